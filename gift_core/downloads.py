@@ -6,8 +6,10 @@ A library that cannot reach the hub tries again and again, with a warning each t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 from gift_core.errors import UserError
 
@@ -76,8 +78,13 @@ def hub_answers(address: str, timeout: float) -> bool:
     """Returns whether a server answers at `address` within `timeout` seconds. An error is an answer."""
     from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-    try:
-        get_session().head(address, timeout=timeout)
-    except Exception:  # of requests or httpx, by the version of huggingface_hub
-        return False
-    return True
+    answers: list[object] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # of requests or httpx, by the version of huggingface_hub
+            answers.append(get_session().head(address, timeout=timeout))
+
+    asking = Thread(target=ask, daemon=True)  # the library's timeout starts again with each byte
+    asking.start()
+    asking.join(timeout)
+    return bool(answers)

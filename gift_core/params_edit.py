@@ -7,6 +7,7 @@ other lines, except for `after` of the next step.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ class ParamsEdit:
         return list(difflib.unified_diff(before, after, name, name, n=1, lineterm=""))
 
     def carry_out(self) -> None:
-        """Replaces the file atomically."""
-        with write_atomically(self.params) as unfinished:
+        """Replaces the file atomically. A link to it stays."""
+        with write_atomically(self.params.resolve()) as unfinished:
             unfinished.write_bytes(self.after.encode())
 
 
@@ -115,39 +116,42 @@ def _setting(text: str) -> tuple[str, Any]:
 
 @dataclass(frozen=True)
 class Removal(ParamsEdit):
-    """A task or a method that is about to be removed from params.yaml. No other file changes.
+    """Tasks or a method that are about to be removed from params.yaml. No other file changes.
 
-    `gone` are the stages that made its results, by their names before. `stages` are those that `dvc repro` runs next.
-    `later` are the tasks that are learned again, because the sequence before them changes. `results` are its artifacts
-    on this machine, without accuracies and predictions, which the stage check moves to .gift/taken_back. `images` is
-    the folder of the user's images if no other task reads it.
+    `gone` are the stages that made their results, by their names before. `stages` are those that `dvc repro` runs next.
+    `later` are the tasks that are learned again, because the sequence before them changes. Stages and tasks that never
+    ran (dvc.lock) are in none of these. `results` are their artifacts on this machine, without accuracies and
+    predictions, which the stage check moves to .gift/taken_back. `images` are the folders of the user's images that no
+    other task reads.
     """
 
     gone: tuple[str, ...]
     stages: tuple[str, ...]
     later: tuple[str, ...]
     results: tuple[Path, ...]
-    images: Path | None
+    images: tuple[Path, ...]
 
 
-def plan_task_removal(name: str, *, params: Path, root: Path) -> Removal:
-    """Returns the removal of a task, its step, and the link to it in the next step. Nothing is written.
+def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Removal:
+    """Returns the removal of tasks, their steps, and the links to them in the steps after. Nothing is written.
 
     UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
     """
-    text = read_params(params)
+    after_text = text = read_params(params)
     before = parse_config(text, params.name)
-    after_text = remove_task(text, name)
+    for name in dict.fromkeys(names):
+        after_text = remove_task(after_text, name)
     after = parse_config(after_text, params.name)
+    ran, pipeline, values = _stages_that_ran(root), pipeline_root(root), before.model_dump(mode="json")
+    gone = tuple(stage for stage in stages_of_step(pipeline, values, *names) if "@" in stage and stage in ran)
     order = [step.task for step in before.sequence]
-    later = tuple(order[order.index(name) + 1 :] if name in order else ())
-    pipeline = pipeline_root(root)
-    gone = _of_loops(stages_of_step(pipeline, before.model_dump(mode="json"), name))
-    again = stages_of_step(pipeline, after.model_dump(mode="json"), *later)
+    first = min((order.index(name) for name in names if name in order), default=len(order))
+    trained = {stage.rpartition("-step")[2] for stage in ran if stage.startswith("finetune@")}
+    later = tuple(task for task in order[first:] if task not in names and str(order.index(task)) in trained)
+    again = stages_of_step(pipeline, after.model_dump(mode="json"), *later) if ran else []
     stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
-    results = _present(_results_of_task(Layout(root), before, name))
-    images = _own_images(before, name, root)
-    return Removal(params, text, after_text, after, gone, stages, later, results, images)
+    results = _present(path for name in names for path in _results_of_task(Layout(root), before, name))
+    return Removal(params, text, after_text, after, gone, stages, later, results, _own_images(before, names, root))
 
 
 def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
@@ -157,16 +161,19 @@ def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
     after_text = remove_method(text, name)
     after = parse_config(after_text, params.name)
     pipeline = pipeline_root(root)
-    gone = _of_loops(stages_of_method(pipeline, before.model_dump(mode="json"), name))
-    stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name))
+    ran = _stages_that_ran(root)
+    made = stages_of_method(pipeline, before.model_dump(mode="json"), name)
+    gone = tuple(stage for stage in made if "@" in stage and stage in ran)
+    stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ())
     layout = Layout(root)
     results = _present([layout.teacher(name, ""), layout.model(name, "")])
-    return Removal(params, text, after_text, after, gone, stages, (), results, None)
+    return Removal(params, text, after_text, after, gone, stages, (), results, ())
 
 
-def _of_loops(stages: list[str]) -> tuple[str, ...]:
-    """Without check and report, which stay."""
-    return tuple(stage for stage in stages if "@" in stage)
+def _stages_that_ran(root: Path) -> set[str]:
+    """The stages that dvc.lock has, as DVC writes it."""
+    lock = root / "dvc.lock"
+    return set(re.findall(r"^  (\S+):$", lock.read_text(encoding="utf-8"), re.MULTILINE)) if lock.is_file() else set()
 
 
 def _results_of_task(layout: Layout, config: Config, task: str) -> Iterator[Path]:
@@ -179,11 +186,10 @@ def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.exists())
 
 
-def _own_images(config: Config, name: str, root: Path) -> Path | None:
-    row = config.tasks[name]
-    shared = any(other.path == row.path for task, other in config.tasks.items() if task != name)
-    images = root / row.path
-    return images if isinstance(row, OwnDataConfig) and not shared and images.exists() else None
+def _own_images(config: Config, names: Sequence[str], root: Path) -> tuple[Path, ...]:
+    own = {row.path: root / row.path for name in names if isinstance(row := config.tasks[name], OwnDataConfig)}
+    others = {row.path for task, row in config.tasks.items() if task not in names}
+    return _present(folder for path, folder in own.items() if path not in others)
 
 
 def remove_task(text: str, name: str) -> str:

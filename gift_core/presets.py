@@ -246,5 +246,5 @@ def _read(file: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with write_atomically(path) as unfinished:
+    with write_atomically(path.resolve()) as unfinished:  # a link stays
         unfinished.write_bytes(text.encode())

@@ -80,6 +80,6 @@ def _summarize(findings: list[Finding], preset: str | None) -> None:
 
     typer.secho(count_marks(findings), bold=True)
     if first := first_step(findings):
-        typer.echo(f"first: {first}")
+        typer.echo(f"first: {name_guides(first)}")
     else:
         hint(f"Next: {f'gift use {preset}' if preset else 'dvc repro'}")

@@ -99,4 +99,4 @@ def remove_method(
     from gift_core.params_edit import plan_method_removal
 
     removal = plan_method_removal(name, params=params_of(params, root), root=root)
-    show_removal("method", name, removal, dry_run=dry_run, as_json=as_json)
+    show_removal("method", [name], removal, dry_run=dry_run, as_json=as_json)

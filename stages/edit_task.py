@@ -30,6 +30,13 @@ class OnBadImage(str, Enum):
     SKIP = "skip"
 
 
+class OnDuplicate(str, Enum):
+    """What happens to an image that is there twice."""
+
+    KEEP = "keep"
+    SKIP = "skip"
+
+
 def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
 
@@ -49,6 +56,11 @@ TestFraction = Annotated[
 BadImage = Annotated[
     OnBadImage, typer.Option("--on-bad-image", metavar="refuse|skip", help="What to do with an undecodable image.")
 ]
+Duplicate = Annotated[
+    OnDuplicate,
+    typer.Option("--on-duplicate", metavar="keep|skip",
+                 help="What to do with copies (the same bytes), and with test images that are also in training."),
+]  # fmt: skip
 ClassNames = Annotated[
     Path | None, _option("--class-names", "FILE", "A text file in the folder with one name per line, in label order.")
 ]
@@ -104,6 +116,7 @@ def add_task(
     template: Templates = None,
     test_fraction: TestFraction = None,
     on_bad_image: BadImage = OnBadImage.REFUSE,
+    on_duplicate: Duplicate = OnDuplicate.KEEP,
     class_names: ClassNames = None,
     shots: Shots = None,
     learning_rate_factor: Factor = 1.0,
@@ -140,19 +153,25 @@ def add_task(
 
     listed = {"table": table, "image_column": image_column, "split_column": split_column}
     tars = {"train": webdataset, "test": webdataset_test}
-    shared: dict[str, Any] = {"test_fraction": test_fraction, "on_bad_image": on_bad_image.value}
+    copies = {"on_duplicate": "skip"} if on_duplicate is OnDuplicate.SKIP else {}
+    shared = {"test_fraction": test_fraction, **copies, "on_bad_image": on_bad_image.value}
     if captions:
         of_classes = {"--template": template, "--class-names": class_names, "--shots": shots, "--label": label,
                       "--label-column": label_column}  # fmt: skip
         listed |= {"caption_column": caption_column}
         row = new_pairs_row(
-            images, vocabulary_captions=vocabulary_captions, table=listed, tars=tars, of_classes=of_classes, **shared
+            images,
+            shared=shared,
+            vocabulary_captions=vocabulary_captions,
+            table=listed,
+            tars=tars,
+            of_classes=of_classes,
         )
     else:
         _require_captions({"--caption-column": caption_column, "--vocabulary-captions": vocabulary_captions})
         row = new_row(
-            images, templates=template or [], class_names=class_names, shots=shots,
-            table={**listed, "label_column": label_column}, tars={**tars, "label": label}, **shared,
+            images, templates=template or [], shared=shared, class_names=class_names, shots=shots,
+            table={**listed, "label_column": label_column}, tars={**tars, "label": label},
         )  # fmt: skip
     bring = _bring(link=link, copy=copy)
     params = params_of(params, root)
@@ -257,13 +276,15 @@ def _addition_record(
     }
 
 
-KnownName = Annotated[str, typer.Argument(metavar="NAME", help="A task of params.yaml.", autocompletion=complete_task)]
+KnownNames = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="A task of params.yaml, or several.", autocompletion=complete_task)
+]
 
 
 def remove_task(
-    name: KnownName, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    names: KnownNames, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
-    """Remove a task: its row and its step in params.yaml. The next step then follows the one before.
+    """Remove tasks: their rows and their steps in params.yaml. The next step then follows the one before.
 
     Tasks that come later in the sequence are learned again. Images and results
     stay where they are, and the command names them.
@@ -272,30 +293,32 @@ def remove_task(
     """
     from gift_core.params_edit import plan_task_removal
 
-    removal = plan_task_removal(name, params=params_of(params, root), root=root)
-    show_removal("task", name, removal, dry_run=dry_run, as_json=as_json)
+    removal = plan_task_removal(names, params=params_of(params, root), root=root)
+    show_removal("task", names, removal, dry_run=dry_run, as_json=as_json)
 
 
-def show_removal(kind: str, name: str, removal: Removal, *, dry_run: bool, as_json: bool) -> None:
-    """Carries out the removal of a task or a method, and prints what changes, what runs, and what stays."""
+def show_removal(kind: str, names: list[str], removal: Removal, *, dry_run: bool, as_json: bool) -> None:
+    """Carries out the removal of tasks or a method, and prints what changes, what runs, and what stays."""
     from gift_core.config.checks import ADD_TASK
 
     if not dry_run:
         removal.carry_out()
     if as_json:
-        print_json({kind: name, **_removal_record(removal), "written": not dry_run})
+        print_json({f"{kind}s": names, **_removal_record(removal), "written": not dry_run})
         return
     print_difference(removal.difference())
     if removal.gone:
-        typer.echo(f"Stages of {name} that go away:")
+        typer.echo("Stages that go away:")
         print_names(removal.gone)
     if removal.later:
-        typer.echo(f"Learned again, each one step earlier than before: {', '.join(removal.later)}")
-    change = f"params.yaml {'would no longer have' if dry_run else 'no longer has'} the {kind} {name}"
-    if removal.config.sequence:
-        print_next_stages(f"{change}.", removal.stages)
+        typer.echo(f"Learned again, at an earlier step than before: {', '.join(removal.later)}")
+    change = f"params.yaml {'would no longer have' if dry_run else 'no longer has'} {', '.join(names)}."
+    if not removal.config.sequence:
+        hint(f"{change} There is no task to learn: {ADD_TASK}")
+    elif removal.stages:
+        print_next_stages(change, removal.stages)
     else:
-        hint(f"{change}. There is no task to learn: {ADD_TASK}")
+        hint(change)
     _print_what_stays(removal)
     if dry_run:
         typer.echo("--dry-run: nothing was written")
@@ -306,9 +329,9 @@ def _print_what_stays(removal: Removal) -> None:
         hint("These results stay, and so do their copies in the cache of DVC:")
         print_names(removal.results)
         hint("To free the disk, remove them, then run dvc gc --workspace: it keeps only what this params.yaml uses.")
-    if removal.images is not None:
-        target = f", a link to {removal.images.readlink()}" if removal.images.is_symlink() else ""
-        hint(f"The images stay in {removal.images}{target}.")
+    for images in removal.images:
+        target = f", a link to {images.readlink()}" if images.is_symlink() else ""
+        hint(f"The images stay in {images}{target}.")
 
 
 def _removal_record(removal: Removal) -> dict[str, object]:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from gift_core.report.rate_search import RateSearch
 
 FACTORS = (1 / 3, 1.0, 3.0)
-MAX_RATE = 10.0  # as in params.yaml
 
 
 def _checked_rates(rates: list[float] | None) -> list[float] | None:
+    from gift_core.config.section import MAX_RATE, MIN_RATE
+
     for rate in rates or []:
-        if not 0 < rate <= MAX_RATE:  # typer's own bounds accept nan
-            raise typer.BadParameter(f"{rate:g} should be more than 0 and at most {MAX_RATE:g}.")
+        if not MIN_RATE <= rate <= MAX_RATE:  # typer's own bounds accept nan
+            raise typer.BadParameter(f"{rate:g} should be {MIN_RATE:g} to {MAX_RATE:g}.")
     return sorted(set(rates)) if rates else None
 
 
@@ -66,8 +67,8 @@ def search(
 ) -> None:
     """Find the learning rate for a task: train it at a few rates, and compare them on a validation part.
 
-    20% of the training images of each class, sampled by seed, are the validation
-    part. The test images are not used. Each run starts from the model before the
+    The validation part is the data set's own (val/), or else 20% of the training
+    images of each class, sampled by seed. The test images are not used. Each run starts from the model before the
     task. What it costs is measured, too: the accuracy lost on training images of
     the other tasks, or without any, on the replayed pairs. Nothing in data/ and
     dvc.lock changes, except that `dvc repro` first makes what the task's training

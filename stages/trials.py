@@ -1,7 +1,7 @@
 """Training runs of `gift search`, in a work folder that looks like a project. DVC sees none of them.
 
-The work folder has links to what the step reads, and a task of its own: the training images without the validation
-part. No test image is read.
+The work folder has links to what the step reads, and a task of its own: the training images and the validation part. No
+test image is read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.test_set import TestSet
 from gift_core.config.loading import parse_config
+from gift_core.datasets.ingest import validation_images
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
@@ -146,7 +147,9 @@ def _link_inputs(step: Step, trial: Layout) -> None:
         _link(project / name, data / name)
     if not trial.task(step.task).exists():
         shard = config.ingest.images_per_shard
-        hold_out(layout.task(step.task), trial.task(step.task), seed=config.seed, images_per_shard=shard)
+        row, stored, seed = config.tasks[step.task], config.ingest, config.seed
+        own = validation_images(step.task, row, stored=stored, seed=seed, root=layout.root)
+        hold_out(layout.task(step.task), trial.task(step.task), seed=seed, images_per_shard=shard, validation=own)
     _require_teacher(step, trial)
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from gift_core.artifacts.task import CLASSES
 from gift_core.clip.device import to_device
+from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
@@ -194,6 +195,7 @@ class TrainingImages:
     ) -> None:
         if not images:
             raise UserError(f"{names}: the task has no training images. Ingest it again.")
+        require_distinct_rows(class_prompts, clip.tokenizer(list(class_prompts)), "prompts of the classes")
         self.class_prompts = tuple(class_prompts)
         self._clip, self._crop_scale, self._names, self._share = clip, crop_scale, names, share
         self._cache = PixelCache(

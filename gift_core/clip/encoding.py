@@ -17,6 +17,7 @@ from torch.nn import functional
 from gift_core.clip.device import to_device
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
+from gift_core.errors import UserError
 from gift_core.work.overlap import prefetched
 
 # Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in
@@ -144,9 +145,25 @@ def class_features(
     name.
     """
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
-    prompts_ND = text_features(clip, prompts, batch_size=batch_size)
+    tokens_NL = tokenize(clip, prompts)
+    require_distinct_rows(class_names, tokens_NL.reshape(len(class_names), -1), "class names")
+    prompts_ND = token_features(clip, tokens_NL, batch_size=batch_size)
     means_KD = prompts_ND.reshape(len(class_names), len(templates), -1).mean(dim=1)
     return functional.normalize(means_KD, dim=-1)
+
+
+def require_distinct_rows(texts: Sequence[str], tokens_NL: torch.Tensor, location: str) -> None:
+    """Raises UserError, which begins with `location`, for two classes whose texts have the same tokens.
+
+    A tokenizer ignores case, and cuts what exceeds the model's context.
+    """
+    rows_UL, row_of_N = torch.unique(tokens_NL, dim=0, return_inverse=True)
+    if len(rows_UL) < len(texts):
+        first: dict[int, int] = {}
+        for number, row in enumerate(row_of_N.tolist()):
+            if (other := first.setdefault(row, number)) != number:
+                what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
+                raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
 
 
 def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     tasks, sequence = document["tasks"], document["sequence"]
     if name in (tasks or {}):
         what = f"already exists (path: {tasks[name].get('path')})"
-        raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or remove its row and its step.")
+        raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
     after = sequence[-1]["task"] if sequence else START
     step = {"task": name, "after": after, "learning_rate_factor": learning_rate_factor}
     lines = text.splitlines(keepends=True)
@@ -200,7 +201,7 @@ def _end_of_section(document: Any, section: str, lines: list[str]) -> int:
     """Returns the index of the line after the last row of the section. Blank lines and comments may follow."""
     start = document.lc.key(section)[0]
     end = min((line for key in document if (line := document.lc.key(key)[0]) > start), default=len(lines))
-    while not lines[end - 1].strip() or lines[end - 1].startswith("#"):
+    while not lines[end - 1].strip() or lines[end - 1].startswith(("#", "...")):  # `...` ends a document
         end -= 1
     return int(end)
 
@@ -225,7 +226,7 @@ def _styled(value: Any) -> Any:
         return {_styled(key): _styled(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_styled(each) for each in value]
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         digits = repr(value)  # PyYAML reads 5e-05 as text
         return _editor().load(digits if "." in digits else digits.replace("e", ".0e"))
     return SingleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
@@ -251,7 +252,7 @@ def _require_added(before: str, after: str, name: str, row: Mapping[str, Any], s
 def require_values(text: str, expected: Any, by_hand: list[str]) -> None:
     """Raises UserError, with what to do by hand, if an edited text has other values than the expected ones."""
     try:
-        sound = parse_yaml(text) == expected
+        sound = repr(parse_yaml(text)) == repr(expected)  # nan is not equal to itself
     except ValueError:
         sound = False
     if not sound:

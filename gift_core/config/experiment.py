@@ -12,7 +12,7 @@ from gift_core.config.section import MAX_NAMES, Batch, Count, ImageFormat, Secti
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
 
-Area = Annotated[float, Field(gt=0, le=1)]  # of a crop, as a share of the image
+Area = Annotated[float, Field(ge=1e-4, le=1)]  # of a crop, as a share of the image
 DEVICE = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 
 
@@ -58,7 +58,7 @@ class StepConfig(Section):
 
     task: str
     after: str
-    learning_rate_factor: Annotated[float, Field(gt=0, le=1000)]
+    learning_rate_factor: Annotated[float, Field(ge=0.001, le=1000)]
 
 
 class TrainingConfig(Section):

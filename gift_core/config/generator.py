@@ -23,7 +23,7 @@ class LoraConfig(Section):
 
     path: Text
     weight_name: Text | None = None
-    scale: Annotated[float, Field(gt=0, le=100)]
+    scale: Annotated[float, Field(ge=0.001, le=100)]
 
 
 class GeneratorMemoryConfig(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +15,7 @@ from gift_core.layout import Layout
 
 Findings = Iterator[tuple[str, str]]
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=1e-6, lt=1)]
 Captions = Annotated[int, Field(ge=2, le=1_000_000)]
 ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
@@ -57,11 +56,13 @@ class MiniTaskConfig(Section):
 class OwnDataConfig(Section):
     """The keys that all of a user's own data sets have.
 
-    `test_fraction`: the share of each class that is kept for testing if the data set has no splits.
+    `test_fraction`: the share of each class that is kept for testing, of a data set without splits. `on_duplicate`:
+    skip leaves out copies (the same bytes) and test images that are also in the training split.
     """
 
     path: Text
-    test_fraction: Fraction
+    test_fraction: Fraction | None = None
+    on_duplicate: Literal["keep", "skip"] | None = None
     on_bad_image: Literal["refuse", "skip"]
 
 
@@ -222,11 +223,6 @@ def check_templates(key: str, templates: Sequence[str]) -> Findings:
 def _check_class_names(key: str, names: str | dict[str, str] | None) -> Findings:
     if isinstance(names, str) and not is_inside(names):
         yield key, f"{names} is outside the task's path, which is watched for changes. Put the file there."
-    if isinstance(names, dict):
-        spelled = Counter(name.strip() for name in names.values())
-        for name in sorted(name for name, count in spelled.items() if count > 1):
-            same = [label for label, other in names.items() if other.strip() == name]
-            yield key, f"{', '.join(same)} have the same name, {name!r}. Give each label its own name."
 
 
 def _check_table(key: str, task: TableTaskConfig) -> Findings:

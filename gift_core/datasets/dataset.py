@@ -50,7 +50,8 @@ class Dataset:
     """The samples of both splits in their order.
 
     `classes` is {label: class name}. The number of a class is its position in it. `notes` are for the reader of the
-    results: "incomplete: 3,000 of 3,334 training images".
+    results: "incomplete: 3,000 of 3,334 training images". `validation`: a third split, which only `gift search` reads.
+    `by_seed`: GIFT made the test split, by test_fraction.
     """
 
     classes: Mapping[str, str]
@@ -58,6 +59,8 @@ class Dataset:
     train: Sequence[Sample]
     test: Sequence[Sample]
     notes: tuple[str, ...] = ()
+    validation: Sequence[Sample] = ()
+    by_seed: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -123,12 +126,21 @@ def captions_of(sample: Sample) -> Captions:
     return tuple(sample.label.split("\n"))
 
 
-def split_by_seed(samples: Sequence[Sample], *, test_fraction: float, seed: int, location: str) -> Splits:
+def require_fraction(test_fraction: float | None, location: str) -> float:
+    """Returns the share of a data set without splits that is for testing. UserError if the row does not say it."""
+    if test_fraction is None:
+        what = "the data set has no test split, and the row no test_fraction"
+        raise UserError(f"{location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
+    return test_fraction
+
+
+def split_by_seed(samples: Sequence[Sample], *, test_fraction: float | None, seed: int, location: str) -> Splits:
     """Returns `test_fraction` of each class (rounded, at least one sample) as the test split, the rest for training.
 
     Each class is sampled with a seed of its own, so the split of a class does not depend on the other classes. Both
-    splits keep the order of `samples`. UserError for a class with a single image.
+    splits keep the order of `samples`. UserError for a class with a single image, and without `test_fraction`.
     """
+    share = require_fraction(test_fraction, location)
     indices_of: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         indices_of.setdefault(sample.label, []).append(index)
@@ -138,7 +150,7 @@ def split_by_seed(samples: Sequence[Sample], *, test_fraction: float, seed: int,
             what = f"class {label!r} has only one image, which cannot be split into training and test"
             raise UserError(f"{location}: {what}. Add images, or remove the class.")
         order = np.random.default_rng(seed_for("split", seed, label)).permutation(len(indices))
-        count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
+        count = min(max(round(share * len(indices)), 1), len(indices) - 1)
         test.update(indices[position] for position in order[:count])
     return {
         "train": [sample for index, sample in enumerate(samples) if index not in test],

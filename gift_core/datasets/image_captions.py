@@ -19,6 +19,7 @@ from gift_core.datasets.dataset import (
     Splits,
     captions_of,
     require_folder,
+    require_fraction,
     validation_note,
 )
 from gift_core.datasets.decoding import SUFFIXES
@@ -32,6 +33,7 @@ from gift_core.datasets.image_table import (
     sample_of,
     unlisted,
     unused_splits,
+    validation_samples,
 )
 from gift_core.datasets.spelling import plain_captions, printable, split_of
 from gift_core.datasets.webdataset import CAPTIONS, find_splits
@@ -53,8 +55,8 @@ def pairs_dataset(name: str, config: PairsTaskConfig, *, root: Path, seed: int) 
     require_folder(folder, f"{key}.path: {config.path}")
     read = _from_table if config.table is not None else _from_tars if config.train is not None else _from_folder
     found, notes = read(folder, config, name, key)
-    location = f"{key}.path: {config.path}"
-    splits = found if found["test"] else _split(found["train"], config.test_fraction, seed, location)
+    location, by_seed = f"{key}.path: {config.path}", not found["test"]
+    splits = found if not by_seed else _split(found["train"], config.test_fraction, seed, location)
     for split in SPLITS:
         if len(splits[split]) < MIN_PAIRS:
             what = f"{plural(len(splits[split]), f'{split} image')}, but a task of pairs needs {MIN_PAIRS} or more"
@@ -63,7 +65,10 @@ def pairs_dataset(name: str, config: PairsTaskConfig, *, root: Path, seed: int) 
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
     notes = (*notes, *_shared_captions(splits["test"]))
-    return PairDataset({each: each for each in captions}, (TEMPLATE,), splits["train"], splits["test"], notes)
+    return PairDataset(
+        {each: each for each in captions}, (TEMPLATE,), splits["train"], splits["test"], notes,
+        found.get(VALIDATION, ()), by_seed=by_seed,
+    )  # fmt: skip
 
 
 def vocabulary_captions(train: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
@@ -73,10 +78,11 @@ def vocabulary_captions(train: Iterable[Sample], count: int, *, task: str, seed:
     return tuple(distinct[position] for position in sorted(order[:count].tolist()))
 
 
-def _split(samples: Sequence[Sample], test_fraction: float, seed: int, location: str) -> Splits:
+def _split(samples: Sequence[Sample], test_fraction: float | None, seed: int, location: str) -> Splits:
     """Splits images by seed. All captions of an image are in one split."""
+    share = require_fraction(test_fraction, location)
     order = np.random.default_rng(seed_for("split", seed, "pairs")).permutation(len(samples))
-    test = set(order[: round(test_fraction * len(samples))].tolist())
+    test = set(order[: round(share * len(samples))].tolist())
     return {
         "train": [sample for position, sample in enumerate(samples) if position not in test],
         "test": [sample for position, sample in enumerate(samples) if position in test],
@@ -116,8 +122,7 @@ def _from_folder(folder: Path, config: PairsTaskConfig, name: str, key: str) -> 
             what = f"{printable(image.name)} is beside {named}" if split is None else f"there is {named} alone"
             raise UserError(f"{location}: {what}. Put all images into train/ and test/, or into neither.")
         found[split].append(_captioned(image, location))
-    validation = found.pop(VALIDATION)
-    return found, (*notes, *validation_note(f"{folder_of.get(VALIDATION)}/", len(validation)))
+    return found, (*notes, *validation_note(f"{folder_of.get(VALIDATION)}/", len(found[VALIDATION])))
 
 
 def _captioned(image: ImageFile, location: str) -> Sample:
@@ -149,6 +154,8 @@ def _from_table(folder: Path, config: PairsTaskConfig, name: str, key: str) -> t
     found: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     for entry in images:
         found[entry.split or "train"].append(sample_of(replace(entry, label=plain_captions(entry.label)), folder))
+    held = (replace(entry, label=plain_captions(entry.label)) for entry in first.values())
+    found[VALIDATION] = validation_samples(held, folder)
     validation = validation_note(f"val in column {config.split_column!r}", len(first) - len(images))
     return found, (*notes, *validation, *unlisted(folder, {*first, columns.table}))
 

@@ -54,7 +54,7 @@ def composition_notes(dataset: Dataset, images_per_task: int) -> Iterator[str]:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
         yield (
             f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
-            "Add images, or test on a larger share of them (test_fraction)."
+            f"Add images{', or test on a larger share of them (test_fraction)' if dataset.by_seed else ''}."
         )
     if isinstance(dataset, PairDataset):
         return

@@ -18,7 +18,7 @@ from gift_core.datasets.dataset import (
     validation_note,
 )
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.folder_reader import FolderReader, ImageFile
 from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
@@ -46,7 +46,10 @@ def folder_dataset(name: str, config: FolderTaskConfig, *, root: Path, seed: int
     labels = sorted(labels_to_learn(splits, location))
     classes = name_classes(labels, config, folder=folder, task=name, folder_of=layout.folder_of)
     notes = (*notes, *layout.note_empty(), *untested_classes(classes, splits), *layout.reader.notes())
-    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
+    validation = [sample for sample in layout.validation if sample.label in classes]
+    return Dataset(
+        classes, config.templates, splits["train"], splits["test"], notes, validation, by_seed=layout.by_seed
+    )
 
 
 class _Layout:
@@ -55,14 +58,17 @@ class _Layout:
     def __init__(self, folder: Path, location: str, reader: FolderReader) -> None:
         self.folder, self.location, self.reader = folder, location, reader
         self.folder_of: dict[str, str] = {}  # {label: the first folder of that class}
+        self.validation: list[Sample] = []
+        self.by_seed = False
         self._empty: list[str] = []
 
-    def splits(self, test_fraction: float, seed: int) -> tuple[Splits, tuple[str, ...]]:
-        """Returns both splits, and a note if there is a validation split, which is left out."""
+    def splits(self, test_fraction: float | None, seed: int) -> tuple[Splits, tuple[str, ...]]:
+        """Returns both splits, and a note if there is a validation split, which belongs to neither."""
         subfolders = self.reader.subfolders(self.folder)
         found = self._name_splits(subfolders)
         if not found:
             self._require_classes(subfolders)
+            self.by_seed = True
             samples = list(self._samples(self.folder, subfolders, self.location))
             return split_by_seed(samples, test_fraction=test_fraction, seed=seed, location=self.location), ()
         for split in SPLITS:
@@ -71,7 +77,7 @@ class _Layout:
         self._refuse_beside([path for path in subfolders if path not in found.values()], found)
         splits = {split: self._split(found[split]) for split in SPLITS}
         self._require_known(splits, found)
-        return splits, self._note_validation(found)
+        return splits, self._read_validation(found)
 
     def _name_splits(self, subfolders: Sequence[Path]) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -144,7 +150,7 @@ class _Layout:
                 continue
             self.folder_of.setdefault(label, name)
             for image in images:
-                yield Sample(label, printable(image.name), image.path.read_bytes, image.size, image.path)
+                yield _sample(label, image)
 
     def _leave_out_empty(self, path: Path, name: str, location: str) -> None:
         """Notes a class folder without images. UserError if it has images, but only of kinds that are not read."""
@@ -172,8 +178,14 @@ class _Layout:
             what = f"class {label!r} is in {found['test'].name}/ but not in {found['train'].name}/"
             raise UserError(f"{self.location}: {what}. {remedy}.")
 
-    def _note_validation(self, found: Mapping[str, Path]) -> tuple[str, ...]:
+    def _read_validation(self, found: Mapping[str, Path]) -> tuple[str, ...]:
         if "validation" not in found:
             return ()
         path = found["validation"]
-        return validation_note(f"{path.name}/", len(self.reader.images(path)))
+        images = self.reader.images(path)
+        self.validation = [_sample(plain_name(Path(image.name).parts[1]), image) for image in images]
+        return validation_note(f"{path.name}/", len(images))
+
+
+def _sample(label: str, image: ImageFile) -> Sample:
+    return Sample(label, printable(image.name), image.path.read_bytes, image.size, image.path)

@@ -58,7 +58,6 @@ class Columns:
     text_key: str
     split: str | None
     split_is_chosen: bool
-    test_fraction: float
 
 
 def columns_of(config: TableTaskConfig | PairsTaskConfig) -> Columns:
@@ -66,17 +65,17 @@ def columns_of(config: TableTaskConfig | PairsTaskConfig) -> Columns:
     key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
     return Columns(
         config.path, str(config.table), str(config.image_column), str(getattr(config, key)), key, config.split_column,
-        "split_column" in config.model_fields_set, config.test_fraction,
+        "split_column" in config.model_fields_set,
     )  # fmt: skip
 
 
 def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) -> Dataset:
     """Returns the images of the table in the order of its rows.
 
-    With a split column, rows of a validation split are left out. `notes` count them, and the files of the folder that
-    are in no row. UserError for a missing table, column or image file (each with the nearest name), an empty cell, a
-    duplicate file, an unknown split, a split column without train or test, a column of splits that the row does not
-    mention, and for too few classes.
+    With a split column, rows of a validation split belong to neither split. `notes` count them, and the files of the
+    folder that are in no row. UserError for a missing table, column or image file (each with the nearest name), an
+    empty cell, a duplicate file, an unknown split, a split column without train or test, a column of splits that the
+    row does not mention, and for too few classes.
     """
     key = f"params.yaml: tasks.{name}"
     folder = root / config.path
@@ -94,7 +93,11 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     used = {entry.file for entry in everything} | {config.table}
     used |= {config.class_names} if isinstance(config.class_names, str) else set()
     notes = (*unused, *validation, *untested_classes(classes, splits), *unlisted(folder, used))
-    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
+    return Dataset(
+        classes, config.templates, splits["train"], splits["test"], notes,
+        [sample for sample in validation_samples(everything, folder) if sample.label in classes],
+        by_seed=config.split_column is None,
+    )  # fmt: skip
 
 
 def read_entries(folder: Path, columns: Columns, key: str) -> Iterator[Entry]:
@@ -140,7 +143,7 @@ def unused_splits(folder: Path, columns: Columns, location: str) -> tuple[str, .
     if columns.split_is_chosen:
         return (f"{what}, but the images are split by seed, as split_column: null says.",)
     use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
-    ignore = f"To split by seed anyway, split_column: null (gift add-task --test-fraction {columns.test_fraction:g})"
+    ignore = "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)"
     raise UserError(f"{location}: {what}. {use}. {ignore}.")
 
 
@@ -249,6 +252,12 @@ def _split(entries: Sequence[Entry], folder: Path, config: TableTaskConfig, seed
             what = f"no row has {split} in column {config.split_column!r}"
             raise UserError(f"{location}: {what}. Write train and test there, or split_column: null to split by seed.")
     return splits
+
+
+def validation_samples(entries: Iterable[Entry], folder: Path) -> list[Sample]:
+    """Returns the images of the rows of a validation split, without those that are not in the folder."""
+    held = (entry for entry in entries if entry.split == VALIDATION and is_inside(entry.file) and entry.label)
+    return [sample_of(entry, folder) for entry in held if _is_file(folder / entry.file)]
 
 
 def sample_of(entry: Entry, folder: Path) -> Sample:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -26,8 +27,9 @@ from gift_core.config.tasks import (
     WebDatasetTaskConfig,
     has_captions,
 )
-from gift_core.datasets.dataset import Dataset, Sample, sample_shots
-from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, unreadable_heic
+from gift_core.datasets.bad_images import BadImageError, bad_image_errors
+from gift_core.datasets.dataset import Dataset, PairDataset, Sample, sample_shots
+from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, in_order, unreadable_heic
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
 from gift_core.quantities import first_names, plural
@@ -71,7 +73,7 @@ class DuplicateWatch:
     def _noted(self, sample: Sample, split: str) -> Callable[[], bytes]:
         def read() -> bytes:
             data = sample.read()
-            digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+            digest = _hash(data)
             label = sample.name if self._pairs else sample.label
             first_split, first_label = self._first.setdefault(digest, (split, label))
             if first_split != split:
@@ -141,12 +143,80 @@ def renamed_classes(before: tuple[str, ...], info: TaskInfo) -> tuple[str, ...]:
     return (f"class names changed since the last ingest: {first_names(changed)}. {remedy}.",)
 
 
+def validation_images(
+    name: str, config: TaskConfig, *, stored: IngestConfig, seed: int, root: Path
+) -> Iterator[LabeledImage] | None:
+    """Returns the images of the validation split that a data set of the user's has, as `ingest` would store them.
+
+    None if it has none, or is not on this machine. UserError as `ingest`.
+    """
+    if not isinstance(config, OwnDataConfig) or not (root / config.path).is_dir():
+        return None
+    dataset = open_dataset(name, config, seed=seed, root=root)
+    if not dataset.validation:
+        return None
+    held_out = dataclasses.replace(dataset, test=dataset.validation)
+    return decode_dataset(held_out, _location(name, config), on_bad_image=config.on_bad_image, stored=stored).test
+
+
 def open_dataset(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
-    """Returns the data set of a row of tasks, few-shot if the row says so. No image is decoded."""
+    """Returns the data set of a row of tasks, few-shot and without copies if the row says so. No image is decoded."""
     dataset = _require_readers(_list_images(name, config, seed=seed, root=root), name, config)
+    if getattr(config, "on_duplicate", None) == "skip":
+        dataset = _without_copies(dataset, _location(name, config))
     if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset
     return sample_shots(dataset, config.shots, task=name, seed=seed)
+
+
+def _without_copies(dataset: Dataset, location: str) -> Dataset:
+    """Leaves out images with the same bytes and label as an earlier one, and those outside of training that are in it.
+
+    Of image-caption pairs the label does not count. UserError if no test image is left.
+    """
+    sizes = Counter(sample.size for part in (dataset.train, dataset.test, dataset.validation) for sample in part)
+    first: dict[object, Sample] = {}  # by digest and label, and by the digest of a training image
+    copies: list[str] = []
+
+    def without(samples: Sequence[Sample], *, is_train: bool = False) -> Iterator[Sample]:
+        alike = [sample for sample in samples if sizes[sample.size] > 1]  # others are no copies
+        digest_of = dict(zip(map(id, alike), in_order(_digest_of, alike), strict=True))
+        for sample in samples:
+            digest = digest_of.get(id(sample), sample.name)
+            key = digest, None if isinstance(dataset, PairDataset) else sample.label
+            if earlier := first.get(key) or (None if is_train else first.get(digest)):
+                copies.append(f"{sample.name} ({earlier.name})")
+                continue
+            first[key] = sample
+            if is_train:
+                first.setdefault(digest, sample)
+            yield sample
+
+    train, test = tuple(without(dataset.train, is_train=True)), tuple(without(dataset.test))
+    validation = tuple(without(dataset.validation))
+    if not copies:
+        return dataset
+    if not test:
+        raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
+    note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
+    return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=(*dataset.notes, note))
+
+
+def _digest_of(sample: Sample) -> bytes:
+    """A hash of the image's bytes. An image that cannot be read has one of its own: decoding names it."""
+    try:
+        with bad_image_errors():
+            return _hash(sample.read())
+    except BadImageError:
+        return sample.name.encode()
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _location(name: str, config: ListedTaskConfig) -> str:
+    return f"params.yaml: tasks.{name}.path: {config.path}"
 
 
 def _require_readers(dataset: Dataset, name: str, config: ListedTaskConfig) -> Dataset:
@@ -155,7 +225,7 @@ def _require_readers(dataset: Dataset, name: str, config: ListedTaskConfig) -> D
     if problem is None:
         return dataset
     if config.on_bad_image == "refuse":
-        raise UserError(f"params.yaml: tasks.{name}.path: {config.path}: {problem}")
+        raise UserError(f"{_location(name, config)}: {problem}")
     return dataclasses.replace(dataset, notes=(*dataset.notes, problem))
 
 
@@ -166,8 +236,7 @@ def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: i
     watch = DuplicateWatch(pairs=has_captions(config))
     if isinstance(config, OwnDataConfig):  # published data sets are what they are
         dataset = watch.watch(dataset)
-    location = f"params.yaml: tasks.{name}.path: {config.path}"
-    source = decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
+    source = decode_dataset(dataset, _location(name, config), on_bad_image=config.on_bad_image, stored=stored)
     return dataclasses.replace(source, late_notes=chain(source.late_notes, watch.notes()))
 
 

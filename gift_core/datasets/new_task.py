@@ -11,6 +11,7 @@ from typing import Any
 
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
+from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
 from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
@@ -33,8 +34,7 @@ def new_row(
     images: Path,
     *,
     templates: Sequence[str],
-    test_fraction: float | None,
-    on_bad_image: str,
+    shared: Mapping[str, Any],
     class_names: Path | None,
     shots: int | None,
     table: Mapping[str, Any],
@@ -42,19 +42,15 @@ def new_row(
 ) -> dict[str, Any]:
     """Returns the row of params.yaml without its `path`.
 
-    `table` may have table, image_column, label_column and split_column; `tars` may have train, test and label. None
-    counts as absent. A `test_fraction` without a split column asks for a split by seed, even if the table has a column
-    of splits. UserError for both at once, for options of a source that is not named, and for a file that is not in
-    `images`.
+    `table` may have table, image_column, label_column and split_column; `tars` may have train, test and label; `shared`
+    has test_fraction, on_bad_image, and maybe on_duplicate. None counts as absent. A test_fraction without a split
+    column asks for a split by seed, even if the table has a column of splits. UserError for options of a source that is
+    not named, and for a file that is not in `images`.
     """
-    listed = _given(table)
-    if "table" in listed and test_fraction is not None:
-        listed.setdefault("split_column", None)
     row: dict[str, Any] = {
-        **_source(images, listed, _given(tars)),
+        **_source(images, _listed(table, shared), _given(tars)),
         "templates": list(templates) or [TEMPLATE],
-        "test_fraction": TEST_FRACTION if test_fraction is None else test_fraction,
-        "on_bad_image": on_bad_image,
+        **shared,
     }
     if class_names is not None:
         row["class_names"] = _relative(images, class_names, "--class-names")
@@ -66,8 +62,7 @@ def new_row(
 def new_pairs_row(
     images: Path,
     *,
-    test_fraction: float | None,
-    on_bad_image: str,
+    shared: Mapping[str, Any],
     vocabulary_captions: int | None,
     table: Mapping[str, Any],
     tars: Mapping[str, Any],
@@ -81,22 +76,21 @@ def new_pairs_row(
     for option in _given({name: value or None for name, value in of_classes.items()}):
         what = f"{option} is of tasks with classes, and --captions of tasks without"
         raise UserError(f"gift add-task: {what}. Remove one of them.")
-    listed = _given(table)
-    if "table" in listed and test_fraction is not None:
-        listed.setdefault("split_column", None)
-    source = _pairs_source(images, listed, _given(tars))
+    source = _source(images, _listed(table, shared), _given(tars), columns=PAIR_COLUMNS)
+    source.pop("label", None)
     return {
-        "source": "pairs",
         **source,
+        "source": "pairs",
         "vocabulary_captions": VOCABULARY_CAPTIONS if vocabulary_captions is None else vocabulary_captions,
-        "test_fraction": TEST_FRACTION if test_fraction is None else test_fraction,
-        "on_bad_image": on_bad_image,
+        **shared,
     }
 
 
-def _pairs_source(images: Path, table: dict[str, Any], tars: dict[str, Any]) -> dict[str, Any]:
-    found = _source(images, table, tars, columns=PAIR_COLUMNS)
-    return {key: value for key, value in found.items() if key not in ("source", "label")}
+def _listed(table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    listed = _given(table)
+    if "table" in listed and shared["test_fraction"] is not None:
+        listed.setdefault("split_column", None)
+    return listed
 
 
 def _source(
@@ -162,7 +156,8 @@ def plan_task(
 ) -> Addition:
     """Returns the addition of the data set in the folder `images`, described by `row` (without its path).
 
-    `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written.
+    `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written. The row gets a
+    test_fraction only for a data set without a test split.
 
     Raises:
         UserError: the name is taken, the images are in the wrong folder, the row is refused by the checks of
@@ -171,21 +166,30 @@ def plan_task(
     for key, what in check_name(f"tasks.{name}", name):
         raise UserError(f"{params.name}: {key}: {what}")
     target = _target(name, images, root, bring)
-    source, *rest = row.items()
-    row = dict([source, ("path", target.relative_to(root).as_posix()), *rest])
+    fraction = row["test_fraction"]
+    row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
+    row["test_fraction"] = TEST_FRACTION if fraction is None else fraction
     for key, value in row.items():
         for text in value if isinstance(value, list) else [value]:
             require_utf8(str(text), f"gift add-task: {key}")
     before = read_params(params)
     parse_config(before, params.name)
-    after = append_task(before, name, row, learning_rate_factor=factor)
-    new = parse_config(after, params.name)
+    after, new = _with_task(before, name, row, factor, params.name)
     task = new.tasks[name]
     assert not isinstance(task, MiniTaskConfig)
-    here = task.model_copy(update={"path": str(images.absolute())})
-    dataset = open_dataset(name, here, seed=new.seed, root=root)
+    dataset = open_dataset(name, task.model_copy(update={"path": str(images.absolute())}), seed=new.seed, root=root)
+    if not dataset.by_seed and fraction is not None:
+        raise UserError(f"--test-fraction {fraction:g}: the data set has a test split of its own. Leave it out.")
+    if not dataset.by_seed:
+        del row["test_fraction"]
+        after, new = _with_task(before, name, row, factor, params.name)
     bringing = BRING[bring] if bring and not os.path.lexists(target) else None
     return Addition(params, before, after, new, dataset, images, target, bringing)
+
+
+def _with_task(before: str, name: str, row: Mapping[str, Any], factor: float, params: str) -> tuple[str, Config]:
+    after = append_task(before, name, row, learning_rate_factor=factor)
+    return after, parse_config(after, params)
 
 
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:

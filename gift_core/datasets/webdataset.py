@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
-import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
@@ -33,12 +33,7 @@ MAX_NAMES = 1_000_000  # of tars that a pattern may stand for
 MAX_LABEL_BYTES, MAX_JSON_BYTES = 4096, 2**24
 # Where a sample may have its class number a second time.
 _SAME_LABEL = {"cls": ("json:cls", "json:label"), "json:cls": ("cls",), "json:label": ("cls",)}
-_MAX_DIGITS = 12  # of the ends of a range
-_MAX_NESTING = 16
 _SHOWN = 80  # letters of a wrong value in an error
-_LETTERS = 52
-_LETTER_RANGE = re.compile(r"\{[A-Za-z]\.\.[A-Za-z]")
-_NUMBER_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)(?:\.\.-?[0-9]+)?\}")
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _JSON = "json:"
@@ -64,7 +59,8 @@ def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: in
     labels = labels_to_learn(splits, f"{key}.train: {config.train}")
     classes = name_classes(labels, config, folder=folder, task=name)
     notes = (*untested_classes(classes, splits), *left_out.notes())
-    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
+    by_seed = config.test is None
+    return Dataset(classes, config.templates, splits["train"], splits["test"], notes, by_seed=by_seed)
 
 
 def find_splits(
@@ -119,38 +115,15 @@ def _matches(folder: Path, name: str, key: str) -> list[Path]:
 def _expand(pattern: str, key: str) -> list[str]:
     import braceexpand
 
-    parts = pattern.split("::")
-    if sum(_most_names(part) for part in parts) > MAX_NAMES:
-        what = f"{pattern[:_SHOWN]!r} stands for more than {MAX_NAMES:,} names"
-        raise UserError(f"{key}: {what}. Write a smaller range, or * for all tars: train-*.tar.")
+    names = (name for part in pattern.split("::") for name in braceexpand.braceexpand(part))
     try:
-        return [name for part in parts for name in braceexpand.braceexpand(part)]
+        found = list(islice(names, MAX_NAMES + 1))
     except ValueError:  # its UnbalancedBracesError
         raise UserError(f"{key}: {pattern!r} has an unmatched brace. Write {{000..005}}.") from None
-
-
-def _most_names(pattern: str) -> int:
-    """Returns an upper bound for the number of names that a pattern with braces stands for, without expanding it.
-
-    It multiplies the alternatives of all braces, also where one is within another and they would be added.
-    """
-    bound = 1
-    for first, last in _NUMBER_RANGE.findall(pattern):
-        is_long = max(len(first), len(last)) > _MAX_DIGITS
-        bound *= MAX_NAMES + 1 if is_long else abs(int(last) - int(first)) + 1
-    for _ in _LETTER_RANGE.findall(pattern):
-        bound *= _LETTERS
-    open_braces: list[int] = []
-    for character in pattern:
-        if character == "{":
-            open_braces.append(1)
-        elif character == "," and open_braces:
-            open_braces[-1] += 1
-        elif character == "}" and open_braces:
-            bound *= open_braces.pop()
-        if bound > MAX_NAMES or len(open_braces) > _MAX_NESTING:
-            return MAX_NAMES + 1
-    return bound
+    if len(found) > MAX_NAMES:
+        what = f"{pattern[:_SHOWN]!r} stands for more than {MAX_NAMES:,} names"
+        raise UserError(f"{key}: {what}. Write a smaller range, or * for all tars: train-*.tar.")
+    return found
 
 
 def _tars_below(folder: Path) -> str:

@@ -86,7 +86,7 @@ def check_devices() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
     else:
-        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads: enough for the miniature")
+        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
@@ -145,14 +145,14 @@ def count_marks(findings: Sequence[Finding]) -> str:
 
 
 def first_step(findings: Sequence[Finding]) -> str:
-    """Returns what to do first: the remedy of the first problem, or else of the first warning. Empty if all is well.
+    """Returns the first problem and what to do about it, or else the first warning. Empty if all is well.
 
     The groups are in the order in which they are mended: without packages and a valid params.yaml, the rest is a guess.
     """
     for mark in ("fail", "warn"):
         for finding in findings:
             if finding.mark == mark:
-                return f"{finding.subject}: {finding.remedy or finding.sentence}"
+                return f"{finding.subject}: {finding.sentence}"
     return ""
 
 
@@ -162,7 +162,8 @@ def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], prese
         params = root / "params.yaml"
         config = load_config(params) if preset is None else parse_config(complete_text(preset), preset.name)
     except GiftError as error:
-        yield Finding(name, "fail", str(error), "Correct it, or choose a preset: gift presets.", EXPERIMENT)
+        what = str(error).replace("params.yaml: ", "")  # the subject of the finding
+        yield Finding(name, "fail", what, "Correct it, or choose a preset: gift presets.", EXPERIMENT)
         return
     project = Project(root, config)
     steps, methods = len(config.sequence), len(config.run.methods)

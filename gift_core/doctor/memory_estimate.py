@@ -173,14 +173,13 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     if config is None or not has_estimate(config) or not methods:
         what = "no estimate: the model is not a plain vision transformer, or no method trains it"
         return Finding("training memory", "info", what)
-    classes, task = most_classes(project)
+    classes, what = most_classes(project)
 
     def estimate(**changes: int) -> int:
         training = project.config.training.model_copy(update=changes)
         return max(training_bytes(config, each, training, precision=precision, classes=classes) for each in methods)
 
     choices = {f"training.micro_batch_size: {count}": estimate(micro_batch_size=count) for count in MICRO_BATCHES}
-    what = f"{classes} classes ({task})"
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
 
 
@@ -240,16 +239,15 @@ def memory_of(device: torch.device) -> DeviceMemory:
 
 
 def most_classes(project: Project) -> tuple[int, str]:
-    """Returns the largest number of classes in the sequence and its task; 100 if none can be counted yet."""
-    tasks = project.config.tasks
-    counts = {
-        step.task: project.config.training.batch_size  # a caption for each image
-        if has_captions(tasks[step.task])
-        else class_count(step.task, tasks[step.task], project.root)
-        for step in project.config.sequence
-    }
-    known = {name: count for name, count in counts.items() if count is not None}
-    if not known:
-        return ASSUMED_CLASSES, "assumed"
-    task = max(known, key=lambda name: known[name])
-    return known[task], task
+    """Returns the largest number of classes in the sequence, and in words; 100 if none can be counted yet.
+
+    A task of captions has one for each image of a batch.
+    """
+    known = [(ASSUMED_CLASSES, f"{ASSUMED_CLASSES} classes (assumed)")]
+    for name in (step.task for step in project.config.sequence):
+        task, batch = project.config.tasks[name], project.config.training.batch_size
+        if has_captions(task):
+            known.append((batch, f"{batch} captions ({name})"))
+        elif count := class_count(name, task, project.root):
+            known.append((count, f"{count} classes ({name})"))
+    return max(known[1:] or known, key=lambda each: each[0])

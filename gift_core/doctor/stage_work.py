@@ -56,6 +56,7 @@ class TaskSize:
         return self.test_captions or self.classes * self.templates
 
 
+TYPICAL_SHARE = 0.2  # of test images, where the splits are not read
 TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1)  # of a task that is not known yet
 
 
@@ -226,14 +227,14 @@ def task_size(name: str, task: TaskConfig, root: Path) -> TaskSize:
         return _published(name, task)
     if isinstance(task, PairsTaskConfig):
         images = _count_files(root / task.path) // 2 if task.table is None and task.train is None else 0
-        test = round(images * task.test_fraction) or TYPICAL.test
+        test = round(images * (task.test_fraction or TYPICAL_SHARE)) or TYPICAL.test
         train, captions = images - test if images else TYPICAL.train, CAPTIONS_PER_IMAGE * test
         return TaskSize(train, test, task.vocabulary_captions, 1, captions)
     classes, templates = class_count(name, task, root) or TYPICAL.classes, len(task.templates)
     images = _count_files(root / task.path) if isinstance(task, FolderTaskConfig) else 0
     if not images:
         return TaskSize(TYPICAL.train, TYPICAL.test, classes, templates)
-    test = round(images * task.test_fraction)
+    test = round(images * (task.test_fraction or TYPICAL_SHARE))
     return TaskSize(_limited(images - test, task, classes), test, classes, templates)
 
 

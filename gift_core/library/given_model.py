@@ -17,6 +17,7 @@ from open_clip.model import get_model_preprocess_cfg
 
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.device import resolve_device
+from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
 from gift_core.errors import UserError, lookup
 
@@ -119,13 +120,14 @@ def _require_preprocessing(model: Any, name: str) -> None:
         )
 
 
-def require_tokens(clip: Clip, texts: Sequence[str]) -> None:
-    """Raises UserError if the tokenizer gives the texts no token rows, or tokens that the text tower does not have."""
+def require_tokens(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
+    """Returns the token rows [N, L] of the texts. UserError if they are none, or the text tower lacks their tokens."""
     tokens: Any = clip.tokenizer(list(texts))
     if not is_integer(tokens) or tokens.ndim != 2:
         what = f"it returns a {type(tokens).__name__}, expected token rows, an int tensor [N, L]"
         raise UserError(f"{NAME}: tokenizer: {what}. Use open_clip.get_tokenizer.")
     require_token_rows(clip, tokens, "tokenizer")
+    return tokens
 
 
 def require_token_rows(clip: Clip, tokens_NL: torch.Tensor, name: str) -> None:
@@ -156,7 +158,7 @@ class LoaderBatches:
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
         _require_prompts(class_prompts, loader)
-        require_tokens(clip, class_prompts)
+        require_distinct_rows(class_prompts, require_tokens(clip, class_prompts), f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
         self._batches = endless(loader, "loader")
@@ -252,11 +254,6 @@ def _require_prompts(class_prompts: Any, loader: Any) -> None:
         )
     if len(class_prompts) == 1:
         raise UserError(f"{NAME}: class_prompts: one class, so there is nothing to learn. Pass two or more.")
-    repeated = next((prompt for prompt in class_prompts if class_prompts.count(prompt) > 1), None)
-    if repeated is not None:
-        numbers = " and ".join(str(number) for number, prompt in enumerate(class_prompts) if prompt == repeated)
-        what = f"{repeated!r} stands for classes {numbers}, which are then the same to the model"
-        raise UserError(f"{NAME}: class_prompts: {what}. Give each class its own prompt.")
     classes = getattr(getattr(loader, "dataset", None), "classes", None)  # of torchvision's data sets
     if isinstance(classes, Sequence) and len(classes) != len(class_prompts):
         what = f"{len(class_prompts)} prompts for the {len(classes)} classes of loader.dataset.classes"

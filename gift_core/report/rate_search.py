@@ -1,11 +1,11 @@
 """Which learning rate suits a task: what it gains on a validation part, and what it loses of what the model knew.
 
-The validation part has training images of each class, sampled by seed. No test image is read.
+The validation part is the data set's own, or has training images of each class, sampled by seed. No test image is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,12 +33,17 @@ from gift_core.seeds import seed_for
 HELD_OUT = 0.2  # of each class
 
 
-def hold_out(source: Path, target: Path, *, seed: int, images_per_shard: int) -> TaskInfo:
-    """Writes the task `source` with its training images only: HELD_OUT of each class become the test split.
+def hold_out(
+    source: Path, target: Path, *, seed: int, images_per_shard: int, validation: Iterable[LabeledImage] | None = None
+) -> TaskInfo:
+    """Writes the task `source` with a validation part in place of its test split.
 
-    A class with one image keeps it for training. UserError if no image can be held out.
+    That is `validation`, or HELD_OUT of the training images of each class. A class with one image keeps it for
+    training. UserError if no image can be held out.
     """
     info, images = read_own_task(source), index_task(source, "train")
+    if validation is not None:
+        return write_task(target, info, map(_labeled, images), validation, images_per_shard=images_per_shard)
     held = _sampled(info, images, HELD_OUT, seed)
     if not held:
         raise UserError(

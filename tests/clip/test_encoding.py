@@ -21,6 +21,7 @@ from gift_core.clip.encoding import (
     trim_rows,
 )
 from gift_core.clip.images import evaluation_pixels, in_memory
+from gift_core.errors import UserError
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(9)]
@@ -85,6 +86,12 @@ def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
         prompts_ND = text_features(clip, [template.format(name) for template in templates], batch_size=100)
         mean_D = (prompts_ND[0] + prompts_ND[1] + prompts_ND[2]) / 3
         torch.testing.assert_close(class_KD[row], mean_D / mean_D.norm())
+
+
+@pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("cat " * 99 + "a", "cat " * 99 + "b")])
+def test_class_names_that_only_differ_where_the_tokenizer_does_not_look_are_refused(one: str, other: str) -> None:
+    with pytest.raises(UserError, match=r"have the same tokens, so classes 0 and 2 are the same to the model\."):
+        class_features(tiny_clip(), [one, "dog", other], ["a {}.", "the {}."], batch_size=4)
 
 
 def test_training_prompts_use_the_first_template_and_the_nearest_class_is_predicted() -> None:

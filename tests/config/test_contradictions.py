@@ -28,7 +28,6 @@ UNSOUND: list[tuple[Params, str]] = [
     ({**FOLDER, "path": "data"}, "path: data overlaps with data/1_tasks, which the pipeline writes"),
     ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' is listed more than once."),
     ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
-    ({**FOLDER, "class_names": {"a": "wren", "b": "wren "}}, "class_names: a, b have the same name, 'wren'"),
     ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is not a supported table. Save it as one of .csv"),
     ({**TABLE, "split_column": "label"}, "split_column: 'label' is also the image_column or the label_column"),
     ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),

@@ -76,7 +76,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("methods.gift.learning_rate", float("inf"), "methods.gift.learning_rate: should be a finite number, it is inf."),
     ("sequence.0.learning_rate_factor", "1; touch pwned", "sequence[0].learning_rate_factor: should be "),
     ("evaluation.max_images", 0, "evaluation.max_images: should be at least 1, it is 0. Change the number."),
-    ("sequence.0.learning_rate_factor", 0.0, "sequence[0].learning_rate_factor: should be more than 0, it is 0"),
+    ("sequence.0.learning_rate_factor", 0.0, "sequence[0].learning_rate_factor: should be at least 0.001, it is 0"),
+    ("methods.gift.learning_rate", 1e-320, "methods.gift.learning_rate: should be at least 1e-09, it is 9.99989e-321"),
     ("generator.size", 30, "generator.size: should be a multiple of 8, it is 30."),
     # texts
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' does not contain {}. Write {} where the class name goes"),
@@ -143,14 +144,15 @@ def test_every_number_has_bounds() -> None:
 
 
 # Slots that a row may leave out. Of all other keys params.yaml is complete.
+OWN = {"test_fraction", "on_duplicate"}
 OPTIONAL = {
     "CatalogueTaskConfig": {"templates", "on_bad_image", "shots", "classes", "allow_partial"},
     "FiltersConfig": {"aesthetic", "safety_checker"},
-    "FolderTaskConfig": {"class_names", "shots"},
-    "TableTaskConfig": {"split_column", "class_names", "shots"},
-    "WebDatasetTaskConfig": {"test", "class_names", "shots"},
+    "FolderTaskConfig": OWN | {"class_names", "shots"},
+    "TableTaskConfig": OWN | {"split_column", "class_names", "shots"},
+    "WebDatasetTaskConfig": OWN | {"test", "class_names", "shots"},
     "MiniTaskConfig": {"vocabulary_captions"},
-    "PairsTaskConfig": {"table", "image_column", "caption_column", "split_column", "train", "test"},
+    "PairsTaskConfig": OWN | {"table", "image_column", "caption_column", "split_column", "train", "test"},
     "MethodConfig": {"average", "start", "learns", "merge", "trains", "layer_decay"},
     "ExemplarReplayConfig": {"teacher_alpha"},
     "ReferenceReplayConfig": {"fisher", "teacher_alpha"},

@@ -40,6 +40,12 @@ def test_a_fifth_of_each_class_is_held_out_by_the_seed_and_the_rest_stays(source
     assert parts[0] == parts[1] != parts[2]
 
 
+def test_a_validation_split_of_the_data_set_is_taken_and_all_training_images_stay(source: Path, tmp_path: Path) -> None:
+    hold_out(source, tmp_path / "birds", seed=1, images_per_shard=4, validation=[(png(99), "png", 2)])
+    assert list(iterate_task(tmp_path / "birds", "train")) == list(iterate_task(source, "train"))
+    assert list(iterate_task(tmp_path / "birds", "test")) == [(png(99), 2)]
+
+
 def test_single_images_of_each_class_cannot_be_held_out(tmp_path: Path) -> None:
     info = TaskInfo("birds", ("tit", "wren"), ("a {}",), "a test")
     write_task(tmp_path / "source" / "birds", info, [(png(0), "png", 0), (png(1), "png", 1)], [], images_per_shard=4)

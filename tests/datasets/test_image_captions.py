@@ -94,11 +94,13 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     dataset = pairs_dataset("pets", config(), root=tmp_path, seed=1)
     assert [captions_of(sample)[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
     assert dataset.notes == ("1 image left out: val/ is a validation split.",)
+    assert [captions_of(sample)[0] for sample in dataset.validation] == ["picture 5."]
     lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
                                                                      ("test", "04"), ("val", "05"))]  # fmt: skip
     (tmp_path / "pets" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
     dataset = pairs_dataset("pets", config(**TABLE, split_column="fold"), root=tmp_path, seed=1)
     assert [sample.label for sample in (*dataset.train, *dataset.test)] == ["of 00", "of 01", "of 03", "of 04"]
+    assert [sample.label for sample in dataset.validation] == ["of 05"]
 
 
 def test_what_is_unclear_about_the_pairs_is_noted(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.config.experiment import IngestConfig
+from gift_core.datasets.ingest import validation_images
 from tests.artifacts.damage import tree_hash
-from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture, refusal
+from tests.datasets.folders import INGEST, birds, colors, config, flat_birds, ingest_birds, picture, refusal
 
 pillow_heif.register_heif_opener()  # to write HEIC
 
@@ -98,17 +99,20 @@ def left_out(root: Path) -> str:
 @pytest.mark.parametrize(
     ("train", "test", "validation"), [("TRAIN", "TEST", "Valid"), ("Training", "test", "validation")]
 )
-def test_splits_may_have_any_usual_spelling_and_a_validation_split_is_left_out(
+def test_splits_may_have_any_usual_spelling_and_a_validation_split_is_in_neither(
     train: str, test: str, validation: str, folder: Path, tmp_path: Path
 ) -> None:
     before = ingest_birds(tmp_path)
     shutil.copytree(folder / "test", folder / validation)
+    picture(folder / validation / "owl" / "0.png")  # which is no class
     (folder / "train").rename(folder / train)
     (folder / "test").rename(folder / test)
     after = ingest_birds(tmp_path)
     assert (after.class_names, after.counts) == (("great tit", "wren"), {"train": 6, "test": 4})
     assert after.hashes == before.hashes
-    assert after.notes == (f"4 images left out: {validation}/ is a validation split.",)
+    assert after.notes == (f"5 images left out: {validation}/ is a validation split.",)
+    held_out = validation_images("birds", config(), stored=INGEST, seed=42, root=tmp_path)
+    assert held_out is not None and [label for _, _, label in held_out] == [0, 0, 1, 1]
 
 
 def put_splits_in_a_class(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import TableTaskConfig
+from gift_core.datasets.image_table import table_dataset
 from tests.datasets import folders
 from tests.datasets.folders import colors, flat_birds, ingest_birds, picture
 
@@ -52,16 +53,19 @@ refusal = partial(folders.refusal, where="", config=config)
 def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     """A validation row needs neither a label nor a file."""
     lines = ["a/0.png,wren,train", "a/1.png,heron,Training", "a/2.png,wren,testing ", "gone.png,,VALID", ",,validation"]
+    lines.append("a/4.png,wren,val")
     write_table(tmp_path, lines, header="image,label,fold")
     info = table(tmp_path, split_column="fold")
     assert info.class_names == ("heron", "wren")
     assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
     assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1)]
     assert info.notes == (
-        "2 images left out: val in column 'fold' is a validation split.",
+        "3 images left out: val in column 'fold' is a validation split.",
         "1 class has no test images: heron.",
-        "2 images of the folder are in no row: a/3.png, a/4.png.",
+        "1 image of the folder is in no row: a/3.png.",
     )
+    (held_out,) = table_dataset("birds", config(split_column="fold"), root=tmp_path, seed=1).validation
+    assert (held_out.name, held_out.label) == ("a/4.png", "wren")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str
     assert refusal(tmp_path, table=f"labels.{suffix}") == (
         f"params.yaml: tasks.birds.table: labels.{suffix}: column 'fold' has only the values Training, test, testing, "
         "train, valid. To use it, write split_column: fold (gift add-task --split-column fold). "
-        "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.5)."
+        "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)."
     )
 
 

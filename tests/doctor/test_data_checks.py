@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders
+from gift_core.doctor.examine import first_step
 from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import make_project, own_project
 
@@ -50,6 +52,12 @@ def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tm
     assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
     assert note.remedy == "Check that this is meant."
     assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
+    assert "test_fraction" in few.found
+    assert first_step([counted, note]) == f"data my_task: {note.found} Check that this is meant."
+    (tmp_path / "data/0_raw/my_task").rename(tmp_path / "train")
+    for split in ("train", "test"):  # the data set's own splits
+        shutil.copytree(tmp_path / "train", tmp_path / "data/0_raw/my_task" / split)
+    assert not any("test_fraction" in finding.found for finding in check_data_sets(project))
 
 
 def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: Path) -> None:

@@ -186,4 +186,7 @@ def test_generation_memory_is_checked_where_a_method_needs_pairs_and_with_the_dt
     run = {"methods": ["finetune"], "device": "cpu"}
     found = list(check_memory(make_project(tmp_path, "mtil_order_1", run=run)))
     assert [finding.subject for finding in found] == ["training memory"]
-    assert most_classes(own_project(tmp_path)) == (100, "assumed")
+    assert most_classes(own_project(tmp_path)) == (100, "100 classes (assumed)")
+    pairs = {"source": "pairs", "path": "data/0_raw/pets", "vocabulary_captions": 200, "on_bad_image": "refuse"}
+    batch = own_project(tmp_path).config.training.batch_size
+    assert most_classes(own_project(tmp_path, tasks={"my_task": pairs})) == (batch, f"{batch} captions (my_task)")

@@ -95,7 +95,18 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
     "a single class": ({"class_prompts": ["a."]}, r"class_prompts: one class, so there is nothing to learn"),
-    "equal class prompts": ({"class_prompts": ["a.", "b.", "a."]}, r"class_prompts: 'a.' stands for classes 0 and 2"),
+    "equal class prompts": (
+        {"class_prompts": ["a.", "b.", "a."]},
+        r"'a.' and 'a.' have the same tokens",
+    ),
+    "prompts that differ by case": (
+        {"class_prompts": ["a.", "b.", "A."]},
+        r"'a.' and 'A.' have the same tokens",
+    ),
+    "prompts that differ after the context": (
+        {"class_prompts": ["a.", "b " * 99 + "c", "b " * 99 + "d"]},
+        r"have the same tokens, so classes 1 and 2 are the same to the model. Reword or shorten one of them",
+    ),
     **{f"loader: {name}": ({"loader": loader}, message) for name, (loader, message) in LOADERS.items()},
     **{f"pairs: {name}": ({"pairs": pairs}, message) for name, (pairs, message) in PAIRS.items()},
     **{f"a method {name}": ({"method": method}, message) for name, (method, message) in METHODS.items()},

@@ -15,9 +15,9 @@ import yaml
 from gift_core.config.loading import load_config
 from gift_core.stage_graph import stages_of_step
 from tests.artifacts.damage import png, tree_hash
-from tests.datasets.folders import flat_birds, picture
+from tests.datasets.folders import birds, flat_birds, picture
 from tests.imports import ROOT
-from tests.stages.experiment import Gift
+from tests.stages.experiment import Gift, invoke
 
 
 @pytest.fixture
@@ -71,17 +71,50 @@ def test_every_option_of_a_folder_is_written(root: Path, add: Gift) -> None:
     (root / "data/0_raw/birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
     output = add(
         "birds", "--images", "data/0_raw/birds", "--template", "a {}.", "--template", "two {}.",
-        "--test-fraction", "0.5", "--on-bad-image", "skip", "--class-names", "names.txt", "--shots", "3",
-        "--learning-rate-factor", "0.5",
+        "--test-fraction", "0.5", "--on-bad-image", "skip", "--on-duplicate", "skip", "--class-names", "names.txt",
+        "--shots", "3", "--learning-rate-factor", "0.5",
     ).output  # fmt: skip
     assert "birds: 2 classes, 6 training images, 10 test images" in output
     assert "  Zaunkönig      3     5" in output
     config = load_config(root / "params.yaml")
     assert config.tasks["birds"].model_dump() == {
         "source": "folder", "path": "data/0_raw/birds", "templates": ("a {}.", "two {}."), "test_fraction": 0.5,
-        "on_bad_image": "skip", "class_names": "names.txt", "shots": 3,
+        "on_duplicate": "skip", "on_bad_image": "skip", "class_names": "names.txt", "shots": 3,
     }  # fmt: skip
     assert config.sequence[-1].learning_rate_factor == 0.5
+
+
+def test_a_data_set_with_a_test_split_gets_no_test_fraction_and_its_copies_are_left_out_on_request(
+    root: Path, add: Gift
+) -> None:
+    folder = birds(root / "data/0_raw/split")
+    picture(folder / "train/wren/copy.png", (1, 0, 5))
+    picture(folder / "test/wren/again.png", (1, 1, 5))
+    command = ["birds", "--images", str(folder.relative_to(root)), "--on-duplicate"]
+    message = refused(add, *command, "keep", "--test-fraction", "0.3")
+    assert message == "error: --test-fraction 0.3: the data set has a test split of its own. Leave it out.\n"
+    assert "2 classes, 7 training images, 5 test images" in add(*command, "keep", "--dry-run").output
+    output = add(*command, "skip").output
+    assert "2 classes, 6 training images, 4 test images" in output and "test_fraction" not in output
+    copies = "train/wren/copy.png (train/wren/0.png), test/wren/again.png (train/wren/1.png)"
+    assert f"  2 images left out, as on_duplicate: skip says: {copies}.\n" in output
+    assert "test_fraction" not in load_config(root / "params.yaml").tasks["birds"].model_fields_set
+
+
+def test_a_link_to_params_yaml_stays_and_so_does_the_end_mark_of_its_document(
+    root: Path, add: Gift, elsewhere: Path
+) -> None:
+    params, file = root / "params.yaml", elsewhere / "shared.yaml"
+    file.write_text(f"{params.read_text(encoding='utf-8')}...\n", encoding="utf-8")
+    before = file.read_bytes()
+    params.unlink()
+    params.symlink_to(file)
+    add("birds", "--images", "data/0_raw/birds")
+    assert params.is_symlink() and file.read_bytes().endswith(b"learning_rate_factor: 1.0\n...\n")
+    assert invoke("remove-task", "birds").exit_code == 0
+    assert params.is_symlink() and file.read_bytes() == before
+    assert invoke("use", "mini_quick").exit_code == 0
+    assert params.is_symlink() and load_config(file).experiment == "mini_quick"
 
 
 def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root: Path, add: Gift) -> None:
@@ -161,6 +194,9 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     ("words", "expected"),
     [
         ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
+        ("letters", "Choose another name, or gift remove-task letters."),
+        ("birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
+        ("birds --learning-rate-factor nan", "].learning_rate_factor: should be a finite number, it is nan."),
         ("birds --shots 9", "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)"),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from stages.search import change_of, present_rate, shown
 from stages.stage import Stage
 from stages.trials import Step, open_step, run_trials
 from tests.clone import content
+from tests.datasets.folders import picture
 from tests.tiny_world import CLASSES, TinyExperiment, make_world
 
 RATES = [1e-4, 1e-3]
@@ -35,8 +37,8 @@ def test_rates_may_follow_one_option_or_have_one_each() -> None:
     assert rates_of("--rates", "1e-6", "1e-5", "--json", "greek") == [1e-6, 1e-5]
     assert rates_of("greek", "--iterations", "5", "--rates", "1e-6", "1e-6") == [1e-6]
     assert rates_of("greek") is None
-    for rate in ("0", "nan"):
-        with pytest.raises(Exception, match="should be more than 0 and at most 10|should be a valid number"):
+    for rate in ("0", "nan", "1e-320"):
+        with pytest.raises(Exception, match="should be 1e-09 to 10|should be a valid number"):
             rates_of("greek", "--rates", rate)
 
 
@@ -54,8 +56,12 @@ def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, iteratio
 @pytest.mark.parametrize("method", ["gift", "lwf"])  # the teacher of lwf reads the task's own images
 def test_it_changes_nothing_and_reads_no_test_image(tmp_path: Path, mini_params: dict[str, Any], method: str) -> None:
     step = tiny(tmp_path, mini_params, method, "digits")
+    for split, count in (("train", 2), ("test", 1), ("val", 3)):  # the split is the validation part
+        for name, number in product(CLASSES["digits"], range(count)):
+            picture(tmp_path / "data/0_raw/digits" / split / name / f"{number}.png", (number, len(split), 0))
     before = content(tmp_path)
     found = run_trials(step, RATES[:1])
+    assert found.start["digits"].images == 3 * len(CLASSES["digits"])
     assert [trial.rate for trial in found.trials] == RATES[:1]
     assert list(found.start) == ["digits", "birds", "letters"]
     after = content(tmp_path)

@@ -1,14 +1,17 @@
 """Downloads data sets from where they are published, or says how to get them by hand.
 
 torchvision downloads and unpacks. It would begin an interrupted download again, so it gets another function that copies
-the bytes of a URL (`_continued`).
+the bytes of a URL (`_continued`). It would also write what a tar names outside of its folder, so tars are unpacked with
+Python's `data` filter.
 """
 
 from __future__ import annotations
 
 import hashlib
+import platform
 import socket
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +30,8 @@ from gift_core.errors import UserError
 from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-TIMEOUT_S = 60.0  # without an answer from the server
+TIMEOUT_S = 60.0  # without an answer from the server, or with less than SLOWEST
+SLOWEST = 1000  # bytes a second
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
 _PACKED = (".gz", ".tgz", ".zip")
 # Raised by urllib, http and the unpackers. torchvision raises RuntimeError for a wrong checksum.
@@ -48,11 +52,14 @@ def fetch(row: CatalogueRow, path: Path, work: Path) -> None:
     location = f"gift data fetch {row.name}"
     if row.fetch == "by_hand":
         raise UserError(f"{location}: {row.title} cannot be downloaded by a program. {how_to_get(row, path)}")
+    if not hasattr(tarfile, "data_filter"):
+        what = f"Python {platform.python_version()} cannot keep a tar from writing outside of its folder"
+        raise UserError(f"{location}: {what}. Use 3.10.12, 3.11.4, 3.12 or a later one. {how_to_get(row, path)}")
     _require_empty(path, location)
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
     key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
     with work_folder(work, key) as parts, build_folder(path) as unfinished:
-        with _plain_errors(row, path, location), _continued_downloads(parts):
+        with _plain_errors(row, path, location), _safe_torchvision(parts):
             _download(row, unfinished)
         _remove_archives(row, unfinished)
         found = take_inventory(row, unfinished)
@@ -95,16 +102,17 @@ def _torchvision_classes() -> Mapping[str, Callable[..., Any]]:
 
 
 @contextmanager
-def _continued_downloads(parts: Path) -> Iterator[None]:
-    """Has torchvision keep what it downloads in `parts`, until it is complete."""
+def _safe_torchvision(parts: Path) -> Iterator[None]:
+    """Has torchvision keep in `parts` what is not complete, and unpack tars into their folder alone."""
     from torchvision.datasets import utils
 
-    former = utils._urlretrieve
+    copy, unpack = utils._urlretrieve, tarfile.TarFile.extraction_filter
     utils._urlretrieve = partial(_continued, parts)
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
         yield
     finally:
-        utils._urlretrieve = former
+        utils._urlretrieve, tarfile.TarFile.extraction_filter = copy, unpack
 
 
 def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 << 18) -> None:
@@ -133,9 +141,15 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
             part.open("ab" if is_continued else "wb") as file,
             tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=Path(filename).name) as bar,
         ):
-            while chunk := answer.read(chunk_size):
+            received, since = 0, time.monotonic()
+            while chunk := answer.read1(chunk_size):
                 file.write(chunk)
                 bar.update(len(chunk))
+                received += len(chunk)
+                if (seconds := time.monotonic() - since) > TIMEOUT_S:
+                    if received < SLOWEST * seconds:
+                        raise TimeoutError(f"{received} bytes in {seconds:.0f} s; the next run continues there")
+                    received, since = 0, time.monotonic()
     if total is not None and part.stat().st_size < total:
         what = f"the connection broke off at {part.stat().st_size:,} of {total:,} bytes; the next run continues there"
         raise ConnectionError(what)
