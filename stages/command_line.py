@@ -92,7 +92,8 @@ class GiftCommand(TyperCommand):
 
     def __init__(self, *args: Any, help: str | None = None, **options: Any) -> None:
         paragraphs = (help or "").split("\n\n")
-        super().__init__(*args, help="\n\n".join(part.replace("\n", " ") for part in paragraphs), **options)
+        text = "\n\n".join(part.replace("\n", " ") for part in paragraphs)
+        super().__init__(*args, help=name_guides(text), **options)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _named_by_meaning(super().get_params(ctx))
@@ -156,8 +157,12 @@ def _is_number(word: str) -> bool:
 
 
 def _named_by_meaning(params: list[Any]) -> list[Any]:
-    """Takes the types (`<bool>`, `<str>`) out of the help, and the braces around arguments out of the usage."""
+    """Takes the types (`<bool>`, `<str>`) out of the help, and the braces around arguments out of the usage.
+
+    A guide is named as name_guides does.
+    """
     for param in params:
+        param.help = name_guides(getattr(param, "help", None) or "")
         if isinstance(param, TyperArgument):
             name = (param.metavar or param.name or "").upper()
             several = f"{name}..." if param.nargs != 1 else name

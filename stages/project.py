@@ -58,9 +58,7 @@ def _next(folder: Path, needs: tuple[str, ...], *, has_task: bool) -> list[str]:
     ]
 
 
-Page = Annotated[
-    str | None, typer.Argument(metavar="PAGE", help="A guide: memory, or docs/memory.md as messages have it.")
-]
+Page = Annotated[str | None, typer.Argument(metavar="PAGE", help="A guide, such as memory.")]
 
 
 def docs(page: Page = None) -> None:
