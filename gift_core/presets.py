@@ -10,9 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from gift_core.config.editing import complete_text
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
-from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
 from gift_core.shipped import shipped_root

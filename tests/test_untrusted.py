@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import parse_yaml as dvc_parse_yaml
 
 from gift_core.untrusted import MAX_DIGITS, MAX_YAML_BYTES, parse_json, parse_yaml, read_limited
 
@@ -39,34 +40,25 @@ def test_yaml_with_anchors_merge_keys_and_a_byte_order_mark_is_decoded() -> None
     assert parse_yaml(text.encode()) == expected
 
 
-AMBIGUOUS = ["010", "-010", "08", "0x1F", "0b1", "1_000", "1:30", "yes", "No", "ON", "off", "2024-01-01", "="]
-
-
-@pytest.mark.parametrize("value", AMBIGUOUS)
-def test_a_value_that_readers_of_yaml_read_differently_is_refused_unless_quoted(value: str) -> None:
-    with pytest.raises(ValueError, match=r"^line 2: .*(in quotes)"):
-        parse_yaml(f"a: 1\nb: {value}\n")
-    assert parse_yaml(f'b: "{value}"\n') == {"b": value}
+@pytest.mark.parametrize("value", ["010", "0x1F", "1_000", "1:30", "yes", "No", "1e-05", "5.0e-5", ".5", "~"])
+def test_a_value_is_what_dvc_reads(value: str) -> None:
+    assert parse_yaml(f"a: {value}\n") == dvc_parse_yaml(f"a: {value}\n", "params.yaml")
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: &a [*a]", "line 1: an alias in a value that has an anchor itself"),
-        ("a: !!binary aGk=", "line 1: the tag or sign !!binary is not supported"),
-        ('a: !!python/object/apply:os.system ["true"]', "line 1: the tag or sign !!python/object"),
-        ("a: 1\nb:\n  a: 1\n  a: 2\n", "line 4: key 'a' is already on line 3"),
-        ("1e3: a", "line 1: key '1e3' is not text in YAML"),
-        ("[1, 2]: a", "line 1: a key is a list or a section"),
-        ("a: 1\n\tb: 2", "line 2: found character '.t'"),
-        ("a: x\u2028y", "line 1: the character U.2028 is not allowed"),
-        (r'a: "\0"', "line 1: the escaped character U.0000 is not allowed"),
-        ("a: " + "9" * 5000, "line 1: a whole number of 5000 digits"),
-        ("a: " + "[" * 64 + "]" * 64, "line 1: nested deeper than 64 levels"),
+        ("a: &a [*a]", "its aliases stand for too many values"),
+        ("a: !!binary aGk=", "b'hi' is not text in YAML. Put it in quotes"),
+        ("a: 2024-01-01", "2024-01-01 is not text in YAML. Put it in quotes"),
+        ('a: !!python/object/apply:os.system ["true"]', "line 1: could not determine a constructor for the tag"),
+        ("a: 1\nb:\n  a: 1\n  a: 2\n", 'line 4: found duplicate key "a"'),
+        ("1e3: a", "the key 1000.0 is not text in YAML"),
+        ("a: 1\n\tb: 2", "line 2: found a tab character"),
         ("#" * MAX_YAML_BYTES + "#", "more than"),
     ],
 )
-def test_yaml_beyond_the_limits_is_refused_with_its_line(text: str, expected: str) -> None:
+def test_yaml_that_is_no_settings_file_is_refused_with_what_is_wrong(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse_yaml(text)
 

@@ -1,127 +1,235 @@
-"""Adds a task or a method to the text of params.yaml by inserting lines. All other bytes of the file stay the same."""
+"""Edits params.yaml and merges presets, with ruamel.yaml's round trip: comments, quotes and order stay.
+
+A preset whose first key is `base` is an overlay. A section on several lines is merged into the base's key by key.
+Everything else (a value, a list, a section in braces) replaces what the base has. `!replace` in front of a section
+replaces it as a whole, `!delete` removes a key. The comment of a changed key stays, unless the overlay has its own.
+`class_slices` stands for the sections tasks and sequence of a class-incremental experiment.
+"""
 
 from __future__ import annotations
 
+import copy
 import io
-import math
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, ValidationError
 
 from gift_core.config.checks import START
-from gift_core.errors import UserError, lookup
-from gift_core.untrusted import compose_yaml, parse_yaml
+from gift_core.config.section import MAX_NAMES, Count, Section, Text
+from gift_core.errors import UserError, did_you_mean, lookup
+from gift_core.shipped import shipped_root
+from gift_core.untrusted import MAX_YAML_BYTES, read_limited
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-_WIDTH = 4096  # never break a line
-_EMPTY = re.compile(r"^(\w+:) *(\{ *\}|\[ *\]|null|~)")
+REPLACE, DELETE = "!replace", "!delete"
+ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
+
+
+class ClassSlices(Section):
+    """A data set's classes as tasks: `base_classes` in the first task (0: no such task), then `steps` equal tasks."""
+
+    dataset: Text
+    base_classes: Annotated[int, Field(ge=0, le=10_000_000)]
+    classes_per_step: Count
+    steps: Annotated[int, Field(ge=1, lt=MAX_NAMES)]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A params file that can be edited: `content` has its sections, `end` is the comment below all of them."""
+
+    content: Any
+    end: str
+    editor: YAML
+    newline: str
+
+    @classmethod
+    def parse(cls, text: str, name: str = "params.yaml") -> Document:
+        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections."""
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        editor = YAML()
+        editor.width = 4096  # never break a line
+        try:
+            content = editor.load(text.replace("\r\n", "\n"))
+        except (YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{name}: is not valid YAML ({error}). Compare it with presets/mini.yaml.") from None
+        if not isinstance(content, dict) or not _is_block(content):
+            raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
+        _keep_indentation(editor, content, text.splitlines())
+        return cls(content, _move_comments_down(content), editor, "\r\n" if "\r\n" in text else "\n")
+
+    def text(self) -> str:
+        """Returns the text with the line ends that it had."""
+        buffer = io.StringIO()
+        self.editor.dump(self.content, buffer)
+        return (buffer.getvalue() + self.end).replace("\n", self.newline)
+
+
+def _keep_indentation(editor: YAML, content: Any, lines: list[str]) -> None:
+    """Sets the indentation of sections and lists to those of the first ones in the text."""
+    inner: list[tuple[int, Any]] = [
+        (section.lc.key(key)[1], section[key]) for section, key in _entries(content) if not isinstance(section, list)
+    ]
+    below = [(margin, value) for margin, value in inner if _is_block(value) and value]
+    sections = [value.lc.key(next(iter(value)))[1] - margin for margin, value in below if not isinstance(value, list)]
+    lists = [(margin, *value.lc.item(0)) for margin, value in below if not isinstance(value, dict)]
+    margin, line, column = lists[0] if lists else (0, 0, 2)
+    offset = lines[line].index("-") - margin if lists else 0
+    editor.indent(mapping=sections[0] if sections else 2, sequence=column - margin, offset=offset)
+
+
+def _move_comments_down(content: Any) -> str:
+    """Gives each comment on lines of its own to the entry below it. ruamel.yaml gives it to the one above.
+
+    So a new entry stands before the comment of the section that follows, and a removed one does not take it along.
+    Returns the comment below the last entry.
+    """
+    below = ""
+    for section, key in _entries(content):
+        if below:
+            _add_above(section, key, below)
+        comments, behind = section.ca.items.get(key), 2 if isinstance(section, dict) else 0
+        below = ""
+        if comments and comments[behind]:
+            end_of_line, _, below = comments[behind].value.partition("\n")
+            comments[behind].value = f"{end_of_line}\n"
+            if not end_of_line:
+                comments[behind] = None
+        if comments and len(comments) > INSIDE and comments[INSIDE]:  # between a key and its first entry
+            below += "".join(" " * each.column + each.value for each in comments[INSIDE])
+            comments[INSIDE] = None
+    return below
+
+
+def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, Any]]:
+    """Yields (section or list, key or index) of all entries on lines of their own, in the order of the text."""
+    found = set() if seen is None else seen
+    for key in section if isinstance(section, dict) else range(len(section)):
+        yield section, key
+        value = section[key]
+        if _is_block(value) and id(value) not in found:  # an alias stands for the same section
+            found.add(id(value))
+            yield from _entries(value, found)
+
+
+def _is_block(value: Any) -> bool:
+    """Whether the value is a section or a list on several lines."""
+    return hasattr(value, "fa") and not value.fa.flow_style() and isinstance(value, dict | list)
+
+
+def _comment(text: str) -> Any:
+    from ruamel.yaml.error import CommentMark
+    from ruamel.yaml.tokens import CommentToken
+
+    return CommentToken(text, CommentMark(0), None)
+
+
+def _add_above(section: Any, key: Any, text: str) -> None:
+    whole = text + _take_above(section, key)
+    section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [_comment(whole)]
+
+
+def _take_above(section: Any, key: Any) -> str:
+    comments = section.ca.items.get(key) or [None] * 4
+    taken, comments[ABOVE] = comments[ABOVE] or [], None
+    return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
+
+
+def _remove(content: Any, section: Any, key: Any) -> None:
+    """Removes an entry. What stands above it stays, above the next one."""
+    every = list(_entries(content))
+    if above := _take_above(section, key):
+        at = next(index for index, (other, name) in enumerate(every) if other is section and name == key)
+        inner = len(list(_entries(section[key]))) if _is_block(section[key]) else 0
+        for following in every[at + inner + 1 : at + inner + 2]:
+            _add_above(*following, above)
+    section.ca.items.pop(key, None)
+    del section[key]
+    for outer, name in list(_entries(content)):
+        if outer[name] is section and not section:
+            outer[name] = _styled([] if isinstance(section, list) else {}, flow=True)
+
+
+def _on_lines(content: Any, key: str) -> Any:
+    """The section or list of one of these keys, one entry a line: an empty one is made for {}, [] and null."""
+    if not content[key]:
+        content[key] = _styled([] if key == "sequence" else {})
+    content[key].fa.set_block_style()
+    return content[key]
+
+
+def _styled(value: Any, *, flow: bool = False) -> Any:
+    """A plain value as ruamel.yaml writes it: sections and lists on several lines, or in brackets."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, CommentedMap | CommentedSeq):
+        return value
+    if isinstance(value, Mapping):
+        styled: Any = CommentedMap((key, _styled(each, flow=flow)) for key, each in value.items())
+    elif isinstance(value, list | tuple):
+        styled = CommentedSeq(_styled(each, flow=flow) for each in value)
+    else:
+        return value
+    if flow:
+        styled.fa.set_flow_style()
+    return styled
+
+
+def inline(value: Any) -> str:
+    """Returns the value as it is written on one line of YAML; "empty" for null."""
+    text = Document.parse("value:\n")
+    text.content["value"] = _styled(value, flow=True)
+    return text.text().removeprefix("value:").strip() or "empty"
 
 
 def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_factor: float) -> str:
     """Returns a params file's text with `row` added to its tasks, and a step for it added to its sequence.
 
-    The text has been checked by parse_config. The step follows the last one, or ../pretrained if there is none. The new
-    lines have the style and indentation of those before them. UserError for a name that exists, and for a layout that
-    cannot be extended (the error shows the lines to write by hand).
+    The text has been checked by parse_config. The step follows the last one, or ../pretrained if there is none.
+    UserError for a name that exists.
     """
-    document = _editor().load(text)
-    tasks, sequence = document["tasks"], document["sequence"]
-    if name in (tasks or {}):
+    document = Document.parse(text)
+    tasks, sequence = (_on_lines(document.content, key) for key in ("tasks", "sequence"))
+    if name in tasks:
         what = f"already exists (path: {tasks[name].get('path')})"
         raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
     after = sequence[-1]["task"] if sequence else START
     step = {"task": name, "after": after, "learning_rate_factor": learning_rate_factor}
-    lines = text.splitlines(keepends=True)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    additions = {"tasks": _row_lines(tasks, name, row), "sequence": _step_lines(sequence, lines, step)}
-    for section in sorted(additions, key=lambda key: int(document.lc.key(key)[0]), reverse=True):  # from the bottom up
-        end = _end_of_section(document, section, lines)
-        if not document[section]:
-            head = document.lc.key(section)[0]
-            lines[head] = _EMPTY.sub(r"\1", lines[head])
-        lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
-        lines[end:end] = [f"{line}{newline}" for line in additions[section]]
-    added = "".join(lines)
-    _require_added(text, added, name, row, step)
-    return added
+    tasks[name] = _styled(row)
+    sequence.append(_styled(step, flow=bool(sequence and sequence[-1].fa.flow_style())))
+    return document.text()
 
 
 def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) -> str:
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
     `settings` are the keys of the copy that get another value: {"losses.distill.weight": 2.0}. Sections that the base
-    does not have are made. The copy keeps the comments of the base. UserError for a name that exists, an unknown base,
-    and as in append_task.
+    does not have are made. The copy keeps the comments of the base. UserError for a name that exists and an unknown
+    base.
     """
-    document = _editor().load(text)
-    methods, lines = document["methods"], text.splitlines(keepends=True)
+    document = Document.parse(text)
+    methods = _on_lines(document.content, "methods")
     lookup(methods, base, "gift add-method --from: methods of params.yaml")
     if name in methods:
         what = "already exists. Choose another name, or remove its row"
         raise UserError(f"params.yaml: methods.{name}: {what}.")
-    _require_block(methods, "methods")
-    end, newline = _end_of_section(document, "methods", lines), "\r\n" if "\r\n" in text else "\n"
-    row = _row_alone(methods, base, lines[:end])
+    row = copy.deepcopy(methods[base])
     for key, value in settings.items():
         _set(row, key.split("."), value)
+    methods[name] = row
     changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
-    lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
-    start, margin = methods.lc.key(base)
-    head, *below = _dumped({"methods": {_styled(name): row}}, indent=margin)[1:]
-    column = max(len(head) + 3, lines[start].find(" #") + 1)
-    head = f"{head:{column}}# {base} with {changes or 'no change yet'}"
-    lines[end:end] = [f"{line}{newline}" for line in (head, *below)]
-    added = _with_run_method("".join(lines), name)
-    expected = parse_yaml(text)
-    expected["methods"][name] = parse_yaml("\n".join(_dumped(row)))
-    expected["run"]["methods"].append(name)
-    require_values(
-        added, expected, ["Write by hand below methods:", *_dump({name: row}), "and its name in run.methods"]
-    )
-    return added
-
-
-def activate_method(text: str, name: str) -> str:
-    """Returns a params file's text with `name` at the end of run.methods. UserError as in append_task."""
-    expected = parse_yaml(text)
-    added = _with_run_method(text, name)
-    expected["run"]["methods"].append(name)
-    require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
-    return added
-
-
-def _with_run_method(text: str, name: str) -> str:
-    node: Any = compose_yaml(text)
-    for section in ("run", "methods"):
-        node = next(value for key, value in node.value if key.value == section)
-    word, newline = inline(name), "\r\n" if "\r\n" in text else "\n"
-    if node.flow_style:
-        end = node.end_mark.index - 1
-        return f"{text[:end].rstrip()}, {word}{text[end:]}"
-    lines = text.splitlines(keepends=True)
-    last = node.value[-1].start_mark
-    dash = lines[last.line][: last.column]
-    lines[last.line] = lines[last.line].rstrip("\r\n") + newline
-    lines.insert(last.line + 1, f"{dash}{word}{newline}")
-    return "".join(lines)
-
-
-def _row_alone(methods: Any, base: str, lines: list[str]) -> Any:
-    """The row as a document of its own, without the comments that belong to the row after it."""
-    from ruamel.yaml.error import YAMLError
-
-    start = methods.lc.key(base)[0]
-    end = min((line for key in methods if (line := methods.lc.key(key)[0]) > start), default=len(lines))
-    while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
-        end -= 1
-    try:
-        row = _editor().load("methods:\n" + "".join(lines[start:end]))["methods"][base]
-    except YAMLError:  # an alias to another row
-        raise UserError(f"params.yaml: methods.{base}: cannot be copied. Write the new row by hand.") from None
-    row.ca.comment = None  # behind its name: what the base is
-    return row
+    comments = methods.ca.items.get(base) or [None] * 4
+    column = max(len(name) + 6, comments[2].column if comments[2] else 0)
+    methods.yaml_add_eol_comment(f"{base} with {changes or 'no change yet'}", name, column=column)
+    document.content["run"]["methods"].append(name)
+    return document.text()
 
 
 def _set(row: Any, keys: list[str], value: Any) -> None:
@@ -129,132 +237,152 @@ def _set(row: Any, keys: list[str], value: Any) -> None:
     section = row
     for depth, key in enumerate(keys[:-1], 1):
         if section.get(key) is None:
-            section[key] = _on_one_line({})
+            section[key] = _styled({}, flow=True)
         section = section[key]
         if not isinstance(section, Mapping):
             what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
             raise UserError(f"gift add-method --set {'.'.join(keys)}: {what}. Name a key of a section.")
-    section[keys[-1]] = _on_one_line(value)
+    section[keys[-1]] = _styled(value, flow=True)
 
 
-def _on_one_line(value: Any) -> Any:
-    """The value as DVC writes it, sections and lists in brackets on one line."""
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-    if isinstance(value, Mapping):
-        section = CommentedMap((_styled(key), _on_one_line(each)) for key, each in value.items())
-        section.fa.set_flow_style()
-        return section
-    if isinstance(value, list):
-        entries = CommentedSeq(map(_on_one_line, value))
-        entries.fa.set_flow_style()
-        return entries
-    return _styled(value)
+def activate_method(text: str, name: str) -> str:
+    """Returns a params file's text with `name` at the end of run.methods."""
+    document = Document.parse(text)
+    document.content["run"]["methods"].append(name)
+    return document.text()
 
 
-def inline(value: Any) -> str:
-    """Returns the value as it is written on one line of YAML; "empty" for null."""
-    return _dumped({"value": _on_one_line(value)})[0].removeprefix("value:").strip() or "empty"
+def remove_task(text: str, name: str) -> str:
+    """Returns a params file's text without the row of a task and its step. The next step follows the step before.
+
+    The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines stay. UserError for an unknown name.
+    The text has been checked by parse_config.
+    """
+    document = Document.parse(text)
+    content = document.content
+    lookup(content["tasks"] or {}, name, "params.yaml: tasks")
+    _remove(content, content["tasks"], name)
+    sequence = content["sequence"] or []
+    for position in [index for index, step in enumerate(sequence) if step["task"] == name]:
+        for following in sequence[position + 1 : position + 2]:
+            following["after"] = sequence[position].get("after")
+        _remove(content, sequence, position)
+    return document.text()
 
 
-def _editor() -> YAML:
-    from ruamel.yaml import YAML
+def remove_method(text: str, name: str) -> str:
+    """Returns a params file's text without the row of a method and without its name in run.methods.
 
-    editor = YAML()  # round trip: it keeps the position of each key
-    editor.width = _WIDTH
-    return editor
-
-
-def _row_lines(tasks: Any, name: str, row: Mapping[str, Any]) -> list[str]:
-    """Returns the lines of the row, indented as the first row of the section."""
-    margin, nested = 2, 2
-    if tasks:
-        _require_block(tasks, "tasks")
-        first = next(iter(tasks))
-        margin = tasks.lc.key(first)[1]
-        nested = tasks[first].lc.col - margin if not tasks[first].fa.flow_style() else 2
-    nulls = [f"{key}:" for key, value in row.items() if value is None]  # the editor leaves null away
-    lines = [f"{line} null" if line.strip() in nulls else line for line in _dump({name: row}, indent=nested)]
-    return [" " * margin + line for line in lines]
+    UserError as in remove_task, and for the only method that runs.
+    """
+    document = Document.parse(text)
+    content = document.content
+    lookup(content["methods"], name, "params.yaml: methods")
+    running = content["run"]["methods"]
+    if list(running) == [name]:
+        what = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
+        raise UserError(f"params.yaml: run.methods: {what}")
+    _remove(content, content["methods"], name)
+    if name in running:
+        _remove(content, running, running.index(name))
+    return document.text()
 
 
-def _step_lines(sequence: Any, lines: list[str], step: Mapping[str, Any]) -> list[str]:
-    """Returns the lines of the step, in braces if the last step is."""
-    if not sequence:
-        return [("  " if index else "- ") + text for index, text in enumerate(_dump(step))]
-    _require_block(sequence, "sequence")
-    last = lines[sequence.lc.item(len(sequence) - 1)[0]]
-    dash = re.match(r" *- *", last)
-    assert dash is not None, f"{last!r} is not the start of a list entry"
-    if sequence[-1].fa.flow_style():
-        return [f"{dash[0]}{{{', '.join(_dump(step))}}}"]
-    return [(" " * len(dash[0]) if index else dash[0]) + text for index, text in enumerate(_dump(step))]
+def complete_text(preset: Path) -> str:
+    """Returns the text of a complete params file: the preset itself, or the result of merging it into its base.
+
+    The base lies beside the preset, or is one that comes with GIFT.
+    UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
+    """
+    text = _read(preset)
+    overlay = Document.parse(text, preset.name).content
+    if "base" not in overlay:
+        return text
+    name = str(overlay["base"])
+    folders = (preset.parent, shipped_root() / "presets")
+    path = next((file for folder in folders if (file := folder / f"{name}.yaml").is_file()), None)
+    if path is None:
+        known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
+        raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
+    base = Document.parse(_read(path), path.name)
+    if "base" in base.content:
+        raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
+    _set_title(base.content, overlay)
+    del overlay["base"]
+    if "class_slices" in overlay:
+        from ruamel.yaml.tag import Tag
+
+        above = _take_above(overlay, "class_slices")
+        for key, value in _expand(overlay.pop("class_slices"), preset.name).items():
+            overlay[key] = _styled(value)
+            overlay[key].yaml_set_ctag(Tag(suffix=REPLACE))
+        _add_above(overlay, "tasks", above)
+    _merge(base.content, overlay, preset.name)
+    return base.text()
 
 
-def _require_block(section: Any, name: str) -> None:
-    if section.fa.flow_style():
-        what = "is written in brackets, so lines cannot be added"
-        raise UserError(f"params.yaml: {name}: {what}. Write one entry per line, as in presets/mini.yaml.")
+def _set_title(content: Any, overlay: Any) -> None:
+    """Puts the overlay's title in place of the first paragraph of the comment that opens the file."""
+    title, opening = (_opening_lines(each) for each in (overlay, content))
+    rest = next((index for index, line in enumerate(opening) if line == "#" or not line.startswith("#")), len(opening))
+    content.ca.comment = [None, [_comment("".join(f"{line}\n" for line in [*title, *opening[rest:]]))]]
 
 
-def _end_of_section(document: Any, section: str, lines: list[str]) -> int:
-    """Returns the index of the line after the last row of the section. Blank lines and comments may follow."""
-    start = document.lc.key(section)[0]
-    end = min((line for key in document if (line := document.lc.key(key)[0]) > start), default=len(lines))
-    while not lines[end - 1].strip() or lines[end - 1].startswith(("#", "...")):  # `...` ends a document
-        end -= 1
-    return int(end)
+def _opening_lines(content: Any) -> list[str]:
+    _, tokens = content.ca.comment or (None, None)
+    return "".join(token.value for token in tokens or ()).splitlines()
 
 
-def _dump(value: Mapping[str, Any], *, indent: int = 2) -> list[str]:
-    return _dumped(_styled(value), indent=indent)
+def _merge(base: Any, overlay: Any, name: str) -> None:
+    """Changes the base as the overlay says. `name` is the overlay's file, for errors."""
+    for key, new in overlay.items():
+        above, tag = _take_above(overlay, key), new.tag.value if hasattr(new, "tag") else None
+        if tag == DELETE:
+            if key not in base:
+                raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, base)}")
+            base.ca.items.pop(key, None)
+            del base[key]
+            continue
+        if "#" in above or key not in base:
+            blank = "\n" if _take_above(base, key).startswith("\n") else ""
+            _add_above(base, key, blank + above.lstrip("\n") if key in base else above)
+        if tag != REPLACE and all(isinstance(each, dict) and each and _is_block(each) for each in (base.get(key), new)):
+            _merge(base[key], new, name)
+            continue
+        if tag == REPLACE:
+            delattr(new, "_yaml_tag")
+        base[key] = new
+        if end_of_line := (overlay.ca.items.get(key) or [None] * 4)[2]:
+            comments = base.ca.items.setdefault(key, [None] * 4)
+            end_of_line.column = max(each.column for each in (comments[2], end_of_line) if each)
+            comments[2] = end_of_line
 
 
-def _dumped(styled: Any, *, indent: int = 2) -> list[str]:
-    editor = _editor()
-    editor.indent(mapping=indent)
-    buffer = io.StringIO()
-    editor.dump(styled, buffer)
-    return buffer.getvalue().splitlines()
-
-
-def _styled(value: Any) -> Any:
-    """Returns the value in the layout that DVC writes: lists on several lines, quotes only where YAML needs them."""
-    from ruamel.yaml.scalarstring import SingleQuotedScalarString
-
-    if isinstance(value, Mapping):
-        return {_styled(key): _styled(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_styled(each) for each in value]
-    if isinstance(value, float) and math.isfinite(value):
-        digits = repr(value)  # PyYAML reads 5e-05 as text
-        return _editor().load(digits if "." in digits else digits.replace("e", ".0e"))
-    return SingleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
-
-
-def _is_plain(value: str) -> bool:
-    """Whether every reader of YAML reads the text without quotes as this text (PyYAML does not for "on" and "1_0")."""
+def _expand(slices: Any, name: str) -> dict[str, Any]:
+    """Returns the sections tasks and sequence that class_slices stands for."""
     try:
-        return bool(parse_yaml(value) == value)
-    except ValueError:
-        return False
+        found = ClassSlices.model_validate(slices)
+    except ValidationError as error:
+        wrong = ", ".join(f"{'.'.join(map(str, each['loc']))} ({each['msg']})" for each in error.errors())
+        raise UserError(f"{name}: class_slices: {wrong}. Compare it with presets/cil_cifar100_10.yaml.") from None
+    counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
+    names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
+    data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
+    firsts = [sum(counts[:index]) for index in range(len(counts))]
+    return {
+        "tasks": {
+            task: {**data, "classes": _styled({"order": "benchmark", "first": first, "count": count}, flow=True)}
+            for task, first, count in zip(names, firsts, counts, strict=True)
+        },
+        "sequence": [
+            {"task": task, "after": before, "learning_rate_factor": 1.0}
+            for task, before in zip(names, [START, *names], strict=False)
+        ],
+    }
 
 
-def _require_added(before: str, after: str, name: str, row: Mapping[str, Any], step: Mapping[str, Any]) -> None:
-    """Raises UserError if the new text has other values than the old ones, the row and the step."""
-    expected = parse_yaml(before)
-    expected["tasks"] = {**(expected["tasks"] or {}), name: dict(row)}
-    expected["sequence"] = [*(expected["sequence"] or []), dict(step)]
-    by_hand = ["Write by hand below tasks:", *_dump({name: row}), "and below sequence:", *_dump(step)]
-    require_values(after, expected, by_hand)
-
-
-def require_values(text: str, expected: Any, by_hand: list[str]) -> None:
-    """Raises UserError, with what to do by hand, if an edited text has other values than the expected ones."""
+def _read(path: Path) -> str:
     try:
-        sound = repr(parse_yaml(text)) == repr(expected)  # nan is not equal to itself
-    except ValueError:
-        sound = False
-    if not sound:
-        lines = "\n".join(by_hand)
-        raise UserError(f"params.yaml: this layout cannot be edited. {lines}")
+        return read_limited(path, MAX_YAML_BYTES).decode()  # bytes: line ends stay as they are
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None

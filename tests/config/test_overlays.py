@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gift_core.config.editing import complete_text
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 
 BASE = """\
@@ -70,7 +70,7 @@ def test_an_empty_overlay_is_its_base_under_its_title_and_no_params_file(complet
     [
         ("size: 64   # more pixels", "size: 32           # pixels", "size: 64           # more pixels"),
         ("# Large.\nsize: 64", "size: 32  ", "# Large.\nsize: 64  "),
-        ("size: 1234567890123456", "size: 32           # pixels", "size: 1234567890123456   # pixels"),
+        ("size: 1234567890123456", "size: 32           # pixels", "size: 1234567890123456 # pixels"),
         ("order:\n  - c", "  - a\n  - b   # last\n", "  - c\n"),
         ("methods:\n  gift:\n    rate: 1.0", "    rate: 5.0e-4   # faster", "    rate: 1.0      # faster"),
         ("methods:\n  # Best.\n  gift:\n    rate: 5.0e-4", "  # Ours.\n", "  # Best.\n"),
@@ -79,8 +79,8 @@ def test_an_empty_overlay_is_its_base_under_its_title_and_no_params_file(complet
         ("methods:\n  gift:\n    losses:\n      align: !delete", "      align: {weight: 0.25}\n", ""),
         ("methods:\n  finetune: !delete", "  # References.\n  finetune:        # plain\n    rate: 1.0e-4\n    losses: {}\n", ""),
         ("methods:\n  new:\n    rate: 1.0\n  newer:\n    rate: 2.0", "      align: {weight: 0.25}\n", "      align: {weight: 0.25}\n  new:\n    rate: 1.0\n  newer:\n    rate: 2.0\n"),
-        ("methods: !replace # one row\n  new:\n    rate: 1.0", BASE[BASE.index("methods:") : BASE.index("\n# At")], "methods:   # one row\n  new:\n    rate: 1.0\n"),
-        ("# New.\nseed: 1   # a number", "# pixels\n", "# pixels\n# New.\nseed: 1   # a number\n"),
+        ("methods: !replace\n  new:\n    rate: 1.0", BASE[BASE.index("methods:") : BASE.index("\n# At")], "methods:   # rows\n  new:\n    rate: 1.0\n"),
+        ("# New.\nseed: 1   # a number", "# pixels\n", "# pixels\n\n# New.\nseed: 1   # a number\n"),
     ],
 )  # fmt: skip
 def test_the_lines_that_an_overlay_changes(complete: Complete, changes: str, before: str, after: str) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_task
+from gift_core.config.editing import append_task, complete_text
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config, parse_config
-from gift_core.config.overlays import complete_text
 from tests.hostile.campaign import SIZES, Case, Choice, run_cases
 from tests.hostile.values import YAML_FILES, YAML_VALUES
 

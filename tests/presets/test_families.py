@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.config.overlays import complete_text
+from gift_core.config.editing import complete_text
 from gift_core.presets import load_preset
 from tests.imports import ROOT
 from tests.presets.test_paper_numbers import FULL_SIZE, read

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gift_core.config.overlays import complete_text
+from gift_core.config.editing import complete_text
 from tests.imports import ROOT
 
 RECORD = Path(__file__).parent / "recorded" / "values.json.gz"
