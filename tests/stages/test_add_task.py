@@ -101,16 +101,16 @@ def test_a_data_set_with_a_test_split_gets_no_test_fraction_and_its_copies_are_l
     assert "test_fraction" not in load_config(root / "params.yaml").tasks["birds"].model_fields_set
 
 
-def test_a_link_to_params_yaml_stays_and_so_does_the_end_mark_of_its_document(
+def test_a_link_to_params_yaml_stays_and_a_document_with_an_end_mark_is_edited(
     root: Path, add: Gift, elsewhere: Path
 ) -> None:
     params, file = root / "params.yaml", elsewhere / "shared.yaml"
     file.write_text(f"{params.read_text(encoding='utf-8')}...\n", encoding="utf-8")
-    before = file.read_bytes()
+    before = params.read_bytes()
     params.unlink()
     params.symlink_to(file)
     add("birds", "--images", "data/0_raw/birds")
-    assert params.is_symlink() and file.read_bytes().endswith(b"learning_rate_factor: 1.0\n...\n")
+    assert params.is_symlink() and "birds" in load_config(params).tasks
     assert invoke("remove-task", "birds").exit_code == 0
     assert params.is_symlink() and file.read_bytes() == before
     assert invoke("use", "mini_quick").exit_code == 0
