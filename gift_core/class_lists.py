@@ -25,10 +25,11 @@ DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 @dataclass(frozen=True)
 class Classes:
-    """Class names, and templates in which `{}` stands for the name."""
+    """Class names, and templates in which `{}` stands for the name. Captions are classes, too, with the template {}."""
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
+    are_captions: bool = False
 
 
 def names_of(classes: Sequence[Classes]) -> tuple[str, ...]:
@@ -39,18 +40,24 @@ def names_of(classes: Sequence[Classes]) -> tuple[str, ...]:
 def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes:
     """The classes of `source`: a text file with one name per line, a task.json, or the name of an ingested task.
 
-    Templates come from the file `templates` (one per line), else from the task; a text file gets "a photo of a {}.".
-    UserError for missing, too few or repeated names, and for templates that params.yaml could not have.
+    Of a task with captions, they are the captions that stand for it in the vocabulary. Templates come from the file
+    `templates` (one per line), else from the task; a text file gets "a photo of a {}.". UserError for missing, too few
+    or repeated names, and for templates that params.yaml could not have.
     """
-    names, own_templates = _names_of(source, layout)
-    require_sound_labels(names, f"--classes {source}")
+    own = _classes_of(source, layout)
+    if not own.are_captions:
+        _require_different(own.names, f"--classes {source}")
+    return dataclasses.replace(own, templates=read_templates(templates, own.templates, source))
+
+
+def _require_different(names: Sequence[str], option: str) -> None:
+    require_sound_labels(names, option)
     counts = Counter(map(comparison_key, names))
     repeated = list(dict.fromkeys(name for name in names if counts[comparison_key(name)] > 1))
     if len(names) < 2 or repeated or not all(names):
         what = "one class has an empty name" if not all(names) else f"found {len(names)} class names"
         what = f"{', '.join(repeated[:3])} is listed more than once" if any(repeated) else what
-        raise UserError(f"--classes {source}: {what}. Give at least two different ones.")
-    return Classes(tuple(names), read_templates(templates, own_templates, source))
+        raise UserError(f"{option}: {what}. Give at least two different ones.")
 
 
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
@@ -66,13 +73,13 @@ def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, so
 def learned_classes(model: str, templates: Path | None) -> list[Classes]:
     """Returns the classes of each task that the model of a project has learned, oldest first, with its templates.
 
-    A class that two tasks share counts once, with the templates of the older one. UserError, which asks for --classes,
-    where the model's tasks are unknown, or are not in the project that the model's folder is in.
+    A class that two tasks share counts once, with the templates of the older one. Captions count if the model has
+    learned nothing else. UserError, which asks for --classes, where the model's tasks are unknown, or are not in the
+    project that the model's folder is in.
     """
     folder = Path(model).absolute()
     project = Layout(Path(os.path.normpath(folder / "../../../..")))  # data/5_models/<method>/<task>
-    known: set[str] = set()
-    found = []
+    groups = []
     for training in _trainings(folder):
         file = project.task(training.task) / "task.json"
         if not file.is_file():
@@ -80,15 +87,14 @@ def learned_classes(model: str, templates: Path | None) -> list[Classes]:
             raise _unknown(folder, what, "Take the model in its project")
         if sha256_of(file) != training.task_json:
             raise _unknown(folder, f"{training.task} was ingested again since, from other data", "Run dvc repro")
-        if read_json(file, STAGE).get("captions"):
-            continue
-        group = read_classes(str(file), templates, project)
+        groups.append(read_classes(str(file), templates, project))
+    known: set[str] = set()
+    found = []
+    for group in [group for group in groups if not group.are_captions] or groups:
         new = tuple(name for name in group.names if comparison_key(name) not in known)
         known |= set(map(comparison_key, new))
         if new:
             found.append(dataclasses.replace(group, names=new))
-    if not found:
-        raise _unknown(folder, "its tasks have captions instead of classes")
     return found
 
 
@@ -163,11 +169,10 @@ def _unknown(model: Path, reason: str, remedy: str = "") -> UserError:
     return UserError(f"{what}. {f'{remedy}, or name' if remedy else 'Name'} the classes: --classes FILE or TASK.")
 
 
-def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
-    """(class names, templates)."""
+def _classes_of(source: str, layout: Layout) -> Classes:
     path = Path(source)
     if path.is_file() and path.suffix != ".json":
-        return [plain_name(name) for name in _lines(path, "--classes")], list(DEFAULT_TEMPLATES)
+        return Classes(tuple(plain_name(name) for name in _lines(path, "--classes")), DEFAULT_TEMPLATES)
     record_file = path if path.is_file() else layout.task(source) / "task.json"
     if not record_file.is_file():
         tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
@@ -177,11 +182,8 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
         raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
     record = read_json(record_file, STAGE)
     require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
-    if record.get("captions"):
-        what = "the images of this task have captions, and no classes to choose from"
-        raise UserError(f"--classes {source}: {what}. Name a task with classes, or a text file with one name per line.")
     names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
-    return [plain_name(name) for name in names], list(templates)
+    return Classes(tuple(map(plain_name, names)), templates, are_captions=bool(record.get("captions")))
 
 
 def _lines(path: Path, option: str) -> list[str]:

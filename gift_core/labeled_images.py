@@ -1,9 +1,10 @@
-"""`gift test`: the accuracy of a model on labeled images, its interval, and the confusions."""
+"""`gift test`: the accuracy of a model on labeled images, its interval, and the confusions; retrieval of captions."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +21,15 @@ from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
+    from gift_core.report.retrieved_images import Recalls
 
-Answers = Iterator[tuple[str, str]]  # (class, predicted class) of each image
+Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
+KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
 
 
-def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledFolder | LabeledTask:
+def open_labeled_images(
+    source: str, templates: Path | None, layout: Layout
+) -> LabeledFolder | LabeledTask | CaptionedTask:
     """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
     Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
@@ -33,7 +38,8 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
     if (task / "task.json").is_file():
-        return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
+        classes = read_classes(str(task / "task.json"), templates, layout)
+        return CaptionedTask(task) if classes.are_captions else LabeledTask(task, classes)
     return open_labeled_folder(folder, read_templates(templates))
 
 
@@ -83,14 +89,14 @@ class LabeledFolder:
     notes: tuple[str, ...]
 
     def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
-        """Yields the class of each image and the one among `among` that the model predicts.
+        """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
 
         Files that are no images are appended to `unreadable`.
         """
         found = classify_images(clip, list(self.label_of), among, top=1, batch_size=batch_size)
         for each in progress(found, len(self.label_of), "images"):
             if isinstance(each, Prediction):
-                yield self.label_of[each.path], each.classes[0][0]
+                yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
             else:
                 unreadable.append(each)
 
@@ -105,15 +111,33 @@ class LabeledTask:
 
     def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
         """Yields as LabeledFolder. Nothing is unreadable: `ingest` has read all images."""
-        from gift_core.clip.encoding import predict
         from gift_core.clip.images import CacheBudget
         from gift_core.clip.test_set import TestSet, encode_test_set
 
         test_set, names = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0)), names_of(among)
         (image_ND,) = encode_test_set([clip], test_set)
-        predicted_N = predict(image_ND, class_head(clip, among, batch_size=batch_size))
-        for label, predicted in zip(test_set.labels_N.tolist(), predicted_N.tolist(), strict=True):
-            yield self.classes.names[label], names[predicted]
+        best = (image_ND @ class_head(clip, among, batch_size=batch_size).T).max(dim=1)
+        of_images = (each.tolist() for each in (test_set.labels_N, best.indices, best.values))
+        for label, predicted, similarity in zip(*of_images, strict=True):
+            yield self.classes.names[label], names[predicted], similarity
+
+
+@dataclass(frozen=True)
+class CaptionedTask:
+    """The test images of the ingested task in `folder`, which have captions."""
+
+    folder: Path
+
+    def retrieve(self, clip: Clip, batch_size: int) -> tuple[Recalls, int]:
+        """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images."""
+        from gift_core.clip.images import CacheBudget
+        from gift_core.clip.task_tests import test_of
+        from gift_core.clip.test_set import TestSet
+        from gift_core.report.retrieved_images import recalls
+
+        test_set = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0))
+        columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")
+        return recalls(test_of(clip, test_set).rows({"step": 0, **columns})), len(test_set)
 
 
 def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> dict[str, str]:
@@ -154,17 +178,21 @@ class Score:
 class TestResult:
     """The score on all images and on each class, and which classes were taken for others.
 
-    `confusions`: (class, predicted class, number of images), the most frequent first.
+    `confusions`: (class, predicted class, number of images), the most frequent first. `threshold`: the similarity of
+    image and predicted class that KNOWN of the images reach, rounded down.
     """
 
     total: Score
     by_class: Mapping[str, Score]
     confusions: tuple[tuple[str, str, int], ...]
+    threshold: float
 
 
-def score(answers: Iterable[tuple[str, str]]) -> TestResult:
+def score(answers: Answers) -> TestResult:
     """Returns the result of all images. UserError if there are none."""
-    counts = Counter(answers)
+    found = list(answers)
+    counts = Counter((label, predicted) for label, predicted, _ in found)
+    similarities = sorted(similarity for *_, similarity in found)
     if not counts:
         raise UserError("None of the images can be read. Give images that an image viewer opens.")
     images: Counter[str] = Counter()
@@ -172,4 +200,6 @@ def score(answers: Iterable[tuple[str, str]]) -> TestResult:
         images[label] += count
     by_class = {label: Score(counts[label, label], count) for label, count in images.items()}
     wrong = [(*pair, count) for pair, count in counts.most_common() if pair[0] != pair[1]]
-    return TestResult(Score(sum(each.correct for each in by_class.values()), images.total()), by_class, tuple(wrong))
+    total = Score(sum(each.correct for each in by_class.values()), images.total())
+    lowest = similarities[int((1 - KNOWN) * len(similarities))]
+    return TestResult(total, by_class, tuple(wrong), math.floor(1000 * lowest) / 1000)

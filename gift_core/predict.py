@@ -1,4 +1,4 @@
-"""`gift predict`: the most likely classes of any images, as a table, CSV or JSON.  B images, K classes, D features."""
+"""`gift predict`: the most similar classes of any images, as a table, CSV or JSON.  B images, K classes, D features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gift_core.class_lists import Classes, names_of
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
@@ -26,16 +26,28 @@ if TYPE_CHECKING:
 
     from gift_core.clip.model import Clip
 
-_CSV_HEADER = ("path", "rank", "class", "probability")
-_DECIMALS = 6  # of a probability
+NONE = "none of these"  # the class of an image that is similar to none
+_DECIMALS = 6  # of a similarity and a score
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A class, its cosine with the image, and its score (0-1): the softmax over all K classes.
+
+    The score compares the given classes. It is no probability, as nothing has calibrated it. NONE has no score.
+    """
+
+    name: str
+    similarity: float
+    score: float | None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes of one image, most likely first, each with its probability (0-1) among all K classes."""
+    """The classes of one image, most similar first."""
 
     path: Path
-    classes: tuple[tuple[str, float], ...]
+    classes: tuple[Ranked, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ def classify_images(
 ) -> Iterator[Prediction | Unreadable]:
     """Yields the result of each path, in order, as soon as its batch is done; one batch is in memory at a time.
 
-    Probabilities are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
+    Scores are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
     Images are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several.
     """
     from gift_core.clip.images import evaluation_pixels
@@ -94,7 +106,7 @@ def classify_images(
         batch = paths[start : start + batch_size]
         images = [_read(path) for path in batch]
         pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
-        rows = iter(_most_likely(clip, pixels_BCHW, names, class_KD, top=top))
+        rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top))
         for path, image in zip(batch, images, strict=True):
             yield Prediction(path, next(rows)) if isinstance(image, bytes) else image
 
@@ -106,6 +118,13 @@ def readable(results: Iterable[Prediction | Unreadable], unreadable: list[Unread
             yield each
         else:
             unreadable.append(each)
+
+
+def above(threshold: float, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yields the predictions. The class of an image whose largest similarity is below the threshold is NONE."""
+    for each in predictions:
+        similarity = each.classes[0].similarity
+        yield each if similarity >= threshold else Prediction(each.path, (Ranked(NONE, similarity, None),))
 
 
 def unreadable_notes(unreadable: Iterable[Unreadable]) -> list[str]:
@@ -120,32 +139,39 @@ def unreadable_notes(unreadable: Iterable[Unreadable]) -> list[str]:
 
 
 def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
-    """Columns: path, probability in percent, class. `paths`, all paths that may come, set the width."""
+    """Columns: path, similarity, score, class. `paths`, all paths that may come, set the width."""
     width = max((len(str(path)) for path in paths), default=0)
+    yield f"{'path':{width}}  similarity  score  class"
     for prediction in predictions:
-        for rank, (name, probability) in enumerate(prediction.classes):
-            yield f"{'' if rank else str(prediction.path):{width}}  {probability:6.1%}  {name}"
+        for rank, each in enumerate(prediction.classes):
+            score = "" if each.score is None else f"{each.score:.3f}"
+            yield f"{'' if rank else str(prediction.path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
 
 
 def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
-    """A header, then one row per path and class: path, rank (from 1), class, probability (0-1)."""
+    """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
     del paths
-    yield _csv_row(_CSV_HEADER)
+    yield _csv_row(("path", "rank", *_record(Ranked("", 0, 0))))
     for prediction in predictions:
-        for rank, (name, probability) in enumerate(prediction.classes, start=1):
-            yield _csv_row((str(prediction.path), rank, name, round(probability, _DECIMALS)))
+        for rank, each in enumerate(prediction.classes, start=1):
+            yield _csv_row((str(prediction.path), rank, *_record(each).values()))
 
 
 def json_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
-    """One array, one object per line: {"path": ..., "classes": [{"class": ..., "probability": 0-1}, ...]}."""
+    """One array, one object per line: {"path": ..., "classes": [{"class": ..., "similarity": ..., "score": ...}]}."""
     del paths
     pending = "["  # a comma follows an object only if another object comes
     for prediction in predictions:
         yield pending if pending == "[" else f"{pending},"
-        classes = [{"class": name, "probability": round(value, _DECIMALS)} for name, value in prediction.classes]
+        classes = [_record(each) for each in prediction.classes]
         pending = json.dumps({"path": os.fspath(prediction.path), "classes": classes}, ensure_ascii=False)
     yield pending
     yield "]"
+
+
+def _record(ranked: Ranked) -> dict[str, Any]:
+    score = None if ranked.score is None else round(ranked.score, _DECIMALS)
+    return {"class": ranked.name, "similarity": round(ranked.similarity, _DECIMALS), "score": score}
 
 
 # Each yields a line as soon as its image is classified.
@@ -185,19 +211,21 @@ def _read(path: Path) -> bytes | Unreadable:
         return Unreadable(path, str(error))
 
 
-def _most_likely(
+def _most_similar(
     clip: Clip, pixels_BCHW: torch.Tensor, class_names: Sequence[str], class_KD: torch.Tensor, *, top: int
-) -> list[tuple[tuple[str, float], ...]]:
-    from gift_core.clip.encoding import image_features
+) -> list[tuple[Ranked, ...]]:
+    from gift_core.clip.encoding import image_features, require_unit
 
     if not len(pixels_BCHW):
         return []
-    image_BD = image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW))
-    probabilities_BK = (clip.scale * image_BD @ class_KD.T).softmax(dim=1)
-    best = probabilities_BK.topk(min(top, len(class_names)), dim=1)
+    image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
+    similarities_BK = image_BD @ class_KD.T
+    scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
+    best = similarities_BK.topk(min(top, len(class_names)), dim=1)
+    of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
     return [
-        tuple((class_names[column], value) for column, value in zip(columns, values, strict=True))
-        for columns, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        tuple(Ranked(class_names[column], value, score) for column, value, score in zip(*row, strict=True))
+        for row in zip(*(each.tolist() for each in of_best), strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +45,13 @@ def export(
     Example: gift export data/5_models/gift/digits --to transformers
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.errors import lookup
+    from gift_core.errors import UserError, lookup
 
     lookup(dict.fromkeys(FORMATS), to, "export --to")
+    missing = [name for name in ("onnx", "onnxscript") if to == "onnx" and find_spec(name) is None]
+    if missing:
+        remedy = "make setup EXTRAS=onnx, or pip install 'gift-pipeline[onnx]'"
+        raise UserError(f"export --to onnx: it needs {' and '.join(missing)}. Install the extra: {remedy}.")
     require_model_path(model)
     folder = out or _default_folder(model, to)
     require_new(folder, model)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command_line import AsJson, note, print_json
+from .command_line import AsJson, hint, note, print_json
 from .completion import complete_classes
 from .export import Model, Pretrained
 from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core import class_lists
-    from gift_core.labeled_images import Score, TestResult
+    from gift_core.labeled_images import CaptionedTask, Score, TestResult
     from gift_core.predict import Unreadable
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
@@ -31,7 +31,23 @@ Classes = Annotated[
 Templates = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name).")
 ]
-Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1, max=MOST)]
+Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, the best first.", min=1, max=MOST)]
+
+
+def _checked_threshold(value: float | None) -> float | None:
+    if value is None or -1 <= value <= 1:  # typer's own bounds accept nan
+        return value
+    raise typer.BadParameter(f"{value:g} should be from -1 to 1.")
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help='An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
+        callback=_checked_threshold,
+    ),
+]
 Format = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
 ]
@@ -46,6 +62,7 @@ def predict(
     classes: Classes = None,
     templates: Templates = None,
     top: Top = 1,
+    threshold: Threshold = None,
     output: Format = "table",
     batch_size: BatchSize = 64,
     device: Device = "auto",
@@ -55,8 +72,10 @@ def predict(
 ) -> None:
     """Classify images among the classes that the model has learned, or among any class names.
 
-    Files that are no images are left out and counted. The exit code is 1 if an image
-    cannot be read.
+    The similarity (-1 to 1) is the cosine of image and class. The score (0 to 1) compares
+    the classes with each other; it is not a calibrated probability. A model that has
+    learned only captions ranks captions. Files that are no images are left out and
+    counted. The exit code is 1 if an image cannot be read.
 
     Example: gift predict data/5_models/gift/digits photos/ --top 3
     """
@@ -64,7 +83,7 @@ def predict(
     from gift_core.class_lists import learned_classes, names_of, read_classes
     from gift_core.errors import lookup
     from gift_core.layout import Layout
-    from gift_core.predict import FORMATS, classify_images, find_images, readable
+    from gift_core.predict import FORMATS, above, classify_images, find_images, readable
 
     lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
     require_model_path(model)
@@ -79,13 +98,14 @@ def predict(
     for text in notes:
         note(text)
     if classes is None:
-        note(f"{len(names_of(chosen))} classes: those that the model has learned")
+        what = "captions of tasks" if chosen[0].are_captions else "classes: those"
+        note(f"{len(names_of(chosen))} {what} that the model has learned")
     unreadable: list[Unreadable] = []
     results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
-    shown = (
-        results if sys.stdout.isatty() else progress(results, len(paths), "images")
-    )  # no progress bar between printed lines
-    for line in lines(readable(shown, unreadable), paths):
+    if not sys.stdout.isatty():  # no progress bar between printed lines
+        results = progress(results, len(paths), "images")
+    predictions = readable(results, unreadable)
+    for line in lines(predictions if threshold is None else above(threshold, predictions), paths):
         typer.echo(line)
     exit_with(unreadable)
 
@@ -113,7 +133,8 @@ LabeledImages = Annotated[
     str,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken.",
+        help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
+        "with captions, retrieval is measured.",
         autocompletion=complete_classes,
     ),
 ]
@@ -154,7 +175,7 @@ def test(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.class_lists import learned_classes, names_of, read_classes
-    from gift_core.labeled_images import LabeledFolder, open_labeled_images, require_labels, score
+    from gift_core.labeled_images import CaptionedTask, LabeledFolder, open_labeled_images, require_labels, score
     from gift_core.layout import Layout
 
     if learned and classes is not None:
@@ -162,13 +183,18 @@ def test(
     require_model_path(model)
     layout = Layout(root)
     labeled = open_labeled_images(images, templates, layout)
+    if isinstance(labeled, CaptionedTask):
+        if learned or classes is not None or templates is not None:
+            raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
+        _test_retrieval(labeled, model, pretrained, device=device, batch_size=batch_size, as_json=as_json)
+        return
     among = [labeled.classes]
-    if isinstance(labeled, LabeledFolder) and templates is None and classes is None and not learned:
-        among = [_with_templates(labeled.classes, model)]
     if learned:
         among = learned_classes(model, templates)
     elif classes is not None:
         among = [read_classes(classes, templates, layout)]
+    elif isinstance(labeled, LabeledFolder) and templates is None:
+        among = [_with_templates(labeled.classes, model)]
     same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
     from gift_core.interop.importing import open_model
 
@@ -177,7 +203,7 @@ def test(
         note(f"{images}: {text}")
     unreadable: list[Unreadable] = []
     answers = labeled.classify(clip, among, unreadable, batch_size)
-    result = score((same[label], predicted) for label, predicted in answers)
+    result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
     if as_json:
         print_json({"model": model, "images": images, "among": len(names_of(among)), **_record(result)})
     else:
@@ -200,6 +226,37 @@ def _show(model: str, result: TestResult, among: int) -> None:
         typer.echo("Most frequent confusions:")
     for label, predicted, count in result.confusions[:SHOWN_CONFUSIONS]:
         typer.echo(f"  {count:4} x {label} -> {predicted}")
+    what = f"95% of the images have a similarity of {result.threshold} or more to their predicted class."
+    hint(f'{what} Other images are "none of these" with: gift predict --threshold {result.threshold}')
+
+
+def _test_retrieval(
+    task: CaptionedTask, model: str, pretrained: str | None, *, device: str, batch_size: int, as_json: bool
+) -> None:
+    from gift_core.interop.importing import open_model
+    from gift_core.report.accuracies import accuracy_interval
+
+    found, images = task.retrieve(open_model(model, pretrained, device=device), batch_size)
+    low, high = accuracy_interval([found.mean], [images])
+    rows = {"images for captions": (found.images, found.images_rank),
+            "captions for images": (found.captions, found.captions_rank)}  # fmt: skip
+    if as_json:
+        record = {
+            "model": model,
+            "recall_at_1": found.mean / 100,
+            "interval": [low / 100, high / 100],
+            "images": images,
+        }
+        for name, (percents, rank) in rows.items():
+            shares = {f"recall_at_{k}": value / 100 for k, value in zip((1, 5, 10), percents, strict=True)}
+            record[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
+        print_json(record)
+        return
+    what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
+    typer.echo(f"{model}: {what} (95% interval: {low:.1f}% to {high:.1f}%)")
+    typer.echo(f"  {'':19}  Recall@1      @5     @10  mean rank")
+    for name, ((one, five, ten), rank) in rows.items():
+        typer.echo(f"  {name:19}  {one:7.1f}% {five:6.1f}% {ten:6.1f}%  {rank:9.1f}")
 
 
 def interval(score: Score) -> str:
@@ -211,7 +268,7 @@ def interval(score: Score) -> str:
 def _record(result: TestResult) -> dict[str, Any]:
     confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
     by_class = {name: numbers(score) for name, score in result.by_class.items()}
-    return {**numbers(result.total), "classes": by_class, "confusions": confusions}
+    return {**numbers(result.total), "threshold": result.threshold, "classes": by_class, "confusions": confusions}
 
 
 def numbers(score: Score) -> dict[str, Any]:

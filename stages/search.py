@@ -68,12 +68,13 @@ def search(
     """Find the learning rate for a task: train it at a few rates, and compare them on a validation part.
 
     The validation part is the data set's own (val/), or else 20% of the training
-    images of each class, sampled by seed. The test images are not used. Each run starts from the model before the
-    task. What it costs is measured, too: the accuracy lost on training images of
-    the other tasks, or without any, on the replayed pairs. Nothing in data/ and
-    dvc.lock changes, except that `dvc repro` first makes what the task's training
-    reads. Fewer iterations are faster, but tend to favor higher rates. An
-    interrupted search continues.
+    images of each class, sampled by seed. Of a task with captions Recall@1 is
+    measured, of others the accuracy. The test images are not used. Each run starts
+    from the model before the task. What it costs is measured, too: the accuracy lost
+    on training images of the other tasks, or without any, on the replayed pairs.
+    Nothing in data/ and dvc.lock changes, except that `dvc repro` first makes what
+    the task's training reads. Fewer iterations are faster, but tend to favor higher
+    rates. An interrupted search continues.
 
     Example: gift search greek --rates 1e-4 3e-4 1e-3
     """
@@ -99,7 +100,7 @@ def search(
     if as_json:
         print_json(_record(found, name, count, change))
         return
-    _print_table(found)
+    print_table(found)
     _print_advice(found, present, change)
     if count < config.training.iterations:
         hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
@@ -157,7 +158,8 @@ def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
     return Change(f"learning_rate_factor: {found.best.rate / own:.4g}", location)
 
 
-def _print_table(found: RateSearch) -> None:
+def print_table(found: RateSearch) -> None:
+    """Prints a row for each rate, the best one marked, and which rates failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -165,7 +167,7 @@ def _print_table(found: RateSearch) -> None:
     from gift_core.quantities import duration
 
     table = Table()
-    for title in ("learning rate", "accuracy (95%)", "gained", "lost elsewhere", "time"):
+    for title in ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time"):
         table.add_column(title, justify="right")
     table.add_row("start", _accuracy(found.start[found.task].percent, found.start[found.task].interval), "", "", "")
     for trial in found.trials:
@@ -212,6 +214,7 @@ def _record(found: RateSearch, method: str, iterations: int, change: Change) -> 
         "task": found.task,
         "method": method,
         "iterations": iterations,
+        "metric": found.metric,
         "validation_images": found.start[found.task].images,
         "start": {name: round(score.percent, 4) for name, score in found.start.items()},
         "trials": [

@@ -23,7 +23,7 @@ from gift_core.artifacts.contract import read_json, sha256_of, write_json
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
-from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.test_set import TestSet
@@ -44,7 +44,7 @@ from .teach import teach
 from .unfinished import hashes_below, unfinished
 
 MOST = 500  # images of each other task that are measured
-PAIRS = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
+REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 DATA = ("0_raw", "2_prompts", "3_shards")  # read as they are
 LINKED = ("1_tasks", "4_teachers/{method}", "5_models/{method}")  # folders with an entry for each task
 
@@ -100,7 +100,8 @@ def run_trials(step: Step, rates: Sequence[float]) -> RateSearch:
                 failed[rate] = str(error)
         if not trials:
             raise UserError(failed[rates[0]])
-    return RateSearch(step.task, start.scores, trials, failed)
+    metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
+    return RateSearch(step.task, start.scores, trials, failed, metric)
 
 
 def _trial(step: Step, work: Path, rate: float, scores: Callable[[Path], Scores]) -> Trial:
@@ -186,9 +187,9 @@ def _other_sets(step: Step, folder: Path) -> list[Path]:
         return []
     images = [(pair.image, image_extension(pair.image), prompts.index(pair.prompt)) for pair in pairs]
     write_task(
-        folder / PAIRS, TaskInfo(PAIRS, tuple(prompts), ("{}",), "synthesize"), [], images, images_per_shard=MOST
+        folder / REPLAYED, TaskInfo(REPLAYED, tuple(prompts), ("{}",), "synthesize"), [], images, images_per_shard=MOST
     )
-    return [folder / PAIRS]
+    return [folder / REPLAYED]
 
 
 def _noted(path: Path, run: Callable[[], Trial]) -> Trial:

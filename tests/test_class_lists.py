@@ -130,6 +130,17 @@ def test_models_of_other_tasks_or_of_another_sequence_in_the_same_folder_do_not_
     assert names_of(learned(layout.model("previous", "cars"))) == ("cat", "dog", "wren", "van", "bus")
 
 
+def test_captions_count_where_a_model_has_learned_nothing_else(layout: Layout) -> None:
+    captions = {"class_names": ["a walk.", "A walk"], "templates": ["{}"], "captions": {"train": 2, "test": 0}}
+    layout.task("walks").mkdir()
+    text(layout.task("walks") / "task.json", json.dumps(captions))
+    for method in ("previous", "separate"):
+        train(layout, method, "walks", 3, "walks")
+    assert names_of(learned(layout.model("previous", "walks"))) == ("cat", "dog", "wren", "van", "bus")
+    alone = [Classes(("a walk.", "A walk"), ("{}",), are_captions=True)]
+    assert learned(layout.model("separate", "walks")) == alone == [read_classes("walks", None, layout)]
+
+
 def copy_of(name: str) -> Callable[[Layout], Path]:
     return lambda layout: Path(shutil.copytree(layout.model("previous", name), layout.root.parent / "copied"))
 

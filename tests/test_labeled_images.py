@@ -69,10 +69,12 @@ def test_labels_are_found_among_more_classes_in_any_case(tmp_path: Path) -> None
 
 def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:
     pairs = [("a", "a")] * 3 + [("a", "b")] + [("b", "a")] * 2 + [("b", "b")] * 4
-    result = score(iter(pairs))
+    result = score((*pair, 0.5) for pair in pairs)
     assert (result.total, result.by_class) == (Score(7, 10), {"a": Score(3, 4), "b": Score(4, 6)})
     assert result.confusions == (("b", "a", 2), ("a", "b", 1))
     assert result.total.accuracy == 0.7
+    falling = score(("a", "a", (100 - number) / 1000 - 1e-5) for number in range(100))
+    assert falling.threshold == 0.005  # 95 of 100 images have 0.00599 or more
     with pytest.raises(UserError, match="None of the images can be read"):
         score([])
 

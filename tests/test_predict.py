@@ -1,4 +1,4 @@
-"""Images as people give them; probabilities, order, and files that are not images."""
+"""Images as people give them; scores, order, and files that are not images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gift_core.class_lists import Classes
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.errors import UserError
-from gift_core.predict import Prediction, Unreadable, classify_images, find_images, readable
+from gift_core.predict import Prediction, Ranked, Unreadable, above, classify_images, find_images, readable
 from tests.clip.tiny import picture, tiny_clip
 
 
@@ -60,17 +60,30 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_probabilities_are_the_softmax_of_the_scaled_cosines(files: list[Path]) -> None:
+def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
     [found] = classify_images(CLIP, files[:1], [CLASSES], top=3, batch_size=8)
     with torch.no_grad():
         image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
         text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
-    expected = (CLIP.model.logit_scale.exp() * image_BD @ text_KD.T).softmax(dim=1)[0].tolist()
-    by_name = dict(zip(CLASSES.names, expected, strict=True))
+    cosines_K = (image_BD @ text_KD.T)[0]
+    scores_K = (CLIP.scale * cosines_K).softmax(dim=0)
     assert isinstance(found, Prediction)
-    assert [name for name, _ in found.classes] == sorted(by_name, key=by_name.__getitem__, reverse=True)
-    assert dict(found.classes) == pytest.approx(by_name, abs=1e-5)
-    assert sum(value for _, value in found.classes) == pytest.approx(1)
+    assert [each.name for each in found.classes] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
+    for each in found.classes:
+        expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
+        assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_image_below_the_threshold_is_none_of_these(files: list[Path]) -> None:
+    found = list(readable(classify_images(CLIP, files, [CLASSES], top=2, batch_size=8), []))
+    middle = sorted(each.classes[0].similarity for each in found)[1]
+    kept = list(above(middle, found))
+    assert [each.path for each in kept] == [each.path for each in found]
+    for before, after in zip(found, kept, strict=True):
+        similarity = before.classes[0].similarity
+        none = (Ranked("none of these", similarity, None),)
+        assert after.classes == (none if similarity < middle else before.classes)
+    assert sum(each.classes[0].score is None for each in kept) == 1
 
 
 @pytest.mark.parametrize("batch_size", [2, 100])
@@ -79,8 +92,8 @@ def test_results_come_in_the_order_of_the_files_whatever_the_batch_size(files: l
     alone = [next(classify_images(CLIP, [path], [CLASSES], top=1, batch_size=1)) for path in files]
     assert [each.path for each in found] == files and found[2] == alone[2]
     for one, other in zip(readable(found, []), readable(alone, []), strict=True):
-        assert one.classes[0][0] == other.classes[0][0]
-        assert one.classes[0][1] == pytest.approx(other.classes[0][1], abs=1e-5)
+        assert one.classes[0].name == other.classes[0].name
+        assert one.classes[0].similarity == pytest.approx(other.classes[0].similarity, abs=1e-5)
 
 
 def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_path: Path) -> None:

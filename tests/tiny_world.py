@@ -51,6 +51,13 @@ def write_images(folder: Path, *, seed: int) -> None:
     write_task(folder, TaskInfo(folder.name, names, TEMPLATES, "a test"), train, train[:2], images_per_shard=5)
 
 
+def write_pair_task(folder: Path) -> None:
+    """The task that the folder is named after: image n has the captions `picture n` and `the nth`."""
+    images = [(png(row), "png", (f"picture {row}", f"the {row}th")) for row in range(9)]
+    info = TaskInfo(folder.name, ("picture 0", "the 1th"), ("{}",), "pairs")
+    write_task(folder, info, images, images, images_per_shard=6)
+
+
 def write_pairs(folder: Path, *, seed: int) -> list[Pair]:
     """One shard of pairs: image `seed` + n with caption n."""
     pairs = [Pair(pair_key(0, row), row, caption, png(seed + row)) for row, caption in enumerate(CAPTIONS)]

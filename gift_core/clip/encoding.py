@@ -14,6 +14,7 @@ import torch
 from open_clip.transformer import text_global_pool
 from torch.nn import functional
 
+from gift_core.clip.architectures import REMEDY
 from gift_core.clip.device import to_device
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
@@ -119,8 +120,17 @@ def _pixel_batches(clip: Clip, images: Iterable[Read], batch_size: int) -> Itera
 
 @torch.no_grad()
 def text_features(clip: Clip, texts: Sequence[str], *, batch_size: int) -> torch.Tensor:
-    """Unit features [N, D] of texts, without gradients."""
-    return token_features(clip, tokenize(clip, texts), batch_size=batch_size)
+    """Unit features [N, D] of texts, without gradients. UserError as require_unit."""
+    return require_unit(token_features(clip, tokenize(clip, texts), batch_size=batch_size), "texts")
+
+
+def require_unit(features_ND: torch.Tensor, what: str) -> torch.Tensor:
+    """Returns the features. UserError if one has another length than 1: where a tower overflows it is 0 or NaN."""
+    count = int((~((features_ND.norm(dim=-1) - 1).abs() < 0.01)).sum())
+    if count:
+        found = f"{count} of {len(features_ND)} features of {what} are NaN, infinite or 0"
+        raise UserError(f"the model: {found}, although its weights are finite: its computation overflows. {REMEDY}")
+    return features_ND
 
 
 @torch.no_grad()

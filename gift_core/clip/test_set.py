@@ -16,7 +16,7 @@ import torch
 
 from gift_core.artifacts.task import Captions, StoredImage, index_task, read_own_task
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import class_features, image_features, predict
+from gift_core.clip.encoding import class_features, image_features, predict, require_unit
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
@@ -138,14 +138,17 @@ def _images_per_class(counts: Mapping[int, int], most: int) -> dict[int, int]:
 
 
 def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:
-    """Returns unit features [N, D] of the test images by each model, on the CPU; each image is decoded once."""
+    """Returns unit features [N, D] of the test images by each model, on the CPU; each image is decoded once.
+
+    UserError as require_unit.
+    """
     features: list[list[torch.Tensor]] = [[] for _ in clips]
     with progress_bar(len(test_set), f"{test_set.task.name} images") as bar:
         for pixels_BCHW in test_set.batches(clips[0]):
             for clip, of_clip in zip(clips, features, strict=True):
                 of_clip.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
             bar.update(len(pixels_BCHW))
-    return [torch.cat(of_clip) for of_clip in features]
+    return [require_unit(torch.cat(of_clip), "images") for of_clip in features]
 
 
 def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:

@@ -40,7 +40,6 @@ Export = Callable[[Clip, Path, Mapping[str, Any]], None]
 SAFETENSORS = "model.safetensors"  # the name that transformers expects, and of our single file
 IMAGE_GRAPH, TEXT_GRAPH, DESCRIPTION = "image.onnx", "text.onnx", "model.json"
 OPSET = 18
-_ONNX_PACKAGES = "pip install 'gift-pipeline[onnx]' (onnx, onnxscript; onnxruntime to run them)"
 # open_clip's special tokens have other names than those of OpenAI and transformers. Their numbers are the same.
 _SPECIAL_TOKENS = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
 
@@ -76,10 +75,8 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
     """Write two ONNX graphs to unit features, for any batch size, and everything needed to use them.
 
     image.onnx (pixels [B, 3, S, S] -> features [B, D]), text.onnx (tokens [N, L] -> features [N, D]), model.json (the
-    preprocessing and the scale), the tokenizer's files. UserError if the onnx packages are missing or torch cannot
-    export the model.
+    preprocessing and the scale), the tokenizer's files. UserError if torch cannot export the model.
     """
-    _require_onnx()
     length = int(clip.tokenizer(["a"]).shape[1])
     pixels_BCHW = torch.zeros(2, 3, clip.image_size, clip.image_size)
     tokens_NL = clip.tokenizer(["a", "b c"])
@@ -188,11 +185,3 @@ def _silent() -> Iterator[None]:
             yield
         finally:
             logging.disable(logging.NOTSET)
-
-
-def _require_onnx() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"export --to onnx: {', '.join(missing)} is not installed. {_ONNX_PACKAGES}.")

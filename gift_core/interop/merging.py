@@ -12,7 +12,7 @@ import torch
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, write_provenance
-from gift_core.clip.architectures import require_sound
+from gift_core.clip.architectures import require_sound, require_sound_numbers
 from gift_core.clip.disk_space import model_bytes
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError
@@ -84,7 +84,12 @@ def _merged_tensors(merge: Merge) -> Callable[[str], torch.Tensor]:
         base = merge.base.read(name)
         return base + function([weight - base for weight in weights], **arguments(name))
 
-    return lambda name: _finite(merged(name), f"merge --kind {merge.kind}: {name}")
+    def sound(name: str) -> torch.Tensor:
+        value = merged(name)
+        require_sound_numbers(value, name, f"merge --kind {merge.kind}", "Give smaller weights or a smaller scale.")
+        return value
+
+    return sound
 
 
 def _merged_names(merge: Merge) -> set[str]:
@@ -156,12 +161,6 @@ def _nth_bin(counts: torch.Tensor, n: int) -> tuple[int, int]:
     from_top = counts.flip(0).cumsum(0)
     position = int(torch.searchsorted(from_top, n))
     return len(counts) - 1 - position, int(from_top[position - 1]) if position else 0
-
-
-def _finite(value: torch.Tensor, location: str) -> torch.Tensor:
-    if value.is_floating_point() and not value.isfinite().all():
-        raise UserError(f"{location} has numbers that are NaN or infinite. Give smaller weights or a smaller scale.")
-    return value
 
 
 def _require_same(first: StoredModel, other: StoredModel) -> None:

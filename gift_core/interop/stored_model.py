@@ -14,7 +14,12 @@ from open_clip.model import get_model_preprocess_cfg
 from safetensors import safe_open
 
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, require_model_path, require_noted_files
-from gift_core.clip.architectures import REMEDY, build_model, require_sound, require_stored_as_weights
+from gift_core.clip.architectures import (
+    build_model,
+    require_sound,
+    require_sound_numbers,
+    require_stored_as_weights,
+)
 from gift_core.clip.model import Clip, check_folder
 from gift_core.clip.tokenizers import (
     LOCAL,
@@ -24,7 +29,6 @@ from gift_core.clip.tokenizers import (
     tokenizer_files_of,
     tokenizer_from,
 )
-from gift_core.errors import UserError
 from gift_core.interop.checkpoints import read_description
 from gift_core.interop.importing import FILE, model_identity, open_model
 
@@ -50,11 +54,9 @@ class StoredModel:
         return self.clip.model.state_dict()
 
     def read(self, name: str) -> torch.Tensor:
-        """Returns the tensor, float32 unless it has integers. UserError where a number of it is not finite."""
+        """Returns the tensor, float32 unless it has integers. UserError as require_sound_numbers."""
         value = self.get(name).to(self.layout[name].dtype).reshape(self.layout[name].shape)
-        if value.is_floating_point() and not value.isfinite().all():
-            what = f"{int((~value.isfinite()).sum())} of the {value.numel()} numbers of {name} are NaN or infinite"
-            raise UserError(f"{self.file}: {what}. {REMEDY}")
+        require_sound_numbers(value, name, self.file)
         return value
 
 

@@ -134,7 +134,8 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
     """
     reason = _unsupported(model_config)
     if reason:
-        raise UserError(f"export: transformers' CLIPModel cannot express this model: {reason}. Export onnx instead.")
+        what = f"transformers' CLIPModel cannot express this model: {reason}"
+        raise UserError(f"export: {what}. Export safetensors or onnx instead.")
     vision = CLIPVisionCfg(**model_config["vision_cfg"])
     text = CLIPTextCfg(**model_config["text_cfg"])
     size = model_config["embed_dim"]
@@ -271,7 +272,7 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
     mode, interpolation = preprocess["resize_mode"], preprocess["interpolation"]
     if mode not in sizes or interpolation not in _RESAMPLE:
         what = f"resize_mode {mode!r} with interpolation {interpolation!r}"
-        raise UserError(f"export: transformers' CLIPImageProcessor has no {what}. Export onnx instead.")
+        raise UserError(f"export: transformers' CLIPImageProcessor has no {what}. Export safetensors or onnx instead.")
     return {
         **sizes[mode],
         "resample": _RESAMPLE[interpolation],

@@ -112,13 +112,14 @@ class Trial:
 class RateSearch:
     """The trials of a task in the order of their rates, at least one, and the scores of the model they start from.
 
-    `failed`: why other rates have no trial, such as losses that are not finite.
+    `failed`: why other rates have no trial, such as losses that are not finite. `metric`: what is measured on the task.
     """
 
     task: str
     start: Scores
     trials: Sequence[Trial]
     failed: Mapping[float, str] = field(default_factory=dict)
+    metric: str = "accuracy"
 
     def gained(self, trial: Trial) -> float:
         """Points of accuracy on the validation part of the task."""

@@ -40,8 +40,9 @@ def put(name: str, value: float, count: int = 1) -> Callable[[Tensors], object]:
 
 
 WEIGHT_DAMAGES: dict[str, tuple[Callable[[Tensors], object], str]] = {
-    "NaN": (put(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN or infinite"),
-    "infinite": (put("ln_final.bias", math.inf), "1 of the 16 numbers of ln_final.bias are NaN or infinite"),
+    "NaN": (put(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
+    "infinite": (put("ln_final.bias", math.inf), "1 of the 16 numbers of ln_final.bias are NaN, infinite or ab"),
+    "huge": (put("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or above 1e+18"),
     "integers": (lambda t: t.update({KERNEL: t[KERNEL].mul(100).to(torch.int32)}), f"{KERNEL} has integers"),
     "missing": (lambda t: t.pop("ln_final.bias"), "ln_final.bias"),
     "extra": (lambda t: t.update({"visual.more": torch.zeros(2)}), "visual.more"),

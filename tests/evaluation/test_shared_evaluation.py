@@ -11,7 +11,7 @@ import pytest
 
 from gift_core import evaluation
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
-from gift_core.artifacts.task import TaskInfo, iterate_task, write_task
+from gift_core.artifacts.task import iterate_task
 from gift_core.clip import task_tests
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
@@ -20,9 +20,9 @@ from gift_core.evaluation import PROTOCOLS, Measurement
 from gift_core.seeds import seed_for
 from gift_core.work import snapshot as snapshots
 from gift_core.work.units import KeptUnits
-from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of
 from tests.execution.pretended_helper import run_with_helper
+from tests.tiny_world import write_pair_task
 
 Folders = dict[str, Path]
 # What measures, and the calls of a whole run.
@@ -83,9 +83,7 @@ def test_a_sequence_with_pairs_takes_a_helper_to_the_same_rows(
     models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """digits has captions instead of classes: its accuracy is Recall@1, the mean of both directions."""
-    images = [(png(row), "png", (f"picture {row}", f"the {row}th")) for row in range(5)]
-    write_task(tasks["digits"], TaskInfo("digits", ("picture 0", "the 1th"), ("{}",), "pairs"), images, images,
-               images_per_shard=3)  # fmt: skip
+    write_pair_task(tasks["digits"])
     evaluate = PROTOCOLS["task_incremental"]
     whole = evaluate(inputs_of(models, tasks, 2), in_turn)
     require_same(evaluate(inputs_of(models, tasks, 2), run_with_helper(tmp_path / "work", monkeypatch)[0]), whole)
@@ -95,7 +93,7 @@ def test_a_sequence_with_pairs_takes_a_helper_to_the_same_rows(
     own = whole.predictions[(whole.predictions.step == 2) & (whole.predictions.task == "digits")]
     shares = [(own[own["query"] == query]["rank"] == 1).mean() for query in ("image", "caption")]
     row = whole.rows[(whole.rows.step == 2) & (whole.rows.eval_task == "digits")].iloc[0]
-    assert (row.top1, row.n) == (pytest.approx(sum(shares) / 2), 5)
+    assert (row.top1, row.n) == (pytest.approx(sum(shares) / 2), 9)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

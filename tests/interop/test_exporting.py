@@ -96,7 +96,9 @@ def test_what_clipmodel_cannot_express_is_refused_with_the_reason(tmp_path: Path
         "coca_ViT-B-32": r"it has a caption decoder \(CoCa\)",
         "ViT-H-14-CLIPA": "its text feature is read by pool_type 'last'",
     }.items():
-        with pytest.raises(UserError, match=f"CLIPModel cannot express this model: {reason}.*Export onnx instead"):
+        with pytest.raises(
+            UserError, match=f"CLIPModel cannot express this model: {reason}.*Export safetensors or onnx instead"
+        ):
             export_clip(small_clip(name), tmp_path / "out", to="transformers", provenance={})
         assert not (tmp_path / "out").exists()
 

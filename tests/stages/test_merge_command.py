@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any
     for seed in range(3):
         save_clip(moved(tiny_clip(), seed=seed), folder / f"m{seed}", {})
     save_clip(tiny_clip(tower="resnet"), folder / "resnet", {})
-    for name, value in (("shape", torch.ones(3)), ("nan", torch.tensor([torch.nan] + [1.0] * 15))):
+    weights = {"shape": torch.ones(3), "nan": torch.tensor([torch.nan] + [1.0] * 15), "huge": torch.full((16,), 3e38)}
+    for name, value in weights.items():
         save_clip(tiny_clip(), folder / name, {})
         (folder / name / PROVENANCE).unlink()
         save_file(load_file(folder / name / WEIGHTS) | {"ln_final.weight": value}, folder / name / WEIGHTS)
@@ -82,6 +83,7 @@ BAD = {
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
     "a shape": ("m0 shape --kind mean", "ln_final.weight is 3, expected 16"),
     "no number": ("m0 nan --kind mean", "safetensors: 1 of the 16 numbers of ln_final.weight are NaN"),
+    "a huge number": ("m0 huge --alpha 0.5", "numbers of ln_final.weight are NaN, infinite or above 1e+18"),
     "an unknown task": ("m0 m1 --kind mean --evaluate bird", "tasks): unknown name 'bird'. Did you mean 'birds'"),
     "no ingested task": ("m0 m1 --kind mean --evaluate games", "games/task.json: the file is missing"),
     "no Fisher file": ("m0 m1 --kind fisher", "m0: 0 files in data/4_teachers have the Fisher information"),

@@ -13,11 +13,13 @@ from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
+from gift_core.clip import task_tests, test_set
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import picture, tiny_clip
 from tests.stages.experiment import invoke
-from tests.tiny_world import TEMPLATES, write_images
+from tests.tiny_world import TEMPLATES, write_images, write_pair_task
 
 
 @pytest.fixture
@@ -56,23 +58,28 @@ def test_the_table_has_a_line_for_each_image_and_csv_and_json_have_all_classes(w
     (world / "pictures" / "notes.txt").touch()
     words = "predict model pictures --classes classes.txt --top 3"
     table = gift(words.replace("3", "1"))
-    first, _ = table.stdout.splitlines()
-    assert first.startswith("pictures/1.png") and "%" in first
+    header, first, _ = table.stdout.splitlines()
+    assert header.split() == ["path", "similarity", "score", "class"] and first.startswith("pictures/1.png")
     assert "pictures: 1 file left out: 1 .txt (notes.txt)." in table.stderr
     by_csv = list(csv.DictReader(io.StringIO(gift(f"{words} --format csv").stdout)))
     assert len(by_csv) == 6 and [row["rank"] for row in by_csv] == ["1", "2", "3"] * 2
     expected = [(each["path"], each_class["class"]) for each in document(words) for each_class in each["classes"]]
     assert [(row["path"], row["class"]) for row in by_csv] == expected
-    assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
+    assert sum(float(row["score"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
+    highest = max(float(row["similarity"]) for row in by_csv)
+    none = document(f"{words} --threshold {highest + 1e-5}")
+    assert [[each["class"] for each in image["classes"]] for image in none] == [["none of these"]] * 2
+    assert none[0]["classes"][0]["score"] is None
+    assert "nan should be from -1 to 1" in gift(f"{words} --threshold nan").stderr
 
 
-def learned_model(world: Path) -> Path:
-    """Writes the model to where finetune would have saved it after birds, and returns its folder."""
+def learned_model(world: Path, task: str = "birds") -> Path:
+    """Writes the model to where finetune would have saved it after the task, and returns its folder."""
     layout = Layout(world)
-    record = {"method": "gift", "task": "birds", "step": 0, "settings": {"start": "previous", "learns": "task"}}
-    hashes = {"start_model": "pretrained", "task_json": sha256_of(layout.task("birds") / "task.json")}
-    save_clip(tiny_clip(), layout.model("gift", "birds"), record | hashes)
-    return layout.model("gift", "birds")
+    record = {"method": "gift", "task": task, "step": 0, "settings": {"start": "previous", "learns": "task"}}
+    hashes = {"start_model": "pretrained", "task_json": sha256_of(layout.task(task) / "task.json")}
+    save_clip(tiny_clip(), layout.model("gift", task), record | hashes)
+    return layout.model("gift", task)
 
 
 def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path) -> None:
@@ -81,6 +88,35 @@ def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path)
     assert "3 classes: those that the model has learned" in result.stderr
     refused = gift("predict model pictures")
     assert refused.exit_code == 1 and "Name the classes: --classes FILE or TASK" in refused.stderr
+
+
+def test_a_task_with_captions_is_tested_by_retrieval_and_its_captions_are_ranked(world: Path) -> None:
+    write_pair_task(Layout(world).task("digits"))
+    images = test_set.TestSet(Layout(world).task("digits"), batch_size=64, cache_budget=CacheBudget(0))
+    found, directions = document("test model digits"), ("images_for_captions", "captions_for_images")
+    assert found["recall_at_1"] == pytest.approx(task_tests.test_of(tiny_clip(), images).top1)
+    assert found["recall_at_1"] == pytest.approx(sum(found[each]["recall_at_1"] for each in directions) / 2)
+    low, high = found["interval"]
+    assert 0 <= low <= found["recall_at_1"] <= high <= 1 and found["images"] == 9
+    table = gift("test model digits").stdout
+    assert "Recall@1 on 9 images is" in table and "captions for images" in table
+    assert "digits has captions: leave out --learned" in gift("test model digits --learned").stderr
+    model = learned_model(world, "digits")
+    ranked = document(f"predict {model} pictures --top 9")
+    assert {each["class"] for each in ranked[0]["classes"]} == {"picture 0", "the 1th"}
+    assert ranked == document("predict model pictures --top 9 --classes digits")
+    assert "2 captions of tasks that the model has learned" in gift(f"predict {model} pictures").stderr
+
+
+@pytest.mark.parametrize(("tower", "what"), [("", "texts"), ("visual.", "images")])
+def test_a_model_whose_features_overflow_is_refused(tower: str, what: str, world: Path) -> None:
+    clip = tiny_clip()
+    for name in ("ln_post.weight", "proj") if tower else ("ln_final.weight", "text_projection"):
+        clip.model.state_dict()[f"{tower}{name}"].fill_(1e15)
+    save_clip(clip, world / "overflowing", {})
+    for words in ("predict overflowing pictures --classes birds", "test overflowing birds", "test overflowing photos"):
+        result = gift(f"{words} --json")
+        assert result.exit_code == 1 and f"features of {what} are NaN, infinite or 0" in result.stderr
 
 
 def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(world: Path) -> None:
@@ -111,6 +147,7 @@ def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_do
     (world / "photos/test/tit/notes.txt").touch()
     result = gift("test model photos")
     lines = result.stdout.splitlines()
+    assert "95% of the images have a similarity of " in lines[-1] and "gift predict --threshold " in lines[-1]
     assert "% of 2 images are classified correctly, among 2 classes (95% interval: " in lines[0]
     assert lines[1].split() == ["class", "correct", "images", "95%", "interval"]
     assert {line.split()[0] for line in lines[2:4]} == {"tit", "wren"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from gift_core.layout import Layout
 from gift_core.report.rate_search import RateSearch, Score, Trial
 from stages import trials
 from stages.app import app
-from stages.search import change_of, present_rate, shown
+from stages.search import change_of, present_rate, print_table, shown
 from stages.stage import Stage
 from stages.trials import Step, open_step, run_trials
 from tests.clone import content
 from tests.datasets.folders import picture
-from tests.tiny_world import CLASSES, TinyExperiment, make_world
+from tests.tiny_world import CLASSES, TinyExperiment, make_world, write_pair_task
 
 RATES = [1e-4, 1e-3]
 
@@ -42,26 +43,34 @@ def test_rates_may_follow_one_option_or_have_one_each() -> None:
             rates_of("greek", "--rates", rate)
 
 
-def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, iterations: int = 3) -> Step:
+def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, captions: bool = False) -> Step:
     """The step in a tiny world, whose test tars are garbage: whoever reads one fails."""
     experiment = TinyExperiment(make_world(root), params, method, params["methods"][method], iterations=2)
+    if captions:
+        shutil.rmtree(experiment.layout.task(task))
+        write_pair_task(experiment.layout.task(task))
     for tar in root.glob("data/1_tasks/*/test-*.tar"):
         tar.write_bytes(b"garbage")
     if experiment.row.replay.images != "task":  # such a teacher reads all training images, also those held out
         trials.teach(method, task, params=experiment.params, root=root)
     stage = Stage("search", method, experiment.stage.config, experiment.layout)
-    return open_step(stage, method, task, experiment.params.read_text(encoding="utf-8"), iterations)
+    return open_step(stage, method, task, experiment.params.read_text(encoding="utf-8"), 3)
 
 
-@pytest.mark.parametrize("method", ["gift", "lwf"])  # the teacher of lwf reads the task's own images
-def test_it_changes_nothing_and_reads_no_test_image(tmp_path: Path, mini_params: dict[str, Any], method: str) -> None:
-    step = tiny(tmp_path, mini_params, method, "digits")
+@pytest.mark.parametrize(("method", "captions"), [("gift", False), ("gift", True), ("lwf", False)])
+def test_it_changes_nothing_and_reads_no_test_image(
+    tmp_path: Path, mini_params: dict[str, Any], method: str, captions: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The teacher of lwf reads the task's own images."""
+    step = tiny(tmp_path, mini_params, method, "digits", captions=captions)
     for split, count in (("train", 2), ("test", 1), ("val", 3)):  # the split is the validation part
-        for name, number in product(CLASSES["digits"], range(count)):
+        for name, number in product([] if captions else CLASSES["digits"], range(count)):
             picture(tmp_path / "data/0_raw/digits" / split / name / f"{number}.png", (number, len(split), 0))
     before = content(tmp_path)
     found = run_trials(step, RATES[:1])
-    assert found.start["digits"].images == 3 * len(CLASSES["digits"])
+    assert captions or found.start["digits"].images == 3 * len(CLASSES["digits"])
+    print_table(found)
+    assert ("Recall@1 (95%)" if captions else "accuracy (95%)") in capsys.readouterr().out
     assert [trial.rate for trial in found.trials] == RATES[:1]
     assert list(found.start) == ["digits", "birds", "letters"]
     after = content(tmp_path)

@@ -236,7 +236,7 @@ def test_what_was_pushed_is_pulled_whole(transfers: SimpleNamespace, world: Layo
 def test_what_cannot_be_used_or_had_is_not_kept(transfers: SimpleNamespace) -> None:
     for name, begins, message in (
         ("damaged", "datasets/me/damaged: nothing was kept. ", "datasets/me/damaged/birds/00000.parquet: "),
-        ("nan", "me/nan: nothing was kept. ", "are NaN or infinite"),
+        ("nan", "me/nan: nothing was kept. ", "are NaN, infinite"),
         ("tokenizer", "me/tokenizer: nothing was kept. ", "its tokenizer cannot be loaded"),
         ("denied", "me/denied: ", "Log in with: hf auth login. The token needs the right to write."),
         ("missing", "me/missing: ", "Check the name and the revision. A private repository needs: hf auth login."),
