@@ -21,6 +21,7 @@ from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
+    from gift_core.report.accuracies import Score
     from gift_core.report.retrieved_images import Recalls
 
 Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
@@ -154,27 +155,6 @@ def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> d
 
 
 @dataclass(frozen=True)
-class Score:
-    """How many of `count` images were classified correctly."""
-
-    correct: int
-    count: int
-
-    @property
-    def accuracy(self) -> float:
-        """The share (0-1) of correct images."""
-        return self.correct / self.count
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy on all images of this kind, as the report has it."""
-        from gift_core.report.accuracies import accuracy_interval
-
-        low, high = accuracy_interval([100 * self.accuracy], [self.count])
-        return max(0.0, low / 100), min(1.0, high / 100)
-
-
-@dataclass(frozen=True)
 class TestResult:
     """The score on all images and on each class, and which classes were taken for others.
 
@@ -190,6 +170,8 @@ class TestResult:
 
 def score(answers: Answers) -> TestResult:
     """Returns the result of all images. UserError if there are none."""
+    from gift_core.report.accuracies import Score
+
     found = list(answers)
     counts = Counter((label, predicted) for label, predicted, _ in found)
     similarities = sorted(similarity for *_, similarity in found)

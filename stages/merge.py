@@ -16,8 +16,8 @@ from .stage import MOST, PARAMS, ROOT, Params, Root, params_of, require_params
 
 if TYPE_CHECKING:
     from gift_core.interop.merging import Merge
-    from gift_core.labeled_images import Score
     from gift_core.layout import Layout
+    from gift_core.report.accuracies import Score
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
 Models = Annotated[
@@ -133,7 +133,7 @@ def _print_merged(out: Path, merging: Merge, scores: Mapping[str, Score], *, as_
         return
     typer.echo(f"{out}: {merging.kind} of {', '.join(model.identity['name'] for model in merging.models)}")
     for task, score in scores.items():
-        what = f"{score.accuracy:.1%} of {score.count:,} test images are right"
+        what = f"{score.percent:.1f}% of {score.images:,} test images are right"
         typer.echo(f"{task}: {what} (95% interval: {interval(score)})")
 
 
@@ -153,19 +153,11 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
         lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")
     from gift_core.clip.device import resolve_device
     from gift_core.clip.images import CacheBudget
-    from gift_core.clip.model import open_folder
-    from gift_core.clip.task_tests import test_of
     from gift_core.clip.test_set import ImageLimit, TestSet
-    from gift_core.labeled_images import Score
+    from gift_core.report.rate_search import measure
 
     device, settings = resolve_device(config.run.device), config.evaluation
     limit = None if settings.max_images is None else ImageLimit(settings.max_images, config.seed)
     open_task = partial(TestSet, batch_size=settings.batch_size, cache_budget=CacheBudget(0), limit=limit)
-    test_sets = {task: open_task(layout.task(task)) for task in tasks}
-
-    def scores(model: Path) -> dict[str, Score]:
-        clip = open_folder(model, device=device, precision=config.model.precision)
-        tests = {task: test_of(clip, images) for task, images in test_sets.items()}
-        return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}
-
-    return scores
+    sets = [open_task(layout.task(task)) for task in tasks]
+    return partial(measure, sets=sets, device=device, precision=config.model.precision)

@@ -15,8 +15,9 @@ from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core import class_lists
-    from gift_core.labeled_images import CaptionedTask, Score, TestResult
+    from gift_core.labeled_images import CaptionedTask, TestResult
     from gift_core.predict import Unreadable
+    from gift_core.report.accuracies import Score
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
 Classes = Annotated[
@@ -213,13 +214,13 @@ def test(
 
 def _show(model: str, result: TestResult, among: int) -> None:
     total = result.total
-    what = f"{total.accuracy:.1%} of {total.count:,} images are classified correctly, among {among} classes"
+    what = f"{total.percent:.1f}% of {total.images:,} images are classified correctly, among {among} classes"
     typer.echo(f"{model}: {what} (95% interval: {interval(total)})")
-    worst = sorted(result.by_class.items(), key=lambda each: each[1].accuracy)
+    worst = sorted(result.by_class.items(), key=lambda each: each[1].percent)
     width = max(map(len, result.by_class))
     typer.echo(f"  {'class':{width}}  correct  images  95% interval")
     for name, score in worst[:SHOWN_CLASSES]:
-        typer.echo(f"  {name:{width}}  {score.accuracy:7.1%}  {score.count:6,}  {interval(score)}")
+        typer.echo(f"  {name:{width}}  {score.percent:6.1f}%  {score.images:6,}  {interval(score)}")
     if len(worst) > SHOWN_CLASSES:
         typer.echo(f"  ... and {len(worst) - SHOWN_CLASSES} better ones (--json has all)")
     if result.confusions:
@@ -238,31 +239,33 @@ def _test_retrieval(
 
     found, images = task.retrieve(open_model(model, pretrained, device=device), batch_size)
     low, high = accuracy_interval([found.mean], [images])
-    rows = {"images for captions": (found.images, found.images_rank),
-            "captions for images": (found.captions, found.captions_rank)}  # fmt: skip
+    rows = {
+        "images for captions": (*found.images, found.images_rank),
+        "captions for images": (*found.captions, found.captions_rank),
+    }
     if as_json:
         record = {
             "model": model,
+            "images": images,
             "recall_at_1": found.mean / 100,
             "interval": [low / 100, high / 100],
-            "images": images,
         }
-        for name, (percents, rank) in rows.items():
-            shares = {f"recall_at_{k}": value / 100 for k, value in zip((1, 5, 10), percents, strict=True)}
+        for name, (one, five, ten, rank) in rows.items():
+            shares = {"recall_at_1": one / 100, "recall_at_5": five / 100, "recall_at_10": ten / 100}
             record[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
         print_json(record)
         return
     what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
     typer.echo(f"{model}: {what} (95% interval: {low:.1f}% to {high:.1f}%)")
     typer.echo(f"  {'':19}  Recall@1      @5     @10  mean rank")
-    for name, ((one, five, ten), rank) in rows.items():
+    for name, (one, five, ten, rank) in rows.items():
         typer.echo(f"  {name:19}  {one:7.1f}% {five:6.1f}% {ten:6.1f}%  {rank:9.1f}")
 
 
 def interval(score: Score) -> str:
     """Returns the 95% interval of an accuracy as text: `78.1% to 84.0%`."""
     low, high = score.interval
-    return f"{low:.1%} to {high:.1%}"
+    return f"{low:.1f}% to {high:.1f}%"
 
 
 def _record(result: TestResult) -> dict[str, Any]:
@@ -273,5 +276,5 @@ def _record(result: TestResult) -> dict[str, Any]:
 
 def numbers(score: Score) -> dict[str, Any]:
     """Returns a score as --json has it, accuracies from 0 to 1."""
-    bounds = [round(bound, 6) for bound in score.interval]
-    return {"accuracy": round(score.accuracy, 6), "interval": bounds, "correct": score.correct, "images": score.count}
+    accuracy, *bounds = (round(percent / 100, 6) for percent in (score.percent, *score.interval))
+    return {"accuracy": accuracy, "interval": bounds, "correct": score.correct, "images": score.images}

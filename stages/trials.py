@@ -33,7 +33,8 @@ from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.replay.teach import require_taught
-from gift_core.report.rate_search import RateSearch, Score, Scores, Trial, hold_out, measure, sample_training_images
+from gift_core.report.accuracies import Score
+from gift_core.report.rate_search import RateSearch, Scores, Trial, hold_out, measure, sample_training_images
 from gift_core.tracking.tracked_run import VARIABLE
 from gift_core.untrusted import parse_yaml
 

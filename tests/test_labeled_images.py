@@ -10,7 +10,8 @@ from scipy.stats import binomtest
 
 from gift_core.class_lists import Classes
 from gift_core.errors import UserError
-from gift_core.labeled_images import Score, open_labeled_folder, require_labels, score
+from gift_core.labeled_images import open_labeled_folder, require_labels, score
+from gift_core.report.accuracies import Score
 
 TEMPLATES = ("a {}.",)
 
@@ -72,7 +73,7 @@ def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None
     result = score((*pair, 0.5) for pair in pairs)
     assert (result.total, result.by_class) == (Score(7, 10), {"a": Score(3, 4), "b": Score(4, 6)})
     assert result.confusions == (("b", "a", 2), ("a", "b", 1))
-    assert result.total.accuracy == 0.7
+    assert result.total.percent == 70
     falling = score(("a", "a", (100 - number) / 1000 - 1e-5) for number in range(100))
     assert falling.threshold == 0.005  # 95 of 100 images have 0.00599 or more
     with pytest.raises(UserError, match="None of the images can be read"):
@@ -82,4 +83,4 @@ def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None
 @pytest.mark.parametrize(("correct", "count"), [(7, 10), (0, 12), (12, 12)])
 def test_the_interval_is_the_one_of_wilson(correct: int, count: int) -> None:
     expected = binomtest(correct, count).proportion_ci(0.95, method="wilson")
-    assert Score(correct, count).interval == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert Score(correct, count).interval == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-2)

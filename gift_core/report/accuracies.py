@@ -145,6 +145,25 @@ def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple
     return mean - below / len(percents), mean + above / len(percents)
 
 
+@dataclass(frozen=True)
+class Score:
+    """How many of `images` a model gets right."""
+
+    correct: int
+    images: int
+
+    @property
+    def percent(self) -> float:
+        """The accuracy."""
+        return 100 * self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy on all images of this kind, in percent."""
+        low, high = accuracy_interval([self.percent], [self.images])
+        return max(0.0, low), min(100.0, high)
+
+
 def widest_margin(images: int) -> float:
     """The points to both sides of an accuracy of 50%, where the interval is widest."""
     low, high = _wilson(50.0, images)

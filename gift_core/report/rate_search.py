@@ -23,11 +23,11 @@ from gift_core.artifacts.task import (
     read_own_task,
     write_task,
 )
-from gift_core.clip.model import load_folder
+from gift_core.clip.model import open_folder
 from gift_core.clip.task_tests import test_of
 from gift_core.clip.test_set import TestSet
 from gift_core.errors import UserError
-from gift_core.report.accuracies import accuracy_interval
+from gift_core.report.accuracies import Score
 from gift_core.seeds import seed_for
 
 HELD_OUT = 0.2  # of each class
@@ -76,24 +76,6 @@ def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int)
 def _labeled(image: StoredImage) -> LabeledImage:
     content = image.read()
     return content, image_extension(content), image.captions or image.label
-
-
-@dataclass(frozen=True)
-class Score:
-    """How many images of a set a model gets right."""
-
-    correct: int
-    images: int
-
-    @property
-    def percent(self) -> float:
-        """The accuracy."""
-        return 100 * self.correct / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy for this number of images, in percent."""
-        return accuracy_interval([self.percent], [self.images])
 
 
 Scores = Mapping[str, Score]  # by task
@@ -151,6 +133,6 @@ def measure(model: Path, sets: Sequence[TestSet], *, device: torch.device, preci
 
     In a task of pairs that is Recall@1 times their number, rounded.
     """
-    clip = load_folder(model, device=device, precision=precision)
+    clip = open_folder(model, device=device, precision=precision)
     tests = {each.task.name: test_of(clip, each) for each in sets}
     return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.report.accuracies import accuracy_interval, widest_margin
+from gift_core.report.accuracies import Score, accuracy_interval, widest_margin
 from gift_core.report.accuracy_tables import reference_rows, result_rows
 from gift_core.report.comparison.seed_statistics import difference_of
 from gift_core.report.curves import mean_chart
 from gift_core.report.highlight import baseline_method, best_method
-from gift_core.report.rate_search import RateSearch, Score, Trial
+from gift_core.report.rate_search import RateSearch, Trial
 from tests.report.run_folder import MATRICES, record_of
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]

@@ -13,7 +13,8 @@ import typer
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.rate_search import RateSearch, Score, Trial
+from gift_core.report.accuracies import Score
+from gift_core.report.rate_search import RateSearch, Trial
 from stages import trials
 from stages.app import app
 from stages.search import change_of, present_rate, print_table, shown
