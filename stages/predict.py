@@ -227,8 +227,8 @@ def _show(model: str, result: TestResult, among: int) -> None:
         typer.echo("Most frequent confusions:")
     for label, predicted, count in result.confusions[:SHOWN_CONFUSIONS]:
         typer.echo(f"  {count:4} x {label} -> {predicted}")
-    what = f"95% of the images have a similarity of {result.threshold} or more to their predicted class."
-    hint(f'{what} Other images are "none of these" with: gift predict --threshold {result.threshold}')
+    hint(f"95% of the images have a similarity of {result.threshold} or more to their predicted class. Among the same")
+    hint(f'classes, gift predict --threshold {result.threshold} calls images below it "none of these".')
 
 
 def _test_retrieval(

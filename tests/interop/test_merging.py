@@ -158,6 +158,10 @@ def test_statistics_are_averaged_where_changes_are_added(tmp_path: Path) -> None
         clip.model.get_buffer("visual.bn1.running_var").fill_(10.0 - 4 * number)
         clip.model.get_buffer("visual.bn1.num_batches_tracked").fill_(number)
         save_clip(clip, tmp_path / name, {})
+    mixed = merged(tmp_path, tmp_path / "mixed", "interpolate", "01", alpha=0.25)
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in "01")
+    for name in (name for name, value in mixed.items() if value.is_floating_point()):
+        torch.testing.assert_close(mixed[name], 0.75 * one[name] + 0.25 * two[name], rtol=1e-6, atol=1e-7)
     found = merged(tmp_path, tmp_path / "out", "task_arithmetic", "01", weight=[1.0])
     assert found["visual.bn1.running_var"][0] == 4  # of 6 and 2. With their changes it would be -2.
     assert found["visual.bn1.num_batches_tracked"] == 2

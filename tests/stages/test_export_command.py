@@ -1,12 +1,10 @@
-"""`gift export`: its folders, its messages, its errors. `gift merge`: alpha is the share of the new weights."""
+"""`gift export`: its folders, its messages, its errors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import open_clip
 import pytest
-import torch
 from transformers import CLIPModel
 from typer.testing import Result
 
@@ -53,35 +51,3 @@ def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.Monke
     result = export("no/such/model", "--to", "onnx")
     assert result.exit_code == 1
     assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Two models with BatchNorm."""
-    for name, seed in (("start", 1), ("new", 2)):
-        clip = tiny_clip(tower="resnet", seed=seed)
-        clip.model.get_buffer("visual.bn1.running_mean").fill_(seed)
-        clip.model.get_buffer("visual.bn1.num_batches_tracked").fill_(seed)
-        save_clip(clip, tmp_path / name, {})
-    return tmp_path
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    return model.state_dict()
-
-
-@pytest.mark.parametrize("alpha", [0.25, 1.0])
-def test_every_weight_and_statistic_is_mixed_with_alpha_of_the_new(alpha: float, models: Path) -> None:
-    result = invoke("merge", models / "start", models / "new", "--out", models / "out", "--alpha", str(alpha))
-    assert result.exit_code == 0, result.output
-    start, new, merged = weights(models / "start"), weights(models / "new"), weights(models / "out")
-    for name, value in merged.items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, alpha * new[name] + (1 - alpha) * start[name], rtol=1e-6, atol=1e-7)
-    assert merged["visual.bn1.running_mean"][0].item() == 1 + alpha  # 1 at the start, 2 in the new one
-    assert merged["visual.bn1.num_batches_tracked"].item() == 2
-    noted = read_provenance(models / "out")["merge"]
-    assert (noted["kind"], noted["alpha"]) == ("interpolate", alpha)
-    sides = [models / side for side in ("start", "new")]
-    assert noted["models"] == [{"name": str(side), "sha256": sha256_of(side / WEIGHTS)} for side in sides]
