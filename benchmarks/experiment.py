@@ -6,7 +6,6 @@ Existing results are reused if they were made with the same settings. The code i
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import os
@@ -23,8 +22,9 @@ import yaml
 
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.config.checks import START
-from gift_core.config.editing import complete_text
 from gift_core.config.loading import load_config, parse_config
+from gift_core.config.method_catalogue import catalogue_rows
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.metrics import metrics_by_method
@@ -42,8 +42,12 @@ Experiment = dict[str, Any]
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Returns the experiment of a params file as plain data, which can be changed and written."""
-    return copy.deepcopy(yaml.safe_load(complete_text(path)))
+    """Returns the experiment of a params file as plain data, which can be changed and written.
+
+    Its methods are those of the file and all others of the catalogue.
+    """
+    experiment: Experiment = yaml.safe_load(complete_text(path))
+    return experiment | {"methods": catalogue_rows(experiment, path.parent) | experiment["methods"]}
 
 
 def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The golden losses: twenty iterations of every method of presets/mini.yaml, to detect changes in the numbers.
+"""The golden losses: twenty iterations of every method, with its row for presets/mini.yaml, to detect changes.
 
     python -m benchmarks.golden             # writes tests/golden/losses/<method>.jsonl, one row per iteration
     python -m benchmarks.golden --disturb   # prints the effect of rounding noise on the losses instead

@@ -1,6 +1,6 @@
 """The time of a training iteration of every method, relative to plain fine-tuning.
 
-    python -m benchmarks.step_time          # all methods of presets/mini.yaml that train, B = M = 64
+    python -m benchmarks.step_time          # all methods that train, on presets/mini.yaml, B = M = 64
     python -m benchmarks.step_time --full   # and some of them on ViT-B/16 with random weights, B = M = 8
     python -m benchmarks.step_time --full --device cuda
 

@@ -16,6 +16,7 @@ from typing import Any
 from gift_core.config.editing import activate_method, append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
+from gift_core.config.method_catalogue import KnownMethod, read_catalogue
 from gift_core.config.tasks import OwnDataConfig
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.layout import Layout
@@ -59,7 +60,10 @@ def read_params(params: Path) -> str:
 
 @dataclass(frozen=True)
 class MethodAddition(ParamsEdit):
-    """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists."""
+    """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists.
+
+    It is the method's own name for a row of the catalogue.
+    """
 
     base: str | None
 
@@ -67,8 +71,9 @@ class MethodAddition(ParamsEdit):
 def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> MethodAddition:
     """Returns the addition of a method. Nothing is written.
 
-    With `base` or `settings` ("losses.distill.weight=2.0"), its row is a copy of `base` (gift by default) with these
-    values. Without both, the row must exist, and only run.methods gets its name.
+    With `base` or `settings` ("losses.distill.weight=2.0"), its row is a copy of `base` with these values. Without
+    `base`, it is a copy of the row that the catalogue has under its name, or else of gift. Without both, a row that
+    exists only gets its name in run.methods.
 
     Raises:
         UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
@@ -76,29 +81,25 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     before = read_params(params)
     present = parse_config(before, params.name)
     changed = dict(_setting(text) for text in settings)
-    if base is None and not settings:
-        _require_addable(name, present)
+    known = known_methods(present, params)
+    is_copy = base is not None or bool(settings)
+    if name in present.methods:
+        if is_copy or name in present.run.methods:
+            how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
+            raise UserError(f"params.yaml: methods.{name}: already exists, {how}. Choose another name for a copy.")
         after = activate_method(before, name)
-    else:
-        _require_new(name, present)
-        after = append_method(before, name, base or BASE, changed)
-    copied_from = None if name in present.methods else base or BASE
-    return MethodAddition(params, before, after, parse_config(after, params.name), copied_from)
+        return MethodAddition(params, before, after, parse_config(after, params.name), None)
+    if not is_copy and name not in known:
+        what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
+        raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
+    copied = base or (name if name in known else BASE)
+    after = append_method(before, name, copied, changed, known)
+    return MethodAddition(params, before, after, parse_config(after, params.name), copied)
 
 
-def _require_addable(name: str, config: Config) -> None:
-    if name not in config.methods:
-        what = f"unknown name {name!r}. {did_you_mean(name, config.methods)}"
-        raise UserError(f"params.yaml: methods: {what} To add a new row, say of which it is a copy: --from {BASE}")
-    if name in config.run.methods:
-        what = "is there already, and it runs: run.methods has it"
-        raise UserError(f"params.yaml: methods.{name}: {what}. For a copy with another name: --from {name}")
-
-
-def _require_new(name: str, config: Config) -> None:
-    if name in config.methods:
-        runs = "" if name in config.run.methods else f", or run it as it is: gift add-method {name}"
-        raise UserError(f"params.yaml: methods.{name}: already exists. Choose another name{runs}.")
+def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
+    """Returns the catalogue's methods for this experiment (see read_catalogue). `params` is its file."""
+    return read_catalogue(params.parent / "presets", model=config.model.name, iterations=config.training.iterations)
 
 
 def _setting(text: str) -> tuple[str, Any]:

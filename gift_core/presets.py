@@ -10,9 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.editing import complete_text
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
+from gift_core.config.method_catalogue import CATALOGUE
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
 from gift_core.shipped import shipped_root
@@ -127,7 +128,7 @@ def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: st
 def find_presets(root: Path) -> dict[str, Path]:
     """Returns {name: file}, sorted with 5 before 10: root/presets, and of those that come with GIFT the other names."""
     folders = (shipped_root() / "presets", root / "presets")  # a later one replaces an earlier one of its name
-    presets = {file.stem: file for folder in folders for file in folder.glob("*.yaml")}
+    presets = {file.stem: file for folder in folders for file in folder.glob("*.yaml") if file.name != CATALOGUE}
     return {file.stem: file for file in sorted(presets.values(), key=_by_number)}
 
 

@@ -13,7 +13,7 @@ from .clean import clean
 from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .data import data
 from .doctor import doctor
-from .edit_method import add_method, remove_method
+from .edit_method import add_method, methods, remove_method
 from .edit_task import add_task, remove_task
 from .evaluate import evaluate
 from .export import export
@@ -38,6 +38,17 @@ from .why import why
 from .write_prompts import write_prompts
 from .write_vocabulary import write_vocabulary
 
+STAGES = (
+    check, import_model, ingest, write_vocabulary, write_prompts, synthesize, teach, finetune, evaluate, report,
+)  # fmt: skip
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Commands": (
+        init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
+        search, metrics, compare, presets, use, verify, doctor, docs, clean,
+    ),
+    "Working together": (remote, get, exp, gate, dag),
+}  # fmt: skip
+CALLED = ", ".join([*(stage.__name__ for stage in STAGES), "merge-lock"])
 app = typer.Typer(
     cls=GiftGroup,
     name="gift",
@@ -45,49 +56,14 @@ app = typer.Typer(
     context_settings=HELP_NAMES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog=f"Called by dvc.yaml and git: {CALLED}.",
 )
-COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Stages of dvc.yaml": (
-        check,
-        import_model,
-        ingest,
-        write_vocabulary,
-        write_prompts,
-        synthesize,
-        teach,
-        finetune,
-        evaluate,
-        report,
-    ),
-    "Commands": (
-        init,
-        run,
-        why,
-        show,
-        predict,
-        test,
-        merge,
-        export,
-        add_task,
-        add_method,
-        remove_task,
-        remove_method,
-        search,
-        metrics,
-        compare,
-        presets,
-        use,
-        verify,
-        doctor,
-        docs,
-        clean,
-    ),
-    "Working together": (remote, get, merge_lock, exp, gate, dag),
-}
 for panel, commands in COMMANDS.items():
     for command in commands:
-        name = command.__name__ if panel == "Stages of dvc.yaml" else None  # None: typer writes add-task
-        app.command(name, cls=GiftCommand, rich_help_panel=panel)(command)
+        app.command(cls=GiftCommand, rich_help_panel=panel)(command)  # typer writes add-task
+for stage in STAGES:
+    app.command(stage.__name__, cls=GiftCommand, rich_help_panel="Stages of dvc.yaml", hidden=True)(stage)
+app.command(cls=GiftCommand, rich_help_panel="Working together", hidden=True)(merge_lock)
 app.add_typer(data, name="data", cls=CommandGroup, rich_help_panel="Commands")
 app.add_typer(hub, name="hub", cls=CommandGroup, rich_help_panel="Working together")
 

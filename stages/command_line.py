@@ -29,6 +29,7 @@ from .interruption import interruptible
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 WIDTH = 100
+SHARED = {"--root", "--params", "--json"}  # options of many commands: a panel of their own in the help
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -159,7 +160,7 @@ def _is_number(word: str) -> bool:
 def _named_by_meaning(params: list[Any]) -> list[Any]:
     """Takes the types (`<bool>`, `<str>`) out of the help, and the braces around arguments out of the usage.
 
-    A guide is named as name_guides does.
+    A guide is named as name_guides does. The options SHARED get a panel.
     """
     for param in params:
         param.help = name_guides(getattr(param, "help", None) or "")
@@ -171,6 +172,8 @@ def _named_by_meaning(params: list[Any]) -> list[Any]:
             param.get_usage_pieces = partial(_usage, several if param.required else f"[{several}]")  # type: ignore[method-assign]
         elif param.metavar is None and getattr(param, "is_flag", False):
             param.metavar = ""
+        if SHARED & set(param.opts):
+            param.rich_help_panel = "Project and output"
     return params
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PARAMS = "params.yaml"
+PARAMS, CATALOGUE = "params.yaml", "methods.yaml"
 
 
 def complete_task(ctx: Any, incomplete: str) -> list[str]:
@@ -27,10 +27,16 @@ def complete_method(ctx: Any, incomplete: str) -> list[str]:
     return []
 
 
+def complete_known_method(ctx: Any, incomplete: str) -> list[str]:
+    """Returns the methods of params.yaml and of presets/methods.yaml that begin with `incomplete`."""
+    catalogue = _yaml(_root(ctx) / "presets" / CATALOGUE) or {}
+    return list(dict.fromkeys([*complete_method(ctx, incomplete), *_beginning(incomplete, catalogue)]))
+
+
 def complete_preset(ctx: Any, incomplete: str) -> list[str]:
     """Returns the files of presets/ that begin with `incomplete`."""
     presets = (_root(ctx) / "presets").glob("*.yaml")
-    return _beginning(incomplete, sorted(preset.stem for preset in presets))
+    return _beginning(incomplete, sorted(preset.stem for preset in presets if preset.name != CATALOGUE))
 
 
 def complete_classes(ctx: Any, incomplete: str) -> list[str]:
@@ -46,10 +52,13 @@ def _root(ctx: Any) -> Path:
 
 
 def _params(ctx: Any) -> Any:
+    given = ctx.params.get("params")
+    return _yaml(Path(given) if given else _root(ctx) / PARAMS)
+
+
+def _yaml(path: Path) -> Any:
     import yaml
 
-    given = ctx.params.get("params")
-    path = Path(given) if given else _root(ctx) / PARAMS
     with suppress(OSError, yaml.YAMLError):
         return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return None

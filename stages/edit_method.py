@@ -1,4 +1,4 @@
-"""add-method NAME, remove-method NAME: a row of methods, and its name in run.methods."""
+"""methods, add-method NAME, remove-method NAME: the rows of methods, and their names in run.methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
-from .completion import complete_method
+from .completion import complete_known_method, complete_method
 from .edit_task import show_removal
 from .stage import PARAMS, ROOT, Params, Root, params_of
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="The method's name: lower-case letters, digits and _.", autocompletion=complete_method
+        metavar="NAME",
+        help="A method of `gift methods`, or a new name: lower-case letters, digits and _.",
+        autocompletion=complete_known_method,
     ),
 ]
 Base = Annotated[
@@ -25,8 +27,8 @@ Base = Annotated[
     typer.Option(
         "--from",
         metavar="METHOD",
-        help="Copy the row of this method (with --set, gift is the default).",
-        autocompletion=complete_method,
+        help="Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
+        autocompletion=complete_known_method,
     ),
 ]
 Settings = Annotated[
@@ -39,6 +41,35 @@ Settings = Annotated[
 ]
 
 
+def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
+    """List the methods: those of params.yaml, and those that `gift add-method` adds from the catalogue.
+
+    Example: gift methods
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.params_edit import known_methods
+
+    config = load_config(params)
+    abouts = {name: method.about for name, method in known_methods(config, params).items()}
+    rows = [
+        {
+            "method": name,
+            "about": abouts.get(name, "Your own: only params.yaml has it."),
+            "runs": name in config.run.methods,
+            "in_params": name in config.methods,
+        }
+        for name in dict.fromkeys([*abouts, *config.methods])
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    marked = [f"{row['method']} *" if row["runs"] else str(row["method"]) for row in rows]
+    for name, row in zip(marked, rows, strict=True):
+        typer.secho(name.ljust(max(map(len, marked))), nl=False, bold=True)
+        typer.echo(f"  {row['about']}")
+    hint("\n* runs (run.methods of params.yaml). `gift add-method NAME` adds another one.")
+
+
 def add_method(
     name: Name,
     base: Base = None,
@@ -47,11 +78,11 @@ def add_method(
     as_json: AsJson = False,
     params: Params = PARAMS,
 ) -> None:
-    """Add a method to the experiment: a copy of a row of params.yaml with some changes, or a row that is there.
+    """Add a method to the experiment: one that `gift methods` lists, or a copy of it with some changes.
 
-    With --from or --set, a new row is added to methods, and its name to
-    run.methods. Without both, NAME must be a row of methods, and only run.methods
-    gets its name. The whole file is checked first. It keeps its comments and order.
+    A row is added to methods of params.yaml, and its name to run.methods. If the
+    row is there already, only run.methods gets its name. With --from or --set, the
+    row is a copy. The whole file is checked first. It keeps its comments and order.
 
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
     """
@@ -67,6 +98,8 @@ def add_method(
         print_json(_record(name, addition, stages, dry_run))
         return
     what = f"a copy of {addition.base}" if addition.base else "its row is in methods already"
+    if addition.base == name:
+        what = f"a row of the catalogue{' with changes' if settings else ''}"
     typer.echo(f"{name}: {what}")
     print_difference(addition.difference())
     if dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command_line import AsJson, hint, print_difference, print_json
+from .command_line import AsJson, DryRun, hint, print_difference, print_json
 from .completion import complete_preset
 from .stage import ROOT, Root
 
@@ -86,12 +86,11 @@ def _explanation(origin: Origin | None) -> str:
 Preset = Annotated[
     str, typer.Argument(metavar="PRESET", help="A name that `gift presets` lists.", autocompletion=complete_preset)
 ]
-DryRunOfUse = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
 
 
 def use(
-    preset: Preset, dry_run: DryRunOfUse = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
+    preset: Preset, dry_run: DryRun = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
 ) -> None:
     """Make a preset the active experiment: write it to params.yaml.
 

@@ -41,8 +41,8 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     runs in the project itself. UserError where a stage fails, and before any runs for a name that is unknown.
     """
     from gift_core.config.checks import require_task
-    from gift_core.config.editing import complete_text
     from gift_core.config.loading import parse_config
+    from gift_core.config.overlays import complete_text
     from gift_core.metrics import ZERO_SHOT
     from gift_core.quantities import duration, plural
     from gift_core.untrusted import parse_yaml

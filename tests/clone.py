@@ -19,7 +19,7 @@ import yaml
 
 from stages.fork_server import SOCKET
 from tests import preloaded
-from tests.imports import ROOT
+from tests.imports import ROOT, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
 TASKS = ("letters", "digits")  # of the small experiment
@@ -143,7 +143,8 @@ def small(params: dict[str, Any], *tasks: str) -> dict[str, Any]:
     """Returns params.yaml with these tasks, few images and iterations, and few methods: DVC reads it for each stage."""
     tasks = tasks or TASKS
     row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}
-    params["methods"] = {name: params["methods"][name] for name in METHODS}
+    rows = with_all_methods(params)["methods"]
+    params["methods"] = {name: rows[name] for name in METHODS}
     params["tasks"] = {task: dict(row) for task in tasks}
     steps = zip(tasks, ("../pretrained", *tasks), strict=False)
     params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]

@@ -153,12 +153,14 @@ def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
 
 @pytest.fixture(scope="session")
 def _mini_params() -> dict[str, Any]:
-    return yaml.safe_load((PROJECT / "presets" / "mini.yaml").read_text(encoding="utf-8"))
+    from tests.imports import with_all_methods
+
+    return with_all_methods(yaml.safe_load((PROJECT / "presets" / "mini.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
 def mini_params(_mini_params: dict[str, Any]) -> dict[str, Any]:
-    """presets/mini.yaml as a dictionary of one's own, to change."""
+    """presets/mini.yaml with all methods of the catalogue, as a dictionary of one's own, to change."""
     return copy.deepcopy(_mini_params)
 
 

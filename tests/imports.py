@@ -1,4 +1,4 @@
-"""What a file of the project imports when it runs, also inside functions, without type-checking imports."""
+"""Where the project is, its methods, and what a file of it imports when it runs, without type-checking imports."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import Any
+
+from gift_core.config.method_catalogue import catalogue_rows
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def with_all_methods(params: dict[str, Any]) -> dict[str, Any]:
+    """Returns an experiment with the rows of the catalogue that it lacks."""
+    return params | {"methods": catalogue_rows(params, ROOT / "presets") | params["methods"]}
 
 
 @cache

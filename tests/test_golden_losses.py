@@ -16,10 +16,10 @@ import torch
 import yaml
 
 from gift_core.artifacts.model_folder import read_losses
-from tests.imports import ROOT
+from tests.imports import ROOT, with_all_methods
 
 GOLDEN = ROOT / "tests" / "golden" / "losses"
-PRESET = yaml.safe_load((ROOT / "presets" / "mini.yaml").read_text(encoding="utf-8"))
+PRESET = with_all_methods(yaml.safe_load((ROOT / "presets" / "mini.yaml").read_text(encoding="utf-8")))
 LEARNING = [name for name, row in PRESET["methods"].items() if row.get("learns") != "nothing"]
 
 Rows = list[dict[str, float]]

@@ -12,15 +12,16 @@ from gift_core.config.editing import (
     activate_method,
     append_method,
     append_task,
-    complete_text,
     remove_method,
     remove_task,
 )
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
+from gift_core.presets import find_presets
 from tests.imports import ROOT
 
 ROW: dict[str, Any] = {"source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."]}
-PRESETS = sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))
+PRESETS = sorted(path.name for path in find_presets(ROOT).values())
 SMALL = """\
 tasks:   # the data
   # glyphs
@@ -53,7 +54,7 @@ methods:
 def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
     text = complete_text(ROOT / "presets" / preset)
     assert remove_task(append_task(text, "birds", ROW, learning_rate_factor=1.0), "birds") == text
-    assert remove_method(append_method(text, "strong", "gift", {"losses.distill.weight": 2.0}), "strong") == text
+    assert remove_method(append_method(text, "strong", "gift", {"losses.distill.weight": 2.0}, {}), "strong") == text
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -88,7 +89,7 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     on_lines = SMALL.replace(" [a, b]", "\n    - a   # first\n    - b")
     assert "  methods:\n    - b\n  device: auto\n" in remove_method(on_lines, "a")
     assert "  methods:\n    - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
-    idle = append_method(SMALL, "c", "a", {}).replace("[a, b, c]", "[a, b]")
+    idle = append_method(SMALL, "c", "a", {}, {}).replace("[a, b, c]", "[a, b]")
     assert remove_method(activate_method(idle, "c"), "c") == remove_method(idle, "c") == SMALL
 
 

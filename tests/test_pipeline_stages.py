@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import complete_text
+from gift_core.config.overlays import complete_text
 from tests.imports import ROOT
 
 TEXT = complete_text(ROOT / "presets" / "mtil_order_1.yaml")

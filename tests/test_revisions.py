@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.config.experiment import Config
-from gift_core.config.loading import load_config
 from gift_core.fingerprint import CodeBase
+from gift_core.presets import load_preset
 from gift_core.revisions import (
     VERIFIED,
     Code,
@@ -40,7 +40,7 @@ def copy_of_the_code(folder: Path) -> Code:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load_config(ROOT / "presets" / "mini.yaml")
+    return load_preset(ROOT / "presets" / "mini_compare.yaml")
 
 
 def test_the_code_is_the_verified_one() -> None:

@@ -1,10 +1,4 @@
-"""Edits params.yaml and merges presets, with ruamel.yaml's round trip: comments, quotes and order stay.
-
-A preset whose first key is `base` is an overlay. A section on several lines is merged into the base's key by key.
-Everything else (a value, a list, a section in braces) replaces what the base has. `!replace` in front of a section
-replaces it as a whole, `!delete` removes a key. The comment of a changed key stays, unless the overlay has its own.
-`class_slices` stands for the sections tasks and sequence of a class-incremental experiment.
-"""
+"""Edits the text of params.yaml with ruamel.yaml's round trip: comments, quotes and order stay."""
 
 from __future__ import annotations
 
@@ -12,31 +6,16 @@ import copy
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
-from gift_core.config.section import MAX_NAMES, Count, Section, Text
-from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.shipped import shipped_root
-from gift_core.untrusted import MAX_YAML_BYTES, read_limited
+from gift_core.errors import UserError, lookup
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-REPLACE, DELETE = "!replace", "!delete"
+COMMENT_COLUMN = 29
 ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
-
-
-class ClassSlices(Section):
-    """A data set's classes as tasks: `base_classes` in the first task (0: no such task), then `steps` equal tasks."""
-
-    dataset: Text
-    base_classes: Annotated[int, Field(ge=0, le=10_000_000)]
-    classes_per_step: Count
-    steps: Annotated[int, Field(ge=1, lt=MAX_NAMES)]
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Document:
             content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{name}: is not valid YAML ({error}). Compare it with presets/mini.yaml.") from None
-        if not isinstance(content, dict) or not _is_block(content):
+        if not isinstance(content, dict) or not is_block(content):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
         _keep_indentation(editor, content, text.splitlines())
         return cls(content, _move_comments_down(content), editor, "\r\n" if "\r\n" in text else "\n")
@@ -77,7 +56,7 @@ def _keep_indentation(editor: YAML, content: Any, lines: list[str]) -> None:
     inner: list[tuple[int, Any]] = [
         (section.lc.key(key)[1], section[key]) for section, key in _entries(content) if not isinstance(section, list)
     ]
-    below = [(margin, value) for margin, value in inner if _is_block(value) and value]
+    below = [(margin, value) for margin, value in inner if is_block(value) and value]
     sections = [value.lc.key(next(iter(value)))[1] - margin for margin, value in below if not isinstance(value, list)]
     lists = [(margin, *value.lc.item(0)) for margin, value in below if not isinstance(value, dict)]
     margin, line, column = lists[0] if lists else (0, 0, 2)
@@ -94,7 +73,7 @@ def _move_comments_down(content: Any) -> str:
     below = ""
     for section, key in _entries(content):
         if below:
-            _add_above(section, key, below)
+            add_above(section, key, below)
         comments, behind = section.ca.items.get(key), 2 if isinstance(section, dict) else 0
         below = ""
         if comments and comments[behind]:
@@ -114,29 +93,29 @@ def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
     for key in section if isinstance(section, dict) else range(len(section)):
         yield section, key
         value = section[key]
-        if _is_block(value) and id(value) not in found:  # an alias stands for the same section
+        if is_block(value) and id(value) not in found:  # an alias stands for the same section
             found.add(id(value))
             yield from _entries(value, found)
 
 
-def _is_block(value: Any) -> bool:
+def is_block(value: Any) -> bool:
     """Whether the value is a section or a list on several lines."""
     return hasattr(value, "fa") and not value.fa.flow_style() and isinstance(value, dict | list)
 
 
-def _comment(text: str) -> Any:
+def comment_of(text: str) -> Any:
     from ruamel.yaml.error import CommentMark
     from ruamel.yaml.tokens import CommentToken
 
     return CommentToken(text, CommentMark(0), None)
 
 
-def _add_above(section: Any, key: Any, text: str) -> None:
-    whole = text + _take_above(section, key)
-    section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [_comment(whole)]
+def add_above(section: Any, key: Any, text: str) -> None:
+    whole = text + take_above(section, key)
+    section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(whole)]
 
 
-def _take_above(section: Any, key: Any) -> str:
+def take_above(section: Any, key: Any) -> str:
     comments = section.ca.items.get(key) or [None] * 4
     taken, comments[ABOVE] = comments[ABOVE] or [], None
     return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
@@ -145,47 +124,47 @@ def _take_above(section: Any, key: Any) -> str:
 def _remove(content: Any, section: Any, key: Any) -> None:
     """Removes an entry. What stands above it stays, above the next one."""
     every = list(_entries(content))
-    if above := _take_above(section, key):
+    if above := take_above(section, key):
         at = next(index for index, (other, name) in enumerate(every) if other is section and name == key)
-        inner = len(list(_entries(section[key]))) if _is_block(section[key]) else 0
+        inner = len(list(_entries(section[key]))) if is_block(section[key]) else 0
         for following in every[at + inner + 1 : at + inner + 2]:
-            _add_above(*following, above)
+            add_above(*following, above)
     section.ca.items.pop(key, None)
     del section[key]
     for outer, name in list(_entries(content)):
         if outer[name] is section and not section:
-            outer[name] = _styled([] if isinstance(section, list) else {}, flow=True)
+            outer[name] = styled([] if isinstance(section, list) else {}, flow=True)
 
 
 def _on_lines(content: Any, key: str) -> Any:
     """The section or list of one of these keys, one entry a line: an empty one is made for {}, [] and null."""
     if not content[key]:
-        content[key] = _styled([] if key == "sequence" else {})
+        content[key] = styled([] if key == "sequence" else {})
     content[key].fa.set_block_style()
     return content[key]
 
 
-def _styled(value: Any, *, flow: bool = False) -> Any:
+def styled(value: Any, *, flow: bool = False) -> Any:
     """A plain value as ruamel.yaml writes it: sections and lists on several lines, or in brackets."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     if isinstance(value, CommentedMap | CommentedSeq):
         return value
     if isinstance(value, Mapping):
-        styled: Any = CommentedMap((key, _styled(each, flow=flow)) for key, each in value.items())
+        result: Any = CommentedMap((key, styled(each, flow=flow)) for key, each in value.items())
     elif isinstance(value, list | tuple):
-        styled = CommentedSeq(_styled(each, flow=flow) for each in value)
+        result = CommentedSeq(styled(each, flow=flow) for each in value)
     else:
         return value
     if flow:
-        styled.fa.set_flow_style()
-    return styled
+        result.fa.set_flow_style()
+    return result
 
 
 def inline(value: Any) -> str:
     """Returns the value as it is written on one line of YAML; "empty" for null."""
     text = Document.parse("value:\n")
-    text.content["value"] = _styled(value, flow=True)
+    text.content["value"] = styled(value, flow=True)
     return text.text().removeprefix("value:").strip() or "empty"
 
 
@@ -202,34 +181,37 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
         raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
     after = sequence[-1]["task"] if sequence else START
     step = {"task": name, "after": after, "learning_rate_factor": learning_rate_factor}
-    tasks[name] = _styled(row)
-    sequence.append(_styled(step, flow=bool(sequence and sequence[-1].fa.flow_style())))
+    tasks[name] = styled(row)
+    sequence.append(styled(step, flow=bool(sequence and sequence[-1].fa.flow_style())))
     return document.text()
 
 
-def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) -> str:
+def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], catalogue: Mapping[str, Any]) -> str:
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
     `settings` are the keys of the copy that get another value: {"losses.distill.weight": 2.0}. Sections that the base
-    does not have are made. The copy keeps the comments of the base. UserError for a name that exists and an unknown
-    base.
+    does not have are made. The copy keeps the comments of the base. `catalogue` has the rows (KnownMethod) that the
+    file lacks. UserError for an unknown base.
     """
     document = Document.parse(text)
     methods = _on_lines(document.content, "methods")
-    lookup(methods, base, "gift add-method --from: methods of params.yaml")
-    if name in methods:
-        what = "already exists. Choose another name, or remove its row"
-        raise UserError(f"params.yaml: methods.{name}: {what}.")
-    row = copy.deepcopy(methods[base])
+    known = {**{each: method.row for each, method in catalogue.items()}, **methods}
+    row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     for key, value in settings.items():
         _set(row, key.split("."), value)
-    methods[name] = row
     changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
-    comments = methods.ca.items.get(base) or [None] * 4
-    column = max(len(name) + 6, comments[2].column if comments[2] else 0)
-    methods.yaml_add_eol_comment(f"{base} with {changes or 'no change yet'}", name, column=column)
+    about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
+    add_row(methods, name, row, about, beside=base)
     document.content["run"]["methods"].append(name)
     return document.text()
+
+
+def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> None:
+    """Adds a row with a comment behind its name, in the column of the comment of the row `beside` if that has one."""
+    comments = section.ca.items.get(beside) or [None] * 4
+    section[name] = row
+    column = comments[2].column if comments[2] else COMMENT_COLUMN
+    section.yaml_add_eol_comment(about, name, column=column)
 
 
 def _set(row: Any, keys: list[str], value: Any) -> None:
@@ -237,12 +219,12 @@ def _set(row: Any, keys: list[str], value: Any) -> None:
     section = row
     for depth, key in enumerate(keys[:-1], 1):
         if section.get(key) is None:
-            section[key] = _styled({}, flow=True)
+            section[key] = styled({}, flow=True)
         section = section[key]
         if not isinstance(section, Mapping):
             what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
             raise UserError(f"gift add-method --set {'.'.join(keys)}: {what}. Name a key of a section.")
-    section[keys[-1]] = _styled(value, flow=True)
+    section[keys[-1]] = styled(value, flow=True)
 
 
 def activate_method(text: str, name: str) -> str:
@@ -286,103 +268,3 @@ def remove_method(text: str, name: str) -> str:
     if name in running:
         _remove(content, running, running.index(name))
     return document.text()
-
-
-def complete_text(preset: Path) -> str:
-    """Returns the text of a complete params file: the preset itself, or the result of merging it into its base.
-
-    The base lies beside the preset, or is one that comes with GIFT.
-    UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
-    """
-    text = _read(preset)
-    overlay = Document.parse(text, preset.name).content
-    if "base" not in overlay:
-        return text
-    name = str(overlay["base"])
-    folders = (preset.parent, shipped_root() / "presets")
-    path = next((file for folder in folders if (file := folder / f"{name}.yaml").is_file()), None)
-    if path is None:
-        known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
-        raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
-    base = Document.parse(_read(path), path.name)
-    if "base" in base.content:
-        raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
-    _set_title(base.content, overlay)
-    del overlay["base"]
-    if "class_slices" in overlay:
-        from ruamel.yaml.tag import Tag
-
-        above = _take_above(overlay, "class_slices")
-        for key, value in _expand(overlay.pop("class_slices"), preset.name).items():
-            overlay[key] = _styled(value)
-            overlay[key].yaml_set_ctag(Tag(suffix=REPLACE))
-        _add_above(overlay, "tasks", above)
-    _merge(base.content, overlay, preset.name)
-    return base.text()
-
-
-def _set_title(content: Any, overlay: Any) -> None:
-    """Puts the overlay's title in place of the first paragraph of the comment that opens the file."""
-    title, opening = (_opening_lines(each) for each in (overlay, content))
-    rest = next((index for index, line in enumerate(opening) if line == "#" or not line.startswith("#")), len(opening))
-    content.ca.comment = [None, [_comment("".join(f"{line}\n" for line in [*title, *opening[rest:]]))]]
-
-
-def _opening_lines(content: Any) -> list[str]:
-    _, tokens = content.ca.comment or (None, None)
-    return "".join(token.value for token in tokens or ()).splitlines()
-
-
-def _merge(base: Any, overlay: Any, name: str) -> None:
-    """Changes the base as the overlay says. `name` is the overlay's file, for errors."""
-    for key, new in overlay.items():
-        above, tag = _take_above(overlay, key), new.tag.value if hasattr(new, "tag") else None
-        if tag == DELETE:
-            if key not in base:
-                raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, base)}")
-            base.ca.items.pop(key, None)
-            del base[key]
-            continue
-        if "#" in above or key not in base:
-            blank = "\n" if _take_above(base, key).startswith("\n") else ""
-            _add_above(base, key, blank + above.lstrip("\n") if key in base else above)
-        if tag != REPLACE and all(isinstance(each, dict) and each and _is_block(each) for each in (base.get(key), new)):
-            _merge(base[key], new, name)
-            continue
-        if tag == REPLACE:
-            delattr(new, "_yaml_tag")
-        base[key] = new
-        if end_of_line := (overlay.ca.items.get(key) or [None] * 4)[2]:
-            comments = base.ca.items.setdefault(key, [None] * 4)
-            end_of_line.column = max(each.column for each in (comments[2], end_of_line) if each)
-            comments[2] = end_of_line
-
-
-def _expand(slices: Any, name: str) -> dict[str, Any]:
-    """Returns the sections tasks and sequence that class_slices stands for."""
-    try:
-        found = ClassSlices.model_validate(slices)
-    except ValidationError as error:
-        wrong = ", ".join(f"{'.'.join(map(str, each['loc']))} ({each['msg']})" for each in error.errors())
-        raise UserError(f"{name}: class_slices: {wrong}. Compare it with presets/cil_cifar100_10.yaml.") from None
-    counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
-    names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
-    data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
-    firsts = [sum(counts[:index]) for index in range(len(counts))]
-    return {
-        "tasks": {
-            task: {**data, "classes": _styled({"order": "benchmark", "first": first, "count": count}, flow=True)}
-            for task, first, count in zip(names, firsts, counts, strict=True)
-        },
-        "sequence": [
-            {"task": task, "after": before, "learning_rate_factor": 1.0}
-            for task, before in zip(names, [START, *names], strict=False)
-        ],
-    }
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_limited(path, MAX_YAML_BYTES).decode()  # bytes: line ends stay as they are
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.config.checks import ADD_TASK, NO_TASK
-from gift_core.config.editing import complete_text
 from gift_core.config.loading import load_config, parse_config
+from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
 from gift_core.doctor.filter_checks import check_filters
 from gift_core.doctor.finding import Check, Finding, Mark, Project

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from gift_core.config.editing import complete_text
+from gift_core.config.overlays import complete_text
 from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
 from gift_core.errors import UserError, lookup
 from gift_core.presets import load_preset, needs_of

@@ -14,6 +14,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from gift_core.config.method_catalogue import catalogue_rows
+
 CLASSES = ("circle", "square")
 REFERENCE, SCORER, PAIRS = "data/0_raw/reference/photos", "data/0_raw/generators/scorer", "data/0_raw/pictures"
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
@@ -29,8 +31,9 @@ class Experiment:
     add_data: Callable[[Path], None]
 
     def params(self, preset: Path) -> str:
-        """Returns params.yaml, made from presets/mini.yaml of one version of the code."""
+        """Returns params.yaml, made from presets/mini.yaml of one version of the code, with all methods."""
         own = yaml.safe_load(preset.read_text(encoding="utf-8"))
+        own["methods"] = catalogue_rows(own, preset.parent) | own["methods"]
         own["run"]["device"] = "cpu"
         own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
         own["prompts"] |= {"images_per_task": 16}
@@ -50,7 +53,7 @@ def experiments() -> tuple[Experiment, ...]:
 
 
 def _all_methods(params: dict[str, Any]) -> None:
-    """Every method of params.yaml on two tasks of the miniature, and the options that none of them has."""
+    """Every method of the catalogue on two tasks of the miniature, and the options that none of them has."""
     _use_miniature(params, "letters", "digits")
     methods = params["methods"]
     gift = methods["gift"]

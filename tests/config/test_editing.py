@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_method, append_task, complete_text
+from gift_core.config.editing import append_method, append_task
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
+from gift_core.presets import find_presets
 from tests.imports import ROOT
 
 ROW: dict[str, Any] = {
@@ -54,7 +56,7 @@ def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> s
     return added
 
 
-@pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
+@pytest.mark.parametrize("preset", sorted(path.name for path in find_presets(ROOT).values()))
 def test_every_preset_can_be_added_to_without_moving_another_line(preset: str) -> None:
     add(complete_text(ROOT / "presets" / preset), "my_birds")
 
@@ -78,7 +80,7 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
 
 
 def test_the_ends_of_the_lines_stay_what_they_were() -> None:
-    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}))):
+    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}, {}))):
         result = added(text.replace("\n", "\r\n"))
         assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
 
@@ -110,7 +112,7 @@ seed: 42
 
 def add_method(text: str, name: str, base: str, settings: dict[str, Any]) -> str:
     """Adds the method, and checks that lines were inserted only."""
-    added = append_method(text, name, base, settings)
+    added = append_method(text, name, base, settings, {})
     assert only_inserts(text, added)
     return added
 
@@ -139,7 +141,7 @@ def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
 
 def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_refused() -> None:
     add("tasks: {a: {path: x}}\nsequence: [{task: a}]\n")
-    assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", {}).startswith(
+    assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", {}, {}).startswith(
         "run: {methods: [a, x]}\nmethods:\n  a: {}\n  x: {}"
     )
     with pytest.raises(UserError, match=r"params.yaml: tasks.birds: already exists \(path: x\). Choose"):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gift_core.config.editing import complete_text
 from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 
 BASE = """\

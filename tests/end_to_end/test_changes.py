@@ -27,6 +27,11 @@ def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing
     expected |= of_method("gift", range(1, 2), ["teach"])  # the teacher of step 0 is the pre-trained model
     assert set(clone.repro()) == expected
     clone.undo()
+    params = clone.params
+    del params["methods"]["gift_vocabulary"]  # a row that does not run
+    clone.write_params(params)
+    assert clone.repro() == ["check"]
+    clone.undo()
     assert clone.repro() == ["check"]
 
 

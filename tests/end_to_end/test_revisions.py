@@ -19,6 +19,7 @@ from gift_core.fingerprint import CodeBase
 from gift_core.revisions import verified_content
 from tests.clone import Clone, commit, copy_of, new_project
 from tests.code_edits import edit_function
+from tests.imports import with_all_methods
 
 pytestmark = pytest.mark.end_to_end
 METHODS = ("finetune", "ewc", "gift", "gift_vocabulary", "zscl", "icarl")
@@ -88,7 +89,8 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
         {"task": task, "after": after, "learning_rate_factor": 1.0}
         for task, after in zip(params["tasks"], afters, strict=True)
     ]
-    params["methods"] = {name: params["methods"][name] for name in METHODS}
+    rows = with_all_methods(params)["methods"]
+    params["methods"] = {name: rows[name] for name in METHODS}
     params["run"]["methods"] = list(METHODS)
     return params
 

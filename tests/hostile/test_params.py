@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_task, complete_text
+from gift_core.config.editing import append_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config, parse_config
+from gift_core.config.overlays import complete_text
 from tests.hostile.campaign import SIZES, Case, Choice, run_cases
 from tests.hostile.values import YAML_FILES, YAML_VALUES
+from tests.imports import with_all_methods
 
 MINI = Path(__file__).resolve().parents[2] / "presets" / "mini.yaml"
 EMPTY = complete_text(MINI.with_name("bring_your_own.yaml"))  # no task yet
@@ -36,8 +38,8 @@ Key = tuple[str | int, ...]
 
 @functools.cache
 def experiment() -> dict[str, Any]:
-    """presets/mini.yaml with a few of its methods, and a task of every kind."""
-    params: dict[str, Any] = yaml.safe_load(MINI.read_text(encoding="utf-8"))
+    """presets/mini.yaml with a few methods, and a task of every kind."""
+    params: dict[str, Any] = with_all_methods(yaml.safe_load(MINI.read_text(encoding="utf-8")))
     params["methods"] = {name: params["methods"][name] for name in METHODS}
     params["tasks"] = {"letters": params["tasks"]["letters"], **TASKS}
     names = list(params["tasks"])

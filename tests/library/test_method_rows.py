@@ -12,6 +12,7 @@ import yaml
 
 import gift_core
 from gift_core.artifacts.shards import Pair
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 from gift_core.replay.fisher import fisher_of_pairs
 from tests.clip.tiny import tiny_clip
@@ -19,7 +20,7 @@ from tests.conftest import PROJECT
 from tests.library.given import GIFT, TOKENIZER, finetuned, given_model, given_pairs
 from tests.training.tiny_training import pairs as pairs_of_the_pipeline
 
-ROWS = yaml.safe_load((PROJECT / "presets" / "mtil_order_1.yaml").read_text(encoding="utf-8"))["methods"]
+ROWS = yaml.safe_load(complete_text(PROJECT / "presets" / "mtil_order_1.yaml"))["methods"]
 NOT_HERE = {"zero_shot", "joint", "lwf", "lwf_vr", "icarl"}  # tests/library/test_refusals.py says why
 WITHOUT_PAIRS = {"finetune_lora", "individual", "finetune", "wise_ft", "l2", "ewc"}
 

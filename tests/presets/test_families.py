@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.config.editing import complete_text
-from gift_core.presets import load_preset
+from gift_core.config.overlays import complete_text
+from gift_core.presets import find_presets, load_preset
 from tests.imports import ROOT
 from tests.presets.test_paper_numbers import FULL_SIZE, read
 
@@ -26,7 +26,7 @@ def test_the_guide_has_a_row_of_every_preset_with_its_number_of_tasks() -> None:
         for names, numbers in rows
         for name, number in zip(names.split(","), (numbers.split(",") * 3)[: names.count(",") + 1], strict=True)
     }
-    assert told == {path.stem: len(read(path.stem)["sequence"]) for path in (ROOT / "presets").glob("*.yaml")}
+    assert told == {path.stem: len(read(path.stem)["sequence"]) for path in find_presets(ROOT).values()}
 
 
 @pytest.mark.parametrize("preset", FULL_SIZE)

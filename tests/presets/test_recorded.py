@@ -12,15 +12,15 @@ from typing import Any
 
 import yaml
 
-from gift_core.config.editing import complete_text
+from gift_core.config.overlays import complete_text
+from gift_core.presets import find_presets
 from tests.imports import ROOT
 
 RECORD = Path(__file__).parent / "recorded" / "values.json.gz"
 
 
 def values() -> dict[str, dict[str, Any]]:
-    presets = sorted((ROOT / "presets").glob("*.yaml"))
-    return {path.stem: yaml.safe_load(complete_text(path)) for path in presets}
+    return {name: yaml.safe_load(complete_text(path)) for name, path in sorted(find_presets(ROOT).items())}
 
 
 def test_every_preset_has_its_recorded_values_in_their_order() -> None:

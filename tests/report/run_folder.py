@@ -31,7 +31,7 @@ from gift_core.published.mtil import ORDER_1, Benchmark
 from gift_core.report.build import build_report
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
-from tests.imports import ROOT
+from tests.imports import ROOT, with_all_methods
 
 TASKS = ("letters", "textures", "zodiac")
 # A[i][j] in percent: the pre-trained model, then after each task
@@ -276,8 +276,8 @@ def write_params(
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """params.yaml of the project with these tasks and methods. A method without a row there gets the row of gift."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """params.yaml of the project with these tasks and methods. An unknown method gets the row of gift."""
+    params = with_all_methods(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     row = next(iter(params["tasks"].values()))
     params["tasks"] = dict.fromkeys(tasks, row)
     after = ("../pretrained", *tasks)

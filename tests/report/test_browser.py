@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.presets import load_preset
 from gift_core.report.comparison.compare import compare_runs
 from tests.report import run_folder as runs
 from tests.report.browser import Page, chromium, open_browser
@@ -25,7 +25,7 @@ TASKS = (
     "letters", "textures", "zodiac", "digits", "greek", "arrows", "faces", "cyrillic", "pieces", "colors", "braille",
 )  # fmt: skip
 LONG = tuple(f"a_long_name_of_a_task_with_many_characters_{position}" for position in range(11))
-METHODS = tuple(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"])
+METHODS = load_preset(ROOT / "presets" / "mini_compare.yaml").run.methods
 CONTINUED = len(METHODS) - 2  # without zero_shot and individual, which have no curve
 MAIN = 2  # of many methods, only the best and its baseline are colored
 # all texts whose WCAG contrast with their background is below 4.5

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
+from tests.imports import ROOT
 from tests.stages.experiment import Gift
 
 
@@ -30,6 +35,45 @@ def test_a_copy_with_changes_becomes_a_method_that_runs(add: Gift) -> None:
     assert config.run.methods == ("finetune", "gift", "strong")
 
 
+def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(add: Gift, mini_params: Any) -> None:
+    """Those of the miniature, and what counts iterations for the 200 of mini; at full size those of the paper."""
+    output = add("zscl").output
+    assert output.startswith("zscl: a row of the catalogue\n")
+    row = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["methods"]["zscl"]
+    assert row == mini_params["methods"]["zscl"]
+    assert (row["learning_rate"], row["average"]["every"]) == (5e-4, 20)
+    assert "  zscl:                      # ZSCL: the pre-trained model as" in Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
+    assert add("zscl", "--set", "layer_decay=0.9").output.startswith("zscl: a row of the catalogue with changes\n")
+    config = load_config(Path("params.yaml"))
+    assert config.methods["zscl"].learning_rate == 1e-5 and config.methods["zscl"].average.every == 100
+    assert config.run.methods == ("finetune", "gift", "zscl")
+    assert add("mine", "--from", "icarl").output.startswith("mine: a copy of icarl\n")
+
+
+def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gift: Gift) -> None:
+    row = "mine:\n  about: Our best.\n  learning_rate: 1.0e-3\n  replay: {images: none}\n  losses: {}\n"
+    catalogue = Path("presets/methods.yaml")
+    catalogue.parent.mkdir()
+    catalogue.write_text(f"{row}  consolidation: {{kind: none}}\n\n# ours\n", encoding="utf-8")
+    lines = gift("methods").output.splitlines()
+    assert "gift *      Your own: only params.yaml has it." in lines and "mine        Our best." in lines
+    gift("add-method", "mine")
+    listed = {each["method"]: each for each in json.loads(gift("methods", "--json").output)}
+    assert listed["mine"] == {"method": "mine", "about": "Our best.", "runs": True, "in_params": True}
+    assert not listed["joint"]["runs"]
+    for damaged in ("mine: 3\n", "mine: [\n"):
+        catalogue.write_text(damaged, encoding="utf-8")
+        assert "presets/methods.yaml: it should have `about` and the row of each" in gift("methods", expect=1).stderr
+
+
+def test_every_method_is_listed_with_one_sentence_and_marked_where_it_runs(gift: Gift) -> None:
+    lines = gift("methods").output.splitlines()
+    assert "gift *                GIFT: synthetic pairs, distillation, alignment and adaptive consolidation." in lines
+    assert "gift_lora             GIFT that trains low-rank adapters, which are merged" in "\n".join(lines)
+    assert len([line for line in lines if line.endswith(".")]) == 27 + 1  # the hint at the end
+
+
 def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> None:
     before = Path("params.yaml").read_text(encoding="utf-8")
     output = add("joint").output
@@ -41,10 +85,11 @@ def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> Non
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("jiont", "To add a new row, say of which it is a copy: --from gift"),
-        ("x --from gfit", "--from: methods of params.yaml: unknown name 'gfit'. Did you mean 'gift'?"),
-        ("gift", "params.yaml: methods.gift: is there already, and it runs"),
-        ("joint --from ewc", "already exists. Choose another name, or run it as it is: gift add-method joint."),
+        ("jiont", "gift add-method: unknown name 'jiont'. Did you mean 'joint'?"),
+        ("gift_lra", "Did you mean 'gift_lora'?"),
+        ("x --from gfit", "gift add-method --from: unknown name 'gfit'. Did you mean 'gift'?"),
+        ("gift", "params.yaml: methods.gift: already exists, it runs already. Choose another name for a copy."),
+        ("joint --from ewc", "already exists, to run it as it is: gift add-method joint. Choose another"),
         ("x --set learning_rate=fast", "methods.x.learning_rate: should be a number, it is the text 'fast'."),
         ("x --set learning_rate.x=2", "--set learning_rate.x: learning_rate is 0.0005 and no section."),
         ("x --set learning_rate", "--set learning_rate: should be KEY=VALUE"),

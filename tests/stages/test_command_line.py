@@ -75,6 +75,7 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
         ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
         ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
         ("clean", {"works", "removed"}),
+        ("methods", {"method", "about", "runs", "in_params"}),
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
     ],
 )
@@ -82,6 +83,15 @@ def test_with_json_stdout_is_one_document(words: str, keys: set[str], mini_proje
     result = gift(*words.split(), "--json")
     document = json.loads(result.stdout)
     assert set(document[0] if isinstance(document, list) else document) >= keys
+
+
+def test_the_help_has_the_stages_in_one_line_and_what_many_commands_have_in_a_panel_of_its_own() -> None:
+    shown = gift("-h").stdout
+    rows = {line.split()[1] for line in shown.splitlines() if re.match("│ [a-z]", line)}
+    assert {"methods", "add-method", "get"} <= rows and not {"check", "finetune", "merge-lock"} & rows
+    assert "Called by dvc.yaml and git: check, import_model, ingest, write_vocabulary," in shown
+    own, shared = gift("add-task", "-h").stdout.split("─ Project and output ─")
+    assert all(option not in own and option in shared for option in ("--json", "--params", "--root"))
 
 
 def test_with_json_an_error_is_text_on_stderr(mini_project: Path) -> None:
@@ -114,7 +124,8 @@ def complete(mini_project: Path, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("gift finetune gift_s", ["gift_static_fisher"]),
+        ("gift finetune fi", ["finetune"]),
+        ("gift add-method gift_s", ["gift_static_fisher"]),
         ("gift finetune gift t", ["textures"]),
         ("gift use mini_f", ["mini_full"]),
         ("gift add-", ["add-task", "add-method"]),
@@ -133,8 +144,9 @@ def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
     (mini_project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
     flat_birds(mini_project / "data/0_raw")
     (mini_project / "data/mini").symlink_to(ROOT / "data/mini")
-    quick = ["--help", "--version", "check", "presets", "use mini_full", "add-method joint", "show", "clean",
-             "data status dtd", "add-task birds --images data/0_raw/birds", "doctor --quick"]  # fmt: skip
+    quick = ["--help", "--version", "check", "presets", "methods", "use mini_full", "add-method joint",
+             "add-method lwf", "show", "clean", "data status dtd", "add-task birds --images data/0_raw/birds",
+             "doctor --quick"]  # fmt: skip
     code = (
         "import sys\n"
         "from stages.app import app\n"

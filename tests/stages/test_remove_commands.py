@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gift_core.config.editing import complete_text
 from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
 from gift_core.stage_graph import list_stages
 from stages.app import app
