@@ -12,7 +12,7 @@
 
 Every round runs all of them, one after the other, so that other load on the machine affects all. Ratios are medians
 over the rounds. On a CPU the seconds are processor time of one thread. What a stage has is written at once to
-benchmarks/bench.json and benchmarks/bench.md: an interrupted run loses only the stage that it was measuring.
+bench.json and bench.md: an interrupted run loses only the stage that it was measuring.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ Row = dict[str, Any]
 def main() -> int:
     """Measures the stages one after the other. Returns the exit code."""
     choices = parse()
+    choices.out.mkdir(parents=True, exist_ok=True)
     try:
         for name in choices.stages:
             lookup(STAGES, name, "--stages")
@@ -68,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the CLIP in ours and in the limit")
     parser.add_argument("--rounds", type=int, help="[default: 5 of mini, 3 of full], after one that warms up")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     return parser.parse_args()
 
 

@@ -119,6 +119,7 @@ def main() -> None:
     if choices.case:
         print(json.dumps(measured(CASES[choices.case](choices), torch.device(choices.device))))
         return
+    choices.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for name in choices.cases:
         with tempfile.TemporaryDirectory() as cache:
@@ -137,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=int, default=8)
     made.add_argument("--precision", default="fp32")
     made.add_argument("--device", default="cpu")
-    made.add_argument("--out", type=Path, default=Path("benchmarks"))
+    made.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     made.add_argument("--case", choices=CASES, help="measure only this case, in this process, and print it")
     return made
 

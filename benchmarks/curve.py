@@ -1,11 +1,11 @@
 """The metrics against the number of synthetic images per task: `make curve`.
 
     python -m benchmarks.curve                                   # gift, 50 to 384 images, seeds 1 2 3
-    python -m benchmarks.curve --methods gift_cd_ita gift_l2 gift --variants benchmarks/search_best.yaml \\
+    python -m benchmarks.curve --methods gift_cd_ita gift_l2 gift --variants .gift/benchmarks/search_best.yaml \\
         --out benchmarks/consolidation.csv --figure docs/consolidation.png
 
 Only the number of images differs. With the same seed, a smaller set is the beginning of a larger one. The table is
-written to benchmarks/curve.csv, the chart to docs/images_curve.png. Results are kept in .gift/curve and reused.
+written to .gift/benchmarks/curve.csv, the chart beside it. Results are kept in .gift/curve and reused.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LABEL_GAP = 0.07  # between the names at the ends of the lines, as a share of a 
 
 def main() -> None:
     """Runs every number of images with every seed, and plots the curves."""
-    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/curve", out="benchmarks/curve.csv")
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/curve", out=".gift/benchmarks/curve.csv")
     parser.set_defaults(methods=["gift"])
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
-    parser.add_argument("--figure", type=Path, default=Path("docs/images_curve.png"))
+    parser.add_argument("--figure", type=Path, help="[default: beside --out]")
     choices = parser.parse_args()
     experiment = chosen_experiment(choices)
     runs = {}
@@ -52,7 +52,7 @@ def main() -> None:
     )
     rows.round(5).to_csv(choices.out, index=False)
     print(rows.groupby(["method", "images"], sort=False)[list(METRICS)].agg(["mean", "std"]).round(1).to_string())
-    plot(rows, choices.figure)
+    plot(rows, choices.figure or choices.out.with_suffix(".png"))
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:

@@ -1,6 +1,6 @@
 """What `gift run` costs: a stage's overhead beside `dvc repro`, the speed-up on several workers, the time of a plan.
 
-    python -m benchmarks.engine                       # writes benchmarks/engine.md; an hour
+    python -m benchmarks.engine                       # writes engine.md; an hour
     python -m benchmarks.engine --stages 24 --seconds 1 --workers 1 2 4 --out /tmp   # small
     python -m benchmarks.engine --only shard_pool     # one part: the units of one stage on several workers; 3 minutes
 
@@ -53,9 +53,10 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["overhead", "plan", "speed_up", "shard_pool"], help="measure this part alone"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     choices = parser.parse_args()
     out = choices.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
     os.environ |= {"GIFT_QUIET": "1", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
     parts: dict[str, Callable[[], str]] = {
         "overhead": lambda: overhead([chain_seconds() for _ in range(choices.repeats)]),

@@ -39,12 +39,12 @@ ROUNDS, BATCH = 3, 64
 
 def main() -> None:
     """Runs every setting with every seed, measures its speed, and plots both."""
-    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/curve", out="benchmarks/few_steps.csv")
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/curve", out=".gift/benchmarks/few_steps.csv")
     parser.set_defaults(methods=["gift"])
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--guidance", type=float, nargs="+", default=GUIDANCE)
     parser.add_argument("--images", type=int, default=IMAGES, help="generated images per task")
-    parser.add_argument("--figure", type=Path, default=Path("docs/few_steps.png"))
+    parser.add_argument("--figure", type=Path, help="[default: beside --out]")
     choices = parser.parse_args()
     steps, guidance = USUAL
     varied = [(each, guidance) for each in choices.steps] + [(steps, each) for each in choices.guidance]
@@ -65,7 +65,7 @@ def main() -> None:
     rows.round(5).to_csv(choices.out, index=False)
     columns = ["speed", "accuracy", *METRICS]
     print(rows.groupby(["method", "steps", "guidance"], sort=False)[columns].agg(["mean", "std"]).round(1).to_string())
-    plot(rows[rows["method"] == rows["method"][0]], choices.figure)
+    plot(rows[rows["method"] == rows["method"][0]], choices.figure or choices.out.with_suffix(".png"))
 
 
 def runs_of(experiment: Experiment, setting: tuple[int, float], seeds: Sequence[int], work: Path) -> list[Run]:

@@ -5,7 +5,7 @@
 
 The images are noise, and all prompts differ. Each measurement runs in its own process with one thread. Each round
 measures all variants once. Time is the shortest processor time over the rounds. Memory is the median of the peaks above
-the loaded model. Writes benchmarks/fisher.md.
+the loaded model. Writes fisher.md.
 """
 
 from __future__ import annotations
@@ -84,12 +84,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/fisher.md"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks/fisher.md"))
     choices = parser.parse_args()
     names = ["mini", "full"] if choices.full else ["mini"]
     report = "\n".join(
         [heading(choices.rounds), *(table(CASES[name], measured(name, choices.rounds)) for name in names)]
     )
+    choices.out.parent.mkdir(parents=True, exist_ok=True)
     choices.out.write_text(report, encoding="utf-8")
     print(report)
 

@@ -308,7 +308,7 @@ def main() -> None:
 
 
 def _parser_of(original: Callable[..., Any], doc: str | None, **defaults: Any) -> Any:
-    parser = original(__doc__, **defaults | {"out": "benchmarks/further.csv"})
+    parser = original(__doc__, **defaults | {"out": ".gift/benchmarks/further.csv"})
     parser.add_argument("--learned-share", type=float, default=0.0)
     set_defaults = parser.set_defaults
     parser.set_defaults = lambda **_: set_defaults(variants=Path("benchmarks/further.yaml"))

@@ -112,15 +112,16 @@ def main() -> None:
     parser.add_argument("--stages", type=int, nargs="+", default=[20, 200, 2000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=PARTS, help="measure this part alone")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
-    parser.add_argument("--figure", type=Path, default=Path("docs/growth.png"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
+    parser.add_argument("--figure", type=Path, help="[default: growth.png beside the record]")
     choices = parser.parse_args()
+    choices.out.mkdir(parents=True, exist_ok=True)
     os.environ |= {"GIFT_QUIET": "1", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
     for name in [choices.only] if choices.only else PARTS:
         load = os.getloadavg()[0]
         rows = measured(name, getattr(choices, name), choices.rounds)
         parts = record(choices.out, name, {"rows": rows, "circumstances": circumstances(name, choices.rounds, load)})
-        plot(parts, choices.figure)
+        plot(parts, choices.figure or choices.out / "growth.png")
     print((choices.out / "growth.md").read_text(encoding="utf-8"))
 
 

@@ -4,7 +4,7 @@
 
 A stage hashes each model once (SHA-256 of the weights) and looks once at every number (are all finite?). Each figure
 is the shortest processor time of a few rounds on one thread, so that other load on the machine does not matter. The
-file is in the page cache. Writes benchmarks/hashing.md.
+file is in the page cache. Writes hashing.md.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class Timing:
 def main() -> None:
     """Measures, prints and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
     models: list[tuple[str, Callable[[], Clip], int]] = [

@@ -5,7 +5,7 @@
     python benchmarks/memory.py --trained           # only what training keeps for each kind of `trains`, in seconds
 
 Each case runs in its own process, so that no allocator keeps memory of another case. Weights and batches are random,
-which does not change the cost. Writes benchmarks/memory.csv, benchmarks/memory.md and benchmarks/memory_trained.md.
+which does not change the cost. Writes memory.csv, memory.md and memory_trained.md.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def main() -> None:
     if choices.case:
         print(json.dumps(measured(choices)))
         return
+    choices.out.mkdir(parents=True, exist_ok=True)
     write_trained(choices)
     if choices.trained:
         return
@@ -100,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=int, default=24, help="number of images of the task, and of replayed pairs")
     made.add_argument("--classes", type=int, default=100, help="number of classes of the task")
     made.add_argument("--device", default="cpu")
-    made.add_argument("--out", type=Path, default=Path("benchmarks"))
+    made.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     made.add_argument("--case", choices=CASES, help="measure only this case, in this process, and print it")
     made.add_argument("--trained", action="store_true", help="measure only what training keeps")
     return made

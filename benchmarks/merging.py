@@ -3,7 +3,7 @@
     python -m benchmarks.merging            # ViT-B/16 with random weights, 3 GB of disk
 
 Each merge runs in a process of its own. Its memory is the peak of the process (VmHWM of Linux, with the pages of files
-that it reads) minus what it had before the merge. Writes benchmarks/merging.md.
+that it reads) minus what it had before the merge. Writes merging.md.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ GIVEN = {"dare": {"weight": [0.3]}}
 def main() -> None:
     """Measures, prints and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     out, load = parser.parse_args().out, os.getloadavg()[0]
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         largest = make_models(folder, max(count for _, count in CASES))

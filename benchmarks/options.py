@@ -28,12 +28,13 @@ def parser_of(doc: str | None, *, seeds: tuple[int, ...], work: str, out: str) -
         "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
     )
     parser.add_argument("--work", type=Path, default=Path(work), help="the folder of the results that are reused")
-    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--out", type=Path, default=Path(out), help="[default: %(default)s]")
     return parser
 
 
 def read_choices(choices: argparse.Namespace) -> tuple[Experiment, dict[str, Variant]]:
     """Returns the preset with the order and protocol that were chosen, and the variants by the names of their rows."""
+    choices.out.parent.mkdir(parents=True, exist_ok=True)
     experiment = read_experiment(choices.preset)
     if choices.order:
         set_order(experiment, choices.order)

@@ -1,6 +1,6 @@
 """The share of the time in which a device computes, with and without overlap, on a fake device of known speed.
 
-    make bench-overlap                      # two minutes, no GPU; writes benchmarks/overlap.md and overlap.json
+    make bench-overlap                      # two minutes, no GPU; writes overlap.md and overlap.json
 
 The device, and what encodes, writes and decodes images, sleep for fixed times. So they need no cores, and other load on
 the machine matters little. What is between them is the code of the stages. Compare the columns of a row: they are of
@@ -150,8 +150,9 @@ def occupancy(stage: Callable[[Device, torch.device], None], kind: torch.device)
 def main() -> None:
     """Measures, prints and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     nothing = overlap.Copies(CPU)  # there is no second stream on a fake device
     with (
         mock.patch.object(overlap, "Copies", lambda device: nothing),

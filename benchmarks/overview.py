@@ -1,6 +1,6 @@
 """Draws docs/overview.png from a finished run: what fine-tuning forgets and GIFT keeps, and some generated pairs.
 
-python -m benchmarks.overview            # after make repro
+python -m benchmarks.overview --out docs/overview.png    # after make repro
 python -m benchmarks.overview --root project --out picture.png
 """
 
@@ -68,6 +68,6 @@ def _pairs(figure: SubFigure, layout: Layout, task: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path(), help="the project with the run")
-    parser.add_argument("--out", type=Path, default=Path("docs/overview.png"), help="the picture")
+    parser.add_argument("--out", type=Path, required=True, help="the picture")
     arguments = parser.parse_args()
     draw(Layout(arguments.root)).savefig(arguments.out)

@@ -21,7 +21,7 @@ FULL = "fp32"
 
 def main() -> None:
     """Runs every seed with every precision, writes the metrics to a table, and prints the paired differences."""
-    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/precision", out="benchmarks/precision.csv")
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/precision", out=".gift/benchmarks/precision.csv")
     parser.set_defaults(methods=["finetune", "gift"])
     parser.add_argument("--precision", default="amp_bf16", choices=["amp_bf16", "amp_fp16"])
     choices = parser.parse_args()

@@ -6,7 +6,7 @@
 
 A fifth of each class's training images, sampled by seed, is the validation part. It replaces the test split, which is
 never used. The best setting of a method is the one with the highest Avg over the seeds. The table is written to
-benchmarks/search.csv, the best settings to benchmarks/search_best.yaml, which compare.py and curve.py take as
+.gift/benchmarks/search.csv, the best settings to search_best.yaml beside it, which compare.py and curve.py take as
 --variants. Results are kept in .gift/validation and reused, so a variant that is added later runs alone.
 """
 
@@ -34,7 +34,7 @@ METRICS = ["transfer", "avg", "last", "forgetting", "own"]
 
 def main() -> None:
     """Runs every setting with every seed, and prints the metrics."""
-    parser = parser_of(__doc__, seeds=(FIRST_SEED,), work=".gift/validation", out="benchmarks/search.csv")
+    parser = parser_of(__doc__, seeds=(FIRST_SEED,), work=".gift/validation", out=".gift/benchmarks/search.csv")
     parser.set_defaults(variants=Path("benchmarks/search.yaml"))
     parser.add_argument("--tasks", type=int, default=3, help="number of tasks, from the start of the sequence")
     parser.add_argument("--images", type=int, help="synthetic images per task (default: as in the preset)")

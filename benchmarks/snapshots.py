@@ -1,6 +1,6 @@
 """What the snapshots of a training run cost: their size, the time to write and read them, and their share of the time.
 
-    python benchmarks/snapshots.py          # writes benchmarks/snapshots.md; needs 6 GB of memory and of disk
+    python benchmarks/snapshots.py          # writes snapshots.md; needs 6 GB of memory and of disk
 
 A snapshot has the weights and both moments of AdamW. Frozen importance and a running mean add a copy of the weights
 each, so these are the largest snapshots. Random weights and images take as much time as real ones. The share of the
@@ -76,9 +76,10 @@ class RandomImages:
 def main() -> None:
     """Measures, prints and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     parser.add_argument("--device", default="cpu")
     choices = parser.parse_args()
+    choices.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     WORK.mkdir(exist_ok=True)
     load, device = os.getloadavg()[0], resolve_device(choices.device)

@@ -85,8 +85,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="of the miniature, besides finetune")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     choices = parser.parse_args()
+    choices.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
     device = resolve_device(choices.device)

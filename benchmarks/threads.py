@@ -46,12 +46,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each case")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path(".gift/benchmarks"))
     parser.add_argument("--case", action="store_true", help=argparse.SUPPRESS)
     choices = parser.parse_args()
     if choices.case:
         print(iterations_per_second(choices.seconds))
         return
+    choices.out.mkdir(parents=True, exist_ok=True)
     load = f"load {os.getloadavg()[0]:.1f} before"
     rows = [row for number in range(choices.rounds) for row in measured_round(number, choices.seconds)]
     where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {load}"

@@ -41,8 +41,8 @@ TITLES = {
 
 def main() -> None:
     """Runs what is missing, and follows all methods."""
-    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/why", out="benchmarks/why.csv")
-    parser.add_argument("--figure", type=Path, default=Path("docs/why.png"))
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/why", out=".gift/benchmarks/why.csv")
+    parser.add_argument("--figure", type=Path, help="[default: beside --out]")
     choices = parser.parse_args()
     experiment = chosen_experiment(choices)
     runs = [Run.of(experiment, choices.work, seed=seed) for seed in choices.seeds]
@@ -51,7 +51,7 @@ def main() -> None:
     table.to_csv(choices.out, index=False)
     means = table.groupby(["step", "method"], sort=False)[list(TITLES)].mean().unstack()
     print(means.round(2).to_string())
-    plot(table, choices.figure)
+    plot(table, choices.figure or choices.out.with_suffix(".png"))
 
 
 def followed(run: Run) -> pd.DataFrame:
