@@ -63,7 +63,9 @@ class Machine:
             (self.programs / name).symlink_to(str(shutil.which(name)))
         self.add("nvidia-smi", "#!/bin/sh\nexit 9\n")  # as where no GPU is
         (folder / "venv.py").write_text(VENV + "os.chmod(p, 0o755)\n", encoding="utf-8")
-        known = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "MAKE", "EXTRAS", "TORCH"))}
+        known = {
+            name: value for name, value in os.environ.items() if not name.startswith(("UV_", "MAKE", "EXTRAS", "TORCH"))
+        }
         calls = {"CALLS": str(folder / "calls"), "UV_HELP": NEW_UV, "PYTHONPATH": str(folder)}
         self.environment = known | calls | {"PATH": str(self.programs)}
 
