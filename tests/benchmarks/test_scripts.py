@@ -79,6 +79,6 @@ def test_changes_of_the_loop_are_tried_at_toy_size(project: Path, folder: Path) 
     changes = ["became", "falling", "kronecker_05", "null_space_50", "muon"]
     cut = ("--iterations", "5", "--tasks", "2", "--learned-share", "0.5", "--methods", *changes)
     script(project, folder, "further", "--variants", str(project / "benchmarks" / "further.yaml"), *cut)
-    assert list(pd.read_csv(folder / "benchmarks" / "further.csv")["method"]) == ["zero_shot", *changes]
+    assert list(pd.read_csv(folder / ".gift" / "benchmarks" / "further.csv")["method"]) == ["zero_shot", *changes]
     models = (folder / "work").glob("*/*/data/5_models/*/letters/*.safetensors")
     assert len({model.read_bytes() for model in models}) == len(changes), "each change has an effect"
