@@ -6,9 +6,11 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,23 @@ LOCAL_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
 }
+# Waits for the end of the process that started it. If Ray's folder is still there, that process was killed: what works
+# in the folder is ended, and the folder removed. Ray's agents would live for another minute, a stage for 5 seconds.
+AFTER_A_KILL = """
+import os, shutil, sys, time
+import psutil
+folder = os.path.realpath(sys.argv[1])
+sys.stdin.read()
+if os.path.isdir(folder):
+    time.sleep(5)
+    for process in psutil.process_iter():
+        try:
+            if any(file.path.startswith(folder) for file in process.open_files()):
+                process.kill()
+        except psutil.Error:
+            pass
+    shutil.rmtree(folder, ignore_errors=True)
+"""
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
@@ -132,7 +151,10 @@ def open_pool(*, address: str | None, workers: int | None, gpus_per_stage: float
     UserError without Ray, without a cluster at `address`, and where the cluster has fewer GPUs than a stage asks for.
     """
     ray = _import_ray(local=address is None)
-    with socket_folder("gift-ray-") as folder:
+    with socket_folder("gift-ray-") as folder, ExitStack() as resources:
+        if address is None:
+            cleaner = [sys.executable, "-c", AFTER_A_KILL, folder]
+            resources.enter_context(subprocess.Popen(cleaner, stdin=subprocess.PIPE, start_new_session=True))
         try:
             if address is None:
                 _start_local(ray, workers, folder, use_gpus=use_gpus)
