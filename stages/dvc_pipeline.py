@@ -24,6 +24,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.work.publishing import write_atomically
 
+from .command_line import note
 from .dvc_store import dvc_errors
 
 CODE = "data/code/"
@@ -373,7 +374,7 @@ def require_free(root: Path) -> None:
     projects = (each for each in (root.absolute(), *root.absolute().parents) if (each / ".dvc" / "config").is_file())
     folder = next(projects, root) / ".dvc" / "tmp"
     end = time.monotonic() + WAIT_SECONDS
-    while process := _running_stage(folder) or _lock_holder(folder):
+    while process := _lock_holder(folder) or _running_stage(folder):
         if time.monotonic() > end:
             raise UserError(
                 f"another process works on this project: {_described(process)}. Wait until it has ended, or stop it "
@@ -388,9 +389,27 @@ def _running_stage(folder: Path) -> int | None:
         written = json.loads((folder / "rwlock").read_text(encoding="utf-8"))["write"]
         processes = [int(entry["pid"]) for entry in written.values()]
         changed = (folder / "rwlock").stat().st_mtime
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
+        return _remove_damaged(folder)
+    except (OSError, KeyError, TypeError, AttributeError):
         return None
     return next((process for process in processes if _started_before(process, changed)), None)
+
+
+def _remove_damaged(folder: Path) -> int | None:
+    """Removes the list of running stages that a second Ctrl-C damaged. Returns a process of a stage that does run."""
+    import psutil
+    from dvc.env import DVC_ROOT
+
+    project = str(folder.parents[1].resolve())
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get(DVC_ROOT) == project:
+            return int(process.pid)
+    (folder / "rwlock").unlink()
+    note(
+        "DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). No stage runs: removed."
+    )
+    return None
 
 
 def _started_before(process: int, changed: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -149,8 +150,19 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
+    if _is_damaged(root / ".dvc" / "tmp" / "rwlock"):
+        found = "its list of running stages is damaged, as by a second Ctrl-C, so `dvc repro` fails"
+        yield Finding("dvc", "fail", found, "If none runs: rm .dvc/tmp/rwlock. `make repro` and `gift run` do that.")
     yield from check_braces({"the project": folder, "the cache of DVC": read_cache(root)[0]})
     yield check_remote(root, settings)
+
+
+def _is_damaged(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes() if file.is_file() else b"{}")
+    except ValueError:
+        return True
+    return False
 
 
 def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:

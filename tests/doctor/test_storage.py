@@ -64,6 +64,10 @@ def test_a_repository_needs_dvc_and_git_and_no_remote(repository: Path, tmp_path
     assert (finding.mark, finding.remedy) == ("fail", "Run: git init")
     (repository / ".git").mkdir()
     assert [finding.mark for finding in check_dvc(repository)] == ["ok", "info"]
+    (repository / ".dvc" / "tmp").mkdir(exist_ok=True)
+    (repository / ".dvc" / "tmp" / "rwlock").write_text('{"write": {"da', encoding="utf-8")
+    _, damaged, _ = check_dvc(repository)
+    assert damaged.mark == "fail" and "rm .dvc/tmp/rwlock" in damaged.remedy
     configure(repository, "[core\n")
     with pytest.raises(UserError, match=r"at line 1.*Correct .dvc/config"):
         list(check_dvc(repository))
