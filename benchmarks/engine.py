@@ -34,7 +34,7 @@ from benchmarks import shard_pool
 from gift_core.execution.pool import open_pool
 from gift_core.execution.schedule import longest_path, waves
 from stages.dvc_pipeline import open_pipeline
-from stages.run_loop import RunLoop, RunTable
+from stages.run_loop import RunLog, RunLoop
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAINS = 25  # as many methods learn one task after another
@@ -198,8 +198,8 @@ def loop_seconds(graph: Graph, seconds: Mapping[str, float], workers: int) -> fl
         open_pipeline(Path(), []) as pipeline,
         open_pool(address=None, workers=workers, gpus_per_stage=1, use_gpus=False) as pool,
     ):
-        table = RunTable(len(graph), workers)
-        loop = RunLoop(pipeline, pool, table, Path("logs").absolute(), dict(os.environ), dict(seconds))
+        log, logs = RunLog(len(graph)), Path("logs").absolute()
+        loop = RunLoop(pipeline, pool, log, logs, dict(os.environ), dict(seconds))
         started = time.monotonic()
         loop.run(threading.Event())
         assert not loop.failed, loop.failed

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Changes:
     deps: Mapping[str, str]
     outs: Mapping[str, str]
     code: frozenset[str]
-    recorded: Callable[[str], Any]  # of a path in `code`: its content then, None where it is lost
+    recorded: Callable[[str, Any], Any]  # of a path in `code` and its content now: that of then, None where it is lost
 
 
 class DvcPipeline:
@@ -81,9 +82,20 @@ class DvcPipeline:
         }
 
     def is_stale(self, name: str) -> bool:
-        """Whether `dvc repro` would run the stage as the workspace is now."""
+        """Whether `dvc repro` would run the stage as the workspace is now. DVC's own `changed` needs its lock."""
+        stage = self._stages[name]
+        deps = () if stage.frozen else stage.deps
+        always = not stage.frozen and (stage.is_callback or stage.always_changed)
         with dvc_errors():
-            return bool(self._stages[name].changed())
+            return bool(always or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)))
+
+    def may_run(self) -> list[str]:
+        """Returns the stages that are stale and those after them, which `dvc repro` may have to run."""
+        found: dict[str, None] = {}
+        for name, before in self.upstream.items():  # DVC has these in front of the stage
+            if not found.keys().isdisjoint(before) or self.is_stale(name):
+                found[name] = None
+        return list(found)
 
     def changes(self, name: str) -> Changes:
         """Returns what is different since the stage was recorded, without looking at the stages before it."""
@@ -101,7 +113,7 @@ class DvcPipeline:
                 {path: word for dep in files for path, word in self._status(dep) if path not in code},
                 {path: word for out in stage.outs for path, word in self._status(out)},
                 frozenset(code),
-                lambda path: self._recorded(code[path]),
+                lambda path, now: self._recorded(code[path], now),
             )
 
     def _changed_params(self, dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -135,9 +147,12 @@ class DvcPipeline:
         finally:
             entry.__dict__.pop("get_hash", None)
 
-    def _recorded(self, dep: Any) -> Any:
-        """The content of a JSON file when the stage ran, from the workspace or DVC's cache; None where it is lost."""
+    def _recorded(self, dep: Any, now: Any) -> Any:
+        """The content of a JSON file when the stage ran: `now`, of the workspace or DVC's cache; None if it is lost."""
         digest = str(dep.hash_info.value or "")
+        written = f"{json.dumps(now, indent=2, ensure_ascii=False)}\n".encode()  # as write_json does
+        if hashlib.md5(written, usedforsecurity=False).hexdigest() == digest:
+            return now
         for path in (dep.fs_path, self._repo.cache.local.oid_to_path(digest) if digest else ""):
             try:
                 text = Path(path).read_bytes()
@@ -147,13 +162,50 @@ class DvcPipeline:
                 continue
         return None
 
+    def remote_outputs(self, name: str, changes: Changes, pulled: Collection[str]) -> list[Any]:
+        """Returns the outputs of dvc.lock that are not here, of a stage that only lacks these. None without a remote.
+
+        What the stage reads is what it read, as far as dvc.lock and the stages before it, `pulled`, can tell.
+        """
+        stage, recorded = self._stages[name], self._recorded_outputs
+        lacking = [out for out in stage.outs if self._path(out) in changes.outs]
+        if not self._repo.config["core"].get("remote") or changes.is_new or changes.command or changes.params:
+            return []
+        if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
+            return []
+        for path in changes.deps:
+            (dep,) = (each for each in stage.deps if self._path(each) == path and each.hash_name)
+            if path in recorded and recorded[path][1] != dep.hash_info:
+                return []
+            near = {writer for each, (writer, _) in recorded.items() if _overlap(each, path)}
+            if not near or (changes.deps[path] != "deleted" and near.isdisjoint(pulled)):
+                return []
+        return lacking
+
+    @cached_property
+    def _recorded_outputs(self) -> dict[str, tuple[str, Any]]:
+        """{path: the stage that writes it, its hash in dvc.lock}."""
+        return {self._path(out): (name, out.hash_info) for name, stage in self._stages.items() for out in stage.outs}
+
+    def _is_cached(self, out: Any) -> bool:
+        return bool(self._repo.cache.local.exists(str(out.hash_info.value)))
+
+    def download_size(self, outputs: Sequence[Any]) -> tuple[int, int]:
+        """Returns the bytes and the files of those outputs that DVC's cache does not have."""
+        missing = [out.meta for out in outputs if not self._is_cached(out)]
+        return sum(meta.size or 0 for meta in missing), sum(meta.nfiles or 1 for meta in missing)
+
     def writers(self) -> dict[str, str]:
         """Returns {path of an output: the stage that writes it}."""
         return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
 
+    def timing(self, name: str) -> Path | None:
+        """Returns the file with the run time of a stage, None for one that writes none."""
+        return timing_note(Layout(Path()).timings(), self.command(name))
+
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
-        notes = {name: timing_note(Layout(Path()).timings(), self.command(name)) for name in self.upstream}
+        notes = {name: self.timing(name) for name in self.upstream}
         known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
         found: dict[str, float] = {}
         for names in blocks(list(notes)).values():
@@ -289,6 +341,14 @@ class DvcPipeline:
         return {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
 
 
+def read_pipeline(root: Path) -> DvcPipeline:
+    """Returns the pipeline of the project in `root` for a look at it, while a stage of `dvc repro` runs."""
+    from dvc.repo import Repo
+
+    with dvc_errors():
+        return DvcPipeline(Repo(os.fspath(root)), [])
+
+
 @contextmanager
 def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
     """Yields the pipeline of the project in `root`, which no other DVC process can use meanwhile.
@@ -324,6 +384,10 @@ def _graph(repo: Any) -> Any:
         return repo.index.graph
     finally:
         dvc_graph.check_acyclic = search
+
+
+def _overlap(one: str, other: str) -> bool:
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 
 
 def _lookup(params: Any, key: str) -> Any:
@@ -406,9 +470,7 @@ def _remove_damaged(folder: Path) -> int | None:
         if (process.info["environ"] or {}).get(DVC_ROOT) == project:
             return int(process.pid)
     (folder / "rwlock").unlink()
-    note(
-        "DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). No stage runs: removed."
-    )
+    note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
     return None
 
 

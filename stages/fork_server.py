@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
+PLAN = "GIFT_PLAN"  # the file with the plan of `dvc repro` (stages/time_left.py), in the same place
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
 PRELOADED = (
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
@@ -104,6 +105,10 @@ def main(command: Sequence[str]) -> int:
             require_free(Path())
         except UserError as error:
             sys.exit(f"error: {error}")
+    if list(command) == ["dvc", "repro"]:
+        plan = Path(".gift", "plan.json").absolute()
+        plan.unlink(missing_ok=True)
+        os.environ[PLAN] = str(plan)
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
     limit_spinning(os.environ)
     with serving(os.environ) as environment:

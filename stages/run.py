@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -82,6 +82,8 @@ def run(
 
     from .dvc_pipeline import open_pipeline
     from .interruption import Interruption, postponed
+    from .run_loop import RunLog, RunLoop
+    from .time_left import expected_seconds
 
     require_params(PARAMS)
     address = None if address == "local" else address or None
@@ -95,14 +97,27 @@ def run(
         return
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
-            if not force and _is_unchanged(pipeline):  # before the workers start, which takes seconds
+            names = list(pipeline.upstream) if force else _may_run(pipeline)
+            if not names:  # before the workers start, which takes seconds
                 note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
                 return
             pool, environment = _open_workers(
                 resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
             )
-            loop = _loop(pipeline, pool, environment, gpus_per_stage=gpus_per_stage, keep_going=keep_going, force=force)
-            with postponed() as stop, loop.table.shown():  # inside, because Ray sets a handler of its own
+            stages, workers = len(pipeline.upstream), pool.capacity.workers
+            note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
+            loop = RunLoop(
+                pipeline,
+                pool,
+                RunLog(stages),
+                LOGS.absolute(),
+                environment,
+                expected_seconds(pipeline, names, config),
+                gpus_per_stage=gpus_per_stage,
+                keep_going=keep_going,
+                force=force,
+            )
+            with postponed() as stop:  # inside, because Ray sets a handler of its own
                 loop.run(stop)
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
@@ -110,12 +125,12 @@ def run(
     _report(loop)
 
 
-def _is_unchanged(pipeline: DvcPipeline) -> bool:
-    """Whether no stage is stale. False where DVC cannot check one: the run then reports it."""
+def _may_run(pipeline: DvcPipeline) -> list[str]:
+    """The stages that may have to run. All of them where DVC cannot check one: the run then reports it."""
     try:
-        return not any(pipeline.is_stale(name) for name in pipeline.upstream)
+        return pipeline.may_run()
     except UserError:
-        return False
+        return list(pipeline.upstream)
 
 
 def _open_workers(
@@ -146,16 +161,6 @@ def _open_workers(
     return pool, environment
 
 
-def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:
-    """Returns the run that is about to start, and prints its size."""
-    from .run_loop import RunLoop, RunTable
-
-    stages, workers = len(pipeline.upstream), pool.capacity.workers
-    note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
-    table = RunTable(stages, workers)
-    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, pipeline.expected_seconds(), **options)
-
-
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     """Prints the stages that would run, in waves, how many stages after them may have to run, and the times."""
     from gift_core.execution.schedule import longest_path, waves
@@ -163,8 +168,8 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
 
     from .why import describe, stale_stages, total_time
 
-    found = [] if force else stale_stages(pipeline, config)
-    chosen = pipeline.upstream if force else [name for each in found for name in each.stages]
+    found, pulled = stale_stages(pipeline, config)
+    chosen = pipeline.upstream if force else [*pulled, *(name for each in found for name in each.stages)]
     stale = {name for name in chosen if pipeline.command(name)}
     if not stale:
         typer.echo("Nothing is new or changed: gift run would run nothing.")
@@ -194,7 +199,7 @@ def _shortened(path: Sequence[str]) -> Iterator[str]:
 
 def _report(loop: RunLoop) -> None:
     """Prints the summary. UserError where a stage failed."""
-    note(loop.table.summary())
+    note(loop.log.summary())
     if loop.failed:
         stages = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
         raise UserError(

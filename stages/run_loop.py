@@ -1,6 +1,6 @@
 """The loop of `gift run`: ready stages go to the workers, this process records finished ones in DVC.
 
-It shows a table on a terminal, one line for each event elsewhere, and only failures with --quiet.
+It prints one line for each event, and only failures with --quiet.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
@@ -24,30 +23,28 @@ from gift_core.quantities import duration
 from gift_core.work.needs import gpus_of
 
 from .dvc_pipeline import DvcPipeline, Verdict
+from .time_left import describe
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gift_core.execution.pool import Ended, Pool
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
 SHOWN_LINES = 15  # of the log of a failed stage
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
-SHOWN_RUNNING = 20
 COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
 
 
 @dataclass
 class RunLoop:
-    """One run. `environment` is that of all stages, `seconds` how long each stage took before.
+    """One run. `environment` is that of all stages, `seconds` the expected time of each stage that may run.
 
     After `run`, `failed` has the reason of each stage that failed, and `recorded` those that DVC knows now.
     """
 
     pipeline: DvcPipeline
     pool: Pool
-    table: RunTable
+    log: RunLog
     logs: Path
     environment: Mapping[str, str]
     seconds: dict[str, float]
@@ -57,10 +54,12 @@ class RunLoop:
     failed: dict[str, str] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
     _attempts: dict[str, int] = field(default_factory=dict)
+    _took: float = 0.0  # of the stages that ran to their end, and what was expected of them
+    _expected: float = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
-        schedule = self._schedule = Schedule(self.pipeline.upstream, self.seconds)
+        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self.logs.mkdir(parents=True, exist_ok=True)
         before = self.pipeline.locked_names()
         try:
@@ -68,14 +67,12 @@ class RunLoop:
                 name = self._startable()
                 if name is not None:
                     self._begin(name)
-                elif not self.table.running():
+                elif not self.log.running():
                     break
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
                 self.pipeline.write_lock()
-                if self.seconds:
-                    self.table.seconds_left = schedule.seconds_left(self.table.running(), self.pool.capacity.workers)
             if stop.is_set():
-                self.table.say(f"stopping {len(self.table.running())} stages")
+                self.log.say(f"stopping {len(self.log.running())} stages")
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
             self.pipeline.write_lock(now=True)
@@ -99,13 +96,22 @@ class RunLoop:
             return
         if verdict is Verdict.RUN:
             self._log(name).write_bytes(b"")
-            self.table.start(name)
+            self.log.start(name)
+            self.log.say(f"{name}: started ({self._how_far()})")
             self._submit(name)
         elif verdict is Verdict.RESTORED:
             self._record([name], "restored", "restored from the run cache")
         else:
             self._schedule.finish(name)
-            self.table.end(name, "unchanged")
+            self.log.end(name, "unchanged")
+
+    def _how_far(self) -> str:
+        of = len(self.pipeline.upstream)
+        left = self._schedule.seconds_left(self.log.running(), self.pool.capacity.workers)
+        total = sum(self.seconds.values())
+        return describe(
+            of - self.log.counts["waiting"], of, left, took=self._took, expected=self._expected, total=total
+        )
 
     def _submit(self, name: str) -> None:
         self._attempts[name] = self._attempts.get(name, 0) + 1
@@ -130,7 +136,8 @@ class RunLoop:
         attempt = f"attempt {self._attempts[name] + 1} of {ATTEMPTS}"
         with self._log(name).open("a", encoding="utf-8") as log:
             log.write(f"\n--- {reason}; {attempt}\n")
-        self.table.start(name, what=f"{reason}; {attempt}")
+        self.log.start(name)
+        self.log.say(f"{name}: {reason}; {attempt}")
         self.pipeline.remove_outputs(name)
         self._submit(name)
 
@@ -144,27 +151,20 @@ class RunLoop:
                 continue
             self.recorded.add(name)
             self._schedule.finish(name)
-            seconds = self.table.end(name, state, what)
+            seconds = self.log.end(name, state, what)
             if state == "done":
-                self._expect(name, seconds)
-
-    def _expect(self, name: str, seconds: float) -> None:
-        """Expects this time of the stages of the same block of which nothing is known."""
-        block = name.partition("@")[0]
-        unknown = {each for each in self.pipeline.upstream if each.partition("@")[0] == block} - set(self.seconds)
-        if unknown:
-            self.seconds |= dict.fromkeys(unknown, seconds)
-            self._schedule.expect(self.seconds)
+                self._took += seconds
+                self._expected += self.seconds.get(name, 0.0)
 
     def _fail(self, name: str, lines: list[str]) -> None:
         self.failed[name] = lines[0]
-        self.table.end(name, "failed")
-        self.table.explain_failure(name, lines)
+        self.log.end(name, "failed")
+        self.log.explain_failure(name, lines)
         skipped = self._schedule.drop_after(name)
         for each in skipped:
-            self.table.end(each, "skipped", f"skipped, because {name} failed")
-        if not self.keep_going and self.table.running():
-            self.table.say(f"no other stage starts; waiting for {', '.join(self.table.running())}")
+            self.log.end(each, "skipped", f"skipped, because {name} failed")
+        if not self.keep_going and self.log.running():
+            self.log.say(f"no other stage starts; waiting for {', '.join(self.log.running())}")
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name.replace('/', '_')}.log"
@@ -178,43 +178,23 @@ class RunLoop:
         return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]
 
 
-class RunTable:
-    """The state of each stage of a run. `counts` has how many there are of each of COUNTED."""
+class RunLog:
+    """The lines of a run, and the state of each stage. `counts` has how many there are of each of COUNTED."""
 
-    def __init__(self, stages: int, workers: int) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live: Any = None
-        self._workers = workers
+    def __init__(self, stages: int) -> None:
         self._started = time.monotonic()
         self._running: dict[str, float] = {}
         self.counts = Counter(waiting=stages)
-        self.seconds_left: float | None = None
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Shows the table within the block, where stderr is a terminal."""
-        from rich.live import Live
-
-        if is_quiet() or not self._console.is_terminal:
-            yield
-            return
-        with Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True) as live:
-            self._live = live
-            yield
-        self._live = None
 
     def running(self) -> dict[str, float]:
         """Returns how many seconds each running stage has run."""
         return {name: time.monotonic() - started for name, started in self._running.items()}
 
-    def start(self, name: str, *, what: str = "started") -> None:
+    def start(self, name: str) -> None:
         """Notes that a stage runs, perhaps once more."""
         if name not in self._running:
             self._move("waiting", "running")
         self._running[name] = time.monotonic()
-        self.say(f"{name}: {what}")
 
     def end(self, name: str, state: str, what: str = "") -> float:
         """Notes how a stage ended, one of COUNTED. Returns the seconds that it ran, 0 if it did not run."""
@@ -226,13 +206,14 @@ class RunTable:
         return seconds
 
     def say(self, message: str) -> None:
-        """Prints a line, with the time where there is no table. Not with --quiet."""
+        """Prints a line with the time. Not with --quiet."""
         if not is_quiet():
-            self._print(message if self._live else f"{time.strftime('%H:%M:%S')} {message}")
+            print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)  # noqa: T201
 
     def explain_failure(self, name: str, lines: Sequence[str]) -> None:
         """Prints why a stage failed, also with --quiet."""
-        self._print("\n".join([f"failed: {name}", *(f"  {line}" for line in lines)]))
+        text = "\n".join([f"failed: {name}", *(f"  {line}" for line in lines)])
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def summary(self) -> str:
         """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""
@@ -242,27 +223,3 @@ class RunTable:
     def _move(self, before: str, after: str) -> None:
         self.counts[before] -= 1
         self.counts[after] += 1
-
-    def _print(self, text: str) -> None:
-        if self._live:
-            from rich.text import Text
-
-            self._console.print(Text(text))
-        else:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-    def _render(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        counts = ", ".join(f"{self.counts[state]} {state}" for state in COUNTED if self.counts[state])
-        left = "" if self.seconds_left is None else f", at least {duration(self.seconds_left)} left"
-        head = Text(f"{counts}; {duration(time.monotonic() - self._started)}{left} ({self._workers} workers)")
-        table = Table.grid(padding=(0, 2))
-        running = self.running()
-        for name, seconds in list(running.items())[:SHOWN_RUNNING]:
-            table.add_row(Text(f"  {name}"), Text(duration(seconds)))
-        if len(running) > SHOWN_RUNNING:
-            table.add_row(Text(f"  and {len(running) - SHOWN_RUNNING} more"))
-        return Group(head, table)

@@ -26,6 +26,7 @@ Targets = Annotated[
 ]
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
+PULL_SECONDS, PULL_BYTES = 3.0, 12.5e6  # that DVC takes to start, and a second of 100 Mbit/s
 SHOWN_VALUE = 60  # characters
 SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
@@ -59,30 +60,51 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        found = stale_stages(pipeline, config)
+        found, pulled = stale_stages(pipeline, config)
+        size, files = pipeline.download_size([out for outs in pulled.values() for out in outs])
         chosen = {name for name in targets or () if name in pipeline.upstream}
-        summary = total_time(pipeline, [name for each in found for name in each.stages])
+        summary = total_time(pipeline, [name for each in found for name in each.stages], pulled)
     if as_json:
-        print_json({"stale": [asdict(each) for each in found], **summary})
-    elif not found:
-        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
-    else:
-        _print(found, chosen)
+        pull = {"stages": list(pulled), "bytes": size, "files": files}
+        print_json({"stale": [asdict(each) for each in found], "pull": pull, **summary})
+        return
+    if pulled:
+        _print_pull(pulled, size, files)
+    _print(found, chosen)
+    if found or summary["follow"]:
         typer.echo(describe(summary))
-    if not as_json and edited_files():
+    else:
+        typer.echo(f"Nothing {'else ' if pulled else ''}is new or changed: dvc repro would run nothing.")
+    if edited_files():
         typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
 
 
-def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
-    """Returns the stages with a reason of their own, those that come first in front."""
+def _print_pull(stages: Collection[str], size: int, files: int) -> None:
+    from gift_core.quantities import byte_size, duration, first_names, plural
+
+    typer.echo(f"{first_names([*stages], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
+    seconds = PULL_SECONDS + size / PULL_BYTES
+    typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {duration(seconds)} at 100 Mbit/s.")
+
+
+def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], dict[str, list[Any]]]:
+    """Returns the stages with a reason of their own, those that come first in front, and {stage: outputs to pull}.
+
+    A stage that only lacks outputs of dvc.lock, which the remote may have, has no other reason.
+    """
     from gift_core.execution.schedule import Schedule
 
     all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
     code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
     writers = pipeline.writers()
     reasons: dict[str, tuple[str, ...]] = {}
+    pulled: dict[str, list[Any]] = {}
     for name, changes in all_changes.items():
-        reasons[name] = tuple(_reasons(name, changes, code, writers, stale={each for each in reasons if reasons[each]}))
+        outputs = [] if any(_code_reasons(changes, code)) else pipeline.remote_outputs(name, changes, pulled)
+        if outputs:
+            pulled[name] = outputs
+        stale = {each for each in reasons if reasons[each]} | pulled.keys()
+        reasons[name] = () if outputs else tuple(_reasons(name, changes, code, writers, stale))
     seconds = pipeline.expected_seconds()
     schedule = Schedule(pipeline.upstream, {})
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -90,7 +112,7 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
         if reasons[name]:
             groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
     own = {name for name in reasons if reasons[name]}
-    return [
+    found = [
         Stale(
             names,
             why_,
@@ -99,6 +121,7 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
         )
         for (_, why_), names in groups.items()
     ]
+    return found, pulled
 
 
 def _reasons(
@@ -118,11 +141,15 @@ def _reasons(
             yield f"{path}, which {writer} writes, is not what it was when this stage ran"
         elif writer not in stale:
             yield f"{path} is missing" if status == "deleted" else f"{path} changed"
-    for path in sorted(changes.code & code.keys()):
-        yield from explain_code(changes.recorded(path), code[path])
+    yield from _code_reasons(changes, code)
     for path, status in changes.outs.items():
         is_gone = status in ("deleted", "not in cache")
         yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
+
+
+def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:
+    for path in sorted(changes.code & code.keys()):
+        yield from explain_code(changes.recorded(path, code[path]), code[path])
 
 
 def _writer(path: str, writers: Mapping[str, str]) -> str | None:
@@ -194,13 +221,14 @@ def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
             typer.echo(f"  {times}{follow}".rstrip())
 
 
-def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
+def total_time(pipeline: DvcPipeline, run: Collection[str], pulled: Collection[str] = ()) -> dict[str, Any]:
     """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
     from gift_core.execution.schedule import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
-    behind = {each for name in set(run) - {CHECK} for each in schedule.behind(name)}  # what follows check is known
-    follow = {name for name in behind if pipeline.command(name)} - set(run)
+    first = {*run, *pulled} - {CHECK}  # what follows check is known
+    behind = {each for name in first for each in schedule.behind(name)}
+    follow = {name for name in behind if pipeline.command(name)} - {*run, *pulled}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
     return {
         "run": len(run),

@@ -211,6 +211,18 @@ def estimate_time(project: Project, workload: Workload | None = None) -> TimeEst
     return TimeEstimate(here, tuple(times), workload)
 
 
+def estimate_stages(project: Project) -> dict[Path | None, float]:
+    """Returns {file with the run time of a stage: its estimated seconds}. A GPU is not measured, but LARGE_GPU."""
+    config = project.config
+    speed = LARGE_GPU if config.run.device != "cpu" and may_have_gpu() else _cpu_speed(config)
+    return {_timing(project, work): speed.seconds(work) for work in count_work(project).stages}
+
+
+def _timing(project: Project, work: StageWork) -> Path:
+    name = "-".join(part for part in (work.method, work.task) if part)
+    return Layout(project.root).timings() / work.stage / f"{name}.json"
+
+
 def _stage_time(stage: str, works: list[StageWork], here: Speed, factors: Mapping[tuple[str, str], float]) -> StageTime:
     def seconds(of: Iterable[StageWork]) -> float:
         return sum(here.seconds(work) * factors.get((work.stage, work.method), 1.0) for work in of)
@@ -231,8 +243,7 @@ def measured_factors(
         return {}
     sums: dict[tuple[str, str], tuple[float, float]] = {}
     for work in stages:
-        name = "-".join(part for part in (work.method, work.task) if part)
-        seconds = _json(layout.timings() / work.stage / f"{name}.json").get("seconds")
+        seconds = _json(_timing(project, work)).get("seconds")
         if work.made and isinstance(seconds, int | float) and ran_as_set(config, layout, work):
             key = (work.stage, work.method)
             measured, estimated = sums.get(key, (0.0, 0.0))

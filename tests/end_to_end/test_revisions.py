@@ -17,7 +17,7 @@ import yaml
 from gift_core.definitions import REVISIONS, VERIFIED
 from gift_core.fingerprint import CodeBase
 from gift_core.revisions import verified_content
-from tests.clone import Clone, commit, copy_of, new_project
+from tests.clone import Clone, clone_of, commit, copy_of, new_project
 from tests.code_edits import edit_function
 from tests.imports import with_all_methods
 
@@ -165,3 +165,28 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     assert {name for each in found["stale"] for name in each["stages"]} == {
         "check", "report", *of("finetune", "gift", "gift_vocabulary", "ewc"),
     }  # fmt: skip
+
+
+def test_gift_why_names_what_the_remote_has_instead_of_calling_it_missing(finished: Clone, tmp_path: Path) -> None:
+    """In a fresh clone, and after a merge of what a colleague ran."""
+    why = (sys.executable, "-m", "stages", "why")
+    remote = ("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    fresh = clone_of(finished, tmp_path / "fresh")
+    add_raw_data(fresh.folder)
+    assert "its output data/5_models/gift/letters is missing" in fresh.run(*why)  # there is no remote
+    fresh.run(*remote)
+    lines = fresh.run(*why).splitlines()
+    assert lines[0].startswith("check, ") and lines[0].endswith(" more: recorded in dvc.lock; pull them: make get")
+    assert "about 3 s at 100 Mbit/s" in lines[1]
+    assert lines[2:] == ["Nothing else is new or changed: dvc repro would run nothing."]
+
+    ours, theirs = (copy_of(finished.folder, tmp_path / name) for name in ("ours", "theirs"))
+    params = theirs.params
+    params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
+    theirs.write_params(params)
+    others = set(theirs.repro()) - {"check"}  # its outputs are the same
+    commit(theirs, "another weight")
+    ours.run("git", "pull", "--quiet", str(theirs.folder), "main")
+    ours.run(*remote)
+    found = json.loads(ours.run(*why, "--json"))
+    assert (found["stale"], set(found["pull"]["stages"])) == ([], others)

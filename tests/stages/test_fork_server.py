@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stages.time_left import describe
 from tests.conftest import PROJECT
-from tests.stages.toy_pipeline import wait
+from tests.stages.toy_pipeline import ANNOUNCED, ToyPipeline, wait
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
 
@@ -129,6 +131,31 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
 def test_with_another_environment_or_no_server_a_stage_starts_as_usual(folder: Path, variable: str, name: str) -> None:
     code, output, _ = run(folder, *second("say", variable=variable))
     assert code == 0 and output == f"not preloaded {folder} {name} say\nat exit\n"
+
+
+def test_before_each_stage_that_runs_it_says_how_far_dvc_repro_is(tmp_path: Path) -> None:
+    toy = ToyPipeline(tmp_path / "toy")
+    program, imports = (toy.folder / "stage.py").read_text(), "from pathlib import Path\n"
+    (toy.folder / "stage.py").write_text(program.replace(imports, imports + ANNOUNCED))
+
+    def announced() -> list[str]:
+        done = toy.command("stages.fork_server", "dvc", "repro")
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"^stage . of 4, about .* left$", done.stderr, re.MULTILINE)
+
+    first, *others = announced()
+    assert first == "stage 1 of 4, about 4 s left"  # nothing is known of these stages but what DVC takes
+    assert [line[:12] for line in others] == ["stage 2 of 4", "stage 3 of 4", "stage 4 of 4"]
+    assert announced() == []
+    pipeline = toy.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("python stage.py right", "true && python stage.py right"))
+    assert announced() == ["stage 3 of 4, about 2 s left"]  # the last one might follow, but right is what it was
+
+
+def test_the_time_left_is_corrected_by_what_this_run_took() -> None:
+    assert describe(12, 40, 360, took=0, expected=0, total=1000) == "stage 12 of 40, about 6.0 min left"
+    twice = describe(39, 40, 600, took=1900, expected=900, total=1000)  # (1900 + 100) / (900 + 100)
+    assert twice == "stage 39 of 40, about 20 min left"
 
 
 def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:

@@ -40,7 +40,7 @@ def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_p
     toy, other = ToyPipeline(tmp_path / "toy"), ToyPipeline(tmp_path / "other")
     printed = toy.run()
     other.repro()
-    assert "4 done" in printed
+    assert "4 done" in printed and "last: started (stage 4 of 4, about " in printed
     assert toy.texts() == other.texts() == TEXTS
     assert toy.lock == other.lock
     assert "Running stage" not in toy.repro()

@@ -37,6 +37,8 @@ with interruptible():
         unfinished.write_text(text)
     print("wrote", text)
 """
+ANNOUNCED = "from stages.time_left import announce\n\nannounce()\n"  # as stages/__main__.py does
+
 DIAMOND = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 
 
