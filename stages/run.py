@@ -97,7 +97,7 @@ def run(
         return
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
-            names = list(pipeline.upstream) if force else _may_run(pipeline)
+            names = list(pipeline.upstream) if force else pipeline.may_run()
             if not names:  # before the workers start, which takes seconds
                 note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
                 return
@@ -123,14 +123,6 @@ def run(
         interruption.args += ("The finished stages are recorded.",)
         raise
     _report(loop)
-
-
-def _may_run(pipeline: DvcPipeline) -> list[str]:
-    """The stages that may have to run. All of them where DVC cannot check one: the run then reports it."""
-    try:
-        return pipeline.may_run()
-    except UserError:
-        return list(pipeline.upstream)
 
 
 def _open_workers(

@@ -5,6 +5,7 @@ The tests of this file run in order, on one clone. What other changes run: test_
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,15 @@ def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:
     steps = [f"{method}-step{step}" for method in ("gift", "finetune") for step in (0, 1)]
     expected |= {f"{stage}@{step}" for stage in ("write_prompts", "synthesize") for step in (0, 1)}
     expected |= {f"{stage}@{step}" for stage in ("teach", "finetune", "evaluate") for step in steps}
-    ran = stages_in((first_result / PRINTED).read_text(encoding="utf-8"))
+    printed = (first_result / PRINTED).read_text(encoding="utf-8")
+    ran = stages_in(printed)
     assert ran[0] == "check"
     assert set(ran) == expected
     assert len(ran) == len(expected)
+    announced = re.findall(r"^stage (\d+) of (\d+), about .* left$", printed, re.MULTILINE)
+    assert announced == [
+        (str(number), str(len(ran))) for number in range(2, len(ran) + 1)
+    ]  # check does not know it yet
 
 
 def test_a_second_repro_runs_nothing_and_the_metrics_name_every_method_and_the_zero_shot_model(clone: Clone) -> None:
