@@ -173,12 +173,15 @@ class DvcPipeline:
             return []
         if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
             return []
-        for path in changes.deps:
-            (dep,) = (each for each in stage.deps if self._path(each) == path and each.hash_name)
-            if path in recorded and recorded[path][1] != dep.hash_info:
-                return []
-            near = {writer for each, (writer, _) in recorded.items() if _overlap(each, path)}
-            if not near or (changes.deps[path] != "deleted" and near.isdisjoint(pulled)):
+        for path, word in changes.deps.items():
+            if path in recorded:
+                writers = {recorded[path][0]}
+                dep = next(each for each in stage.deps if self._path(each) == path)
+                if recorded[path][1] != dep.hash_info:
+                    return []
+            else:
+                writers = {writer for each, (writer, _) in recorded.items() if _overlap(each, path)}
+            if not writers or (word != "deleted" and writers.isdisjoint(pulled)):
                 return []
         return lacking
 
@@ -374,7 +377,8 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
+    """Whether one of the paths is the other or within it."""
+    return f"{one}/".startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _lookup(params: Any, key: str) -> Any:
