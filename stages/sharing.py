@@ -190,7 +190,7 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
         _say(merge)
         for name in rest:
             typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
-        typer.echo("Next: git commit, then make get and dvc repro", err=True)
+        typer.echo("Next: git commit, then dvc repro --pull", err=True)
     elif len(files) == 3:
         _say(merge_files(*files))
     else:
@@ -201,7 +201,7 @@ def _say(merge: MergedLock) -> None:
     from gift_core.quantities import first_names
 
     both = [name for name in merge.both if name not in ALWAYS_RUN]
-    typer.echo(f"dvc.lock: {merge.stages} stages of both sides; dvc repro runs what does not fit", err=True)
+    typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:
         names = first_names(both, SHOWN_STAGES)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)

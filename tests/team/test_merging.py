@@ -10,7 +10,7 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
-from tests.clone import Clone, clone_of
+from tests.clone import Clone, clone_of, stages_in
 from tests.team.toy import DRIVERS, change, gift, toy_clone, use_store
 
 METHOD = "  - finetune\n"
@@ -32,11 +32,10 @@ def merge(ours: Clone, theirs: Clone, *, expect: int) -> str:
 
 
 def finish(clone: Clone) -> set[str]:
-    """Commits the merge and runs the commands of docs/team.md. Returns the stages that ran."""
+    """Commits the merge and runs the one command of docs/team.md. Returns the stages that ran."""
     if (clone.folder / ".git" / "MERGE_HEAD").exists():
         clone.run("git", "commit", "--quiet", "--no-edit")
-    clone.run("python", "-m", "stages", "get")
-    ran = set(clone.repro())
+    ran = set(stages_in(clone.run("dvc", "repro", "--pull")))
     assert clone.repro() == []
     return ran
 
