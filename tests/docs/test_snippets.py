@@ -88,6 +88,7 @@ NOT_RUN = [
     ("README.md", "make repro", "make test", SUITE),
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
     ("README.md", "gift presets", "gift (data|doctor)|make repro", FULL_SIZE),
+    ("README.md", "gift metrics", "gift compare", "minutes; tests/docs/test_adding_a_method.py runs it"),
     ("docs/data_sets.md", "gift data", "gift data (fetch|verify)", FULL_SIZE),
     ("docs/doctor.md", "gift doctor", "gift doctor --preset", FULL_SIZE),
     ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB; tests/full_size/test_smoke_parts.py makes small ones"),
