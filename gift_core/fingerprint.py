@@ -36,9 +36,9 @@ DISPLAY = (
     "stages/guards.py",
     "stages/tracked.py",
 )
-# How work is resumed, shared and published, and what is compared with dvc.lock. It is followed, but an edit of it does
-# not make a stage stale: it must not change what a stage writes, and `make revisions` compares the bytes.
-WORK = ("gift_core/work/", "stages/recorded.py", "stages/dvc_store.py")
+# How work is resumed, shared and published. It is followed, but an edit of it does not make a stage stale: it must not
+# change what a stage writes, and `make revisions` compares the bytes.
+WORK = ("gift_core/work/",)
 # Definitions that only run with an option.
 OPTIONAL = {
     "gift_core/averaging.py: RunningMean": "average",

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+CODE = "data/code/"  # what `check` writes of the code that each stage uses, below the project's root
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -65,10 +67,6 @@ class Layout:
         """The class that each model of this step's tests gave to each test image."""
         return self.root / "data" / "6_predictions" / method / f"{task}.parquet"
 
-    def code(self, stage: str) -> Path:
-        """The fingerprint of the code that the stage runs."""
-        return self.root / "data" / "code" / f"{stage}.json"
-
     def reports(self) -> Path:
         """metrics.json, plots and index.html."""
         return self.root / "reports"
@@ -84,10 +82,6 @@ class Layout:
     def taken_back_predictions(self, method: str, task: str) -> Path:
         """The predictions of a method or task that is no part of the experiment any more."""
         return self.taken_back(method, f"{task}.predictions")
-
-    def written(self, output: str) -> Path:
-        """The hashes of the small files of an output (data/5_models/gift/birds), as its stage wrote it here."""
-        return self.root / ".gift" / "written" / f"{output}.json"
 
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.definitions import PACKAGES, REVISIONS, TABLES, VERIFIED, edited_files, hashes_of_files
 from gift_core.fingerprint import DISPLAY, OPTIONAL, WORK, CodeBase, entry_name
+from gift_core.layout import CODE
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.config.method_options import MethodConfig
     from gift_core.stage_graph import Block
 
-FOLDER = "data/code/"
 Definitions = Mapping[str, Mapping[str, str]]  # {part: {definition: hash}}
 
 
@@ -103,10 +103,10 @@ def code_files(code: Code, blocks: Sequence[Block], config: Config) -> dict[str,
         own = options_of(block.name, config)
         every = sorted({option for options in own.values() for option in options})
         for dep in block.deps:
-            if dep == f"{FOLDER}{block.name}.json":
+            if dep == f"{CODE}{block.name}.json":
                 files[dep] = code.state(block.name, every)
-            elif dep.startswith(f"{FOLDER}{block.name}/"):
-                files |= {f"{FOLDER}{block.name}/{name}.json": code.state(block.name, own[name]) for name in own}
+            elif dep.startswith(f"{CODE}{block.name}/"):
+                files |= {f"{CODE}{block.name}/{name}.json": code.state(block.name, own[name]) for name in own}
     return files
 
 

@@ -28,6 +28,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
         from gift_core.config.checks import require_task
+        from gift_core.layout import CODE
         from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
@@ -35,7 +36,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         files = code_files(root, stage.config)
         for name, content in files.items():
             write_json(root / name, content)
-        for former in {*(root / "data" / "code").rglob("*.json")} - {root / name for name in files}:
+        for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
             former.unlink()  # of a method or task that was taken back
         stage.say(f"{params} is valid; {describe_edits(files.values())}")
         for note in missing_raw_data(root, stage.config.tasks):

@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError
-from gift_core.layout import Layout
+from gift_core.layout import CODE, Layout
 from gift_core.work.publishing import write_atomically
 
 from .command_line import note
 from .dvc_store import dvc_errors
 
-CODE = "data/code/"
 WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
 WAIT_SECONDS = 3.0  # as long as DVC waits: most commands have ended by then
 POLL_SECONDS = 0.5
@@ -72,7 +71,6 @@ class DvcPipeline:
         stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
         self._unwritten: list[str] = []
-        self._restored_unwritten = False
         self._locked: dict[Path, Any] = {}
         self._params: dict[str, Any] = {}
         self._hashes: dict[tuple[str, str | None], Any] = {}
@@ -236,11 +234,8 @@ class DvcPipeline:
             try:
                 self._repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
-                if self._restored_unwritten:  # the stage compares what it reads with dvc.lock (stages/recorded.py)
-                    self.write_lock(now=True)
                 stage.save_deps()
                 return Verdict.RUN
-            self._restored_unwritten = True
             return Verdict.RESTORED
 
     def remove_outputs(self, name: str) -> None:
@@ -274,7 +269,6 @@ class DvcPipeline:
             for stages in files.values():
                 self._add_to_lock(stages[0].dvcfile._lockfile, stages)
         self._unwritten.clear()
-        self._restored_unwritten = False
         self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
 
     def _add_to_lock(self, lockfile: Any, stages: Sequence[Any]) -> None:

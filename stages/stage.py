@@ -131,7 +131,6 @@ def open_stage(
     from gift_core.config.loading import load_config
 
     from .guards import require_checked_code, require_same_settings
-    from .recorded import record, require_recorded
 
     started = time.monotonic()
     params = params_of(params, root)
@@ -143,17 +142,16 @@ def open_stage(
         opened.method(method)
     if task is not None:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
-    names = opened.layout, opened.config, stage, method or "", task or ""
     with explained(opened):
-        require_recorded(*names)
-        require_checked_code(*names)
+        require_checked_code(root, opened.config, stage, method or task or "")
         yield opened
-    require_same_settings(*names, params=params, before=settings)
-    with _noting(opened, "what it wrote"):
-        record(*names)
-    with _noting(opened, "its run time"):
-        note = opened.layout.timings() / stage / f"{name or stage}.json"
+    require_same_settings(params, settings, root, stage, method=method or "", task=task or "")
+    note = opened.layout.timings() / stage / f"{name or stage}.json"
+    try:
         write_json(note, {"seconds": round(time.monotonic() - started, 2)})
+    except OSError as error:  # a stage that has finished does not fail because of it
+        reason = f"{error.filename or '.gift'} ({error.strerror or error})"
+        opened.say(f"warning: its run time is not noted in {reason}")
 
 
 @contextmanager
@@ -169,12 +167,3 @@ def explained(stage: Stage) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
-
-
-@contextmanager
-def _noting(stage: Stage, what: str) -> Iterator[None]:
-    """Prints a warning where a note cannot be written. A stage that has finished does not fail because of it."""
-    try:
-        yield
-    except OSError as error:
-        stage.say(f"warning: {what} is not noted in {error.filename or '.gift'} ({error.strerror or error})")

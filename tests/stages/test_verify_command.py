@@ -25,7 +25,6 @@ from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, clone_of, copy_of
 from tests.imports import ROOT
 from tests.stages.experiment import Commands
-from tests.stages.test_recorded import swap
 
 pytestmark = pytest.mark.end_to_end
 FIRST, SECOND = TASKS
@@ -147,12 +146,18 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
 @contextmanager
 def swapped(project: Project, first: str, second: str) -> Iterator[None]:
     """Exchanges two files or folders of data, and puts them back."""
-    paths = [project / "data" / each for each in (first, second)]
-    swap(*paths)
+    one, other = (project / "data" / each for each in (first, second))
+
+    def swap() -> None:
+        aside = one.rename(one.with_name("aside"))
+        other.rename(one)
+        aside.rename(other)
+
+    swap()
     try:
         yield
     finally:
-        swap(*paths)
+        swap()
 
 
 EXCHANGED = [  # two artifacts, the stage that refuses them, and why
@@ -171,10 +176,9 @@ SWAPS = [tuple(text.format("", FIRST, SECOND) for text in row) for row in EXCHAN
 
 @pytest.mark.parametrize(("first", "second", "stage", "expected"), SWAPS)
 def test_swapped_artifacts_are_refused_by_name(
-    project: Project, first: str, second: str, stage: str, expected: str, monkeypatch: pytest.MonkeyPatch
+    project: Project, first: str, second: str, stage: str, expected: str
 ) -> None:
-    """They say themselves what they are, also where dvc.lock does not know of them."""
-    monkeypatch.setattr("stages.recorded.require_recorded", lambda *names: None)
+    """They say themselves what they are."""
     with swapped(project, first, second):
         output = project.fail(*stage.split())
     assert expected in output
