@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from gift_core.artifacts.contract import read_json, require_fields, sha256_of
+from gift_core.artifacts.contract import read, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
-from gift_core.artifacts.task import STAGE, require_texts
+from gift_core.artifacts.task import STAGE
 from gift_core.config.tasks import check_templates
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
 from gift_core.errors import GiftError, UserError, nearest, no_such_path
@@ -111,6 +111,14 @@ def templates_of_model(classes: Classes, model: str) -> Classes:
     return classes
 
 
+class _Task(BaseModel):
+    """What is read of a task.json, which may be of a model from elsewhere."""
+
+    class_names: list[str]
+    templates: list[str]
+    captions: dict[str, int] = {}
+
+
 class _Settings(BaseModel):
     start: str
     learns: str
@@ -180,10 +188,8 @@ def _classes_of(source: str, layout: Layout) -> Classes:
         what = no_such_path(path, "file") if is_path else f"{source}: neither a file nor an ingested task."
         known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
         raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
-    record = read_json(record_file, STAGE)
-    require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
-    names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
-    return Classes(tuple(map(plain_name, names)), templates, are_captions=bool(record.get("captions")))
+    record = read(_Task, record_file, STAGE)
+    return Classes(tuple(map(plain_name, record.class_names)), tuple(record.templates), are_captions=bool(record.captions))
 
 
 def _lines(path: Path, option: str) -> list[str]:

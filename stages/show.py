@@ -150,11 +150,11 @@ def _print_tasks(summary: Summary) -> None:
 
 def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
-    from gift_core.artifacts.contract import read_json
+    from gift_core.artifacts.contract import read
     from gift_core.quantities import duration, plural
 
     seconds = {
-        stage.name: [float(read_json(file, stage.name)["seconds"]) for file in sorted(stage.glob("*.json"))]
+        stage.name: [read(dict[str, float], file, stage.name)["seconds"] for file in sorted(stage.glob("*.json"))]
         for stage in sorted(folder.glob("*"))
     }
     longest_first = sorted(seconds.items(), key=lambda item: -sum(item[1]))

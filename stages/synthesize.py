@@ -42,9 +42,9 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             load_tools=load,
             say=stage.say,
         )
-        rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
-        shards, black = len(manifest["shards"]), manifest["redrawn"]
-        stage.say(f"{manifest['images']} pairs in {shards} shards, {black} black images generated again{rejected}")
+        rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in (manifest.rejected or {}).items())
+        shards, black = len(manifest.shards), manifest.redrawn
+        stage.say(f"{manifest.images} pairs in {shards} shards, {black} black images generated again{rejected}")
 
 
 def load_tools(generator: GeneratorConfig, device_name: str) -> Tools:

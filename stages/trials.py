@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from gift_core.artifacts.contract import read_json, sha256_of, write_json
+from gift_core.artifacts.contract import read, sha256_of, write_json
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
@@ -196,7 +196,7 @@ def _other_sets(step: Step, folder: Path) -> list[Path]:
 def _noted(path: Path, run: Callable[[], Trial]) -> Trial:
     """Returns the trial that the file has, or runs it and writes the file."""
     if path.is_file():
-        noted = read_json(path, "search")
+        noted = read(dict[str, Any], path, "search")
         scores = {name: Score(*numbers) for name, numbers in noted["scores"].items()}
         return Trial(noted["rate"], scores, noted["seconds"])
     trial = run()

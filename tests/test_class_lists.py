@@ -66,7 +66,7 @@ def test_templates_that_params_yaml_could_not_have_are_refused(content: str, mes
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"class_names": [1, 2], "templates": []}', "class_names should hold texts, one is 1"),
+        ('{"class_names": [1, 2], "templates": []}', "class_names.0: Input should be a valid string; found 1"),
         ('{"class_names": ["cat", "dog", "Cat"], "templates": []}', "cat, Cat is listed more than once"),
     ],
 )

@@ -11,18 +11,19 @@ Each row is one test of one model. `protocol` says what a test image is classifi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.contract import broken, sha256_of
+from gift_core.artifacts.contract import broken, parse, sha256_of
 from gift_core.artifacts.model_folder import model_hash
-from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
+from gift_core.artifacts.table_files import TableSchema, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.errors import ContractError, UserError, did_you_mean, no_such_path
-from gift_core.untrusted import parse_json
+from gift_core.errors import UserError, did_you_mean, no_such_path
 
 STAGE = "evaluate"
 ENVIRONMENT = "environment"
@@ -62,11 +63,7 @@ def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) 
     environment, and the limit of test images (noted_limit).
     """
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
-    table = pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False)
-    _require_sound(path, table.to_pandas())
-    if table.num_rows == 0:
-        raise broken(path, "there should be one row at least", STAGE)
-    write_table(path, table, metadata)
+    write_table(path, pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False), metadata)
 
 
 def write_empty_accuracy(path: Path, metadata: Mapping[str, str]) -> None:
@@ -81,7 +78,15 @@ def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
-    _require_sound(path, rows)
+    for row in table.to_pylist():
+        at_start = row["step"] == PRETRAINED_STEP
+        if row["phase"] not in PHASES.get(row["protocol"], ()) or (row["phase"] == PRETRAINED) != at_start:
+            known = " ".join(f"{protocol} ({', '.join(phases)})" for protocol, phases in PHASES.items())
+            what = f"protocol and phase should be of {known}, {PRETRAINED} at step {PRETRAINED_STEP} alone"
+            raise broken(path, f"{what}; found {row}", STAGE)
+        if not 0 <= row["top1"] <= 1 or row["n"] < 1 or row["step"] < PRETRAINED_STEP:
+            what = "top1 should be a fraction from 0 to 1, n at least 1, and step at least -1"
+            raise broken(path, f"{what}; found {row}", STAGE)
     require_own(path, rows)
     return rows, metadata
 
@@ -115,22 +120,6 @@ def noted_limit(max_images: int | None) -> dict[str, str]:
     return {} if max_images is None else {MAX_IMAGES: str(max_images)}
 
 
-def require_same_inputs(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:
-    """Raises ContractError where the step before was measured on another version of a model or task of `current`.
-
-    Also where it was measured with another limit of test images. The start of a chain, on no task, has none.
-    """
-    changed = [key for key, value in previous.items() if key in current and current[key] != value]
-    measured = any(key.startswith("task:") for key in previous)
-    if measured and (MAX_IMAGES in previous) != (MAX_IMAGES in current):
-        changed.append(MAX_IMAGES)
-    if changed:
-        raise ContractError(
-            f"accuracy of {method} at the step before was measured on another {', '.join(sorted(changed))}. "
-            "Run stage evaluate for that step again."
-        )
-
-
 def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:
     """Returns the environment (gift_core.provenance) as metadata of an accuracy file."""
     return {ENVIRONMENT: json.dumps(dict(environment))}
@@ -141,38 +130,7 @@ def environment_of(path: Path, metadata: Mapping[str, str]) -> dict[str, str | i
 
     ContractError if it is damaged.
     """
-    text = metadata.get(ENVIRONMENT, "{}")
-    try:
-        found = parse_json(text)
-    except ValueError as error:
-        raise broken(path, f"its environment should be JSON, but {error}", STAGE) from error
-    if not isinstance(found, dict):
-        raise broken(path, f"its environment should be an object, it is {text}", STAGE)
-    return found
-
-
-def _require_sound(path: Path, rows: pd.DataFrame) -> None:
-    if rows.isna().any(axis=None):
-        raise broken(path, "there should be no empty value", STAGE)
-    _require_phases(path, rows)
-    if not rows.top1.between(0, 1).all():
-        raise broken(path, f"top1 should be a fraction from 0 to 1; found {rows.top1.max()}", STAGE)
-    if not (rows.n > 0).all() or not (rows.step >= PRETRAINED_STEP).all():
-        raise broken(path, "n should be at least 1 and step at least -1", STAGE)
-    if not ((rows.step == PRETRAINED_STEP) == (rows.phase == PRETRAINED)).all():
-        raise broken(path, "phase should be pretrained at step -1 and nowhere else", STAGE)
-    learned = rows[(rows.protocol == CLASS_INCREMENTAL) & (rows.step != PRETRAINED_STEP)]
-    if not (learned.eval_task == learned.trained_task).all():
-        raise broken(path, "eval_task should be trained_task where protocol is class_incremental", STAGE)
-
-
-def _require_phases(path: Path, rows: pd.DataFrame) -> None:
-    for protocol, phase in rows[["protocol", "phase"]].drop_duplicates().itertuples(index=False):
-        if protocol not in PHASES:
-            raise broken(path, f"protocol should be one of {', '.join(PHASES)}; found {protocol!r}", STAGE)
-        if phase not in PHASES[protocol]:
-            expected = f"phase of {protocol} rows should be one of {', '.join(PHASES[protocol])}"
-            raise broken(path, f"{expected}; found {phase!r}", STAGE)
+    return parse(dict[str, str | int], metadata.get(ENVIRONMENT, "{}").encode(), path, STAGE)
 
 
 def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
@@ -185,120 +143,72 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     Parquet row) and the column.
     """
     files = [file for path in paths for file in _files(path)]
-    rows = pd.concat([_checked_rows(file) for file in files])
-    if rows.empty:
-        raise UserError(
-            f"{', '.join(str(file) for file in files)}: no rows. Give a file with a row for each step and task."
-        )
-    _require_unique(rows)
-    whole: pd.DataFrame = rows.reset_index(drop=True)
-    return whole
+    rows = {position: row for file in files for position, row in _rows_of(file)}
+    if not rows:
+        raise UserError(f"{', '.join(map(str, files))}: no rows. Give a file with a row for each step and task.")
+    first: dict[tuple[object, ...], str] = {}
+    for position, row in rows.items():
+        other = first.setdefault(tuple(row[name] for name in UNIQUE), position)
+        if other != position:
+            what = f"both give {row['method']}, step {row['step']}, on {row['eval_task']}"
+            raise UserError(f"{other} and {position}: {what}. Keep one of them.")
+    found: pd.DataFrame = pd.DataFrame(rows.values())
+    return found
 
 
 def _files(path: Path) -> list[Path]:
+    kinds = " or ".join(KINDS)
     if path.is_dir():
         inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in KINDS and file.is_file()]
         if not inside:
-            raise UserError(f"{path}: no {_suffixes()} file in it or below it. Name another folder, or a file.")
+            raise UserError(f"{path}: no {kinds} file in it or below it. Name another folder, or a file.")
         return inside
     if not path.is_file():
-        raise UserError(f"{no_such_path(path)} Name {_suffixes()} files, or folders with such files.")
+        raise UserError(f"{no_such_path(path)} Name {kinds} files, or folders with such files.")
     if path.suffix.lower() not in KINDS:
-        raise UserError(f"{path}: not a {_suffixes()} file by its name. Write the rows as one of these.")
+        raise UserError(f"{path}: not a {kinds} file by its name. Write the rows as one of these.")
     return [path]
 
 
-def _checked_rows(file: Path) -> pd.DataFrame:
-    """Returns the rows of one file with checked values. The index is their position: "rows.csv: line 2"."""
+def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the position of each row ("rows.csv: line 2"), and its checked values."""
     table = read_table_file(file, ROWS)
-    index = pd.Index([f"{file}: {row.position}" for row in table.rows], dtype=object)
-    texts = pd.DataFrame([row.cells for row in table.rows], index=index, columns=list(table.columns), dtype=str)
-    accuracy = _accuracy_column(file, table)
-    columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
-    columns["protocol"] = _protocols(texts)
-    columns["step"] = steps = _steps(texts["step"])
-    columns["trained_task"] = _trained_tasks(texts["trained_task"], steps)
-    rows: pd.DataFrame = pd.DataFrame({**columns, "top1": _fractions(texts[accuracy])})
-    return rows
-
-
-def _accuracy_column(file: Path, table: TextTable) -> str:
-    """Returns the name of the column that has the accuracies."""
-    found = [name for name in LARGEST if name in table.columns]
-    if len(found) == 2:
+    columns = [name for name in LARGEST if name in table.columns]
+    if len(columns) == 2:
         raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
-    if not found:
+    if not columns:
         what = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
         raise UserError(f"{file}: {what}. {did_you_mean('top1', table.header)}")
-    return found[0]
+    for line in table.rows:
+        at, cells = f"{file}: {line.position}", line.cells
+        protocol, trained_task = cells.get("protocol", TASK_INCREMENTAL), cells["trained_task"]
+        if protocol not in PHASES:
+            what = f"unknown protocol {protocol!r}. {did_you_mean(protocol, PHASES)}"
+            raise UserError(f"{at}, column protocol: {what}")
+        step = _number(cells["step"], f"{at}, column step")
+        if step % 1 or step < PRETRAINED_STEP:
+            remedy = "Count from 0 in the order of training; -1 is the pre-trained model."
+            raise UserError(f"{at}, column step: {cells['step']} is not a step. {remedy}")
+        if not trained_task and step != PRETRAINED_STEP:
+            remedy = f"Write the task that step {step:g} trained. Only step -1 has none."
+            raise UserError(f"{at}, column trained_task: is empty. {remedy}")
+        (name,), place = columns, f"{at}, column {columns[0]}"
+        top1, largest = _number(cells[name], place), LARGEST[name]
+        if not 0 <= top1 <= largest:
+            is_percent = name == "top1" and 1 < top1 <= 100
+            remedy = "It looks like percent: name the column top1_percent." if is_percent else "Correct it."
+            raise UserError(f"{place}: {top1:g} should be from 0 to {largest}. {remedy}")
+        yield at, {
+            "method": cells["method"], "trained_task": trained_task or PRETRAINED, "eval_task": cells["eval_task"],
+            "protocol": protocol, "step": int(step), "top1": top1 / largest,
+        }  # fmt: skip
 
 
-def _protocols(table: pd.DataFrame) -> pd.Series:
-    if "protocol" not in table:
-        return pd.Series(TASK_INCREMENTAL, index=table.index, dtype=object)
-    protocols = table["protocol"]
-    wrong = ~protocols.isin(list(PHASES))
-    if wrong.any():
-        found = protocols[wrong].iloc[0]
-        raise UserError(f"{_position(protocols, wrong)}: unknown protocol {found!r}. {did_you_mean(found, PHASES)}")
-    return protocols
-
-
-def _steps(column: pd.Series) -> pd.Series:
-    steps = _numbers(column)
-    wrong = (steps % 1 != 0) | (steps < PRETRAINED_STEP)
-    if wrong.any():
-        found = column[wrong].iloc[0]
-        raise UserError(
-            f"{_position(column, wrong)}: {found} is not a step. "
-            "Count from 0 in the order of training; -1 is the pre-trained model."
-        )
-    return steps.astype(int)
-
-
-def _trained_tasks(column: pd.Series, steps: pd.Series) -> pd.Series:
-    empty = column == ""
-    wrong = empty & (steps != PRETRAINED_STEP)
-    if wrong.any():
-        remedy = f"Write the task that step {steps[wrong].iloc[0]} trained."
-        raise UserError(f"{_position(column, wrong)}: is empty. {remedy} Only step -1 has none.")
-    return column.mask(empty, PRETRAINED)
-
-
-def _fractions(column: pd.Series) -> pd.Series:
-    numbers, largest = _numbers(column), LARGEST[str(column.name)]
-    wrong = ~numbers.between(0, largest)
-    if wrong.any():
-        found = numbers[wrong].iloc[0]
-        is_percent = column.name == "top1" and numbers.between(0, 100).all()
-        remedy = "It looks like percent: name the column top1_percent." if is_percent else "Correct it."
-        raise UserError(f"{_position(column, wrong)}: {found:g} should be from 0 to {largest}. {remedy}")
-    return numbers / largest
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    wrong = numbers.isna() | numbers.isin([float("inf"), float("-inf")])
-    if wrong.any():
-        found = column[wrong].iloc[0]
-        raise UserError(f"{_position(column, wrong)}: {found!r} is not a number. Write one, with a point, without %.")
-    return numbers
-
-
-def _require_unique(rows: pd.DataFrame) -> None:
-    repeated = rows[rows.duplicated(UNIQUE, keep=False)]
-    if len(repeated):
-        row = repeated.iloc[0]
-        positions = repeated.index[(repeated[UNIQUE] == row[UNIQUE]).all(axis=1)]
-        raise UserError(
-            f"{positions[0]} and {positions[1]}: both give {row.method}, step {row.step}, on {row.eval_task}. "
-            "Keep one of them."
-        )
-
-
-def _position(column: pd.Series, wrong: pd.Series) -> str:
-    return f"{column.index[wrong.to_numpy()][0]}, column {column.name}"
-
-
-def _suffixes() -> str:
-    return " or ".join(KINDS)
+def _number(text: str, place: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{place}: {text!r} is not a number. Write one, with a point, without %.")
+    return number

@@ -1,19 +1,22 @@
-"""What all artifacts share: hashes, JSON files, and the error for a bad file."""
+"""What all artifacts share: hashes, JSON files, and the error for a bad file. A reader checks, a writer does not."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from gift_core.errors import ContractError
-from gift_core.untrusted import parse_json, read_limited
 from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
+A = TypeVar("A")
 READ_BYTES = 1 << 20
 LONGEST = 1000  # characters that an error says about a file: a value in it may be of any length
+SHOWN = 60  # characters of a wrong value
 
 
 def sha256_of(path: Path) -> str:
@@ -49,42 +52,30 @@ def require_hash(path: Path, expected: str, stage: str) -> None:
         raise broken(path, what, stage)
 
 
+def read(kind: type[A], path: Path, stage: str) -> A:
+    """Returns the content of a JSON file. `kind`: a pydantic model, a dataclass or a type of plain values.
+
+    ContractError if the file is missing or has another content. `stage` makes it again.
+    """
+    require_file(path, stage)
+    return parse(kind, path.read_bytes(), path, stage)
+
+
+def parse(kind: type[A], content: bytes, path: Path, stage: str) -> A:
+    """Returns the content of a JSON file, as `read` does. ContractError names `path`."""
+    try:
+        return TypeAdapter(kind).validate_json(content, strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        what = fault["msg"].removeprefix("Value error, ").rstrip(".")
+        if fault["type"] != "json_invalid":
+            at, value = ".".join(map(str, fault["loc"])), ascii(fault["input"])
+            what = f"{f'{at}: ' if at else ''}{what}; found {value[:SHOWN]}{'...' if value[SHOWN:] else ''}"
+        raise broken(path, what, stage) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` indented, keys in the order given, one newline at the end. ValueError for NaN and infinities."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with write_atomically(path) as temporary:
         temporary.write_bytes(f"{text}\n".encode())
-
-
-def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Returns the JSON object. ContractError if the file is missing or is not one. `stage` makes it again."""
-    require_file(path, stage)
-    return parse_json_object(read_limited(path), path, stage)
-
-
-def parse_json_object(content: bytes, path: Path, stage: str) -> dict[str, Any]:
-    """Returns the JSON object in the content of a file. ContractError, which names `path`, if it is none."""
-    try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise broken(path, f"it should be JSON, but {error}", stage) from error
-    if not isinstance(value, dict):
-        raise broken(path, f"it should be a JSON object, it is a {type(value).__name__}", stage)
-    return value
-
-
-def require_fields(path: Path, record: Any, fields: dict[str, type | tuple[type, ...]], stage: str) -> None:
-    """Raises ContractError if `record` is not an object, or a field of it is missing or has another type."""
-    if not isinstance(record, dict):
-        raise broken(path, f"it should be an object with {', '.join(fields)}, it is {record!r}", stage)
-    for name, kind in fields.items():
-        if name not in record:
-            raise broken(path, f"there should be a field {name!r}; it has {', '.join(record) or 'none'}", stage)
-        if not isinstance(record[name], kind):
-            found = type(record[name]).__name__
-            raise broken(path, f"{name!r} should be {_names(kind)}, it is {found} ({record[name]!r})", stage)
-
-
-def _names(kind: type | tuple[type, ...]) -> str:
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    return " or ".join(each.__name__ for each in kinds)

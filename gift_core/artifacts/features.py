@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gift_core.artifacts.contract import broken
-from gift_core.artifacts.tables import (
-    Floats,
-    as_column,
-    as_vectors,
-    read_vectors,
-    require_unit_rows,
-    vector_type,
-    write_table,
-)
+from gift_core.artifacts.tables import read_table, write_table
 
 STAGE = "teach"
 FEATURES = "features.parquet"
 IMAGE_FEATURES = "image_features.parquet"
 TEXT_FEATURES = "text_features.parquet"
+UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalizing in float32
+_TYPES = {"key": pa.string(), "text": pa.string(), "tokens": pa.list_(pa.int64())}  # any other column has vectors
+Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
 
 
@@ -67,116 +63,73 @@ class TextFeatures:
 def write_features(
     path: Path, keys: Sequence[str], image_MD: Floats, text_MD: Floats, metadata: Mapping[str, str]
 ) -> None:
-    """Writes the columns key, image_emb and text_emb (fixed_size_list<float32>[D]).
-
-    ContractError if keys repeat, the sizes differ or a row does not have norm 1.
-    """
-    features = Features(tuple(keys), np.asarray(image_MD), np.asarray(text_MD), metadata)
-    _require_sound_pairs(path, features)
-    columns = [pa.array(features.keys, pa.string()), as_column(features.image_MD), as_column(features.text_MD)]
-    write_table(path, pa.Table.from_arrays(columns, schema=_pair_schema(image_MD.shape[1])), metadata)
+    """Writes the columns key, image_emb and text_emb (fixed_size_list<float32>[D])."""
+    _write(path, {"key": keys, "image_emb": image_MD, "text_emb": text_MD}, metadata)
 
 
 def read_features(path: Path) -> Features:
-    """Returns the features of the pairs. ContractError if the file is missing or invalid (see write_features)."""
-    table, metadata = read_vectors(path, "image_emb", _pair_schema, STAGE)
-    keys = tuple(table["key"].to_pylist())
-    features = Features(keys, as_vectors(table["image_emb"]), as_vectors(table["text_emb"]), metadata)
-    _require_sound_pairs(path, features)
-    return features
+    """Returns the features of the pairs. ContractError if the file is missing, or a row does not have norm 1."""
+    found, metadata = _read(path, "key", "image_emb", "text_emb")
+    return Features(found["key"], found["image_emb"], found["text_emb"], metadata)
 
 
 def write_image_features(path: Path, features: ImageFeatures) -> None:
-    """Writes the columns key and image_emb (fixed_size_list<float32>[D]).
-
-    ContractError if keys repeat or a row does not have norm 1.
-    """
-    _require_sound_images(path, features)
-    columns = [pa.array(features.keys, pa.string()), as_column(features.image_ND)]
-    schema = _image_schema(features.image_ND.shape[1])
-    write_table(path, pa.Table.from_arrays(columns, schema=schema), features.metadata)
+    """Writes the columns key and image_emb (fixed_size_list<float32>[D])."""
+    _write(path, {"key": features.keys, "image_emb": features.image_ND}, features.metadata)
 
 
 def read_image_features(path: Path) -> ImageFeatures:
-    """Returns the features of the images. ContractError if the file is missing or invalid."""
-    table, metadata = read_vectors(path, "image_emb", _image_schema, STAGE)
-    features = ImageFeatures(tuple(table["key"].to_pylist()), as_vectors(table["image_emb"]), metadata)
-    _require_sound_images(path, features)
-    return features
+    """Returns the features of the images. ContractError as read_features."""
+    found, metadata = _read(path, "key", "image_emb")
+    return ImageFeatures(found["key"], found["image_emb"], metadata)
 
 
 def write_text_features(path: Path, features: TextFeatures) -> None:
-    """Writes the columns text, tokens (list<int64>) and text_emb (fixed_size_list<float32>[D]).
-
-    ContractError if a text is missing, tokens are not int64 or a row does not have norm 1.
-    """
-    _require_sound_texts(path, features)
-    tokens = pa.array(features.tokens_PL.tolist(), pa.list_(pa.int64()))
-    columns = [pa.array(features.texts, pa.string()), tokens, as_column(features.text_PD)]
-    schema = _text_schema(features.text_PD.shape[1])
-    write_table(path, pa.Table.from_arrays(columns, schema=schema), features.metadata)
+    """Writes the columns text, tokens (list<int64>) and text_emb (fixed_size_list<float32>[D])."""
+    columns = {"text": features.texts, "tokens": features.tokens_PL.tolist(), "text_emb": features.text_PD}
+    _write(path, columns, features.metadata)
 
 
 def read_text_features(path: Path) -> TextFeatures:
-    """Returns the features of the texts. ContractError if the file is missing or invalid."""
-    table, metadata = read_vectors(path, "text_emb", _text_schema, STAGE)
-    tokens_PL = _as_tokens(path, table["tokens"])
-    features = TextFeatures(tuple(table["text"].to_pylist()), tokens_PL, as_vectors(table["text_emb"]), metadata)
-    _require_sound_texts(path, features)
-    return features
+    """Returns the features of the texts. ContractError as read_features."""
+    found, metadata = _read(path, "text", "tokens", "text_emb")
+    return TextFeatures(found["text"], found["tokens"], found["text_emb"], metadata)
 
 
-def _pair_schema(size: int) -> pa.Schema:
-    return pa.schema([("key", pa.string()), ("image_emb", vector_type(size)), ("text_emb", vector_type(size))])
+def _write(path: Path, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    def column(name: str) -> pa.Array:
+        if name in _TYPES:
+            return pa.array(columns[name], _TYPES[name])
+        values_ND = np.ascontiguousarray(columns[name])
+        return pa.FixedSizeListArray.from_arrays(pa.array(values_ND.reshape(-1), pa.float32()), values_ND.shape[1])
+
+    write_table(path, pa.table({name: column(name) for name in columns}), metadata)
 
 
-def _image_schema(size: int) -> pa.Schema:
-    return pa.schema([("key", pa.string()), ("image_emb", vector_type(size))])
+def _read(path: Path, *columns: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """({column: names, tokens_PL or vectors_ND}, metadata). The first column has the names of the rows."""
 
+    def schema(found: pa.Schema) -> pa.Schema:
+        sizes = [kind.list_size for kind in found.types if pa.types.is_fixed_size_list(kind)]
+        vectors = pa.list_(pa.float32(), sizes[0] if sizes else 1)
+        return pa.schema([(name, _TYPES.get(name, vectors)) for name in columns])
 
-def _text_schema(size: int) -> pa.Schema:
-    return pa.schema([("text", pa.string()), ("tokens", pa.list_(pa.int64())), ("text_emb", vector_type(size))])
-
-
-def _as_tokens(path: Path, column: pa.ChunkedArray) -> Tokens:
-    """Returns int64 [P, L]. An empty token makes the array float64, which _require_sound_texts rejects."""
-    lengths = pc.list_value_length(column).unique().to_pylist()
-    if len(lengths) != 1 or not lengths[0]:
-        raise broken(path, f"tokens should be rows of one length, there are rows of {lengths or 'no'} tokens", STAGE)
-    flat: Tokens = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, lengths[0])
-
-
-def _require_sound_pairs(path: Path, features: Features) -> None:
-    _require_unique_keys(path, features.keys)
-    sizes = [values_MD.shape[-1] for values_MD in (features.image_MD, features.text_MD)]
-    if sizes[0] != sizes[1]:
-        raise broken(path, f"image_emb and text_emb should be of one size, they are {sizes[0]} and {sizes[1]}", STAGE)
-    require_unit_rows(path, "image_emb", features.image_MD, features.keys, STAGE)
-    require_unit_rows(path, "text_emb", features.text_MD, features.keys, STAGE)
-
-
-def _require_sound_images(path: Path, features: ImageFeatures) -> None:
-    _require_unique_keys(path, features.keys)
-    require_unit_rows(path, "image_emb", features.image_ND, features.keys, STAGE)
-
-
-def _require_sound_texts(path: Path, features: TextFeatures) -> None:
-    _require_names(path, "text", features.texts)
-    count, tokens_PL = len(features.texts), features.tokens_PL
-    if tokens_PL.dtype != np.int64 or tokens_PL.ndim != 2 or len(tokens_PL) != count:
-        found = f"{tokens_PL.dtype} {tokens_PL.shape}"
-        raise broken(path, f"tokens should be int64 [{count}, L], they are {found}", STAGE)
-    require_unit_rows(path, "text_emb", features.text_PD, features.texts, STAGE)
-
-
-def _require_unique_keys(path: Path, keys: Sequence[str]) -> None:
-    _require_names(path, "key", keys)
-    different = len(set(keys))
-    if different != len(keys):
-        raise broken(path, f"keys should be unique, but {len(keys)} rows have {different} different keys", STAGE)
-
-
-def _require_names(path: Path, column: str, names: Sequence[str | None]) -> None:
-    if not names or None in names:
-        raise broken(path, f"there should be rows, each with a {column}; {len(names)} rows", STAGE)
+    table, metadata = read_table(path, schema, STAGE)
+    names = tuple(table[columns[0]].to_pylist())
+    if not names or (columns[0] == "key" and len(set(names)) < len(names)):
+        raise broken(path, f"there should be rows, each with a {columns[0]} of its own", STAGE)
+    found: dict[str, Any] = {columns[0]: names}
+    for name in columns[1:]:
+        lengths, flat = pc.unique(pc.list_value_length(table[name])).to_pylist(), table[name].combine_chunks().flatten()
+        if len(lengths) != 1 or not lengths[0] or flat.null_count:
+            raise broken(path, f"{name} should be full rows of one length, there are rows of {lengths}", STAGE)
+        found[name] = flat.to_numpy(zero_copy_only=False).reshape(len(names), -1)
+        if name in _TYPES:
+            continue
+        norms_N = np.linalg.norm(found[name].astype(np.float64), axis=1)
+        off = ~(np.abs(norms_N - 1) < UNIT_TOLERANCE)
+        if off.any():
+            row = int(np.argmax(off))
+            what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
+            raise broken(path, f"{what} with {norms_N[row]:.4f}", STAGE)
+    return found, metadata

@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gift_core.artifacts.contract import broken, require_file
-from gift_core.untrusted import parse_json
 from gift_core.work.publishing import write_atomically
 
 STAGE = "teach"
@@ -32,8 +31,7 @@ class Fisher:
 
 
 def write_fisher(path: Path, fisher: Fisher) -> None:
-    """Writes the diagonals sorted by name. ContractError unless they are float32, finite and >= 0."""
-    _require_sound(path, fisher)
+    """Writes the diagonals sorted by name."""
     note = json.dumps({"estimator": fisher.estimator, "model": fisher.model}, sort_keys=True)
     tensors = {name: np.ascontiguousarray(fisher.diagonals[name]) for name in sorted(fisher.diagonals)}
     with write_atomically(path) as unfinished:
@@ -41,25 +39,17 @@ def write_fisher(path: Path, fisher: Fisher) -> None:
 
 
 def read_fisher(path: Path) -> Fisher:
-    """Returns the diagonals. ContractError if the file is missing, damaged, or has no estimator or model noted."""
+    """Returns the diagonals. ContractError if the file is missing or damaged, or they are not finite and >= 0."""
     require_file(path, STAGE)
     try:
         with safe_open(path, framework="np") as file:
-            note = parse_json((file.metadata() or {})[KEY])
-            fisher = Fisher({name: file.get_tensor(name) for name in sorted(file.keys())}, **note)
+            note = json.loads((file.metadata() or {})[KEY])
+            diagonals = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            fisher = Fisher(diagonals, note["estimator"], note["model"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise broken(
-            path, f"it should be safetensors with an estimator and a model in its metadata ({error!r})", STAGE
-        ) from error
-    _require_sound(path, fisher)
+        what = f"it should be safetensors with an estimator and a model in its metadata ({error!r})"
+        raise broken(path, what, STAGE) from error
+    for name, values in diagonals.items():
+        if values.dtype != np.float32 or not np.isfinite(values).all() or (values < 0).any():
+            raise broken(path, f"{name} should hold finite float32 numbers >= 0", STAGE)
     return fisher
-
-
-def _require_sound(path: Path, fisher: Fisher) -> None:
-    if not fisher.diagonals or not fisher.estimator or not fisher.model:
-        raise broken(path, "there should be diagonals, the estimator's name and the model's hash", STAGE)
-    for name, values in fisher.diagonals.items():
-        if values.dtype != np.float32:
-            raise broken(path, f"{name} should be float32, it is {values.dtype}", STAGE)
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise broken(path, f"{name} should hold finite numbers >= 0", STAGE)

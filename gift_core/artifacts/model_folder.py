@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from safetensors import SafetensorError, safe_open
 
-from gift_core.artifacts.contract import (
-    broken,
-    read_json,
-    require_fields,
-    require_file,
-    require_hash,
-    sha256_of,
-    write_json,
-)
+from gift_core.artifacts.contract import broken, parse, read, require_file, require_hash, sha256_of, write_json
 from gift_core.errors import UserError, no_such_path
-from gift_core.untrusted import parse_json, read_limited
 from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
@@ -29,8 +20,6 @@ WEIGHTS = "open_clip_model.safetensors"
 PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
-WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
-FILES_SHA256 = "files_sha256"  # in provenance.json: of the configuration and the tokenizer
 LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
@@ -89,6 +78,23 @@ def require_model_path(name: str) -> None:
         raise UserError(no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder"))
 
 
+class _Config(BaseModel):
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+
+
+class Provenance(BaseModel):
+    """What provenance.json says of every model; that of a training says more. `method` and `task`: of its folder."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    method: str | None = None
+    task: str | None = None
+    environment: dict[str, str | int] = {}
+    weights_sha256: str | None = None
+    files_sha256: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str] = {}  # of the configuration and the tokenizer
+
+
 def require_model_folder(folder: Path, stage: str) -> None:
     """Raises ContractError unless the folder holds a complete open_clip model. The weights are not loaded.
 
@@ -97,9 +103,12 @@ def require_model_folder(folder: Path, stage: str) -> None:
     recover(folder)
     if not folder.is_dir():
         raise broken(folder, "the model folder is missing", stage)
-    record = read_json(folder / CONFIG, stage)
-    require_fields(folder / CONFIG, record, {"model_cfg": dict, "preprocess_cfg": dict}, stage)
-    _require_whole_weights(folder / WEIGHTS, stage)
+    read(_Config, folder / CONFIG, stage)
+    require_file(folder / WEIGHTS, stage)
+    try:
+        read_shapes(folder / WEIGHTS)
+    except DamagedFileError as error:
+        raise broken(folder / WEIGHTS, f"it should be a whole safetensors file, but {error}", stage) from error
 
 
 def model_hash(folder: Path) -> str:
@@ -108,8 +117,7 @@ def model_hash(folder: Path) -> str:
     ContractError if weights, configuration or tokenizer are missing or not the ones that were saved, and as noted_hash.
     """
     noted = noted_hash(folder)
-    require_hash(folder / WEIGHTS, noted, _stage_of(folder))
-    for name, digest in _noted_files(folder).items():
+    for name, digest in {WEIGHTS: noted, **_provenance(folder).files_sha256}.items():
         require_hash(folder / name, digest, _stage_of(folder))
     return noted
 
@@ -120,37 +128,28 @@ def noted_hash(folder: Path) -> str:
     ContractError if provenance.json is missing, notes no hash, or names another model than the folder
     data/5_models/<method>/<task>.
     """
-    path, record = folder / PROVENANCE, read_provenance(folder)
-    require_fields(path, record, {WEIGHTS_SHA256: str}, _stage_of(folder))
+    record = _provenance(folder)
     expected = (None, None) if folder.name == PRETRAINED else (folder.parent.name, folder.name)
-    found = (record.get("method"), record.get("task"))
-    if found != expected:
+    found = (record.method, record.task)
+    if found != expected or record.weights_sha256 is None:
         what = f"it should be of {_named(expected)}, it is of {_named(found)}: another model was put here"
-        raise broken(path, what, _stage_of(folder))
-    return str(record[WEIGHTS_SHA256])
+        what = what if found != expected else "it should note weights_sha256"
+        raise broken(folder / PROVENANCE, what, _stage_of(folder))
+    return record.weights_sha256
 
 
 def require_noted_files(folder: Path) -> None:
     """Raises UserError if provenance.json, where there is one, notes another hash of the weights or another file."""
     if not (folder / PROVENANCE).is_file():
         return
-    noted = {WEIGHTS: read_provenance(folder).get(WEIGHTS_SHA256), **_noted_files(folder)}
-    for name, digest in noted.items():
+    record = _provenance(folder)
+    for name, digest in {WEIGHTS: record.weights_sha256, **record.files_sha256}.items():
         file = folder / name
         if digest is not None and file.is_file() and sha256_of(file) != digest:
             raise UserError(
                 f"{file}: its sha256 is not the one that {PROVENANCE} notes: the file was changed. "
                 f"Fetch or make the folder again. If you changed it yourself, delete {PROVENANCE}."
             )
-
-
-def _noted_files(folder: Path) -> dict[str, str]:
-    """{file: SHA-256} of the files beside the weights, as provenance.json notes them; older ones note none."""
-    path, record = folder / PROVENANCE, read_provenance(folder)
-    noted = record.get(FILES_SHA256, {})
-    require_fields(path, {FILES_SHA256: noted}, {FILES_SHA256: dict}, _stage_of(folder))
-    require_fields(path, noted, dict.fromkeys(noted, str), _stage_of(folder))
-    return {name: digest for name, digest in noted.items() if Path(name).name == name}
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -163,13 +162,13 @@ def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
         return
     others = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     files = {path.name: sha256_of(path) for path in others if path.name not in (WEIGHTS, PROVENANCE, LOSSES)}
-    hashes = {WEIGHTS_SHA256: sha256_of(folder / WEIGHTS), FILES_SHA256: files}
+    hashes = {"weights_sha256": sha256_of(folder / WEIGHTS), "files_sha256": files}
     write_json(folder / PROVENANCE, {**provenance, **hashes})
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Returns provenance.json. ContractError if it is missing or is not a JSON object."""
-    return read_json(folder / PROVENANCE, _stage_of(folder))
+    """Returns provenance.json. ContractError if it is missing or has another content."""
+    return _provenance(folder).model_dump(exclude_unset=True)
 
 
 def record_hashes(folder: Path) -> dict[str, str]:
@@ -188,62 +187,38 @@ def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
 
     Between "task" and "total" there is one field for each replay loss. For a cross-entropy to the teacher there is also
     "<loss>_entropy", the teacher's own entropy with the same weight. Their difference is the KL divergence. "total" is
-    the sum of the losses without these fields. ContractError if a row lacks a field, has
-    other fields than the first row, or holds a number that is not finite.
+    the sum of the losses without these fields.
     """
-    rows = list(rows)
-    _require_sound_losses(path, rows)
-    text = "".join(json.dumps(dict(row)) + "\n" for row in rows)
+    text = "".join(json.dumps(dict(row), allow_nan=False) + "\n" for row in rows)
     with write_atomically(path) as temporary:
         temporary.write_bytes(text.encode("ascii"))
 
 
 def read_losses(path: Path) -> list[dict[str, float]]:
-    """Returns the rows in their order. ContractError if the file is missing or a row is invalid."""
+    """Returns the rows in their order. ContractError if the file is missing, or unless all rows have the same fields.
+
+    Iterations count from 0.
+    """
     require_file(path, _FINETUNE)
-    try:
-        rows = [parse_json(line) for line in read_limited(path).splitlines()]
-    except ValueError as error:
-        raise broken(path, f"each line should be a JSON object, but {error}", _FINETUNE) from error
-    _require_sound_losses(path, rows)
+    content = b"[" + b",\n".join(path.read_bytes().splitlines()) + b"]"
+    rows = parse(list[dict[str, int | FiniteFloat]], content, path, _FINETUNE)
+    for number, row in enumerate(rows):
+        if list(row) != list(rows[0]) or not {*LOSS_FIELDS} <= row.keys() or row["iteration"] != number:
+            what = f"line {number + 1} should be of iteration {number} and have {', '.join(LOSS_FIELDS)}"
+            raise broken(path, f"{what}, and the fields of line 1", _FINETUNE)
+    if not rows:
+        raise broken(path, "there should be at least one row", _FINETUNE)
     return rows
 
 
-def _named(model: tuple[Any, Any]) -> str:
+def _provenance(folder: Path) -> Provenance:
+    return read(Provenance, folder / PROVENANCE, _stage_of(folder))
+
+
+def _named(model: tuple[str | None, str | None]) -> str:
     method, task = model
     return "the pre-trained model" if model == (None, None) else f"method {method!r} after task {task!r}"
 
 
 def _stage_of(folder: Path) -> str:
     return "import_model" if folder.name == PRETRAINED else _FINETUNE
-
-
-def _require_whole_weights(path: Path, stage: str) -> None:
-    require_file(path, stage)
-    try:
-        read_shapes(path)
-    except DamagedFileError as error:
-        raise broken(path, f"it should be a whole safetensors file, but {error}", stage) from error
-
-
-def _require_sound_losses(path: Path, rows: Sequence[LossRow]) -> None:
-    if not rows:
-        raise broken(path, "there should be at least one row", _FINETUNE)
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise broken(path, f"each line should be a JSON object, line {number + 1} is {row!r}", _FINETUNE)
-        problem = _problem_of(row, number, first=rows[0])
-        if problem:
-            raise broken(path, f"line {number + 1} {problem}", _FINETUNE)
-
-
-def _problem_of(row: LossRow, number: int, *, first: LossRow) -> str | None:
-    missing = [name for name in LOSS_FIELDS if name not in row]
-    if missing:
-        return f"should have {', '.join(LOSS_FIELDS)}; {missing[0]} is missing"
-    if list(row) != list(first):
-        return f"should have the fields of line 1: {', '.join(first)}"
-    if row["iteration"] != number:
-        return f"should be iteration {number}, it is iteration {row['iteration']}"
-    bad = [name for name, value in row.items() if not isinstance(value, int | float) or not math.isfinite(value)]
-    return f"should hold finite numbers, {bad[0]} is {row[bad[0]]!r}" if bad else None

@@ -19,17 +19,17 @@ model is the miniature CLIP, "note": what the numbers of the miniature mean or "
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from gift_core.artifacts.contract import broken, parse_json_object, read_json, require_fields, write_json
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from gift_core.artifacts.contract import parse, read, write_json
 
 STAGE = "report"
 DECIMALS = 4
 METRICS = ("transfer", "avg", "last", "forgetting")
-OPTIONAL = ("transfer", "forgetting")
 SUMMARY_METRICS = {
     "transfer": "transfer_percent",
     "avg": "avg_percent",
@@ -40,67 +40,101 @@ BY_TASK = {
     "task_incremental": ("before_percent", "after_percent", "end_percent", "difference_points"),
     "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
 }
-VERDICTS = ("agrees", "differs", "not compared", "no benchmark")
 NO_BENCHMARK: dict[str, Any] = {"benchmark": None, "verdict": "no benchmark", "sentence": "", "data_sets": {}}
-_FIELDS: dict[str, type | tuple[type, ...]] = {"verdict": str, "sentence": str, "data_sets": dict}
-_SUMMARY_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "experiment": str,
-    "benchmark": (str, type(None)),
-    "miniature_model": bool,
-    "note": str,
-    "protocol": str,
-    "result": list,
-    "best_method": (str, type(None)),
-    "tasks": list,
-    "methods": dict,
-}
+Percent = Annotated[float, Field(ge=-100, le=100)]
+Number = int | FiniteFloat | None
+
+
+class Metrics(BaseModel):
+    """The numbers of a method in metrics.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    transfer: Percent | None
+    avg: Percent
+    last: Percent
+    forgetting: Percent | None
+
+
+class ZeroShot(BaseModel):
+    """zero_shot.json."""
+
+    benchmark: str | None
+    verdict: Literal["agrees", "differs", "not compared", "no benchmark"]
+    sentence: str
+    data_sets: dict[str, dict[str, Number]]
+
+
+class MethodSummary(BaseModel):
+    """A method in summary.json."""
+
+    transfer_percent: Number
+    avg_percent: Number
+    last_percent: Number
+    forgetting_points: Number
+    by_task: dict[str, dict[str, Number]]
+
+
+class Summary(BaseModel):
+    """summary.json."""
+
+    experiment: str
+    benchmark: str | None
+    miniature_model: bool
+    note: str
+    protocol: Literal["task_incremental", "class_incremental"]
+    result: Annotated[list[str], Field(min_length=1)]
+    best_method: str | None
+    tasks: Annotated[list[str], Field(min_length=1)]
+    methods: dict[str, MethodSummary]
+
+    @model_validator(mode="after")
+    def _has_every_task(self) -> Summary:
+        columns = {*BY_TASK[self.protocol]}
+        for method, row in self.methods.items():
+            if list(row.by_task) != self.tasks or not all(
+                columns <= of_task.keys() for of_task in row.by_task.values()
+            ):
+                tasks = f"by_task with {', '.join(sorted(columns))} of {', '.join(self.tasks)}"
+                raise ValueError(f"{method} should have {tasks}")
+        return self
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Writes the metrics, methods in the order given, in percent with four decimals. ContractError if unsound."""
-    _require_metrics(path, metrics)
+    """Writes the metrics, methods in the order given, in percent with four decimals."""
     write_json(path, {method: {name: rounded(row[name]) for name in METRICS} for method, row in metrics.items()})
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
-    """Returns {method: {metric: percent}}. ContractError if the file is missing or breaks the contract."""
-    metrics = read_json(path, STAGE)
-    _require_metrics(path, metrics)
-    return metrics
+    """Returns {method: {metric: percent}}. ContractError if the file is missing or has another content."""
+    return {method: row.model_dump() for method, row in read(dict[str, Metrics], path, STAGE).items()}
 
 
 def parse_metrics(text: str, source: Path) -> dict[str, dict[str, float | None]]:
     """Returns the metrics of a text, as git has it; `source` names it in errors. ContractError as in read_metrics."""
-    metrics = parse_json_object(text.encode(), source, STAGE)
-    _require_metrics(source, metrics)
-    return metrics
+    found = parse(dict[str, Metrics], text.encode(), source, STAGE)
+    return {method: row.model_dump() for method, row in found.items()}
 
 
 def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
-    """Writes the comparison, accuracies with four decimals. ContractError if unsound."""
-    _require_zero_shot(path, dict(check))
+    """Writes the comparison, accuracies with four decimals."""
     data_sets = {name: {key: rounded(value) for key, value in row.items()} for name, row in check["data_sets"].items()}
     write_json(path, {**check, "data_sets": data_sets})
 
 
 def read_zero_shot(path: Path) -> dict[str, Any]:
-    """Returns the comparison. ContractError if the file is missing or breaks the contract."""
-    check = read_json(path, STAGE)
-    _require_zero_shot(path, check)
-    return check
+    """Returns the comparison. ContractError if the file is missing or has another content."""
+    return read(ZeroShot, path, STAGE).model_dump()
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Writes the summary. ContractError if unsound."""
-    _require_summary(path, dict(summary))
+    """Writes the summary."""
     write_json(path, summary)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Returns the summary. ContractError if the file is missing or breaks the contract."""
-    summary = read_json(path, STAGE)
-    _require_summary(path, summary)
-    return summary
+    """Returns the summary. ContractError if the file is missing or has another content."""
+    return read(Summary, path, STAGE).model_dump()
 
 
 def rounded(value: float | None) -> float | None:
@@ -116,48 +150,3 @@ def one_decimal(value: float) -> str:
     """
     text = f"{round(value, DECIMALS):.1f}"
     return "0.0" if text == "-0.0" else text
-
-
-def _require_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
-    for method, row in metrics.items():
-        if not isinstance(row, Mapping) or sorted(row) != sorted(METRICS):
-            raise broken(path, f"{method} should have {', '.join(METRICS)}; it is {row!r}", STAGE)
-        for name, value in row.items():
-            if value is None and name in OPTIONAL:
-                continue
-            if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 100:
-                raise broken(path, f"{method}.{name} should be a percentage, it is {value!r}", STAGE)
-
-
-def _require_zero_shot(path: Path, check: dict[str, Any]) -> None:
-    require_fields(path, check, _FIELDS, STAGE)
-    if check["verdict"] not in VERDICTS:
-        raise broken(path, f"verdict should be one of {', '.join(VERDICTS)}; found {check['verdict']!r}", STAGE)
-
-
-def _require_summary(path: Path, summary: dict[str, Any]) -> None:
-    require_fields(path, summary, _SUMMARY_FIELDS, STAGE)
-    tasks, columns = summary["tasks"], BY_TASK.get(summary["protocol"])
-    if columns is None:
-        raise broken(path, f"protocol should be one of {', '.join(BY_TASK)}, it is {summary['protocol']!r}", STAGE)
-    for name in ("tasks", "result"):
-        if not summary[name] or not all(isinstance(text, str) for text in summary[name]):
-            raise broken(path, f"{name} should be a list of texts, it is {summary[name]!r}", STAGE)
-    for method, row in summary["methods"].items():
-        by_task = row.get("by_task") if isinstance(row, dict) else None
-        if not isinstance(by_task, dict) or list(by_task) != tasks:
-            raise broken(path, f"{method} should have by_task with {', '.join(tasks)}; it is {row!r}", STAGE)
-        _require_numbers(path, method, row, tuple(SUMMARY_METRICS.values()))
-        for task, of_task in by_task.items():
-            _require_numbers(path, f"{method}.by_task.{task}", of_task, columns)
-
-
-def _require_numbers(path: Path, where: str, row: Any, names: tuple[str, ...]) -> None:
-    """Raises ContractError unless the row has a finite number or null for each name."""
-    if not isinstance(row, dict) or any(name not in row for name in names):
-        raise broken(path, f"{where} should have {', '.join(names)}; it is {row!r}", STAGE)
-    for name in names:
-        value = row[name]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not is_number:
-            raise broken(path, f"{where}.{name} should be a number, it is {value!r}", STAGE)

@@ -4,31 +4,64 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pyarrow as pa
+from pydantic import BaseModel, Field
 
-from gift_core.artifacts.contract import broken, read_json, require_fields, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, index_tar, read_tar, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, read_tar, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
 MANIFEST = "manifest.json"
 SCHEMA = pa.schema([("key", pa.string()), ("prompt_id", pa.int64()), ("caption", pa.string()), ("status", pa.string())])
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "images": int,
-    "prompts": dict,
-    "shards": list,
-    "generator": dict,
-    "redrawn": int,
-}
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file beside the manifest
+
+
+class Stats(BaseModel):
+    """The content of NNNNN_stats.json. `sha256` has the hashes of the tar and its table.
+
+    `rejected`: a number of images for each reason, with quality filters.
+    """
+
+    count: int
+    redrawn: int
+    rejected: dict[str, int] | None = None
+    sha256: dict[FileName, str]
+
+
+class PromptsDigest(BaseModel):
+    """What prompts_digest returns."""
+
+    count: int
+    sha256: str
+
+
+class Shard(BaseModel):
+    """A tar, and by name the hashes of its table and stats, which tools for img2dataset's layout read."""
+
+    name: FileName
+    sha256: str
+    sidecars: dict[FileName, str]
+
+
+class Manifest(BaseModel):
+    """The content of manifest.json. `environment` is that of the generator (gift_core.provenance)."""
+
+    images: int
+    prompts: PromptsDigest
+    shards: list[Shard]
+    generator: dict[str, Any]
+    redrawn: int
+    rejected: dict[str, int] | None = None
+    environment: dict[str, str | int] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,25 +110,15 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
     None if it is unfinished, damaged or another one.
     """
     try:
-        read_shard_stats(folder, index)
-        tar = _files_of_shard(folder, index)[0]
+        tar, table, note = _files_of_shard(folder, index)
+        hashes = read(Stats, note, STAGE).sha256
+        for file in (tar, table):
+            require_hash(file, hashes.get(file.name, "none noted"), STAGE)
         pairs = [_pair(tar, key, files) for key, files, _ in read_tar(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
     return pairs if [(pair.key, pair.prompt_id, pair.prompt) for pair in pairs] == expected else None
-
-
-def read_shard_stats(folder: Path, index: int) -> dict[str, Any]:
-    """Returns NNNNN_stats.json. ContractError unless tar and table have the hashes noted when they were written."""
-    *files, note = _files_of_shard(folder, index)
-    stats = read_json(note, STAGE)
-    require_fields(note, stats, {"count": int, "redrawn": int, "sha256": dict}, STAGE)
-    _require_rejected(note, stats.get("rejected", {}))
-    require_fields(note, stats["sha256"], {file.name: str for file in files}, STAGE)
-    for file in files:
-        require_hash(file, stats["sha256"][file.name], STAGE)
-    return stats
 
 
 def copy_shard(folder: Path, index: int, target: Path) -> None:
@@ -109,33 +132,36 @@ def write_manifest(
     generator: Mapping[str, Any],
     prompts: Mapping[str, Any],
     environment: Mapping[str, str | int] | None = None,
-) -> dict[str, Any]:
-    """Checks all shards in `folder`; writes and returns the manifest: images, the tars' hashes, generator, redrawn.
-
-    `prompts` is their prompts_digest. ContractError for a damaged shard, or unless there is one pair for each prompt.
-    "rejected" (a number of images for each reason) is there if the shards' stats have it, that is with quality filters.
-    `environment` is that of the generator (gift_core.provenance).
-    """
+) -> Manifest:
+    """Writes and returns the manifest of the finished shards in `folder`. `prompts` is their prompts_digest."""
     tars = sorted(folder.glob("*.tar"))
-    stats = [read_shard_stats(folder, index) for index in range(len(tars))]
-    manifest = {
-        "images": sum(each["count"] for each in stats),
+    files = [_files_of_shard(folder, index) for index in range(len(tars))]
+    stats = [read(Stats, note, STAGE) for _, _, note in files]
+    filtered = [each.rejected for each in stats if each.rejected is not None]
+    reasons = sorted({reason for rejected in filtered for reason in rejected})
+    content = {
+        "images": sum(each.count for each in stats),
         "prompts": dict(prompts),
         "shards": [
-            {"name": tar.name, "sha256": each["sha256"][tar.name], "sidecars": _sidecar_hashes(folder, tar.name)}
-            for tar, each in zip(tars, stats, strict=True)
+            {
+                "name": tar.name,
+                "sha256": each.sha256[tar.name],
+                "sidecars": {table.name: each.sha256[table.name], note.name: sha256_of(note)},
+            }
+            for (tar, table, note), each in zip(files, stats, strict=True)
         ],
         "generator": dict(generator),
-        "redrawn": sum(each["redrawn"] for each in stats),
-        **_rejected(stats),
-        **({} if environment is None else {"environment": dict(environment)}),
+        "redrawn": sum(each.redrawn for each in stats),
     }
-    _require_count(folder / MANIFEST, manifest, prompts["count"], "its prompts")
-    write_json(folder / MANIFEST, manifest)
-    return manifest
+    if filtered:
+        content["rejected"] = {reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons}
+    if environment is not None:
+        content["environment"] = dict(environment)
+    write_json(folder / MANIFEST, content)
+    return Manifest.model_validate(content)
 
 
-def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
+def read_manifest(folder: Path, prompts: Path | None = None) -> Manifest:
     """Returns the manifest. ContractError if it is missing or damaged, or a tar it names is missing.
 
     With `prompts` (a file of the stage write_prompts), pairs of other prompts are a ContractError, too. It need not be
@@ -147,31 +173,24 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
     return manifest
 
 
-def describe_shards(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
+def describe_shards(folder: Path, prompts: Path | None = None) -> Manifest:
     """Returns what read_manifest returns. The tars may be missing on this machine."""
     path = folder / MANIFEST
-    manifest = read_json(path, STAGE)
-    require_fields(path, manifest, _FIELDS, STAGE)
-    require_fields(path, manifest["prompts"], {"count": int, "sha256": str}, STAGE)
-    _require_rejected(path, manifest.get("rejected", {}))
-    for shard in manifest["shards"]:
-        require_fields(path, shard, {"name": str, "sha256": str, "sidecars": dict}, STAGE)
-        require_fields(path, shard["sidecars"], dict.fromkeys(shard["sidecars"], str), STAGE)
-        for name in (shard["name"], *shard["sidecars"]):
-            if PurePath(name).name != name or name == "..":
-                raise broken(path, f"it should name files beside it, it names {name!r}", STAGE)
-    _require_count(path, manifest, manifest["prompts"]["count"], "its prompts")
+    manifest = read(Manifest, path, STAGE)
+    expected, source = manifest.prompts, "its prompts"
     if prompts is not None and prompts.is_file():
-        digest = prompts_digest(read_prompts(prompts))
-        _require_count(path, manifest, digest["count"], str(prompts))
-        if manifest["prompts"] != digest:
-            raise broken(path, f"the pairs should be of the prompts in {prompts}, they are of other prompts", STAGE)
+        expected, source = PromptsDigest.model_validate(prompts_digest(read_prompts(prompts))), str(prompts)
+    if manifest.images != expected.count:
+        what = f"there should be {expected.count} pairs, one for each of {source}, there are {manifest.images}"
+        raise broken(path, what, STAGE)
+    if manifest.prompts != expected:
+        raise broken(path, f"the pairs should be of the prompts in {prompts}, they are of other prompts", STAGE)
     return manifest
 
 
-def missing_tars(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
     """Returns the tars that the manifest names and that are not on this machine."""
-    tars = [folder / shard["name"] for shard in manifest["shards"]]
+    tars = [folder / shard.name for shard in manifest.shards]
     return [tar for tar in tars if not tar.is_file()]
 
 
@@ -182,24 +201,22 @@ def iterate_pairs(folder: Path, prompts: Path | None = None, *, first: int = 0) 
     """
     manifest = read_manifest(folder, prompts)
     count = 0
-    for shard in manifest["shards"]:
-        tar = folder / shard["name"]
-        for name, digest in shard["sidecars"].items():
+    for shard in manifest.shards:
+        tar = folder / shard.name
+        for name, digest in shard.sidecars.items():
             require_hash(folder / name, digest, STAGE)
-        if count < first and count + (size := _count_of(folder, tar)) <= first:
-            count += size
-            continue
-        require_hash(tar, shard["sha256"], STAGE)
+        if count < first:
+            size = read(Stats, folder / f"{tar.stem}_stats.json", STAGE).count
+            if count + size <= first:
+                count += size
+                continue
+        require_hash(tar, shard.sha256, STAGE)
         for key, files, stored in read_tar(tar, STAGE):
             if count >= first:
                 yield _pair(tar, key, files, stored)
             count += 1
-    if count != manifest["images"]:
-        raise broken(folder / MANIFEST, f"there should be {manifest['images']} pairs, there are {count}", STAGE)
-
-
-def _count_of(folder: Path, tar: Path) -> int:
-    return int(read_json(_files_of_shard(folder, int(tar.stem))[2], STAGE)["count"])
+    if count != manifest.images:
+        raise broken(folder / MANIFEST, f"there should be {manifest.images} pairs, there are {count}", STAGE)
 
 
 def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
@@ -208,28 +225,20 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
     ContractError for a tar that is damaged or not the one of the manifest, and if there is no such pair.
     """
     wanted, found = set(prompt_ids), dict[int, Pair]()
-    for shard in read_manifest(folder)["shards"]:
+    for shard in read_manifest(folder).shards:
+        tar = folder / shard.name
         if found.keys() == wanted:
             break
-        require_hash(folder / shard["name"], shard["sha256"], STAGE)
-        found |= _read_pairs_of(folder / shard["name"], wanted - found.keys())
-    if found.keys() != wanted:
-        what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
-        raise broken(folder / MANIFEST, what, STAGE)
-    return found
-
-
-def _read_pairs_of(tar: Path, wanted: set[int]) -> dict[int, Pair]:
-    found: dict[int, Pair] = {}
-    try:
-        for key, files in index_tar(tar):
-            if len(found) == len(wanted):
-                break
+        require_hash(tar, shard.sha256, STAGE)
+        for key, files in stored_samples(tar, STAGE):
             number = _prompt_id(tar, key, files["json"].read() if "json" in files else b"")
             if number in wanted:
                 found[number] = _pair(tar, key, {extension: file.read() for extension, file in files.items()})
-    except (tarfile.TarError, OSError) as error:
-        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+            if found.keys() == wanted:
+                break
+    if found.keys() != wanted:
+        what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
+        raise broken(folder / MANIFEST, what, STAGE)
     return found
 
 
@@ -237,31 +246,6 @@ def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
     """The tar, its table, and the stats file, which is written last."""
     name = shard_name(index)
     return folder / f"{name}.tar", folder / f"{name}.parquet", folder / f"{name}_stats.json"
-
-
-def _require_count(path: Path, manifest: Mapping[str, Any], count: int, prompts: str) -> None:
-    if manifest["images"] != count:
-        found = f"there should be {count} pairs, one for each of {prompts}, there are {manifest['images']}"
-        raise broken(path, found, STAGE)
-
-
-def _sidecar_hashes(folder: Path, tar: str) -> dict[str, str]:
-    """The table and the stats of the shard, which tools for img2dataset's layout read."""
-    names = (f"{Path(tar).stem}{end}" for end in (".parquet", "_stats.json"))
-    return {name: sha256_of(folder / name) for name in names}
-
-
-def _rejected(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    filtered = [each["rejected"] for each in stats if "rejected" in each]
-    reasons = sorted({reason for each in filtered for reason in each})
-    return (
-        {"rejected": {reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons}} if filtered else {}
-    )
-
-
-def _require_rejected(path: Path, rejected: object) -> None:
-    if not isinstance(rejected, dict) or not all(type(count) is int for count in rejected.values()):
-        raise broken(path, f"'rejected' should be a number for each reason, it is {rejected!r}", STAGE)
 
 
 def _files(pair: Pair) -> dict[str, bytes]:
@@ -283,14 +267,8 @@ def _pair(tar: Path, key: str, files: Mapping[str, bytes], stored: Mapping[str, 
         prompt = files["txt"].decode()
     except ValueError as error:
         raise broken(tar, f"sample {key} should have a txt in UTF-8 ({error!r})", STAGE) from error
-    return Pair(key, number, prompt, files[extension], partial(_read, stored[extension]) if stored else None)
-
-
-def _read(file: StoredFile) -> bytes:
-    try:
-        return file.read()
-    except tarfile.ReadError as error:
-        raise broken(file.tar, str(error), STAGE) from error
+    again = partial(read_stored, stored[extension], STAGE) if stored else None
+    return Pair(key, number, prompt, files[extension], again)
 
 
 def _prompt_id(tar: Path, key: str, note: bytes) -> int:

@@ -35,7 +35,11 @@ class StoredFile:
     def read(self) -> bytes:
         """Returns the file's bytes; safe to call from several threads. tarfile.ReadError if the tar is too short."""
         with self.tar.open("rb") as stream:
-            return _read_range(stream, self)
+            stream.seek(self.offset)
+            data = stream.read(self.size)
+        if len(data) != self.size:
+            raise tarfile.ReadError(f"there should be {self.size} bytes at {self.offset}, there are {len(data)}")
+        return data
 
 
 def index_tar(
@@ -52,8 +56,35 @@ def index_tar(
             that lead out of it; a sample has two files with one extension, or occurs twice.
         OSError: the tar cannot be opened or read.
     """
+    skipped, seen = [] if skipped is None else skipped, set[str]()
     with path.open("rb") as stream:
-        yield from _index(path, stream, [] if skipped is None else skipped, is_stray)
+        for key, members in groupby(_members(stream, skipped, is_stray), key=lambda member: member[0]):
+            files: dict[str, StoredFile] = {}
+            for _, extension, member in members:
+                if extension in files:
+                    raise tarfile.ReadError(f"sample {key} has two files .{extension}")
+                files[extension] = StoredFile(path, member.offset_data, member.size)
+            if key in seen:
+                raise tarfile.ReadError(f"sample {key} occurs twice: the files of a sample should be side by side")
+            seen.add(key)
+            yield key, files
+
+
+def stored_samples(path: Path, stage: str) -> Iterator[tuple[str, dict[str, StoredFile]]]:
+    """Yields what index_tar yields of an artifact. ContractError if the tar is damaged; `stage` makes it again."""
+    require_file(path, stage)
+    try:
+        yield from index_tar(path)
+    except (tarfile.TarError, OSError) as error:
+        raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
+
+
+def read_stored(file: StoredFile, stage: str) -> bytes:
+    """Returns the bytes of a file in an artifact, also in threads. ContractError if the tar was cut short."""
+    try:
+        return file.read()
+    except tarfile.ReadError as error:
+        raise broken(file.tar, str(error), stage) from error
 
 
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes], dict[str, StoredFile]]]:
@@ -64,9 +95,8 @@ def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes], di
     """
     from webdataset import tariterators  # imports torch
 
-    require_file(path, stage)
+    indexed = list(stored_samples(path, stage))
     try:
-        indexed = list(index_tar(path))
         with path.open("rb") as stream:
             # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
             source = [{"url": path.name, "stream": stream}]
@@ -90,7 +120,9 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
             assert key not in seen, f"sample {key!r} is a duplicate"
             seen.add(key)
             for extension in sorted(files):
-                _add_file(tar, f"{key}.{extension}", files[extension])
+                info = tarfile.TarInfo(f"{key}.{extension}")  # its defaults: mtime 0, uid and gid 0, no names
+                info.size, info.mode = len(files[extension]), 0o644
+                tar.addfile(info, io.BytesIO(files[extension]))
 
 
 def image_extension(image: bytes) -> str:
@@ -99,22 +131,6 @@ def image_extension(image: bytes) -> str:
         if image.startswith(beginning):
             return extension
     raise ValueError(f"neither PNG nor JPEG: the bytes begin with {image[:8]!r}")
-
-
-def _index(
-    path: Path, stream: BinaryIO, skipped: list[str], is_stray: Callable[[str], bool]
-) -> Iterator[tuple[str, dict[str, StoredFile]]]:
-    seen: set[str] = set()
-    for key, members in groupby(_members(stream, skipped, is_stray), key=lambda member: member[0]):
-        files: dict[str, StoredFile] = {}
-        for _, extension, member in members:
-            if extension in files:
-                raise tarfile.ReadError(f"sample {key} has two files .{extension}")
-            files[extension] = StoredFile(path, member.offset_data, member.size)
-        if key in seen:
-            raise tarfile.ReadError(f"sample {key} occurs twice: the files of a sample should be side by side")
-        seen.add(key)
-        yield key, files
 
 
 def _members(
@@ -188,18 +204,3 @@ def _require_end(stream: BinaryIO, offset: int, end: int) -> None:
         raise tarfile.ReadError("the mark at its end is missing: the tar is cut short")
     if end - offset > MAX_PADDING_BYTES or stream.read().strip(b"\0"):
         raise tarfile.ReadError("it goes on after its end: unpack tars that were joined, and make one of them")
-
-
-def _read_range(stream: BinaryIO, file: StoredFile) -> bytes:
-    stream.seek(file.offset)
-    data = stream.read(file.size)
-    if len(data) != file.size:
-        raise tarfile.ReadError(f"there should be {file.size} bytes at {file.offset}, there are {len(data)}")
-    return data
-
-
-def _add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    info.mode = 0o644
-    tar.addfile(info, io.BytesIO(data))  # TarInfo's defaults: mtime 0, uid and gid 0, no names

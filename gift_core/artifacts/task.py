@@ -6,30 +6,41 @@ A sample is an image and its label (.cls), or in a task of image-caption pairs i
 from __future__ import annotations
 
 import dataclasses
-import re
-import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from gift_core.artifacts.contract import broken, read_json, require_fields, require_hash, sha256_of, write_json
-from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
+from pydantic import AfterValidator, Field, NonNegativeInt
+
+from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
+from gift_core.artifacts.prompt_files import Name, Templates
+from gift_core.artifacts.tars import StoredFile, read_stored, stored_samples, write_tar
 from gift_core.work.publishing import build_folder
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
-_TAR = re.compile(r"(train|test)-[0-9]{5}\.tar")
-_SHOWN = 60  # letters of a wrong value in an error
 CLASSES, PAIRS = "classes", "pairs"  # the kinds of task
 _TARGETS = {CLASSES: "cls", PAIRS: "txt"}  # the extension of what belongs to an image
 Captions = tuple[str, ...]
 LabeledImage = tuple[bytes, str, int | Captions]  # encoded image, its extension (png, jpg), label or captions
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
-    "hashes": dict,
-}  # fmt: skip
+
+
+def _require_unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("the names should be unique")
+    return names
+
+
+def _require_splits(counts: Mapping[str, int]) -> Mapping[str, int]:
+    if counts and sorted(counts) != sorted(SPLITS):
+        raise ValueError(f"there should be {' and '.join(SPLITS)}")
+    return counts
+
+
+Counts = Annotated[Mapping[str, NonNegativeInt], AfterValidator(_require_splits)]
+TarName = Annotated[str, Field(pattern=r"^(train|test)-[0-9]{5}\.tar$")]
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,14 @@ class TaskInfo:
     """
 
     name: str
-    class_names: tuple[str, ...]
-    templates: tuple[str, ...]
+    class_names: Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(_require_unique)]
+    templates: Templates
     source: str
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    captions: Mapping[str, int] = field(default_factory=dict)
+    hashes: Mapping[TarName, str] = field(default_factory=dict)
+    captions: Counts = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -76,10 +87,7 @@ class StoredImage:
 
     def read(self) -> bytes:
         """Returns the encoded image; safe to call from several threads. ContractError if the tar was cut short."""
-        try:
-            return self.file.read()
-        except tarfile.ReadError as error:
-            raise broken(self.file.tar, str(error), STAGE) from error
+        return read_stored(self.file, STAGE)
 
 
 def write_task(
@@ -94,21 +102,19 @@ def write_task(
 ) -> TaskInfo:
     """Writes the task's folder and returns `info` with counts, skipped files, further notes and hashes filled in.
 
-    `skipped` and `notes` are read after both splits, so a source may add to them while it decodes. ContractError unless
-    there are at least two classes with unique names, and templates that contain {}.
+    `skipped` and `notes` are read after both splits, so a source may add to them while it decodes.
     """
-    _require_sound(folder / "task.json", info)
     counts, captions = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
-
-    def counted(split: str, images: Iterable[LabeledImage]) -> Iterator[LabeledImage]:
-        for image in images:
-            counts[split] += 1
-            captions[split] += len(image[2]) if isinstance(image[2], tuple) else 0
-            yield image
-
     with build_folder(folder) as unfinished:
         for split, images in zip(SPLITS, (train, test), strict=True):
-            _write_split(unfinished, split, counted(split, images), images_per_shard, len(info.class_names))
+            remaining = iter(images)
+            for index in range(10**5):
+                batch = list(islice(remaining, images_per_shard))
+                if not batch:
+                    break
+                write_tar(unfinished / f"{split}-{index:05d}.tar", _samples(batch, counts[split]))
+                counts[split] += len(batch)
+                captions[split] += sum(len(target) for *_, target in batch if isinstance(target, tuple))
         written = dataclasses.replace(
             info,
             counts=counts,
@@ -117,12 +123,17 @@ def write_task(
             hashes={tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))},
             captions=captions if any(captions.values()) else {},
         )
-        write_json(unfinished / "task.json", _record(written))
+        record = dataclasses.asdict(written)
+        if not written.captions:
+            del record["captions"]
+        write_json(unfinished / "task.json", record)
     return written
 
 
-def _record(info: TaskInfo) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(info).items() if name != "captions" or value}
+def _samples(images: Iterable[LabeledImage], start: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for offset, (image, extension, target) in enumerate(images):
+        kind, text = (PAIRS, "\n".join(target)) if isinstance(target, tuple) else (CLASSES, str(target))
+        yield f"{start + offset:08d}", {extension: image, _TARGETS[kind]: text.encode()}
 
 
 def read_task(folder: Path) -> TaskInfo:
@@ -135,20 +146,9 @@ def read_task(folder: Path) -> TaskInfo:
 
 
 def _read_description(folder: Path) -> TaskInfo:
-    path = folder / "task.json"
-    record = read_json(path, STAGE)
-    require_fields(path, record, _FIELDS, STAGE)
-    skipped = [require_texts(path, "skipped", entry, count=2) for entry in record["skipped"]]
-    info = TaskInfo(
-        **{name: record[name] for name in ("name", "source", "counts", "hashes")},
-        class_names=require_texts(path, "class_names", record["class_names"]),
-        templates=require_texts(path, "templates", record["templates"]),
-        skipped=tuple((file, reason) for file, reason in skipped),
-        notes=require_texts(path, "notes", record["notes"]),
-        captions=record.get("captions", {}),
-    )
-    _require_sound(path, info)
-    _require_counts(path, info)
+    info = read(TaskInfo, folder / "task.json", STAGE)
+    if not info.counts:
+        raise broken(folder / "task.json", "counts should have the number of images of train and test", STAGE)
     return info
 
 
@@ -167,45 +167,6 @@ def _require_own(folder: Path, info: TaskInfo) -> TaskInfo:
         what = f"it should be of task {folder.name!r}, it is of {info.name!r}: another task was put here"
         raise broken(folder / "task.json", what, STAGE)
     return info
-
-
-def require_texts(path: Path, field: str, value: Any, *, count: int | None = None) -> tuple[str, ...]:
-    """Returns the list `value` of the file `path`. ContractError unless it holds texts, `count` if that is given."""
-    if not isinstance(value, list) or (count is not None and len(value) != count):
-        what = "lists of texts" if count is None else f"lists of {count} texts"
-        raise broken(path, f"{field} should hold {what}, one is {_short(value)}", STAGE)
-    for each in value:
-        if not isinstance(each, str) or not is_utf8(each):
-            raise broken(path, f"{field} should hold texts, one is {_short(each)}", STAGE)
-    return tuple(value)
-
-
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def is_utf8(text: str) -> bool:
-    """Returns whether a text can be written: JSON can hold halves of surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _require_counts(path: Path, info: TaskInfo) -> None:
-    given = {"counts": info.counts, **({"captions": info.captions} if info.captions else {})}
-    for name, counts in given.items():
-        if not isinstance(counts, dict) or sorted(counts) != sorted(SPLITS):
-            named = ", ".join(map(str, counts)) if isinstance(counts, dict) else ascii(counts)[:_SHOWN]
-            raise broken(path, f"{name} should name train and test, they name {named or 'none'}", STAGE)
-        for split, count in counts.items():
-            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise broken(path, f"{name} of {split} should be a whole number, it is {_short(count)}", STAGE)
-    for tar, digest in info.hashes.items():
-        if not _TAR.fullmatch(tar) or not isinstance(digest, str):
-            raise broken(path, f"hashes should name tars (train-00000.tar), it has {_short(tar)}", STAGE)
 
 
 def index_task(folder: Path, split: str) -> list[StoredImage]:
@@ -251,12 +212,9 @@ def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]
 
 def _first_position(tar: Path) -> int:
     """The position in the split of the tar's first image, which is its key."""
-    try:
-        key = next((key for key, _ in index_tar(tar)), "")
-    except (tarfile.TarError, OSError) as error:
-        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+    key = next((key for key, _ in stored_samples(tar, STAGE)), "")
     if not key.isdigit():
-        raise broken(tar, f"its first key should be the position of an image, it is {_short(key)}", STAGE)
+        raise broken(tar, f"its first key should be the position of an image, it is {key!r}", STAGE)
     return int(key)
 
 
@@ -266,66 +224,25 @@ def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
 
 
 def _index_shard(tar: Path, info: TaskInfo) -> Iterator[StoredImage]:
-    numbers = {caption: number for number, caption in enumerate(info.class_names)} if info.kind == PAIRS else {}
-    try:
-        for key, files in index_tar(tar):
-            image, target = _image_and_target(tar, key, files, info.kind)
-            if info.kind == PAIRS:
-                captions = captions_in(target)
-                label = next((numbers[caption] for caption in captions if caption in numbers), -1)
-                yield StoredImage(image, label, captions)
-            else:
-                yield StoredImage(image, _label(tar, key, target, len(info.class_names)))
-    except (tarfile.TarError, OSError) as error:
-        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+    of_pairs, extension = info.kind == PAIRS, _TARGETS[info.kind]
+    numbers = {caption: number for number, caption in enumerate(info.class_names)}
+    for key, files in stored_samples(tar, STAGE):
+        images = [file for name, file in files.items() if name != extension]
+        target = files[extension].read() if extension in files else b""
+        if len(images) != 1 or not (target if of_pairs else target.isdigit()):
+            what = f"one image and its {'captions' if of_pairs else 'label'}, it is {', '.join(files)}"
+            raise broken(tar, f"sample {key} should be {what}", STAGE)
+        if of_pairs:
+            captions = captions_in(target)
+            label = next((numbers[caption] for caption in captions if caption in numbers), -1)
+            yield StoredImage(images[0], label, captions)
+        elif int(target) < len(info.class_names):
+            yield StoredImage(images[0], int(target))
+        else:
+            what = f"sample {key} has label {int(target)}, task.json has {len(info.class_names)} classes"
+            raise broken(tar, what, STAGE)
 
 
 def captions_in(text: bytes) -> Captions:
     """Returns the captions in the text of a sample, one a line."""
     return tuple(filter(None, text.decode("utf-8", "replace").split("\n")))
-
-
-def _image_and_target(tar: Path, key: str, files: Mapping[str, StoredFile], kind: str) -> tuple[StoredFile, bytes]:
-    extension = _TARGETS[kind]
-    images = [file for name, file in files.items() if name != extension]
-    target = files[extension].read() if extension in files else b""
-    if len(images) != 1 or not (target.isdigit() if kind == CLASSES else target):
-        expected = {CLASSES: "its label", PAIRS: "its captions"}[kind]
-        raise broken(tar, f"sample {key} should be one image and {expected}, it is {', '.join(files)}", STAGE)
-    return images[0], target
-
-
-def _label(tar: Path, key: str, text: bytes, classes: int) -> int:
-    if int(text) >= classes:
-        raise broken(tar, f"sample {key} has label {int(text)}, task.json has {classes} classes", STAGE)
-    return int(text)
-
-
-def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_shard: int, classes: int) -> None:
-    remaining = iter(images)
-    count = 0
-    for index in range(10**5):
-        batch = list(islice(remaining, per_shard))
-        if not batch:
-            break
-        write_tar(folder / f"{split}-{index:05d}.tar", _samples(batch, count, classes))
-        count += len(batch)
-
-
-def _samples(images: Iterable[LabeledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for offset, (image, extension, target) in enumerate(images):
-        assert isinstance(target, tuple) or 0 <= target < classes, f"label {target} of {classes} classes"
-        kind, text = (PAIRS, "\n".join(target)) if isinstance(target, tuple) else (CLASSES, str(target))
-        yield f"{start + offset:08d}", {extension: image, _TARGETS[kind]: text.encode()}
-
-
-def _require_sound(path: Path, info: TaskInfo) -> None:
-    checks: list[tuple[Callable[[], Any], str]] = [
-        (lambda: len(info.class_names) > 1, f"at least two classes, it has {len(info.class_names)}"),
-        (lambda: len(set(info.class_names)) == len(info.class_names), "unique class names"),
-        (lambda: all(isinstance(name, str) and name.strip() for name in info.class_names), "no empty class name"),
-        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that contain {}"),
-    ]
-    for holds, expectation in checks:
-        if not holds():
-            raise broken(path, f"a task should have {expectation}", STAGE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.prompt_files import prompts_digest
-from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
+from gift_core.artifacts.shards import Manifest, Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.errors import UserError
 from gift_core.generators.filters import BLACK, Filters, Verdict, check_attempts, counted_reasons, is_black
 from gift_core.progress import progress_bar
@@ -67,7 +67,7 @@ def synthesize(
     environment: Mapping[str, str | int] | None = None,
     load_tools: Callable[[], Tools] | None = None,
     say: Callable[[str], None] = say_nothing,
-) -> dict[str, Any]:
+) -> Manifest:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
     Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted

@@ -59,4 +59,4 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
 
 
 def _images_in(shards: Path) -> int:
-    return int(read_manifest(shards)["images"])
+    return read_manifest(shards).images

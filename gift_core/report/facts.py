@@ -74,12 +74,13 @@ def read_environments(
     found: dict[str, Mapping[str, str | int]] = {}
     if any(method.replay.images == "synthetic" for method in methods.values()):
         for task in tasks:
-            found[f"synthesize@{task}"] = describe_shards(layout.shards(task)).get("environment", {})
+            folder = layout.shards(task)
+            found[f"synthesize@{task}"] = describe_shards(folder).environment or {}
     for name, method in methods.items():
         for task in tasks:
             teacher, model, result = layout.teacher(name, task), layout.model(name, task), f"{name}-{task}"
             if method.replay.images != "none":
-                found[f"teach@{result}"] = read_source(teacher).get("environment", {})
+                found[f"teach@{result}"] = read_source(teacher).environment or {}
             if method.learns != "nothing":
                 found[f"finetune@{result}"] = read_provenance(model).get("environment", {})
             found[f"evaluate@{result}"] = environment_of(layout.accuracy(name, task), metadata[name][task])

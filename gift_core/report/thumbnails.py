@@ -130,15 +130,15 @@ def _contact_sheet(layout: Layout, tasks: tuple[str, ...], position: int) -> Con
     task = tasks[position]
     folder, prompts = layout.shards(task), layout.prompts(task)
     manifest = describe_shards(folder, prompts)
-    sources = pd.Series("", index=range(manifest["images"]))
+    sources = pd.Series("", index=range(manifest.images))
     if prompts.is_file():
         sources = read_prompts(prompts)["source_task"]
     return ContactSheet(
         position=position + 1,
         task=task,
-        total=manifest["images"],
-        redrawn=manifest["redrawn"],
-        rejected=manifest.get("rejected", {}),
+        total=manifest.images,
+        redrawn=manifest.redrawn,
+        rejected=manifest.rejected or {},
         groups=() if missing_tars(folder, manifest) else _groups(folder, sources, (BASE, *tasks)),
     )
 

@@ -10,18 +10,17 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from gift_core.artifacts.contract import require_hash
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
-from gift_core.artifacts.shards import MANIFEST, STAGE, describe_shards, read_manifest
+from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, describe_shards, read_manifest
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
@@ -99,8 +98,8 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
     for name, folder in zip(names, folders, strict=True):
         (target / name).mkdir()
         shutil.copyfile(folder / MANIFEST, target / name / MANIFEST)
-        for shard in manifests[name]["shards"]:
-            for file in (shard["name"], *shard["sidecars"]):
+        for shard in manifests[name].shards:
+            for file in (shard.name, *shard.sidecars):
                 shutil.copyfile(folder / file, target / name / file)
     (target / CARD).write_text(dataset_card(manifests, repository.name, license), encoding="utf-8")
 
@@ -179,8 +178,8 @@ def _named_files(folder: Path) -> list[str]:
     return [
         (path.parent / name).relative_to(folder).as_posix()
         for path in manifests
-        for shard in describe_shards(path.parent)["shards"]
-        for name in (shard["name"], *shard["sidecars"])
+        for shard in describe_shards(path.parent).shards
+        for name in (shard.name, *shard.sidecars)
         if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
     ]
 
@@ -204,17 +203,17 @@ def _kept_only_if_whole(folder: Path, repository: Repository) -> Iterator[None]:
         raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
 
 
-def _synthetic(folder: Path) -> Mapping[str, Any]:
+def _synthetic(folder: Path) -> Manifest:
     """Returns the manifest of a folder of the stage synthesize, whose files have the hashes in it."""
     if not (folder / MANIFEST).is_file():
         what = "images of a task" if (folder / "task.json").is_file() else f"without {MANIFEST}"
         remedy = "Only synthetic images are shared this way: name a folder of data/3_shards."
         raise UserError(f"{folder}: {what}, not shards of the stage synthesize. {remedy}")
     manifest = read_manifest(folder)
-    if not manifest["generator"].get("pipeline"):
+    if not manifest.generator.get("pipeline"):
         raise UserError(f"{folder / MANIFEST}: names no generator, so the images may be real. Nothing was uploaded.")
-    for shard in manifest["shards"]:
-        for name, digest in {shard["name"]: shard["sha256"], **shard["sidecars"]}.items():
+    for shard in manifest.shards:
+        for name, digest in {shard.name: shard.sha256, **shard.sidecars}.items():
             require_hash(folder / name, digest, STAGE)
     return manifest
 

@@ -14,7 +14,7 @@ from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, read_accur
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import one_decimal, read_metrics
-from gift_core.artifacts.shards import MANIFEST, read_manifest
+from gift_core.artifacts.shards import MANIFEST, Manifest, read_manifest
 from gift_core.artifacts.task import PAIRS, read_task
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -82,7 +82,7 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
     return _card(data, name, _summary(provenance, start), sections)
 
 
-def dataset_card(manifests: Mapping[str, Mapping[str, Any]], repository: str, license: str | None) -> str:
+def dataset_card(manifests: Mapping[str, Manifest], repository: str, license: str | None) -> str:
     """Returns the card of synthetic shards by the task before which they are replayed, with a config for each."""
     from huggingface_hub import DatasetCardData
 
@@ -98,12 +98,12 @@ def dataset_card(manifests: Mapping[str, Mapping[str, Any]], repository: str, li
         configs=configs,
     )
     summary = (
-        f"{sum(manifest['images'] for manifest in manifests.values())} synthetic image-text pairs that were generated "
+        f"{sum(manifest.images for manifest in manifests.values())} synthetic image-text pairs that were generated "
         "from prompts. They contain no image of a real data set. A model that learns a task replays them, so that it "
         "keeps what it knew before."
     )
-    rows = "".join(f"\n| {task} | {manifest['images']} |" for task, manifest in manifests.items())
-    generators = {_as_yaml(manifest["generator"]): None for manifest in manifests.values()}
+    rows = "".join(f"\n| {task} | {manifest.images} |" for task, manifest in manifests.items())
+    generators = {_as_yaml(manifest.generator): None for manifest in manifests.values()}
     sections = {
         "Use": LOADING.format(repository=repository, task=next(iter(manifests))),
         "Content": f"| replayed while learning | pairs |\n|---|---|{rows}",
@@ -186,7 +186,7 @@ def _method(layout: Layout, provenance: Mapping[str, Any]) -> str:
     folder = layout.shards(provenance["task"])
     if provenance["settings"]["replay"]["images"] != "synthetic" or not (folder / MANIFEST).is_file():
         return text
-    return f"{text}\n\nThe synthetic pairs were generated with:\n\n{_as_yaml(read_manifest(folder)['generator'])}"
+    return f"{text}\n\nThe synthetic pairs were generated with:\n\n{_as_yaml(read_manifest(folder).generator)}"
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy, write_empty_accuracy
-from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message
 
 METADATA = {"task:letters": "abc", "model:pretrained": "def"}
@@ -40,21 +39,18 @@ def test_what_is_written_is_read_by_step_with_its_metadata(protocol: str, tmp_pa
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"top1": 75.0}, r"top1 should be a fraction from 0 to 1; found 75\.0"),
-        ({"top1": float("nan")}, "there should be no empty value"),
-        ({"phase": "passed"}, "rows should be one of past, current, future, pretrained; found 'passed'"),
-        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental; found 'cil'"),
-        ({"n": 0}, "n should be at least 1"),
-        ({"step": -1}, "phase should be pretrained at step -1 and nowhere else"),
-        ({"phase": "pretrained"}, "phase should be pretrained at step -1 and nowhere else"),
-        ({"protocol": "class_incremental", "phase": "past"}, "rows should be one of current, pretrained; found 'past'"),
-        ({"protocol": "class_incremental", "eval_task": "digits"}, "eval_task should be trained_task where"),
+        ({"top1": 75.0}, "top1 should be a fraction from 0 to 1"),
+        ({"top1": float("nan")}, "top1 should be"),
+        ({"phase": "passed"}, "protocol and phase should be of task_incremental (past, current, future, pretrained)"),
+        ({"protocol": "cil"}, "protocol and phase should be of"),
+        ({"n": 0}, "n at least 1"),
+        ({"phase": "pretrained"}, "pretrained at step -1 alone"),
     ],
 )
-def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=expected):
-        write_accuracy(tmp_path / "gift" / "letters.parquet", pd.DataFrame([row(**change)]), METADATA)
-    assert list(tmp_path.iterdir()) == []
+def test_unsound_rows_are_refused(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "gift" / "letters.parquet"
+    write_accuracy(path, pd.DataFrame([row(**change)]), METADATA)
+    assert expected in broken_message(lambda: read_accuracy(path), path, "evaluate")
 
 
 def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
@@ -62,8 +58,6 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
     rows, metadata = read_accuracy(tmp_path / "pretrained.parquet")
     assert len(rows) == 0
     assert metadata == METADATA
-    with pytest.raises(ContractError, match="there should be one row at least"):
-        write_accuracy(tmp_path / "gift" / "letters.parquet", rows, METADATA)
     other = tmp_path / "gift" / "letters.parquet"
     write_empty_accuracy(other, METADATA)
     assert "it is none" in broken_message(lambda: read_accuracy(other), other, "evaluate")

@@ -20,8 +20,7 @@ from gift_core.artifacts.features import (
     write_image_features,
     write_text_features,
 )
-from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, flip, rewrite_table
+from tests.artifacts.damage import broken_message, rewrite_table
 
 KEYS = ["000000000", "000000001"]
 IMAGE_MD = np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32)
@@ -46,53 +45,22 @@ def test_what_is_written_is_read_and_has_the_same_bytes_again(tmp_path: Path) ->
     assert path.read_bytes() == again.read_bytes()
 
 
-def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
-    """Every 29th bit of the file. Bits that change nothing that is read may pass."""
-    path = make(tmp_path / "features.parquet")
-    expected, size = read_features(path), path.stat().st_size
-    refused = 0
-    for bit in range(0, 8 * size, 29):
-        flip(path, bit // 8, bit % 8)
-        try:
-            found = read_features(path)
-        except ContractError:
-            refused += 1
-        else:
-            assert (found.keys, found.metadata) == (expected.keys, expected.metadata), bit
-            np.testing.assert_array_equal(found.image_MD, expected.image_MD, str(bit))
-            np.testing.assert_array_equal(found.text_MD, expected.text_MD, str(bit))
-        flip(path, bit // 8, bit % 8)
-    assert refused > size / 8
-
-
-@pytest.mark.parametrize(
-    ("keys", "image_MD", "text_MD", "expected"),
-    [
-        (KEYS, IMAGE_MD * 2, TEXT_MD, r"image_emb should have norm 1; 2 have not, the first is 000000000 with 2\.0000"),
-        (KEYS, IMAGE_MD.astype(np.float64), TEXT_MD, r"image_emb should be float32 \[2, D\], it is float64"),
-        (KEYS, IMAGE_MD, TEXT_MD[:, 1:], "image_emb and text_emb should be of one size, they are 3 and 2"),
-        (["a", "a"], IMAGE_MD, TEXT_MD, "2 rows have 1 different keys"),
-        ([], IMAGE_MD[:0], TEXT_MD[:0], "there should be rows, each with a key; 0 rows"),
-    ],
-)
-def test_unsound_features_are_refused_on_write(
-    keys: list[str], image_MD: np.ndarray, text_MD: np.ndarray, expected: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ContractError, match=expected):
-        write_features(tmp_path / "features.parquet", keys, image_MD, text_MD, METADATA)
-    assert list(tmp_path.iterdir()) == []
-
-
 VECTORS, PAIRS = pa.list_(pa.float32(), 3), pa.list_(pa.float32(), 2)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda table: table.drop_columns(["text_emb"]), "text_emb is missing"),
+        (
+            lambda table: table.drop_columns(["text_emb"]),
+            "its columns should be key, image_emb, text_emb, they are key, image_emb",
+        ),
         (lambda table: table.set_column(1, "image_emb", pa.array([[1.0] * 3] * 2, VECTORS)), "should have norm 1"),
         (lambda table: table.set_column(1, "image_emb", pa.array([[1.0] * 2] * 2, PAIRS)), "column text_emb should be"),
-        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), ""),
+        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), "1 empty cells"),
+        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, None]] * 2, VECTORS)), "full rows"),
+        (lambda table: table.set_column(0, "key", pa.array(["a", "a"])), "each with a key of its own"),
+        (lambda table: table.slice(0, 0), "there should be rows"),
     ],
 )
 def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:

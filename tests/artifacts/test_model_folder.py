@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from gift_core.artifacts.model_folder import (
     write_losses,
     write_provenance,
 )
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import UserError
 from tests.artifacts.damage import broken_message, cut, flip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
@@ -96,7 +96,7 @@ def test_another_model_is_refused(
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
         (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
         (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
-        (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "model_cfg: Field required"),
     ],
 )
 def test_a_damaged_folder_is_refused(damage: Callable[[Path], object], file: str, expected: str, folder: Path) -> None:
@@ -135,18 +135,18 @@ def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
     first, _ = path.read_text().splitlines()
     assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
     cut(path, 0.7)
-    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
+    assert "Invalid JSON: EOF while parsing" in broken_message(lambda: read_losses(path), path, "finetune")
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"iteration": 2}, "line 2 should be iteration 1, it is iteration 2"),
-        ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
-        ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consol"),
+        ({"iteration": 2}, "line 2 should be of iteration 1 and have iteration, learning_rate, task, total"),
+        ({"distill": "high"}, "1.distill"),
+        ({"align": 1.0}, "and the fields of line 1"),
     ],
 )
-def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=expected):
-        write_losses(tmp_path / "losses.jsonl", [ROWS[0], {**ROWS[1], **change}])
-    assert list(tmp_path.iterdir()) == []
+def test_an_unsound_row_is_refused(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "losses.jsonl"
+    write_losses(path, [ROWS[0], {**ROWS[1], **change}])
+    assert expected in broken_message(lambda: read_losses(path), path, "finetune")

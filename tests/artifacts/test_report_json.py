@@ -17,7 +17,6 @@ from gift_core.artifacts.report_json import (
     write_metrics,
     write_zero_shot,
 )
-from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message
 
 GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
@@ -41,20 +40,19 @@ def test_a_mean_is_printed_the_same_however_it_was_computed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "expected", "on_read"),
+    ("row", "expected"),
     [
-        ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting", None),
-        ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0", None),
-        ({**GIFT, "avg": float("nan")}, "avg should be a percentage, it is nan", "NaN, which is not a number of JSON"),
+        ({"transfer": 1.0}, "gift.avg: Field required"),
+        ({**GIFT, "avg": 101.0}, "gift.avg: Input should be less than or equal to 100; found 101.0"),
+        ({**GIFT, "avg": float("nan")}, "gift.avg: "),
+        ({**GIFT, "avg": None}, "gift.avg: Input should be a valid number; found None"),
+        ({**GIFT, "more": 1.0}, "gift.more: Extra inputs are not permitted"),
     ],
 )
-def test_unsound_metrics_are_refused_both_ways(row: Any, expected: str, on_read: str | None, tmp_path: Path) -> None:
+def test_unsound_metrics_are_refused(row: Any, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
-    with pytest.raises(ContractError, match=expected):
-        write_metrics(path, {"gift": row})
-    assert not path.exists()
     path.write_text(json.dumps({"gift": row}))
-    assert (on_read or expected) in broken_message(lambda: read_metrics(path), path, "report")
+    assert expected in broken_message(lambda: read_metrics(path), path, "report")
 
 
 CHECK: dict[str, Any] = {

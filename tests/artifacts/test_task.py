@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,28 +68,21 @@ def test_what_is_written_in_shards_of_the_asked_size_is_read_in_its_order(tmp_pa
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"class_names": ("wren",)}, "at least two classes, it has 1"),
-        ({"class_names": ("wren", "wren")}, "unique class names"),
-        ({"templates": ()}, "templates that contain {}"),
-    ],
-)
-def test_an_unsound_description_is_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    info = dataclasses.replace(INFO, **change)
-    with pytest.raises(ContractError, match=expected):
-        write_task(tmp_path / "birds", info, TRAIN, TEST, images_per_shard=2)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (None, "it should be JSON"),
-        (lambda record: record.pop("class_names"), "there should be a field 'class_names'"),
-        (lambda record: record.update(class_names=["wren"]), "at least two classes, it has 1"),
-        (lambda record: record.update(skipped=[["only a file"]]), "skipped should hold lists of 2 texts"),
-        (lambda record: record.update(templates=[5]), "templates should hold texts, one is 5"),
-        (lambda record: record.update(counts={"train": "5", "test": 3}), "counts of train should be a whole number"),
-        (lambda record: record.update(hashes={"../train-00000.tar": "0" * 64}), "hashes should name tars"),
+        (None, "Invalid JSON"),
+        (lambda record: record.pop("class_names"), "class_names: Field required"),
+        (lambda record: record.update(class_names=["wren"]), "class_names: Tuple should have at least 2 items"),
+        (lambda record: record.update(class_names=["wren", "wren"]), "class_names: the names should be unique"),
+        (lambda record: record.update(templates=["a wren"]), "templates.0: String should match pattern"),
+        (lambda record: record.update(skipped=[["only a file"]]), "skipped.0.1: Field required"),
+        (lambda record: record.update(templates=[5]), "templates.0: Input should be a valid string; found 5"),
+        (
+            lambda record: record.update(counts={"train": "5", "test": 3}),
+            "counts.train: Input should be a valid integer",
+        ),
+        (
+            lambda record: record.update(hashes={"../train-00000.tar": "0" * 64}),
+            "hashes.../train-00000.tar.[key]: String should match pattern",
+        ),
     ],
 )
 def test_a_damaged_task_json_is_refused(
@@ -170,6 +162,6 @@ def test_a_task_of_pairs_keeps_captions_and_one_of_classes_has_no_field_for_them
     assert [image.captions for image in images] == [captions for _, _, captions in pairs]
     assert [image.label for image in images] == [0, 0, 0, 1]  # of the first caption that stands for the task
     change_json(tmp_path / "pets", lambda record: record.update(captions={"train": -1, "test": 4}))
-    assert "captions of train should be a whole number" in broken_message(
+    assert "captions.train: Input should be greater than or equal to 0" in broken_message(
         lambda: read_task(tmp_path / "pets"), tmp_path / "pets" / "task.json", "ingest"
     )

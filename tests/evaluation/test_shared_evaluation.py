@@ -15,7 +15,6 @@ from gift_core.artifacts.task import iterate_task
 from gift_core.clip import task_tests
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
-from gift_core.errors import ContractError
 from gift_core.evaluation import PROTOCOLS, Measurement
 from gift_core.seeds import seed_for
 from gift_core.work import snapshot as snapshots
@@ -136,16 +135,3 @@ def test_accuracies_and_predictions_are_those_of_the_chosen_images(
         assert row.n == len(of_row) == (4 if protocol == "task_incremental" else 12)
         assert row.top1 == pytest.approx((of_row.label == of_row.predicted).mean())
     assert made.metadata == {**whole.metadata, "max_images": "4"}
-
-
-@pytest.mark.parametrize(("before", "now"), [(None, LIMIT), (LIMIT, None), (LIMIT, ImageLimit(3, 7))])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_chain_with_another_limit_is_refused(
-    models: Folders, tasks: Folders, protocol: str, before: ImageLimit | None, now: ImageLimit | None
-) -> None:
-    evaluate = PROTOCOLS[protocol]
-    start = {"model:pretrained": evaluate(inputs_of(models, tasks, 0), in_turn).metadata["model:pretrained"]}
-    first = evaluate(inputs_of(models, tasks, 0, limit=before, previous=start), in_turn)
-    with pytest.raises(ContractError, match="measured on another max_images. Run stage evaluate for that step again"):
-        evaluate(inputs_of(models, tasks, 1, limit=now, previous=first.metadata), in_turn)
-    evaluate(inputs_of(models, tasks, 1, limit=before, previous=first.metadata), in_turn)

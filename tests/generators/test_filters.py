@@ -17,7 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
+from gift_core.artifacts.contract import read
+from gift_core.artifacts.shards import Stats, iterate_pairs, read_manifest
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import QualityFilters, Scorer, load_scorer
@@ -84,16 +85,19 @@ def test_an_image_that_does_not_match_its_prompt_is_generated_again(tmp_path: Pa
     colors = generated(Painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
     assert colors == [RED, ORANGE, GREEN, BLUE]  # orange is at 0.8 to red
     manifest = read_manifest(tmp_path / "shards")
-    assert (manifest["images"], manifest["redrawn"]) == (4, 1)
-    assert manifest["rejected"] == {"clip_score": 2, "duplicate": 0}
-    assert read_shard_stats(tmp_path / "shards", 1)["rejected"] == {"clip_score": 1, "duplicate": 0}
+    assert (manifest.images, manifest.redrawn) == (4, 1)
+    assert manifest.rejected == {"clip_score": 2, "duplicate": 0}
+    assert read(Stats, tmp_path / "shards" / "00001_stats.json", "synthesize").rejected == {
+        "clip_score": 1,
+        "duplicate": 0,
+    }
 
 
 def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path) -> None:
     script = {(0, 0): RED, (1, 0): RED, (1, 1): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
     colors = generated(Painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path)
     assert colors == [RED, GREEN, ORANGE, BLUE]
-    assert read_manifest(tmp_path / "shards")["rejected"] == {"clip_score": 0, "duplicate": 3}
+    assert read_manifest(tmp_path / "shards").rejected == {"clip_score": 0, "duplicate": 3}
 
 
 def test_the_error_says_which_filter_rejected_the_image_and_what_to_change(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment)
     base, after_games = ([entry.class_name for entry in vocabulary] for vocabulary in vocabularies)
     assert after_games == base + list(info.class_names)
     manifest = read_manifest(layout.shards("arrows"))
-    assert (manifest["images"], len(manifest["shards"])) == (12, 2)
+    assert (manifest.images, len(manifest.shards)) == (12, 2)
     for task, teacher in (("games", layout.pretrained()), ("arrows", layout.model("gift", "games"))):
         features = read_features(layout.teacher("gift", task) / "features.parquet")
         assert features.metadata["model"] == model_hash(teacher)
@@ -105,8 +105,8 @@ def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment)
     assert metadata["model:pretrained"] == model_hash(done.layout.pretrained())
     files = {file.name: sha256_of(file) for file in teacher.iterdir()}
     assert provenance["teacher"] == files.pop("source.json")
-    assert read_source(teacher)["files"] == files and "features.parquet" in files
-    assert read_source(teacher)["read"] == {
+    assert read_source(teacher).files == files and "features.parquet" in files
+    assert read_source(teacher).read == {
         "shards": sha256_of(done.layout.shards(shards) / "manifest.json"),
         "vocabulary": sha256_of(done.layout.vocabulary(TASKS[TASKS.index("arrows") - 1])),
     }
@@ -116,8 +116,8 @@ def test_every_result_has_the_environment_and_the_settings_that_it_was_computed_
     here = environment(torch.device("cpu"))
     assert here["threads"] == torch.get_num_threads()
     for task in TASKS:
-        assert read_manifest(done.layout.shards(task))["environment"] == here
-        assert read_source(done.layout.teacher("gift", task))["environment"] == here
+        assert read_manifest(done.layout.shards(task)).environment == here
+        assert read_source(done.layout.teacher("gift", task)).environment == here
         for method in ("finetune", "gift"):
             assert read_provenance(done.layout.model(method, task))["environment"] == here | {"processes": 1}
             accuracy = done.layout.accuracy(method, task)

@@ -47,7 +47,7 @@ def test_vocabulary_captions_and_filters_are_used(
     assert "'red stra' (did you mean 'red star'?)" in said
     said = experiment.succeed("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
-    assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
+    assert read_manifest(experiment.layout.shards("games")).rejected == {"clip_score": 0, "duplicate": 0}
 
 
 @pytest.fixture
