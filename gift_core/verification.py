@@ -1,6 +1,6 @@
 """Checks every artifact of the active experiment: against its own hashes, and against what it was made from.
 
-Unlike the stages, which check what they read, it reads everything.
+A stage checks what it reads, and nothing of it against dvc.lock.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ BAD = {
     "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting or --against."),
     "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
-    "a metric is missing": ({"gift": {"last": 80}}, "--min-last 80", "should have transfer, avg, last, forgetting"),
+    "a metric is missing": ({"gift": {"last": 80}}, "--min-last 80", "gift.transfer: Field required"),
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),
     "unknown revision": ({"gift": GOOD}, "--against mian", "--against mian: git knows no such revision here."),
 }
