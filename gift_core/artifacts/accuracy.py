@@ -96,14 +96,11 @@ def require_own(path: Path, rows: pd.DataFrame) -> None:
 
     pretrained.parquet has no rows.
     """
-    own = [(path.parent.name, path.stem)] if path.stem != PRETRAINED else []
-    newest = rows[rows.step == rows.step.max()][["method", "trained_task"]].drop_duplicates()
-    found = list(newest.itertuples(index=False, name=None))
-    if found != own:
-        expected, seen = (
-            " and ".join(f"{task} by {method}" for method, task in pairs) or "none" for pairs in (own, found)
-        )
-        raise broken(path, f"its newest step should be {expected}, it is {seen}", STAGE)
+    expected = "none" if path.stem == PRETRAINED else f"{path.stem} by {path.parent.name}"
+    newest = rows[rows.step == rows.step.max()]
+    found = sorted({f"{task} by {method}" for task, method in zip(newest.trained_task, newest.method, strict=True)})
+    if found != ([] if expected == "none" else [expected]):
+        raise broken(path, f"its newest step should be {expected}, it is {' and '.join(found) or 'none'}", STAGE)
 
 
 def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,36 +153,33 @@ class _RowError(Exception):
 
 
 def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
+    """Blank lines are skipped. A quoted cell may contain line breaks."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         text = file.read()
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=first.count)
-    lines = _split_lines(text, separator)
-    _, header = next(lines, ("", []))
-    return header, _csv_rows(header, lines, separator, wanted)
 
+    def lines() -> Iterator[tuple[str, list[str]]]:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+        line = 1
+        for cells in reader:
+            start, line = line, reader.line_num + 1
+            texts = [cell.strip() for cell in cells]
+            if len(texts) > 1 or any(texts):
+                yield f"line {start}", texts
 
-def _split_lines(text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
-    """Yields (position, cells) of the lines that are not blank. A quoted cell may contain line breaks."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    line = 1
-    for cells in reader:
-        start, line = line, reader.line_num + 1
-        texts = [cell.strip() for cell in cells]
-        if len(texts) > 1 or any(texts):
-            yield f"line {start}", texts
+    def rows() -> Iterator[Row]:
+        for position, texts in remaining:
+            if len(texts) != len(header):
+                what = f"{position}: {len(texts)} values, but the header has {len(header)}"
+                remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
+                raise _RowError(f"{what}. {remedy}.")
+            named = zip(header, texts, strict=True)
+            yield Row(position, {name: text for name, text in named if wanted is None or name in wanted})
 
-
-def _csv_rows(
-    header: Sequence[str], lines: Iterable[tuple[str, list[str]]], separator: str, wanted: Collection[str] | None
-) -> Iterator[Row]:
-    for position, texts in lines:
-        if len(texts) != len(header):
-            what = f"{position}: {len(texts)} values, but the header has {len(header)}"
-            remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
-            raise _RowError(f"{what}. {remedy}.")
-        named = zip(header, texts, strict=True)
-        yield Row(position, {name: text for name, text in named if wanted is None or name in wanted})
+    remaining = lines()
+    _, header = next(remaining, ("", []))
+    return header, rows()
 
 
 def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
@@ -214,7 +211,10 @@ def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
 
     with _arrow_errors():
         file = pq.ParquetFile(path)
-    _require_small_table(file.metadata)
+    count = file.metadata.num_rows
+    size = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
+    if count > MAX_ROWS or size > MAX_BYTES:  # when it is unpacked: a small file can have any number of rows
+        raise ValueError(f"{count:,} rows, {byte_size(size)}: more than {MAX_ROWS:,} rows or 4 GB")
     header = [str(name) for name in file.schema_arrow.names]
     columns = [name for name in header if wanted is None or name in wanted]
 
@@ -225,13 +225,6 @@ def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
             yield _typed_row(f"row {number}", record, columns)
 
     return header, rows()
-
-
-def _require_small_table(metadata: Any) -> None:
-    """Raises ValueError for a table that is too large when it is unpacked. A small file can have any number of rows."""
-    size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
-        raise ValueError(f"{metadata.num_rows:,} rows, {byte_size(size)}: more than {MAX_ROWS:,} rows or 4 GB")
 
 
 @contextmanager
