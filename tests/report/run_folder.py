@@ -99,7 +99,8 @@ def limit_accuracies(root: Path, images: int) -> None:
     """Rewrites all files of accuracies as of this number of test images of each task; class-incremental: in all."""
     for path in sorted((root / "data" / "6_accuracy").rglob("*.parquet")):
         rows, noted = read_accuracy(path)
-        write_accuracy(path, rows.assign(n=images), {**noted, "max_images": str(images)})
+        top1 = (rows.top1 * images).round() / images
+        write_accuracy(path, rows.assign(n=images, top1=top1), {**noted, "max_images": str(images)})
 
 
 def write_seen_run(

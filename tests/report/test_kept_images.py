@@ -122,7 +122,7 @@ def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "classes", "message"),
     [
-        ("predicted", {"letters 1": "letters 0"}, r"parquet: step \S+ on letters should be .* of 500 correct"),
+        ("predicted", {"letters 1": "letters 0"}, r"parquet: step \S+ on letters should have .* of 500 images right"),
         ("label", {"letters 0": "letters 9", "letters 9": "letters 0"}, "150 should be of class 'letters 9' as in the"),
     ],
 )
