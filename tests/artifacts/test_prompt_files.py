@@ -48,10 +48,7 @@ def test_what_is_written_is_read_for_its_own_task_alone(tmp_path: Path) -> None:
     [
         (lambda table: table.drop_columns(["seed"]), "they are prompt_id, source_task, class_name, template, prompt."),
         (lambda table: table.append_column("extra", pa.array([1, 2])), "prompt, seed, extra"),
-        (
-            lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])),
-            "column seed should be int64 without empty cells, it is double",
-        ),
+        (lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])), "column seed should be int64 without"),
         (lambda table: table.set_column(0, "prompt_id", pa.array([0, 2])), "prompt_id counts 0, 1, 2"),
         (None, "it should be a whole Parquet file"),
     ],
