@@ -40,27 +40,6 @@ def in_lock() -> list[str]:
     return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
 
 
-def test_what_was_restored_is_recorded_before_another_stage_runs(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stage compares what it reads with dvc.lock."""
-    monkeypatch.setattr(dvc_pipeline, "WRITE_EVERY", 1e9)
-    with open_pipeline(project, []) as pipeline:
-        run(pipeline, "first")
-        run(pipeline, "second")
-        pipeline.write_lock(now=True)
-    for file in ("dvc.lock", "first.txt", "second.txt"):
-        Path(file).unlink()
-    with open_pipeline(project, []) as pipeline:
-        for name in ("first", "second"):
-            assert pipeline.begin(name, force=False) is Verdict.RESTORED
-            pipeline.record(name)
-            pipeline.write_lock()
-        assert in_lock() == ["first"]
-        run(pipeline, "third")
-        assert in_lock() == ["first", "second"]
-
-
 def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half_written(path: Path, content: object) -> None:
         path.write_text("sche")
