@@ -189,7 +189,9 @@ def _classes_of(source: str, layout: Layout) -> Classes:
         known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
         raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
     record = read(_Task, record_file, STAGE)
-    return Classes(tuple(map(plain_name, record.class_names)), tuple(record.templates), are_captions=bool(record.captions))
+    return Classes(
+        tuple(map(plain_name, record.class_names)), tuple(record.templates), are_captions=bool(record.captions)
+    )
 
 
 def _lines(path: Path, option: str) -> list[str]:
