@@ -215,7 +215,7 @@ def _provenance(folder: Path) -> Provenance:
     return read(Provenance, folder / PROVENANCE, _stage_of(folder))
 
 
-def _named(model: tuple[str | None, str | None]) -> str:
+def _named(model: tuple[Any, Any]) -> str:
     method, task = model
     return "the pre-trained model" if model == (None, None) else f"method {method!r} after task {task!r}"
 
