@@ -57,7 +57,8 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
     yield Finding(subject, "ok", f"{path}: {counts}{of}")
     is_published = isinstance(project.config.tasks[names[0]], CatalogueTaskConfig)
     for note in sorted(notes):
-        remedy = "Accuracies will not be comparable to published ones." if is_published else "Check that this is meant."
+        own = "Change the data set if that is not intended."
+        remedy = "Accuracies will not be comparable to published ones." if is_published else own
         yield Finding(subject, "warn", note, remedy)
     if not is_published:
         for note in composition_notes(listing, project.config.prompts.images_per_task):

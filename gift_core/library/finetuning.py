@@ -127,7 +127,7 @@ def _checked_training(training: Training, settings: Mapping[str, Any], seed: int
     if not isinstance(training, Training):
         what = f"a {type(training).__name__}, expected gift_core.Training(...)"
         raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")
-    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training))}
+    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training)) if name != "settings"}
     return dataclasses.replace(
         training, **{lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
     )

@@ -50,10 +50,10 @@ def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tm
     counted, note, few = check_data_sets(project)
     assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
     assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
-    assert note.remedy == "Check that this is meant."
+    assert note.remedy == "Change the data set if that is not intended."
     assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
     assert "test_fraction" in few.found
-    assert first_step([counted, note]) == f"data my_task: {note.found} Check that this is meant."
+    assert first_step([counted, note]) == f"data my_task: {note.found} Change the data set if that is not intended."
     (tmp_path / "data/0_raw/my_task").rename(tmp_path / "train")
     for split in ("train", "test"):  # the data set's own splits
         shutil.copytree(tmp_path / "train", tmp_path / "data/0_raw/my_task" / split)

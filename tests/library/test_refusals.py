@@ -82,6 +82,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a rate that is a truth value": ({"learning_rate": True}, r"learning_rate is True, expected more than 0"),
     "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number"),
     "a mistyped setting": ({"replay_batchsize": 4}, r"unknown name 'replay_batchsize'. Did you mean 'replay_batch_si"),
+    "the name of the other settings": ({"settings": {"replay_batch_size": 4}}, r"unknown name 'settings'. Known: "),
     "a setting out of range": ({"replay_batch_size": 0}, r"training.replay_batch_size: should be at least 2, it is 0"),
     "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
