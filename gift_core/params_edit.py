@@ -86,7 +86,7 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     if name in present.methods:
         if is_copy or name in present.run.methods:
             how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
-            raise UserError(f"params.yaml: methods.{name}: already exists, {how}. Choose another name for a copy.")
+            raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
         after = activate_method(before, name)
         return MethodAddition(params, before, after, parse_config(after, params.name), None)
     if not is_copy and name not in known:

@@ -108,10 +108,10 @@ def params_of(params: Path, root: Path) -> Path:
 
 
 def require_params(params: Path) -> None:
-    """Raises UserError, which names what is beside it, unless the params file exists."""
+    """Raises UserError unless the params file exists. For one that --params names, it says what is beside it."""
     if not params.is_file():
-        remedy = "Run in a project's root, name the file, or make a project: gift init DIR"
-        raise UserError(f"--params {no_such_path(params, 'file')} {remedy}")
+        found = f"{params}: no such file." if params.name == PARAMS.name else f"--params {no_such_path(params, 'file')}"
+        raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR")
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def _check_run(config: Config) -> Findings:
         yield "experiment", f"{config.experiment!r} looks like a path, and it is a name. Leave out / and \\."
     for name in config.run.methods:
         if name not in config.methods:
-            yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)}"
+            more = "gift add-method NAME adds one of the catalogue (gift methods)."
+            yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)} {more}"
     for name in _duplicates(config.run.methods):
         yield "run.methods", f"{name!r} is listed more than once. Remove the duplicate."
 

@@ -163,7 +163,7 @@ def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], prese
         config = load_config(params) if preset is None else parse_config(complete_text(preset), preset.name)
     except GiftError as error:
         what = str(error).replace("params.yaml: ", "")  # the subject of the finding
-        yield Finding(name, "fail", what, "Correct it, or choose a preset: gift presets.", EXPERIMENT)
+        yield Finding(name, "fail", what, "Or choose a preset: gift presets.", EXPERIMENT)
         return
     project = Project(root, config)
     steps, methods = len(config.sequence), len(config.run.methods)
