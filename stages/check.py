@@ -39,7 +39,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
             former.unlink()  # of a method or task that was taken back
         stage.say(f"{params} is valid; {describe_edits(files.values())}")
-        for note in missing_raw_data(root, stage.config.tasks):
+        for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)
 
 

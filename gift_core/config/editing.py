@@ -35,10 +35,14 @@ class Document:
 
         editor = YAML()
         editor.width = 4096  # never break a line
+        editor.preserve_quotes = True
         try:
             content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{name}: is not valid YAML ({error}). Compare it with presets/mini.yaml.") from None
+            mark = getattr(error, "problem_mark", None)
+            what = f"line {mark.line + 1}: {error.problem}" if mark else str(error)  # a tab, which check lets pass
+            remedy = "Write spaces in its place" if "'\\t'" in what else "Compare it with presets/mini.yaml"
+            raise UserError(f"{name}: is not valid YAML ({what}). {remedy}.") from None
         if not isinstance(content, dict) or not is_block(content):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
         _keep_indentation(editor, content, text.splitlines())
@@ -90,7 +94,8 @@ def _move_comments_down(content: Any) -> str:
 def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, Any]]:
     """Yields (section or list, key or index) of all entries on lines of their own, in the order of the text."""
     found = set() if seen is None else seen
-    for key in section if isinstance(section, dict) else range(len(section)):
+    own = (key for key, _ in section.non_merged_items()) if isinstance(section, dict) else range(len(section))
+    for key in own:  # without those of `<<: *another`
         yield section, key
         value = section[key]
         if is_block(value) and id(value) not in found:  # an alias stands for the same section
@@ -197,6 +202,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], 
     methods = _on_lines(document.content, "methods")
     known = {**{each: method.row for each, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
+    _write_out(row)
     for key, value in settings.items():
         _set(row, key.split("."), value)
     changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
@@ -204,6 +210,17 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], 
     add_row(methods, name, row, about, beside=base)
     document.content["run"]["methods"].append(name)
     return document.text()
+
+
+def _write_out(value: Any) -> None:
+    """Removes the anchors of a copy, which are names of the original, and writes out what `<<: *another` stands for."""
+    if hasattr(value, "yaml_set_anchor"):
+        value.yaml_set_anchor(None)
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        value[key] = value[key]
+        _write_out(value[key])
+    if hasattr(value, "_yaml_merge"):
+        del value._yaml_merge
 
 
 def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> None:

@@ -148,6 +148,25 @@ def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_ref
         append_task(SMALL.replace("letters", "birds"), "birds", ROW, learning_rate_factor=1.0)
 
 
+def test_quotes_anchors_and_merged_sections_stay_and_a_copy_has_none_of_their_names() -> None:
+    text = (
+        'run:\n  methods: ["a"]\n'
+        "methods:\n  'a': &a\n    learning_rate: &rate 1.0e-4\n    losses:\n      align: &align {weight: '1'}\n"
+        "  b:\n    <<: *a\n    start: previous\n    again: *align\n"
+    )
+    for base in ("a", "b"):
+        added = append_method(text, "x", base, {"losses.align.weight": 2}, {})
+        assert added.startswith(text.replace('["a"]', '["a", x]'))
+        before, after = yaml.safe_load(text)["methods"], yaml.safe_load(added)["methods"]
+        assert after.pop("x")["losses"] == {"align": {"weight": 2}}
+        assert after == before
+
+
+def test_a_tab_that_cannot_be_kept_is_named_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"not valid YAML \(line 1: found .*\)\. Write spaces in its place\.$"):
+        append_task("seed: 42\t# the answer\n" + SMALL, "birds", ROW, learning_rate_factor=1.0)
+
+
 def test_the_indentation_of_the_file_is_kept() -> None:
     text = "tasks:\n    a:\n        path: x\nsequence:\n    -   task: a\n"
     assert append_task(text, "b", {"path": "y"}, learning_rate_factor=1.0) == (
