@@ -31,6 +31,7 @@ TABLES = {
     "gift_core/consolidation.py: CONSOLIDATIONS": "consolidation",
     "gift_core/replay/teach.py: REPLAYS": "replay",
     "gift_core/clip/trained.py: TRAINS": "trains",
+    "gift_core/datasets/ingest.py: READERS": "source",
 }
 NAMED_ATTRIBUTES = ("getattr", "hasattr", "setattr", "attrgetter", "methodcaller")
 DIGITS = 12

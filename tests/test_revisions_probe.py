@@ -112,13 +112,13 @@ def decided(project: Clone, *arguments: str) -> tuple[str, dict[str, Any]]:
 
 def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reason(project: Clone) -> None:
     assert decided(project)[0] == "The code is the verified one: there is nothing to do.\n"
-    edit_function(project.folder, READER, "folder_dataset")
+    edit_function(project.folder, READER, "list_folder")
     printed, row = decided(project)
     assert row == {"revision": 1, "reasons": {"1": "the first one"}}
     assert re.search(r"1 of \d+ parts changed: ingest source.folder\n", printed)
     assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
     commit(project, "a harmless edit")
-    project.edit(READER, "sorted(labels_to_learn(splits, location))", "sorted(labels_to_learn(splits, location))[::-1]")
+    project.edit(READER, "Listing(samples, location", "Listing(samples[::-1], location")
     printed, row = decided(project)
     assert row["revision"] == 2
     assert row["reasons"]["2"].startswith("ingest shapes: bytes of data/1_tasks/shapes/")
@@ -131,6 +131,6 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reaso
 
 def test_a_part_that_no_machine_can_run_is_kept_with_a_reason(project: Clone) -> None:
     commit(project, "a new order")
-    project.edit(READER, "sorted(labels_to_learn(splits, location))[::-1]", "sorted(labels_to_learn(splits, location))")
+    project.edit(READER, "Listing(samples[::-1], location", "Listing(samples, location")
     _, row = decided(project, "--keep", "ingest source.folder", "--reason", "it is the order of before")
     assert (row["revision"], row["kept"]) == (2, ["it is the order of before"])

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from gift_core.errors import UserError, did_you_mean
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
+VALIDATION = "validation"
 MIN_PAIRS = 2  # images of a split with captions: a pair is contrasted with others
 NAMED = 5  # the number of files or classes that an error names
 _NUMBER = re.compile(r"[0-9]+")
@@ -27,19 +28,45 @@ _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and its label, as the data set spells it.
+    """An image and its label, as the data set spells it. In a task of pairs its captions, one a line.
 
-    `name` identifies the image in messages; it is a path below the data set's folder. `size` is the number of bytes
-    that `read` returns, as far as it is known without reading. They begin at byte `offset` of `file`, None if they are
-    made when they are read.
+    `name` identifies the image in messages; it is a path below the data set's folder. Its `size` bytes begin at byte
+    `offset` of `file`, or are what `load` returns. `split` is train, test, validation, or empty if there are no splits.
     """
 
     label: str
     name: str
-    read: Callable[[], bytes]
     size: int
-    file: Path | None = None
+    file: Path = Path()
     offset: int = 0
+    split: str = ""
+    load: Callable[[], bytes] | None = None
+
+    def read(self, most: int | None = None) -> bytes:
+        """Returns the bytes of the image file, or the first `most` of them. Safe to call from several threads."""
+        if self.load is not None:
+            return self.load()[:most]
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.size if most is None else min(most, self.size))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader found: the images of a data set in their order, of all splits.
+
+    `location` begins the errors. `notes` are for the reader of the results, and `left_out` notes are the last ones.
+    `folder_of` has the folder of each label, if labels are folders. `classes` and `templates` are those of a published
+    data set, whose classes are known beforehand.
+    """
+
+    samples: Sequence[Sample]
+    location: str
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    folder_of: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
+    templates: tuple[str, ...] = ()
 
 
 Splits = Mapping[str, Sequence[Sample]]
@@ -126,66 +153,62 @@ def captions_of(sample: Sample) -> Captions:
     return tuple(sample.label.split("\n"))
 
 
-def require_fraction(test_fraction: float | None, location: str) -> float:
-    """Returns the share of a data set without splits that is for testing. UserError if the row does not say it."""
-    if test_fraction is None:
-        what = "the data set has no test split, and the row no test_fraction"
-        raise UserError(f"{location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
-    return test_fraction
+def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task: str, seed: int) -> Dataset:
+    """Returns the data set with its splits and the names of its classes.
 
-
-def split_by_seed(samples: Sequence[Sample], *, test_fraction: float | None, seed: int, location: str) -> Splits:
-    """Returns `test_fraction` of each class (rounded, at least one sample) as the test split, the rest for training.
-
-    Each class is sampled with a seed of its own, so the split of a class does not depend on the other classes. Both
-    splits keep the order of `samples`. UserError for a class with a single image, and without `test_fraction`.
+    Classes are sorted by the names of their folders, other labels by value if all are numbers, as text otherwise.
+    UserError as split_listing and name_classes, for a class with a single image that had to be split, for fewer than
+    two classes, for a class that only the test split has, and for a label that cannot be one.
     """
-    share = require_fraction(test_fraction, location)
-    indices_of: dict[str, list[int]] = {}
-    for index, sample in enumerate(samples):
-        indices_of.setdefault(sample.label, []).append(index)
-    test: set[int] = set()
-    for label, indices in indices_of.items():
-        if len(indices) < 2:
-            what = f"class {label!r} has only one image, which cannot be split into training and test"
-            raise UserError(f"{location}: {what}. Add images, or remove the class.")
-        order = np.random.default_rng(seed_for("split", seed, label)).permutation(len(indices))
-        count = min(max(round(share * len(indices)), 1), len(indices) - 1)
-        test.update(indices[position] for position in order[:count])
-    return {
-        "train": [sample for index, sample in enumerate(samples) if index not in test],
-        "test": [sample for index, sample in enumerate(samples) if index in test],
-    }
-
-
-def labels_to_learn(splits: Splits, location: str) -> list[str]:
-    """Returns the labels of the training split, sorted: by value if all are numbers, as text otherwise.
-
-    UserError for fewer than two labels, for an empty test split, for a label that only the test split has, and for one
-    that is too long to be a label or has control characters.
-    """
+    location = listing.location
+    splits, by_seed = split_listing(listing, config.test_fraction, seed=seed, group=lambda sample: sample.label)
     require_sound_labels((sample.label for split in SPLITS for sample in splits[split]), location)
-    train, test = ({sample.label for sample in splits[split]} for split in SPLITS)
-    unknown = sort_labels(test - train)
-    if unknown:
+    train, test = (dict.fromkeys(sample.label for sample in splits[split]) for split in SPLITS)
+    if by_seed and (single := [label for label in train if label not in test]):
+        what = f"class {single[0]!r} has only one image, which cannot be split into training and test"
+        raise UserError(f"{location}: {what}. Add images, or remove the class.")
+    if unknown := sort_labels(test.keys() - train.keys()):
         what = f"class {unknown[0]!r} is in the test split but not in the training split"
         raise UserError(f"{location}: {what}. Add training images of it, or remove its test images.")
     if len(train) < 2:
         only = f"only one class ({next(iter(train))})" if train else "no class"
         raise UserError(f"{location}: there is {only}, but a task needs at least two. Add images of another class.")
-    if not test:
-        raise UserError(f"{location}: the test split is empty. Add test images, or let the data be split by seed.")
-    return sort_labels(train)
-
-
-def untested_classes(classes: Mapping[str, str], splits: Splits) -> tuple[str, ...]:
-    """Returns a note that names the classes without test images, if there are any."""
-    tested = {sample.label for sample in splits["test"]}
-    untested = [name for label, name in classes.items() if label not in tested]
-    if not untested:
-        return ()
+    labels = sorted(train) if listing.folder_of else sort_labels(train)
+    classes = name_classes(labels, config, folder=folder, task=task, folder_of=listing.folder_of)
+    untested = [name for label, name in classes.items() if label not in test]
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
-    return (f"{what} no test images: {first_names(untested)}.",)
+    note = (f"{what} no test images: {first_names(untested)}.",) if untested else ()
+    notes = (*listing.notes, *note, *listing.left_out)
+    validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
+    return Dataset(classes, config.templates, splits["train"], splits["test"], notes, validation, by_seed=by_seed)
+
+
+def split_listing(
+    listing: Listing, test_fraction: float | None, *, seed: int, group: Callable[[Sample], str]
+) -> tuple[Splits, bool]:
+    """Returns the samples of train, test and validation in their order, and whether the test split is made by seed.
+
+    That is so if no sample is of the test split. Then it is `test_fraction` of each group (rounded, at least one sample
+    is left for training), sampled with a seed of its own, so the split of a group does not depend on the others.
+    UserError if `test_fraction` is needed and not given.
+    """
+    validation = [sample for sample in listing.samples if sample.split == VALIDATION]
+    rest = [sample for sample in listing.samples if sample.split != VALIDATION]
+    test = {index for index, sample in enumerate(rest) if sample.split == "test"}
+    by_seed = not test
+    if by_seed:
+        if test_fraction is None:
+            what = "the data set has no test split, and the row no test_fraction"
+            raise UserError(f"{listing.location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
+        indices_of: dict[str, list[int]] = {}
+        for index, sample in enumerate(rest):
+            indices_of.setdefault(group(sample), []).append(index)
+        for name, indices in indices_of.items():
+            order = np.random.default_rng(seed_for("split", seed, name)).permutation(len(indices))
+            count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
+            test.update(indices[position] for position in order[:count])
+    train = [sample for index, sample in enumerate(rest) if index not in test]
+    return {"train": train, "test": [rest[index] for index in sorted(test)], VALIDATION: validation}, by_seed
 
 
 def validation_note(name: str, count: int) -> tuple[str, ...]:
@@ -222,12 +245,6 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
     return dataclasses.replace(dataset, train=train)
 
 
-def require_folder(folder: Path, location: str) -> None:
-    """Raises UserError if the data set's folder does not exist."""
-    if not folder.is_dir():
-        raise UserError(f"{location}: there is no such folder. Put the data there, or link it.")
-
-
 def nearest_name(folder: Path, name: str) -> str | None:
     """Returns the file in the sub-folder of the missing file `name` whose name is most similar, or None."""
     wanted = folder / name
@@ -240,27 +257,22 @@ def nearest_name(folder: Path, name: str) -> str | None:
 
 
 def name_classes(
-    labels: Sequence[str],
-    config: OwnTaskConfig,
-    *,
-    folder: Path,
-    task: str,
-    folder_of: Mapping[str, str] | None = None,
+    labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str, folder_of: Mapping[str, str]
 ) -> dict[str, str]:
     """Returns {label: class name} in the order of `labels`. Without class_names in the row: default_class_name.
 
     `folder_of` has the folder of each label, which errors name instead of it. UserError if the class_names of the row
     do not fit these labels, or if two labels have the same name.
     """
-    names = config.class_names
-    key = f"params.yaml: tasks.{task}.class_names"
+    names, key = config.class_names, f"params.yaml: tasks.{task}.class_names"
     if names is None:
-        if folder_of is not None:
-            key = f"params.yaml: tasks.{task}.path: {config.path}"
-        return _require_distinct({label: default_class_name(label) for label in labels}, key, folder_of or {})
-    if isinstance(names, str):
-        return _require_distinct(_names_from_file(labels, folder / names, f"{key}: {names}"), key, folder_of or {})
-    return _require_distinct(_names_from_mapping(labels, names, key), key, folder_of or {})
+        found = {label: default_class_name(label) for label in labels}
+        key = f"params.yaml: tasks.{task}.path: {config.path}" if folder_of else key
+    elif isinstance(names, str):
+        found = _names_from_file(labels, folder / names, f"{key}: {names}")
+    else:
+        found = _names_from_mapping(labels, names, key)
+    return _require_distinct(found, key, folder_of)
 
 
 def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: str) -> dict[str, str]:

@@ -5,10 +5,11 @@ H, W: the height and width of an image.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -37,71 +38,31 @@ T = TypeVar("T")
 R = TypeVar("R")
 _UPRIGHT = 1
 _ORIENTATION = 0x0112  # the EXIF tag
+_DIGEST_BYTES = 16
 _GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
 _SHRUNK_PIXELS = 2  # the pixels of an image with aspect ratio 2:1, in squares of its shorter side
 
 
-@dataclass(frozen=True)
-class ImageSource:
-    """The images of a task, ready to be stored. The streams are consumed once, train before test.
-
-    `counts` and `expected_bytes` are known before (for the progress bar and the disk check). `notes` are for the reader
-    of the results, `late_notes` as well; these are known when the streams are consumed. `skipped` grows while the
-    streams are consumed: (file, reason).
-    """
-
-    class_names: tuple[str, ...]
-    templates: tuple[str, ...]
-    counts: Mapping[str, int]
-    expected_bytes: int
-    train: Iterator[LabeledImage]
-    test: Iterator[LabeledImage]
-    notes: tuple[str, ...] = ()
-    late_notes: Iterable[str] = ()
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-
-def decode_dataset(dataset: Dataset, location: str, *, on_bad_image: str, stored: IngestConfig) -> ImageSource:
-    """Returns the images of the data set as a source. They are read and encoded when they are consumed.
-
-    `stored` says how they are encoded, and `location` begins the error messages. UserError while the streams are
-    consumed: with on_bad_image "refuse" after the last image if some cannot be decoded; with "skip" if none of a class
-    can be decoded.
-    """
-    decoder = _Decoder(dataset, location, on_bad_image, stored)
-    return ImageSource(
-        class_names=dataset.class_names,
-        templates=dataset.templates,
-        counts=dataset.counts,
-        expected_bytes=sum(_expected_bytes(sample, stored) for sample in (*dataset.train, *dataset.test)),
-        train=decoder.read_train(),
-        test=decoder.read_test(),
-        notes=dataset.notes,
-        late_notes=decoder.notes(),
-        skipped=decoder.bad,
-    )
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """An encoded image, and whether its file has other frames or pages."""
-
-    data: bytes
-    extension: str
-    has_others: bool
-
-
 @dataclass
-class _Decoder:
-    """Decodes both splits. `bad` collects the images that cannot be decoded: (name, reason); `first_of_several` those
-    that have other frames or pages behind the one that is stored."""
+class Decoder:
+    """Decodes the images of a data set, and encodes them as `stored` says. `location` begins the error messages.
+
+    `on_read` gets the split, the sample and a hash of the bytes of every image that could be read, in their order.
+    `bad` collects the images that cannot be decoded: (name, reason); `first_of_several` those that have other frames or
+    pages behind the one that is stored.
+    """
 
     dataset: Dataset
     location: str
     on_bad_image: str
     stored: IngestConfig
+    on_read: Callable[[str, Sample, bytes], None] = lambda split, sample, digest: None
     bad: list[tuple[str, str]] = field(default_factory=list)
     first_of_several: list[str] = field(default_factory=list)
+
+    def expected_bytes(self) -> int:
+        """Returns an estimate of the size of the stored images."""
+        return sum(_expected_bytes(sample, self.stored) for sample in (*self.dataset.train, *self.dataset.test))
 
     def notes(self) -> Iterator[str]:
         """Yields what was found among the images that were decoded until now."""
@@ -114,7 +75,7 @@ class _Decoder:
     def read_train(self) -> Iterator[LabeledImage]:
         """Yields the training images. UserError if skipping leaves too few, such as none of a class."""
         found: set[int | Captions] = set()
-        for image in self._decode(self.dataset.train):
+        for image in self._decode("train", self.dataset.train):
             found.add(image[2])
             yield image
         if self.on_bad_image == "skip" and (lack := self.dataset.lack(found)):
@@ -123,51 +84,56 @@ class _Decoder:
     def read_test(self) -> Iterator[LabeledImage]:
         """Yields the test images. UserError if bad images of either split are refused, or if no test image is left."""
         count = 0
-        for image in self._decode(self.dataset.test):
+        for image in self._decode("test", self.dataset.test):
             count += 1
             yield image
         if self.bad and self.on_bad_image == "refuse":
-            raise UserError(self._refusal())
+            named = first_names([f"{file} ({reason})" for file, reason in self.bad])
+            what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
+            raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
         if not count:
             raise UserError(f"{self.location}: no test image can be decoded. Replace the images.")
 
-    def _decode(self, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
+    def _decode(self, split: str, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
         target_of = self.dataset.targets()
-        for sample, found in in_order(self._stored, map(self._read, samples)):
+        for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
+            if digest:
+                self.on_read(split, sample, digest)
             if isinstance(found, BadImageError):
                 self.bad.append((sample.name, str(found)))
                 continue
-            if found.has_others:
+            image, extension, has_others = found
+            if has_others:
                 self.first_of_several.append(sample.name)
-            yield found.data, found.extension, target_of(sample)
+            yield image, extension, target_of(sample)
 
-    def _read(self, sample: Sample) -> tuple[Sample, bytes | BadImageError]:
+    def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
+        """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""
+        digest = b""
         try:
-            require_small_file(sample.size)
-            with bad_image_errors():
-                return sample, sample.read()
-        except BadImageError as error:
-            return sample, error
-
-    def _stored(self, read: tuple[Sample, bytes | BadImageError]) -> tuple[Sample, _Stored | BadImageError]:
-        sample, data = read
-        if isinstance(data, BadImageError):
-            return sample, data
-        try:
+            data = read_image(sample)
+            digest = digest_of(data)
             image, extension = plain_image(data, self.stored.image_format, shorter_side=self.stored.shorter_side)
         except BadImageError as error:
-            return sample, error
+            return digest, error
         # an image with several frames never keeps its bytes
-        return sample, _Stored(image, extension, has_others=image is not data and has_several_frames(data))
+        return digest, (image, extension, image is not data and has_several_frames(data))
 
-    def _refusal(self) -> str:
-        named = first_names([f"{file} ({reason})" for file, reason in self.bad])
-        what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
-        return f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip."
+
+def read_image(sample: Sample) -> bytes:
+    """Returns the bytes of an image file. BadImageError if it cannot be read, or is larger than an image can be."""
+    require_small_file(sample.size)
+    with bad_image_errors():
+        return sample.read()
+
+
+def digest_of(data: bytes) -> bytes:
+    """Returns a hash of an image file."""
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yields function(item) of each item, in their order. Threads compute ahead, and this one reads the items."""
+    """Yields function(item) of each item, in their order. Threads compute ahead."""
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[R]] = deque()
         try:

@@ -7,8 +7,8 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
+from gift_core.datasets.dataset import Sample
 from gift_core.datasets.decoding import HEIC_SUFFIXES, SUFFIXES
 from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
@@ -71,14 +71,6 @@ def _counted(reason: str, kind: str, names: list[str]) -> str:
     return f"{len(names)} {printable(kind)}{shown}"
 
 
-class ImageFile(NamedTuple):
-    """An image, its name below the data set's folder, and its number of bytes."""
-
-    path: Path
-    name: str
-    size: int
-
-
 class FolderReader:
     """Lists the images of one data set. Links are followed.
 
@@ -111,8 +103,8 @@ class FolderReader:
                 self.left_out.add(_reason(path, _status(path)) or NO_CLASS, self._name(path))
         return found
 
-    def images(self, folder: Path) -> list[ImageFile]:
-        """Returns the images at any depth of `folder`, sorted by path.
+    def images(self, folder: Path, label: str = "", split: str = "") -> list[Sample]:
+        """Returns the images at any depth of `folder`, sorted by path, all with the same label and split.
 
         UserError for a link to a file that does not exist, a name that is not UTF-8, a folder that cannot be listed,
         and a folder that is reached twice: through a link to a folder above it, or through two links.
@@ -133,10 +125,10 @@ class FolderReader:
             if status is None:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
-            found.append(ImageFile(path, name, status.st_size))
-        found.sort(key=lambda image: image.name)
-        self._twins += _twins([image.name for image in found])
-        return found
+            found.append((name, path, status.st_size))
+        found.sort()
+        self._twins += _twins([name for name, _, _ in found])
+        return [Sample(label, printable(name), size, path, split=split) for name, path, size in found]
 
     def files(self, folder: Path) -> Iterator[tuple[Path, str]]:
         """Yields the files at any depth of `folder` that are not hidden, and their names below the data set's folder.

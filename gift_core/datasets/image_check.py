@@ -5,7 +5,6 @@ N: images. D: numbers of a thumbnail.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from PIL import Image
 
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import Dataset, PairDataset, Sample
-from gift_core.datasets.decoding import decoded_image, in_order
+from gift_core.datasets.decoding import decoded_image, digest_of, in_order
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
@@ -173,7 +172,7 @@ def _examine(sample_of_split: tuple[Sample, bool]) -> _Examined | tuple[str, str
         image = decoded_image(data)
     except BadImageError as error:
         return sample.name, str(error)
-    digest = hashlib.blake2b(data, digest_size=16).digest()
+    digest = digest_of(data)
     return _Examined(sample, is_test, digest, image.size, thumbnail(image))
 
 
@@ -196,7 +195,7 @@ def _header_fault(sample: Sample) -> tuple[str, str] | None:
     try:
         _require_size(sample)
         with bad_image_errors():
-            is_image = _begins_like_an_image(_start(sample))
+            is_image = _begins_like_an_image(sample.read(_START))
     except BadImageError as error:
         return sample.name, str(error)
     return None if is_image else (sample.name, "not an image")
@@ -206,14 +205,6 @@ def _require_size(sample: Sample) -> None:
     require_small_file(sample.size)
     if not sample.size:
         raise BadImageError("an empty file")
-
-
-def _start(sample: Sample) -> bytes:
-    if sample.file is None:
-        return sample.read()[:_START]
-    with sample.file.open("rb") as stream:
-        stream.seek(sample.offset)
-        return stream.read(min(_START, sample.size))
 
 
 def _begins_like_an_image(start: bytes) -> bool:

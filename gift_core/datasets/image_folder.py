@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import FolderTaskConfig
-from gift_core.datasets.dataset import (
-    Dataset,
-    Sample,
-    Splits,
-    labels_to_learn,
-    name_classes,
-    split_by_seed,
-    untested_classes,
-    validation_note,
-)
+from gift_core.datasets.dataset import Listing, Sample, validation_note
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import FolderReader, ImageFile
+from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
@@ -26,30 +18,23 @@ from gift_core.quantities import first_names, plural
 RENAME = "Name the two folders train and test"
 
 
-def folder_dataset(name: str, config: FolderTaskConfig, *, root: Path, seed: int) -> Dataset:
-    """Returns the images of <path>/{train,test}/<class>/*, or of <path>/<class>/* split by seed.
+def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
+    """Returns the images of <path>/{train,test}/<class>/*, or of <path>/<class>/*, which have no splits.
 
-    Classes are sorted by the names of their folders, images by their paths. `notes` say what was left out, such as
-    class folders without images.
+    The images of a class are sorted by their paths. The notes say what was left out, such as class folders without
+    images.
 
-    UserError if the folder, images or a second class are missing, if a class has only images that cannot be read, if
-    only the test split has a class, and for a layout that could be read in two ways: splits by other names, a class
-    beside the splits.
+    UserError if images are missing, if a class has only images that cannot be read, if only the test
+    split has a class, and for a layout that could be read in two ways: splits by other names, a class beside the
+    splits.
     """
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     folder = root / config.path
-    if not folder.is_dir():
-        raise UserError(f"{location}: there is no such folder. Put the images there, in one sub-folder per class.")
     used = [config.class_names] if isinstance(config.class_names, str) else []
     layout = _Layout(folder, location, FolderReader(folder, location, used=used))
-    splits, notes = layout.splits(config.test_fraction, seed)
-    labels = sorted(labels_to_learn(splits, location))
-    classes = name_classes(labels, config, folder=folder, task=name, folder_of=layout.folder_of)
-    notes = (*notes, *layout.note_empty(), *untested_classes(classes, splits), *layout.reader.notes())
-    validation = [sample for sample in layout.validation if sample.label in classes]
-    return Dataset(
-        classes, config.templates, splits["train"], splits["test"], notes, validation, by_seed=layout.by_seed
-    )
+    samples, notes = layout.samples()
+    notes = (*notes, *layout.note_empty())
+    return Listing(samples, location, notes, layout.reader.notes(), folder_of=layout.folder_of)
 
 
 class _Layout:
@@ -58,26 +43,35 @@ class _Layout:
     def __init__(self, folder: Path, location: str, reader: FolderReader) -> None:
         self.folder, self.location, self.reader = folder, location, reader
         self.folder_of: dict[str, str] = {}  # {label: the first folder of that class}
-        self.validation: list[Sample] = []
-        self.by_seed = False
         self._empty: list[str] = []
 
-    def splits(self, test_fraction: float | None, seed: int) -> tuple[Splits, tuple[str, ...]]:
-        """Returns both splits, and a note if there is a validation split, which belongs to neither."""
+    def samples(self) -> tuple[list[Sample], tuple[str, ...]]:
+        """Returns the images of all splits, and a note if there is a validation split, which belongs to neither."""
         subfolders = self.reader.subfolders(self.folder)
         found = self._name_splits(subfolders)
         if not found:
             self._require_classes(subfolders)
-            self.by_seed = True
-            samples = list(self._samples(self.folder, subfolders, self.location))
-            return split_by_seed(samples, test_fraction=test_fraction, seed=seed, location=self.location), ()
+            return list(self._samples(self.folder, subfolders, self.location)), ()
         for split in SPLITS:
             if split not in found:
                 raise self._missing(split, found)
         self._refuse_beside([path for path in subfolders if path not in found.values()], found)
-        splits = {split: self._split(found[split]) for split in SPLITS}
-        self._require_known(splits, found)
-        return splits, self._read_validation(found)
+        samples = [
+            sample
+            for split in SPLITS
+            for sample in self._samples(
+                found[split], self.reader.subfolders(found[split]), f"{self.location}/{found[split].name}", split
+            )
+        ]
+        self._require_known(samples, found)
+        if "validation" not in found:
+            return samples, ()
+        path = found["validation"]
+        held_out = [
+            dataclasses.replace(image, label=plain_name(image.file.relative_to(path).parts[0]))
+            for image in self.reader.images(path, split="validation")
+        ]
+        return samples + held_out, validation_note(f"{path.name}/", len(held_out))
 
     def _name_splits(self, subfolders: Sequence[Path]) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -121,13 +115,9 @@ class _Layout:
                 remedy = f"Move them into {found['train'].name}/{path.name}/ and {found['test'].name}/{path.name}/"
                 raise UserError(f"{self.location}: {what}. {remedy}, or remove the folder.")
 
-    def _split(self, parent: Path) -> list[Sample]:
-        location = f"{self.location}/{parent.name}"
-        return list(self._samples(parent, self.reader.subfolders(parent), location))
-
-    def _samples(self, parent: Path, classes: Sequence[Path], location: str) -> Iterator[Sample]:
-        """Yields the images in the class folders of `parent`. Their names are paths relative to the data set."""
-        files = {path: self.reader.images(path) for path in classes}
+    def _samples(self, parent: Path, classes: Sequence[Path], location: str, split: str = "") -> Iterator[Sample]:
+        """Yields the images in the class folders of `parent`."""
+        files = {path: self.reader.images(path, plain_name(path.name), split) for path in classes}
         if not any(files.values()):
             kinds, what = ", ".join(SUFFIXES), "its sub-folders have no images" if classes else "it has no sub-folders"
             others = [path.name for path in sorted(parent.iterdir()) if path.suffix in (".csv", ".parquet", ".tar")]
@@ -149,8 +139,7 @@ class _Layout:
                 self._leave_out_empty(path, name, location)
                 continue
             self.folder_of.setdefault(label, name)
-            for image in images:
-                yield _sample(label, image)
+            yield from images
 
     def _leave_out_empty(self, path: Path, name: str, location: str) -> None:
         """Notes a class folder without images. UserError if it has images, but only of kinds that are not read."""
@@ -168,8 +157,8 @@ class _Layout:
         folders = "1 class folder" if len(self._empty) == 1 else f"{len(self._empty)} class folders"
         return (f"{folders} without images left out: {first_names(self._empty)}.",)
 
-    def _require_known(self, splits: Splits, found: Mapping[str, Path]) -> None:
-        train, test = ({sample.label for sample in splits[split]} for split in SPLITS)
+    def _require_known(self, samples: Sequence[Sample], found: Mapping[str, Path]) -> None:
+        train, test = ({sample.label for sample in samples if sample.split == split} for split in SPLITS)
         empty = {plain_name(Path(name).name): name for name in self._empty}
         for label in sorted(test - train):
             remedy = "Give both folders of a class the same name"
@@ -177,15 +166,3 @@ class _Layout:
                 remedy = f"{empty[label]} has no images: add some, or remove {self.folder_of[label]}"
             what = f"class {label!r} is in {found['test'].name}/ but not in {found['train'].name}/"
             raise UserError(f"{self.location}: {what}. {remedy}.")
-
-    def _read_validation(self, found: Mapping[str, Path]) -> tuple[str, ...]:
-        if "validation" not in found:
-            return ()
-        path = found["validation"]
-        images = self.reader.images(path)
-        self.validation = [_sample(plain_name(Path(image.name).parts[1]), image) for image in images]
-        return validation_note(f"{path.name}/", len(images))
-
-
-def _sample(label: str, image: ImageFile) -> Sample:
-    return Sample(label, printable(image.name), image.path.read_bytes, image.size, image.path)

@@ -6,7 +6,7 @@ It notes images that are in both splits or in two classes: the same bytes, under
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,35 +14,43 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.task import LabeledImage, TaskInfo, read_task, write_task
+from gift_core.artifacts.task import SPLITS, LabeledImage, TaskInfo, read_task, write_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
-    CatalogueTaskConfig,
-    FolderTaskConfig,
     MiniTaskConfig,
     OwnDataConfig,
+    OwnTaskConfig,
     PairsTaskConfig,
-    TableTaskConfig,
     TaskConfig,
-    WebDatasetTaskConfig,
     has_captions,
 )
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors
-from gift_core.datasets.dataset import Dataset, PairDataset, Sample, sample_shots
-from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, in_order, unreadable_heic
+from gift_core.datasets.bad_images import BadImageError
+from gift_core.datasets.catalogue.inventory import list_catalogue
+from gift_core.datasets.dataset import Dataset, Listing, PairDataset, Sample, class_dataset, sample_shots
+from gift_core.datasets.decoding import Decoder, digest_of, in_order, read_image, unreadable_heic
+from gift_core.datasets.image_captions import list_pairs, pair_dataset
+from gift_core.datasets.image_folder import list_folder
+from gift_core.datasets.image_table import list_table
+from gift_core.datasets.webdataset import list_tars
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
 from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
 
-_DIGEST_BYTES = 16
 Render = Callable[..., Iterator[tuple[Any, Any]]]  # (split, count, seed) -> images, each with its label or captions
 _TWO_CLASSES = "has two classes", "have two classes"
-_BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
+# By source: (name of the task, its row, the root of the paths) -> what is there. No image is decoded.
+READERS: Mapping[str, Callable[[str, Any, Path], Listing]] = {
+    "folder": list_folder,
+    "table": list_table,
+    "webdataset": list_tars,
+    "pairs": list_pairs,
+    "catalogue": list_catalogue,
+}
 
 
 class DuplicateWatch:
-    """Notes a hash of every image when it is read, so that no image is read twice."""
+    """Notes images of two splits or of two classes by a hash of each image that was read."""
 
     def __init__(self, *, pairs: bool = False) -> None:
         self._pairs = pairs  # every copy counts: no caption can distinguish it
@@ -50,11 +58,14 @@ class DuplicateWatch:
         self._in_both: list[str] = []
         self._two_classes: list[str] = []
 
-    def watch(self, dataset: Dataset) -> Dataset:
-        """Returns the data set with samples that are noted when they are read."""
-        return dataclasses.replace(
-            dataset, train=self._watch(dataset.train, "train"), test=self._watch(dataset.test, "test")
-        )
+    def add(self, split: str, sample: Sample, digest: bytes) -> None:
+        """Notes an image."""
+        label = sample.name if self._pairs else sample.label
+        first_split, first_label = self._first.setdefault(digest, (split, label))
+        if first_split != split:
+            self._in_both.append(sample.name)
+        if first_label != label:
+            self._two_classes.append(sample.name)
 
     def notes(self) -> Iterator[str]:
         """Yields what was found among the images that were read until now."""
@@ -66,26 +77,6 @@ class DuplicateWatch:
             one, several = ("is a copy of another", "are copies of others") if self._pairs else _TWO_CLASSES
             verb = one if len(self._two_classes) == 1 else several
             yield f"{plural(len(self._two_classes), 'image')} {verb}: {first_names(self._two_classes)}."
-
-    def _watch(self, samples: Sequence[Sample], split: str) -> tuple[Sample, ...]:
-        return tuple(dataclasses.replace(sample, read=self._noted(sample, split)) for sample in samples)
-
-    def _noted(self, sample: Sample, split: str) -> Callable[[], bytes]:
-        def read() -> bytes:
-            data = sample.read()
-            digest = _hash(data)
-            label = sample.name if self._pairs else sample.label
-            first_split, first_label = self._first.setdefault(digest, (split, label))
-            if first_split != split:
-                self._in_both.append(sample.name)
-            if first_label != label:
-                self._two_classes.append(sample.name)
-            return data
-
-        return read
-
-
-ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig | CatalogueTaskConfig
 
 
 def ingest(
@@ -102,10 +93,14 @@ def ingest(
     UserError if the source is unsound (unknown name, no images, images that cannot be decoded, ...) or if the disk is
     too small. After an error `folder` is as it was before.
     """
-    source = _open_images(name, config, stored=ingest_config, seed=seed, root=root)
-    require_free_bytes(folder, source.expected_bytes, f"ingest {name}")
-    info = TaskInfo(name, source.class_names, source.templates, config.source, notes=source.notes)
-    with progress_bar(sum(source.counts.values()), f"ingest {name}") as bar:
+    dataset = open_dataset(name, config, seed=seed, root=root)
+    watch = DuplicateWatch(pairs=has_captions(config))
+    on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
+    decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config, watch.add)
+    require_free_bytes(folder, decoder.expected_bytes(), f"ingest {name}")
+    info = TaskInfo(name, dataset.class_names, dataset.templates, config.source, notes=dataset.notes)
+    copies = watch.notes() if isinstance(config, OwnDataConfig) else ()  # published data sets are what they are
+    with progress_bar(sum(dataset.counts.values()), f"ingest {name}") as bar:
 
         def counted(images: Iterator[LabeledImage]) -> Iterator[LabeledImage]:
             for image in images:
@@ -115,11 +110,11 @@ def ingest(
         return write_task(
             folder,
             info,
-            counted(source.train),
-            counted(source.test),
+            counted(decoder.read_train()),
+            counted(decoder.read_test()),
             images_per_shard=ingest_config.images_per_shard,
-            skipped=source.skipped,
-            notes=source.late_notes,
+            skipped=decoder.bad,
+            notes=chain(decoder.notes(), copies),
         )
 
 
@@ -156,13 +151,28 @@ def validation_images(
     if not dataset.validation:
         return None
     held_out = dataclasses.replace(dataset, test=dataset.validation)
-    return decode_dataset(held_out, _location(name, config), on_bad_image=config.on_bad_image, stored=stored).test
+    return Decoder(held_out, _location(name, config), config.on_bad_image, stored).read_test()
 
 
-def open_dataset(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
+def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dataset:
     """Returns the data set of a row of tasks, few-shot and without copies if the row says so. No image is decoded."""
-    dataset = _require_readers(_list_images(name, config, seed=seed, root=root), name, config)
-    if getattr(config, "on_duplicate", None) == "skip":
+    if isinstance(config, MiniTaskConfig):
+        return _rendered(name, config, seed=seed)
+    if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
+        raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
+    listing = READERS[config.source](name, config, root)
+    if isinstance(config, PairsTaskConfig):
+        dataset: Dataset = pair_dataset(listing, config, task=name, seed=seed)
+    elif isinstance(config, OwnTaskConfig):
+        dataset = class_dataset(listing, config, folder=root / config.path, task=name, seed=seed)
+    else:
+        train, test = ([each for each in listing.samples if each.split == split] for split in SPLITS)
+        dataset = Dataset(listing.classes, listing.templates, train, test, listing.notes)
+    if problem := unreadable_heic(dataset):
+        if config.on_bad_image == "refuse":
+            raise UserError(f"{_location(name, config)}: {problem}")
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, problem))
+    if isinstance(config, OwnDataConfig) and config.on_duplicate == "skip":
         dataset = _without_copies(dataset, _location(name, config))
     if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset
@@ -180,7 +190,7 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     def without(samples: Sequence[Sample], *, is_train: bool = False) -> Iterator[Sample]:
         alike = [sample for sample in samples if sizes[sample.size] > 1]  # others are no copies
-        digest_of = dict(zip(map(id, alike), in_order(_digest_of, alike), strict=True))
+        digest_of = dict(zip(map(id, alike), in_order(_copy_key, alike), strict=True))
         for sample in samples:
             digest = digest_of.get(id(sample), sample.name)
             key = digest, None if isinstance(dataset, PairDataset) else sample.label
@@ -202,70 +212,22 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
     return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=(*dataset.notes, note))
 
 
-def _digest_of(sample: Sample) -> bytes:
+def _copy_key(sample: Sample) -> bytes:
     """A hash of the image's bytes. An image that cannot be read has one of its own: decoding names it."""
     try:
-        with bad_image_errors():
-            return _hash(sample.read())
+        return digest_of(read_image(sample))
     except BadImageError:
         return sample.name.encode()
 
 
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
-
-
-def _location(name: str, config: ListedTaskConfig) -> str:
+def _location(name: str, config: TaskConfig) -> str:
     return f"params.yaml: tasks.{name}.path: {config.path}"
 
 
-def _require_readers(dataset: Dataset, name: str, config: ListedTaskConfig) -> Dataset:
-    """Refuses HEIC images without their reader before anything is decoded, or notes them if they are to be skipped."""
-    problem = unreadable_heic(dataset)
-    if problem is None:
-        return dataset
-    if config.on_bad_image == "refuse":
-        raise UserError(f"{_location(name, config)}: {problem}")
-    return dataclasses.replace(dataset, notes=(*dataset.notes, problem))
-
-
-def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: int, root: Path) -> ImageSource:
-    if isinstance(config, MiniTaskConfig):
-        return _mini_images(name, config, image_format=stored.image_format, seed=seed)
-    dataset = open_dataset(name, config, seed=seed, root=root)
-    watch = DuplicateWatch(pairs=has_captions(config))
-    if isinstance(config, OwnDataConfig):  # published data sets are what they are
-        dataset = watch.watch(dataset)
-    source = decode_dataset(dataset, _location(name, config), on_bad_image=config.on_bad_image, stored=stored)
-    return dataclasses.replace(source, late_notes=chain(source.late_notes, watch.notes()))
-
-
-def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
-    if isinstance(config, FolderTaskConfig):
-        from gift_core.datasets.image_folder import folder_dataset
-
-        return folder_dataset(name, config, root=root, seed=seed)
-    if isinstance(config, TableTaskConfig):
-        from gift_core.datasets.image_table import table_dataset
-
-        return table_dataset(name, config, root=root, seed=seed)
-    if isinstance(config, WebDatasetTaskConfig):
-        from gift_core.datasets.webdataset import tar_dataset
-
-        return tar_dataset(name, config, root=root, seed=seed)
-    if isinstance(config, PairsTaskConfig):
-        from gift_core.datasets.image_captions import pairs_dataset
-
-        return pairs_dataset(name, config, root=root, seed=seed)
-    from gift_core.datasets.catalogue.inventory import catalogue_dataset
-
-    return catalogue_dataset(name, config, root=root)
-
-
-def _mini_images(name: str, config: MiniTaskConfig, *, image_format: str, seed: int) -> ImageSource:
-    """Renders a task of the embedded miniature benchmark."""
+def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
+    """A task of the embedded miniature benchmark. Its images are made here."""
     from gift_core.mini.scenes import SCENES, render_scenes, scene_captions
-    from gift_core.mini.world import MiniTask, mini_task, render_task
+    from gift_core.mini.world import mini_task, render_task
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
     counts = {"train": config.train_images, "test": config.test_images}
@@ -273,24 +235,24 @@ def _mini_images(name: str, config: MiniTaskConfig, *, image_format: str, seed: 
         what = "needs this key, because it has captions" if name == SCENES else "has classes and no captions"
         raise UserError(f"{key}.vocabulary_captions: the miniature task {name} {what}. Only {SCENES} has captions.")
     if count is None:
-        task = mini_task(name)
+        names, templates = (task := mini_task(name)).class_names, task.templates
+        least, what = len(names), f"the {len(names)} classes"
         render: Render = partial(render_task, name)
-        _require_images(counts, len(task.class_names), f"the {len(task.class_names)} classes", key)
     else:
-        _require_images(counts, 2, "the 2 that a task of pairs needs", key)
-        task = MiniTask(name, scene_captions(counts["train"], count, seed=seed), ("{}",))
+        names, templates = scene_captions(counts["train"], count, seed=seed), ("{}",)
+        least, what = 2, "the 2 that a task of pairs needs"
         render = render_scenes
+    for split, images in counts.items():
+        if images < least:
+            raise UserError(f"{key}.{split}_images: {images} images are fewer than {what}. Write {least} or more.")
 
-    def images(split: str) -> Iterator[LabeledImage]:
-        for image, target in render(split, counts[split], seed=seed):
-            yield encode_image(image, image_format), image_format, target
+    def samples(split: str) -> Iterator[Sample]:
+        for number, (image, target) in enumerate(render(split, counts[split], seed=seed)):
+            buffer = io.BytesIO()
+            image.save(buffer, "PPM")  # no format that is stored as it is: ingest.image_format says which
+            label = names[target] if count is None else "\n".join(target)
+            yield Sample(label, f"{split} image {number}", buffer.tell(), load=buffer.getvalue)
 
-    expected = sum(counts.values()) * _BYTES_PER_MINI_IMAGE
-    return ImageSource(task.class_names, task.templates, counts, expected, images("train"), images("test"))
-
-
-def _require_images(counts: Mapping[str, int], least: int, what: str, key: str) -> None:
-    for split, count in counts.items():
-        if count < least:
-            remedy = f"Write {least} or more"
-            raise UserError(f"{key}.{split}_images: {count} images are fewer than {what}. {remedy}.")
+    kind = Dataset if count is None else PairDataset
+    classes = {each: each for each in names}
+    return kind(classes, templates, tuple(samples("train")), tuple(samples("test")))

@@ -11,17 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
 from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
-from gift_core.datasets.dataset import (
-    Dataset,
-    Sample,
-    Splits,
-    labels_to_learn,
-    name_classes,
-    nearest_name,
-    require_folder,
-    split_by_seed,
-    untested_classes,
-)
+from gift_core.datasets.dataset import Listing, Sample, nearest_name
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
 from gift_core.datasets.spelling import comparison_key, plain_captions, plain_name
@@ -40,46 +30,28 @@ _JSON = "json:"
 CAPTIONS = "captions:txt"  # as a label: the lines of the file .txt
 
 
-def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: int) -> Dataset:
+def list_tars(name: str, config: WebDatasetTaskConfig, root: Path) -> Listing:
     """Returns the samples of the tars, in the order of the tars' names and within each tar.
 
     Patterns are those of a shell: birds-{000..005}.tar, train/*.tar. Several are joined with "::", as in WebDataset.
-    Files with neither an image nor a label beside them are left out and counted in `notes`.
-    UserError for a missing, compressed or damaged tar, a sample without one image and one label, a tar in both splits,
-    and for too few classes.
+    Files with neither an image nor a label beside them are left out and counted.
+    UserError for a missing, compressed or damaged tar, a sample without one image and one label, and a tar in both
+    splits.
     """
-    key = f"params.yaml: tasks.{name}"
-    folder = root / config.path
-    require_folder(folder, f"{key}.path: {config.path}")
-    left_out = LeftOut()
-    splits = find_splits(folder, config, config.label, name, left_out)
-    if config.test is None:
-        location = f"{key}.train: {config.train}"
-        splits = split_by_seed(splits["train"], test_fraction=config.test_fraction, seed=seed, location=location)
-    labels = labels_to_learn(splits, f"{key}.train: {config.train}")
-    classes = name_classes(labels, config, folder=folder, task=name)
-    notes = (*untested_classes(classes, splits), *left_out.notes())
-    by_seed = config.test is None
-    return Dataset(classes, config.templates, splits["train"], splits["test"], notes, by_seed=by_seed)
+    return tar_listing(root / config.path, config, config.label, name)
 
 
-def find_splits(
-    folder: Path, config: WebDatasetTaskConfig | PairsTaskConfig, label: str, name: str, left_out: LeftOut
-) -> Splits:
-    """Returns the samples of the tars of both splits. Without test tars the training split has them all."""
-    key = f"params.yaml: tasks.{name}"
-    train = _find_tars(folder, str(config.train), f"{key}.train")
-    if config.test is None:
-        return {"train": _read_samples(train, label, name, "train", left_out), "test": []}
-    test = _find_tars(folder, config.test, f"{key}.test")
-    files = {(tar.stat().st_dev, tar.stat().st_ino) for tar in train}
-    both = [tar.name for tar in test if (tar.stat().st_dev, tar.stat().st_ino) in files]
+def tar_listing(folder: Path, config: WebDatasetTaskConfig | PairsTaskConfig, label: str, name: str) -> Listing:
+    """Returns the samples of the tars in `folder` with their labels or captions."""
+    key, left_out = f"params.yaml: tasks.{name}", LeftOut()
+    patterns = {"train": config.train, "test": config.test}
+    tars = {split: _find_tars(folder, each, f"{key}.{split}") for split, each in patterns.items() if each is not None}
+    files = {(tar.stat().st_dev, tar.stat().st_ino) for tar in tars["train"]}
+    both = [tar.name for tar in tars.get("test", ()) if (tar.stat().st_dev, tar.stat().st_ino) in files]
     if both:
         raise UserError(f"{key}.test: {both[0]} is also a training tar. Remove it from one of the two patterns.")
-    return {
-        "train": _read_samples(train, label, name, "train", left_out),
-        "test": _read_samples(test, label, name, "test", left_out),
-    }
+    samples = [sample for split in tars for sample in _read_samples(tars[split], label, name, split, left_out)]
+    return Listing(samples, f"{key}.train: {config.train}", left_out=left_out.notes())
 
 
 def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
@@ -136,7 +108,7 @@ def _read_samples(tars: Sequence[Path], label: str, name: str, split: str, left_
     key = f"params.yaml: tasks.{name}.{split}"
     samples: list[Sample] = []
     for tar in progress(tars, len(tars), f"list {name} {split} tars"):
-        samples.extend(_index(tar, label, key, left_out))
+        samples.extend(_index(tar, label, key, split, left_out))
     if not samples:
         left = "".join(f" {note}" for note in left_out.notes())
         files = f"0001.jpg, 0001.{_label_extension(label)}"
@@ -144,14 +116,14 @@ def _read_samples(tars: Sequence[Path], label: str, name: str, split: str, left_
     return samples
 
 
-def _index(path: Path, label: str, key: str, left_out: LeftOut) -> Iterator[Sample]:
+def _index(path: Path, label: str, key: str, split: str, left_out: LeftOut) -> Iterator[Sample]:
     """Yields the samples of a tar in their order. `label` is an extension ("cls", "txt"), or "json:<key>"."""
     _require_uncompressed(path, key)
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=is_in_hidden):
             if _is_sample(files, label):
-                yield _sample(path, name, files, label, key)
+                yield _sample(path, name, files, label, key, split)
             else:
                 skipped += [f"{name}.{extension}" for extension in files]
     except (tarfile.TarError, OSError) as error:
@@ -176,14 +148,14 @@ def _label_extension(label: str) -> str:
     return "json" if label.startswith(_JSON) else label.rpartition(":")[2]
 
 
-def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> Sample:
+def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str, split: str) -> Sample:
     images = _images(files)
     if len(images) != 1:
         what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
         raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its {_noun(label)}, one after the other.")
     image = files[images[0]]
     text = _read_label(path, name, files, label, key)
-    return Sample(text, f"{path.name}/{name}.{images[0]}", image.read, image.size, image.tar, image.offset)
+    return Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.tar, image.offset, split)
 
 
 def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> str:

@@ -16,7 +16,7 @@ LABELS = ["great_tit", "heron", "wren"]
 
 
 def names(labels: list[str], class_names: Any, folder: Path = Path()) -> dict[str, str]:
-    return name_classes(labels, config(class_names=class_names), folder=folder, task="birds")
+    return name_classes(labels, config(class_names=class_names), folder=folder, task="birds", folder_of={})
 
 
 def refusal(labels: list[str], class_names: Any, folder: Path = Path()) -> str:
@@ -77,7 +77,7 @@ def test_a_mapping_or_a_file_that_does_not_fit_is_refused(given: Any, expected: 
 def dataset(*counts: int) -> Dataset:
     """Labels "0", "1", ... of classes "class 0", "class 1", ... with `counts` training samples each, interleaved."""
     samples = [
-        Sample(str(label), f"{label}/{number}", bytes, 0)
+        Sample(str(label), f"{label}/{number}", 0)
         for number in range(max(counts))
         for label, count in enumerate(counts)
         if number < count

@@ -12,8 +12,8 @@ import webdataset
 
 from gift_core.artifacts.task import SPLITS, TaskInfo, index_task
 from gift_core.config.tasks import PairsTaskConfig
-from gift_core.datasets.image_captions import captions_of, pairs_dataset
-from gift_core.datasets.ingest import ingest
+from gift_core.datasets.image_captions import captions_of
+from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.datasets.folders import INGEST
@@ -91,14 +91,14 @@ def test_the_three_forms_of_the_same_pairs_are_the_same_task(tmp_path: Path) -> 
 def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: Path) -> None:
     for split, keys in (("train", ("00", "01", "02")), ("test", ("03", "04")), ("val", ("05",))):
         put(tmp_path, captions={key: CAPTIONS[key] for key in keys}, folder=f"pets/{split}")
-    dataset = pairs_dataset("pets", config(), root=tmp_path, seed=1)
+    dataset = open_dataset("pets", config(), seed=1, root=tmp_path)
     assert [captions_of(sample)[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
     assert dataset.notes == ("1 image left out: val/ is a validation split.",)
     assert [captions_of(sample)[0] for sample in dataset.validation] == ["picture 5."]
     lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
                                                                      ("test", "04"), ("val", "05"))]  # fmt: skip
     (tmp_path / "pets" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
-    dataset = pairs_dataset("pets", config(**TABLE, split_column="fold"), root=tmp_path, seed=1)
+    dataset = open_dataset("pets", config(**TABLE, split_column="fold"), seed=1, root=tmp_path)
     assert [sample.label for sample in (*dataset.train, *dataset.test)] == ["of 00", "of 01", "of 03", "of 04"]
     assert [sample.label for sample in dataset.validation] == ["of 05"]
 

@@ -27,7 +27,7 @@ def photo(seed: int) -> Image.Image:
 
 
 def sample(data: bytes, name: str, label: str = "wren") -> Sample:
-    return Sample(label, name, lambda: data, len(data))
+    return Sample(label, name, len(data), load=lambda: data)
 
 
 def dataset(train: list[Sample], test: list[Sample] | None = None) -> Dataset:
@@ -99,7 +99,7 @@ def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: 
     tar = tmp_path / "a.tar"
     tar.write_bytes(b"x" * 100 + encoded(photo(0), "PNG"))
     files = [StoredFile(tar, 0, 100), StoredFile(tar, 100, tar.stat().st_size - 100), StoredFile(tar, 100, 0)]
-    stored = [Sample("owl", str(n), file.read, file.size, tar, file.offset) for n, file in enumerate(files)]
+    stored = [Sample("owl", str(n), file.size, tar, file.offset) for n, file in enumerate(files)]
     found = check_headers(dataset([*kinds, text], stored), "birds")
     assert found.broken == [("text.jpg", "not an image"), ("0", "not an image"), ("2", "an empty file")]
     assert list(found.lines()) == []

@@ -13,7 +13,7 @@ import pytest
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import TableTaskConfig
-from gift_core.datasets.image_table import table_dataset
+from gift_core.datasets.ingest import open_dataset
 from tests.datasets import folders
 from tests.datasets.folders import colors, flat_birds, ingest_birds, picture
 
@@ -64,7 +64,7 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
         "1 class has no test images: heron.",
         "1 image of the folder is in no row: a/3.png.",
     )
-    (held_out,) = table_dataset("birds", config(split_column="fold"), root=tmp_path, seed=1).validation
+    (held_out,) = open_dataset("birds", config(split_column="fold"), root=tmp_path, seed=1).validation
     assert (held_out.name, held_out.label) == ("a/4.png", "wren")
 
 

@@ -16,7 +16,7 @@ import webdataset
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.webdataset import tar_dataset
+from gift_core.datasets.ingest import open_dataset
 from tests.artifacts.damage import png
 from tests.artifacts.hostile_tars import HOSTILE, write_blocks
 from tests.datasets import folders
@@ -102,7 +102,7 @@ def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Pat
     for number, extension in enumerate(images):
         files |= {f"v1.0/x/{number}.{extension}": png(number), f"v1.0/x/{number}.CLS": str(number % 2).encode()}
     path = write_files(tmp_path, files)
-    dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
+    dataset = open_dataset("birds", config(), root=tmp_path, seed=42)
     names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
     assert [name.lower() for name in names] == [
         f"train-0.tar/v1.0/x/{n}.{each.lower()}" for n, each in enumerate(images)

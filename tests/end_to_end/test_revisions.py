@@ -43,7 +43,7 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
     "Fisher information": ("gift_core/replay/fisher.py", "per_sample", of("teach", "ewc")),
     "a consolidation": ("gift_core/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
     "a kind of replay": ("gift_core/replay/exemplars.py", "ExemplarReplay.teach", of("teach", "icarl")),
-    "a reader": ("gift_core/datasets/webdataset.py", "tar_dataset", {"ingest@packed"}),
+    "a reader": ("gift_core/datasets/webdataset.py", "list_tars", {"ingest@packed"}),
     "the loop": ("gift_core/training/loop.py", "learning_rates", of("finetune", *METHODS)),
     "the accuracy": ("gift_core/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
     "a message": ("gift_core/progress.py", "progress_bar", set()),

@@ -45,7 +45,7 @@ def _present(folder: Path, pairs: Iterable[Pair], absent: list[str]) -> Iterator
             raise UserError(f"{folder}: a list names {name!a}, which is outside. Unpack the official archive.")
         path = folder / name
         try:
-            yield Sample(label, name, path.read_bytes, path.stat().st_size)
+            yield Sample(label, name, path.stat().st_size, path)
         except FileNotFoundError:
             absent.append(name)
 
@@ -64,7 +64,7 @@ def list_classes(folder: Path, pattern: str) -> list[Pair]:
 def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list[Sample]:
     """Returns images [N, H, W] or [N, H, W, 3], uint8, as if each were a PNG file. `file` names them in messages."""
     return [
-        Sample(label, f"{file}, image {number}", partial(_png, image), image.nbytes)
+        Sample(label, f"{file}, image {number}", image.nbytes, load=partial(_png, image))
         for number, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue.contents import Contents
 from gift_core.datasets.catalogue.readers import READERS
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row, sliced_classes
-from gift_core.datasets.dataset import NAMED, Dataset, Sample
+from gift_core.datasets.dataset import NAMED, Listing, Sample
 from gift_core.errors import UserError
 
 State = Literal["complete", "partial", "missing", "wrong"]
@@ -45,22 +45,25 @@ class Inventory:
         return sum(sample.size for split in SPLITS for sample in self.splits[split])
 
 
-def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, root: Path) -> Dataset:
+def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listing:
     """Returns the images of task `name`, with classes in the order of the row or of the slice.
 
     The complete data set is counted before a slice is taken. UserError for an unknown data set, an impossible slice,
     and files that are missing or wrong. With allow_partial only having no images is an error, and `notes` say the rest.
     """
     key = f"params.yaml: tasks.{name}"
+    location = f"{key}.path: {config.path}"
     row = catalogue_row(config.dataset, f"{key}.dataset")
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
-    notes = _accept(inventory, config, f"{key}.path: {config.path}")
-    splits = {split: [sample for sample in inventory.splits[split] if sample.label in classes] for split in SPLITS}
-    for split, samples in splits.items():
-        if not samples:
+    notes = _accept(inventory, config, location)
+    samples: list[Sample] = []
+    for split in SPLITS:
+        found = [replace(sample, split=split) for sample in inventory.splits[split] if sample.label in classes]
+        if not found:
             raise UserError(f"{key}: the {split} split has no image of these classes. {_remedy(inventory)}")
-    return Dataset(classes, config.templates or row.templates, splits["train"], splits["test"], notes)
+        samples += found
+    return Listing(samples, location, notes, classes=classes, templates=config.templates or row.templates)
 
 
 def _accept(inventory: Inventory, config: CatalogueTaskConfig, location: str) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.status import Balance, verify
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
@@ -25,7 +25,7 @@ def config(dataset: str, **changes: Any) -> CatalogueTaskConfig:
 
 def refusal(root: Path, dataset: str, **changes: Any) -> str:
     with pytest.raises(UserError) as error:
-        catalogue_dataset("mine", config(dataset, **changes), root=root)
+        open_dataset("mine", config(dataset, **changes), seed=42, root=root)
     return str(error.value)
 
 
@@ -43,7 +43,7 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_a_complete_data_set_has_the_rows_names_and_templates(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("dtd", tmp_path / "raw" / "dtd")
     complete("dtd")
-    dataset = catalogue_dataset("mine", config("dtd"), root=tmp_path)
+    dataset = open_dataset("mine", config("dtd"), seed=42, root=tmp_path)
     row = catalogue_row("dtd", "tests")
     assert (dataset.class_names, dataset.templates, dataset.notes) == (row.class_names, row.templates, ())
     assert [sample.label for sample in dataset.test] == list(row.classes)
@@ -59,7 +59,7 @@ def test_a_wrong_count_is_refused_with_what_to_do_or_noted(tmp_path: Path) -> No
     assert "3 of 3,334 training images; 3 of 3,333 test images" in text
     assert "gift data verify aircraft" in text and "fgvc-aircraft-2013b.tar.gz" in text
     assert text.endswith("allow_partial: true.")
-    dataset = catalogue_dataset("mine", config("aircraft", allow_partial=True), root=tmp_path)
+    dataset = open_dataset("mine", config("aircraft", allow_partial=True), seed=42, root=tmp_path)
     assert (len(dataset.class_names), len(dataset.train), len(dataset.test)) == (100, 3, 3)
     (note,) = dataset.notes
     assert "is partial: 3 of 3,334 training images" in note
@@ -69,7 +69,7 @@ def test_a_wrong_count_is_refused_with_what_to_do_or_noted(tmp_path: Path) -> No
 def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path) -> None:
     make_tree("eurosat", tmp_path / "raw" / "eurosat", classes=4)
     shutil.rmtree(tmp_path / "raw" / "eurosat" / "eurosat" / "2750" / "Forest")
-    dataset = catalogue_dataset("mine", config("eurosat", allow_partial=True), root=tmp_path)
+    dataset = open_dataset("mine", config("eurosat", allow_partial=True), seed=42, root=tmp_path)
     names = {dataset.classes[sample.label] for sample in (*dataset.train, *dataset.test)}
     assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
 
@@ -84,7 +84,7 @@ def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, comp
     assert "t10k-images-idx3-ubyte, image 19" in text
     assert "20 of 10 training images; 19 of 10 test images" in text
     classes = {"order": "labels", "first": 7, "count": 2}
-    dataset = catalogue_dataset("mine", config("mnist", allow_partial=True, classes=classes), root=tmp_path)
+    dataset = open_dataset("mine", config("mnist", allow_partial=True, classes=classes), seed=42, root=tmp_path)
     assert dataset.notes[0].startswith("MNIST is")
     assert dataset.class_names == ("7 - seven", "8 - eight") and len(dataset.train) == len(dataset.test) == 4
 
@@ -151,8 +151,8 @@ def test_a_slice_in_the_benchmarks_order(tmp_path: Path, complete: Callable[...,
     assert [tiny[number] for number in orders["tinyimagenet"][:3]] == ["Persian cat", "stick insect", "goldfish"]
     wanted = [labels[number] for number in orders["cifar100"][10:15]]
     classes = {"order": "benchmark", "first": 10, "count": 5}
-    dataset = catalogue_dataset("mine", config("cifar100", classes=classes), root=tmp_path)
-    whole = catalogue_dataset("mine", config("cifar100"), root=tmp_path)
+    dataset = open_dataset("mine", config("cifar100", classes=classes), seed=42, root=tmp_path)
+    whole = open_dataset("mine", config("cifar100"), seed=42, root=tmp_path)
     assert dataset.class_names == ("wardrobe", "tulip", "bowl", "seal", "mountain")
     expected = [(sample.label, sample.read()) for sample in whole.test if sample.label in wanted]
     assert list(dataset.classes) == wanted
