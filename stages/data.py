@@ -13,7 +13,7 @@ from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.datasets.status import DatasetStatus, OwnDataset, RawDataset, Verification
+    from gift_core.datasets.status import DatasetStatus, RawDataset, UserDataset, Verification
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.")
@@ -43,7 +43,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     config = load_config(params_of(params, root))
     own, raws = _named(names, config, root) if names else _needed(config, root)
-    statuses: list[OwnDataset | DatasetStatus] = [*own, *status_of(raws)]
+    statuses: list[UserDataset | DatasetStatus] = [*own, *status_of(raws)]
     if as_json:
         print_json([status.record() for status in statuses])
     else:
@@ -54,7 +54,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
         raise typer.Exit(1)
 
 
-def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
+def _needed(config: Config, root: Path) -> tuple[list[UserDataset], list[RawDataset]]:
     """The data sets that the tasks read: the user's own and those of the catalogue."""
     from gift_core.datasets.status import datasets_in_use, open_own, own_tasks
 
@@ -62,7 +62,7 @@ def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDatas
     return own, datasets_in_use(config.tasks, root=root)
 
 
-def _named(names: list[str], config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
+def _named(names: list[str], config: Config, root: Path) -> tuple[list[UserDataset], list[RawDataset]]:
     """The data sets with these names. UserError with the nearest name for an unknown one."""
     from gift_core.datasets.catalogue.row import catalogue_names
     from gift_core.datasets.status import datasets_named, open_own, own_tasks
@@ -75,7 +75,7 @@ def _named(names: list[str], config: Config, root: Path) -> tuple[list[OwnDatase
     return own, datasets_named([name for name in names if name not in tasks], config.tasks, root=root)
 
 
-def _print_statuses(statuses: Sequence[OwnDataset | DatasetStatus]) -> None:
+def _print_statuses(statuses: Sequence[UserDataset | DatasetStatus]) -> None:
     """Prints a table with the images of each data set, and one line for each one that a task lacks."""
     from rich.console import Console
     from rich.table import Table
@@ -108,7 +108,7 @@ def _values(record: dict[str, Any]) -> list[str]:
     return [record["data_set"], str(tasks) if tasks else "-", record["state"], *shown, size, record["path"]]
 
 
-def _print_rest(config: Config, statuses: Sequence[OwnDataset | DatasetStatus]) -> None:
+def _print_rest(config: Config, statuses: Sequence[UserDataset | DatasetStatus]) -> None:
     """Prints what needs no data, and which data sets the catalogue has besides."""
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.datasets.catalogue.row import catalogue_names
@@ -197,7 +197,7 @@ def _print_lines(name: str, lines: list[str], as_json: bool) -> None:
         typer.echo(f"{name}: {line}")
 
 
-def _own_lines(own: OwnDataset) -> tuple[bool, list[str]]:
+def _own_lines(own: UserDataset) -> tuple[bool, list[str]]:
     """Whether a data set of the user's is sound, and what was found: every broken image in a line of its own."""
     from gift_core.datasets.image_check import check_images
 
@@ -230,7 +230,7 @@ def _lines(verification: Verification) -> list[str]:
 
 def _chosen(
     names: list[str] | None, every: bool, params: Path, root: Path
-) -> tuple[list[OwnDataset], list[RawDataset]]:
+) -> tuple[list[UserDataset], list[RawDataset]]:
     """Returns the named data sets, or with `every` those that params.yaml needs. UserError if there are none."""
     from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config

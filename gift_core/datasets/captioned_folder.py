@@ -28,14 +28,10 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
         raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
     numbers: dict[str, int] = {}
     for row, path in enumerate(images):
-        caption = _caption_of(path, key)
+        caption = " ".join(caption_text(path, key).split())
         number = numbers.setdefault(caption, len(numbers))
         if row >= first:
             yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes(), path.read_bytes)
-
-
-def _caption_of(path: Path, key: str) -> str:
-    return " ".join(caption_text(path, key).split())
 
 
 def caption_text(path: Path, key: str) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import Dataset, PairDataset, Sample
-from gift_core.datasets.decoding import decoded_image, digest_of, in_order
+from gift_core.datasets.decoding import decoded_image, digest_of, in_order, read_image
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
@@ -167,13 +167,11 @@ def _examine(sample_of_split: tuple[Sample, bool]) -> _Examined | tuple[str, str
     sample, is_test = sample_of_split
     try:
         _require_size(sample)
-        with bad_image_errors():
-            data = sample.read()
+        data = read_image(sample)
         image = decoded_image(data)
     except BadImageError as error:
         return sample.name, str(error)
-    digest = digest_of(data)
-    return _Examined(sample, is_test, digest, image.size, thumbnail(image))
+    return _Examined(sample, is_test, digest_of(data), image.size, thumbnail(image))
 
 
 def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:

@@ -24,9 +24,8 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     The images of a class are sorted by their paths. The notes say what was left out, such as class folders without
     images.
 
-    UserError if images are missing, if a class has only images that cannot be read, if only the test
-    split has a class, and for a layout that could be read in two ways: splits by other names, a class beside the
-    splits.
+    UserError if images are missing, if a class has only images that cannot be read, and for a layout that could be read
+    in two ways: splits by other names, a class beside the splits.
     """
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     folder = root / config.path
@@ -63,7 +62,6 @@ class _Layout:
                 found[split], self.reader.subfolders(found[split]), f"{self.location}/{found[split].name}", split
             )
         ]
-        self._require_known(samples, found)
         if "validation" not in found:
             return samples, ()
         path = found["validation"]
@@ -156,13 +154,3 @@ class _Layout:
             return ()
         folders = "1 class folder" if len(self._empty) == 1 else f"{len(self._empty)} class folders"
         return (f"{folders} without images left out: {first_names(self._empty)}.",)
-
-    def _require_known(self, samples: Sequence[Sample], found: Mapping[str, Path]) -> None:
-        train, test = ({sample.label for sample in samples if sample.split == split} for split in SPLITS)
-        empty = {plain_name(Path(name).name): name for name in self._empty}
-        for label in sorted(test - train):
-            remedy = "Give both folders of a class the same name"
-            if label in empty:
-                remedy = f"{empty[label]} has no images: add some, or remove {self.folder_of[label]}"
-            what = f"class {label!r} is in {found['test'].name}/ but not in {found['train'].name}/"
-            raise UserError(f"{self.location}: {what}. {remedy}.")

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import (
-    CatalogueTaskConfig,
-    FolderTaskConfig,
-    MiniTaskConfig,
-    PairsTaskConfig,
-    TableTaskConfig,
-    TaskConfig,
-    WebDatasetTaskConfig,
-)
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors
+from gift_core.config.tasks import CatalogueTaskConfig, OwnDataConfig, TaskConfig
+from gift_core.datasets.bad_images import BadImageError
 from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
 from gift_core.datasets.dataset import Dataset, Sample
+from gift_core.datasets.decoding import decoded_image, in_order, read_image
 from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
-OwnTask = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig
-_BATCH = 1024  # images that are decoded at the same time
-
 
 @dataclass(frozen=True)
-class OwnDataset:
+class UserDataset:
     """A data set of the user's, by the name of its task. `dataset` is None if ingest would refuse it: see `fault`."""
 
     name: str
@@ -80,18 +65,18 @@ class OwnDataset:
         }
 
 
-def own_tasks(tasks: Mapping[str, TaskConfig]) -> dict[str, OwnTask]:
+def own_tasks(tasks: Mapping[str, TaskConfig]) -> dict[str, TaskConfig]:
     """Returns the tasks that are neither of the miniature benchmark nor of the catalogue."""
-    return {name: row for name, row in tasks.items() if not isinstance(row, MiniTaskConfig | CatalogueTaskConfig)}
+    return {name: row for name, row in tasks.items() if isinstance(row, OwnDataConfig)}
 
 
-def open_own(name: str, task: OwnTask, *, seed: int, root: Path) -> OwnDataset:
+def open_own(name: str, task: TaskConfig, *, seed: int, root: Path) -> UserDataset:
     """Returns the data set of a task as ingest lists it. No image is decoded."""
     path = root / task.path
     try:
-        return OwnDataset(name, path, open_dataset(name, task, seed=seed, root=root))
+        return UserDataset(name, path, open_dataset(name, task, seed=seed, root=root))
     except UserError as error:
-        return OwnDataset(name, path, None, str(error))
+        return UserDataset(name, path, None, str(error))
 
 
 @dataclass(frozen=True)
@@ -197,25 +182,18 @@ class Verification:
 
 
 def verify(row: CatalogueRow, path: Path) -> Verification:
-    """Counts and decodes the data set in `path` on all cores, with a progress bar."""
+    """Counts and decodes the data set in `path`, with a progress bar."""
     inventory = take_inventory(row, path)
     samples = [sample for split in SPLITS for sample in inventory.splits[split]]
-    faults = tuple(progress(_decode_all(samples), len(samples), f"verify {row.name}")) if samples else ()
+    faults = tuple(progress(in_order(_fault, samples), len(samples), f"verify {row.name}")) if samples else ()
     balances = {split: _balance(row, inventory.splits[split]) for split in SPLITS}
     return Verification(inventory, balances, tuple(fault for fault in faults if fault))
 
 
-def _decode_all(samples: Sequence[Sample]) -> Iterator[tuple[str, str] | None]:
-    """Yields (file, reason) for each image that cannot be decoded and None for the others, in their order."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the interpreter's lock while it decodes
-        for start in range(0, len(samples), _BATCH):
-            yield from pool.map(_decode, samples[start : start + _BATCH])
-
-
-def _decode(sample: Sample) -> tuple[str, str] | None:
+def _fault(sample: Sample) -> tuple[str, str] | None:
+    """Returns (file, reason) for an image that cannot be decoded."""
     try:
-        with bad_image_errors(), Image.open(io.BytesIO(sample.read())) as opened:
-            opened.load()
+        decoded_image(read_image(sample))
     except BadImageError as error:
         return sample.name, str(error)
     return None

@@ -171,7 +171,7 @@ def link_in_a_circle(folder: Path) -> None:
     ("change", "expected"),
     [
         (lambda folder: shutil.rmtree(folder / "test"), "test/ is missing next to the other split"),
-        (lambda folder: picture(folder / "test/heron/0.png"), "class 'heron' is in test/ but not in train/"),
+        (lambda folder: picture(folder / "test/heron/0.png"), "class 'heron' is in the test split but not in "),
         (unreadable_class, "class 'heron' has no image with an extension that is read: train/heron/0.jp2. Rename"),
         (lambda folder: shutil.copytree(folder / "train" / "great_tit", folder / "train" / "great-tit"),
          "train/great-tit/, train/great_tit/ have class names that CLIP can hardly tell apart"),

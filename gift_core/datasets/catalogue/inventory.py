@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,40 +119,21 @@ def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
 def _compare(row: CatalogueRow, folder: Path, contents: Contents) -> Inventory:
     everything = {"train": contents.train, "test": contents.test}
     known = {split: [sample for sample in everything[split] if sample.label in row.classes] for split in SPLITS}
-    unknown = [sample for split in SPLITS for sample in everything[split] if sample.label not in row.classes]
-    wrong = _unknown_labels(unknown) + _counts(row, known, more=True)
-    partial = _counts(row, known, more=False) + _absent(contents.absent) + _empty_classes(row, known)
+    wrong: list[str] = []
+    partial: list[str] = []
+    if unknown := [sample for split in SPLITS for sample in everything[split] if sample.label not in row.classes]:
+        labels = sorted({sample.label for sample in unknown})[:NAMED]
+        what = f"{len(unknown):,} images are of classes that the data set does not have"
+        wrong.append(f"{what}: {', '.join(labels)} (the first: {unknown[0].name})")
+    for split, expected in row.counts.items():
+        if (count := len(known[split])) != expected:
+            fault = f"{count:,} of {expected:,} {_SPLIT_NAMES[split]} images"
+            (wrong if count > expected else partial).append(fault)
+    if absent := contents.absent:
+        partial.append(f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}")
+    present = {sample.label for split in SPLITS for sample in known[split]}
+    if empty := [label for label in row.classes if label not in present]:
+        what = f"{len(present)} of {len(row.classes)} classes have images"
+        partial.append(f"{what}, none have {', '.join(empty[:NAMED])}")
     state: State = "wrong" if wrong else "partial" if partial else "complete"
     return Inventory(row, folder, state, (*wrong, *partial), known)
-
-
-def _counts(row: CatalogueRow, known: Mapping[str, Sequence[Sample]], *, more: bool) -> list[str]:
-    """The splits with more images than the row says, or those with fewer."""
-    different = [split for split in row.counts if len(known[split]) != row.counts[split]]
-    return [
-        f"{len(known[split]):,} of {row.counts[split]:,} {_SPLIT_NAMES[split]} images"
-        for split in different
-        if (len(known[split]) > row.counts[split]) == more
-    ]
-
-
-def _unknown_labels(unknown: Sequence[Sample]) -> list[str]:
-    if not unknown:
-        return []
-    labels = Counter(sample.label for sample in unknown)
-    what = f"{len(unknown):,} images are of classes that the data set does not have"
-    return [f"{what}: {', '.join(sorted(labels)[:NAMED])} (the first: {unknown[0].name})"]
-
-
-def _absent(absent: Sequence[str]) -> list[str]:
-    if not absent:
-        return []
-    return [f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}"]
-
-
-def _empty_classes(row: CatalogueRow, known: Mapping[str, Sequence[Sample]]) -> list[str]:
-    present = {sample.label for split in SPLITS for sample in known[split]}
-    empty = [label for label in row.classes if label not in present]
-    if not empty:
-        return []
-    return [f"{len(present)} of {len(row.classes)} classes have images, none have {', '.join(empty[:NAMED])}"]
