@@ -48,7 +48,7 @@ def new_row(
     not named, and for a file that is not in `images`.
     """
     row: dict[str, Any] = {
-        **_source(images, _listed(table, shared), _given(tars)),
+        **_source(images, table, tars, shared, COLUMNS),
         "templates": list(templates) or [TEMPLATE],
         **shared,
     }
@@ -76,7 +76,7 @@ def new_pairs_row(
     for option in _given({name: value or None for name, value in of_classes.items()}):
         what = f"{option} is of tasks with classes, and --captions of tasks without"
         raise UserError(f"gift add-task: {what}. Remove one of them.")
-    source = _source(images, _listed(table, shared), _given(tars), columns=PAIR_COLUMNS)
+    source = _source(images, table, tars, shared, PAIR_COLUMNS)
     source.pop("label", None)
     return {
         **source,
@@ -86,26 +86,26 @@ def new_pairs_row(
     }
 
 
-def _listed(table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    listed = _given(table)
-    if "table" in listed and shared["test_fraction"] is not None:
-        listed.setdefault("split_column", None)
-    return listed
-
-
 def _source(
-    images: Path, table: dict[str, Any], tars: dict[str, Any], columns: Mapping[str, str] = COLUMNS
+    images: Path,
+    table: Mapping[str, Any],
+    tars: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    columns: Mapping[str, str],
 ) -> dict[str, Any]:
-    if "table" in table and "train" in tars:
+    listed, tars = _given(table), _given(tars)
+    if "table" in listed and "train" in tars:
         raise UserError("gift add-task: --table and --webdataset are two sources. Give only one of them.")
-    if table and "table" not in table:
+    if listed and "table" not in listed:
         options = ", ".join(f"--{column.replace('_', '-')}" for column in columns)
         raise UserError(f"gift add-task: {options} and --split-column need --table. Add it.")
     if tars and "train" not in tars:
         raise UserError("gift add-task: --webdataset-test and --label need --webdataset. Add it.")
-    if table:
-        file = _relative(images, Path(table.pop("table")), "--table")
-        return {"source": "table", "table": file, **columns, **table}
+    if listed:
+        listed["table"] = _relative(images, Path(listed["table"]), "--table")
+        if shared["test_fraction"] is not None:
+            listed.setdefault("split_column", None)
+        return {"source": "table", "table": None, **columns, **listed}
     if tars:
         return {"source": "webdataset", "label": LABEL, **tars}
     return {"source": "folder"}

@@ -6,7 +6,6 @@ import glob
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
@@ -19,7 +18,6 @@ from gift_core.errors import UserError, did_you_mean
 from gift_core.progress import progress
 from gift_core.untrusted import parse_json
 
-MAX_NAMES = 1_000_000  # of tars that a pattern may stand for
 MAX_LABEL_BYTES, MAX_JSON_BYTES = 4096, 2**24
 # Where a sample may have its class number a second time.
 _SAME_LABEL = {"cls": ("json:cls", "json:label"), "json:cls": ("cls",), "json:label": ("cls",)}
@@ -56,11 +54,20 @@ def tar_listing(folder: Path, config: WebDatasetTaskConfig | PairsTaskConfig, la
 
 def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     """Returns the distinct tars below `folder` that the pattern names, sorted."""
+    import braceexpand
+
+    try:
+        names = [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]
+    except ValueError:  # its UnbalancedBracesError
+        raise UserError(f"{key}: {pattern!r} has an unmatched brace. Write {{000..005}}.") from None
     found: set[Path] = set()
-    for name in _expand(pattern, key):
+    for name in names:
         if not is_inside(name):
             raise UserError(f"{key}: {name} is outside the task's path. Name tars relative to it.")
-        matches = _matches(folder, name, key)
+        try:
+            matches = sorted(folder.glob(name)) if glob.has_magic(name) else [folder / name]
+        except (ValueError, OSError) as error:
+            raise UserError(f"{key}: {name!r} is no pattern ({error}). Write *, ? or [0-9].") from None
         if not matches:
             raise UserError(f"{key}: no file matches {name!r}. {_tars_below(folder)}")
         for match in matches:
@@ -70,32 +77,6 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
                 raise UserError(f"{key}: there is no tar {match.relative_to(folder).as_posix()!r}. {hint}")
         found.update(matches)
     return sorted(found, key=lambda path: path.as_posix())
-
-
-def _matches(folder: Path, name: str, key: str) -> list[Path]:
-    if not glob.has_magic(name):
-        return [folder / name]
-    if name.count("**") > 1:
-        raise UserError(f"{key}: {name!r} has ** more than once, which looks through the same folders again and again. "
-                        "Write it once.")  # fmt: skip
-    try:
-        return sorted(folder.glob(name))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{key}: {name!r} is no pattern ({error}). Write *, ? or [0-9].") from None
-
-
-def _expand(pattern: str, key: str) -> list[str]:
-    import braceexpand
-
-    names = (name for part in pattern.split("::") for name in braceexpand.braceexpand(part))
-    try:
-        found = list(islice(names, MAX_NAMES + 1))
-    except ValueError:  # its UnbalancedBracesError
-        raise UserError(f"{key}: {pattern!r} has an unmatched brace. Write {{000..005}}.") from None
-    if len(found) > MAX_NAMES:
-        what = f"{pattern[:_SHOWN]!r} stands for more than {MAX_NAMES:,} names"
-        raise UserError(f"{key}: {what}. Write a smaller range, or * for all tars: train-*.tar.")
-    return found
 
 
 def _tars_below(folder: Path) -> str:
@@ -122,10 +103,15 @@ def _index(path: Path, label: str, key: str, split: str, left_out: LeftOut) -> I
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=is_in_hidden):
-            if _is_sample(files, label):
-                yield _sample(path, name, files, label, key, split)
-            else:
+            images = [each for each in files if PurePosixPath(f"image.{each}").suffix in SUFFIXES]
+            if not images and _label_extension(label) not in files:  # such as a readme.md
                 skipped += [f"{name}.{extension}" for extension in files]
+                continue
+            if len(images) != 1:
+                what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
+                raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its {_noun(label)}, one after the other.")
+            text, image = _read_label(path, name, files, label, key), files[images[0]]
+            yield Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.tar, image.offset, split)
     except (tarfile.TarError, OSError) as error:
         raise UserError(
             f"{key}: {path.name} cannot be read as a tar of samples ({error}). Copy or make it again."
@@ -135,27 +121,8 @@ def _index(path: Path, label: str, key: str, split: str, left_out: LeftOut) -> I
         left_out.add(HIDDEN if hidden else NO_IMAGE, f"{path.name}/{name}")
 
 
-def _is_sample(files: Mapping[str, StoredFile], label: str) -> bool:
-    """Whether an image or a label is among the files of one key. A readme.md has neither."""
-    return bool(_images(files)) or _label_extension(label) in files
-
-
-def _images(files: Mapping[str, StoredFile]) -> list[str]:
-    return [extension for extension in files if PurePosixPath(f"image.{extension}").suffix in SUFFIXES]
-
-
 def _label_extension(label: str) -> str:
     return "json" if label.startswith(_JSON) else label.rpartition(":")[2]
-
-
-def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str, split: str) -> Sample:
-    images = _images(files)
-    if len(images) != 1:
-        what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
-        raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its {_noun(label)}, one after the other.")
-    image = files[images[0]]
-    text = _read_label(path, name, files, label, key)
-    return Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.tar, image.offset, split)
 
 
 def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> str:

@@ -21,7 +21,6 @@ T = TypeVar("T")
 Pair = tuple[str, str]  # label, path below the archive's folder
 SPLIT_SEED = 42  # of MTIL's 80/20 splits
 TRAIN_SHARE = 0.8
-MAX_MAT_BYTES = 2**21  # the largest official one has 0.3 million
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,6 @@ def read_mat(path: Path) -> dict[str, Any]:
     """Returns the variables of a MATLAB file, without dimensions of length 1."""
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
-    size = path.stat().st_size
-    if size > MAX_MAT_BYTES:  # its content is packed
-        raise ValueError(f"{size} bytes, more than {MAX_MAT_BYTES}")
     variables: dict[str, Any] = loadmat(path, squeeze_me=True)
     return variables
 
