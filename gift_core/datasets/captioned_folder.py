@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from gift_core.artifacts.shards import Pair
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.errors import UserError
+
+if TYPE_CHECKING:
+    from gift_core.artifacts.shards import Pair
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
@@ -23,6 +26,8 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     UserError for a folder without images, an image without a caption, and an empty caption. Images are not decoded here
     (see require_readable).
     """
+    from gift_core.artifacts.shards import Pair  # imports pyarrow
+
     images = image_files(folder, key)
     if not images:
         raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
