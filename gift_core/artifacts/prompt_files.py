@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import Field
 
 from gift_core.artifacts.contract import broken, read
 from gift_core.artifacts.tables import read_table, write_table
+from gift_core.artifacts.task import Name, Templates
 from gift_core.work.publishing import write_atomically
 
 STAGE = "write_prompts"
@@ -30,9 +30,6 @@ SCHEMA = pa.schema(
         ("seed", pa.int64()),
     ]
 )
-Name = Annotated[str, Field(min_length=1)]
-Template = Annotated[str, Field(pattern=r"\{\}")]  # {} stands for the class name
-Templates = Annotated[tuple[Template, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)

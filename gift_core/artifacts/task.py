@@ -15,7 +15,6 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, NonNegativeInt
 
 from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
-from gift_core.artifacts.prompt_files import Name, Templates
 from gift_core.artifacts.tars import StoredFile, read_stored, stored_samples, write_tar
 from gift_core.work.publishing import build_folder
 
@@ -40,6 +39,9 @@ def _require_splits(counts: Mapping[str, int]) -> Mapping[str, int]:
 
 
 Counts = Annotated[Mapping[str, NonNegativeInt], AfterValidator(_require_splits)]
+Name = Annotated[str, Field(min_length=1)]
+Template = Annotated[str, Field(pattern=r"\{\}")]  # {} stands for the class name
+Templates = Annotated[tuple[Template, ...], Field(min_length=1)]
 TarName = Annotated[str, Field(pattern=r"^(train|test)-[0-9]{5}\.tar$")]
 
 

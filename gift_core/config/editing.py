@@ -39,8 +39,8 @@ class Document:
         try:
             content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, ValueError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            what = f"line {mark.line + 1}: {error.problem}" if mark else str(error)  # a tab, which check lets pass
+            mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+            what = f"line {mark.line + 1}: {problem}" if mark else str(error)  # a tab, which check lets pass
             remedy = "Write spaces in its place" if "'\\t'" in what else "Compare it with presets/mini.yaml"
             raise UserError(f"{name}: is not valid YAML ({what}). {remedy}.") from None
         if not isinstance(content, dict) or not is_block(content):
@@ -94,7 +94,7 @@ def _move_comments_down(content: Any) -> str:
 def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, Any]]:
     """Yields (section or list, key or index) of all entries on lines of their own, in the order of the text."""
     found = set() if seen is None else seen
-    own = (key for key, _ in section.non_merged_items()) if isinstance(section, dict) else range(len(section))
+    own = range(len(section)) if isinstance(section, list) else [key for key, _ in section.non_merged_items()]
     for key in own:  # without those of `<<: *another`
         yield section, key
         value = section[key]
