@@ -212,7 +212,7 @@ def compare(
     from .seed_runs import run_seeds
 
     if (seeds is None) == (not roots):
-        raise typer.BadParameter("Name the folders of finished runs, or have them made with --seeds 3.")
+        raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
     require_new(out, made=MADE)
     names = methods.split(",") if methods else None
     if seeds is not None:

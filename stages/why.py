@@ -104,7 +104,7 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
         if outputs:
             pulled[name] = outputs
         stale = {each for each in reasons if reasons[each]} | pulled.keys()
-        reasons[name] = () if outputs else tuple(_reasons(name, changes, code, writers, stale))
+        reasons[name] = () if outputs else tuple(_reasons(changes, code, writers, stale))
     seconds = pipeline.expected_seconds()
     schedule = Schedule(pipeline.upstream, {})
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -125,12 +125,23 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
 
 
 def _reasons(
-    name: str, changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
+    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
 ) -> Iterator[str]:
     """Yields why a stage would run: what changed itself, not what may change because a stage before it runs."""
     if changes.is_new:
         yield NEW
         return
+    inputs = [*_input_reasons(changes, code, writers, stale)]
+    yield from inputs
+    for path, status in changes.outs.items():
+        is_gone = status in ("deleted", "not in cache")
+        if not (is_gone and inputs):  # it writes them anyway
+            yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
+
+
+def _input_reasons(
+    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
+) -> Iterator[str]:
     if changes.command:
         yield "its command in dvc.yaml changed"
     for key, (old, new) in changes.params.items():
@@ -140,11 +151,9 @@ def _reasons(
         if writer and status != "deleted":
             yield f"{path}, which {writer} writes, is not what it was when this stage ran"
         elif writer not in stale:
-            yield f"{path} is missing" if status == "deleted" else f"{path} changed"
+            without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
+            yield f"{path} is missing{without}" if status == "deleted" else f"{path} changed"
     yield from _code_reasons(changes, code)
-    for path, status in changes.outs.items():
-        is_gone = status in ("deleted", "not in cache")
-        yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
 
 
 def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:

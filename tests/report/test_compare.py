@@ -95,8 +95,8 @@ def test_a_part_of_the_methods_is_compared_and_seeds_are_a_number_or_a_list(root
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "or have them made with --seeds 3"),
-        ("run --seeds 3", "or have them made with --seeds 3"),
+        ("", "or --seeds 3, which makes them"),
+        ("run --seeds 3", "or --seeds 3, which makes them"),
         ("--seeds three", "expected how many, such as 3, or a list, such as 4,5,6"),
         ("--seeds 3 --methods gifd", "--methods: unknown name 'gifd'. Did you mean 'gift'"),
         ("--seeds 3 --against gifd", "--against: unknown name 'gifd'. Did you mean 'gift'"),

@@ -54,5 +54,8 @@ def test_without_its_raw_data_a_clone_keeps_the_ingested_task(tmp_path: Path) ->
     assert "Running stage 'ingest" not in said
     assert content(task) == before
     shutil.rmtree(task)
+    said = project.run("gift", "why", "ingest@photos")
+    assert "  data/0_raw/photos is missing. To do without it: dvc repro --allow-missing\n" in said
+    assert "its output" not in said
     project.run("dvc", "checkout", "--allow-missing", "data/1_tasks/photos")
     assert content(task) == before
