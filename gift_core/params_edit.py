@@ -18,7 +18,7 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
 from gift_core.config.method_catalogue import KnownMethod, read_catalogue
 from gift_core.config.tasks import OwnDataConfig
-from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.errors import UserError, did_you_mean, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.shipped import pipeline_root
 from gift_core.stage_graph import stages_of_method, stages_of_step
@@ -138,6 +138,8 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
     """
     after_text = text = read_params(params)
     before = parse_config(text, params.name)
+    for name in names:
+        lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
     for name in dict.fromkeys(names):
         after_text = remove_task(after_text, name)
     after = parse_config(after_text, params.name)

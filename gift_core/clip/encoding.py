@@ -152,12 +152,12 @@ def class_features(
     """Unit features [K, D] of the classes: the normalized mean of the unit features of all templates.
 
     The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4). In a template, `{}` stands for the class
-    name.
+    name. UserError as require_unit.
     """
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
     tokens_NL = tokenize(clip, prompts)
     require_distinct_rows(class_names, tokens_NL.reshape(len(class_names), -1), "class names")
-    prompts_ND = token_features(clip, tokens_NL, batch_size=batch_size)
+    prompts_ND = require_unit(token_features(clip, tokens_NL, batch_size=batch_size), "texts")
     means_KD = prompts_ND.reshape(len(class_names), len(templates), -1).mean(dim=1)
     return functional.normalize(means_KD, dim=-1)
 

@@ -13,6 +13,7 @@ import torch
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
+from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
@@ -20,8 +21,6 @@ from gift_core.library.method_rows import given_method
 from gift_core.progress import progress
 from gift_core.replay.source import Replay
 from gift_core.training.loop import LossRow, TrainingRun, learning_rates, require_trainable, sampled, training_run
-
-MAX_RATE = 10.0  # as in params.yaml
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,6 @@ def _rows(run: TrainingRun, task: LoaderBatches, replay: Replay) -> Iterator[Los
 
 
 def _checked_rates(rate: float, config: TrainingConfig) -> list[float]:
-    if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < rate <= MAX_RATE:
-        raise UserError(f"{NAME}: learning_rate is {rate!r}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
+    if not isinstance(rate, Real) or isinstance(rate, bool) or not MIN_RATE <= rate <= MAX_RATE:
+        raise UserError(f"{NAME}: learning_rate is {rate!r}, expected {MIN_RATE:g} to {MAX_RATE:g}. Try 1e-5.")
     return learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=rate)
