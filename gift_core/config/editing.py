@@ -31,7 +31,7 @@ class Document:
     def parse(cls, text: str, name: str = "params.yaml") -> Document:
         """Returns the document in the text of the file `name`. UserError if it is not YAML with sections."""
         from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
         editor = YAML()
         editor.width = 4096  # never break a line
@@ -39,9 +39,10 @@ class Document:
         try:
             content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, ValueError, RecursionError) as error:
-            mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
-            what = f"line {mark.line + 1}: {problem}" if mark else str(error)  # a tab, which check lets pass
-            remedy = "Write spaces in its place" if "'\\t'" in what else "Compare it with presets/mini.yaml"
+            what, remedy = str(error), "Compare it with presets/mini.yaml"
+            if isinstance(error, MarkedYAMLError) and error.problem_mark:
+                what = f"line {error.problem_mark.line + 1}: {error.problem}"
+                remedy = "Write spaces in its place" if "'\\t'" in what else remedy  # which the stage check lets pass
             raise UserError(f"{name}: is not valid YAML ({what}). {remedy}.") from None
         if not isinstance(content, dict) or not is_block(content):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
@@ -92,10 +93,12 @@ def _move_comments_down(content: Any) -> str:
 
 
 def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, Any]]:
-    """Yields (section or list, key or index) of all entries on lines of their own, in the order of the text."""
+    """Yields (section or list, key or index) of all entries on lines of their own, in the order of the text.
+
+    Those that `<<: *another` stands for are left out.
+    """
     found = set() if seen is None else seen
-    own = range(len(section)) if isinstance(section, list) else [key for key, _ in section.non_merged_items()]
-    for key in own:  # without those of `<<: *another`
+    for key in range(len(section)) if isinstance(section, list) else [own for own, _ in section.non_merged_items()]:
         yield section, key
         value = section[key]
         if is_block(value) and id(value) not in found:  # an alias stands for the same section
