@@ -46,7 +46,29 @@ CIRCLE_1 = (
 MAX_CIRCLE_1_LINES = 3_350  # 3,300, and the loss and the consolidation that docs/adding_a_method.md adds
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "gift_core/artifacts": 0,
+    "benchmarks": 7_480,
+    "gift_core/*.py": 4_850,
+    "gift_core/artifacts": 2_490,
+    "gift_core/clip": 2_410,
+    "gift_core/config": 1_960,
+    "gift_core/datasets": 3_660,
+    "gift_core/doctor": 2_090,
+    "gift_core/execution": 560,
+    "gift_core/generators": 1_300,
+    "gift_core/interop": 1_740,
+    "gift_core/library": 840,
+    "gift_core/mini": 760,
+    "gift_core/new_project": 210,
+    "gift_core/published": 90,
+    "gift_core/replay": 1_430,
+    "gift_core/report": 4_260,
+    "gift_core/team": 980,
+    "gift_core/tracking": 310,
+    "gift_core/training": 380,
+    "gift_core/work": 1_960,
+    "recipes": 2_120,
+    "stages": 7_020,
+    "tests": 28_550,
 }
 
 

@@ -5,6 +5,7 @@ The colors of methods follow from these two, so they are here, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -125,6 +126,25 @@ def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
     return f"; the difference {' and '.join(names)} is within the noise of {images}" if names else ""
 
 
+def _noise_of_forgetting(record: RunRecord, methods: Sequence[str]) -> str:
+    """Says so where the 95% intervals of what two methods lost overlap.
+
+    A task's loss is the share of its test images that became wrong, one added to each side (Laplace), which is exact
+    where no image became right.
+    """
+    spans, counts = [], [record.test_images[task] for task in record.tasks[:-1]]
+    for method in methods:
+        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
+        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
+        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
+        margin = 196 * math.sqrt(variance) / len(counts)
+        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
+    lost = {number(record.metrics[method]["forgetting"] or 0.0) for method in methods}
+    if len(lost) < 2 or max(low for low, _ in spans) > min(high for _, high in spans):
+        return ""
+    return f"; the difference is within the noise of {plural(sum(counts), 'test image')}"
+
+
 def _last(record: RunRecord, method: str) -> float:
     value = record.metrics[method]["last"]
     assert value is not None, "Last exists for every sequence"
@@ -164,7 +184,11 @@ def result_sentences(record: RunRecord) -> list[str]:
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
     tasks, (kept, unseen) = plural(len(record.tasks), "task") + record.miniature.of_benchmark, headline(record)
-    return [f"After {tasks}, {_forgotten(record, methods)}.", kept, unseen.strip()]
+    return [
+        f"After {tasks}, {_forgotten(record, methods)}{_noise_of_forgetting(record, methods)}.",
+        kept,
+        unseen.strip(),
+    ]
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
