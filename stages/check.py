@@ -64,5 +64,5 @@ def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
     edits = [f"{plural(len(definitions), 'definition')} of the code edited"] if definitions else []
     if others:
         shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")
-        edits.append(f"{plural(len(others), 'file')} edited that no result depends on ({shown})")
+        edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({shown})")
     return "; ".join(edits) or "the code is as it was released"

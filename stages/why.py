@@ -254,7 +254,7 @@ def describe(summary: Mapping[str, Any]) -> str:
 
     text = f"{summary['run']:,} of {summary['of']:,} stages would run."
     if summary["follow"]:
-        text += f" {summary['follow']:,} more come after, and run only if their input changes."
+        text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."
     if not summary["seconds"]:
         return f"{text} How long they take is not known yet: `gift doctor --time` estimates it."
     unknown = summary["without_time"]

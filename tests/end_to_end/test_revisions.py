@@ -155,7 +155,7 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
     assert "  gift_core/losses.py: align was edited\n" in printed
-    others = "1 file edited that no result depends on (gift_core/work/training.py)"
+    others = "1 file edited that no stage depends on (gift_core/work/training.py)"
     assert f"Note: 1 definition of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")
