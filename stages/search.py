@@ -67,8 +67,8 @@ def search(
 ) -> None:
     """Find the learning rate for a task: train it at a few rates, and compare them on a validation part.
 
-    The validation part is the data set's own (val/), or else 20% of the training
-    images of each class, sampled by seed. Of a task with captions Recall@1 is
+    The validation part is the data set's own (val/ or validation/), or else 20% of
+    the training images of each class, sampled by seed. Of a task with captions Recall@1 is
     measured, of others the accuracy. The test images are not used. Each run starts
     from the model before the task. What it costs is measured, too: the accuracy lost
     on training images of the other tasks, or without any, on the replayed pairs.
