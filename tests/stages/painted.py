@@ -51,7 +51,7 @@ def replaced(name: str, **contents: Any) -> None:
 
 if __name__ == "__main__":
     replaced("gift_core.clip.device", resolve_device=lambda name: SimpleNamespace(type="cpu"))
-    replaced("gift_core.provenance", environment=lambda device: {"device": "painter"})
+    replaced("gift_core.provenance", EDITED="edited files", environment=lambda device: {"device": "painter"})
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
     app.command()(wait)
     app()
