@@ -112,6 +112,7 @@ def is_block(value: Any) -> bool:
 
 
 def comment_of(text: str) -> Any:
+    """Returns ruamel.yaml's token for comments on lines of their own. `text` has their indentation and line ends."""
     from ruamel.yaml.error import CommentMark
     from ruamel.yaml.tokens import CommentToken
 
@@ -119,11 +120,13 @@ def comment_of(text: str) -> Any:
 
 
 def add_above(section: Any, key: Any, text: str) -> None:
+    """Puts comments (see comment_of) above an entry, and above those that it has."""
     whole = text + take_above(section, key)
     section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(whole)]
 
 
 def take_above(section: Any, key: Any) -> str:
+    """Removes the comments above an entry and returns their text, empty if there are none."""
     comments = section.ca.items.get(key) or [None] * 4
     taken, comments[ABOVE] = comments[ABOVE] or [], None
     return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
