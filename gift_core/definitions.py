@@ -286,7 +286,7 @@ def hashes_of_files(root: Path, stages: Path) -> dict[str, str]:
     """
     found: dict[str, Path] = {}
     for package, base in zip(PACKAGES, (root / PACKAGES[0], stages), strict=True):
-        files = (path for path in base.rglob("[!.]*") if path.is_file() and path.suffix != ".pyc")
+        files = (path for path in base.rglob("[!.]*") if "__pycache__" not in path.parts and path.is_file())
         found |= {f"{package}/{path.relative_to(base).as_posix()}": path for path in files}
     ours = (name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in (REVISIONS, VERIFIED))
     return {name: digest_of(found[name].read_bytes()) for name in ours}

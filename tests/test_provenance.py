@@ -61,5 +61,7 @@ def test_edited_files_are_named_also_those_that_no_result_depends_on(tmp_path: P
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write("# edited\n")
     (tmp_path / "gift_core" / ".hidden").touch()
+    (tmp_path / "gift_core" / "__pycache__").mkdir(exist_ok=True)
+    (tmp_path / "gift_core" / "__pycache__" / "losses.cpython-311.pyc.1402").touch()  # Python is writing it
     found = in_process(tmp_path)["edited files"]
     assert found == "gift_core/mini/more.bin, gift_core/work/training.py, stages/__main__.py"
