@@ -49,14 +49,16 @@ def classify_all(
     tasks: Sequence[Path],
     settings: EncodingSettings,
     run: Run,
+    name: str = "tests",
 ) -> Mapping[ModelAndTask, Test]:
     """Returns the test of each model on each task of `pairs`, among the classes of the task.
 
     `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
+    `name` is that of the computation.
     """
     units, load = list(dict.fromkeys(pairs)), partial(_load, models, tasks, settings)
     compute = Classifier(models, tasks, settings)
-    found = run(Computation("tests", units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
+    found = run(Computation(name, units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     infos = [read_own_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, Test] = {}
     for m, t in units:

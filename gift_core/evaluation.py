@@ -1,7 +1,7 @@
 """Evaluation of a step: predictions and top-1 accuracies of its models on the test sets, by one of two protocols.
 
 task_incremental: a test image is classified among the classes of its own task. class_incremental: among the classes of
-all tasks so far.
+all tasks so far. Beside that, with_probes tests the step's model on tasks that no step learns.
 
 Shapes: B images of a batch, N images of a test set, K classes, C channels, H W pixels, D features.
 """
@@ -9,7 +9,7 @@ Shapes: B images of a batch, N images of a test set, K classes, C channels, H W 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from gift_core.artifacts.accuracy import (
     CLASS_INCREMENTAL,
     PRETRAINED,
     PRETRAINED_STEP,
+    PROBE,
     TASK_INCREMENTAL,
     input_hashes,
     noted_limit,
+    probe_hashes,
 )
 from gift_core.artifacts.task import TaskInfo
 from gift_core.classifier import EncodingSettings, classify_all
@@ -54,7 +56,7 @@ class EvaluationInputs:
     `tasks`: the folder of each task up to this step, in the order of the sequence. `models`: the folder of
     "pretrained", then of the model after each of the tasks, in that order. `model_for` says which model classifies the
     images of a task after a step (newest_model, own_model). `previous`: the metadata of the step before, empty at the
-    first step.
+    first step. `probes`: the folders of tasks that no step learns, and the accuracy of the pre-trained model on each.
     """
 
     method: str
@@ -63,6 +65,7 @@ class EvaluationInputs:
     model_for: Callable[[int, int], int]
     settings: EncodingSettings
     previous: Mapping[str, str]
+    probes: Mapping[str, tuple[Path, tuple[float, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks that there is one model for each task, and the pre-trained one before them."""
@@ -150,6 +153,47 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
     return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
+
+
+def with_probes(measured: Measurement, inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+    """Returns `measured` and the rows of the step's own model on the probes, among the classes of each one.
+
+    The first step adds the pre-trained model. Where each task has a model of its own, none is of the probes: then the
+    pre-trained model is tested.
+    """
+    if not inputs.probes:
+        return measured
+    last, folders = inputs.step, {name: folder for name, (folder, _) in inputs.probes.items()}
+    found = {name: of_pretrained for name, (_, of_pretrained) in inputs.probes.items()}
+    steps = [(PRETRAINED_STEP, found)] if last == 0 else []
+    if inputs.model_for(last, last + 1) == last:
+        model = [list(inputs.models.values())[-1]]
+        pairs = [(PRETRAINED_STEP, number) for number in range(len(folders))]  # the only model of the list
+        tests = classify_all(
+            pairs, models=model, tasks=list(folders.values()), settings=inputs.settings, run=run, name="probes"
+        )
+        found = {name: (tests[pair].top1, tests[pair].count) for name, pair in zip(folders, pairs, strict=True)}
+    protocol = str(measured.rows["protocol"].iloc[0])
+    rows = [
+        {**_columns(inputs, protocol, step), "eval_task": name, "phase": PROBE, "top1": top1, "n": count}
+        for step, accuracies in (*steps, (last, found))
+        for name, (top1, count) in accuracies.items()
+    ]
+    frame = pd.concat([measured.rows, pd.DataFrame(rows)], ignore_index=True)
+    return Measurement(frame, measured.predictions, {**measured.metadata, **probe_hashes(folders)})
+
+
+def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: Run = in_turn) -> Measurement:
+    """Returns the row of the pre-trained `model` on a task that no step learns. Both are folders; no predictions."""
+    hashes = {**input_hashes({PRETRAINED: model}, {}), **probe_hashes({task.name: task})}
+    pair = PRETRAINED_STEP, 0
+    test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
+    limit = noted_limit(None if settings.limit is None else settings.limit.max_images)
+    row = {
+        "method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED,
+        "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count,
+    }  # fmt: skip
+    return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **limit})
 
 
 # By the value of evaluation.protocol in params.yaml.

@@ -44,6 +44,7 @@ OPTIONAL = {
     "gift_core/averaging.py: RunningMean": "average",
     "gift_core/averaging.py: Interpolation": "merge",
     "gift_core/clip/layers.py: layer_factors": "layer_decay",
+    "gift_core/release.py: released_weights": "release",
     "gift_core/replay/fisher.py: fisher_of_pairs": "fisher",
     "gift_core/datasets/ingest.py: _rendered": "source.mini",
     "gift_core/generators/filters.py: QualityFilters": "filters",

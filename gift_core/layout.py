@@ -63,6 +63,14 @@ class Layout:
         """The start of every method's chain of accuracy files: no rows, the hash of the pre-trained model."""
         return self.root / "data" / "6_accuracy" / "pretrained.parquet"
 
+    def probe(self, task: str) -> Path:
+        """The accuracy of the pre-trained model on a task that no step learns (evaluation.probes)."""
+        return self.root / "data" / "6_probes" / f"{task}.parquet"
+
+    def released(self, method: str, task: str) -> Path:
+        """The method's model after this task as it is tested and handed out: see the slot `release` of a method."""
+        return self.root / "data" / "6_released" / method / task
+
     def predictions(self, method: str, task: str) -> Path:
         """The class that each model of this step's tests gave to each test image."""
         return self.root / "data" / "6_predictions" / method / f"{task}.parquet"
@@ -78,6 +86,10 @@ class Layout:
     def taken_back(self, method: str, task: str) -> Path:
         """The accuracy file of a method or task that is no part of the experiment any more."""
         return self.root / ".gift" / "taken_back" / method / f"{task}.parquet"
+
+    def taken_back_probe(self, task: str) -> Path:
+        """The accuracy of the pre-trained model on a task that is no probe any more."""
+        return self.taken_back("probes", task)
 
     def taken_back_predictions(self, method: str, task: str) -> Path:
         """The predictions of a method or task that is no part of the experiment any more."""

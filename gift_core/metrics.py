@@ -3,7 +3,8 @@
 Task-incremental (MTIL): A[i][j] is the accuracy on the task of step j after step i. Class-incremental (CIL): one
 accuracy for each step, on the classes of all tasks learned so far. Steps count from 0 in the order of training; the
 pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task, eval_task and top1 (0-1),
-as described in artifacts.accuracy. PROTOCOLS says how the rows of each protocol are summarized.
+as described in artifacts.accuracy. PROTOCOLS says how the rows of each protocol are summarized. Tests on tasks that no
+step learns (probes) are summarized apart from them: probe_scores.
 """
 
 from __future__ import annotations
@@ -16,21 +17,34 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.artifacts.accuracy_rows import own_rows, protocol_of, require_complete, require_pretrained, task_order
+from gift_core.artifacts.accuracy_rows import (
+    own_rows,
+    probe_table,
+    protocol_of,
+    require_complete,
+    require_pretrained,
+    task_order,
+    without_probes,
+)
 from gift_core.artifacts.report_json import METRICS
 from gift_core.errors import UserError
 
 ZERO_SHOT = "zero_shot"
 
 Metrics = dict[str, float | None]
+ProbeScores = dict[str, float | dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A method's accuracies (0-1), as its protocol arranges them: PROTOCOLS[protocol].accuracies."""
+    """A method's accuracies (0-1), as its protocol arranges them: PROTOCOLS[protocol].accuracies.
+
+    `probes`: those on tasks that no step learns (probe_tables); None without any.
+    """
 
     protocol: str
     accuracies: pd.DataFrame | pd.Series
+    probes: pd.DataFrame | None = None
 
     @property
     def metrics(self) -> Metrics:
@@ -56,10 +70,10 @@ def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
 
     The methods may differ in their protocols. UserError names the rows that are missing or given twice.
     """
-    complete = with_zero_shot(rows)
+    complete, probes = with_zero_shot(without_probes(rows)), probe_tables(rows)
     protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}
     return {
-        method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method))
+        method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method), probes.get(method))
         for method, protocol in protocols.items()
     }
 
@@ -91,6 +105,30 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     ]
     whole: pd.DataFrame = pd.concat([*steps, after], ignore_index=True)
     return whole
+
+
+def probe_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Returns {method: its accuracies (0-1) on the probes}, those of the zero-shot model too; {} without probes.
+
+    A table has a row for the pre-trained model (index -1) and for each step, and a column for each probe.
+    """
+    tables = {str(method): probe_table(rows, str(method)) for method in dict.fromkeys(rows["method"])}
+    tables = {method: table for method, table in tables.items() if not table.empty}
+    if tables and ZERO_SHOT not in tables:
+        first = next(iter(tables.values()))
+        constant = pd.DataFrame({name: first[name].iloc[0] for name in first}, index=first.index)
+        tables = {ZERO_SHOT: constant, **tables}
+    return tables
+
+
+def probe_scores(percent: pd.DataFrame) -> ProbeScores:
+    """Returns what is left of zero-shot: {"mean", "loss", "by_task": {"<probe>": ...}}. `percent` is a probe table.
+
+    mean: over the probes, of the last model; loss: that of the pre-trained model minus this; by_task: of the last model.
+    """
+    mean = percent.mean(axis=1)
+    by_task = {str(name): float(value) for name, value in percent.iloc[-1].items()}
+    return {"mean": float(mean.iloc[-1]), "loss": float(mean.iloc[0] - mean.iloc[-1]), "by_task": by_task}
 
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.artifacts.accuracy_rows import listed
+from gift_core.artifacts.accuracy import PRETRAINED_STEP, PROBE, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy_rows import listed, without_probes
 
 
 def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -22,15 +22,16 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         if order:
             untested = _untested(own, order)
             done = order[:-1] if untested else order
-            others = [task for task in dict.fromkeys(own["eval_task"]) if task not in order]
-            own = own[(own["step"] < len(done)) & own["eval_task"].isin(done)]
+            others = [task for task in dict.fromkeys(without_probes(own)["eval_task"]) if task not in order]
+            is_probe = own["phase"] == PROBE
+            own = own[(own["step"] < len(done)) & (own["eval_task"].isin(done) | is_probe)]
             texts += [f"{method}: {text}" for text in _left_out(order, untested, others)]
             learned[str(method)] = done
         parts.append(own)
     kept = pd.concat(parts).sort_index()
     tasks_of_first = next(iter(learned.values()), list(kept["eval_task"]))
     pretrained = (kept["step"] == PRETRAINED_STEP) & ~kept["method"].isin(list(learned))  # a method of its own
-    return kept[~pretrained | kept["eval_task"].isin(tasks_of_first)], texts
+    return kept[~pretrained | kept["eval_task"].isin(tasks_of_first) | (kept["phase"] == PROBE)], texts
 
 
 def _task_order(own: pd.DataFrame) -> list[str]:

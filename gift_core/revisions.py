@@ -106,8 +106,22 @@ def code_files(code: Code, blocks: Sequence[Block], config: Config) -> dict[str,
             if dep == f"{CODE}{block.name}.json":
                 files[dep] = code.state(block.name, every)
             elif dep.startswith(f"{CODE}{block.name}/"):
-                files |= {f"{CODE}{block.name}/{name}.json": code.state(block.name, own[name]) for name in own}
+                for name, options in own.items():
+                    settings = settings_of(block.name, name, config)
+                    files[f"{CODE}{block.name}/{name}.json"] = code.state(block.name, options) | settings
     return files
+
+
+def settings_of(stage: str, name: str, config: Config) -> dict[str, Any]:
+    """Returns {"settings": the part of the method's row that the stage depends on}; {} for another stage.
+
+    DVC can depend on a whole row alone, but an edit of `release` trains nothing.
+    """
+    if stage == "finetune":
+        return {"settings": config.methods[name].trained_settings}
+    if stage == "evaluate":
+        return {"settings": config.methods[name].model_dump(mode="json", include={"release"}, exclude_none=True)}
+    return {}
 
 
 def options_of(stage: str, config: Config) -> dict[str, list[str]]:
@@ -116,12 +130,15 @@ def options_of(stage: str, config: Config) -> dict[str, list[str]]:
         return {name: [f"source.{task.source}"] for name, task in config.tasks.items()}
     if stage == "synthesize":
         return {"": ["filters"] if config.generator.filters else []}
-    if stage in ("teach", "finetune"):
+    if stage in ("teach", "finetune", "evaluate"):
         return {name: sorted(_options_of_method(stage, config.methods[name])) for name in config.run.methods}
     return {"": []}
 
 
 def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
+    if stage == "evaluate":
+        yield from ["release"] if method.release else []
+        return
     yield f"replay.{method.replay.images}"
     if getattr(method.replay, "fisher", None) is not None and stage == "teach":
         yield "fisher"

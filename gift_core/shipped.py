@@ -18,6 +18,7 @@ FILES = (
     "data/0_raw/generators/README.md",
     "data/0_raw/prompts/README.md",
     "data/0_raw/reference/README.md",
+    "data/6_probes/README.md",
     ".gitignore",
     ".gitattributes",
     ".dvcignore",

@@ -17,6 +17,7 @@ from gift_core.errors import UserError
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
+CHANGED_BY_A_PROBE = ("tasks", "evaluation.probes")
 RUN_METHODS = "run.methods"
 CHANGED_BY_A_METHOD = (RUN_METHODS, "methods")
 PARAMS = "params.yaml"
@@ -73,6 +74,16 @@ def stages_of_step(root: Path, params: Mapping[str, Any], *tasks: str) -> list[s
     ]
 
 
+def stages_of_probe(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
+    """Returns the stages that run when `tasks` are added to tasks and evaluation.probes, in the order of the blocks."""
+    return [
+        instance.name
+        for block in read_blocks(root)
+        for instance in _instances(block, params)
+        if (block.loops and set(tasks) & set(instance.tasks)) or _reads(block, CHANGED_BY_A_PROBE)
+    ]
+
+
 def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list[str]:
     """Returns the stages that run when `method` is added to methods and run.methods, in the order of the blocks."""
     return [
@@ -124,7 +135,7 @@ def _items(variable: str, values: Mapping[str, Any] | Sequence[Any]) -> Iterator
         if isinstance(value, Mapping):
             yield f"{variable}{index}", value["task"]
         else:
-            yield str(value), ""
+            yield str(value), "" if variable else str(value)  # a method, or a task of evaluation.probes
 
 
 def _lookup(params: Mapping[str, Any], key: str) -> Any:

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.artifacts.contract import broken, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, model_hash, noted_hash, read_provenance, require_model_folder
 from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
-from gift_core.artifacts.report_json import METRICS, read_metrics, rounded
+from gift_core.artifacts.report_json import metrics_content, read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, index_task, read_own_task
 from gift_core.artifacts.teacher_source import require_source
 from gift_core.config.experiment import Config, StepConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.replay.source import StepReplay
 from gift_core.replay.teach import require_taught
 from gift_core.report.accuracies import read_accuracies, score_run
-from gift_core.report.run_record import is_zero_shot
+from gift_core.report.run_record import is_zero_shot, metrics_of
 
 ReplayOf = Callable[[str, str], StepReplay[Any]]  # of a method and a task
 
@@ -89,9 +91,11 @@ def _of_method(
     so_far = names[: names.index(task) + 1]
     shards = [layout.shards(name) for name in reversed(so_far)][: 1 + getattr(row.replay, "keep_earlier", 0)]
     replayed = (*shards, layout.vocabulary(step.after)) if row.replay.images == "synthetic" else ()
-    models = tuple(layout.model(method, name) for name in so_far)
+    models = tuple(layout.released(method, name) for name in so_far)
     yield Artifact(teacher, check_teacher, (start, layout.pretrained(), layout.task(task), *replayed))
     yield Artifact(model, lambda: _check_model(model, start, layout.task(task)), (start, layout.task(task)))
+    released = layout.released(method, task)
+    yield Artifact(released, lambda: _check_released(released, model, row), (model,))
     accuracy = layout.accuracy(method, task)
     yield Artifact(
         accuracy, lambda: _check_accuracy(layout, method, so_far), (*models, *(layout.task(name) for name in so_far))
@@ -116,6 +120,19 @@ def _check_model(folder: Path, start: Path, task: Path) -> None:
             raise broken(folder / PROVENANCE, what, "finetune")
 
 
+def _check_released(folder: Path, model: Path, row: MethodConfig) -> None:
+    _check_weights(folder, "evaluate")
+    record, trained = read_provenance(folder), noted_hash(model)
+    made = record.get("trained_model", record.get("weights_sha256"))
+    if made != trained:
+        what = f"it should be a release of {model} ({trained[:12]}...), it is of {str(made)[:12]}..."
+        raise broken(folder / PROVENANCE, what, "evaluate")
+    release = None if row.release is None else row.release.model_dump(mode="json")
+    if record.get("release") != release:
+        what = f"it should be released with {release}, it is released with {record.get('release')}"
+        raise broken(folder / PROVENANCE, what, "evaluate")
+
+
 def _check_task(folder: Path) -> None:
     read_own_task(folder)
     for split in SPLITS:
@@ -133,7 +150,7 @@ def _check_accuracy(layout: Layout, method: str, tasks: list[str]) -> None:
     _, metadata = read_accuracy(path)
     expected = {"model:pretrained": noted_hash(layout.pretrained())}
     for name in tasks:
-        expected[f"model:{name}"] = noted_hash(layout.model(method, name))
+        expected[f"model:{name}"] = noted_hash(layout.released(method, name))
         expected[f"task:{name}"] = sha256_of(layout.task(name) / "task.json")
     for name, digest in expected.items():
         if metadata.get(name) != digest:
@@ -143,7 +160,8 @@ def _check_accuracy(layout: Layout, method: str, tasks: list[str]) -> None:
 
 def _check_predictions(predictions: Path, accuracy: Path) -> None:
     """The predictions give the accuracies, whose hashes are compared with the models and tasks."""
-    require_agreement(predictions, read_predictions(predictions), read_accuracy(accuracy))
+    rows, metadata = read_accuracy(accuracy)
+    require_agreement(predictions, read_predictions(predictions), (without_probes(rows), metadata))
 
 
 def _check_metrics(layout: Layout, config: Config) -> None:
@@ -151,8 +169,8 @@ def _check_metrics(layout: Layout, config: Config) -> None:
     path, methods = layout.reports() / "metrics.json", tuple(config.run.methods)
     rows, _ = read_accuracies(layout, config, methods)
     trained = [name for name in methods if not is_zero_shot(config.methods[name])]
-    scores = score_run(layout, config, rows, trained).scores
-    expected = {method: {name: rounded(row[name]) for name in METRICS} for method, row in scores.items()}
+    scored = score_run(layout, config, rows, trained)
+    expected = metrics_content(metrics_of(scored.scores, scored.probes))
     found = read_metrics(path)
     if found != expected:
         differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))

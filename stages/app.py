@@ -25,6 +25,7 @@ from .merge import merge
 from .metrics import compare, metrics
 from .predict import predict, test
 from .presets import presets, use
+from .probe import probe
 from .project import dag, docs, init
 from .report import report
 from .run import run
@@ -39,7 +40,8 @@ from .write_prompts import write_prompts
 from .write_vocabulary import write_vocabulary
 
 STAGES = (
-    check, import_model, ingest, write_vocabulary, write_prompts, synthesize, teach, finetune, evaluate, report,
+    check, import_model, ingest, write_vocabulary, write_prompts, probe, synthesize, teach, finetune,
+    evaluate, report,
 )  # fmt: skip
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (

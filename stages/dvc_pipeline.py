@@ -124,9 +124,9 @@ class DvcPipeline:
         if dep.fs_path not in self._params:
             self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
         recorded = dep.hash_info.value or {}
-        before = dict(leaf for key, value in recorded.items() for leaf in _leaves(key, value))
+        before = dict(leaf for key, value in recorded.items() for leaf in leaves(key, value))
         now = {key: _lookup(self._params[dep.fs_path], key) for key in dep.params or recorded}
-        after = dict(leaf for key, value in now.items() for leaf in _leaves(key, value))
+        after = dict(leaf for key, value in now.items() for leaf in leaves(key, value))
         for key in sorted({*before, *after}):
             if before.get(key) != after.get(key):
                 yield key, (before.get(key), after.get(key))
@@ -381,10 +381,10 @@ def _lookup(params: Any, key: str) -> Any:
     return params
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
-            yield from _leaves(f"{key}.{name}", each)
+            yield from leaves(f"{key}.{name}", each)
     else:
         yield key, value
 

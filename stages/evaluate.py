@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from gift_core.classifier import EncodingSettings
     from gift_core.evaluation import EvaluationInputs
 
 TABLE_BYTES = 1 << 20
@@ -21,71 +22,77 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """Test the step's model on all tasks so far, and every earlier model on this task.
 
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
-    one, on the classes of all tasks so far. Resumes an interrupted run.
+    one, on the classes of all tasks so far. The step's model is tested on the
+    probes, too. First the model is released: see the slot `release` of a method.
+    Resumes an interrupted run.
 
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import computed_with, write_accuracy
+        from gift_core.artifacts.accuracy_rows import without_probes
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device
-        from gift_core.evaluation import PROTOCOLS
+        from gift_core.evaluation import PROTOCOLS, with_probes
         from gift_core.provenance import environment
+        from gift_core.release import release_model
         from gift_core.work.publishing import require_free_bytes
         from gift_core.work.units import KeptUnits
 
         from .tracked import track_accuracies
-        from .unfinished import unfinished
+        from .unfinished import hashes_of_inputs, unfinished
 
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
+        trained = layout.model(method, task)
+        release_model(trained, layout.pretrained(), layout.released(method, task), stage.method(method).release)
         inputs = _inputs(stage, method, task, device)
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
-        with unfinished(stage, device, {**_read(inputs), **settings.model_dump(), "seed": stage.config.seed}) as work:
+        read = hashes_of_inputs(
+            inputs.models, {**inputs.tasks, **{name: row[0] for name, row in inputs.probes.items()}}
+        )
+        with unfinished(stage, device, {**read, **settings.model_dump(), "seed": stage.config.seed}) as work:
             stage.phase = "evaluating"
-            measured = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say))
-            made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
+            run = KeptUnits(work, stage.say)
+            measured = with_probes(PROTOCOLS[settings.protocol](inputs, run), inputs, run)
+            made = {**record_hashes(trained), **computed_with(environment(device))}
             metadata = {**measured.metadata, **made}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
-        stage.say(SUMMARIES[settings.protocol](measured.rows))
+        stage.say(SUMMARIES[settings.protocol](without_probes(measured.rows)))
+        for line in summarize_probes(measured.rows):
+            stage.say(line)
         for line in summarize_retrieval(measured.predictions, stage.layout.task(task).name):
             stage.say(line)
         track_accuracies(stage, method, task, measured.rows)
 
 
 def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> EvaluationInputs:
-    from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy
-    from gift_core.classifier import EncodingSettings
-    from gift_core.clip.test_set import ImageLimit
+    from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
     from gift_core.evaluation import EvaluationInputs, newest_model, own_model
 
-    config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
-    most = config.evaluation.max_images
-    limit = None if most is None else ImageLimit(most, config.seed)
+    layout, tasks = stage.layout, [*stage.learned_before(task), task]
     _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
     return EvaluationInputs(
         method=method,
-        models={PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}},
+        models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
         tasks={name: layout.task(name) for name in tasks},
         model_for=own_model if stage.method(method).keeps_every_model else newest_model,
-        settings=EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit),
+        settings=encoding_settings(stage, device),
         previous=previous,
+        probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in stage.config.evaluation.probes},
     )
 
 
-def _read(inputs: EvaluationInputs) -> dict[str, Any]:
-    """The hashes of all files that are read."""
-    from gift_core.artifacts.contract import sha256_of
-    from gift_core.artifacts.model_folder import noted_hash
+def encoding_settings(stage: Stage, device: torch.device) -> EncodingSettings:
+    """Returns how models are loaded and images encoded for a test."""
+    from gift_core.classifier import EncodingSettings
+    from gift_core.clip.test_set import ImageLimit
 
-    from .unfinished import hashes_below
-
-    return {
-        "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in inputs.models.items()},
-        "tasks": {name: sha256_of(folder / "task.json") for name, folder in inputs.tasks.items()},
-    }
+    config, most = stage.config, stage.config.evaluation.max_images
+    limit = None if most is None else ImageLimit(most, config.seed)
+    return EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit)
 
 
 def summarize_task_incremental(rows: pd.DataFrame) -> str:
@@ -93,6 +100,15 @@ def summarize_task_incremental(rows: pd.DataFrame) -> str:
     own = rows[rows.step == rows.step.max()]
     current = own[own.phase == "current"].iloc[0]
     return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
+
+
+def summarize_probes(rows: pd.DataFrame) -> list[str]:
+    """Returns a line with the accuracies of the step's own model on the tasks that no step learns, if there are any."""
+    from gift_core.artifacts.accuracy import PROBE
+
+    own = rows[(rows.phase == PROBE) & (rows.step == rows.step.max())]
+    each = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in own.itertuples())
+    return [f"{own.top1.mean():.1%} on the probes ({each})"] if len(own) else []
 
 
 def summarize_retrieval(predictions: pd.DataFrame, task: str) -> list[str]:

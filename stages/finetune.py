@@ -221,7 +221,7 @@ def _provenance(step: _Step, start: str) -> dict[str, Any]:
         "precision": stage.config.model.precision,
         "learning_rate_factor": step.learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.method(method).model_dump(mode="json", exclude_none=True),
+        "settings": stage.method(method).trained_settings,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import sha256_of, write_json
-from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
+from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, noted_hash
 from gift_core.fingerprint import CodeBase
 from gift_core.provenance import EDITED, environment
 from gift_core.revisions import Code, all_options, work_definitions
@@ -82,6 +82,14 @@ def code_of(stage: str) -> dict[str, Any]:
     """
     code = running_code()
     return code.state(stage, all_options(code.base)) | {"work": work_definitions(code.base)}
+
+
+def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:
+    """Returns the hashes of all files that a test of `models` on `tasks` reads, both folders by name."""
+    return {
+        "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in models.items()},
+        "tasks": {name: sha256_of(folder / "task.json") for name, folder in tasks.items()},
+    }
 
 
 def hashes_below(folder: Path) -> dict[str, str]:

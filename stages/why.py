@@ -158,7 +158,7 @@ def _input_reasons(
 
 def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:
     for path in sorted(changes.code & code.keys()):
-        yield from explain_code(changes.recorded(path, code[path]), code[path])
+        yield from explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
 
 
 def _writer(path: str, writers: Mapping[str, str]) -> str | None:
@@ -166,13 +166,21 @@ def _writer(path: str, writers: Mapping[str, str]) -> str | None:
     return next((writers[str(each)] for each in (Path(path), *Path(path).parents) if str(each) in writers), None)
 
 
-def explain_code(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost."""
+def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost.
+
+    `name` is that of the task or method whose file it is.
+    """
+    from .dvc_pipeline import leaves
+
     if old == new:
         return
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
+    was, now = (dict(leaves(f"methods.{name}", row.get("settings", {}))) for row in (old, new))
+    for key in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
+        yield f"{key}: {_shown(was.get(key), now.get(key))}"
     for part, number in new["revisions"].items():
         former = old["revisions"].get(part)
         if former is not None and former != number:

@@ -6,6 +6,9 @@ Each row is one test of one model. `protocol` says what a test image is classifi
   earlier model on its task.
 - class_incremental: the classes of all tasks up to and including `eval_task`. A step adds its own model
   and the pre-trained model; `eval_task` is the task learned last.
+
+Rows of the phase "probe" are tests on tasks that no step learns, among the classes of `eval_task`. Each step adds its
+own model, the first step the pre-trained model, too.
 """
 
 from __future__ import annotations
@@ -30,11 +33,12 @@ ENVIRONMENT = "environment"
 MAX_IMAGES = "max_images"  # in the metadata, if there is a limit of the test images of each task
 PRETRAINED = "pretrained"
 PRETRAINED_STEP = -1
+PROBE = "probe"
 TASK_INCREMENTAL = "task_incremental"
 CLASS_INCREMENTAL = "class_incremental"
 PHASES: Mapping[str, tuple[str, ...]] = {
-    TASK_INCREMENTAL: ("past", "current", "future", PRETRAINED),
-    CLASS_INCREMENTAL: ("current", PRETRAINED),
+    TASK_INCREMENTAL: ("past", "current", "future", PRETRAINED, PROBE),
+    CLASS_INCREMENTAL: ("current", PRETRAINED, PROBE),
 }
 SCHEMA = pa.schema(
     [
@@ -51,7 +55,9 @@ SCHEMA = pa.schema(
 # Accuracy tables from any source.
 TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
-ROWS = TableSchema(required=(*TEXTS, "step"), optional=("protocol", *LARGEST), may_be_empty=["trained_task"])
+ROWS = TableSchema(
+    required=(*TEXTS, "step"), optional=("protocol", "phase", *LARGEST), may_be_empty=["trained_task", "phase"]
+)
 KINDS = (".csv", ".parquet")
 UNIQUE = ["method", "protocol", "step", "eval_task"]
 
@@ -76,18 +82,32 @@ def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
     ContractError if it is missing, breaks the contract, or is of another method or task than its path says.
     """
-    table, metadata = read_table(path, SCHEMA, STAGE)
+    rows, metadata = _read(path, STAGE)
+    require_own(path, rows)
+    return rows, metadata
+
+
+def read_probe(path: Path) -> tuple[float, int]:
+    """Returns the accuracy (0-1) of the pre-trained model and the number of test images, which stage probe wrote."""
+    rows, _ = _read(path, PROBE)
+    if list(rows.eval_task) != [path.stem]:
+        raise broken(path, f"it should be of {path.stem}, it is of {', '.join(rows.eval_task)}", PROBE)
+    return float(rows.top1[0]), int(rows.n[0])
+
+
+def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    table, metadata = read_table(path, SCHEMA, stage)
     rows: pd.DataFrame = table.to_pandas()
     for row in table.to_pylist():
         at_start = row["step"] == PRETRAINED_STEP
-        if row["phase"] not in PHASES.get(row["protocol"], ()) or (row["phase"] == PRETRAINED) != at_start:
+        is_placed = row["phase"] == PROBE or (row["phase"] == PRETRAINED) == at_start
+        if row["phase"] not in PHASES.get(row["protocol"], ()) or not is_placed:
             known = " ".join(f"{protocol} ({', '.join(phases)})" for protocol, phases in PHASES.items())
             what = f"protocol and phase should be of {known}, {PRETRAINED} at step {PRETRAINED_STEP} alone"
-            raise broken(path, f"{what}; found {row}", STAGE)
+            raise broken(path, f"{what}; found {row}", stage)
         if not 0 <= row["top1"] <= 1 or row["n"] < 1 or row["step"] < PRETRAINED_STEP:
             what = "top1 should be a fraction from 0 to 1, n at least 1, and step at least -1"
-            raise broken(path, f"{what}; found {row}", STAGE)
-    require_own(path, rows)
+            raise broken(path, f"{what}; found {row}", stage)
     return rows, metadata
 
 
@@ -112,6 +132,11 @@ def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 
 
+def probe_hashes(probes: Mapping[str, Path]) -> dict[str, str]:
+    """Returns as metadata {"probe:<name>": sha256 of its task.json}. `probes` are the folders of the tasks."""
+    return {f"{PROBE}:{name}": sha256_of(folder / "task.json") for name, folder in probes.items()}
+
+
 def noted_limit(max_images: int | None) -> dict[str, str]:
     """Returns the limit of the test images of each task as metadata, nothing where there is none."""
     return {} if max_images is None else {MAX_IMAGES: str(max_images)}
@@ -131,13 +156,13 @@ def environment_of(path: Path, metadata: Mapping[str, str]) -> dict[str, str | i
 
 
 def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
-    """Returns the columns method, protocol, step, trained_task, eval_task, top1 (0-1) of all files, in their order.
+    """Returns the columns method, protocol, step, trained_task, eval_task, phase, top1 (0-1) of all files, in order.
 
     A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
     step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
     (0-100). `protocol` is optional; without it the rows are task_incremental. An empty trained_task at step -1 becomes
-    "pretrained". Other columns are ignored. UserError names the file, the row (the line of a CSV file, the number of a
-    Parquet row) and the column.
+    "pretrained". `phase` is "probe" for a test on a task that no step learns. Other columns are ignored. UserError
+    names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
     """
     files = [file for path in paths for file in _files(path)]
     rows = {position: row for file in files for position, row in _rows_of(file)}
@@ -197,7 +222,7 @@ def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise UserError(f"{place}: {top1:g} should be from 0 to {largest}. {remedy}")
         yield at, {
             "method": cells["method"], "trained_task": trained_task or PRETRAINED, "eval_task": cells["eval_task"],
-            "protocol": protocol, "step": int(step), "top1": top1 / largest,
+            "protocol": protocol, "step": int(step), "top1": top1 / largest, "phase": cells.get("phase", ""),
         }  # fmt: skip
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, PROBE
 from gift_core.errors import UserError
 
+PHASE = "phase"  # the column; rows without it have no probes
 LISTED = 5  # missing or repeated rows that an error names
 
 
@@ -25,6 +26,31 @@ def protocol_of(rows: pd.DataFrame, method: str) -> str:
             "method two names."
         )
     return str(found[0])
+
+
+def without_probes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the tests on tasks that a step learns."""
+    return rows[rows[PHASE] != PROBE] if PHASE in rows else rows
+
+
+def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Returns the accuracies (0-1) on the probes: a row for the pre-trained model (-1) and each step, a column each.
+
+    It is empty without probes. UserError for rows that are missing or given twice.
+    """
+    own: pd.DataFrame = rows[rows["method"] == method]
+    probes = own[own[PHASE] == PROBE] if PHASE in own else own.iloc[:0]
+    repeated = probes[probes.duplicated(["step", "eval_task"])]
+    if not repeated.empty:
+        names = [f"step {row.step} on {row.eval_task}" for row in repeated.itertuples()]
+        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
+    table: pd.DataFrame = probes.pivot(index="step", columns="eval_task", values="top1")
+    order = list(dict.fromkeys(probes["eval_task"]))
+    table = table.reindex(index=sorted({PRETRAINED_STEP, *own["step"]}) if order else [], columns=order)
+    gaps = [f"step {step} on the probe {name}" for name in order for step in table.index[table[name].isna()]]
+    if gaps:
+        raise UserError(f"accuracies of {method}: missing: {listed(gaps)}. Add these rows, or leave out the probe.")
+    return table
 
 
 def own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:

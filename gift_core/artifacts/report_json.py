@@ -2,8 +2,9 @@
 
 Figures have four decimals. All tables, sentences and pages print these with one decimal (`one_decimal`).
 
-metrics.json: {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent. Transfer and forgetting are null where
-they do not exist: with one task, or class-incremental.
+metrics.json: {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent. Transfer and forgetting are null
+where they do not exist: with one task, or class-incremental. With probes, a method has "probes", too: {"mean": after
+the last step, "loss": of the pre-trained model minus that, "by_task": {"<probe>": after the last step}}.
 
 zero_shot.json compares the pre-trained model's accuracies with the published ones: {"benchmark", "verdict": "agrees",
 "differs", "not compared" or "no benchmark", "sentence", "data_sets": {"<name>": {"measured", "published"}}}. Percent.
@@ -45,6 +46,16 @@ Percent = Annotated[float, Field(ge=-100, le=100)]
 Number = int | FiniteFloat | None
 
 
+class Probes(BaseModel):
+    """What is left of a method's zero-shot ability in metrics.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mean: Percent
+    loss: Percent
+    by_task: dict[str, Percent]
+
+
 class Metrics(BaseModel):
     """The numbers of a method in metrics.json."""
 
@@ -54,6 +65,7 @@ class Metrics(BaseModel):
     avg: Percent
     last: Percent
     forgetting: Percent | None
+    probes: Probes | None = None
 
 
 class ZeroShot(BaseModel):
@@ -100,20 +112,32 @@ class Summary(BaseModel):
         return self
 
 
-def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Writes the metrics, methods in the order given, in percent with four decimals."""
-    write_json(path, {method: {name: rounded(row[name]) for name in METRICS} for method, row in metrics.items()})
+def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the content of metrics.json, methods in the order given, in percent with four decimals."""
+    content: dict[str, Any] = {}
+    for method, row in metrics.items():
+        content[method] = {name: rounded(row[name]) for name in METRICS}
+        if probes := row.get("probes"):
+            by_task = {name: rounded(value) for name, value in probes["by_task"].items()}
+            scores = {name: rounded(probes[name]) for name in ("mean", "loss")}
+            content[method]["probes"] = {**scores, "by_task": by_task}
+    return content
 
 
-def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
+def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes the metrics, and with them those of the probes (gift_core.metrics.probe_scores) where there are some."""
+    write_json(path, metrics_content(metrics))
+
+
+def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
     """Returns {method: {metric: percent}}. ContractError if the file is missing or has another content."""
-    return {method: row.model_dump() for method, row in read(dict[str, Metrics], path, STAGE).items()}
+    return {method: row.model_dump(exclude_unset=True) for method, row in read(dict[str, Metrics], path, STAGE).items()}
 
 
-def parse_metrics(text: str, source: Path) -> dict[str, dict[str, float | None]]:
+def parse_metrics(text: str, source: Path) -> dict[str, dict[str, Any]]:
     """Returns the metrics of a text, as git has it; `source` names it in errors. ContractError as in read_metrics."""
     found = parse(dict[str, Metrics], text.encode(), source, STAGE)
-    return {method: row.model_dump() for method, row in found.items()}
+    return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
 
 
 def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:

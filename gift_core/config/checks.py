@@ -28,7 +28,8 @@ _NAME = re.compile(r"[a-z0-9_]{1,64}")
 def cross_check(config: Config) -> list[tuple[str, str]]:
     """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
     checks = (
-        _check_names, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_prompts,
+        _check_names, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_probes,
+        _check_prompts,
     )  # fmt: skip
     findings = [finding for check in checks for finding in check(config)]
     return [*findings, *check_tasks(config.tasks), *check_generator(config.generator, device=config.run.device)]
@@ -206,6 +207,18 @@ def _check_protocol(config: Config) -> Findings:
         if step.task in config.tasks and has_captions(config.tasks[step.task]):
             what = f"{step.task} has captions, but class_incremental tests one model on the classes of all tasks"
             yield "sequence", f"{what}. Remove the task, or write evaluation.protocol: task_incremental."
+
+
+def _check_probes(config: Config) -> Findings:
+    learned, probes = {step.task for step in config.sequence}, config.evaluation.probes
+    for name in probes:
+        if name not in config.tasks:
+            yield "evaluation.probes", f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
+        elif name in learned:
+            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
+            yield "evaluation.probes", f"{what}. Remove it from one of them."
+    for name in _duplicates(probes):
+        yield "evaluation.probes", f"{name!r} is listed more than once. Remove the duplicate."
 
 
 def _check_prompts(config: Config) -> Findings:

@@ -276,13 +276,21 @@ class InterpolateConfig(Section):
     alpha: Alpha
 
 
+class ReleaseConfig(Section):
+    """Test and hand out the pre-trained weights + alpha * (the trained ones - the pre-trained ones)."""
+
+    kind: Literal["interpolate"]
+    alpha: Alpha
+
+
 class MethodConfig(Section):
     """One method.
 
     `start`: training starts from the method's model before the task, or from the pre-trained model. `learns`: the
     step's own task, all tasks seen so far (with `training.iterations` for each), or nothing (then the rate is null).
     `trains`: a part of the model, everything if left out. `layer_decay`: the factor on the learning rate from
-    a layer to the one below it.
+    a layer to the one below it. `release`: the model that is tested and handed out, the trained one if left out.
+    Training, also of the next task, and teachers know only the trained one.
     """
 
     learning_rate: Rate | None
@@ -295,6 +303,12 @@ class MethodConfig(Section):
     merge: InterpolateConfig | None = None
     trains: TrainsConfig | None = None
     layer_decay: Factor | None = None
+    release: ReleaseConfig | None = None
+
+    @property
+    def trained_settings(self) -> dict[str, Any]:
+        """The row without what only tests and releases read: a trained model does not depend on it."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"release"})
 
     @property
     def keeps_every_model(self) -> bool:

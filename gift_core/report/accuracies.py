@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.accuracy_rows import protocol_of
+from gift_core.artifacts.accuracy_rows import protocol_of, without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import PROTOCOLS, ZERO_SHOT, with_zero_shot
+from gift_core.metrics import PROTOCOLS, ZERO_SHOT, probe_tables, with_zero_shot
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -35,12 +35,14 @@ class RunScores:
     """The scores of the zero-shot model and of each method, in percent by column.
 
     `matrices` (task-incremental): the accuracy matrix in percent with the row of the pre-trained model on top. `seen`
-    (class-incremental): percent on all classes so far, a row for each step, a column for each method.
+    (class-incremental): percent on all classes so far, a row for each step, a column for each method. `probes`: percent
+    on the tasks that no step learns, a row for the pre-trained model and each step, a column each; {} without any.
     """
 
     scores: Scores
     matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     seen: pd.DataFrame | None = None
+    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:
@@ -65,14 +67,15 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
     names, key = (ZERO_SHOT, *methods), config.evaluation.protocol
     protocol = PROTOCOLS[key]
     try:
-        rows = with_zero_shot(accuracy)
+        rows, probes = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
         _require_protocol(rows, names, key)
         fractions = {name: protocol.accuracies(rows, name) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
     _require_sequence(layout, config, fractions)
     scores = {name: _in_percent(protocol.scores(accuracies)) for name, accuracies in fractions.items()}
-    return _RUN_SCORES[key]({name: accuracies * 100.0 for name, accuracies in fractions.items()}, scores)
+    found = _RUN_SCORES[key]({name: accuracies * 100.0 for name, accuracies in fractions.items()}, scores)
+    return replace(found, probes={name: 100.0 * probes[name] for name in names if name in probes})
 
 
 def own_task_accuracy(matrix: pd.DataFrame) -> float:
@@ -121,7 +124,7 @@ def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]])
     first_seen: dict[str, tuple[str, str]] = {}
     for method, metadata in hashes.items():
         for name, digest in metadata.items():
-            if name.startswith("task:") or name == "model:pretrained":
+            if name.startswith(("task:", "probe:")) or name == "model:pretrained":
                 first, expected = first_seen.setdefault(name, (method, digest))
                 if digest != expected:
                     raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
@@ -87,14 +88,15 @@ def _seen_rows(seen: pd.DataFrame) -> pd.DataFrame:
 
 def _task_rows(record: RunRecord) -> pd.DataFrame:
     order = {task: position for position, task in enumerate(record.tasks)}
-    rows = record.accuracy.assign(
-        after=["zero-shot" if step < 0 else record.tasks[step] for step in record.accuracy["step"]],
-        after_step=record.accuracy["step"] + 1,
-        task=record.accuracy["eval_task"],
-        task_step=[order[task] for task in record.accuracy["eval_task"]],
-        accuracy=(record.accuracy["top1"] * 100.0).round(3),
+    learned = without_probes(record.accuracy)
+    rows = learned.assign(
+        after=["zero-shot" if step < 0 else record.tasks[step] for step in learned["step"]],
+        after_step=learned["step"] + 1,
+        task=learned["eval_task"],
+        task_step=[order[task] for task in learned["eval_task"]],
+        accuracy=(learned["top1"] * 100.0).round(3),
     )
-    methods = {method: position for position, method in enumerate(record.accuracy["method"].unique())}
+    methods = {method: position for position, method in enumerate(learned["method"].unique())}
     rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
     tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
     return tidy

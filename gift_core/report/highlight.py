@@ -104,7 +104,8 @@ def _compared(record: RunRecord, metric: str, what: str = "") -> str:
 def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
     """Accuracies by task whose mean is the metric. A class-incremental metric counts as one accuracy, at the end."""
     if record.seen is not None:
-        return pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+        whole: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+        return whole
     by_task = {"transfer": transfer_by_task, "last": last_by_task}[metric]
     return by_task(record.percent(method).iloc[1:])
 
@@ -146,7 +147,7 @@ def _noise_of_forgetting(record: RunRecord, methods: Sequence[str]) -> str:
 
 
 def _last(record: RunRecord, method: str) -> float:
-    value = record.metrics[method]["last"]
+    value: float | None = record.metrics[method]["last"]
     assert value is not None, "Last exists for every sequence"
     return value
 

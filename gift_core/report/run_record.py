@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import pandas as pd
 
@@ -14,9 +15,9 @@ from gift_core.artifacts.task import PAIRS, describe_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT
+from gift_core.metrics import ZERO_SHOT, probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.accuracies import COLUMNS, read_accuracies, score_run
+from gift_core.report.accuracies import COLUMNS, Scores, read_accuracies, score_run
 from gift_core.report.facts import (
     DataNote,
     Difference,
@@ -56,7 +57,7 @@ class RunRecord:
         restarted: methods that start every step from the pre-trained model, not from their model before the task.
         accuracy: all accuracy rows.
         columns: the columns of the result table.
-        scores, matrices, seen: see RunScores.
+        scores, matrices, seen, probes: see RunScores.
         published: None if the sequence is no published benchmark.
         losses: columns method, position, task, iteration, loss (its name), value. See loss_values.
         sheets: empty if no method replays synthetic pairs.
@@ -82,6 +83,7 @@ class RunRecord:
     scores: Mapping[str, Mapping[str, float | None]]
     matrices: Mapping[str, pd.DataFrame]
     seen: pd.DataFrame | None
+    probes: Mapping[str, pd.DataFrame]
     published: PublishedResults | None
     notes: tuple[DataNote, ...]
     losses: pd.DataFrame
@@ -119,9 +121,9 @@ class RunRecord:
         return dict(zip(self.tasks, counts, strict=True))
 
     @property
-    def metrics(self) -> dict[str, dict[str, float | None]]:
+    def metrics(self) -> dict[str, dict[str, Any]]:
         """The content of metrics.json, in percent."""
-        return {method: {name: row[name] for name in METRICS} for method, row in self.scores.items()}
+        return metrics_of(self.scores, self.probes)
 
     def percent(self, method: str) -> pd.DataFrame:
         """The accuracy matrix in percent: the row of the pre-trained model, then one after each task."""
@@ -160,6 +162,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         scores=run_scores.scores,
         matrices=run_scores.matrices,
         seen=run_scores.seen,
+        probes=run_scores.probes,
         published=published_results(
             config, infos, run_scores.matrices[ZERO_SHOT].iloc[0] if run_scores.matrices else None
         ),
@@ -175,6 +178,14 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         models=model_hashes(metadata, tasks),
         differences=differences(environments),
     )
+
+
+def metrics_of(scores: Scores, probes: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Returns the content of metrics.json in percent, unrounded, from RunScores."""
+    found: dict[str, dict[str, Any]] = {m: {name: row[name] for name in METRICS} for m, row in scores.items()}
+    for method, table in probes.items():
+        found[method]["probes"] = probe_scores(table)
+    return found
 
 
 def is_zero_shot(method: MethodConfig) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gift_core.errors import UserError
 
 CPUS = 1  # of a worker, whatever it runs: the threads of a stage are shared out beside Ray (Capacity.threads)
-GPU_STAGES = ("synthesize", "teach", "finetune", "evaluate")  # all others need a CPU only
+GPU_STAGES = ("synthesize", "teach", "finetune", "evaluate", "probe")  # all others need a CPU only
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""probe TASK: the accuracy of the pre-trained model on a task that no step learns."""
+
+from __future__ import annotations
+
+from .evaluate import encoding_settings
+from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+
+
+def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
+    """Test the pre-trained model on a task of evaluation.probes, which no step learns.
+
+    The stage evaluate tests the model of each step on it, and the difference is
+    what that model has lost of its zero-shot ability.
+
+    Example: gift probe arrows
+    """
+    with open_stage("probe", params, root, task=task) as stage:
+        from gift_core.artifacts.accuracy import computed_with, write_accuracy
+        from gift_core.clip.device import resolve_device
+        from gift_core.evaluation import evaluate_probe
+        from gift_core.provenance import environment
+        from gift_core.work.units import KeptUnits
+
+        from .unfinished import hashes_of_inputs, unfinished
+
+        layout, device = stage.layout, resolve_device(stage.config.run.device)
+        model, folder = layout.pretrained(), layout.task(task)
+        read = hashes_of_inputs({"pretrained": model}, {task: folder})
+        settings = stage.config.evaluation.model_dump(exclude={"protocol", "probes"})
+        with unfinished(stage, device, {**read, **settings, "seed": stage.config.seed}) as work:
+            stage.phase = "evaluating"
+            measured = evaluate_probe(model, folder, encoding_settings(stage, device), KeptUnits(work, stage.say))
+            metadata = {**measured.metadata, **computed_with(environment(device))}
+            write_accuracy(layout.probe(task), measured.rows, metadata)
+        stage.say(f"{float(measured.rows.top1.iloc[0]):.1%} of the pre-trained model on {task}")
