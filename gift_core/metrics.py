@@ -122,7 +122,7 @@ def probe_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def probe_scores(percent: pd.DataFrame) -> ProbeScores:
-    """Returns what is left of zero-shot: {"mean", "loss", "by_task": {"<probe>": ...}}. `percent` is a probe table.
+    """Returns what is left of zero-shot: {"mean", "loss", "by_task": {"<probe>": ...}}, from a table in percent.
 
     mean: over the probes, of the last model; loss: that of the pre-trained model minus this; by_task: of the last model.
     """
