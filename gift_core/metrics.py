@@ -124,7 +124,8 @@ def probe_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def probe_scores(percent: pd.DataFrame) -> ProbeScores:
     """Returns what is left of zero-shot: {"mean", "loss", "by_task": {"<probe>": ...}}, from a table in percent.
 
-    mean: over the probes, of the last model; loss: that of the pre-trained model minus this; by_task: of the last model.
+    mean: over the probes, of the last model. loss: that of the pre-trained model minus this. by_task: of the last
+    model.
     """
     mean = percent.mean(axis=1)
     by_task = {str(name): float(value) for name, value in percent.iloc[-1].items()}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.artifacts.contract import broken, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, model_hash, noted_hash, read_provenance, require_model_folder
 from gift_core.artifacts.predictions import read_predictions, require_agreement
@@ -160,8 +159,7 @@ def _check_accuracy(layout: Layout, method: str, tasks: list[str]) -> None:
 
 def _check_predictions(predictions: Path, accuracy: Path) -> None:
     """The predictions give the accuracies, whose hashes are compared with the models and tasks."""
-    rows, metadata = read_accuracy(accuracy)
-    require_agreement(predictions, read_predictions(predictions), (without_probes(rows), metadata))
+    require_agreement(predictions, read_predictions(predictions), read_accuracy(accuracy))
 
 
 def _check_metrics(layout: Layout, config: Config) -> None:

@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, STAGE, require_own
+from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
@@ -144,9 +145,10 @@ def require_agreement(
 ) -> None:
     """Raises ContractError unless the predictions in `path` give the accuracies, and are of the same models and tasks.
 
-    Both are (rows, metadata), as read_predictions and read_accuracy return them.
+    Both are (rows, metadata), as read_predictions and read_accuracy return them. There are no predictions of probes.
     """
     (rows, metadata), (accuracies, expected) = predictions, accuracy
+    accuracies = without_probes(accuracies)
     if dict(metadata) != dict(expected):
         raise broken(path, "it is not of the same models, tasks and environment as the accuracies", STAGE)
     of_all_tasks = (rows.protocol == CLASS_INCREMENTAL).all()  # one test, named after the newest task
