@@ -178,7 +178,7 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
-    was, now = (dict(leaves(f"methods.{name}", row.get("settings", {}))) for row in (old, new))
+    was, now = (dict(leaves(f"methods.{name}", row["settings"]) if row.get("settings") else ()) for row in (old, new))
     for key in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
         yield f"{key}: {_shown(was.get(key), now.get(key))}"
     for part, number in new["revisions"].items():
