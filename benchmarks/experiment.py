@@ -33,6 +33,7 @@ from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.import_model import import_model
 from stages.ingest import ingest
+from stages.probe import probe
 from stages.synthesize import synthesize
 from stages.teach import teach
 from stages.write_prompts import write_prompts
@@ -97,9 +98,13 @@ class Run:
         if not self.layout.base_vocabulary().exists():
             write_vocabulary(**self._paths)
         reads = {self.config.methods[name].replay.reads for name in self.config.run.methods}
+        for task in (*(step.task for step in self.config.sequence), *self.config.evaluation.probes):
+            if not self.layout.task(task).exists():
+                ingest(task, **self._paths)
+        for task in self.config.evaluation.probes:
+            if not self.layout.probe(task).exists():
+                probe(task, **self._paths)
         for step in self.config.sequence:
-            if not self.layout.task(step.task).exists():
-                ingest(step.task, **self._paths)
             if not self.layout.prompts(step.task).exists():
                 write_prompts(step.task, **self._paths)
             if "synthetic" in reads and not self.layout.shards(step.task).exists():

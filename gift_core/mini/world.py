@@ -1,4 +1,7 @@
-"""The miniature world: its class names, its eleven tasks, and how each renders a picture of one of its classes."""
+"""The miniature world: its class names, its tasks, and how each renders a picture of one of its classes.
+
+Eleven tasks are to be learned. Two others show the base symbols of the pre-training: they can only be probes.
+"""
 
 from __future__ import annotations
 
@@ -120,6 +123,17 @@ def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
     return clutter(picture, random, pieces=int(random.integers(2, 6)), colors=("white", "gray"))
 
 
+def _stamped(mask: Pixels, random: Random) -> Pixels:
+    ink = shade("red" if random.random() < 0.5 else "blue", random, spread=36.0)
+    return noisy(
+        paint(blurred(crumbled(mask, random, share=0.25), radius=0.6), ink, paper(random)), random, strength=24
+    )
+
+
+def _base_symbol(label: int, random: Random) -> Pixels:
+    return base_picture(glyphs_of("base")[label], *legible_pair(random), random)
+
+
 def _texture(label: int, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
     mask = np.asarray(
@@ -150,6 +164,8 @@ GLYPH_TASKS: dict[str, Render] = {
     "faces": _glyph_task("faces", OBLIQUE, _on_a_sticker),
     "zodiac": _glyph_task("zodiac", OBLIQUE, _night_sky),
     "mathematics": _glyph_task("mathematics", STIX, _on_chalkboard),
+    "symbols": _base_symbol,
+    "stamps": _glyph_task("base", OBLIQUE, _stamped),
 }
 PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
 
@@ -179,6 +195,7 @@ def handwritten(digit: int, index: int, split: str) -> Image.Image:
     return canvas.convert("RGB")
 
 
+PROBES = ("symbols", "stamps")  # of base symbols: as the pre-training drew them, and as stamps on paper
 SYMBOL_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "the symbol {}.")
 TEMPLATES = {
     "textures": ("a photo of a {} texture.", "a picture of a {} texture.", "the {} texture."),
@@ -234,9 +251,10 @@ def task_names() -> list[str]:
 
 def mini_task(name: str) -> MiniTask:
     """Returns the task of that name. UserError with the nearest name if there is none."""
-    if name not in task_names():
-        raise UserError(f"mini task {name!r}: unknown task. {did_you_mean(name, task_names())}")
-    special = {"textures": tuple(PATTERNS), "colours": tuple(COLORS)}
+    names = [*task_names(), *PROBES]
+    if name not in names:
+        raise UserError(f"mini task {name!r}: unknown task. {did_you_mean(name, names)}")
+    special = {"textures": tuple(PATTERNS), "colours": tuple(COLORS), **dict.fromkeys(PROBES, tuple(base_symbols()))}
     class_names = special.get(name) or tuple(glyph.name for glyph in glyphs_of(name))
     return MiniTask(name, class_names, TEMPLATES.get(name, SYMBOL_TEMPLATES))
 
