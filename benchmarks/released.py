@@ -1,10 +1,10 @@
 """What a release keeps of zero-shot and costs on learned tasks, by alpha. Each chain of models is trained once.
 
-    python -m benchmarks.released --variants benchmarks/long_sequences_best.yaml --seeds 112 113 --alphas 0.25 0.4 0.55 \\
-        0.7 0.85 1 --methods finetune zscl gift gift_l2 gift_vocabulary --out .gift/benchmarks/released.csv
+    python -m benchmarks.released --variants benchmarks/long_sequences_best.yaml --seeds 112 113 \\
+        --methods finetune zscl gift gift_l2 gift_vocabulary --alphas 0.25 0.4 0.55 0.7 0.85 1
 
-Every model of a chain is released at alpha and tested, as the stage evaluate does. Pre-trained: alpha 0. The table has a
-row for each method, seed and alpha: Transfer, Avg, Last, Forgetting, and the mean of the probes with its difference to
+Every model of a chain is released at alpha and tested, as the stage evaluate does. The table has a row for each
+method, seed and alpha: Transfer, Avg, Last, Forgetting, and the mean of the probes with its difference to
 the pre-trained model. Rows that are in the table already are kept, so it can be continued.
 """
 

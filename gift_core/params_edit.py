@@ -21,7 +21,7 @@ from gift_core.config.tasks import OwnDataConfig
 from gift_core.errors import UserError, did_you_mean, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.shipped import pipeline_root
-from gift_core.stage_graph import stages_of_method, stages_of_step
+from gift_core.stage_graph import stages_of_method, stages_of_probe, stages_of_step
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 from gift_core.work.publishing import write_atomically
 
@@ -149,7 +149,9 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
     first = min((order.index(name) for name in names if name in order), default=len(order))
     trained = {stage.rpartition("-step")[2] for stage in ran if stage.startswith("finetune@")}
     later = tuple(task for task in order[first:] if task not in names and str(order.index(task)) in trained)
-    again = stages_of_step(pipeline, after.model_dump(mode="json"), *later) if ran else []
+    is_probe = not {*names}.isdisjoint(before.evaluation.probes)
+    changed = stages_of_probe if is_probe else stages_of_step
+    again = [*changed(pipeline, after.model_dump(mode="json"), *later)] if ran else []
     stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
     results = _present(path for name in names for path in _results_of_task(Layout(root), before, name))
     return Removal(params, text, after_text, after, gone, stages, later, results, _own_images(before, names, root))

@@ -98,10 +98,14 @@ VocabularyCaptions = Annotated[
     _option("--vocabulary-captions", "N", "How many training captions join the vocabulary of prompts: 200.", PAIRS),
 ]
 Factor = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--learning-rate-factor", metavar="NUMBER", help="A factor for each method's learning rate in this task."
+        "--learning-rate-factor", metavar="NUMBER", help="A factor for each method's learning rate in this task: 1.0."
     ),
+]
+Probe = Annotated[
+    bool,
+    typer.Option("--probe", help="No step learns it: every model is tested on it, which shows what it forgets."),
 ]
 Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
@@ -119,7 +123,8 @@ def add_task(
     on_duplicate: Duplicate = OnDuplicate.KEEP,
     class_names: ClassNames = None,
     shots: Shots = None,
-    learning_rate_factor: Factor = 1.0,
+    learning_rate_factor: Factor = None,
+    probe: Probe = False,
     link: Link = False,
     copy: Copy = False,
     check: Check = False,
@@ -140,7 +145,8 @@ def add_task(
 ) -> None:
     """Add your own data set as the next task: its row and its step in params.yaml.
 
-    The data set is checked first and its classes are shown. params.yaml keeps its
+    With --probe, no step learns it. After every step the model is tested on it:
+    what is left of zero-shot. The data set is checked first and its classes are shown. params.yaml keeps its
     comments and order. An error changes nothing. To look first: --check --dry-run.
 
     Example: gift add-task garments --images ~/photos/garments --link
@@ -149,8 +155,10 @@ def add_task(
     from gift_core.datasets.new_task import new_pairs_row, new_row, plan_task
     from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
-    from gift_core.stage_graph import list_stages, stages_of_step
+    from gift_core.stage_graph import list_stages, stages_of_probe, stages_of_step
 
+    if probe and learning_rate_factor is not None:
+        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
     listed = {"table": table, "image_column": image_column, "split_column": split_column}
     tars = {"train": webdataset, "test": webdataset_test}
     copies = {"on_duplicate": "skip"} if on_duplicate is OnDuplicate.SKIP else {}
@@ -175,16 +183,17 @@ def add_task(
         )  # fmt: skip
     bring = _bring(link=link, copy=copy)
     params = params_of(params, root)
-    addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
+    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
+    addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
     pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
-    is_first = len(addition.config.sequence) == 1
-    stages = list_stages(pipeline, after) if is_first else stages_of_step(pipeline, after, name)
+    is_first, of_task = len(addition.config.sequence) == 1 and not probe, stages_of_probe if probe else stages_of_step
+    stages = list_stages(pipeline, after) if is_first else of_task(pipeline, after, name)
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
     is_written = not dry_run and not is_refused
     if not as_json:
         left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        composition = composition_notes(addition.dataset, addition.config.prompts.images_per_task)
+        composition = composition_notes(addition.dataset, _images_of(name, addition))
         _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines(), *composition])
     if is_written:
         addition.carry_out()
@@ -195,6 +204,11 @@ def add_task(
         raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
     if not as_json:
         _show_addition(name, addition, stages, dry_run=dry_run)
+
+
+def _images_of(name: str, addition: Addition) -> int | None:
+    """The number of images generated for each task, None if the new one is a probe."""
+    return None if name in addition.config.evaluation.probes else addition.config.prompts.images_per_task
 
 
 def _require_captions(options: dict[str, Any]) -> None:
@@ -263,7 +277,7 @@ def _addition_record(
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     if isinstance(dataset, PairDataset):
         classes = {}
-    composition = composition_notes(dataset, addition.config.prompts.images_per_task)
+    composition = composition_notes(dataset, _images_of(name, addition))
     notes = [*dataset.notes, *composition, *filter(None, [miniature_of(addition.config).warning])]
     return {
         "task": name,

@@ -144,13 +144,21 @@ def _remove(content: Any, section: Any, key: Any) -> None:
     del section[key]
     for outer, name in list(_entries(content)):
         if outer[name] is section and not section:
-            outer[name] = styled([] if isinstance(section, list) else {}, flow=True)
+            _replace(outer, name, styled([] if isinstance(section, list) else {}, flow=True))
+
+
+def _replace(section: Any, key: Any, value: Any) -> None:
+    """Sets a list or a section. ruamel.yaml has a comment on the line of the key in two places."""
+    section[key] = value
+    if comments := section.ca.items.get(key):
+        section.ca.items[key] = [*comments[:INSIDE], None]
+        value.ca.comment = [comments[2], None]
 
 
 def _on_lines(content: Any, key: str) -> Any:
     """The section or list of one of these keys, one entry a line: an empty one is made for {}, [] and null."""
     if not content[key]:
-        content[key] = styled([] if key == "sequence" else {})
+        _replace(content, key, styled([] if key in ("sequence", "probes") else {}))
     content[key].fa.set_block_style()
     return content[key]
 
@@ -179,20 +187,23 @@ def inline(value: Any) -> str:
     return text.text().removeprefix("value:").strip() or "empty"
 
 
-def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_factor: float) -> str:
+def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_factor: float | None) -> str:
     """Returns a params file's text with `row` added to its tasks, and a step for it added to its sequence.
 
-    The text has been checked by parse_config. The step follows the last one, or ../pretrained if there is none.
-    UserError for a name that exists.
+    The text has been checked by parse_config. The step follows the last one, or ../pretrained if there is none. Without
+    a factor there is no step: the task becomes a probe. UserError for a name that exists.
     """
     document = Document.parse(text)
     tasks, sequence = (_on_lines(document.content, key) for key in ("tasks", "sequence"))
     if name in tasks:
         what = f"already exists (path: {tasks[name].get('path')})"
         raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
+    tasks[name] = styled(row)
+    if learning_rate_factor is None:
+        _on_lines(document.content["evaluation"], "probes").append(name)
+        return document.text()
     after = sequence[-1]["task"] if sequence else START
     step = {"task": name, "after": after, "learning_rate_factor": learning_rate_factor}
-    tasks[name] = styled(row)
     sequence.append(styled(step, flow=bool(sequence and sequence[-1].fa.flow_style())))
     return document.text()
 
@@ -258,15 +269,18 @@ def activate_method(text: str, name: str) -> str:
 
 
 def remove_task(text: str, name: str) -> str:
-    """Returns a params file's text without the row of a task and its step. The next step follows the step before.
+    """Returns a params file's text without the row of a task, and its step or its name in evaluation.probes.
 
-    The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines stay. UserError for an unknown name.
-    The text has been checked by parse_config.
+    The next step follows the step before. The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines
+    stay. UserError for an unknown name. The text has been checked by parse_config.
     """
     document = Document.parse(text)
     content = document.content
     lookup(content["tasks"] or {}, name, "params.yaml: tasks")
     _remove(content, content["tasks"], name)
+    probes = content["evaluation"]["probes"]
+    if name in probes:
+        _remove(content, probes, probes.index(name))
     sequence = content["sequence"] or []
     for position in [index for index, step in enumerate(sequence) if step["task"] == name]:
         for following in sequence[position + 1 : position + 2]:

@@ -33,6 +33,8 @@ MADE = tuple(
         _LAYOUT.first_teacher().parent,
         _LAYOUT.pretrained().parent,
         _LAYOUT.pretrained_accuracy().parent,
+        _LAYOUT.probe("x").parent,
+        _LAYOUT.released("x", "x").parents[1],
         _LAYOUT.predictions("x", "x").parents[1],
         _LAYOUT.reports(),
         _LAYOUT.timings().parent,

@@ -44,10 +44,11 @@ _WHAT = {  # of one image, of several images
 }
 
 
-def composition_notes(dataset: Dataset, images_per_task: int) -> Iterator[str]:
+def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator[str]:
     """Yields what the numbers of images mean for the result, where they are few or unequal, with the remedy.
 
-    `images_per_task`: how many images are generated for each task (prompts.images_per_task).
+    `images_per_task`: how many images are generated for each task (prompts.images_per_task); None for a probe, which no
+    step learns.
     """
     if len(dataset.test) < FEW_TEST_IMAGES:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
@@ -55,7 +56,7 @@ def composition_notes(dataset: Dataset, images_per_task: int) -> Iterator[str]:
             f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
             f"Add images{', or test on a larger share of them (test_fraction)' if dataset.by_seed else ''}."
         )
-    if isinstance(dataset, PairDataset):
+    if isinstance(dataset, PairDataset) or images_per_task is None:
         return
     counts = Counter(sample.label for sample in dataset.train)
     (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]

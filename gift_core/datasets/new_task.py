@@ -23,7 +23,7 @@ from gift_core.params_edit import ParamsEdit, read_params
 from gift_core.work.publishing import build_folder, require_free_bytes
 
 TEMPLATE = "a photo of a {}."
-TEST_FRACTION = 0.2
+TEST_FRACTION, PROBE_FRACTION = 0.2, 0.9  # nothing is learned of a probe
 COLUMNS = {"image_column": "image", "label_column": "label"}
 PAIR_COLUMNS = {"image_column": "image", "caption_column": "caption"}
 LABEL = "cls"
@@ -152,12 +152,20 @@ class Addition(ParamsEdit):
 
 
 def plan_task(
-    name: str, row: Mapping[str, Any], images: Path, *, params: Path, root: Path, factor: float, bring: str | None
+    name: str,
+    row: Mapping[str, Any],
+    images: Path,
+    *,
+    params: Path,
+    root: Path,
+    factor: float | None,
+    bring: str | None,
 ) -> Addition:
     """Returns the addition of the data set in the folder `images`, described by `row` (without its path).
 
     `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written. The row gets a
-    test_fraction only for a data set without a test split.
+    test_fraction only for a data set without a test split. Without a `factor`, the task becomes a probe: no step learns
+    it.
 
     Raises:
         UserError: the name is taken, the images are in the wrong folder, the row is refused by the checks of
@@ -168,7 +176,8 @@ def plan_task(
     target = _target(name, images, root, bring)
     fraction = row["test_fraction"]
     row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
-    row["test_fraction"] = TEST_FRACTION if fraction is None else fraction
+    default = PROBE_FRACTION if factor is None else TEST_FRACTION
+    row["test_fraction"] = default if fraction is None else fraction
     for key, value in row.items():
         for text in value if isinstance(value, list) else [value]:
             require_utf8(str(text), f"gift add-task: {key}")
@@ -187,7 +196,7 @@ def plan_task(
     return Addition(params, before, after, new, dataset, images, target, bringing)
 
 
-def _with_task(before: str, name: str, row: Mapping[str, Any], factor: float, params: str) -> tuple[str, Config]:
+def _with_task(before: str, name: str, row: Mapping[str, Any], factor: float | None, params: str) -> tuple[str, Config]:
     after = append_task(before, name, row, learning_rate_factor=factor)
     return after, parse_config(after, params)
 

@@ -153,7 +153,7 @@ OPTIONAL = {
     "WebDatasetTaskConfig": OWN | {"test", "class_names", "shots"},
     "MiniTaskConfig": {"vocabulary_captions"},
     "PairsTaskConfig": OWN | {"table", "image_column", "caption_column", "split_column", "train", "test"},
-    "MethodConfig": {"average", "start", "learns", "merge", "trains", "layer_decay"},
+    "MethodConfig": {"release", "average", "start", "learns", "merge", "trains", "layer_decay"},
     "ExemplarReplayConfig": {"teacher_alpha"},
     "ReferenceReplayConfig": {"fisher", "teacher_alpha"},
     "SyntheticReplayConfig": {"fisher", "keep_earlier", "teacher_alpha"},
