@@ -23,7 +23,7 @@ from gift_core.params_edit import ParamsEdit, read_params
 from gift_core.work.publishing import build_folder, require_free_bytes
 
 TEMPLATE = "a photo of a {}."
-TEST_FRACTION, PROBE_FRACTION = 0.2, 0.9  # nothing is learned of a probe
+TEST_FRACTION, PROBE_FRACTION = 0.2, 0.99  # nothing is learned of a probe: one image of a class is left at least
 COLUMNS = {"image_column": "image", "label_column": "label"}
 PAIR_COLUMNS = {"image_column": "image", "caption_column": "caption"}
 LABEL = "cls"
