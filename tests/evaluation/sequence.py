@@ -22,8 +22,9 @@ def inputs_of(
     model_for: Callable[[int, int], int] = newest_model,
     previous: Mapping[str, str] | None = None,
     limit: ImageLimit | None = None,
+    probe: str = "",
 ) -> EvaluationInputs:
-    """What the evaluation of the method gift after `step` needs."""
+    """What the evaluation of gift after `step` needs. The pre-trained model has 0.5 of 6 images of `probe`."""
     names = TASKS[: step + 1]
     return EvaluationInputs(
         method="gift",
@@ -32,6 +33,7 @@ def inputs_of(
         model_for=model_for,
         settings=EncodingSettings(torch.device("cpu"), "fp32", 4, limit),
         previous=previous or {},
+        probes={probe: (tasks[probe], (0.5, 6))} if probe else {},
     )
 
 

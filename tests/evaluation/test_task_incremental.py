@@ -11,13 +11,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.artifacts.accuracy import read_accuracy, read_probe, write_accuracy
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.test_set import TestSet, nearest_classes
-from gift_core.evaluation import Measurement, evaluate_task_incremental, newest_model, own_model
+from gift_core.errors import ContractError
+from gift_core.evaluation import (
+    Measurement,
+    evaluate_probe,
+    evaluate_task_incremental,
+    newest_model,
+    own_model,
+    with_probes,
+)
+from gift_core.metrics import probe_scores, probe_tables
 from stages.evaluate import summarize_task_incremental
 from tests.evaluation.sequence import TASKS, inputs_of
 
@@ -76,6 +86,20 @@ NEWEST = [[name] * 3 for name in TASKS]
 OWN = [["letters", "pretrained", "pretrained"], ["letters", "digits", "pretrained"], list(TASKS)]
 
 
+def count_models(models: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a model classify as many images correctly as models came before it."""
+    weights = {
+        name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
+    }
+
+    def signature(clip: Clip, images: TestSet) -> torch.Tensor:
+        own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
+        number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
+        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
+
+    monkeypatch.setattr(task_tests, "nearest_classes", signature)
+
+
 @pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
 def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     model_for: Callable[[int, int], int],
@@ -88,16 +112,7 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
 
     A model's accuracy says whose it is here: as many images are correct as models came before it.
     """
-    weights = {
-        name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
-    }
-
-    def signature(clip: Clip, images: TestSet) -> torch.Tensor:
-        own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
-        number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
-        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
-
-    monkeypatch.setattr(task_tests, "nearest_classes", signature)
+    count_models(models, monkeypatch)
     rows = pd.concat([measure(models, tasks, step, model_for=model_for).rows for step in range(3)])
     expected = {
         (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6
@@ -105,3 +120,56 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
         for task, name in zip(TASKS, names, strict=True)
     }
     assert {(row.step, row.eval_task): row.top1 for row in rows.itertuples()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("model_for", "of_steps"), [(newest_model, [1 / 6, 2 / 6]), (own_model, [0.5, 0.5])])
+def test_a_probe_is_tested_by_the_newest_model_and_by_the_pretrained_one_where_each_task_has_its_own(
+    model_for: Callable[[int, int], int],
+    of_steps: list[float],
+    models: Folders,
+    tasks: Folders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count_models(models, monkeypatch)
+    made = []
+    for step in range(2):
+        inputs = inputs_of(models, tasks, step, model_for=model_for, probe="faces")
+        made.append(with_probes(evaluate_task_incremental(inputs), inputs))
+    rows = pd.concat(each.rows for each in made)
+    probes = rows[rows.phase == "probe"]
+    assert list(probes[["step", "trained_task"]].itertuples(index=False, name=None)) == [
+        (-1, "pretrained"),
+        (0, "letters"),
+        (1, "digits"),
+    ]
+    assert list(probes.top1) == pytest.approx([0.5, *of_steps])
+    assert set(probes.eval_task) == {"faces"} and set(probes.n) == {6} and set(probes.method) == {"gift"}
+    scores = probe_scores(100 * probe_tables(rows)["gift"])
+    assert scores == {
+        "mean": pytest.approx(100 * of_steps[-1]),
+        "loss": pytest.approx(50 - 100 * of_steps[-1]),
+        "by_task": {"faces": pytest.approx(100 * of_steps[-1])},
+    }
+    assert "faces" not in set(made[1].predictions.task)
+    assert made[1].metadata["probe:faces"] == sha256_of(tasks["faces"] / "task.json")
+    path = tmp_path / "gift" / "digits.parquet"
+    write_accuracy(path, made[1].rows, made[1].metadata)
+    write_predictions(path.with_suffix(".predictions"), made[1].predictions, made[1].metadata)
+    require_agreement(path, read_predictions(path.with_suffix(".predictions")), read_accuracy(path))
+
+
+def test_the_row_of_the_pretrained_model_on_a_probe_is_read_as_it_was_written(
+    models: Folders, tasks: Folders, tmp_path: Path
+) -> None:
+    settings = inputs_of(models, tasks, 0).settings
+    measured, path = evaluate_probe(models["pretrained"], tasks["faces"], settings), tmp_path / "faces.parquet"
+    images = settings.open(tasks["faces"], CacheBudget(0))
+    write_accuracy(path, measured.rows, measured.metadata)
+    top1 = task_tests.test_of(settings.load(models["pretrained"]), images).top1
+    assert read_probe(path) == (pytest.approx(top1), 6)
+    other = path.rename(tmp_path / "digits.parquet")
+    with pytest.raises(
+        ContractError, match="it should be of digits, it is of faces. Recreate it with: dvc repro probe"
+    ):
+        read_probe(other)
