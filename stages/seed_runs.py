@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
 
 SEEDS = Path(".gift", "seeds")
-COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
+COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
 LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
 
 

@@ -23,6 +23,7 @@ from tests.imports import ROOT, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
 TASKS = ("letters", "digits")  # of the small experiment
+PROBE = "arrows"  # its only one
 METHODS = ("finetune", "gift", "icarl", "gift_vocabulary")  # of which the first two run
 PRINTED = "printed.txt"  # beside the clone of the small experiment: what its `make repro` printed
 
@@ -83,7 +84,7 @@ class Clone:
     def write_params(self, params: dict[str, Any]) -> None:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
-    def metrics(self) -> dict[str, dict[str, float]]:
+    def metrics(self) -> dict[str, dict[str, Any]]:
         return json.loads((self.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
@@ -145,7 +146,8 @@ def small(params: dict[str, Any], *tasks: str) -> dict[str, Any]:
     row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}
     rows = with_all_methods(params)["methods"]
     params["methods"] = {name: rows[name] for name in METHODS}
-    params["tasks"] = {task: dict(row) for task in tasks}
+    params["tasks"] = {task: dict(row) for task in (*tasks, PROBE)}
+    params["evaluation"]["probes"] = [PROBE]
     steps = zip(tasks, ("../pretrained", *tasks), strict=False)
     params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
     params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.clone import TASKS, Clone
+from tests.clone import PROBE, TASKS, Clone
 
 pytestmark = pytest.mark.end_to_end
 FIRST = range(2)
@@ -48,6 +48,22 @@ def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
     assert clone.repro() == ["check"]
     assert clone.report() == before
     assert (clone.folder / ".gift" / "taken_back" / "gift" / "faces.parquet").is_file()
+
+
+def test_a_new_probe_runs_no_training(clone: Clone) -> None:
+    params = clone.params
+    params["tasks"]["faces"] = dict(params["tasks"][PROBE])
+    params["evaluation"]["probes"].append("faces")
+    clone.write_params(params)
+    expected = {"check", "ingest@faces", "probe@faces", "report"}
+    assert set(clone.repro()) == expected | of_method("gift", FIRST, ["evaluate"]) | of_method(
+        "finetune", FIRST, ["evaluate"]
+    )
+    kept = {method: row["probes"] for method, row in clone.metrics().items()}
+    assert {name: list(row["by_task"]) for name, row in kept.items()} == dict.fromkeys(kept, [PROBE, "faces"])
+    assert kept["zero_shot"]["loss"] == 0.0
+    clone.undo()
+    assert clone.repro() == ["check"]
 
 
 def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clone: Clone) -> None:
