@@ -60,7 +60,7 @@ def test_a_new_probe_runs_no_training(clone: Clone) -> None:
         "finetune", FIRST, ["evaluate"]
     )
     kept = {method: row["probes"] for method, row in clone.metrics().items()}
-    assert {name: list(row["by_task"]) for name, row in kept.items()} == dict.fromkeys(kept, [PROBE, "faces"])
+    assert {name: list(row["by_task"]) for name, row in kept.items()} == {key: [PROBE, "faces"] for key in kept}
     assert kept["zero_shot"]["loss"] == 0.0
     clone.undo()
     assert clone.repro() == ["check"]
