@@ -35,6 +35,8 @@ class Experiment:
         own = yaml.safe_load(preset.read_text(encoding="utf-8"))
         own["methods"] = catalogue_rows(own, preset.parent) | own["methods"]
         own["run"]["device"] = "cpu"
+        if "probes" in own["evaluation"]:  # not in older code
+            own["evaluation"]["probes"] = []
         own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
         own["prompts"] |= {"images_per_task": 16}
         own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}

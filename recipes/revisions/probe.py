@@ -78,6 +78,7 @@ def instances(pipeline: Path, params: Mapping[str, Any]) -> Iterator[Instance]:
     blocks = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]
     yield _instance("import_model", blocks, {})
     yield from (_instance("ingest", blocks, {"key": task}) for task in params["tasks"])
+    yield from (_instance("probe", blocks, {"item": task}) for task in params["evaluation"].get("probes", ()))
     yield _instance("write_vocabulary", blocks, {})
     for step in params["sequence"]:
         values = {f"item.{key}": str(value) for key, value in step.items()}
@@ -183,6 +184,7 @@ class Probe:
         copy.mkdir()
         for name in ("params.yaml", "dvc.yaml"):
             shutil.copy(project / name, copy)
+        (copy / "data" / "6_probes").mkdir(parents=True)
         for name in ("data/mini", "data/0_raw"):
             shutil.copytree(project / name, copy / name)
         for name in PACKAGES:  # which the stage check depends on
@@ -204,6 +206,7 @@ class Probe:
         shutil.copytree(root / "data" / "mini", project / "data" / "mini")
         for folder in ("models", "generators", "prompts", "reference"):
             (project / "data" / "0_raw" / folder).mkdir(parents=True)
+        (project / "data" / "6_probes").mkdir()
         shutil.copy(root / "dvc.yaml", project)
         (project / "params.yaml").write_text(experiment.params(root / PRESET), encoding="utf-8")
         experiment.add_data(project)
