@@ -19,6 +19,7 @@ REQUESTED = re.compile(rf"(?:[Tt]ried to allocate|Unable to allocate) {SIZE}")
 FREE = re.compile(rf"of which {SIZE} is free")
 
 # By stage: keys of params.yaml in the order in which to try them, and the value to try.
+TESTS = {"evaluation.batch_size": "a smaller number", "model.precision": "amp_bf16 (changes results)"}
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     "finetune": {
         "training.micro_batch_size": "16, then 8 or 4 (same gradients, about 30% slower)",
@@ -37,7 +38,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "training.replay_batch_size": "a smaller number, if the method has replay.fisher (changes results)",
         "model.precision": "amp_bf16 (changes results)",
     },
-    "evaluate": {"evaluation.batch_size": "a smaller number", "model.precision": "amp_bf16 (changes results)"},
+    "evaluate": TESTS,
+    "probe": TESTS,
 }
 LAST_REMEDY = "Close other programs that use this memory, or set run.device to a device with more memory"
 

@@ -15,7 +15,7 @@ from gift_core.layout import Layout
 from .command_line import AsJson, hint, print_json
 from .stage import PARAMS, ROOT, Root, require_params
 
-RESUMED = ("synthesize", "teach", "finetune", "evaluate", "search", "fetch")
+RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch")
 Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
 UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
