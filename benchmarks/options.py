@@ -21,7 +21,7 @@ def parser_of(doc: str | None, *, seeds: tuple[int, ...], work: str, out: str) -
     parser.add_argument("--variants", type=Path, help="a file of variants of methods (see benchmarks/variants.py)")
     parser.add_argument("--methods", nargs="+", help="methods of the preset and variants (default: all)")
     parser.add_argument("--order", nargs="+", metavar="TASK", help="the tasks of the preset in another order")
-    protocols = ("task_incremental", "class_incremental")
+    protocols = ("task_incremental", "class_incremental", "cross_domain")
     parser.add_argument("--protocol", choices=protocols, help="of the tests (default: as in the preset)")
     parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
     parser.add_argument(

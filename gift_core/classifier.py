@@ -1,25 +1,31 @@
 """The tests of models on tasks: the class of each test image, or retrieval. Each model is tested once on each task.
 
-N images of a test set.
+Images are classified among the classes of their own task, or of all tasks.
+
+N images of a test set, K classes, D features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import noted_hash
-from gift_core.artifacts.task import read_own_task
+from gift_core.artifacts.task import TaskInfo, read_own_task
 from gift_core.clip.device import resolve_device
+from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.task_tests import TESTS, Test
-from gift_core.clip.test_set import ImageLimit, TestSet
+from gift_core.clip.task_tests import TESTS, Classification, Test
+from gift_core.clip.test_set import ImageLimit, TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, Run, State
+from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
 
@@ -56,7 +62,7 @@ def classify_all(
     `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
     `name` is that of the computation.
     """
-    units, load = list(dict.fromkeys(pairs)), partial(_load, models, tasks, settings)
+    units, load = list(dict.fromkeys(pairs)), partial(_load, Classifier, models, tasks, settings)
     compute = Classifier(models, tasks, settings)
     found = run(Computation(name, units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     infos = [read_own_task(folder) for folder in tasks]
@@ -65,6 +71,51 @@ def classify_all(
         own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
         tests[m, t] = TESTS[infos[t].kind].test(classes=infos[t].class_names, **own)
     return tests
+
+
+def classify_among_all(
+    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: Run
+) -> Mapping[ModelAndTask, Classification]:
+    """Returns the test of each model on each task, among the classes of all tasks. The first model has the number -1.
+
+    A name that several tasks have is one class: its images are right where the texts of any of these tasks are nearest.
+    Each task spells it in its own way. The features of a model on a task depend on nothing else, so the unit that
+    computes them has a key.
+    """
+    encoder, units = Encoder(models, tasks, settings), dict[str, ModelAndTask]()
+    for model in range(-1, len(models) - 1):
+        for task in reversed(range(len(tasks))):  # first the newest one, whose images all models encode
+            units.setdefault(encoder.key(model, task), (model, task))
+    load, keys = partial(_load, Encoder, models, tasks, settings), list(units)
+    pairs = list(units.values())
+    features = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
+    found = run(features).tensors
+    test_sets = [settings.open(folder, CacheBudget(0)) for folder in tasks]
+    numbers, names = one_class_a_name([each.task for each in test_sets])
+    class_of_K, tests = torch.tensor(list(chain.from_iterable(numbers))), dict[ModelAndTask, Classification]()
+    for model in range(-1, len(models) - 1):
+        image_ND, class_KD = (
+            torch.cat([found[f"{name} {encoder.key(model, task)}"] for task in range(len(tasks))]).to(settings.device)
+            for name in ("image_ND", "class_KD")
+        )
+        predicted_N = class_of_K[predict(image_ND, class_KD).cpu()]
+        parts = torch.split(predicted_N, [len(each) for each in test_sets])
+        for task, (part_N, images) in enumerate(zip(parts, test_sets, strict=True)):
+            labels_N = torch.tensor(numbers[task])[images.labels_N]
+            tests[model, task] = Classification(part_N, labels_N, images.positions_N, names[task])
+    return tests
+
+
+def one_class_a_name(tasks: Sequence[TaskInfo]) -> tuple[list[list[int]], list[list[str]]]:
+    """Returns the numbers of each task's classes among those of all, and the names of all classes in its spelling.
+
+    Names that a text encoder cannot tell apart have one number.
+    """
+    known: dict[str, int] = {}
+    numbers = [[known.setdefault(comparison_key(name), len(known)) for name in task.class_names] for task in tasks]
+    spelled = [dict(zip(own, task.class_names, strict=True)) for own, task in zip(numbers, tasks, strict=True)]
+    anywhere = {number: name for own in spelled for number, name in own.items()}
+    return numbers, [[own.get(number, anywhere[number]) for number in range(len(known))] for own in spelled]
 
 
 class Classifier:
@@ -80,30 +131,56 @@ class Classifier:
         self._test_set: tuple[int, TestSet] | None = None
 
     def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields the tensors of the test of each model and task, int64."""
+        """Yields the tensors of each model and task."""
         for model, task in pairs:
-            test_set = self._open(task)
-            kind = TESTS[test_set.task.kind]
-            tensors = {
-                f"{name} {model} on {task}": value for name, value in kind.of_model(self._load(model), test_set).items()
-            }
+            tensors = self.tensors(model, task)
             advance(1)
-            yield State(tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()})
+            yield State(tensors)
 
-    def _load(self, model: int) -> Clip:
+    def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
+        """Returns those of the test, int64."""
+        clip, test_set = self.load(model), self.open(task)
+        kind = TESTS[test_set.task.kind]
+        tensors = {f"{name} {model} on {task}": value for name, value in kind.of_model(clip, test_set).items()}
+        return tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()}
+
+    def load(self, model: int) -> Clip:
+        """Returns the model with this number."""
         if self._clip is None or self._clip[0] != model:
             self._clip = None  # two models at once would need twice the memory
             self._clip = model, self._settings.load(self._models[model + 1])
         return self._clip[1]
 
-    def _open(self, task: int) -> TestSet:
+    def open(self, task: int) -> TestSet:
+        """Returns the test images of the task with this number."""
         if self._test_set is None or self._test_set[0] != task:
             cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
             self._test_set = task, self._settings.open(self._tasks[task], cache_budget)
         return self._test_set[1]
 
 
-def _load(models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings) -> Classifier:
+class Encoder(Classifier):
+    """Encodes the test images and the classes of tasks. The tensors are named by the hashes of model and task."""
+
+    def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
+        """Returns unit features: image_ND and class_KD."""
+        clip, test_set, key = self.load(model), self.open(task), self.key(model, task)
+        (image_ND,) = encode_test_set([clip], test_set)
+        return {f"image_ND {key}": image_ND, f"class_KD {key}": test_set.class_features(clip).cpu()}
+
+    def key(self, model: int, task: int) -> str:
+        """Returns what distinguishes the features of these two."""
+        of_models, of_tasks = self._hashes
+        return f"{of_models[model + 1]}-{of_tasks[task]}"
+
+    @cached_property
+    def _hashes(self) -> tuple[list[str], list[str]]:
+        return list(map(noted_hash, self._models)), [sha256_of(folder / "task.json") for folder in self._tasks]
+
+
+def _load(
+    kind: type[Classifier], models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings
+) -> Classifier:
     """In another process."""
     resolve_device(str(settings.device))
-    return Classifier(models, tasks, settings)
+    return kind(models, tasks, settings)

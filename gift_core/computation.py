@@ -50,6 +50,7 @@ class Computation(Generic[U]):
         rows: the number of rows of a unit, for the progress bar.
         noun: what a row is.
         is_large: whether a state is as large as the model, so that only a few units may be ahead of a missing one.
+        keys: of the units, where their states serve later computations, too: each names what decides the state.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Computation(Generic[U]):
     rows: Callable[[Any], int] = len
     noun: str = "images"
     is_large: bool = False
+    keys: Sequence[str] = ()
 
     @property
     def total(self) -> int:

@@ -1,16 +1,14 @@
-"""Evaluation of a step: predictions and top-1 accuracies of its models on the test sets, by one of two protocols.
+"""Evaluation of a step: predictions and top-1 accuracies of its models on the test sets, by one of three protocols.
 
-task_incremental: a test image is classified among the classes of its own task. class_incremental: among the classes of
-all tasks so far. Beside that, with_probes tests the step's model on tasks that no step learns.
-
-Shapes: B images of a batch, N images of a test set, K classes, C channels, H W pixels, D features.
+task_incremental: a test image is classified among the classes of its own task. class_incremental and cross_domain:
+among the classes of all tasks so far, in one test or task by task. Beside that, with_probes tests the step's model on
+tasks that no step learns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +16,7 @@ import torch
 
 from gift_core.artifacts.accuracy import (
     CLASS_INCREMENTAL,
+    CROSS_DOMAIN,
     PRETRAINED,
     PRETRAINED_STEP,
     PROBE,
@@ -26,15 +25,11 @@ from gift_core.artifacts.accuracy import (
     noted_limit,
     probe_hashes,
 )
-from gift_core.artifacts.task import TaskInfo
-from gift_core.classifier import EncodingSettings, classify_all
-from gift_core.clip.device import resolve_device
-from gift_core.clip.encoding import predict
-from gift_core.clip.images import CacheBudget
-from gift_core.clip.model import Clip
+from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.classifier import EncodingSettings, classify_all, classify_among_all
 from gift_core.clip.task_tests import Classification, Test
-from gift_core.clip.test_set import TestSet, encode_test_set
-from gift_core.computation import Advance, Computation, Run, State, in_turn
+from gift_core.computation import Run, in_turn
+from gift_core.datasets.spelling import comparison_key
 from gift_core.errors import UserError
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
@@ -103,8 +98,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
     The metadata hold the hash of every model and task, and the limit of test images if there is one.
     """
-    metadata = {**input_hashes(inputs.models, inputs.tasks), **inputs.noted_limit}
-    last, names = inputs.step, list(inputs.tasks)
+    last = inputs.step
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
     tests = classify_all(
         [(inputs.model_for(step, task), task) for step, task in pairs],
@@ -113,14 +107,18 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
         settings=inputs.settings,
         run=run,
     )
-    rows, predictions = [], []
-    for step, task in pairs:
-        test = tests[inputs.model_for(step, task), task]
-        phase = "past" if task < step else "current" if task == step else "future"
-        rows.append(_row(inputs, TASK_INCREMENTAL, test, step=step, eval_task=names[task], phase=phase))
-        predictions.append(test.rows({**_columns(inputs, TASK_INCREMENTAL, step), "task": names[task]}))
-    ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
-    return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
+    return _matrix(inputs, TASK_INCREMENTAL, {(step, t): tests[inputs.model_for(step, t), t] for step, t in pairs})
+
+
+def evaluate_cross_domain(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+    """Returns the whole accuracy matrix of the tasks so far (X-TAIL; RAIL, arXiv 2406.18868), and what it is made of.
+
+    Each image is classified among the classes of all tasks so far. A new task changes every accuracy, so the file of
+    the last step counts alone. Rows, phases and metadata are those of the task-incremental protocol.
+    """
+    models, tasks = list(inputs.models.values()), list(inputs.tasks.values())
+    tests = classify_among_all(models=models, tasks=tasks, settings=inputs.settings, run=run)
+    return _matrix(inputs, CROSS_DOMAIN, tests)
 
 
 def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
@@ -128,28 +126,19 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
 
     Both are tested on the test sets of all tasks so far. Each image is classified among the classes of all of them,
     with the templates of each class's own task; top1 is over all images together. No other model is read: the metadata
-    take the other hashes from the step before. UserError where each task has a model of its own, or two tasks share a
-    class.
+    take the other hashes from the step before. UserError where two tasks share a class.
     """
-    if inputs.model_for is not newest_model:
-        raise UserError(
-            f"{KEY}: {inputs.method} keeps a model of its own for every task, and no one model knows all classes. "
-            f"Take {inputs.method} out of run.methods, or write task_incremental."
-        )
-    newest = list(inputs.tasks)[-1]
-    models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
-    test_sets = [inputs.settings.open(folder, CacheBudget(0)) for folder in inputs.tasks.values()]
-    require_distinct_classes([test_set.task for test_set in test_sets])
+    names = list(inputs.tasks)
+    models = {name: inputs.models[name] for name in (PRETRAINED, names[-1])}
+    folders = list(inputs.tasks.values())
+    require_distinct_classes([read_own_task(folder) for folder in folders])
     hashes = {**input_hashes(models, inputs.tasks), **inputs.noted_limit}
-    clips = [inputs.settings.load(folder) for folder in models.values()]
-    load = partial(_load_encoder, inputs.settings, list(models.values()), list(inputs.tasks.values()))
-    numbers, compute = range(len(test_sets)), partial(_encode, clips, test_sets)
-    features = run(Computation("features", numbers, compute, load=load, rows=lambda number: 1, noun="test sets"))
-    tests = _classify_among_all(clips, test_sets, features)
+    tests = classify_among_all(models=list(models.values()), tasks=folders, settings=inputs.settings, run=run)
     rows, predictions = [], []
-    for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
-        rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
-        for task, test in zip(inputs.tasks, of_tasks, strict=True):
+    for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
+        of_tasks = [tests[model, task] for task in range(len(names))]
+        rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=names[-1], phase="current"))
+        for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
     return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
@@ -200,18 +189,19 @@ def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: Run
 PROTOCOLS: Mapping[str, Callable[[EvaluationInputs, Run], Measurement]] = {
     TASK_INCREMENTAL: evaluate_task_incremental,
     CLASS_INCREMENTAL: evaluate_class_incremental,
+    CROSS_DOMAIN: evaluate_cross_domain,
 }
 
 
 def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
     """Raises UserError where two tasks have a class of the same name: no model could distinguish their images.
 
-    Case and spaces make no difference, as they make none to CLIP's tokenizer.
+    Names are compared as a text encoder reads them: case and spaces make no difference.
     """
     owners: dict[str, tuple[str, str]] = {}
     for task in tasks:
         for name in task.class_names:
-            other, spelling = owners.setdefault(" ".join(name.casefold().split()), (task.name, name))
+            other, spelling = owners.setdefault(comparison_key(name), (task.name, name))
             if other != task.name:
                 both = repr(name) if name == spelling else f"{spelling!r} and {name!r}"
                 raise UserError(
@@ -228,49 +218,16 @@ def _joined(tests: Sequence[Classification]) -> Classification:
     return Classification(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
-def _encode(
-    clips: Sequence[Clip], test_sets: Sequence[TestSet], numbers: Iterable[int], advance: Advance
-) -> Iterator[State]:
-    """Yields the features of each test set by each model, by the numbers of both."""
-    for number in numbers:
-        features = encode_test_set(clips, test_sets[number])
-        advance(1)
-        yield State({_key(number, clip): image_ND for clip, image_ND in enumerate(features)})
-
-
-def _load_encoder(
-    settings: EncodingSettings, models: Sequence[Path], tasks: Sequence[Path]
-) -> Callable[[Iterable[int], Advance], Iterator[State]]:
-    """In another process: returns what encodes test sets."""
-    resolve_device(str(settings.device))
-    test_sets = [settings.open(task, CacheBudget(0)) for task in tasks]
-    return partial(_encode, [settings.load(folder) for folder in models], test_sets)
-
-
-def _key(test_set: int, clip: int) -> str:
-    return f"{test_set} by {clip}"
-
-
-def _classify_among_all(
-    clips: Sequence[Clip], test_sets: Sequence[TestSet], features: State
-) -> list[list[Classification]]:
-    """A test for each model and test set, [model][test set], among the classes of all; labels count on."""
-    labels: list[torch.Tensor] = []
-    classes: list[str] = []
-    for test_set in test_sets:
-        labels.append(test_set.labels_N + len(classes))
-        classes += test_set.task.class_names
-    tests = []
-    for number, clip in enumerate(clips):
-        class_KD = torch.cat([test_set.class_features(clip) for test_set in test_sets])
-        of_clip = [features.tensors[_key(each, number)].to(class_KD.device) for each in range(len(test_sets))]
-        predicted_N = predict(torch.cat(of_clip), class_KD).cpu()
-        parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
-        of_sets = zip(parts, labels, test_sets, strict=True)
-        tests.append(
-            [Classification(part_N, labels_N, images.positions_N, classes) for part_N, labels_N, images in of_sets]
-        )
-    return tests
+def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], Test]) -> Measurement:
+    """A row for each test, by its step and the number of its task."""
+    names, rows, predictions = list(inputs.tasks), [], []
+    for (step, task), test in tests.items():
+        phase = "past" if task < step else "current" if task == step else "future"
+        rows.append(_row(inputs, protocol, test, step=step, eval_task=names[task], phase=phase))
+        predictions.append(test.rows({**_columns(inputs, protocol, step), "task": names[task]}))
+    ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
+    metadata = {**input_hashes(inputs.models, inputs.tasks), **inputs.noted_limit}
+    return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
 
 def _row(

@@ -1,10 +1,10 @@
 """Transfer, Avg, Last and Forgetting of a continual learner, from rows of accuracies (ZSCL, section 5.1).
 
-Task-incremental (MTIL): A[i][j] is the accuracy on the task of step j after step i. Class-incremental (CIL): one
-accuracy for each step, on the classes of all tasks learned so far. Steps count from 0 in the order of training; the
-pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task, eval_task and top1 (0-1),
-as described in artifacts.accuracy. PROTOCOLS says how the rows of each protocol are summarized. Tests on tasks that no
-step learns (probes) are summarized apart from them: probe_scores.
+Task-incremental (MTIL) and cross-domain (X-TAIL): A[i][j] is the accuracy on the task of step j after step i.
+Class-incremental (CIL): one accuracy for each step, on the classes of all tasks learned so far. Steps count from 0 in
+the order of training; the pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task,
+eval_task and top1 (0-1), as described in artifacts.accuracy. PROTOCOLS says how the rows of each are summarized. Tests
+on tasks that no step learns (probes) are summarized apart from them: probe_scores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.accuracy_rows import (
     own_rows,
     probe_table,
@@ -133,7 +133,7 @@ def probe_scores(percent: pd.DataFrame) -> ProbeScores:
 
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Returns A of a task-incremental method: a row for each step, named by its task, and a column for each task."""
+    """Returns A of a method that has one: a row for each step, named by its task, and a column for each task."""
     own, order = own_rows(rows, method)
     unknown = sorted(set(own["eval_task"]) - set(order))
     if unknown:
@@ -237,14 +237,16 @@ class Protocol:
     pretrained_rows: Callable[[pd.DataFrame, str], pd.DataFrame]
 
 
+_MATRIX = Protocol(
+    metrics=METRICS,
+    accuracies=accuracy_matrix,
+    scores=matrix_scores,
+    scores_by_task=matrix_scores_by_task,
+    pretrained_rows=lambda rows, task: rows,
+)
 PROTOCOLS: Mapping[str, Protocol] = {
-    TASK_INCREMENTAL: Protocol(
-        metrics=METRICS,
-        accuracies=accuracy_matrix,
-        scores=matrix_scores,
-        scores_by_task=matrix_scores_by_task,
-        pretrained_rows=lambda rows, task: rows,
-    ),
+    TASK_INCREMENTAL: _MATRIX,
+    CROSS_DOMAIN: _MATRIX,
     CLASS_INCREMENTAL: Protocol(
         metrics=("avg", "last"),
         accuracies=accuracy_curve,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import PRETRAINED_STEP, PROBE, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy import CROSS_DOMAIN, PRETRAINED_STEP, PROBE, TASK_INCREMENTAL
 from gift_core.artifacts.accuracy_rows import listed, without_probes
 
 
@@ -35,11 +35,12 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _task_order(own: pd.DataFrame) -> list[str]:
-    """The tasks that a task-incremental method has learned. None where summarize will refuse its steps."""
+    """The tasks that a method with an accuracy matrix has learned. None where summarize will refuse its steps."""
     after = own[own["step"] != PRETRAINED_STEP]
     pairs = after[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
     is_sequence = list(pairs["step"]) == list(range(len(pairs))) and pairs["trained_task"].is_unique
-    return list(pairs["trained_task"]) if is_sequence and set(own["protocol"]) == {TASK_INCREMENTAL} else []
+    has_matrix = set(own["protocol"]) in ({TASK_INCREMENTAL}, {CROSS_DOMAIN})
+    return list(pairs["trained_task"]) if is_sequence and has_matrix else []
 
 
 def _untested(own: pd.DataFrame, order: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""clean: shows the unfinished work of interrupted stages, and removes it."""
+"""clean: shows the unfinished work of interrupted stages and the features that evaluate keeps, and removes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gift_core.layout import Layout
 from .command_line import AsJson, hint, print_json
 from .stage import PARAMS, ROOT, Root, require_params
 
-RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch")
+FEATURES = "features"
+RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
 Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
 UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
@@ -36,12 +37,14 @@ class Work:
     @property
     def line(self) -> str:
         """One row of the table."""
-        owner = self.owner or "interrupted"
+        owner = self.owner or ("kept for later steps" if self.title.startswith(FEATURES) else "interrupted")
         return f"{self.title:<28} {_age(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
 
 
 def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
     """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays.
+
+    Also the features that evaluate keeps for later steps.
 
     It asks before it removes anything. With --json it does not ask, and removes
     something only if --yes is given.
@@ -63,9 +66,7 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
         typer.echo(work.line)
     unowned = [work for work in works if not work.owner]
     size = sum(work.size for work in unowned) / 1e6
-    if not unowned or not (
-        yes or typer.confirm(f"Remove the work of {len(unowned)} interrupted runs ({size:,.1f} MB)?")
-    ):
+    if not unowned or not (yes or typer.confirm(f"Remove the work of {len(unowned)} runs ({size:,.1f} MB)?")):
         hint("nothing was removed")
     else:
         _remove(works)

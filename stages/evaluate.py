@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
@@ -22,8 +23,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """Test the step's model on all tasks so far, and every earlier model on this task.
 
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
-    one, on the classes of all tasks so far. The step's model is tested on the
-    probes, too. First the model is released: see the slot `release` of a method.
+    one, on the classes of all tasks so far. Cross-domain: all models on all tasks,
+    among the classes of all of them. The step's model is tested on the probes,
+    too. First the model is released: see the slot `release` of a method.
     Resumes an interrupted run.
 
     Example: gift evaluate gift letters
@@ -41,7 +43,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.work.units import KeptUnits
 
         from .tracked import track_accuracies
-        from .unfinished import hashes_of_inputs, unfinished
+        from .unfinished import hashes_of_inputs, kept_features, unfinished
 
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)
@@ -49,13 +51,18 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         inputs = _inputs(stage, method, task, device)
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
+        options = {**settings.model_dump(), "seed": stage.config.seed}
+        keeps = settings.protocol != "task_incremental"
         read = hashes_of_inputs(
             inputs.models, {**inputs.tasks, **{name: row[0] for name, row in inputs.probes.items()}}
         )
-        with unfinished(stage, device, {**read, **settings.model_dump(), "seed": stage.config.seed}) as work:
+        with (
+            unfinished(stage, device, {**read, **options}) as work,
+            kept_features(stage, device, method, options) if keeps else nullcontext() as features,
+        ):
             stage.phase = "evaluating"
-            run = KeptUnits(work, stage.say)
-            measured = with_probes(PROTOCOLS[settings.protocol](inputs, run), inputs, run)
+            learned = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say, features))
+            measured = with_probes(learned, inputs, KeptUnits(work, stage.say))
             made = {**record_hashes(trained), **computed_with(environment(device))}
             metadata = {**measured.metadata, **made}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
@@ -132,8 +139,14 @@ def summarize_class_incremental(rows: pd.DataFrame) -> str:
     return f"{learned:.1%} on {count} (the pre-trained model: {pretrained:.1%})"
 
 
+def summarize_cross_domain(rows: pd.DataFrame) -> str:
+    """Returns what the other protocol with a matrix says, and among which classes."""
+    return f"{summarize_task_incremental(rows)}, each image among the classes of all of them"
+
+
 # By the value of evaluation.protocol in params.yaml.
 SUMMARIES: dict[str, Callable[[pd.DataFrame], str]] = {
     "task_incremental": summarize_task_incremental,
     "class_incremental": summarize_class_incremental,
+    "cross_domain": summarize_cross_domain,
 }

@@ -34,8 +34,8 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
     pre-trained model, whose trained_task may be empty. A run that has not ended is
     scored as far as it goes. The optional column protocol is task_incremental (the
-    default) or class_incremental. In a class-incremental run, each step has one row
-    for the classes of all tasks so far, and eval_task is the task of the step.
+    default), cross_domain or class_incremental. In a class-incremental run, each step
+    has one row for the classes of all tasks so far, and eval_task is the step's task.
     With --json the numbers have the format of metrics.json and are not rounded.
 
     Example: gift metrics rows.csv --per-task

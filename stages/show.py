@@ -115,6 +115,7 @@ def _print_result(summary: Summary) -> None:
     newest = summary["tasks"][-1]
     learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
+    on += ", each image among the classes of all tasks" if summary["protocol"] == "cross_domain" else ""
     lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
     name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
     print_metrics(rows, title=f"Accuracy in percent{on}{lower}", extra=(f"{name}:\nbefore -> after", learned))
@@ -138,14 +139,13 @@ def _print_tasks(summary: Summary) -> None:
 
     protocol = summary["protocol"]
     for method, row in summary["methods"].items():
-        steps = plural(len(summary["tasks"]), "task" if protocol == "task_incremental" else "step")
+        steps = plural(len(summary["tasks"]), "step" if protocol == "class_incremental" else "task")
         print_by_task(row["by_task"], BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
-    if protocol == "task_incremental":
-        print_text(
-            "Before: the model from which the step starts. After: right after the step. Difference: end - after."
-        )
-    else:
-        print_text("On all classes seen so far. Difference: after - zero-shot.")
+    print_text(
+        "On all classes seen so far. Difference: after - zero-shot."
+        if protocol == "class_incremental"
+        else "Before: the model from which the step starts. After: right after the step. Difference: end - after."
+    )
 
 
 def _print_times(folder: Path, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from gift_core.fingerprint import CodeBase
 from gift_core.provenance import EDITED, environment
 from gift_core.revisions import Code, all_options, work_definitions
 from gift_core.untrusted import read_json_file
-from gift_core.work.folder import work_folder
+from gift_core.work.folder import kept_folder, work_folder
 
 from .stage import Stage
 
@@ -34,19 +34,34 @@ def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) ->
     it changes the last digits of sums, which is less than lost work, and `gift run` sets another one than `dvc repro`.
     The run that continues says so, and threads_of has both.
     """
+    key = _key(stage, device, inputs)
+    threads = key["environment"].pop("threads", None)
+    with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
+        if isinstance(threads, int):
+            _note_threads(stage, work, threads)
+        yield work
+
+
+def kept_features(
+    stage: Stage, device: torch.device, method: str, inputs: Mapping[str, Any]
+) -> AbstractContextManager[Path]:
+    """Owns the folder where the evaluations of a method keep features for those of later steps.
+
+    The same inputs, code and environment, with its number of threads, gave them. So the results have the same bytes
+    with and without them. They are no output of DVC: they are large, and each step needs those of all steps before.
+    """
+    return kept_folder(stage.layout.work("features", method), _key(stage, device, inputs))
+
+
+def _key(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Any]:
     computed_with = environment(device)
-    threads = computed_with.pop("threads", None)
     computed_with.pop(EDITED, None)  # what counts of the code is in the key
-    key = {
+    return {
         "inputs": inputs,
         "code": code_of(stage.stage),
         "precision": stage.config.model.precision,
         "environment": computed_with,
     }
-    with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
-        if isinstance(threads, int):
-            _note_threads(stage, work, threads)
-        yield work
 
 
 def threads_of(work: Path) -> list[int]:

@@ -6,6 +6,8 @@ Each row is one test of one model. `protocol` says what a test image is classifi
   earlier model on its task.
 - class_incremental: the classes of all tasks up to and including `eval_task`. A step adds its own model
   and the pre-trained model; `eval_task` is the task learned last.
+- cross_domain: the classes of all tasks of the file. A step tests all models on all tasks so far anew, so of a method
+  the file of the newest step counts alone (read_accuracy_rows).
 
 Rows of the phase "probe" are tests on tasks that no step learns, among the classes of `eval_task`. Each step adds its
 own model, the first step the pre-trained model, too.
@@ -36,9 +38,11 @@ PRETRAINED_STEP = -1
 PROBE = "probe"
 TASK_INCREMENTAL = "task_incremental"
 CLASS_INCREMENTAL = "class_incremental"
+CROSS_DOMAIN = "cross_domain"
 PHASES: Mapping[str, tuple[str, ...]] = {
     TASK_INCREMENTAL: ("past", "current", "future", PRETRAINED, PROBE),
     CLASS_INCREMENTAL: ("current", PRETRAINED, PROBE),
+    CROSS_DOMAIN: ("past", "current", "future", PRETRAINED, PROBE),
 }
 SCHEMA = pa.schema(
     [
@@ -161,20 +165,23 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
     step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
     (0-100). `protocol` is optional; without it the rows are task_incremental. An empty trained_task at step -1 becomes
-    "pretrained". `phase` is "probe" for a test on a task that no step learns. Other columns are ignored. UserError
+    "pretrained". `phase` is "probe" for a test on a task that no step learns. Other columns are ignored. Of the
+    cross-domain rows of a method, the file of its newest step counts alone: each step tests all models anew. UserError
     names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
     """
-    files = [file for path in paths for file in _files(path)]
-    rows = {position: row for file in files for position, row in _rows_of(file)}
-    if not rows:
+    files = dict.fromkeys(file for path in paths for file in _files(path))
+    rows = pd.DataFrame([{"at": at, "file": str(file), **row} for file in files for at, row in _rows_of(file)])
+    if rows.empty:
         raise UserError(f"{', '.join(map(str, files))}: no rows. Give a file with a row for each step and task.")
-    first: dict[tuple[object, ...], str] = {}
-    for position, row in rows.items():
-        other = first.setdefault(tuple(row[name] for name in UNIQUE), position)
-        if other != position:
-            what = f"both give {row['method']}, step {row['step']}, on {row['eval_task']}"
-            raise UserError(f"{other} and {position}: {what}. Keep one of them.")
-    found: pd.DataFrame = pd.DataFrame(rows.values())
+    newest = rows.groupby("method")["step"].transform("max")
+    is_newest = rows.groupby(["method", "file"])["step"].transform("max") == newest
+    rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN)]
+    first = rows.groupby(UNIQUE)["at"].transform("first")
+    for row, other in zip(rows.itertuples(), first, strict=True):
+        if row.at != other:
+            what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
+            raise UserError(f"{other} and {row.at}: {what}. Keep one of them.")
+    found: pd.DataFrame = rows.drop(columns=["at", "file"]).reset_index(drop=True)
     return found
 
 

@@ -3,7 +3,8 @@
 There is one row for each test that an accuracy file has a row of (artifacts.accuracy), and each image of this test:
 
 - task_incremental: `predicted` is a class of `task`, whose test set the image belongs to.
-- class_incremental: `predicted` is a class of any task up to the newest one of the file, also at step -1.
+- class_incremental, cross_domain: `predicted` is a class of any task up to the newest one of the file, also at step -1.
+  A class that several tasks have is spelled as in `task`.
 
 With a limit of test images (accuracy.MAX_IMAGES in the metadata), some positions have no row.
 
@@ -34,7 +35,7 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         ("method", _NAME),
-        ("protocol", _NAME),  # task_incremental or class_incremental
+        ("protocol", _NAME),  # a key of accuracy.PHASES
         ("step", pa.int32()),  # -1: the pre-trained model
         ("trained_task", _NAME),  # the task learned last; "pretrained" at step -1
         ("task", _NAME),  # the task whose test set has the image

@@ -37,8 +37,10 @@ SUMMARY_METRICS = {
     "last": "last_percent",
     "forgetting": "forgetting_points",
 }
+_OF_MATRIX = ("before_percent", "after_percent", "end_percent", "difference_points")
 BY_TASK = {
-    "task_incremental": ("before_percent", "after_percent", "end_percent", "difference_points"),
+    "task_incremental": _OF_MATRIX,
+    "cross_domain": _OF_MATRIX,
     "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
 }
 NO_BENCHMARK: dict[str, Any] = {"benchmark": None, "verdict": "no benchmark", "sentence": "", "data_sets": {}}
@@ -94,7 +96,7 @@ class Summary(BaseModel):
     benchmark: str | None
     miniature_model: bool
     note: str
-    protocol: Literal["task_incremental", "class_incremental"]
+    protocol: Literal["task_incremental", "class_incremental", "cross_domain"]
     result: Annotated[list[str], Field(min_length=1)]
     best_method: str | None
     tasks: Annotated[list[str], Field(min_length=1)]

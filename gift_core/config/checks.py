@@ -197,16 +197,19 @@ def _check_training(config: Config) -> Findings:
 
 
 def _check_protocol(config: Config) -> Findings:
-    if config.evaluation.protocol != "class_incremental":
+    protocol = config.evaluation.protocol
+    if protocol == "task_incremental":
         return
+    what, remedy = (
+        f"{protocol} tests one model on the classes of all tasks",
+        "write evaluation.protocol: task_incremental",
+    )
     for name in config.run.methods:
         if name in config.methods and config.methods[name].keeps_every_model:
-            what = f"{name} has one model per task, but class_incremental tests one model on the classes of all tasks"
-            yield "run.methods", f"{what}. Remove it, or write evaluation.protocol: task_incremental."
+            yield "run.methods", f"{name} has one model per task, but {what}. Remove it, or {remedy}."
     for step in config.sequence:
         if step.task in config.tasks and has_captions(config.tasks[step.task]):
-            what = f"{step.task} has captions, but class_incremental tests one model on the classes of all tasks"
-            yield "sequence", f"{what}. Remove the task, or write evaluation.protocol: task_incremental."
+            yield "sequence", f"{step.task} has captions, but {what}. Remove the task, or {remedy}."
 
 
 def _check_probes(config: Config) -> Findings:

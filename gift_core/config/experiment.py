@@ -85,13 +85,14 @@ class TrainingConfig(Section):
 class EvaluationConfig(Section):
     """The number of images encoded at once, the classes among which a test image is classified, and the test images.
 
-    `protocol`: task_incremental (the classes of its own task) or class_incremental (the classes of all tasks so far).
+    `protocol`: task_incremental (the classes of its own task), class_incremental (of all tasks so far, in one test) or
+    cross_domain (of all tasks, task by task).
     `max_images`: of each task (null: all its test images). `probes`: tasks that no step learns, tested after every
     step among their own classes.
     """
 
     batch_size: Batch
-    protocol: Literal["task_incremental", "class_incremental"]
+    protocol: Literal["task_incremental", "class_incremental", "cross_domain"]
     max_images: Count | None
     probes: Annotated[tuple[str, ...], Field(max_length=MAX_NAMES)]
 

@@ -208,7 +208,7 @@ class _Counted:
         sizes = [replace(size, test=min(size.test, most or size.test)) for size in self.sizes.values()][: step + 1]
         yield from sizes  # the newest model, on every task so far
         if self.project.config.evaluation.protocol == "class_incremental":
-            yield from sizes  # and the pre-trained model
+            yield sizes[-1]  # and the pre-trained model on the new one: features of the others are kept
         elif method.learns != "nothing":  # every earlier model on the new task: one or all of them
             yield from [sizes[-1]] * (1 if method.keeps_every_model else step + 1)
 

@@ -6,13 +6,14 @@ Also the 95% intervals of accuracies for their numbers of test images, by Wilson
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, read_accuracy
 from gift_core.artifacts.accuracy_rows import protocol_of, without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
@@ -23,8 +24,7 @@ Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy file
 Scores = Mapping[str, Mapping[str, float | None]]
 # The columns of a result table by protocol. "own" is the mean accuracy on each task right after its own training.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "task_incremental": (*PROTOCOLS["task_incremental"].metrics, "own"),
-    "class_incremental": PROTOCOLS["class_incremental"].metrics,
+    name: (*protocol.metrics, *(() if name == CLASS_INCREMENTAL else ("own",))) for name, protocol in PROTOCOLS.items()
 }
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
@@ -34,9 +34,9 @@ Z = 1.96  # a normal variable is within this many standard deviations with a pro
 class RunScores:
     """The scores of the zero-shot model and of each method, in percent by column.
 
-    `matrices` (task-incremental): the accuracy matrix in percent with the row of the pre-trained model on top. `seen`
-    (class-incremental): percent on all classes so far, a row for each step, a column for each method. `probes`: percent
-    on the tasks that no step learns, a row for the pre-trained model and each step, a column each; {} without any.
+    `matrices`: the accuracy matrix in percent with the row of the pre-trained model on top. A class-incremental run has
+    `seen` instead: percent on all classes so far, a row for each step, a column for each method. `probes`: percent on
+    the tasks that no step learns, a row for the pre-trained model and each step, a column each; {} without any.
     """
 
     scores: Scores
@@ -52,7 +52,8 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     """
     tasks = tuple(step.task for step in config.sequence)
     files = {method: {task: read_accuracy(layout.accuracy(method, task)) for task in tasks} for method in methods}
-    rows = [of_task for of_method in files.values() for of_task, _ in of_method.values()]
+    counted = tasks[-1:] if config.evaluation.protocol == CROSS_DOMAIN else tasks  # its last file has the whole matrix
+    rows = [of_method[task][0] for of_method in files.values() for task in counted]
     metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
     last = {method: of_method[tasks[-1]] for method, of_method in metadata.items()}
     _require_comparable(layout, last)
@@ -67,15 +68,20 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
     names, key = (ZERO_SHOT, *methods), config.evaluation.protocol
     protocol = PROTOCOLS[key]
     try:
-        rows, probes = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
-        _require_protocol(rows, names, key)
+        _require_protocol(accuracy, key)
+        rows, tables = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
         fractions = {name: protocol.accuracies(rows, name) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
     _require_sequence(layout, config, fractions)
     scores = {name: _in_percent(protocol.scores(accuracies)) for name, accuracies in fractions.items()}
-    found = _RUN_SCORES[key]({name: accuracies * 100.0 for name, accuracies in fractions.items()}, scores)
-    return replace(found, probes={name: 100.0 * probes[name] for name in names if name in probes})
+    percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
+    probes = {name: 100.0 * tables[name] for name in names if name in tables}
+    if key == CLASS_INCREMENTAL:
+        return RunScores(scores, seen=pd.DataFrame(percent), probes=probes)
+    matrices = {name: pd.concat([percent[ZERO_SHOT].iloc[:1], matrix]) for name, matrix in percent.items()}
+    with_own = {name: {**scores[name], "own": own_task_accuracy(matrix)} for name, matrix in matrices.items()}
+    return RunScores(with_own, matrices=matrices, probes=probes)
 
 
 def own_task_accuracy(matrix: pd.DataFrame) -> float:
@@ -83,29 +89,12 @@ def own_task_accuracy(matrix: pd.DataFrame) -> float:
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
 
 
-def _task_incremental(percent: Mapping[str, pd.DataFrame], scores: Scores) -> RunScores:
-    top = percent[ZERO_SHOT].iloc[:1]
-    matrices = {name: pd.concat([top, matrix]) for name, matrix in percent.items()}
-    with_own = {name: {**scores[name], "own": own_task_accuracy(matrix)} for name, matrix in matrices.items()}
-    return RunScores(with_own, matrices=matrices)
-
-
-def _class_incremental(percent: Mapping[str, pd.Series], scores: Scores) -> RunScores:
-    return RunScores(scores, seen=pd.DataFrame(percent))
-
-
-_RUN_SCORES: Mapping[str, Callable[..., RunScores]] = {
-    "task_incremental": _task_incremental,
-    "class_incremental": _class_incremental,
-}
-
-
 def _in_percent(scores: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: None if value is None else 100 * float(value) for name, value in scores.items()}
 
 
-def _require_protocol(rows: pd.DataFrame, methods: Sequence[str], protocol: str) -> None:
-    for method in methods:
+def _require_protocol(rows: pd.DataFrame, protocol: str) -> None:
+    for method in rows["method"].unique():
         found = protocol_of(rows, method)
         if found != protocol:
             raise UserError(f"accuracies of {method} are {found}, evaluation.protocol is {protocol}.")

@@ -38,6 +38,7 @@ MAX_RESULTS_NAMED = 6
 PROTOCOLS = {
     "task_incremental": "task-incremental: an image is classified among the classes of its own task",
     "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
+    "cross_domain": "cross-domain (X-TAIL): an image is classified among the classes of all tasks, learned or not",
 }
 TEACHERS = {"previous": "the model before the task", "initial": "the pre-trained model"}
 MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
 from gift_core.metrics import ZERO_SHOT, last_by_task, transfer_by_task
 from gift_core.mini.miniature import BENCHMARK
@@ -41,15 +41,16 @@ def headline(record: RunRecord) -> tuple[str, str]:
     count, zero_shot = len(record.tasks), record.metrics[ZERO_SHOT]
     benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
     what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
+    among = " among the classes of all tasks" if record.protocol == CROSS_DOMAIN else ""
     if not record.methods:
-        return f"The zero-shot model has {number(zero_shot['last'])}%{what}{benchmark}.", ""
+        return f"The zero-shot model has {number(zero_shot['last'])}%{what}{among}{benchmark}.", ""
     others = [method for method in (baseline_method(record),) if method is not None]
     beside_last = f" (zero-shot model: {number(zero_shot['last'])}%)"
     if record.seen is not None:
         kept = f"After {plural(count, 'step')}{benchmark}, {_compared(record, 'last', what)}{beside_last}"
         mean = f" Averaged over all steps, {_compared(record, 'avg')}{_noise_to(record, 'avg', others)}."
         return f"{kept}{_noise_to(record, 'last', [*others, ZERO_SHOT])}.", mean
-    kept = f"After {plural(count, 'task')}{benchmark}, {_compared(record, 'last', ' mean accuracy')}"
+    kept = f"After {plural(count, 'task')}{benchmark}, {_compared(record, 'last', f' mean accuracy{among}')}"
     if count == 1:
         return kept, f"{beside_last}{_noise_to(record, 'last', [*others, ZERO_SHOT])}."
     unseen = f" On tasks not trained yet, {_compared(record, 'transfer')}"
@@ -163,7 +164,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "benchmark": BENCHMARK if record.miniature.is_benchmark else published,
         "miniature_model": record.miniature.model,
         "note": record.miniature.note,
-        "protocol": TASK_INCREMENTAL if record.seen is None else CLASS_INCREMENTAL,
+        "protocol": record.protocol,
         "result": result_sentences(record),
         "best_method": best_method(record) if record.methods else None,
         "tasks": list(record.tasks),

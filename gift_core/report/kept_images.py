@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.accuracy import CROSS_DOMAIN, read_accuracy
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.task import CLASSES, STAGE, TaskInfo, describe_own_task, images_at
@@ -113,7 +113,7 @@ def read_prediction_pictures(layout: Layout, record: RunRecord) -> PredictionPic
     """
     if not record.methods:
         return PredictionPictures(None, None, (), (), (), ())
-    answers = _AnswersOf(layout, record.tasks)
+    answers = _AnswersOf(layout, record)
     infos = {task: describe_own_task(layout.task(task)) for task in record.tasks}
     styles, shown = styles_of(record), reading_order(record, record.methods)
     methods = [method for method in shown if styles[method] != QUIET]
@@ -171,10 +171,11 @@ class _Answers:
 
 
 class _AnswersOf:
-    """The predictions of methods. Those of a step are read once and compared with its accuracies."""
+    """The predictions of methods. Each file is read once and compared with its accuracies."""
 
-    def __init__(self, layout: Layout, tasks: Sequence[str]) -> None:
-        self.layout, self.tasks = layout, tuple(tasks)
+    def __init__(self, layout: Layout, record: RunRecord) -> None:
+        self.layout, self.tasks = layout, record.tasks
+        self._whole = record.protocol == CROSS_DOMAIN  # the last file has the tests of all models
         self._read: dict[tuple[str, str], pd.DataFrame] = {}
 
     def are_here(self, method: str) -> bool:
@@ -183,14 +184,14 @@ class _AnswersOf:
 
     def of(self, method: str, *, after: str, task: str) -> _Answers:
         """What the method's model after the step `after` predicts on the test images of `task`."""
-        if (method, after) not in self._read:
-            path = self.layout.predictions(method, after)
+        step = self.tasks[-1] if self._whole else after
+        if (method, step) not in self._read:
+            path = self.layout.predictions(method, step)
             predictions = read_predictions(path)
-            require_agreement(path, predictions, read_accuracy(self.layout.accuracy(method, after)))
-            rows = predictions[0]
-            self._read[method, after] = rows[rows["step"] == self.tasks.index(after)]
-        rows = self._read[method, after]
-        own = rows[rows["task"] == task]
+            require_agreement(path, predictions, read_accuracy(self.layout.accuracy(method, step)))
+            self._read[method, step] = predictions[0]
+        rows = self._read[method, step]
+        own = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
         label_N, predicted_N = (own[name].to_numpy(dtype=object) for name in ("label", "predicted"))
         return _Answers(own["image"].to_numpy(), label_N, predicted_N)
 

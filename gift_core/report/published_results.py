@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from gift_core.artifacts.accuracy import TASK_INCREMENTAL
 from gift_core.artifacts.report_json import NO_BENCHMARK
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.metrics import accuracy_matrix, matrix_scores
+from gift_core.metrics import ZERO_SHOT, accuracy_matrix, matrix_scores
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural
@@ -77,22 +78,22 @@ class PublishedResults:
 
 
 def published_results(
-    config: Config, infos: Mapping[str, TaskInfo], zero_shot: pd.Series[float] | None
+    config: Config, infos: Mapping[str, TaskInfo], matrices: Mapping[str, pd.DataFrame]
 ) -> PublishedResults | None:
-    """The published results of the run's benchmark, None if its sequence is not a published benchmark.
+    """The published results of the run's benchmark, None if its sequence and protocol are not of a published benchmark.
 
-    `zero_shot`: accuracy of the pre-trained model on each task in percent, None for the class-incremental protocol. A
-    benchmark is recognized by the catalogue data sets of the sequence, whatever the tasks are called. Published rows
-    are withheld for another model and for incomplete or few-shot data, also for fewer test images. Zero-shot is
-    compared if model and test images are the published ones.
+    `matrices`: accuracies in percent with the row of the pre-trained model on top. A benchmark is recognized by the
+    catalogue data sets of the sequence, whatever the tasks are called. Published rows are withheld for another model
+    and for incomplete or few-shot data, also for fewer test images. Zero-shot is compared if model and test images are
+    the published ones.
     """
     rows = {step.task: config.tasks[step.task] for step in config.sequence}
     tasks = {name: row for name, row in rows.items() if isinstance(row, CatalogueTaskConfig)}
     benchmark = mtil.benchmark_of([row.dataset for row in tasks.values()])
-    if len(tasks) < len(rows) or benchmark is None or zero_shot is None:
+    if len(tasks) < len(rows) or benchmark is None or config.evaluation.protocol != TASK_INCREMENTAL:
         return None
     not_comparable = (*_other_model(config), *_incomplete_data(tasks, infos), *_fewer_test_images(config, tasks, infos))
-    measured = pd.Series(zero_shot.to_numpy(dtype=float), index=list(benchmark.data_sets))
+    measured = pd.Series(matrices[ZERO_SHOT].iloc[0].to_numpy(dtype=float), index=list(benchmark.data_sets))
     check = no_check(benchmark, not_comparable) if not_comparable else check_zero_shot(benchmark, measured)
     withheld = (*not_comparable, *_few_shot(tasks))
     methods = () if withheld else _published_methods(benchmark, list(tasks))

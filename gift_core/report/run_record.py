@@ -15,7 +15,7 @@ from gift_core.artifacts.task import PAIRS, describe_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT, probe_scores
+from gift_core.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import COLUMNS, Scores, read_accuracies, score_run
 from gift_core.report.facts import (
@@ -45,6 +45,7 @@ class RunRecord:
     """A finished run.
 
     Attributes:
+        protocol: evaluation.protocol.
         miniature: what of the run is the miniature benchmark.
         class_counts: number of classes of each task.
         pair_tasks: those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions.
@@ -67,6 +68,7 @@ class RunRecord:
     """
 
     experiment: str
+    protocol: str
     miniature: Miniature
     tasks: tuple[str, ...]
     class_counts: tuple[int, ...]
@@ -146,6 +148,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
     return RunRecord(
         experiment=config.experiment,
+        protocol=config.evaluation.protocol,
         miniature=miniature_of(config),
         tasks=tasks,
         class_counts=tuple(len(info.class_names) for info in infos.values()),
@@ -163,9 +166,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         matrices=run_scores.matrices,
         seen=run_scores.seen,
         probes=run_scores.probes,
-        published=published_results(
-            config, infos, run_scores.matrices[ZERO_SHOT].iloc[0] if run_scores.matrices else None
-        ),
+        published=published_results(config, infos, run_scores.matrices),
         notes=notes,
         losses=_read_losses(layout, {name: rows[name] for name in methods}, tasks),
         sheets=contact_sheets(layout, tasks) if replays_pairs else (),

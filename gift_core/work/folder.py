@@ -39,16 +39,15 @@ class Unfinished:
 
 
 @contextmanager
-def work_folder(
+def kept_folder(
     base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[Path]:
-    """Yields a folder in `base`, owned by this process, with what an interrupted run of the same `key` left there.
+    """Yields a folder in `base`, owned by this process, with what a former run of the same `key` left there. It stays.
 
-    When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
-    stays: check what you find in it. A KeyboardInterrupt gets an argument that says so. The newest work of other keys
-    stays for a time; where this run starts over, `say` gets a line about the newest. Only folders with the file KEY are
-    ever removed, and no link is followed. UserError if `base` is a link, or if another process owns it for longer than
-    `wait_seconds`. The operating system releases the lock of a process that was killed.
+    The newest folders of other keys stay for a time; where this run starts over, `say` gets a line about the newest.
+    Only folders with the file KEY are ever removed, and no link is followed. UserError if `base` is a link, or if
+    another process owns it for longer than `wait_seconds`. The operating system releases the lock of a process that was
+    killed.
     """
     _require_no_link(base)
     key = json.loads(json.dumps(key))  # as it is read again
@@ -61,6 +60,19 @@ def work_folder(
         _remove_old(base, others)
         folder.mkdir(parents=True, exist_ok=True)
         _write_key(folder, key)
+        yield folder
+
+
+@contextmanager
+def work_folder(
+    base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[Path]:
+    """Yields a kept_folder with what an interrupted run left there.
+
+    When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
+    stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
+    """
+    with kept_folder(base, key, say=say, wait_seconds=wait_seconds) as folder:
         try:
             yield folder
         except KeyboardInterrupt as interruption:

@@ -1,21 +1,27 @@
 """Runs the units of a computation in a work folder: those that are done are skipped, and helpers compute some.
 
 The state of the first units is one file, which is replaced now and then (Snapshot). A unit that a helper has computed
-is a file of its own until its turn comes. Both have the key of the work folder and checksums.
+is a file of its own until its turn comes. Units with keys are files in another folder, which stay for later stages.
+All have the key of their folder and checksums.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gift_core.computation import Computation, Compute, State
+from gift_core.errors import UserError
 from gift_core.progress import progress_bar
+from gift_core.work.publishing import require_free_bytes
 from gift_core.work.snapshot import Snapshot, read_state, write_state
 from gift_core.work.spread import offered, spread
 
@@ -24,10 +30,14 @@ Numbered = tuple[int, Any]  # a unit with its number
 
 @dataclass(frozen=True)
 class KeptUnits:
-    """Runs computations (gift_core.computation.Run) in the work folder `folder`. `say` prints a line."""
+    """Runs computations (gift_core.computation.Run) in the work folder `folder`. `say` prints a line.
+
+    `kept`: the folder of units with keys; those that a computation does not need are removed.
+    """
 
     folder: Path
     say: Callable[[str], None]
+    kept: Path | None = None
 
     def __call__(self, computation: Computation[Any]) -> State:
         """Returns the merged state of all units, the same as without an interruption and without helpers.
@@ -37,6 +47,10 @@ class KeptUnits:
         merged = _Merged(computation, self.folder / computation.name)
         snapshot = Snapshot(self.folder / f"{computation.name}.safetensors", self.say)
         merged.resume(snapshot.read(), self.say)
+        files = self._files(computation)
+        for number, file in files.items():
+            if not merged.has(number) and (state := read_state(file, self.say)):
+                merged.add(number, state)
         left = [(number, unit) for number, unit in enumerate(computation.units) if not merged.has(number)]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
@@ -44,8 +58,13 @@ class KeptUnits:
         load = None if computation.load is None else partial(_load, computation.load, merged.path)
         with progress_bar(computation.total, computation.noun, done=done) as bar:
 
+            def add(number: int, state: State | None) -> None:
+                if number in files and (known := state or read_state(_file_of(merged.path, number))):
+                    _write(files[number], known)
+                merged.add(number, state)
+
             def take(unit: Numbered, written: None) -> None:
-                merged.add(unit[0])
+                add(unit[0], None)
                 bar.update(computation.rows(unit[1]))
 
             with spread(left, load, take=take, say=self.say, may_begin=merged.may_begin) as queue:
@@ -56,9 +75,26 @@ class KeptUnits:
 
                 for own in queue.rounds():
                     for number, state in _computed(computation.compute, own, advance):
-                        merged.add(number, state)
-                        merged.keep(snapshot)
+                        add(number, state)
+                        if not files:
+                            merged.keep(snapshot)
         return merged.state or State({})
+
+    def _files(self, computation: Computation[Any]) -> dict[int, Path]:
+        """The files of units with keys, by the numbers of the units."""
+        if self.kept is None:
+            return {}
+        files = {number: self.kept / f"{key}.safetensors" for number, key in enumerate(computation.keys)}
+        for other in {*self.kept.glob("*.safetensors*")} - {*files.values()}:
+            other.unlink()
+        return files
+
+
+def _write(file: Path, state: State) -> None:
+    """What finds no space is computed again by the next stage."""
+    with suppress(UserError, OSError, SafetensorError):
+        require_free_bytes(file, 2 * sum(tensor.nbytes for tensor in state.tensors.values()), "the features")
+        write_state(file, state)
 
 
 def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:

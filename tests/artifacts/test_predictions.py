@@ -82,7 +82,7 @@ def test_a_file_with_pairs_has_their_ranks_beside_the_classes_and_agrees_with_th
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental; found cil"),
+        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental, cross_domain; found cil"),
         ({"label": None}, "column label should be dictionary<values=string, indices=int32, ordered=0> without empty"),
         ({"trained_task": "digits"}, "its newest step should be letters by gift, it is digits by gift"),
     ],

@@ -14,7 +14,7 @@ from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_ta
 from gift_core.clip.images import decode, evaluation_transform
 from gift_core.clip.model import load_folder
 from gift_core.errors import UserError
-from gift_core.evaluation import PROTOCOLS, Measurement, evaluate_class_incremental, own_model, require_distinct_classes
+from gift_core.evaluation import PROTOCOLS, Measurement, evaluate_class_incremental, require_distinct_classes
 from stages.evaluate import SUMMARIES, summarize_class_incremental
 from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of
@@ -80,12 +80,6 @@ def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(models: 
     assert sorted(metadata) == ["model:digits", "model:letters", "model:pretrained", "task:digits", "task:letters"]
 
 
-def test_models_of_their_own_for_the_tasks_are_refused_before_any_is_loaded(tasks: Folders) -> None:
-    nowhere = {name: Path("nowhere") for name in ("pretrained", *TASKS)}
-    with pytest.raises(UserError, match=r"gift keeps a model of its own for every task.*run\.methods"):
-        evaluate_class_incremental(inputs_of(nowhere, tasks, 1, model_for=own_model))
-
-
 def described(name: str, *classes: str) -> TaskInfo:
     return TaskInfo(name, classes, ("a {}.",), "made for a test")
 
@@ -107,8 +101,11 @@ def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str, models:
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
     from gift_core.artifacts.accuracy import PHASES
+    from gift_core.artifacts.report_json import BY_TASK, Summary
     from gift_core.config.experiment import EvaluationConfig
     from gift_core.metrics import PROTOCOLS as METRICS
+    from gift_core.report.facts import PROTOCOLS as TEXTS
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
-    assert set(PROTOCOLS) == set(METRICS) == set(SUMMARIES) == set(PHASES)
+    assert set(PROTOCOLS) == set(METRICS) == set(SUMMARIES) == set(PHASES) == set(BY_TASK) == set(TEXTS)
+    assert set(PROTOCOLS) == set(Summary.model_fields["protocol"].annotation.__args__)

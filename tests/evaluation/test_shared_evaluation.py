@@ -1,15 +1,16 @@
-"""What both protocols share: no helper or interruption changes a number, and a limit chooses the same images."""
+"""What the protocols share: no helper or interruption changes a number, and a limit chooses the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from gift_core import evaluation
+from gift_core import classifier
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import iterate_task
 from gift_core.clip import task_tests
@@ -27,7 +28,8 @@ Folders = dict[str, Path]
 # What measures, and the calls of a whole run.
 MEASURED = {
     "task_incremental": (task_tests, "nearest_classes", 6),
-    "class_incremental": (evaluation, "encode_test_set", 3),
+    "class_incremental": (classifier, "encode_test_set", 6),
+    "cross_domain": (classifier, "encode_test_set", 12),
 }
 
 
@@ -101,8 +103,13 @@ def test_a_helper_changes_neither_accuracies_nor_predictions(
 ) -> None:
     alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
-    require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), run), alone)
-    assert len(helper.helped) in (2, 3)
+    (kept := tmp_path / "kept").mkdir()
+    require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept)), alone)
+    units = MEASURED[protocol][2]
+    assert (len(helper.helped), len(list(kept.iterdir()))) == (
+        units // 2,
+        units if protocol != "task_incremental" else 0,
+    )
 
 
 LIMIT = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
@@ -130,8 +137,8 @@ def test_accuracies_and_predictions_are_those_of_the_chosen_images(
     assert len(expected) < len(whole.predictions)
     for row in made.rows.itertuples():
         of_row = expected[expected.step == row.step]
-        if protocol == "task_incremental":
+        if protocol != "class_incremental":
             of_row = of_row[of_row.task == row.eval_task]
-        assert row.n == len(of_row) == (4 if protocol == "task_incremental" else 12)
+        assert row.n == len(of_row) == (12 if protocol == "class_incremental" else 4)
         assert row.top1 == pytest.approx((of_row.label == of_row.predicted).mean())
     assert made.metadata == {**whole.metadata, "max_images": "4"}

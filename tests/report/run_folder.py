@@ -72,7 +72,7 @@ def write_run(
     """Writes params.yaml, with `changes` to its sections, and all artifacts that the report reads."""
     config = write_params(root, tasks, tuple(matrices), seed=seed, changes=changes)
     for method, matrix in matrices.items():
-        write_accuracies(Layout(root), method, tasks, matrix)
+        write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol)
     _write_rest(Layout(root), config, tasks, tuple(matrices))
     return config
 
@@ -230,13 +230,22 @@ def write_task_json(
     write_json(layout.task(task) / "task.json", described)
 
 
-def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
-    """Task-incremental accuracy files. Each step adds its own model on all tasks and all earlier models on its task."""
+def write_accuracies(
+    layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix, protocol: str = "task_incremental"
+) -> None:
+    """Accuracy files. Each step adds its own model on all tasks and all earlier models on its task.
+
+    A cross-domain step has all models on all tasks so far, with 99 % in all files but the last.
+    """
     hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:x}" * 64
         entries = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
-        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries])
+        if protocol == "cross_domain":
+            entries = [(earlier, seen) for earlier in range(-1, step + 1) for seen in range(step + 1)]
+        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries]).assign(protocol=protocol)
+        if protocol == "cross_domain" and task != tasks[-1]:
+            rows = rows.assign(top1=0.99)
         write_accuracy(layout.accuracy(method, task), rows, hashes)
 
 
@@ -244,7 +253,7 @@ def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, ev
     trained, phase = "pretrained", "pretrained"
     if step >= 0:
         trained, phase = tasks[step], "past" if evaluated < step else "current" if evaluated == step else "future"
-    common = {"method": method, "protocol": "task_incremental", "n": 500, "top1": matrix[step + 1][evaluated] / 100}
+    common = {"method": method, "n": 500, "top1": matrix[step + 1][evaluated] / 100}
     return {"step": step, "trained_task": trained, "eval_task": tasks[evaluated], "phase": phase, **common}
 
 

@@ -15,6 +15,7 @@ from gift_core.artifacts.task import describe_own_task, images_at
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
+from gift_core.report.highlight import headline, run_summary
 from gift_core.report.kept_images import ConfusedPair, KeptTask, PredictionPictures, read_prediction_pictures
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import read_run
@@ -92,6 +93,24 @@ def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested
     # of the images 0, 9, ..., 441 finetune falls from 45 to 15 correct ones, gift has 37
     assert (letters.learned, letters.forgotten, letters.kept) == (45, 30, 22)
     require_images(tmp_path, letters, [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)])
+
+
+def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
+    tmp_path: Path, whole: tuple[Path, Config]
+) -> None:
+    evaluation = {"batch_size": 256, "protocol": "cross_domain", "max_images": None}
+    config = write_run(tmp_path, changes={"evaluation": evaluation})
+    write_pictures(Layout(tmp_path), config)
+    assert read(tmp_path, config).kept == read(*whole).kept
+    record, other = read_run(Layout(tmp_path), config), read_run(Layout(whole[0]), whole[1])
+    assert (record.metrics, record.columns) == (other.metrics, other.columns)
+    assert all(record.percent(method).equals(other.percent(method)) for method in record.methods)
+    summary = run_summary(record)
+    assert summary == {**run_summary(other), "protocol": "cross_domain", "result": summary["result"]}
+    assert "mean accuracy among the classes of all tasks" in headline(record)[0]
+    html = page(tmp_path, config)
+    assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
+    assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
 
 
 def test_class_incremental_errors_name_the_task_of_the_other_class(tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
     assert "cil: class-incremental, so there are no rows by task" in run("--per-task", path).stdout
 
 
+def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path: Path) -> None:
+    """Each step tests everything anew, among more classes."""
+    rows = pd.concat([rows_of(), rows_of(method="other")]).assign(protocol="cross_domain")
+    rows.to_csv(tmp_path / "a_last.csv", index=False)
+    rows[rows.eval_task == "pets"][:1].assign(top1=0.99).to_csv(tmp_path / "b_first.csv", index=False)
+    assert computed(tmp_path) == {"gift": BY_HAND, "other": BY_HAND}
+    untrained = rows.assign(eval_task="birds").drop_duplicates(["method", "step"])
+    pd.concat([rows, untrained]).to_csv(tmp_path / "c_other.csv", index=False)
+    result = run(tmp_path / "c_other.csv", "--json")
+    assert json.loads(result.stdout) == {"gift": BY_HAND, "other": BY_HAND}
+    assert "Tests on tasks that no step has learned are left out: birds." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("third", "reason"),
     [

@@ -80,11 +80,12 @@ def require_recalls(experiment: Experiment) -> None:
     assert json.loads(tested.stdout)["recall_at_1"] == pytest.approx(own.top1)
 
 
-def test_class_incremental_and_a_wrong_row_are_refused_before_anything_runs(experiment: Experiment) -> None:
-    experiment.params["evaluation"] |= {"protocol": "class_incremental"}
-    experiment.write(experiment.params)
-    message = experiment.fail("import_model")
-    assert "sequence: scenes has captions, but class_incremental tests one model on the classes of all tasks" in message
+def test_other_protocols_and_a_wrong_row_are_refused_before_anything_runs(experiment: Experiment) -> None:
+    for protocol in ("class_incremental", "cross_domain"):
+        experiment.params["evaluation"] |= {"protocol": protocol}
+        experiment.write(experiment.params)
+        message = experiment.fail("import_model")
+        assert f"sequence: scenes has captions, but {protocol} tests one model on the classes of all tasks" in message
     experiment.params["evaluation"] |= {"protocol": "task_incremental"}
     del experiment.params["tasks"]["scenes"]["vocabulary_captions"]
     experiment.write(experiment.params)
