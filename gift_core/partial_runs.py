@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN, PRETRAINED_STEP, PROBE, TASK_INCREMENTAL
-from gift_core.artifacts.accuracy_rows import listed, without_probes
+from gift_core.artifacts.accuracy_rows import without_probes
+from gift_core.quantities import first_names
 
 
 def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -53,9 +54,9 @@ def _left_out(order: list[str], untested: list[str], others: list[str]) -> list[
     """Says how far the scored rows go and why, if any are left out."""
     last = len(order) - 1
     if untested:
-        reason = f"Step {last} ({order[last]}) is left out: it was not tested on {listed(untested)}."
+        reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
         return [f"scored up to step {last - 1} ({order[last - 1]}). {reason}"]
     if others:
-        reason = f"Tests on tasks that no step has learned are left out: {listed(others)}."
+        reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
         return [f"scored up to step {last} ({order[last]}). {reason}"]
     return []

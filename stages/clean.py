@@ -11,6 +11,7 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import duration
 
 from .command_line import AsJson, hint, print_json
 from .stage import PARAMS, ROOT, Root, require_params
@@ -18,7 +19,6 @@ from .stage import PARAMS, ROOT, Root, require_params
 FEATURES = "features"
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
 Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
-UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Work:
     def line(self) -> str:
         """One row of the table."""
         owner = self.owner or ("kept for later steps" if self.title.startswith(FEATURES) else "interrupted")
-        return f"{self.title:<28} {_age(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
+        return f"{self.title:<28} {duration(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
 
 
 def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -107,9 +107,3 @@ def _works(stage: str, folder: Path) -> list[Work]:
         Work(f"{stage}@{folder.name}", folder, work.size, max(0.0, time.time() - work.changed_at), owner)
         for work in reversed(kept)
     ]
-
-
-def _age(seconds: float) -> str:
-    unit, length = next(((unit, length) for unit, length in UNITS if seconds >= length), UNITS[-1])
-    count = int(seconds // length)
-    return f"{count} {unit}{'' if count == 1 else 's'}"

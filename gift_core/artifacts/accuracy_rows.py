@@ -12,9 +12,9 @@ import pandas as pd
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, PROBE
 from gift_core.errors import UserError
+from gift_core.quantities import first_names
 
 PHASE = "phase"  # the column; rows without it have no probes
-LISTED = 5  # missing or repeated rows that an error names
 
 
 def protocol_of(rows: pd.DataFrame, method: str) -> str:
@@ -43,13 +43,13 @@ def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     repeated = probes[probes.duplicated(["step", "eval_task"])]
     if not repeated.empty:
         names = [f"step {row.step} on {row.eval_task}" for row in repeated.itertuples()]
-        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
+        raise UserError(f"accuracies of {method}: given twice: {first_names(names)}. Keep one of each.")
     table: pd.DataFrame = probes.pivot(index="step", columns="eval_task", values="top1")
     order = list(dict.fromkeys(probes["eval_task"]))
     table = table.reindex(index=sorted({PRETRAINED_STEP, *own["step"]}) if order else [], columns=order)
     gaps = [f"step {step} on the probe {name}" for name in order for step in table.index[table[name].isna()]]
     if gaps:
-        raise UserError(f"accuracies of {method}: missing: {listed(gaps)}. Add these rows, or leave out the probe.")
+        raise UserError(f"accuracies of {method}: missing: {first_names(gaps)}. Add them, or leave out the probe.")
     return table
 
 
@@ -59,7 +59,7 @@ def own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
     repeated = own[own.duplicated(["step", "eval_task"])]
     if not repeated.empty:
         names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
-        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
+        raise UserError(f"accuracies of {method}: given twice: {first_names(names)}. Keep one of each.")
     return own, task_order(own, method)
 
 
@@ -94,7 +94,9 @@ def require_complete(matrix: pd.DataFrame, method: str) -> None:
         )
     if missing.any():
         names = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
-        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Run stage evaluate, or add these rows.")
+        raise UserError(
+            f"accuracies of {method}: missing: {first_names(names)}. Run stage evaluate, or add these rows."
+        )
 
 
 def require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) -> None:
@@ -102,10 +104,4 @@ def require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) ->
     tested = set(rows["eval_task"])
     names = [f"step {PRETRAINED_STEP} on {task}" for task in order if task not in tested]
     if names:
-        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Add these rows, or leave out step -1.")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first few names, and how many more there are."""
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+        raise UserError(f"accuracies of {method}: missing: {first_names(names)}. Add these rows, or leave out step -1.")

@@ -16,7 +16,7 @@ from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.task import CLASSES, PAIRS
 from gift_core.clip.model import Clip
 from gift_core.clip.retrieval import Retrieval, queries, retrieve
-from gift_core.clip.test_set import TestSet, nearest_classes, share_correct
+from gift_core.clip.test_set import TestSet, nearest_classes
 
 
 class Test(Protocol):
@@ -52,7 +52,7 @@ class Classification:
     @property
     def top1(self) -> float:
         """The accuracy."""
-        return share_correct(self.predicted_N, self.labels_N)
+        return float((self.predicted_N == self.labels_N).double().mean())
 
     @property
     def count(self) -> int:

@@ -156,8 +156,3 @@ def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:
     class_KD = test_set.class_features(clip)
     (image_ND,) = encode_test_set([clip], test_set)
     return predict(image_ND, class_KD).cpu()
-
-
-def share_correct(predicted_N: torch.Tensor, labels_N: torch.Tensor) -> float:
-    """Returns the share (0-1) of the images whose predicted class is that of their label."""
-    return float((predicted_N == labels_N).double().mean())

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, read_accuracy
-from gift_core.artifacts.accuracy_rows import protocol_of, without_probes
+from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import PROTOCOLS, ZERO_SHOT, probe_tables, with_zero_shot
+from gift_core.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables, with_zero_shot
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -63,18 +63,16 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
 def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> RunScores:
     """The scores of the zero-shot model and `methods` under evaluation.protocol.
 
-    ContractError if rows are missing or belong to another protocol or sequence.
+    ContractError if rows are missing or belong to another sequence.
     """
     names, key = (ZERO_SHOT, *methods), config.evaluation.protocol
-    protocol = PROTOCOLS[key]
     try:
-        _require_protocol(accuracy, key)
         rows, tables = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
-        fractions = {name: protocol.accuracies(rows, name) for name in names}
+        fractions = {name: PROTOCOLS[key].accuracies(rows, name) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
     _require_sequence(layout, config, fractions)
-    scores = {name: _in_percent(protocol.scores(accuracies)) for name, accuracies in fractions.items()}
+    scores = {name: Summary(key, accuracies).metrics for name, accuracies in fractions.items()}
     percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
     probes = {name: 100.0 * tables[name] for name in names if name in tables}
     if key == CLASS_INCREMENTAL:
@@ -87,17 +85,6 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
 def own_task_accuracy(matrix: pd.DataFrame) -> float:
     """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
-
-
-def _in_percent(scores: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else 100 * float(value) for name, value in scores.items()}
-
-
-def _require_protocol(rows: pd.DataFrame, protocol: str) -> None:
-    for method in rows["method"].unique():
-        found = protocol_of(rows, method)
-        if found != protocol:
-            raise UserError(f"accuracies of {method} are {found}, evaluation.protocol is {protocol}.")
 
 
 def _require_sequence(layout: Layout, config: Config, accuracies: Mapping[str, pd.DataFrame | pd.Series]) -> None:

@@ -47,8 +47,10 @@ class KeptUnits:
         merged = _Merged(computation, self.folder / computation.name)
         snapshot = Snapshot(self.folder / f"{computation.name}.safetensors", self.say)
         merged.resume(snapshot.read(), self.say)
-        files = self._files(computation)
-        for number, file in files.items():
+        files = [self.kept / f"{key}.safetensors" for key in computation.keys] if self.kept else []
+        for other in {*files[0].parent.glob("*.safetensors*")} - {*files} if files else ():
+            other.unlink()
+        for number, file in enumerate(files):
             if not merged.has(number) and (state := read_state(file, self.say)):
                 merged.add(number, state)
         left = [(number, unit) for number, unit in enumerate(computation.units) if not merged.has(number)]
@@ -58,13 +60,13 @@ class KeptUnits:
         load = None if computation.load is None else partial(_load, computation.load, merged.path)
         with progress_bar(computation.total, computation.noun, done=done) as bar:
 
-            def add(number: int, state: State | None) -> None:
-                if number in files and (known := state or read_state(_file_of(merged.path, number))):
-                    _write(files[number], known)
+            def add(number: int, state: State | None = None) -> None:
+                if files and (known := state or read_state(_file_of(merged.path, number))):
+                    _keep(files[number], known)
                 merged.add(number, state)
 
             def take(unit: Numbered, written: None) -> None:
-                add(unit[0], None)
+                add(unit[0])
                 bar.update(computation.rows(unit[1]))
 
             with spread(left, load, take=take, say=self.say, may_begin=merged.may_begin) as queue:
@@ -80,18 +82,9 @@ class KeptUnits:
                             merged.keep(snapshot)
         return merged.state or State({})
 
-    def _files(self, computation: Computation[Any]) -> dict[int, Path]:
-        """The files of units with keys, by the numbers of the units."""
-        if self.kept is None:
-            return {}
-        files = {number: self.kept / f"{key}.safetensors" for number, key in enumerate(computation.keys)}
-        for other in {*self.kept.glob("*.safetensors*")} - {*files.values()}:
-            other.unlink()
-        return files
 
-
-def _write(file: Path, state: State) -> None:
-    """What finds no space is computed again by the next stage."""
+def _keep(file: Path, state: State) -> None:
+    """Writes the state for later stages. What finds no space is computed again by them."""
     with suppress(UserError, OSError, SafetensorError):
         require_free_bytes(file, 2 * sum(tensor.nbytes for tensor in state.tensors.values()), "the features")
         write_state(file, state)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
+from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.classifier import EncodingSettings
+from gift_core.clip.images import decode, evaluation_transform
+from gift_core.clip.model import load_folder
 from gift_core.clip.test_set import ImageLimit
 from gift_core.evaluation import EvaluationInputs, newest_model
 
@@ -40,3 +44,19 @@ def inputs_of(
 def owner(name: str) -> dict[str, str]:
     """What the provenance of a model says of itself."""
     return {} if name == "pretrained" else {"method": "gift", "task": name}
+
+
+def slow_answers(model: Path, folders: Sequence[Path], of: Path) -> list[tuple[str, str]]:
+    """(class, nearest class of all folders) of each test image of a task: one image and one prompt at a time."""
+    clip, texts, answers = load_folder(model, device=torch.device("cpu"), precision="fp32"), [], []
+    transform = evaluation_transform(clip)
+    with torch.no_grad():
+        for task in map(read_task, folders):
+            for name in task.class_names:
+                prompts = [clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in task.templates]
+                texts.append((name, functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0)))
+        for image, label in iterate_task(of, "test"):
+            feature = clip.model.encode_image(transform(decode(image))[None])[0]
+            nearest = max(texts, key=lambda text: float(feature @ text[1]))[0]
+            answers.append((read_task(of).class_names[label], nearest))
+    return answers

@@ -9,21 +9,19 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from torch.nn import functional
 
 from gift_core import classifier
 from gift_core.artifacts.accuracy import write_accuracy
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
-from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
-from gift_core.clip.images import decode, evaluation_transform
-from gift_core.clip.model import load_folder, save_clip
+from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.clip.model import save_clip
 from gift_core.computation import Computation, State, in_turn
 from gift_core.evaluation import evaluate_cross_domain
 from gift_core.metrics import summarize
 from gift_core.work.units import KeptUnits
-from stages.evaluate import summarize_cross_domain
+from stages.evaluate import SUMMARIES
 from tests.clip.tiny import png, tiny_clip
-from tests.evaluation.sequence import TASKS, inputs_of, owner
+from tests.evaluation.sequence import TASKS, inputs_of, owner, slow_answers
 
 Folders = dict[str, Path]
 POND, FLOWERS = ("lotus", "frog"), (" Lotus", "rose")
@@ -78,29 +76,11 @@ def test_the_matrix_and_its_metrics_by_hand(models: Folders, tasks: Folders, tmp
     assert found["gift"].metrics == {"transfer": 100, "avg": 68.75, "last": 50, "forgetting": 25}
     assert found["zero_shot"].metrics == {"transfer": 50, "avg": 50, "last": 50, "forgetting": 0}
     said = "50.0% on digits, 50.0% on the 2 tasks so far, each image among the classes of all of them"
-    assert summarize_cross_domain(made.rows) == said
+    assert SUMMARIES["cross_domain"](made.rows) == said
     path = tmp_path / "gift" / "digits.parquet"
     write_predictions(path, made.predictions, made.metadata)
     write_accuracy(path.with_suffix(".accuracy"), made.rows, made.metadata)
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
-
-
-def slow_answers(model: Path, folders: list[Path], of: Path) -> list[tuple[str, str]]:
-    """(label, nearest name of all tasks, in small letters) of each image of a task: one image and prompt at a time."""
-    clip, answers = load_folder(model, device=torch.device("cpu"), precision="fp32"), []
-    transform, texts = evaluation_transform(clip), []
-    with torch.no_grad():
-        for folder in folders:
-            for name in read_task(folder).class_names:
-                prompts = [
-                    clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in read_task(folder).templates
-                ]
-                texts.append((name, functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0)))
-        for image, label in iterate_task(of, "test"):
-            encoded = functional.normalize(clip.model.encode_image(transform(decode(image))[None])[0], dim=0)
-            nearest = max(texts, key=lambda text: float(encoded @ text[1]))[0]
-            answers.append((read_task(of).class_names[label].strip().lower(), nearest.strip().lower()))
-    return answers
 
 
 @pytest.mark.parametrize("templates", [(), ("a {} in a garden.", "the {}")])
@@ -112,9 +92,9 @@ def test_every_cell_is_that_of_plain_loops(models: Folders, tasks: Folders, temp
     shared = 0
     for row in made.rows.itertuples():
         slow = slow_answers(models[row.trained_task], folders, tasks[row.eval_task])
+        slow = [(label.strip().lower(), nearest.strip().lower()) for label, nearest in slow]
         own = made.predictions[(made.predictions.step == row.step) & (made.predictions.task == row.eval_task)]
-        pairs = list(zip(own.label.str.strip().str.lower(), own.predicted.str.strip().str.lower(), strict=True))
-        assert pairs == slow
+        assert list(zip(*(own[name].str.strip().str.lower() for name in ("label", "predicted")), strict=True)) == slow
         assert (row.top1, row.n) == (pytest.approx(sum(a == b for a, b in slow) / len(slow)), len(slow))
         shared += sum(predicted == "lotus" for _, predicted in slow)
     assert shared

@@ -29,7 +29,7 @@ def test_work_is_shown_and_a_no_keeps_it_and_a_yes_removes_it_and_nothing_else(t
     folders = [interrupted(tmp_path, "finetune", "gift-birds"), interrupted(tmp_path, "synthesize", "birds")]
     others = [interrupted(tmp_path, name, "birds") for name in ("timings", "compare")]
     output = clean(tmp_path, answer="n\n").output
-    assert all(text in output for text in ("finetune@gift-birds", "2.0 MB", "second", "nothing was removed"))
+    assert all(text in output for text in ("finetune@gift-birds", "2.0 MB", " 0 s ", "nothing was removed"))
     assert all(folder.exists() for folder in folders)
     assert "removed 4.0 MB" in clean(tmp_path, answer="y\n").output
     assert not any(folder.exists() for folder in folders)

@@ -60,6 +60,7 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
     columns = COLUMNS[runs[0].config.evaluation.protocol]
     return Runs(
         experiment=runs[0].config.experiment,
+        protocol=runs[0].config.evaluation.protocol,
         miniature=miniature_of(runs[0].config),
         tasks=runs[0].tasks,
         seeds=tuple(run.config.seed for run in runs),

@@ -27,6 +27,7 @@ class Runs:
     """
 
     experiment: str
+    protocol: str
     miniature: Miniature
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
