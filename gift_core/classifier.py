@@ -139,20 +139,18 @@ class Classifier:
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
-        clip, test_set = self.load(model), self.open(task)
+        clip, test_set = self._load(model), self._open(task)
         kind = TESTS[test_set.task.kind]
         tensors = {f"{name} {model} on {task}": value for name, value in kind.of_model(clip, test_set).items()}
         return tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()}
 
-    def load(self, model: int) -> Clip:
-        """Returns the model with this number."""
+    def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
             self._clip = None  # two models at once would need twice the memory
             self._clip = model, self._settings.load(self._models[model + 1])
         return self._clip[1]
 
-    def open(self, task: int) -> TestSet:
-        """Returns the test images of the task with this number."""
+    def _open(self, task: int) -> TestSet:
         if self._test_set is None or self._test_set[0] != task:
             cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
             self._test_set = task, self._settings.open(self._tasks[task], cache_budget)
@@ -164,7 +162,7 @@ class Encoder(Classifier):
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns unit features: image_ND and class_KD."""
-        clip, test_set, key = self.load(model), self.open(task), self.key(model, task)
+        clip, test_set, key = self._load(model), self._open(task), self.key(model, task)
         (image_ND,) = encode_test_set([clip], test_set)
         return {f"image_ND {key}": image_ND, f"class_KD {key}": test_set.class_features(clip).cpu()}
 

@@ -97,7 +97,9 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
         return after
     first = str(before["method"].iloc[0])
     own: pd.DataFrame = before[before["method"] == first]
-    order = _order_for_zero_shot(after, first)
+    methods = [str(method) for method in dict.fromkeys(after["method"])]
+    learner = first if first in methods or not methods else methods[0]
+    order = task_order(after[after["method"] == learner], learner)
     require_pretrained(own, order, first)
     rows_at = PROTOCOLS[protocol_of(own, first)].pretrained_rows
     steps = [
@@ -255,12 +257,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
         pretrained_rows=lambda rows, task: rows[rows["eval_task"] == task],
     ),
 }
-
-
-def _order_for_zero_shot(after: pd.DataFrame, first: str) -> list[str]:
-    methods = [str(method) for method in dict.fromkeys(after["method"])]
-    learner = first if first in methods or not methods else methods[0]
-    return task_order(after[after["method"] == learner], learner)
 
 
 def _mean(values: pd.Series) -> float | None:

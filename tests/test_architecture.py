@@ -65,10 +65,10 @@ BUDGET = {
     "gift_core/team": 980,
     "gift_core/tracking": 310,
     "gift_core/training": 380,
-    "gift_core/work": 1_960,
+    "gift_core/work": 2_000,
     "recipes": 2_120,
-    "stages": 7_020,
-    "tests": 28_550,
+    "stages": 7_040,
+    "tests": 28_720,
 }
 
 

@@ -122,7 +122,7 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
 @pytest.mark.parametrize(("stage", "method", "protocol"), [
     *(("finetune", method, "task_incremental") for method in ("frozen", "ewc", "plain")),
     *(("teach", method, "task_incremental") for method in ("ewc", "icarl", "plain")),
-    *(("evaluate", "frozen", protocol) for protocol in ("task_incremental", "class_incremental")),
+    *(("evaluate", "frozen", protocol) for protocol in ("task_incremental", "class_incremental", "cross_domain")),
 ])  # fmt: skip
 def test_random_kills_leave_no_trace(
     tmp_path: Path, mini_params: dict[str, Any], stage: str, method: str, protocol: str

@@ -88,6 +88,19 @@ def test_mtil_has_the_papers_order_and_rates(preset: str, order: Benchmark, fast
     }
 
 
+@pytest.mark.parametrize(("preset", "shots"), [("xtail_16_shot", 16), ("xtail_full", None)])
+def test_xtail_is_order_1_without_cifar100_with_one_template_among_all_classes(preset: str, shots: int | None) -> None:
+    """RAIL's texts of MNIST are `a photo of a number: "0 - zero".`. Flowers has ten training images of a class."""
+    names = [name for name in ORDER_1.data_sets if name != "cifar100"]
+    assert [step["task"] for step in at(preset, "sequence")] == names == list(at(preset, "tasks"))
+    assert [step["after"] for step in at(preset, "sequence")] == ["../pretrained", *names[:-1]]
+    templates = {name: ["a photo of a {}."] for name in names} | {"mnist": ['a photo of a number: "{}".']}
+    assert {name: row["templates"] for name, row in at(preset, "tasks").items()} == templates
+    fewer = {"flowers": 10} if shots else {}
+    assert {name: row.get("shots") for name, row in at(preset, "tasks").items()} == dict.fromkeys(names, shots) | fewer
+    assert at(preset, "evaluation.protocol") == "cross_domain"
+
+
 @pytest.mark.parametrize("preset", BENCHMARKS)
 def test_a_benchmark_has_all_methods_and_one_rate_for_all_that_learn(preset: str) -> None:
     methods = at(preset, "methods")
