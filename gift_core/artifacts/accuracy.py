@@ -175,7 +175,7 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
         raise UserError(f"{', '.join(map(str, files))}: no rows. Give a file with a row for each step and task.")
     newest = rows.groupby("method")["step"].transform("max")
     is_newest = rows.groupby(["method", "file"])["step"].transform("max") == newest
-    rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN)]
+    rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN) | (rows["phase"] == PROBE)]
     first = rows.groupby(UNIQUE)["at"].transform("first")
     for row, other in zip(rows.itertuples(), first, strict=True):
         if row.at != other:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, read_accuracy
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PROBE, read_accuracy
 from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
@@ -52,8 +52,9 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     """
     tasks = tuple(step.task for step in config.sequence)
     files = {method: {task: read_accuracy(layout.accuracy(method, task)) for task in tasks} for method in methods}
-    counted = tasks[-1:] if config.evaluation.protocol == CROSS_DOMAIN else tasks  # its last file has the whole matrix
-    rows = [of_method[task][0] for of_method in files.values() for task in counted]
+    rows = [found for of_method in files.values() for found, _ in of_method.values()]
+    if config.evaluation.protocol == CROSS_DOMAIN:  # the last file has the whole matrix
+        rows = [each if each.trained_task.eq(tasks[-1]).any() else each[each.phase == PROBE] for each in rows]
     metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
     last = {method: of_method[tasks[-1]] for method, of_method in metadata.items()}
     _require_comparable(layout, last)
