@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
 from gift_core.errors import UserError, no_such_path
@@ -52,16 +51,14 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
     if not folder.is_dir():
         raise UserError(no_such_path(folder, "folder"))
     reader = FolderReader(folder, str(folder))
-    subfolders = reader.subfolders(folder)
-    if tests := _test_splits(folder, subfolders):
-        subfolders = reader.subfolders(tests[0])
-    label_of = {}
-    for subfolder in subfolders:
-        for path, name in sorted(reader.files(subfolder)):
-            if path.suffix.lower() in SUFFIXES:
-                label_of[path] = default_class_name(printable(subfolder.name))
-            else:
-                reader.leave_out(path, name)
+    classes = reader.group(reader.images())
+    if test := _test_split(folder, classes):
+        classes = reader.group(classes[test], test)
+    label_of = {
+        path: default_class_name(printable(name))
+        for name, images in classes.items()
+        for path in sorted(folder / image for image in images)
+    }
     names, notes = tuple(dict.fromkeys(label_of.values())), reader.left_out.notes()
     if len(names) < 2:
         what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
@@ -69,16 +66,16 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
     return LabeledFolder(label_of, Classes(names, templates), notes)
 
 
-def _test_splits(folder: Path, subfolders: Sequence[Path]) -> list[Path]:
-    """Returns the folder of the test split, none if the folders are classes. UserError if it is missing or unclear."""
-    splits = [split_of(path.name) for path in subfolders]
-    tests = [path for path, split in zip(subfolders, splits, strict=True) if split == "test"]
-    named = " and ".join(f"{path.name}/" for path in tests or subfolders)
+def _test_split(folder: Path, subfolders: Iterable[str]) -> str | None:
+    """Returns the folder of the test split, None if the folders are classes. UserError if it is missing or unclear."""
+    splits = list(map(split_of, subfolders))
+    tests = [name for name in subfolders if split_of(name) == "test"]
+    named = " and ".join(f"{name}/" for name in tests or subfolders)
     if len(tests) > 1:
         raise UserError(f"{folder}: {named} are both names of the test split. Merge them, or name one of them.")
     if not tests and len(splits) > 1 and "train" in splits and None not in splits:
         raise UserError(f"{folder}: {named} look like splits, not like classes. Name the folder of the images to test.")
-    return tests
+    return tests[0] if tests else None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.class_lists import Classes, names_of
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.decoding import SUFFIXES, plain_image
+from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import printable
 from gift_core.errors import UserError, no_such_path
@@ -187,13 +186,7 @@ def _images_of(pattern: str) -> tuple[list[Path], tuple[str, ...]]:
         matches = (Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
         return sorted(file for file in matches if file.is_file()), ()
     reader = FolderReader(path, pattern)
-    found = []
-    for file, name in reader.files(path):
-        if file.suffix.lower() in SUFFIXES:
-            found.append(file)
-        else:
-            reader.leave_out(file, name)
-    return sorted(found), reader.left_out.notes()
+    return sorted(path / name for name in reader.images()), reader.left_out.notes()
 
 
 def _read(path: Path) -> bytes | Unreadable:
@@ -204,7 +197,6 @@ def _read(path: Path) -> bytes | Unreadable:
         if path.exists() and not path.is_file():  # a pipe would never end
             raise BadImageError("not a regular file")
         with bad_image_errors():
-            require_small_file(path.stat().st_size)
             data = path.read_bytes()
         return plain_image(data, "png", shorter_side=None)[0]
     except BadImageError as error:

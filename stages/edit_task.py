@@ -15,7 +15,6 @@ from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset
-    from gift_core.datasets.image_check import ImageFindings
     from gift_core.datasets.new_task import Addition
     from gift_core.params_edit import Removal
 
@@ -152,37 +151,24 @@ def add_task(
     Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.datasets.image_check import check_headers, check_images, composition_notes
-    from gift_core.datasets.new_task import new_pairs_row, new_row, plan_task
+    from gift_core.datasets.new_task import new_row, plan_task
     from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import list_stages, stages_of_probe, stages_of_step
 
+    if link and copy:
+        raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:
         raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
-    listed = {"table": table, "image_column": image_column, "split_column": split_column}
-    tars = {"train": webdataset, "test": webdataset_test}
-    copies = {"on_duplicate": "skip"} if on_duplicate is OnDuplicate.SKIP else {}
-    shared = {"test_fraction": test_fraction, **copies, "on_bad_image": on_bad_image.value}
-    if captions:
-        of_classes = {"--template": template, "--class-names": class_names, "--shots": shots, "--label": label,
-                      "--label-column": label_column}  # fmt: skip
-        listed |= {"caption_column": caption_column}
-        row = new_pairs_row(
-            images,
-            shared=shared,
-            vocabulary_captions=vocabulary_captions,
-            table=listed,
-            tars=tars,
-            of_classes=of_classes,
-        )
-    else:
-        _require_captions({"--caption-column": caption_column, "--vocabulary-captions": vocabulary_captions})
-        row = new_row(
-            images, templates=template or [], shared=shared, class_names=class_names, shots=shots,
-            table={**listed, "label_column": label_column}, tars={**tars, "label": label},
-        )  # fmt: skip
-    bring = _bring(link=link, copy=copy)
-    params = params_of(params, root)
+    given = {
+        "table": table, "image_column": image_column, "label_column": label_column, "caption_column": caption_column,
+        "split_column": split_column, "train": webdataset, "test": webdataset_test, "label": label,
+        "vocabulary_captions": vocabulary_captions, "templates": template or None, "test_fraction": test_fraction,
+        "on_duplicate": "skip" if on_duplicate is OnDuplicate.SKIP else None, "on_bad_image": on_bad_image.value,
+        "class_names": class_names, "shots": shots,
+    }  # fmt: skip
+    row = new_row(images, given, captions=captions)
+    bring, params = "link" if link else "copy" if copy else None, params_of(params, root)
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
     pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
@@ -190,15 +176,19 @@ def add_task(
     stages = list_stages(pipeline, after) if is_first else of_task(pipeline, after, name)
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
-    is_written = not dry_run and not is_refused
+    images_per_task = None if probe else addition.config.prompts.images_per_task
+    composition = list(composition_notes(addition.dataset, images_per_task))
     if not as_json:
         left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        composition = composition_notes(addition.dataset, _images_of(name, addition))
         _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines(), *composition])
+    is_written = not dry_run and not is_refused
     if is_written:
         addition.carry_out()
     if as_json:
-        print_json(_addition_record(name, addition, stages, findings, is_written))
+        print_json({
+            "task": name, **_record(addition, composition), "written": is_written, "stages": stages,
+            "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+        })  # fmt: skip
     if is_refused:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
@@ -206,34 +196,16 @@ def add_task(
         _show_addition(name, addition, stages, dry_run=dry_run)
 
 
-def _images_of(name: str, addition: Addition) -> int | None:
-    """The number of images generated for each task, None if the new one is a probe."""
-    return None if name in addition.config.evaluation.probes else addition.config.prompts.images_per_task
-
-
-def _require_captions(options: dict[str, Any]) -> None:
-    for option, value in options.items():
-        if value is not None:
-            raise typer.BadParameter(f"{option} needs --captions")
-
-
-def _bring(*, link: bool, copy: bool) -> str | None:
-    if link and copy:
-        raise typer.BadParameter("give only one of --link and --copy")
-    return "link" if link else "copy" if copy else None
-
-
 def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
     """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
-    from gift_core.datasets.dataset import PairDataset, captions_of
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
     typer.echo(f"{name}: {dataset.described}, {counts}")
-    if isinstance(dataset, PairDataset):
+    if dataset.has_captions:
         for sample in dataset.train[:PAIRS_SHOWN]:
-            typer.echo(f"  {sample.name}: {' | '.join(captions_of(sample))}")
+            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
     else:
         _show_classes(dataset)
     for note in notes:
@@ -243,16 +215,20 @@ def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
 
 
 def _show_classes(dataset: Dataset) -> None:
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    width = max(map(len, dataset.class_names))
+    counts, width = _count_classes(dataset), max(map(len, dataset.class_names))
     typer.echo(f"  {'class':<{width}}  train  test")
-    for label, class_name in list(dataset.classes.items())[:CLASSES_SHOWN]:
-        typer.echo(f"  {class_name:<{width}}  {train[label]:5}  {test[label]:4}")
-    if len(dataset.classes) > CLASSES_SHOWN:
-        typer.echo(f"  ... and {len(dataset.classes) - CLASSES_SHOWN} more")
-    if all(class_name.isdigit() for class_name in dataset.class_names):
+    for class_name, count in list(counts.items())[:CLASSES_SHOWN]:
+        typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+    if len(counts) > CLASSES_SHOWN:
+        typer.echo(f"  ... and {len(counts) - CLASSES_SHOWN} more")
+    if all(class_name.isdigit() for class_name in counts):
         warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
         typer.secho(warning, fg=typer.colors.YELLOW)
+
+
+def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    return {name: {"train": train[label], "test": test[label]} for label, name in dataset.classes.items()}
 
 
 def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
@@ -265,29 +241,14 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
         hint(f"To take it back: gift remove-task {name}")
 
 
-def _addition_record(
-    name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
-) -> dict[str, object]:
-    from gift_core.datasets.dataset import PairDataset
-    from gift_core.datasets.image_check import composition_notes
+def _record(addition: Addition, composition: list[str]) -> dict[str, object]:
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    if isinstance(dataset, PairDataset):
-        classes = {}
-    composition = composition_notes(dataset, _images_of(name, addition))
-    notes = [*dataset.notes, *composition, *filter(None, [miniature_of(addition.config).warning])]
-    return {
-        "task": name,
-        "classes": classes,
-        **({"captions": dataset.captions} if isinstance(dataset, PairDataset) else {}),
-        "notes": notes,
-        "check": findings.record(),
-        "written": is_written,
-        "stages": stages,
-    }
+    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    found = {"captions": dataset.captions} if dataset.has_captions else {}
+    classes = {} if dataset.has_captions else _count_classes(dataset)
+    return {"classes": classes, **found, "notes": [*dataset.notes, *composition, *warnings]}
 
 
 KnownNames = Annotated[

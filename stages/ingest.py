@@ -12,16 +12,13 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
-        from gift_core.datasets.ingest import ingested_classes, renamed_classes
         from gift_core.errors import lookup
 
         source = lookup(stage.config.tasks, task, "params.yaml: tasks")
-        folder = stage.layout.task(task)
-        classes_before = ingested_classes(folder)
         info = ingest_task(
             task,
             source,
-            folder,
+            stage.layout.task(task),
             ingest_config=stage.config.ingest,
             seed=stage.config.seed,
             root=stage.layout.root,
@@ -31,6 +28,5 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.say(f"{captions or f'{len(info.class_names)} classes'}, {counts}")
         if info.skipped:
             stage.say(f"{len(info.skipped)} images cannot be decoded and were skipped (see task.json)")
-        renamed = () if info.captions else renamed_classes(classes_before, info)
-        for note in (*info.notes, *renamed):
+        for note in info.notes:
             stage.say(note)

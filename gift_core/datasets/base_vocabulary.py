@@ -43,13 +43,11 @@ def _imagenet() -> tuple[str, ...]:
     They are read from open_clip's source, because importing open_clip imports torch, which takes seconds.
     """
     package = find_spec("open_clip")
-    if package is None or package.origin is None:
-        raise UserError(f"{KEY}: 'imagenet' comes with open_clip, which is not installed. Run: make setup")
+    assert package is not None and package.origin is not None
     source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "IMAGENET_CLASSNAMES":
-            return tuple(ast.literal_eval(statement.value))
-    raise UserError(f"{KEY}: this open_clip has no IMAGENET_CLASSNAMES. Install the pinned version: make setup")
+    assigned = (each for each in ast.parse(source).body if isinstance(each, ast.Assign))
+    names = next(each.value for each in assigned if ast.unparse(each.targets[0]) == "IMAGENET_CLASSNAMES")
+    return tuple(ast.literal_eval(names))
 
 
 VOCABULARIES: Mapping[str, Callable[[], tuple[str, ...]]] = {

@@ -1,56 +1,79 @@
-"""Pairs from a user's folder: images, each with a text file of the same name that holds its caption."""
+"""A folder of images, each with a text file of the same name that holds its captions: a task, or pairs to replay."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors
+from gift_core.artifacts.task import SPLITS
+from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
+from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
 from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import plain_captions, plain_name, split_of
 from gift_core.errors import UserError
+from gift_core.quantities import first_names, plural
 
 if TYPE_CHECKING:
     from gift_core.artifacts.shards import Pair
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+REPLAYED = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # which the model's own transform decodes
 REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
+
+
+def list_captioned(folder: Path, location: str) -> Listing:
+    """Returns the images at any depth of `folder`, or of its folders train and test, with their captions, one a line.
+
+    UserError for no image, an image without captions, text that is not UTF-8, and images beside train and test.
+    """
+    reader = FolderReader(folder, location, beside=".txt")
+    names = reader.images()
+    if not names:
+        raise UserError(f"{location}: there are no images ({', '.join(SUFFIXES)}). {REMEDY}")
+    captions = _read_captions(folder, names, location)
+    top = {name: name.partition("/")[0] if "/" in name else "" for name in names}
+    folder_of = {split: each for each in sorted(set(top.values())) if (split := split_of(each))}
+    outside = [name for name in names if folder_of and split_of(top[name]) is None]
+    if outside or (folder_of and not set(SPLITS) <= set(folder_of)):
+        named = " and ".join(f"{each}/" for each in folder_of.values())
+        what = f"{outside[0]} is beside {named}" if outside else f"there is {named} alone"
+        raise UserError(f"{location}: {what}. Put all images into train/ and test/, or into neither.")
+    samples: list[Sample] = []
+    for name, text in zip(names, captions, strict=True):
+        samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")
+    used = {name.rpartition(".")[0] for name in names}
+    unused = [name for name in sorted(reader.found_beside) if name.rpartition(".")[0] not in used]
+    notes = (f"{plural(len(unused), 'caption file')} without an image left out: {first_names(unused)}.",) * bool(unused)
+    held_out = sum(sample.split == VALIDATION for sample in samples)
+    validation = validation_note(f"{folder_of.get(VALIDATION)}/", held_out)
+    return Listing(samples, location, (*notes, *reader.notes(), *validation))
 
 
 def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
     The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
-    UserError for a folder without images, an image without a caption, and an empty caption. Images are not decoded here
-    (see require_readable).
+    UserError for a folder without images, and for captions as list_captioned. Images are not decoded here (see
+    require_readable).
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow
 
-    images = image_files(folder, key)
-    if not images:
-        raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
+    names = image_files(folder, key)
+    if not names:
+        raise UserError(f"{key}: {folder} has no images ({', '.join(REPLAYED)}). {REMEDY}")
     numbers: dict[str, int] = {}
-    for row, path in enumerate(images):
-        caption = " ".join(caption_text(path, key).split())
+    for row, (name, text) in enumerate(zip(names, _read_captions(folder, names, key), strict=True)):
+        caption = plain_name(text)
         number = numbers.setdefault(caption, len(numbers))
         if row >= first:
-            yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes(), path.read_bytes)
+            path = folder / name
+            yield Pair(name, number, caption, path.read_bytes(), path.read_bytes)
 
 
-def caption_text(path: Path, key: str) -> str:
-    """Returns the text of the caption file of the image `path`. UserError if it is missing, empty or not UTF-8."""
-    file = path.with_suffix(".txt")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{key}: {path} has no caption: {file.name} does not exist. {REMEDY}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{key}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
-    if not text.strip():
-        raise UserError(f"{key}: {file} is empty. Write the caption or remove the image.")
-    return text
+def image_files(folder: Path, key: str) -> list[str]:
+    """Returns the images at any depth that can be replayed, without hidden files, in the order of their paths."""
+    images = FolderReader(folder, f"{key}: {folder}").images() if folder.is_dir() else []
+    return sorted((name for name in images if name.lower().endswith(REPLAYED)), key=lambda name: name.split("/"))
 
 
 def require_readable(folder: Path, key: str) -> None:
@@ -58,17 +81,26 @@ def require_readable(folder: Path, key: str) -> None:
 
     It is slow, so it only runs to name the file after decoding has failed somewhere.
     """
-    for path in image_files(folder, key):
+    for sample in FolderReader(folder, key).samples(image_files(folder, key)):
         try:
-            with bad_image_errors(), Image.open(path) as image:
-                image.convert("RGB")  # verify() does not detect a truncated JPEG
+            decoded_image(read_image(sample))
         except BadImageError as error:
-            raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
+            raise UserError(f"{key}: {sample.file} cannot be read as an image ({error}). Replace it.") from None
 
 
-def image_files(folder: Path, key: str) -> list[Path]:
-    """Returns the images at any depth, without hidden files, in the order of their paths."""
-    if not folder.is_dir():
-        return []
-    files = (path for path, _ in FolderReader(folder, f"{key}: {folder}").files(folder))
-    return sorted(path for path in files if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()))
+def _read_captions(folder: Path, images: Sequence[str], location: str) -> list[str]:
+    """Returns the text of the caption file of each image. UserError if one is missing, empty or not UTF-8."""
+    files = {name: (folder / name).with_suffix(".txt") for name in images}
+    without = [name for name, file in files.items() if not file.is_file()]
+    if without:
+        what = f"{plural(len(without), 'image')} without a caption: {first_names(without)}"
+        raise UserError(f"{location}: {what}. {REMEDY}")
+    texts: list[str] = []
+    for file in files.values():
+        try:
+            texts.append(file.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{location}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        if not texts[-1].strip():
+            raise UserError(f"{location}: {file} is empty. Write the caption or remove the image.")
+    return texts

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, TableSchema, distinct_lines, read_table_file
 from gift_core.datasets.spelling import plain_name
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, lookup, nearest
 
 LOCATION = "params.yaml: prompts.captions"
 COLUMNS = TableSchema(required=("class_name", "caption"), refuse_others=True)
@@ -28,12 +27,8 @@ class Captions:
 
     def unknown_classes(self, known: Collection[str]) -> tuple[str, ...]:
         """Returns the classes that have captions but are not `known`, each with the known class that it may mean."""
-        return tuple(_with_suggestion(name, known) for name in self.by_class if name not in known)
-
-
-def _with_suggestion(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)
+        hints = {name: nearest(name, known).strip() for name in self.by_class if name not in known}
+        return tuple(f"{name!r} ({hint})" if hint else repr(name) for name, hint in hints.items())
 
 
 def read_captions(name: str | None, root: Path = Path()) -> Captions:

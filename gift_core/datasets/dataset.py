@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.config.tasks import OwnTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
 VALIDATION = "validation"
-MIN_PAIRS = 2  # images of a split with captions: a pair is contrasted with others
 NAMED = 5  # the number of files or classes that an error names
 _NUMBER = re.compile(r"[0-9]+")
 _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
@@ -50,23 +48,32 @@ class Sample:
             stream.seek(self.offset)
             return stream.read(self.size if most is None else min(most, self.size))
 
+    @property
+    def captions(self) -> Captions:
+        """Its captions, in a task of pairs."""
+        return tuple(self.label.split("\n"))
+
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader found: the images of a data set in their order, of all splits.
+    """What a reader found: the images of a data set in their order, of all splits. No image is decoded.
 
     `location` begins the errors. `notes` are for the reader of the results, and `left_out` notes are the last ones.
-    `folder_of` has the folder of each label, if labels are folders. `classes` and `templates` are those of a published
-    data set, whose classes are known beforehand.
+    Labels are sorted as text if they are `folders`. `classes` ({label: class name}) and `templates` are those of a
+    published data set, whose classes are known beforehand.
     """
 
     samples: Sequence[Sample]
     location: str
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    folder_of: Mapping[str, str] = field(default_factory=dict)
+    folders: bool = False
     classes: Mapping[str, str] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
+
+    def of(self, split: str) -> list[Sample]:
+        """Returns the samples of a split in their order."""
+        return [sample for sample in self.samples if sample.split == split]
 
 
 Splits = Mapping[str, Sequence[Sample]]
@@ -78,7 +85,8 @@ class Dataset:
 
     `classes` is {label: class name}. The number of a class is its position in it. `notes` are for the reader of the
     results: "incomplete: 3,000 of 3,334 training images". `validation`: a third split, which only `gift search` reads.
-    `by_seed`: GIFT made the test split, by test_fraction.
+    `by_seed`: GIFT made the test split, by test_fraction. `has_captions`: labels are captions, and `classes` are the
+    training captions that stand for the task in the vocabulary.
     """
 
     classes: Mapping[str, str]
@@ -88,6 +96,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     validation: Sequence[Sample] = ()
     by_seed: bool = False
+    has_captions: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -100,57 +109,15 @@ class Dataset:
         return {"train": len(self.train), "test": len(self.test)}
 
     @property
-    def described(self) -> str:
-        """What its images have: "20 classes"."""
-        return f"{len(self.classes)} classes"
-
-    def targets(self) -> Callable[[Sample], int | Captions]:
-        """Returns what gives the number of a sample's class."""
-        numbers = {label: number for number, label in enumerate(self.classes)}
-        return lambda sample: numbers[sample.label]
-
-    def lack(self, found: Collection[int | Captions]) -> str | None:
-        """Returns what a training split with only the targets `found` lacks, and what to do about it."""
-        missing = [name for number, name in enumerate(self.class_names) if number not in found]
-        if not missing:
-            return None
-        return f"no training image of class {missing[0]!r} can be decoded. Replace its images, or remove the class."
-
-
-@dataclass(frozen=True)
-class PairDataset(Dataset):
-    """A data set whose labels are captions: those of an image, one a line.
-
-    Its classes are the training captions that stand for the task in the vocabulary.
-    """
-
-    @property
     def captions(self) -> dict[str, int]:
-        """The number of captions in each split."""
-        return {
-            split: sum(len(captions_of(sample)) for sample in samples)
-            for split, samples in zip(SPLITS, (self.train, self.test), strict=True)
-        }
+        """The number of captions in each split. None has any in a task of classes."""
+        splits = zip(SPLITS, (self.train, self.test), strict=True)
+        return {name: sum(len(each.captions) for each in split) for name, split in splits} if self.has_captions else {}
 
     @property
     def described(self) -> str:
-        """What its images have: "400 captions"."""
-        return f"{sum(self.captions.values()):,} captions"
-
-    def targets(self) -> Callable[[Sample], int | Captions]:
-        """Returns what gives a sample's captions."""
-        return captions_of
-
-    def lack(self, found: Collection[int | Captions]) -> str | None:
-        """Returns what a training split with the images of these captions lacks."""
-        if len(found) >= MIN_PAIRS:
-            return None
-        return f"fewer than {MIN_PAIRS} training images can be decoded. Replace the images."
-
-
-def captions_of(sample: Sample) -> Captions:
-    """Returns the captions of an image of a PairDataset."""
-    return tuple(sample.label.split("\n"))
+        """What its images have: "20 classes", "400 captions"."""
+        return f"{sum(self.captions.values()):,} captions" if self.has_captions else f"{len(self.classes)} classes"
 
 
 def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task: str, seed: int) -> Dataset:
@@ -173,8 +140,8 @@ def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task
     if len(train) < 2:
         only = f"only one class ({next(iter(train))})" if train else "no class"
         raise UserError(f"{location}: there is {only}, but a task needs at least two. Add images of another class.")
-    labels = sorted(train) if listing.folder_of else sort_labels(train)
-    classes = name_classes(labels, config, folder=folder, task=task, folder_of=listing.folder_of)
+    labels = sorted(train) if listing.folders else sort_labels(train)
+    classes = name_classes(labels, config, folder=folder, task=task)
     untested = [name for label, name in classes.items() if label not in test]
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
     note = (f"{what} no test images: {first_names(untested)}.",) if untested else ()
@@ -192,7 +159,6 @@ def split_listing(
     is left for training), sampled with a seed of its own, so the split of a group does not depend on the others.
     UserError if `test_fraction` is needed and not given.
     """
-    validation = [sample for sample in listing.samples if sample.split == VALIDATION]
     rest = [sample for sample in listing.samples if sample.split != VALIDATION]
     test = {index for index, sample in enumerate(rest) if sample.split == "test"}
     by_seed = not test
@@ -200,15 +166,24 @@ def split_listing(
         if test_fraction is None:
             what = "the data set has no test split, and the row no test_fraction"
             raise UserError(f"{listing.location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
-        indices_of: dict[str, list[int]] = {}
-        for index, sample in enumerate(rest):
-            indices_of.setdefault(group(sample), []).append(index)
-        for name, indices in indices_of.items():
-            order = np.random.default_rng(seed_for("split", seed, name)).permutation(len(indices))
+        for name, indices in _indices_by(group, rest).items():
             count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
-            test.update(indices[position] for position in order[:count])
+            test.update(_sampled(indices, count, "split", seed, name))
     train = [sample for index, sample in enumerate(rest) if index not in test]
-    return {"train": train, "test": [rest[index] for index in sorted(test)], VALIDATION: validation}, by_seed
+    splits = {"train": train, "test": [rest[index] for index in sorted(test)], VALIDATION: listing.of(VALIDATION)}
+    return splits, by_seed
+
+
+def _indices_by(group: Callable[[Sample], str], samples: Iterable[Sample]) -> dict[str, list[int]]:
+    indices_of: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        indices_of.setdefault(group(sample), []).append(index)
+    return indices_of
+
+
+def _sampled(indices: Sequence[int], count: int, *seeds: str | int) -> list[int]:
+    order = np.random.default_rng(seed_for(*seeds)).permutation(len(indices))
+    return [indices[position] for position in order[:count]]
 
 
 def validation_note(name: str, count: int) -> tuple[str, ...]:
@@ -229,50 +204,42 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
 
     Each class is sampled without replacement, with a seed of its own. UserError for a class with fewer samples.
     """
-    indices_of: dict[str, list[int]] = {label: [] for label in dataset.classes}
-    for index, sample in enumerate(dataset.train):
-        indices_of[sample.label].append(index)
+    indices_of = _indices_by(lambda sample: sample.label, dataset.train)
     chosen: set[int] = set()
     for label, class_name in dataset.classes.items():
-        indices = indices_of[label]
+        indices = indices_of.get(label, [])
         if len(indices) < shots:
-            images = "1 training image" if len(indices) == 1 else f"{len(indices)} training images"
-            what = f"{shots} shots are more than class {class_name!r} has ({images})"
+            what = f"{shots} shots are more than class {class_name!r} has ({plural(len(indices), 'training image')})"
             raise UserError(f"params.yaml: tasks.{task}.shots: {what}. Write {len(indices)} or fewer, or add images.")
-        order = np.random.default_rng(seed_for("shots", seed, task, class_name)).permutation(len(indices))
-        chosen.update(indices[position] for position in order[:shots])
-    train = tuple(sample for index, sample in enumerate(dataset.train) if index in chosen)
-    return dataclasses.replace(dataset, train=train)
+        chosen.update(_sampled(indices, shots, "shots", seed, task, class_name))
+    return dataclasses.replace(dataset, train=[dataset.train[index] for index in sorted(chosen)])
 
 
-def nearest_name(folder: Path, name: str) -> str | None:
-    """Returns the file in the sub-folder of the missing file `name` whose name is most similar, or None."""
-    wanted = folder / name
-    try:
-        names = sorted(path.name for path in wanted.parent.iterdir())
-    except (OSError, ValueError):  # no folder, or a name that no folder can have
-        return None
-    near = difflib.get_close_matches(wanted.name, names, n=1)
-    return (wanted.parent / near[0]).relative_to(folder).as_posix() if near else None
-
-
-def name_classes(
-    labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str, folder_of: Mapping[str, str]
-) -> dict[str, str]:
+def name_classes(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str) -> dict[str, str]:
     """Returns {label: class name} in the order of `labels`. Without class_names in the row: default_class_name.
 
-    `folder_of` has the folder of each label, which errors name instead of it. UserError if the class_names of the row
-    do not fit these labels, or if two labels have the same name.
+    UserError if the class_names of the row do not fit these labels, for an empty name, and for names that a text
+    encoder cannot tell apart.
     """
     names, key = config.class_names, f"params.yaml: tasks.{task}.class_names"
     if names is None:
         found = {label: default_class_name(label) for label in labels}
-        key = f"params.yaml: tasks.{task}.path: {config.path}" if folder_of else key
+        key = f"params.yaml: tasks.{task}.path: {config.path}"
     elif isinstance(names, str):
-        found = _names_from_file(labels, folder / names, f"{key}: {names}")
+        found = _names_from_file(labels, folder / names, key)
     else:
         found = _names_from_mapping(labels, names, key)
-    return _require_distinct(found, key, folder_of)
+    require_sound_labels(found.values(), key)
+    labels_of: dict[str, list[str]] = {}
+    for label, name in found.items():
+        labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", name)), []).append(label)
+    for same in labels_of.values():
+        if not found[same[0]]:
+            raise UserError(f"{key}: class {same[0]!r} has an empty name. Rename it, or set class_names.")
+        if len(same) > 1:
+            what = f"CLIP cannot tell the class names of {', '.join(same)} apart ({', '.join(found[e] for e in same)})"
+            raise UserError(f"{key}: {what}. Rename them, or give them different names in class_names.")
+    return found
 
 
 def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: str) -> dict[str, str]:
@@ -282,50 +249,25 @@ def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: 
             raise UserError(f"{key}.{label}: the data has no such label. {did_you_mean(label, labels)}")
     unnamed = [label for label in labels if label not in names]
     if unnamed:
-        more = f" and {len(unnamed) - 1} more labels have" if len(unnamed) > 1 else " has"
-        raise UserError(f'{key}: {unnamed[0]!r}{more} no name. Add a line: "{unnamed[0]}": <its name>')
+        what = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
+        raise UserError(f'{key}: {what}. Add a line: "{unnamed[0]}": <its name>')
     return {label: plain_name(names[label]) for label in labels}
 
 
-def _names_from_file(labels: Sequence[str], path: Path, location: str) -> dict[str, str]:
+def _names_from_file(labels: Sequence[str], path: Path, key: str) -> dict[str, str]:
     """Each line names the label at its position. A file that lists just the labels, in any order, renames none."""
     if not path.is_file():
-        texts = [file.name for file in path.parent.glob("*.txt")] if path.parent.is_dir() else []
-        raise UserError(f"{location}: there is no such file in the task's path. {did_you_mean(path.name, texts)}")
-    names = [plain_name(line) for line in text_lines(path, location)]
+        raise UserError(f"{key}: {no_such_path(path, 'file')}")
+    names = [plain_name(line) for line in text_lines(path, key)]
     if sorted(names) == sorted(labels):
         return {label: label for label in labels}
     ordered = sort_labels(labels)
     if len(names) != len(ordered):
-        shown = ", ".join(ordered[:NAMED]) + (", ..." if len(ordered) > NAMED else "")
-        what = f"{len(names)} names for {len(ordered)} labels ({shown})"
-        raise UserError(f"{location}: {what}. Write one name per line, in the order of the labels.")
-    for label, name in zip(ordered, names, strict=True):
-        if name != label and name in labels:
-            what = f"{name!r} is itself a label of the data, but its line names the label {label!r}"
-            raise UserError(f"{location}: {what}. Sort the lines like the labels, or write class_names as a mapping.")
+        what = f"{len(names)} names for {len(ordered)} labels ({first_names(ordered)})"
+        raise UserError(f"{key}: {path.name}: {what}. Write one name per line, in the order of the labels.")
     by_label = dict(zip(ordered, names, strict=True))
+    for label, name in by_label.items():
+        if name != label and name in by_label:
+            what = f"{name!r} is itself a label of the data, but its line names the label {label!r}"
+            raise UserError(f"{key}: {path.name}: {what}. Sort the lines like the labels, or write a mapping.")
     return {label: by_label[label] for label in labels}
-
-
-def _require_distinct(names: dict[str, str], location: str, folder_of: Mapping[str, str]) -> dict[str, str]:
-    """Raises UserError for an unsound name, and for names that a text encoder cannot tell apart."""
-    require_sound_labels(names.values(), location)
-    labels_of: dict[str, list[str]] = {}
-    for label, name in names.items():
-        labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", name)), []).append(label)
-    for same in labels_of.values():
-        name = names[same[0]]
-        if not name:
-            raise UserError(f"{location}: class {same[0]!r} has an empty name. Rename it, or set class_names.")
-        if len(same) > 1:
-            what = f"{', '.join(folder_of.get(label, label) for label in same)} have {_likeness(names, same)}"
-            raise UserError(f"{location}: {what}. Rename them, or give them different names in class_names.")
-    return names
-
-
-def _likeness(names: Mapping[str, str], labels: Sequence[str]) -> str:
-    if len({names[label] for label in labels}) == 1:
-        return f"the same class name, {names[labels[0]]!r}"
-    differ_by_hyphens = len({comparison_key(names[label]) for label in labels}) > 1
-    return f"class names that CLIP {'can hardly' if differ_by_hyphens else 'cannot'} tell apart"

@@ -8,20 +8,21 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps
 
 from gift_core.artifacts.task import Captions, LabeledImage
 from gift_core.config.experiment import IngestConfig
-from gift_core.datasets.bad_images import MAX_FILE_BYTES, BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
@@ -31,38 +32,59 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SU
 HEIC_REMEDY = "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'"
 JPEG_QUALITY = 95
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 DECODERS = min(8, os.cpu_count() or 1)  # threads with a whole image each. Pillow works without Python's lock
 T = TypeVar("T")
 R = TypeVar("R")
 _UPRIGHT = 1
 _ORIENTATION = 0x0112  # the EXIF tag
 _DIGEST_BYTES = 16
-_GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
-_SHRUNK_PIXELS = 2  # the pixels of an image with aspect ratio 2:1, in squares of its shorter side
+
+
+class BadImageError(ValueError):
+    """An image that cannot be decoded. The message is the reason, in one line."""
+
+
+@contextmanager
+def bad_image_errors() -> Iterator[None]:
+    """Turns whatever an image raises in the block into a BadImageError. Pillow's warnings are not printed.
+
+    A lack of memory stays a MemoryError: it is not the fault of the image, whose number of pixels is limited.
+    """
+    _silence_pillow()
+    try:
+        yield
+    except (MemoryError, BadImageError):
+        raise
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise BadImageError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, KeyError and others
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        text = "not an image" if "cannot identify" in text else text  # without the memory address
+        raise BadImageError((text.splitlines() or [""])[0] or type(error).__name__) from None
+
+
+@cache
+def _silence_pillow() -> None:
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass
 class Decoder:
     """Decodes the images of a data set, and encodes them as `stored` says. `location` begins the error messages.
 
-    `on_read` gets the split, the sample and a hash of the bytes of every image that could be read, in their order.
-    `bad` collects the images that cannot be decoded: (name, reason); `first_of_several` those that have other frames or
-    pages behind the one that is stored.
+    `digests`: (split, sample, hash of the file) of every image that could be read, in their order. `bad` collects the
+    images that cannot be decoded: (name, reason); `first_of_several` those that have other frames or pages behind the
+    one that is stored.
     """
 
     dataset: Dataset
     location: str
     on_bad_image: str
     stored: IngestConfig
-    on_read: Callable[[str, Sample, bytes], None] = lambda split, sample, digest: None
+    digests: list[tuple[str, Sample, bytes]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     first_of_several: list[str] = field(default_factory=list)
-
-    def expected_bytes(self) -> int:
-        """Returns an estimate of the size of the stored images."""
-        return sum(_expected_bytes(sample, self.stored) for sample in (*self.dataset.train, *self.dataset.test))
 
     def notes(self) -> Iterator[str]:
         """Yields what was found among the images that were decoded until now."""
@@ -73,13 +95,15 @@ class Decoder:
             yield f"{what}: {first_names(self.first_of_several)}."
 
     def read_train(self) -> Iterator[LabeledImage]:
-        """Yields the training images. UserError if skipping leaves too few, such as none of a class."""
+        """Yields the training images. UserError if skipping leaves none of a class."""
         found: set[int | Captions] = set()
         for image in self._decode("train", self.dataset.train):
             found.add(image[2])
             yield image
-        if self.on_bad_image == "skip" and (lack := self.dataset.lack(found)):
-            raise UserError(f"{self.location}: {lack}")
+        for number, name in enumerate(() if self.dataset.has_captions else self.dataset.class_names):
+            if self.on_bad_image == "skip" and number not in found:
+                what = f"no training image of class {name!r} can be decoded"
+                raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
 
     def read_test(self) -> Iterator[LabeledImage]:
         """Yields the test images. UserError if bad images of either split are refused, or if no test image is left."""
@@ -95,17 +119,17 @@ class Decoder:
             raise UserError(f"{self.location}: no test image can be decoded. Replace the images.")
 
     def _decode(self, split: str, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
-        target_of = self.dataset.targets()
+        numbers = {label: number for number, label in enumerate(self.dataset.classes)}
         for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
-                self.on_read(split, sample, digest)
+                self.digests.append((split, sample, digest))
             if isinstance(found, BadImageError):
                 self.bad.append((sample.name, str(found)))
                 continue
             image, extension, has_others = found
             if has_others:
                 self.first_of_several.append(sample.name)
-            yield image, extension, target_of(sample)
+            yield image, extension, sample.captions if self.dataset.has_captions else numbers[sample.label]
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
         """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""
@@ -117,12 +141,11 @@ class Decoder:
         except BadImageError as error:
             return digest, error
         # an image with several frames never keeps its bytes
-        return digest, (image, extension, image is not data and has_several_frames(data))
+        return digest, (image, extension, image is not data and _has_several_frames(data))
 
 
 def read_image(sample: Sample) -> bytes:
-    """Returns the bytes of an image file. BadImageError if it cannot be read, or is larger than an image can be."""
-    require_small_file(sample.size)
+    """Returns the bytes of an image file. BadImageError if it cannot be read."""
     with bad_image_errors():
         return sample.read()
 
@@ -147,14 +170,6 @@ def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _expected_bytes(sample: Sample, stored: IngestConfig) -> int:
-    """An estimate of the stored size of the image from the size of its file. Most JPEGs are stored as they are."""
-    if sample.size > MAX_FILE_BYTES:  # it is refused
-        return 0
-    whole = sample.size if sample.name.lower().endswith((".jpg", ".jpeg")) else _GROWTH * sample.size
-    return whole if stored.shorter_side is None else min(whole, 3 * _SHRUNK_PIXELS * stored.shorter_side**2)
-
-
 def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str]:
     """Returns (encoded image, its extension): the file's own bytes if they are plain, otherwise a new encoding.
 
@@ -166,63 +181,55 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
     The content of a file decides its format, whatever its name is. BadImageError if Pillow cannot decode the file, or
     if the image has too many pixels or is too narrow.
     """
-    with bad_image_errors(), _open(data) as image:
-        _require_wide(image)
-        image.load()  # decodes the whole file, so a truncated one is noticed here
+    with _decoded(data) as image:
         kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
         upright = image.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
         plain = image.mode == "RGB" and "transparency" not in image.info and not getattr(image, "is_animated", False)
         small = shorter_side is None or min(image.size) <= shorter_side
-        if kind and upright and plain and small and not _has_16_bits(data, kind):
+        has_16_bits = kind == "png" and data[24] == 16  # the bit depth, which Pillow does not show
+        if kind and upright and plain and small and not has_16_bits:
             return data, kind
-        return encode_image(_shrink(to_rgb(image), shorter_side), image_format), image_format
+        return encode_image(_shrink(_to_rgb(image), shorter_side), image_format), image_format
 
 
 def decoded_image(data: bytes) -> Image.Image:
     """Returns the whole image as upright RGB. BadImageError as plain_image."""
-    with bad_image_errors(), _open(data) as image:
-        _require_wide(image)
-        image.load()
-        return to_rgb(image)
+    with _decoded(data) as image:
+        return _to_rgb(image)
 
 
-def has_several_frames(data: bytes) -> bool:
-    """Returns whether an image file is animated or has several pages, False if that cannot be read."""
-    try:
-        with bad_image_errors(), _open(data) as image:
-            return bool(getattr(image, "is_animated", False))
-    except BadImageError:
-        return False
+def _has_several_frames(data: bytes) -> bool:
+    """Whether an image file is animated or has several pages, False if that cannot be read."""
+    with suppress(BadImageError), bad_image_errors(), _open(data) as image:
+        return bool(getattr(image, "is_animated", False))
+    return False
 
 
 def unreadable_heic(dataset: Dataset) -> str | None:
     """Returns what to do about HEIC images, by their names, if pillow-heif is not installed; None if all is well."""
     heic = [sample.name for sample in (*dataset.train, *dataset.test) if sample.name.lower().endswith(HEIC_SUFFIXES)]
-    if not heic or _has_heic_reader():
+    if not heic or find_spec("pillow_heif") is not None:
         return None
     what = f"{plural(len(heic), 'image')} in HEIC, but pillow-heif, which reads it, is not installed"
     return f"{what}: {first_names(heic)}. Install it ({HEIC_REMEDY}), or convert the images."
 
 
-def _has_heic_reader() -> bool:
-    return find_spec("pillow_heif") is not None
+@contextmanager
+def _decoded(data: bytes) -> Iterator[Image.Image]:
+    with bad_image_errors(), _open(data) as image:
+        shorter, longer = sorted(image.size)
+        if longer > MAX_ASPECT * shorter:
+            size = f"{image.width} x {image.height} pixels"
+            raise BadImageError(f"{size}: one side is more than {MAX_ASPECT} times the other, crop it")
+        image.load()  # decodes the whole file, so a truncated one is noticed here
+        yield image
 
 
 def _open(data: bytes) -> Image.Image:
-    """Opens an image of any format. HEIC and AVIF files begin alike: which it is says the list of their brands."""
-    formats = None
-    if data[4:8] == b"ftyp":
-        brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(int.from_bytes(data[:4], "big"), 256), 4))}
-        if brands & _AVIF_BRANDS:
-            formats = ["AVIF"]
-            if not features.check("avif"):
-                raise BadImageError(
-                    "this Pillow reads no AVIF: install its wheel, pip install --force-reinstall pillow"
-                )
-        elif brands & _HEIC_BRANDS:
-            formats = ["HEIF"]
-            _register_heic()
-    return Image.open(io.BytesIO(data), formats=formats)
+    """Opens an image of any format. HEIC and AVIF files begin alike: AVIF is Pillow's own."""
+    if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
+        _register_heic()
+    return Image.open(io.BytesIO(data))
 
 
 @cache
@@ -230,20 +237,12 @@ def _register_heic() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        reason = f", which fails: {error}" if _has_heic_reader() else ", which is not installed"
-        raise BadImageError(f"HEIC is read by pillow-heif{reason}: {HEIC_REMEDY}") from None
+        raise BadImageError(f"HEIC is read by pillow-heif ({error}): {HEIC_REMEDY}") from None
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
-def _require_wide(image: Image.Image) -> None:
-    shorter, longer = sorted(image.size)
-    if longer > MAX_ASPECT * shorter:
-        size = f"{image.width} x {image.height} pixels"
-        raise BadImageError(f"{size}: one side is more than {MAX_ASPECT} times the other, crop it")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Returns the image as viewers show it, as 8-bit RGB: upright, and on white where it is transparent."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The image as viewers show it, as 8-bit RGB: upright, and on white where it is transparent."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _from_wide_gray(image)
@@ -290,8 +289,3 @@ def _from_wide_gray(image: Image.Image) -> Image.Image:
     if "transparency" in image.info:
         gray_HW = np.where(values_HW == image.info["transparency"], 255, gray_HW)
     return Image.fromarray(np.clip(np.rint(gray_HW), 0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _has_16_bits(data: bytes, kind: str) -> bool:
-    """Whether it is a PNG with 16 bits per channel, which Pillow opens as plain RGB. Byte 24 is the bit depth."""
-    return kind == "png" and data[24] == 16

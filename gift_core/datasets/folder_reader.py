@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from gift_core.datasets.dataset import Sample
@@ -14,15 +13,11 @@ from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 
-HIDDEN, NO_IMAGE, OTHER_EXTENSION = "hidden", "not an image", "with image content but another extension"
-NO_CLASS, SPECIAL = "in no class folder", "not a regular file"
 # What operating systems and programs leave in folders, besides names that begin with a dot. Values: as it is counted.
 _STRAY_FILES = {"thumbs.db": "Thumbs.db", "ehthumbs.db": "ehthumbs.db", "desktop.ini": "desktop.ini",
                 "icon\r": "Icon", ".ds_store": ".DS_Store"}  # fmt: skip
 _STRAY_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
-_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"8BPS",
-               b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a")  # JPEG 2000, JPEG XL  # fmt: skip
-_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypavi")
+_HIDDEN, _NO_IMAGE, _NO_CLASS, _SPECIAL = "hidden", "not an image", "in no class folder", "not a regular file"
 _KINDS_SHOWN, _NAMES_SHOWN = 12, 2
 
 
@@ -32,126 +27,92 @@ class LeftOut:
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], list[str]] = {}
 
-    def add(self, reason: str, name: str) -> None:
-        """Counts a file. `name` is its path below the data set's folder."""
-        self._names.setdefault((reason, _kind(reason, name)), []).append(printable(name))
-
-    def images_in(self, folder: str) -> list[str]:
-        """Returns the files below `folder` (with a slash at its end) that are images under another extension."""
-        names = self._names.get((OTHER_EXTENSION, OTHER_EXTENSION), [])
-        return sorted(name for name in names if name.startswith(folder))
-
-    def notes(self) -> tuple[str, ...]:
-        """Returns "6 files left out: 3 Thumbs.db, 2 in __MACOSX, 1 .txt (wren/notes.txt)." if there are any."""
-        if not self._names:
-            return ()
-        kinds = sorted(self._names.items(), key=lambda kind: (-len(kind[1]), kind[0]))
-        parts = [_counted(reason, kind, names) for (reason, kind), names in kinds[:_KINDS_SHOWN]]
-        if rest := kinds[_KINDS_SHOWN:]:
-            parts.append(f"{sum(len(names) for _, names in rest)} of {len(rest)} other kinds")
-        total = sum(map(len, self._names.values()))
-        return (f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(parts)}.",)
-
-
-def _kind(reason: str, name: str) -> str:
-    """What a file is counted as: the folder that it is in, its name or its extension, or just the reason."""
-    if reason == HIDDEN:
+    def add(self, name: str, reason: str = "") -> None:
+        """Counts a file. `name` is its path below the data set's folder, `reason` why it is left out as an image."""
         *folders, file = PurePosixPath(name).parts
         hidden = next((folder for folder in folders if is_hidden(folder)), None)
         if hidden is not None:
-            return f"in {hidden}"
-        return "._ files of macOS" if file.startswith("._") else _STRAY_FILES.get(file.casefold(), HIDDEN)
-    if reason == NO_IMAGE:
-        return PurePosixPath(name).suffix.lower() or "without an extension"
-    return reason
+            kind = _HIDDEN, f"in {hidden}"
+        elif is_hidden(file):
+            kind = _HIDDEN, "._ files of macOS" if file.startswith("._") else _STRAY_FILES.get(file.casefold(), _HIDDEN)
+        else:
+            kind = (reason, reason) if reason else (_NO_IMAGE, _suffix(name) or "without an extension")
+        self._names.setdefault(kind, []).append(printable(name))
 
-
-def _counted(reason: str, kind: str, names: list[str]) -> str:
-    shown = "" if reason == HIDDEN else f" ({first_names(sorted(names), _NAMES_SHOWN)})"
-    return f"{len(names)} {printable(kind)}{shown}"
+    def notes(self) -> tuple[str, ...]:
+        """Returns "6 files left out: 3 Thumbs.db, 2 in __MACOSX, 1 .txt (wren/notes.txt)." if there are any."""
+        parts = []
+        for (reason, kind), names in sorted(self._names.items(), key=lambda item: (-len(item[1]), item[0])):
+            shown = "" if reason == _HIDDEN else f" ({first_names(sorted(names), _NAMES_SHOWN)})"
+            parts.append(f"{len(names)} {printable(kind)}{shown}")
+        total = sum(map(len, self._names.values()))
+        what = f"{total} {'file' if total == 1 else 'files'} left out: {first_names(parts, _KINDS_SHOWN)}."
+        return (what,) if parts else ()
 
 
 class FolderReader:
-    """Lists the images of one data set. Links are followed.
+    """Lists the images of one folder. Links are followed.
 
     `location` begins the error messages. `used`: the names of files that are read in other ways, so not left out.
-    `beside`: the extension of files that belong to the images. `found_beside` has their names.
+    `beside`: the extension of files that belong to the images. `found_beside` has their names, `folders` the names of
+    all folders below it.
     """
 
     def __init__(self, folder: Path, location: str, *, used: Collection[str] = (), beside: str | None = None) -> None:
         self.left_out = LeftOut()
+        self.folders: list[str] = []
         self.found_beside: list[str] = []
         self._folder, self._location, self._used, self._beside = folder, location, used, beside
-        self._seen: dict[tuple[int, int], str] = {}
         self._links: list[str] = []
         self._twins: list[str] = []
 
-    def subfolders(self, folder: Path) -> list[Path]:
-        """Returns the folders in `folder` that are not hidden, sorted. The files in it are left out."""
+    def images(self) -> list[str]:
+        """Returns the names of the images at any depth, sorted. Other files are left out.
+
+        UserError for a folder that is reached twice: through a link to a folder above it, or through two links.
+        """
         found = []
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError as error:
-            raise self._not_listed(error) from None
-        for path in paths:
-            if path.is_dir() and not is_hidden(path.name):
-                require_utf8(self._name(path), self._location)
-                found.append(path)
-            elif path.is_dir():
-                self._leave_out_all(path)
-            elif self._name(path) not in self._used:
-                self.left_out.add(_reason(path, _status(path)) or NO_CLASS, self._name(path))
+        for name in self._files():
+            suffix = _suffix(name)
+            if suffix in SUFFIXES:
+                found.append(name)
+            elif suffix == self._beside:
+                self.found_beside.append(name)
+            else:
+                self.left_out.add(name)
+        stems = Counter(PurePosixPath(name).with_suffix("") for name in found)
+        heic = sorted(name for name in found if _suffix(name) in HEIC_SUFFIXES)
+        self._twins = [printable(name) for name in heic if stems[PurePosixPath(name).with_suffix("")] > 1]
+        return sorted(found)
+
+    def group(self, images: Iterable[str], parent: str = "") -> dict[str, list[str]]:
+        """Returns {sub-folder of `parent`: its images}, sorted. Images that are in no sub-folder are left out."""
+        prefix = f"{parent}/" if parent else ""
+        inside = (name.removeprefix(prefix) for name in self.folders if name.startswith(prefix))
+        found: dict[str, list[str]] = {name: [] for name in sorted(inside) if "/" not in name}
+        for image in images:
+            child, slash, _ = image.removeprefix(prefix).partition("/")
+            if slash:
+                found[child].append(image)
+            else:
+                self.left_out.add(image, _NO_CLASS)
         return found
 
-    def images(self, folder: Path, label: str = "", split: str = "") -> list[Sample]:
-        """Returns the images at any depth of `folder`, sorted by path, all with the same label and split.
+    def samples(self, images: Iterable[str], label: str = "", split: str = "") -> Iterator[Sample]:
+        """Yields samples with the same label and split.
 
-        UserError for a link to a file that does not exist, a name that is not UTF-8, a folder that cannot be listed,
-        and a folder that is reached twice: through a link to a folder above it, or through two links.
+        UserError for a link to a file that does not exist, and a name that is not UTF-8.
         """
-        found = []
-        for path, name in self.files(folder):
-            status = _status(path)
-            reason = _reason(path, status)
-            if reason is not None and path.suffix.lower() == self._beside:
-                self.found_beside.append(name)
-                continue
-            if reason is not None:
-                self.left_out.add(reason, name)
-                continue
+        for name in images:
+            path = self._folder / name
             require_utf8(name, self._location)
-            if status is None and not path.is_symlink():
-                raise UserError(f"{self._location}: {name} cannot be read. Allow to read its folder.")
-            if status is None:
+            if not path.exists():
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
-            found.append((name, path, status.st_size))
-        found.sort()
-        self._twins += _twins([name for name, _, _ in found])
-        return [Sample(label, printable(name), size, path, split=split) for name, path, size in found]
-
-    def files(self, folder: Path) -> Iterator[tuple[Path, str]]:
-        """Yields the files at any depth of `folder` that are not hidden, and their names below the data set's folder.
-
-        They come in no order. UserError as `images`.
-        """
-        for parent, folders, files in os.walk(folder, followlinks=True, onerror=self._refuse):
-            path = Path(parent)
-            below = self._name(path)
-            self._require_new(path)
-            for name in [name for name in folders if is_hidden(name)]:
-                folders.remove(name)
-                self._leave_out_all(path / name)
-            for name in files:
-                full = name if below == "." else f"{below}/{name}"
-                if is_hidden(name):
-                    self.left_out.add(HIDDEN, full)
-                else:
-                    yield path / name, full
-
-    def leave_out(self, path: Path, name: str) -> None:
-        """Counts a file of `files` whose name is not that of an image."""
-        self.left_out.add(_reason(path, _status(path)) or NO_IMAGE, name)
+            if path.is_file():
+                yield Sample(label, printable(name), path.stat().st_size, path, split=split)
+            else:
+                self.left_out.add(name, _SPECIAL)
 
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, which folders are links, and which photos may be there in two formats."""
@@ -163,36 +124,30 @@ class FolderReader:
             notes += (f"{what}: {first_names(self._twins)}. Remove one of each two if they show the same.",)
         return notes
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix()
-
-    def _require_new(self, path: Path) -> None:
-        status, name = path.stat(), printable(self._name(path))
-        first = self._seen.setdefault((status.st_dev, status.st_ino), name)
-        if first != name:
-            what = f"{first}/ and {name}/ are the same folder, because one is a link or is below a link"
-            raise UserError(f"{self._location}: {what}. Remove the link.")
-        if path.is_symlink() and path != self._folder:
-            self._links.append(f"{name}/")
-
-    def _refuse(self, error: OSError) -> None:
-        raise self._not_listed(error) from None
-
-    def _not_listed(self, error: OSError) -> UserError:
-        name = printable(str(error.filename))
-        return UserError(f"{self._location}: {name} cannot be listed ({error.strerror}). Allow to read it.")
-
-    def _leave_out_all(self, folder: Path) -> None:
-        for parent, _, files in os.walk(folder):
-            for file in files:
-                self.left_out.add(HIDDEN, self._name(Path(parent, file)))
-
-
-def _twins(names: list[str]) -> list[str]:
-    """Returns the HEIC images that have another image of the same name beside them, as phones leave them."""
-    stems = Counter(name.rpartition(".")[0].casefold() for name in names)
-    heic = (name for name in names if name.lower().endswith(HEIC_SUFFIXES))
-    return [printable(name) for name in heic if stems[name.rpartition(".")[0].casefold()] > 1]
+    def _files(self) -> Iterator[str]:
+        """Yields the names of the files at any depth that are not hidden, in no order."""
+        seen: dict[tuple[int, int], str] = {}
+        for parent, folders, files in os.walk(self._folder, followlinks=True, onerror=_refuse):
+            path = Path(parent)
+            below = path.relative_to(self._folder).as_posix()
+            status, prefix = path.stat(), "" if below == "." else f"{below}/"
+            first = seen.setdefault((status.st_dev, status.st_ino), below)
+            if first != below:
+                what = f"{printable(first)}/ and {printable(below)}/ are the same folder, because one is a link or is"
+                raise UserError(f"{self._location}: {what} below a link. Remove the link.")
+            if prefix and path.is_symlink():
+                self._links.append(printable(prefix))
+            hidden = [name for name in folders if is_hidden(name)]
+            folders[:] = sorted(set(folders) - set(hidden))
+            self.folders += [f"{prefix}{name}" for name in folders]
+            for folder, _, inside in (each for name in hidden for each in os.walk(path / name)):
+                for name in inside:
+                    self.left_out.add((Path(folder) / name).relative_to(self._folder).as_posix())
+            for name in (f"{prefix}{name}" for name in files):
+                if is_hidden(PurePosixPath(name).name):
+                    self.left_out.add(name)
+                elif name not in self._used:
+                    yield name
 
 
 def is_hidden(name: str) -> bool:
@@ -205,29 +160,10 @@ def is_in_hidden(name: str) -> bool:
     return any(map(is_hidden, PurePosixPath(name).parts))
 
 
-def _status(path: Path) -> os.stat_result | None:
-    """None for a link to a file that does not exist, and for a link in a circle."""
-    try:
-        return path.stat()
-    except OSError:
-        return None
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
-def _reason(path: Path, status: os.stat_result | None) -> str | None:
-    """Why a file is left out. None for an image, and for a link with the name of an image to a file that is missing."""
-    if is_hidden(path.name):
-        return HIDDEN
-    if status is not None and not stat.S_ISREG(status.st_mode):
-        return SPECIAL
-    if path.suffix.lower() in SUFFIXES:
-        return None
-    return OTHER_EXTENSION if _begins_like_an_image(path) else NO_IMAGE
-
-
-def _begins_like_an_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            start = file.read(12)
-    except OSError:
-        return False
-    return start.startswith(_BEGINNINGS) or start[8:] == b"WEBP" or start[4:].startswith(_BRANDS)
+def _refuse(error: OSError) -> None:
+    """os.walk would leave out a folder that cannot be listed."""
+    raise error

@@ -6,7 +6,7 @@ N: images. D: numbers of a thumbnail.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,9 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.dataset import Dataset, PairDataset, Sample
-from gift_core.datasets.decoding import decoded_image, digest_of, in_order, read_image
+from gift_core.datasets.dataset import Dataset, Sample
+from gift_core.datasets.decoding import (
+    BadImageError,
+    bad_image_errors,
+    decoded_image,
+    digest_of,
+    in_order,
+    read_image,
+)
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
@@ -27,6 +33,7 @@ TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
 _BLOCK = 2048  # thumbnails that are compared with as many others at once
+EMPTY = "an empty file"
 _START = 32  # bytes of a file that show its format
 _Pairs = list[tuple[str, str]]
 _WHAT = {  # of one image, of several images
@@ -56,7 +63,7 @@ def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator
             f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
             f"Add images{', or test on a larger share of them (test_fraction)' if dataset.by_seed else ''}."
         )
-    if isinstance(dataset, PairDataset) or images_per_task is None:
+    if dataset.has_captions or images_per_task is None:
         return
     counts = Counter(sample.label for sample in dataset.train)
     (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
@@ -98,10 +105,6 @@ class ImageFindings:
         """Returns "2 images cannot be decoded: train/hat/3.jpg (not an image), ...", without a stop."""
         return f"{plural(len(self.broken), 'image')} cannot be decoded: {_named(self.broken)}"
 
-    def record(self) -> dict[str, Any]:
-        """Returns everything for JSON."""
-        return {"images": self.count, "broken": self.broken, **self.others}
-
 
 def check_headers(dataset: Dataset, name: str) -> ImageFindings:
     """Finds empty files, and files that do not begin like an image. Their other bytes are not read."""
@@ -112,18 +115,30 @@ def check_headers(dataset: Dataset, name: str) -> ImageFindings:
 
 def check_images(dataset: Dataset, name: str) -> ImageFindings:
     """Decodes every image as `ingest` does, and compares all with all. Shows a progress bar."""
-    samples = [(sample, False) for sample in dataset.train] + [(sample, True) for sample in dataset.test]
-    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
-    broken = [each for each in found if not isinstance(each, _Examined)]
-    sound = [each for each in found if isinstance(each, _Examined)]
+    samples = (*dataset.train, *dataset.test)
+    sound, broken = examine_images(samples, name)
     others: dict[str, _Pairs] = {kind: [] for kind in _WHAT}
     thumbnails_ND = np.array([each.thumbnail_D for each in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
+    is_test = set(map(id, dataset.test))
     for position, first in enumerate(first_alike(thumbnails_ND)):
         if first < position:
             image, other = sound[position], sound[first]
-            others[_kind(image, other)].append((image.sample.name, other.sample.name))
+            if (id(image.sample) in is_test) != (id(other.sample) in is_test):
+                kind = "in_both_splits"
+            elif image.sample.label != other.sample.label:
+                kind = "in_two_classes"
+            else:
+                kind = "same_bytes" if image.digest == other.digest else "same_looks"
+            others[kind].append((image.sample.name, other.sample.name))
     others["tiny"] = [(each.sample.name, "{} x {}".format(*each.size)) for each in sound if min(each.size) < TINY]
     return ImageFindings(len(samples), broken, others)
+
+
+def examine_images(samples: Sequence[Sample], name: str) -> tuple[list[Examined], list[tuple[str, str]]]:
+    """Returns the images that can be decoded, and (name, reason) of each other one, in their order."""
+    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
+    broken = [each for each in found if not isinstance(each, Examined)]
+    return [each for each in found if isinstance(each, Examined)], broken
 
 
 def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -153,62 +168,37 @@ def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Examined:
-    """A decoded image. `size` is its width and height."""
+class Examined:
+    """A decoded image. `size` is its width and height, `thumbnail_D` SIDE x SIDE RGB pixels around 0."""
 
     sample: Sample
-    is_test: bool
     digest: bytes
     size: tuple[int, int]
     thumbnail_D: npt.NDArray[np.float32]
 
 
-def _examine(sample_of_split: tuple[Sample, bool]) -> _Examined | tuple[str, str]:
+def _examine(sample: Sample) -> Examined | tuple[str, str]:
     """Returns the decoded image, or its name and why it cannot be decoded."""
-    sample, is_test = sample_of_split
     try:
-        _require_size(sample)
         data = read_image(sample)
         image = decoded_image(data)
     except BadImageError as error:
-        return sample.name, str(error)
-    return _Examined(sample, is_test, digest_of(data), image.size, thumbnail(image))
-
-
-def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
-    """Returns SIDE x SIDE pixels of an RGB image as D numbers around 0, whatever its size and encoding are."""
+        return sample.name, str(error) if sample.size else EMPTY
     small = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=4.0)
-    return np.asarray(small, np.float32).ravel() - 128
-
-
-def _kind(image: _Examined, first: _Examined) -> str:
-    if image.is_test != first.is_test:
-        return "in_both_splits"
-    if image.sample.label != first.sample.label:
-        return "in_two_classes"
-    return "same_bytes" if image.digest == first.digest else "same_looks"
+    return Examined(sample, digest_of(data), image.size, np.asarray(small, np.float32).ravel() - 128)
 
 
 def _header_fault(sample: Sample) -> tuple[str, str] | None:
     """Returns the name of an image and what is wrong with it, as far as its first bytes show."""
     try:
-        _require_size(sample)
         with bad_image_errors():
-            is_image = _begins_like_an_image(sample.read(_START))
+            start = sample.read(_START)
     except BadImageError as error:
         return sample.name, str(error)
-    return None if is_image else (sample.name, "not an image")
-
-
-def _require_size(sample: Sample) -> None:
-    require_small_file(sample.size)
-    if not sample.size:
-        raise BadImageError("an empty file")
-
-
-def _begins_like_an_image(start: bytes) -> bool:
-    """Whether a reader of Pillow accepts the first bytes. That of HEIC is another package, so these are its own."""
-    return start[4:8] == b"ftyp" or any(accepts(start.ljust(_START, b"\0")) for accepts in _readers())
+    # that of HEIC is another package, so these are its own bytes
+    if start[4:8] == b"ftyp" or any(accepts(start.ljust(_START, b"\0")) for accepts in _readers()):
+        return None
+    return sample.name, "not an image" if sample.size else EMPTY
 
 
 @cache

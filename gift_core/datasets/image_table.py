@@ -1,29 +1,19 @@
-"""A table of image files and labels with one row per image: CSV, TSV or Parquet."""
+"""A table of image files and labels or captions with one row per image or caption: CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, Row, TableSchema, empty_cell, read_table_file
-from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
-from gift_core.datasets.dataset import (
-    NAMED,
-    VALIDATION,
-    Listing,
-    Sample,
-    nearest_name,
-    validation_note,
-)
-from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
-from gift_core.datasets.spelling import KNOWN_SPLITS, MAX_NAME, plain_name, printable, split_of
-from gift_core.errors import UserError, did_you_mean
+from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of
+from gift_core.errors import UserError, did_you_mean, nearest, no_such_path
 from gift_core.quantities import first_names, plural
 
 Config = TableTaskConfig | PairsTaskConfig
@@ -31,7 +21,7 @@ Config = TableTaskConfig | PairsTaskConfig
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: its position, the file relative to the task's path, its label or caption, and its split."""
+    """A row of the table: its position, the file relative to the task's path, its label or captions, and its split."""
 
     position: str
     file: str
@@ -39,61 +29,49 @@ class Entry:
     split: str
 
 
-def list_table(name: str, config: TableTaskConfig, root: Path) -> Listing:
-    """Returns the images of the table in the order of its rows.
+def list_table(name: str, config: Config, root: Path) -> Listing:
+    """Returns the images of the table in the order of their first rows. An image has the captions of all its rows.
 
     The notes count the rows of a validation split, and the files of the folder that are in no row. UserError for a
-    missing table, column or image file (each with the nearest name), an empty cell, a duplicate file, an unknown split,
-    a split column without train or test, and a column of splits that the row does not mention.
+    missing table, column or image file (each with the nearest name), an empty cell, an image with two labels or in two
+    splits, an unknown split, and a column of splits that the row does not mention.
     """
     key = f"params.yaml: tasks.{name}"
     folder, location = root / config.path, f"{key}.table: {config.table}"
-    entries = list(read_entries(folder, config, key))
-    seen: dict[str, str] = {}
-    for entry in entries:
-        if entry.split != VALIDATION and (first := seen.setdefault(entry.file, entry.position)) != entry.position:
-            what = f"{entry.file} is on {first} and on {entry.position}"
+    images: dict[str, Entry] = {}
+    for entry in _read_entries(folder, config, key):
+        first = images.get(entry.file)
+        if first and (first.split != entry.split or isinstance(config, TableTaskConfig)):
+            what = f"{entry.file} is on {first.position} and on {entry.position}"
             raise UserError(f"{location}: {what}. Remove one: an image has one label and belongs to one split.")
-    for split in SPLITS if config.split_column is not None else ():
-        if all(entry.split != split for entry in entries):
-            what = f"no row has {split} in column {config.split_column!r}"
-            raise UserError(f"{location}: {what}. Write train and test there, or split_column: null to split by seed.")
-    return listing_of(entries, folder, config, location)
-
-
-def listing_of(entries: Sequence[Entry], folder: Path, config: Config, location: str) -> Listing:
-    """Returns the images of the rows, those of a validation split as far as they are in the folder."""
+        images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
     unused = _unused_splits(folder, config, location)
-    images = [entry for entry in entries if entry.split != VALIDATION]
-    _require_files(images, folder, location)
-    held_out = [
-        entry
-        for entry in entries
-        if entry.split == VALIDATION and is_inside(entry.file) and entry.label and _is_file(folder / entry.file)
-    ]
-    samples = [
-        Sample(each.label, printable(each.file), (path := folder / each.file).stat().st_size, path, split=each.split)
-        for each in [*images, *held_out]
-    ]
-    validation = validation_note(f"val in column {config.split_column!r}", len(entries) - len(images))
-    used = {entry.file for entry in entries} | {str(config.table), str(getattr(config, "class_names", None))}
-    return Listing(samples, location, (*unused, *validation), _unlisted(folder, used))
+    reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
+    files = reader.images()
+    present = [entry for entry in images.values() if entry.split != VALIDATION]
+    held_out = [entry for entry in images.values() if entry.split == VALIDATION]
+    _require_files(present, folder, files, location)
+    samples: list[Sample] = []
+    for entry in (*present, *(each for each in held_out if each.label and _is_file(folder / each.file))):
+        samples += reader.samples([entry.file], plain_captions(entry.label), entry.split)
+    validation = validation_note(f"val in column {config.split_column!r}", len(held_out))
+    others = [printable(file) for file in files if file not in images]
+    verb = "is" if len(others) == 1 else "are"
+    what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
+    return Listing(samples, location, (*unused, *validation), (*([what] if others else []), *reader.notes()))
 
 
-def read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
-    """Yields the rows of all splits."""
+def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
+    """Yields the rows of all splits. Those of a validation split may have no image and no label."""
     table, image = str(config.table), str(config.image_column)
     text_key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
     text, path = str(getattr(config, text_key)), folder / table
     if not path.is_file():
-        near = nearest_name(folder, table)
-        hint = f"Did you mean {near!r}?" if near else f"Put it into {config.path}."
-        raise UserError(f"{key}.table: {table}: there is no such file in {config.path}. {hint}")
+        raise UserError(f"{key}.table: {no_such_path(path, 'file')}")
     named = {image: "image_column", text: text_key}
     if config.split_column is not None:
         named[config.split_column] = "split_column"
     keys = {column: f"{key}.{name}" for column, name in named.items()}
-    # rows of a validation split may have no image and no label
     schema = TableSchema(required=tuple(named), keys=keys, may_be_empty=(image, text))
     for row in read_table_file(path, schema, location=f"{key}.table").rows:
         split = _split_of(row, config, key)
@@ -104,7 +82,8 @@ def read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         if not is_inside(file) and split != VALIDATION:
             what = f"{row.position} of {table}: {file} is outside {config.path}, which is watched for changes"
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
-        yield Entry(row.position, _stored_name(folder, file), plain_name(row.cells[text]), split)
+        stored = _stored_name(folder, file) if is_inside(file) else row.position
+        yield Entry(row.position, stored, plain_name(row.cells[text]), split)
 
 
 def _split_of(row: Row, config: Config, key: str) -> str:
@@ -138,30 +117,23 @@ def _unused_splits(folder: Path, config: Config, location: str) -> tuple[str, ..
 
 def _columns_of_splits(path: Path, used: Collection[str | None]) -> dict[str, set[str]]:
     """Returns {column: its values} of the columns that are not `used` and have nothing but the names of splits."""
-    header, rows = READERS[path.suffix.lower()](path, _text_columns(path))
+    columns = None
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        types = {field.name: str(field.type) for field in pq.read_schema(path)}  # other columns may be large
+        columns = [name for name, kind in types.items() if kind in ("string", "large_string") or "=string" in kind]
+    header, rows = READERS[path.suffix.lower()](path, columns)
     found: dict[str, set[str]] = {column: set() for column in header if column not in used}
     for row in rows:
         for column in list(found):
             value = row.cells.get(column, "")
+            found[column].add(value)
             if split_of(value) is None:
                 del found[column]
-            else:
-                found[column].add(value)
         if not found:
             break
     return {column: values for column, values in found.items() if len(set(map(split_of, values))) > 1}
-
-
-def _text_columns(path: Path) -> list[str] | None:
-    """The columns of a Parquet file that have texts: others may be large, and no split. None (all) for a text file."""
-    if path.suffix.lower() != ".parquet":
-        return None
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = {field.name: field.type for field in pq.read_schema(path)}
-    plain = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
-    return [name for name, kind in plain.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
 
 
 def _stored_name(folder: Path, file: str) -> str:
@@ -173,41 +145,19 @@ def _stored_name(folder: Path, file: str) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long
+    except OSError:  # a name that is too long: a caption
         return False
 
 
-def _require_files(entries: Iterable[Entry], folder: Path, location: str) -> None:
+def _require_files(entries: Collection[Entry], folder: Path, files: Collection[str], location: str) -> None:
     """Raises UserError, which names the rows, where a file does not exist."""
     missing = [entry for entry in entries if not _is_file(folder / entry.file)]
     if missing:
-        named = ", ".join(_describe(entry, folder) for entry in missing[:NAMED])
+        named = []
+        for entry in missing[:NAMED]:
+            beside = [file for file in files if Path(file).parent == Path(entry.file).parent]
+            near = nearest(entry.file, beside).strip()
+            named.append(f"{entry.position}: {printable(entry.file[:200])}{f' ({near})' if near else ''}")
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        files = "1 image file is" if len(missing) == 1 else f"{len(missing)} image files are"
-        raise UserError(f"{location}: {files} missing: {named}{more}. Correct the table, or put the files there.")
-
-
-def _unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
-    """Returns notes on the images of the folder that are in no row, and on its other files."""
-    images: list[str] = []
-    left_out = LeftOut()
-    for parent, _, files in os.walk(folder):
-        for name in sorted(Path(parent, file).relative_to(folder).as_posix() for file in files):
-            if name in used:
-                continue
-            if is_in_hidden(name):
-                left_out.add(HIDDEN, name)
-            elif Path(name).suffix.lower() in SUFFIXES:
-                images.append(printable(name))
-            else:
-                left_out.add(NO_IMAGE, name)
-    images.sort()
-    verb = "is" if len(images) == 1 else "are"
-    what = f"{plural(len(images), 'image')} of the folder {verb} in no row: {first_names(images)}."
-    return (*([what] if images else []), *left_out.notes())
-
-
-def _describe(entry: Entry, folder: Path) -> str:
-    near = nearest_name(folder, entry.file)
-    file = printable(entry.file[:MAX_NAME])
-    return f"{entry.position}: {file}" + (f" (did you mean {near!r}?)" if near else "")
+        count = "1 image file is" if len(missing) == 1 else f"{len(missing)} image files are"
+        raise UserError(f"{location}: {count} missing: {', '.join(named)}{more}. Correct the table, or put them there.")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
-from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
-from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.spelling import require_utf8
@@ -22,97 +20,38 @@ from gift_core.layout import Layout
 from gift_core.params_edit import ParamsEdit, read_params
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-TEMPLATE = "a photo of a {}."
 TEST_FRACTION, PROBE_FRACTION = 0.2, 0.99  # nothing is learned of a probe: one image of a class is left at least
-COLUMNS = {"image_column": "image", "label_column": "label"}
-PAIR_COLUMNS = {"image_column": "image", "caption_column": "caption"}
-LABEL = "cls"
-VOCABULARY_CAPTIONS = 200  # of a task of pairs: as many as a task of many classes has names
+OF_CLASSES = {"templates": ["a photo of a {}."]}
+OF_CAPTIONS = {"vocabulary_captions": 200}  # as many as a task of many classes has names
 
 
-def new_row(
-    images: Path,
-    *,
-    templates: Sequence[str],
-    shared: Mapping[str, Any],
-    class_names: Path | None,
-    shots: int | None,
-    table: Mapping[str, Any],
-    tars: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Returns the row of params.yaml without its `path`.
+def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[str, Any]:
+    """Returns the row of params.yaml for the images of a folder, without its `path`.
 
-    `table` may have table, image_column, label_column and split_column; `tars` may have train, test and label; `shared`
-    has test_fraction, on_bad_image, and maybe on_duplicate. None counts as absent. A test_fraction without a split
-    column asks for a split by seed, even if the table has a column of splits. UserError for options of a source that is
-    not named, and for a file that is not in `images`.
+    `given` has the values of all keys in the order of the row, None for those that have a default here or none. The
+    checks of params.yaml refuse a key that the source does not have. A test_fraction without a split column asks for a
+    split by seed, even if the table has a column of splits. UserError for a file that is not in `images`.
     """
-    row: dict[str, Any] = {
-        **_source(images, table, tars, shared, COLUMNS),
-        "templates": list(templates) or [TEMPLATE],
-        **shared,
-    }
-    if class_names is not None:
-        row["class_names"] = _relative(images, class_names, "--class-names")
-    if shots is not None:
-        row["shots"] = shots
-    return row
-
-
-def new_pairs_row(
-    images: Path,
-    *,
-    shared: Mapping[str, Any],
-    vocabulary_captions: int | None,
-    table: Mapping[str, Any],
-    tars: Mapping[str, Any],
-    of_classes: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Returns the row of a task of image-caption pairs without its `path`.
-
-    `table` may have table, image_column, caption_column and split_column; `tars` may have train and test. `of_classes`
-    are options by their names that only a task with classes has: UserError if one is given, and as in new_row.
-    """
-    for option in _given({name: value or None for name, value in of_classes.items()}):
-        what = f"{option} is of tasks with classes, and --captions of tasks without"
-        raise UserError(f"gift add-task: {what}. Remove one of them.")
-    source = _source(images, table, tars, shared, PAIR_COLUMNS)
-    source.pop("label", None)
-    return {
-        **source,
-        "source": "pairs",
-        "vocabulary_captions": VOCABULARY_CAPTIONS if vocabulary_captions is None else vocabulary_captions,
-        **shared,
-    }
-
-
-def _source(
-    images: Path,
-    table: Mapping[str, Any],
-    tars: Mapping[str, Any],
-    shared: Mapping[str, Any],
-    columns: Mapping[str, str],
-) -> dict[str, Any]:
-    listed, tars = _given(table), _given(tars)
-    if "table" in listed and "train" in tars:
-        raise UserError("gift add-task: --table and --webdataset are two sources. Give only one of them.")
-    if listed and "table" not in listed:
-        options = ", ".join(f"--{column.replace('_', '-')}" for column in columns)
-        raise UserError(f"gift add-task: {options} and --split-column need --table. Add it.")
-    if tars and "train" not in tars:
-        raise UserError("gift add-task: --webdataset-test and --label need --webdataset. Add it.")
-    if listed:
-        listed["table"] = _relative(images, Path(listed["table"]), "--table")
-        if shared["test_fraction"] is not None:
-            listed.setdefault("split_column", None)
-        return {"source": "table", "table": None, **columns, **listed}
-    if tars:
-        return {"source": "webdataset", "label": LABEL, **tars}
-    return {"source": "folder"}
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
+    source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
+    for key in ("image_column", "label_column", "caption_column", "split_column"):
+        if given[key] is not None and source != "table":
+            raise UserError(f"gift add-task: --{key.replace('_', '-')} needs --table. Add it.")
+    defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
+    if source == "table":
+        defaults |= {
+            "image_column": "image",
+            **({"caption_column": "caption"} if captions else {"label_column": "label"}),
+        }
+    if source == "webdataset" and not captions:
+        defaults["label"] = "cls"
+    by_seed = source == "table" and given["test_fraction"] is not None
+    kept = {"test_fraction", *({"split_column"} if by_seed else ())}
+    row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
+    for key in ("table", "class_names"):
+        if (file := row[key]) is not None:
+            row[key] = _relative(images, Path(file), f"--{key.replace('_', '-')}")
+    row = {key: value for key, value in row.items() if value is not None or key in kept}
+    return {"source": "pairs" if captions else source, **row}
 
 
 def _relative(images: Path, file: Path, option: str) -> str:
@@ -120,8 +59,7 @@ def _relative(images: Path, file: Path, option: str) -> str:
     if not file.is_absolute() and (images / file).is_file():
         return file.as_posix()
     if not file.is_file():
-        inside = file if file.is_absolute() else images / file
-        raise UserError(f"gift add-task: {option} {no_such_path(inside, 'file')}")
+        raise UserError(f"gift add-task: {option} {no_such_path(images / file, 'file')}")
     relative = os.path.relpath(file.absolute(), images.absolute())
     if relative.startswith(".."):
         what = f"is outside {images}, which is watched for changes"
@@ -131,23 +69,28 @@ def _relative(images: Path, file: Path, option: str) -> str:
 
 @dataclass(frozen=True)
 class Addition(ParamsEdit):
-    """A task that is about to be added. `bring` links or copies the images to `target`; None if they are there."""
+    """A task that is about to be added. `bring` ("link" or "copy") the images to `target`; None if they are there."""
 
     dataset: Dataset
     images: Path
     target: Path
-    bring: Callable[[Path, Path], None] | None
+    bring: str | None
 
     def carry_out(self) -> None:
         """Links or copies the images, then replaces params.yaml atomically. After an error both are as before."""
         if self.bring is not None:
             self.target.parent.mkdir(parents=True, exist_ok=True)
-            self.bring(self.images, self.target)
+        if self.bring == "link":
+            self.target.symlink_to(self.images.resolve(), target_is_directory=True)
+        elif self.bring == "copy":
+            _copy(self.images, self.target)
         try:
             super().carry_out()
         except BaseException:
-            if self.bring is not None:
-                _remove(self.target)
+            if self.bring == "link":
+                self.target.unlink()
+            elif self.bring == "copy":
+                shutil.rmtree(self.target, ignore_errors=True)
             raise
 
 
@@ -174,31 +117,27 @@ def plan_task(
     for key, what in check_name(f"tasks.{name}", name):
         raise UserError(f"{params.name}: {key}: {what}")
     target = _target(name, images, root, bring)
-    fraction = row["test_fraction"]
-    row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
-    default = PROBE_FRACTION if factor is None else TEST_FRACTION
-    row["test_fraction"] = default if fraction is None else fraction
-    for key, value in row.items():
-        for text in value if isinstance(value, list) else [value]:
-            require_utf8(str(text), f"gift add-task: {key}")
     before = read_params(params)
     parse_config(before, params.name)
-    after, new = _with_task(before, name, row, factor, params.name)
-    task = new.tasks[name]
-    assert not isinstance(task, MiniTaskConfig)
-    dataset = open_dataset(name, task.model_copy(update={"path": str(images.absolute())}), seed=new.seed, root=root)
-    if not dataset.by_seed and fraction is not None:
-        raise UserError(f"--test-fraction {fraction:g}: the data set has a test split of its own. Leave it out.")
-    if not dataset.by_seed:
-        del row["test_fraction"]
-        after, new = _with_task(before, name, row, factor, params.name)
-    bringing = BRING[bring] if bring and not os.path.lexists(target) else None
-    return Addition(params, before, after, new, dataset, images, target, bringing)
+    row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
+    for key, value in row.items():
+        require_utf8(str(value), f"gift add-task: {key}")
 
-
-def _with_task(before: str, name: str, row: Mapping[str, Any], factor: float | None, params: str) -> tuple[str, Config]:
+    fraction = row["test_fraction"]
+    default = PROBE_FRACTION if factor is None else TEST_FRACTION
+    row["test_fraction"] = default if fraction is None else fraction
     after = append_task(before, name, row, learning_rate_factor=factor)
-    return after, parse_config(after, params)
+    new = parse_config(after, params.name)
+    task = new.tasks[name].model_copy(update={"path": str(images.absolute())})
+    dataset = open_dataset(name, task, seed=new.seed, root=root)
+    if not dataset.by_seed:
+        if fraction is not None:
+            raise UserError(f"--test-fraction {fraction:g}: the data set has a test split of its own. Leave it out.")
+        del row["test_fraction"]
+        after = append_task(before, name, row, learning_rate_factor=factor)
+        new = parse_config(after, params.name)
+    missing = None if os.path.lexists(target) else bring
+    return Addition(params, before, after, new, dataset, images, target, missing)
 
 
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
@@ -208,9 +147,9 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     raw = Layout(root).raw("")
     location = Path(os.path.normpath(images.absolute()))
     inside = os.path.relpath(location.parent.resolve() / location.name, raw.resolve())
-    if inside == ".":
-        raise UserError(f"--images {images}: this folder has all data sets. Name the folder of one of them.")
-    _require_apart(images, {"the project": root.resolve(), str(raw): raw.resolve()})
+    if any(folder.is_relative_to(images.resolve()) for folder in (root.resolve(), raw.resolve())):
+        what = "contains the project or all its data sets, so the data set would contain itself"
+        raise UserError(f"--images {images}: {what}. Name a folder that has only the images.")
     if not inside.startswith(".."):
         if bring is not None:
             raise UserError(f"--{bring}: {images} is already in {raw}. Remove --{bring}.")
@@ -227,24 +166,6 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     return target
 
 
-def _require_apart(images: Path, own: Mapping[str, Path]) -> None:
-    """Raises UserError if a folder of `own` is below `images`, also through a link: the data set would have itself."""
-    seen: set[str] = set()
-    for parent, folders, _ in os.walk(images, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()  # a link in a circle
-        seen.add(real)
-        for name, folder in own.items():
-            if folder.is_relative_to(real):
-                what = f"{parent} contains {name}, so the data set would contain itself"
-                raise UserError(f"--images {images}: {what}. Name a folder that has only the images.")
-
-
-def _link(images: Path, target: Path) -> None:
-    target.symlink_to(images.resolve(), target_is_directory=True)
-
-
 def _copy(images: Path, target: Path) -> None:
     needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
     require_free_bytes(target, needed, "gift add-task --copy")
@@ -255,13 +176,3 @@ def _copy(images: Path, target: Path) -> None:
             for file in files:
                 if Path(parent, file).is_file():
                     shutil.copyfile(Path(parent, file), folder / file)
-
-
-def _remove(target: Path) -> None:
-    if target.is_symlink():
-        target.unlink()
-    else:
-        shutil.rmtree(target, ignore_errors=True)
-
-
-BRING: Mapping[str, Callable[[Path, Path], None]] = {"link": _link, "copy": _copy}

@@ -17,7 +17,7 @@ KNOWN_SPLITS = ("train", "test", "val")  # what an error suggests
 MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
 _SPLIT_ENDING = re.compile(r"(set|data|dataset|images?|imgs?)$")  # trainset, testdata
 _NUMBER = re.compile(r"[0-9]+")
-_CONTROL = {"Cc", "Cs"}  # control characters, halves of surrogate pairs
+_CONTROL = {"Cc", "Cs"}  # control characters; bytes of a file's name that are not UTF-8
 
 
 def plain_name(text: str) -> str:
@@ -61,11 +61,10 @@ def split_within(name: str) -> str | None:
 
 
 def printable(name: str) -> str:
-    """Returns the name as it can be printed everywhere: bytes that are not UTF-8 and control characters are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if _is_raw(name) else name
+    """Returns the name as it can be printed everywhere: control characters and bytes that are not UTF-8 are escaped."""
     return "".join(
         character.encode("unicode_escape").decode() if unicodedata.category(character) in _CONTROL else character
-        for character in text
+        for character in name
     )
 
 
@@ -84,10 +83,5 @@ def require_sound_labels(labels: Iterable[str], location: str) -> None:
         if len(label) > MAX_NAME:
             what = f"the label {printable(label[:40])!r}... has {len(label):,} letters, more than {MAX_NAME}"
             raise UserError(f"{location}: {what}. Shorten it, or check that the right column or key is read.")
-        if any(unicodedata.category(character) in _CONTROL for character in label):
+        if printable(label) != label:
             raise UserError(f"{location}: the label {printable(label)!r} has control characters. Remove them.")
-
-
-def _is_raw(name: str) -> bool:
-    """Whether Python keeps bytes of the name that are not UTF-8 (PEP 383)."""
-    return any("\udc80" <= character <= "\udcff" for character in name)

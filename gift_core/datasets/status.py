@@ -1,206 +1,142 @@
-"""The data sets that an experiment needs, one's own and published ones: which are there, and which images decode."""
+"""The raw data of an experiment, one's own and published data sets: what is there, and which images decode."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import CatalogueTaskConfig, OwnDataConfig, TaskConfig
-from gift_core.datasets.bad_images import BadImageError
-from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
-from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
-from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.decoding import decoded_image, in_order, read_image
+from gift_core.config.experiment import Config
+from gift_core.config.tasks import CatalogueTaskConfig, OwnDataConfig
+from gift_core.datasets.catalogue.inventory import take_inventory
+from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
+from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.image_check import check_images, examine_images
 from gift_core.datasets.ingest import open_dataset
-from gift_core.errors import UserError
+from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.progress import progress
+from gift_core.quantities import first_names
 
 
 @dataclass(frozen=True)
-class UserDataset:
-    """A data set of the user's, by the name of its task. `dataset` is None if ingest would refuse it: see `fault`."""
+class RawData:
+    """A folder of raw data, which `tasks` read. `row`: of a published data set; None for the images of one task.
+
+    `allow_partial`: a part of it is enough for all of them.
+    """
 
     name: str
     path: Path
-    dataset: Dataset | None
-    fault: str = ""
-
-    @property
-    def state(self) -> str:
-        """Whether it is complete, missing or wrong."""
-        return "complete" if self.dataset else "wrong" if self.path.exists() else "missing"
-
-    @property
-    def suffices(self) -> bool:
-        """Whether ingest would read it."""
-        return self.dataset is not None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of images in each split."""
-        return self.dataset.counts if self.dataset else {"train": 0, "test": 0}
-
-    @property
-    def size(self) -> int:
-        """The bytes of its images."""
-        return sum(sample.size for sample in (*self.dataset.train, *self.dataset.test)) if self.dataset else 0
-
-    def record(self) -> dict[str, Any]:
-        """Returns the data set as plain values for JSON, with the keys of a published one."""
-        return {
-            "data_set": self.name,
-            "tasks": [self.name],
-            "state": self.state,
-            "suffices": self.suffices,
-            **{split: {"found": count, "expected": None} for split, count in self.counts.items()},
-            "bytes": self.size,
-            "path": self.path.as_posix(),
-            "faults": [self.fault] if self.fault else [],
-        }
-
-
-def own_tasks(tasks: Mapping[str, TaskConfig]) -> dict[str, TaskConfig]:
-    """Returns the tasks that are neither of the miniature benchmark nor of the catalogue."""
-    return {name: row for name, row in tasks.items() if isinstance(row, OwnDataConfig)}
-
-
-def open_own(name: str, task: TaskConfig, *, seed: int, root: Path) -> UserDataset:
-    """Returns the data set of a task as ingest lists it. No image is decoded."""
-    path = root / task.path
-    try:
-        return UserDataset(name, path, open_dataset(name, task, seed=seed, root=root))
-    except UserError as error:
-        return UserDataset(name, path, None, str(error))
-
-
-@dataclass(frozen=True)
-class RawDataset:
-    """A data set and its folder. `tasks` read it there. `allow_partial`: a part of it is enough for all of them."""
-
-    row: CatalogueRow
-    path: Path
     tasks: tuple[str, ...] = ()
+    row: CatalogueRow | None = None
     allow_partial: bool = False
 
 
 @dataclass(frozen=True)
-class DatasetStatus:
-    """What is in the folder of a data set."""
+class Count:
+    """The images of a split that are there, and how many a published data set has."""
 
-    raw: RawDataset
-    inventory: Inventory
-
-    @property
-    def suffices(self) -> bool:
-        """False if a task reads the data set and there is less than the task accepts."""
-        partial_is_enough = self.raw.allow_partial and any(self.inventory.splits.values())
-        return not self.raw.tasks or self.inventory.state == "complete" or partial_is_enough
-
-    def record(self) -> dict[str, Any]:
-        """Returns the status as plain values for JSON. "bytes" is the size of the images."""
-        inventory = self.inventory
-        counts = {
-            split: {"found": inventory.count(split), "expected": expected}
-            for split, expected in inventory.row.counts.items()
-        }
-        return {
-            "data_set": inventory.row.name,
-            "tasks": list(self.raw.tasks),
-            "state": inventory.state,
-            "suffices": self.suffices,
-            **counts,
-            "bytes": inventory.size,
-            "path": self.raw.path.as_posix(),
-            "faults": list(inventory.faults),
-        }
+    found: int
+    expected: int | None
 
 
-def datasets_in_use(tasks: Mapping[str, TaskConfig], *, root: Path) -> list[RawDataset]:
-    """Returns the data sets that the tasks read, one for each folder. UserError for an unknown data set."""
-    readers: dict[tuple[str, str], dict[str, CatalogueTaskConfig]] = {}
-    for task, config in tasks.items():
-        if isinstance(config, CatalogueTaskConfig):
-            catalogue_row(config.dataset, f"params.yaml: tasks.{task}.dataset")
-            readers.setdefault((config.dataset, config.path), {})[task] = config
-    return [
-        RawDataset(
-            catalogue_row(name, "params.yaml"),
-            root / path,
-            tuple(rows),
-            all(row.allow_partial for row in rows.values()),
-        )
-        for (name, path), rows in readers.items()
-    ]
+@dataclass(frozen=True)
+class Status:
+    """What is in a folder: complete, partial, missing or wrong. `suffices`: for the tasks that read it."""
+
+    data_set: str
+    tasks: tuple[str, ...]
+    state: str
+    suffices: bool
+    train: Count
+    test: Count
+    bytes: int
+    path: str
+    faults: tuple[str, ...]
 
 
-def datasets_named(names: Iterable[str], tasks: Mapping[str, TaskConfig], *, root: Path) -> list[RawDataset]:
-    """Returns the named data sets: where tasks read them, otherwise in data/0_raw/<name>.
+def data_in_use(config: Config, *, root: Path) -> list[RawData]:
+    """Returns the data that tasks read, one for each folder, the user's own first. UserError for an unknown data set.
 
-    UserError for an unknown name.
+    Tasks of the miniature benchmark need none.
     """
-    in_use = datasets_in_use(tasks, root=root)
-    found: list[RawDataset] = []
+    own, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
+    for name, task in config.tasks.items():
+        if isinstance(task, OwnDataConfig):
+            own.append(RawData(name, root / task.path, (name,)))
+        elif isinstance(task, CatalogueTaskConfig):
+            readers.setdefault((task.dataset, task.path), {})[name] = task
+    for (name, path), tasks in readers.items():
+        row = catalogue_row(name, f"params.yaml: tasks.{next(iter(tasks))}.dataset")
+        own.append(RawData(name, root / path, tuple(tasks), row, all(task.allow_partial for task in tasks.values())))
+    return own
+
+
+def data_named(names: Iterable[str], config: Config, *, root: Path) -> list[RawData]:
+    """Returns the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
+
+    UserError with the nearest name for an unknown one.
+    """
+    in_use, found = data_in_use(config, root=root), list[RawData]()
     for name in dict.fromkeys(names):
-        row = catalogue_row(name, "gift data")
-        found += [raw for raw in in_use if raw.row.name == name] or [RawDataset(row, Layout(root).raw(name))]
+        lookup({**{raw.name: 0 for raw in in_use}, **dict.fromkeys(catalogue_names(), 0)}, name, "gift data")
+        read = [raw for raw in in_use if raw.name == name]
+        found += read or [RawData(name, Layout(root).raw(name), row=catalogue_row(name, "gift data"))]
     return found
 
 
-def status_of(raws: Sequence[RawDataset]) -> list[DatasetStatus]:
-    """Returns what is in the folders of data sets. Files are listed, no image is decoded."""
-    return [DatasetStatus(raw, take_inventory(raw.row, raw.path)) for raw in progress(raws, len(raws), "data sets")]
+def status_of(raw: RawData, config: Config, *, root: Path) -> Status:
+    """Returns what is in a folder. Files are listed, no image is decoded."""
+    state, faults, dataset = _open(raw, config, root)
+    samples = (*dataset.train, *dataset.test)
+    suffices = not raw.tasks or state == "complete" or (raw.allow_partial and bool(samples))
+    expected = raw.row.counts if raw.row else {}
+    train, test = (Count(count, expected.get(split)) for split, count in dataset.counts.items())
+    size = sum(sample.size for sample in samples)
+    return Status(raw.name, raw.tasks, state, suffices, train, test, size, raw.path.as_posix(), faults)
 
 
-@dataclass(frozen=True)
-class Balance:
-    """The number of images per class in a split, and the names of the classes that have none."""
+def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]]:
+    """Decodes every image, with a progress bar. Returns whether all is sound, and lines that say what was found.
 
-    least: int
-    median: float
-    most: int
-    empty: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """`balances`: {split: balance}. `unreadable`: (file, reason) of each image that cannot be decoded, train first."""
-
-    inventory: Inventory
-    balances: Mapping[str, Balance]
-    unreadable: tuple[tuple[str, str], ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether it is the official data set and every image can be decoded."""
-        return self.inventory.state == "complete" and not self.unreadable
+    The user's own images are checked as by add-task --check. A published data set is sound if it is the official one.
+    """
+    state, faults, dataset = _open(raw, config, root)
+    lines, samples = [f"{state} in {raw.path}", *faults], (*dataset.train, *dataset.test)
+    if not samples:
+        return False, lines
+    if raw.row is None:
+        findings = check_images(dataset, raw.name)
+        counts = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
+        lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
+        broken = findings.broken
+    else:
+        lines += _balance(dataset)
+        _, broken = examine_images(samples, raw.name)
+    lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
+    return state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
 
 
-def verify(row: CatalogueRow, path: Path) -> Verification:
-    """Counts and decodes the data set in `path`, with a progress bar."""
-    inventory = take_inventory(row, path)
-    samples = [sample for split in SPLITS for sample in inventory.splits[split]]
-    faults = tuple(progress(in_order(_fault, samples), len(samples), f"verify {row.name}")) if samples else ()
-    balances = {split: _balance(row, inventory.splits[split]) for split in SPLITS}
-    return Verification(inventory, balances, tuple(fault for fault in faults if fault))
-
-
-def _fault(sample: Sample) -> tuple[str, str] | None:
-    """Returns (file, reason) for an image that cannot be decoded."""
+def _open(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, ...], Dataset]:
+    """Returns the state of a folder, what is wrong with it, and the images, none if ingest would refuse it."""
+    if raw.row is not None:
+        found = take_inventory(raw.row, raw.path)
+        dataset = Dataset(raw.row.classes, raw.row.templates, found.splits["train"], found.splits["test"])
+        return found.state, found.faults, dataset
     try:
-        decoded_image(read_image(sample))
-    except BadImageError as error:
-        return sample.name, str(error)
-    return None
+        return "complete", (), open_dataset(raw.name, config.tasks[raw.name], seed=config.seed, root=root)
+    except UserError as error:
+        return "wrong" if raw.path.exists() else "missing", (str(error),), Dataset({}, (), (), ())
 
 
-def _balance(row: CatalogueRow, samples: Sequence[Sample]) -> Balance:
-    found = Counter(sample.label for sample in samples)
-    counts = [found[label] for label in row.classes]
-    empty = tuple(name for label, name in row.classes.items() if not found[label])
-    return Balance(min(counts), statistics.median(counts), max(counts), empty)
+def _balance(dataset: Dataset) -> Iterator[str]:
+    """Yields the number of images per class in each split, and the classes that have none."""
+    for split, samples in (("train", dataset.train), ("test", dataset.test)):
+        found = Counter(sample.label for sample in samples)
+        counts = [found[label] for label in dataset.classes]
+        spread = f"{min(counts)} to {max(counts)} per class, median {statistics.median(counts):g}"
+        yield f"{split}: {len(samples):,} images, {spread}"
+        if empty := [name for label, name in dataset.classes.items() if not found[label]]:
+            yield f"{split}: {len(empty)} classes have none: {first_names(empty)}"

@@ -61,7 +61,7 @@ def refusal(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("caption", "expected"),
     [
-        (None, "b.png has no caption: b.txt does not exist"),
+        (None, "1 image without a caption: b.png. Each image needs"),
         (b" \n\t", "b.txt is empty"),
         ("ein Bär".encode("latin-1"), "b.txt is not UTF-8 text"),
     ],

@@ -23,7 +23,7 @@ def test_a_table_has_captions_for_class_names_and_unknown_ones_are_named(tmp_pat
     assert captions == Captions(by_class=by_class)
     assert captions.cover("wren") and not captions.cover("robin")
     assert captions.unknown_classes(["wren", "great tit", "robin"]) == ()
-    hints = ("'wren' (did you mean 'wrens'?)", "'great tit' (did you mean 'Great tit'?)")
+    hints = ("'wren' (Did you mean 'wrens'?)", "'great tit' (Did you mean 'Great tit'?)")
     assert captions.unknown_classes(["wrens", "Great tit"]) == hints
     assert captions.unknown_classes(["robin"]) == ("'wren'", "'great tit'")
 

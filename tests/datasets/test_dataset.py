@@ -16,7 +16,7 @@ LABELS = ["great_tit", "heron", "wren"]
 
 
 def names(labels: list[str], class_names: Any, folder: Path = Path()) -> dict[str, str]:
-    return name_classes(labels, config(class_names=class_names), folder=folder, task="birds", folder_of={})
+    return name_classes(labels, config(class_names=class_names), folder=folder, task="birds")
 
 
 def refusal(labels: list[str], class_names: Any, folder: Path = Path()) -> str:
@@ -59,12 +59,15 @@ def test_the_lines_of_a_file_name_the_labels(labels: list[str], text: str, expec
     ("given", "expected"),
     [
         ({"great_tit": "a", "heron": "b", "wrem": "c"}, ".wrem: the data has no such label. Did you mean 'wren'?"),
-        ({"heron": "b"}, "'great_tit' and 1 more labels have no name. Add a line: \"great_tit\": <its name>"),
-        ({"great_tit": "bird", "heron": "b", "wren": "bird "}, "great_tit, wren have the same class name, 'bird'"),
-        (None, "there is no such file in the task's path. Did you mean 'nam.txt'?"),
+        ({"heron": "b"}, '2 labels without a name: great_tit, wren. Add a line: "great_tit": <its name>'),
+        (
+            {"great_tit": "bird", "heron": "b", "wren": "bird "},
+            "CLIP cannot tell the class names of great_tit, wren apart (bird, bird)",
+        ),
+        (None, "names.txt: no such file. Beside it: nam.txt."),
         ("a\nb\n", "2 names for 3 labels (great_tit, heron, wren). Write one name per line"),
         ("wren\nheron\nKohlmeise\n", "'wren' is itself a label of the data, but its line names the label 'great_tit'"),
-        ("a\nb\nb\n", "heron, wren have the same class name, 'b'"),
+        ("a\nb\nb\n", "CLIP cannot tell the class names of heron, wren apart (b, b)"),
     ],
 )
 def test_a_mapping_or_a_file_that_does_not_fit_is_refused(given: Any, expected: str, tmp_path: Path) -> None:

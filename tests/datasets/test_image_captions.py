@@ -12,7 +12,6 @@ import webdataset
 
 from gift_core.artifacts.task import SPLITS, TaskInfo, index_task
 from gift_core.config.tasks import PairsTaskConfig
-from gift_core.datasets.image_captions import captions_of
 from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
@@ -92,9 +91,9 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     for split, keys in (("train", ("00", "01", "02")), ("test", ("03", "04")), ("val", ("05",))):
         put(tmp_path, captions={key: CAPTIONS[key] for key in keys}, folder=f"pets/{split}")
     dataset = open_dataset("pets", config(), seed=1, root=tmp_path)
-    assert [captions_of(sample)[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
+    assert [sample.captions[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
     assert dataset.notes == ("1 image left out: val/ is a validation split.",)
-    assert [captions_of(sample)[0] for sample in dataset.validation] == ["picture 5."]
+    assert [sample.captions[0] for sample in dataset.validation] == ["picture 5."]
     lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
                                                                      ("test", "04"), ("val", "05"))]  # fmt: skip
     (tmp_path / "pets" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
@@ -150,7 +149,7 @@ def test_an_unsound_table_is_refused(text: str, expected: str, tmp_path: Path) -
 
 def test_an_image_in_both_splits_of_a_table_is_refused(tmp_path: Path) -> None:
     (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
-    expected = "table: captions.csv: 00.png is of train on line 2 and of test on line 3. An image belongs to one split"
+    expected = "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an image has one label and belongs"
     assert expected in refusal(tmp_path, **TABLE, split_column="fold")
 
 
@@ -158,8 +157,8 @@ def test_an_image_in_both_splits_of_a_table_is_refused(tmp_path: Path) -> None:
     ("files", "expected"),
     [
         ({"png": png(1)}, "sample 7 of a.tar has no caption, a file .txt"),
-        ({"png": png(1), "txt": b"\n \n"}, "the caption of sample 7 of a.tar is empty. Write one caption a line"),
-        ({"png": png(1), "txt": b"\xff"}, "the caption of sample 7 of a.tar cannot be read"),
+        ({"png": png(1), "txt": b"\n \n"}, "sample 7 of a.tar: its caption is empty. Write one caption a line"),
+        ({"png": png(1), "txt": b"\xff"}, "sample 7 of a.tar: its caption cannot be read"),
     ],
 )
 def test_an_unsound_tar_is_refused(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:

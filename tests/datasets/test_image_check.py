@@ -68,9 +68,8 @@ def test_an_image_in_both_splits_in_two_classes_copied_or_tiny_is_listed_once() 
     ]
     test = [sample(encoded(two, "WEBP"), "b.webp"), sample(encoded(photo(4), "PNG"), "c.png")]
     found = check_images(dataset(train, test), "birds")
-    assert found.record() == {
-        "images": 9,
-        "broken": [("broken.jpg", "not an image"), ("empty.jpg", "an empty file")],
+    assert found.broken == [("broken.jpg", "not an image"), ("empty.jpg", "an empty file")]
+    assert found.others == {
         "in_both_splits": [("b.webp", "b.jpg")],
         "in_two_classes": [("owl.jpg", "a.png")],
         "same_bytes": [("copy.png", "a.png")],

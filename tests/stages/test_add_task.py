@@ -167,11 +167,9 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
     assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"
 
 
-@pytest.mark.parametrize("words", [".", "..", "data --copy", "to_project --link", "photos --copy", "photos --link"])
-def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Gift, words: str, elsewhere: Path) -> None:
+@pytest.mark.parametrize("words", [".", "..", "data --copy", "to_project --link"])
+def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Gift, words: str) -> None:
     (root / "to_project").symlink_to(root)
-    (elsewhere / "owl").symlink_to(root / "data")
-    (root / "photos").symlink_to(elsewhere)
     message = refused(add, "birds", "--images", *words.split())
     assert "so the data set would contain itself. Name a folder that has only the images." in message
 
@@ -200,11 +198,13 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
         ("birds --shots 9", "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)"),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),
-        ("birds --label-column x", "--label-column and --split-column need --table. Add it."),
+        ("birds --label-column x", "gift add-task: --label-column needs --table. Add it."),
         ("birds --webdataset *.tar", "tasks.birds.train: no file matches '*.tar'. There are no tars"),
-        ("birds --webdataset *.tar --table x.csv", "--table and --webdataset are two sources"),
-        ("birds --images data/0_raw", "this folder has all data sets. Name the folder of one of them."),
-        ("birds --images data/0_raw/birds/wren", "it has no sub-folders. Put the images into"),
+        (
+            "birds --images data/0_raw",
+            "contains the project or all its data sets, so the data set would contain itself",
+        ),
+        ("birds --images data/0_raw/birds/wren", "wren/ has no sub-folders. Put the images into"),
         ("birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),
     ],
 )

@@ -120,8 +120,8 @@ def test_add_task_captions_shows_pairs_and_writes_the_row(pets: Path, gift: Gift
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--captions --shots 3", "--shots is of tasks with classes, and --captions of tasks without. Remove one"),
-        ("--captions --caption-column text", "--image-column, --caption-column and --split-column need --table"),
+        ("--captions --shots 3", "params.yaml: tasks.pets.shots: unknown key. Known: caption_column"),
+        ("--captions --caption-column text", "gift add-task: --caption-column needs --table"),
     ],
 )
 def test_options_that_do_not_fit_captions_are_refused(words: str, expected: str, pets: Path, gift: Gift) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from PIL import Image
 from gift_core.config.tasks import is_inside
 from gift_core.datasets.dataset import Sample
 from gift_core.datasets.decoding import encode_image
-from gift_core.errors import UserError
 
 T = TypeVar("T")
 Pair = tuple[str, str]  # label, path below the archive's folder
@@ -41,12 +39,18 @@ def contents_of(folder: Path, *, train: Iterable[Pair], test: Iterable[Pair]) ->
 def _present(folder: Path, pairs: Iterable[Pair], absent: list[str]) -> Iterator[Sample]:
     for label, name in pairs:
         if not is_inside(name):
-            raise UserError(f"{folder}: a list names {name!a}, which is outside. Unpack the official archive.")
+            raise ValueError(f"a list names {name!a}, which is outside")
         path = folder / name
         try:
             yield Sample(label, name, path.stat().st_size, path)
         except FileNotFoundError:
             absent.append(name)
+
+
+def contents_of_lists(folder: Path, lists: str, pair: Callable[[str], Pair], *, train: str = "train") -> Contents:
+    """Returns the files of two lists with an image in each line: `lists` is their path with {} for the split."""
+    splits = {split: map(pair, read_rows(folder / lists.format(split))) for split in (train, "test")}
+    return contents_of(folder, train=splits[train], test=splits["test"])
 
 
 def list_classes(folder: Path, pattern: str) -> list[Pair]:
@@ -70,16 +74,6 @@ def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list
 
 def _png(image: np.ndarray) -> bytes:
     return encode_image(Image.fromarray(image), "png")
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns any error in reading a file of the archive into one UserError that names the file."""
-    try:
-        yield
-    except Exception as error:  # scipy, json, pickle and numpy raise a dozen kinds for a wrong file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: cannot be read as the official file ({type(error).__name__}: {reason})") from None
 
 
 def read_rows(path: Path) -> list[str]:

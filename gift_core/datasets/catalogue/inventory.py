@@ -24,24 +24,13 @@ class Inventory:
     """The samples that were found, without those of unknown labels.
 
     state: complete; partial: less than the row says; missing: nothing; wrong: more than the row says, or other files.
-    `faults` say what is different, one phrase each. They are stored in task.json if the user accepts them. `folder` has
-    the content of the archive.
+    `faults` say what is different, one phrase each. They are stored in task.json if the user accepts them.
     """
 
     row: CatalogueRow
-    folder: Path
     state: State
     faults: tuple[str, ...] = ()
     splits: Mapping[str, Sequence[Sample]] = field(default_factory=lambda: dict.fromkeys(SPLITS, ()))
-
-    def count(self, split: str) -> int:
-        """The number of images in the split."""
-        return len(self.splits[split])
-
-    @property
-    def size(self) -> int:
-        """The bytes of the images that were found."""
-        return sum(sample.size for split in SPLITS for sample in self.splits[split])
 
 
 def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listing:
@@ -55,7 +44,13 @@ def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listin
     row = catalogue_row(config.dataset, f"{key}.dataset")
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
-    notes = _accept(inventory, config, location)
+    what, notes = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}.", tuple[str, ...]()
+    if not any(inventory.splits.values()):
+        raise UserError(f"{location}: {what} {_remedy(inventory)}")
+    if inventory.state != "complete":
+        if not config.allow_partial:
+            raise UserError(f"{location}: {what} {_remedy(inventory)} To use what is there: allow_partial: true.")
+        notes = (what,)
     samples: list[Sample] = []
     for split in SPLITS:
         found = [replace(sample, split=split) for sample in inventory.splits[split] if sample.label in classes]
@@ -63,18 +58,6 @@ def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listin
             raise UserError(f"{key}: the {split} split has no image of these classes. {_remedy(inventory)}")
         samples += found
     return Listing(samples, location, notes, classes=classes, templates=config.templates or row.templates)
-
-
-def _accept(inventory: Inventory, config: CatalogueTaskConfig, location: str) -> tuple[str, ...]:
-    """Returns notes on what differs from the official data set, if the user allows it. UserError otherwise."""
-    if inventory.state == "complete":
-        return ()
-    what = f"{inventory.row.title} is {inventory.state}: {'; '.join(inventory.faults)}"
-    if not any(inventory.splits.values()):
-        raise UserError(f"{location}: {what}. {_remedy(inventory)}")
-    if not config.allow_partial:
-        raise UserError(f"{location}: {what}. {_remedy(inventory)} To use what is there: allow_partial: true.")
-    return (f"{what}.",)
 
 
 def _remedy(inventory: Inventory) -> str:
@@ -86,45 +69,41 @@ def _remedy(inventory: Inventory) -> str:
 
 
 def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
-    """Returns what is in `path`, the path of a task."""
-    folder, lacking = _locate(row, path)
-    if len(lacking) == len(row.required_files):
-        return Inventory(row, folder, "missing", (f"there is no {row.layout}",))
-    if lacking:
-        return Inventory(row, folder, "partial", (f"{folder} has no {', '.join(lacking)}",))
-    try:
-        contents = READERS[row.name](folder)
-    except UserError as error:
-        return Inventory(row, folder, "wrong", (str(error),))
-    return _compare(row, folder, contents)
+    """Returns what is in `path`, the path of a task.
 
-
-def _locate(row: CatalogueRow, path: Path) -> tuple[Path, list[str]]:
-    """Returns the folder with the content of the archive, and the required files that it lacks.
-
-    It is the first of the row's folders with the most required files. Archives are unpacked at different depths.
+    Archives are unpacked at different depths: the first of the row's folders with the most required files is read.
     """
     lacking = {path / folder: _lacking(row, path / folder) for folder in row.folders}
-    best = min(lacking, key=lambda folder: len(lacking[folder]))
-    return best, lacking[best]
+    folder = min(lacking, key=lambda folder: len(lacking[folder]))
+    if len(lacking[folder]) == len(row.required_files):
+        return Inventory(row, "missing", (f"there is no {row.layout}",))
+    if lacking[folder]:
+        return Inventory(row, "partial", (f"{folder} has no {', '.join(lacking[folder])}",))
+    try:
+        contents = READERS[row.name](folder)
+    except Exception as error:  # scipy, json, pickle and numpy raise a dozen kinds for a wrong file
+        reason = (str(error).splitlines() or [""])[0]
+        what = f"{folder} cannot be read as the official files ({type(error).__name__}: {reason})"
+        return Inventory(row, "wrong", (what,))
+    return _compare(row, contents)
 
 
 def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
-    paths = {name: folder / name for name in row.required_files}
+    """The required files that are not in the folder, plain or with .gz."""
     return [
-        name for name, path in paths.items() if not path.exists() and not path.with_name(f"{path.name}.gz").is_file()
+        name for name in row.required_files if not (folder / name).exists() and not (folder / f"{name}.gz").is_file()
     ]
 
 
-def _compare(row: CatalogueRow, folder: Path, contents: Contents) -> Inventory:
+def _compare(row: CatalogueRow, contents: Contents) -> Inventory:
     everything = {"train": contents.train, "test": contents.test}
     known = {split: [sample for sample in everything[split] if sample.label in row.classes] for split in SPLITS}
     wrong: list[str] = []
     partial: list[str] = []
     if unknown := [sample for split in SPLITS for sample in everything[split] if sample.label not in row.classes]:
-        labels = sorted({sample.label for sample in unknown})[:NAMED]
+        labels = ", ".join(sorted({sample.label for sample in unknown})[:NAMED])
         what = f"{len(unknown):,} images are of classes that the data set does not have"
-        wrong.append(f"{what}: {', '.join(labels)} (the first: {unknown[0].name})")
+        wrong.append(f"{what}: {labels} (the first: {unknown[0].name})")
     for split, expected in row.counts.items():
         if (count := len(known[split])) != expected:
             fault = f"{count:,} of {expected:,} {_SPLIT_NAMES[split]} images"
@@ -136,4 +115,4 @@ def _compare(row: CatalogueRow, folder: Path, contents: Contents) -> Inventory:
         what = f"{len(present)} of {len(row.classes)} classes have images"
         partial.append(f"{what}, none have {', '.join(empty[:NAMED])}")
     state: State = "wrong" if wrong else "partial" if partial else "complete"
-    return Inventory(row, folder, state, (*wrong, *partial), known)
+    return Inventory(row, state, (*wrong, *partial), known)

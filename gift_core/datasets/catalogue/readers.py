@@ -1,4 +1,7 @@
-"""Readers of the official archives, one per data set. They list the images of the unpacked folder and decode none."""
+"""Readers of the official archives, one per data set. They list the images of the unpacked folder and decode none.
+
+What a reader raises for a wrong file, take_inventory reports.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from gift_core.datasets.catalogue.contents import (
     Contents,
     Pair,
     contents_of,
+    contents_of_lists,
     list_arrays,
     list_classes,
     read_mat,
     read_rows,
-    reading,
     split_80_20,
 )
 from gift_core.datasets.dataset import Sample
@@ -30,13 +33,11 @@ from gift_core.untrusted import parse_json
 def read_aircraft(folder: Path) -> Contents:
     """FGVC-Aircraft: lists of variants with one image per line, "<number> <variant>"."""
 
-    def split(name: str) -> list[Pair]:
-        path = folder / "data" / f"images_variant_{name}.txt"
-        with reading(path):
-            rows = [line.split(" ", 1) for line in read_rows(path)]
-            return [(variant, f"data/images/{number}.jpg") for number, variant in rows]
+    def pair(line: str) -> Pair:
+        number, variant = line.split(" ", 1)
+        return variant, f"data/images/{number}.jpg"
 
-    return contents_of(folder, train=split("train"), test=split("test"))
+    return contents_of_lists(folder, "data/images_variant_{}.txt", pair)
 
 
 def read_caltech101(folder: Path) -> Contents:
@@ -52,23 +53,14 @@ def read_caltech101(folder: Path) -> Contents:
 
 def read_cifar100(folder: Path) -> Contents:
     """CIFAR-100: three Python 2 pickles. The labels are the fine ones."""
-    meta = folder / "meta"
-    with reading(meta):
-        names: list[str] = _unpickle(meta)["fine_label_names"]
+    names: list[str] = _unpickle(folder / "meta")["fine_label_names"]
 
-    def split(path: Path) -> list[Sample]:
-        with reading(path):
-            batch = _unpickle(path)
-            images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # rows of 1024 red, green, blue
-            labels = [_cifar_name(label, names) for label in batch["fine_labels"]]
-            return list_arrays(images, labels, file=path.name)
+    def split(name: str) -> list[Sample]:
+        batch = _unpickle(folder / name)
+        images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # rows of 1024 red, green, blue
+        return list_arrays(images, [names[label] for label in batch["fine_labels"]], file=name)
 
-    return Contents(split(folder / "train"), split(folder / "test"))
-
-
-def _cifar_name(label: int, names: list[str]) -> str:
-    """The name of the label, or the number itself, which is then reported as an unknown class."""
-    return names[label] if 0 <= label < len(names) else str(label)
+    return Contents(split("train"), split("test"))
 
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # what builds a pickled array; its module differs between NumPy versions
@@ -98,13 +90,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
 
 def read_dtd(folder: Path) -> Contents:
     """Describable Textures: lists with one image per line, "<class>/<file>". The first of ten partitions is used."""
-
-    def split(name: str) -> list[Pair]:
-        path = folder / "labels" / f"{name}1.txt"
-        with reading(path):
-            return [(line.split("/")[0], f"images/{line}") for line in read_rows(path)]
-
-    return contents_of(folder, train=split("train"), test=split("test"))
+    return contents_of_lists(folder, "labels/{}1.txt", lambda line: (line.split("/")[0], f"images/{line}"))
 
 
 def read_eurosat(folder: Path) -> Contents:
@@ -115,28 +101,22 @@ def read_eurosat(folder: Path) -> Contents:
 
 def read_flowers(folder: Path) -> Contents:
     """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
-    labels_path, splits_path = folder / "imagelabels.mat", folder / "setid.mat"
-    with reading(labels_path):
-        labels: list[int] = np.atleast_1d(read_mat(labels_path)["labels"]).tolist()
+    labels: list[int] = np.atleast_1d(read_mat(folder / "imagelabels.mat")["labels"]).tolist()
+    splits = read_mat(folder / "setid.mat")
 
-    def split(numbers: np.ndarray) -> list[Pair]:
-        counted_from_1 = np.atleast_1d(numbers).tolist()
+    def split(name: str) -> list[Pair]:
+        counted_from_1 = np.atleast_1d(splits[name]).tolist()
         return [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in counted_from_1]
 
-    with reading(splits_path):
-        splits = read_mat(splits_path)
-        train, test = split(splits["trnid"]), split(splits["tstid"])
-    return contents_of(folder, train=train, test=test)
+    return contents_of(folder, train=split("trnid"), test=split("tstid"))
 
 
 def read_food(folder: Path) -> Contents:
     """Food-101: one JSON file per split, {class: [image without .jpg, ...]}."""
 
     def split(name: str) -> list[Pair]:
-        path = folder / "meta" / f"{name}.json"
-        with reading(path):
-            classes = parse_json(path.read_bytes())
-            return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
+        classes = parse_json((folder / "meta" / f"{name}.json").read_bytes())
+        return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
 
     return contents_of(folder, train=split("train"), test=split("test"))
 
@@ -147,8 +127,7 @@ def read_mnist(folder: Path) -> Contents:
     def split(name: str) -> list[Sample]:
         images = _read_idx(folder / f"{name}-images-idx3-ubyte", dimensions=3)
         labels = _read_idx(folder / f"{name}-labels-idx1-ubyte", dimensions=1)
-        with reading(folder / f"{name}-labels-idx1-ubyte"):
-            return list_arrays(images, [str(label) for label in labels.tolist()], file=f"{name}-images-idx3-ubyte")
+        return list_arrays(images, [str(label) for label in labels.tolist()], file=f"{name}-images-idx3-ubyte")
 
     return Contents(split("train"), split("t10k"))
 
@@ -156,41 +135,36 @@ def read_mnist(folder: Path) -> Contents:
 def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     """Two zero bytes, the type, the number of dimensions, their lengths as big-endian 32-bit numbers, then the data."""
     uint8 = 8  # the type byte
-    with reading(path):
-        data = path.read_bytes() if path.is_file() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
-        header = 4 + 4 * dimensions
-        if data[:4] != bytes([0, 0, uint8, dimensions]):
-            raise ValueError(f"it should begin with 0, 0, {uint8}, {dimensions}, it begins with {list(data[:4])}")
-        shape = np.frombuffer(data[4:header], ">u4").tolist()
-        array: np.ndarray = np.frombuffer(data, np.uint8, offset=header).reshape(shape)
-        return array
+    data = path.read_bytes() if path.is_file() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
+    header = 4 + 4 * dimensions
+    if data[:4] != bytes([0, 0, uint8, dimensions]):
+        raise ValueError(f"{path.name} should begin with 0, 0, {uint8}, {dimensions}, it begins with {list(data[:4])}")
+    shape = np.frombuffer(data[4:header], ">u4").tolist()
+    array: np.ndarray = np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return array
 
 
 def read_oxford_pet(folder: Path) -> Contents:
     """Oxford-IIIT Pet: lists with one image per line, "<breed>_<number> <class> <species> <breed of the species>"."""
 
-    def split(name: str) -> list[Pair]:
-        path = folder / "annotations" / f"{name}.txt"
-        with reading(path):
-            images = [line.split()[0] for line in read_rows(path)]
-            return [(image.rsplit("_", 1)[0], f"images/{image}.jpg") for image in images]
+    def pair(line: str) -> Pair:
+        image = line.split()[0]
+        return image.rsplit("_", 1)[0], f"images/{image}.jpg"
 
-    return contents_of(folder, train=split("trainval"), test=split("test"))
+    return contents_of_lists(folder, "annotations/{}.txt", pair, train="trainval")
 
 
 def read_stanford_cars(folder: Path) -> Contents:
     """Stanford Cars: classes 1 to 196 in one MATLAB file per split."""
 
-    def split(images: str, annotations: Path) -> list[Pair]:
+    def split(images: str, annotations: str) -> list[Pair]:
         if (folder / images / images).is_dir():  # as Kaggle's copy unpacks
             images = f"{images}/{images}"
-        with reading(annotations):
-            rows = np.atleast_1d(read_mat(annotations)["annotations"])
-            return [(str(int(row["class"])), f"{images}/{row['fname']}") for row in rows]
+        rows = np.atleast_1d(read_mat(folder / annotations)["annotations"])
+        return [(str(int(row["class"])), f"{images}/{row['fname']}") for row in rows]
 
-    train = split("cars_train", folder / "devkit" / "cars_train_annos.mat")
-    test = split("cars_test", folder / "cars_test_annos_withlabels.mat")
-    return contents_of(folder, train=train, test=test)
+    train = split("cars_train", "devkit/cars_train_annos.mat")
+    return contents_of(folder, train=train, test=split("cars_test", "cars_test_annos_withlabels.mat"))
 
 
 def read_sun397(folder: Path) -> Contents:
@@ -210,11 +184,10 @@ def read_sun397(folder: Path) -> Contents:
 def read_tinyimagenet(folder: Path) -> Contents:
     """Tiny ImageNet: train/<wnid>/images, and val with a table of its labels, which is used as the test split."""
     train = [(label, f"train/{name}") for label, name in list_classes(folder / "train", "images/*.JPEG")]
-    path = folder / "val" / "val_annotations.txt"
-    with reading(path):
-        rows = [line.split("\t")[:2] for line in read_rows(path)]  # file, wnid, then a box
-        test = [(label, f"val/images/{file}") for file, label in rows]
-    return contents_of(folder, train=train, test=test)
+    rows = [
+        line.split("\t")[:2] for line in read_rows(folder / "val" / "val_annotations.txt")
+    ]  # file, wnid, then a box
+    return contents_of(folder, train=train, test=[(label, f"val/images/{file}") for file, label in rows])
 
 
 READERS: Mapping[str, Callable[[Path], Contents]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import yaml
 from pydantic import Field
@@ -34,8 +34,9 @@ class CatalogueRow(Section):
     """One data set.
 
     `folders`: where below the task's path the content of the archive may be, torchvision's location first.
-    `required_files`: what must be there, plain or with .gz. `fetch`: by torchvision's downloader, from the archive's
-    url, or by hand; then `by_hand` says how. `classes`: {the data set's own label: class name} in label order.
+    `required_files`: what must be there, plain or with .gz. `torchvision`: its class that downloads the data set.
+    Without one it comes from the archives' urls, or `by_hand` says how to get it. `classes`: {the data set's own label:
+    class name} in label order.
     """
 
     name: Text
@@ -44,7 +45,7 @@ class CatalogueRow(Section):
     license: Text
     split: Text
     counts: dict[Text, Count]
-    fetch: Literal["torchvision", "archive", "by_hand"]
+    torchvision: Text | None = None
     by_hand: Text | None = None
     archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
     unpacked_bytes: Bytes
