@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from gift_core.artifacts.contract import read, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
+from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import STAGE
 from gift_core.config.tasks import check_templates
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
@@ -197,8 +198,4 @@ def _classes_of(source: str, layout: Layout) -> Classes:
 def _lines(path: Path, option: str) -> list[str]:
     if not path.is_file():
         raise UserError(f"{option} {no_such_path(path, 'file')} Give a text file with one entry per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{option} {path}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
-    return [line.strip() for line in lines if line.strip()]
+    return text_lines(path, option)

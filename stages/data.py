@@ -70,15 +70,14 @@ def _print_statuses(statuses: Sequence[Status]) -> None:
     table.add_column("folder", overflow="fold")
     for each in statuses:
         counts = [
-            f"{count.found:,}" if count.expected is None else f"{count.found:,}/{count.expected:,}"
-            for count in (each.train, each.test)
+            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
         ]
         values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
         table.add_row(*(Text(value, style=COLORS.get(value, "")) for value in values))
     Console().print(table)
     for each in statuses:
         if not each.suffices:
-            remedy = "" if each.train.expected is None else f". Run: gift data fetch {each.data_set}"
+            remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
             note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
 
 

@@ -12,7 +12,7 @@ def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("write_vocabulary", params, root) as stage:
         from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
-        from gift_core.datasets.base_vocabulary import base_vocabulary
+        from gift_core.datasets.captions import base_vocabulary
 
         prompts = stage.config.prompts
         names = base_vocabulary(prompts.base_vocabulary, root)

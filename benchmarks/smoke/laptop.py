@@ -15,7 +15,7 @@ from benchmarks.experiment import Experiment, read_experiment, set_order
 from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import AUTOENCODER, FULL, SCHEDULER, TEXT_ENCODER, UNET, Settings, Size
-from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.datasets.captions import base_vocabulary
 from gift_core.doctor.model_checks import KNOWN_CLIPS
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"

@@ -76,9 +76,6 @@ class Listing:
         return [sample for sample in self.samples if sample.split == split]
 
 
-Splits = Mapping[str, Sequence[Sample]]
-
-
 @dataclass(frozen=True)
 class Dataset:
     """The samples of both splits in their order.
@@ -152,7 +149,7 @@ def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task
 
 def split_listing(
     listing: Listing, test_fraction: float | None, *, seed: int, group: Callable[[Sample], str]
-) -> tuple[Splits, bool]:
+) -> tuple[dict[str, list[Sample]], bool]:
     """Returns the samples of train, test and validation in their order, and whether the test split is made by seed.
 
     That is so if no sample is of the test split. Then it is `test_fraction` of each group (rounded, at least one sample

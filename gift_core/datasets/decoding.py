@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from typing import TypeVar
 
 import numpy as np
@@ -35,9 +34,6 @@ MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its i
 DECODERS = min(8, os.cpu_count() or 1)  # threads with a whole image each. Pillow works without Python's lock
 T = TypeVar("T")
 R = TypeVar("R")
-_UPRIGHT = 1
-_ORIENTATION = 0x0112  # the EXIF tag
-_DIGEST_BYTES = 16
 
 
 class BadImageError(ValueError):
@@ -85,14 +81,6 @@ class Decoder:
     digests: list[tuple[str, Sample, bytes]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     first_of_several: list[str] = field(default_factory=list)
-
-    def notes(self) -> Iterator[str]:
-        """Yields what was found among the images that were decoded until now."""
-        if self.first_of_several:
-            count = len(self.first_of_several)
-            images = f"{plural(count, 'image')} {'has' if count == 1 else 'have'}"
-            what = f"{images} several frames or pages, of which only the first is read"
-            yield f"{what}: {first_names(self.first_of_several)}."
 
     def read_train(self) -> Iterator[LabeledImage]:
         """Yields the training images. UserError if skipping leaves none of a class."""
@@ -152,7 +140,7 @@ def read_image(sample: Sample) -> bytes:
 
 def digest_of(data: bytes) -> bytes:
     """Returns a hash of an image file."""
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -174,22 +162,23 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
     """Returns (encoded image, its extension): the file's own bytes if they are plain, otherwise a new encoding.
 
     Plain is an upright RGB JPEG, or a PNG with 8 bits per channel and one frame. Everything else is encoded as
-    `image_format` (png or jpg): EXIF rotation is applied, transparency becomes white, palettes, gray, CMYK and 16 bits
-    are converted, and only the first frame is kept. An image whose shorter side is above `shorter_side` pixels is
-    shrunk to it; None shrinks nothing.
-
-    The content of a file decides its format, whatever its name is. BadImageError if Pillow cannot decode the file, or
-    if the image has too many pixels or is too narrow.
+    `image_format` (png or jpg) of 8-bit RGB: upright, on white, the first frame. A shorter side above `shorter_side`
+    pixels is shrunk to it; None shrinks nothing. The content of a file decides its format, not its name.
+    BadImageError if Pillow cannot decode the file, or if the image has too many pixels or is too narrow.
     """
     with _decoded(data) as image:
         kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
-        upright = image.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+        upright = image.getexif().get(0x0112, 1) == 1  # the orientation
         plain = image.mode == "RGB" and "transparency" not in image.info and not getattr(image, "is_animated", False)
         small = shorter_side is None or min(image.size) <= shorter_side
         has_16_bits = kind == "png" and data[24] == 16  # the bit depth, which Pillow does not show
         if kind and upright and plain and small and not has_16_bits:
             return data, kind
-        return encode_image(_shrink(_to_rgb(image), shorter_side), image_format), image_format
+        image = _to_rgb(image)
+        if shorter_side is not None and not small:
+            width, height = (round(side * shorter_side / min(image.size)) for side in image.size)
+            image = image.resize((width, height), Image.Resampling.BICUBIC)  # with antialiasing
+        return encode_image(image, image_format), image_format
 
 
 def decoded_image(data: bytes) -> Image.Image:
@@ -205,15 +194,6 @@ def _has_several_frames(data: bytes) -> bool:
     return False
 
 
-def unreadable_heic(dataset: Dataset) -> str | None:
-    """Returns what to do about HEIC images, by their names, if pillow-heif is not installed; None if all is well."""
-    heic = [sample.name for sample in (*dataset.train, *dataset.test) if sample.name.lower().endswith(HEIC_SUFFIXES)]
-    if not heic or find_spec("pillow_heif") is not None:
-        return None
-    what = f"{plural(len(heic), 'image')} in HEIC, but pillow-heif, which reads it, is not installed"
-    return f"{what}: {first_names(heic)}. Install it ({HEIC_REMEDY}), or convert the images."
-
-
 @contextmanager
 def _decoded(data: bytes) -> Iterator[Image.Image]:
     with bad_image_errors(), _open(data) as image:
@@ -226,10 +206,17 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Opens an image of any format. HEIC and AVIF files begin alike: AVIF is Pillow's own."""
+    prepare_reader(data)
+    return Image.open(io.BytesIO(data))
+
+
+def prepare_reader(data: bytes) -> None:
+    """Makes Pillow read an image that begins like HEIC. AVIF begins alike, and is Pillow's own.
+
+    BadImageError if pillow-heif is not installed.
+    """
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
         _register_heic()
-    return Image.open(io.BytesIO(data))
 
 
 @cache
@@ -261,15 +248,6 @@ def encode_image(image: Image.Image, image_format: str) -> bytes:
     else:
         image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _shrink(image: Image.Image, shorter_side: int | None) -> Image.Image:
-    """Scales the image down so that its shorter side has `shorter_side` pixels: bicubic with antialiasing."""
-    if shorter_side is None or min(image.size) <= shorter_side:
-        return image
-    scale = shorter_side / min(image.size)
-    width, height = (round(side * scale) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _from_wide_gray(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -80,10 +81,11 @@ class FolderReader:
                 self.found_beside.append(name)
             else:
                 self.left_out.add(name)
-        stems = Counter(PurePosixPath(name).with_suffix("") for name in found)
-        heic = sorted(name for name in found if _suffix(name) in HEIC_SUFFIXES)
-        self._twins = [printable(name) for name in heic if stems[PurePosixPath(name).with_suffix("")] > 1]
-        return sorted(found)
+        found.sort()
+        stems = Counter(name.rpartition(".")[0] for name in found)
+        heic = (name for name in found if name.lower().endswith(HEIC_SUFFIXES))
+        self._twins = [printable(name) for name in heic if stems[name.rpartition(".")[0]] > 1]
+        return found
 
     def group(self, images: Iterable[str], parent: str = "") -> dict[str, list[str]]:
         """Returns {sub-folder of `parent`: its images}, sorted. Images that are in no sub-folder are left out."""
@@ -106,11 +108,13 @@ class FolderReader:
         for name in images:
             path = self._folder / name
             require_utf8(name, self._location)
-            if not path.exists():
+            try:
+                status = path.stat()
+            except FileNotFoundError:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
-                raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
-            if path.is_file():
-                yield Sample(label, printable(name), path.stat().st_size, path, split=split)
+                raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.") from None
+            if stat.S_ISREG(status.st_mode):
+                yield Sample(label, printable(name), status.st_size, path, split=split)
             else:
                 self.left_out.add(name, _SPECIAL)
 

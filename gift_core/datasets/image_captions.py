@@ -1,33 +1,44 @@
-"""Images with captions: caption files beside the images, a table with a row for each caption, or WebDataset tars."""
+"""Images with captions: caption files beside the images, a table with a row for each caption, or WebDataset tars.
+
+A folder of images and caption files is also what replay.images: reference replays.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.config.tasks import PairsTaskConfig
-from gift_core.datasets.captioned_folder import list_captioned
-from gift_core.datasets.dataset import VALIDATION, Dataset, Listing, Sample, split_listing
+from gift_core.datasets.dataset import VALIDATION, Dataset, Listing, Sample, split_listing, validation_note
+from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
+from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.image_table import list_table
+from gift_core.datasets.spelling import plain_captions, plain_name, split_of
 from gift_core.datasets.webdataset import list_tars
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
+if TYPE_CHECKING:
+    from gift_core.artifacts.shards import Pair
+
 MIN_PAIRS = 2  # images of a split: a pair is contrasted with others
 TEMPLATE = "{}"  # a caption is a whole prompt
+REPLAYED = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # which the model's own transform decodes
+REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
 
 
 def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
     """Returns the images of the task with their captions. UserError as the reader of each form."""
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     if config.table is None and config.train is None:
-        return list_captioned(root / config.path, location)
+        return _list_folder(root / config.path, location)
     listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
     return replace(listing, location=location)
 
@@ -61,3 +72,88 @@ def _shared_captions(test: Iterable[Sample]) -> tuple[str, ...]:
     shared = [repr(caption) for caption, count in counts.items() if count > 1]
     what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
     return (f"{what}: {first_names(shared)}.",) if shared else ()
+
+
+def _list_folder(folder: Path, location: str) -> Listing:
+    """Returns the images at any depth of `folder`, or of its folders train and test, with their captions, one a line.
+
+    UserError for no image, an image without captions, text that is not UTF-8, and images beside train and test.
+    """
+    reader = FolderReader(folder, location, beside=".txt")
+    names = reader.images()
+    if not names:
+        raise UserError(f"{location}: there are no images ({', '.join(SUFFIXES)}). {REMEDY}")
+    captions = _read_captions(folder, names, location)
+    top = {name: name.partition("/")[0] if "/" in name else "" for name in names}
+    folder_of = {split: each for each in sorted(set(top.values())) if (split := split_of(each))}
+    outside = [name for name in names if folder_of and split_of(top[name]) is None]
+    if outside or (folder_of and not set(SPLITS) <= set(folder_of)):
+        named = " and ".join(f"{each}/" for each in folder_of.values())
+        what = f"{outside[0]} is beside {named}" if outside else f"there is {named} alone"
+        raise UserError(f"{location}: {what}. Put all images into train/ and test/, or into neither.")
+    samples: list[Sample] = []
+    for name, text in zip(names, captions, strict=True):
+        samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")
+    used = {name.rpartition(".")[0] for name in names}
+    unused = [name for name in sorted(reader.found_beside) if name.rpartition(".")[0] not in used]
+    notes = (f"{plural(len(unused), 'caption file')} without an image left out: {first_names(unused)}.",) * bool(unused)
+    held_out = sum(sample.split == VALIDATION for sample in samples)
+    validation = validation_note(f"{folder_of.get(VALIDATION)}/", held_out)
+    return Listing(samples, location, (*notes, *reader.notes(), *validation))
+
+
+def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
+    """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
+
+    The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
+    UserError for a folder without images, and for captions as list_pairs. Images are not decoded here (see
+    require_readable).
+    """
+    from gift_core.artifacts.shards import Pair  # imports pyarrow
+
+    names = image_files(folder, key)
+    if not names:
+        raise UserError(f"{key}: {folder} has no images ({', '.join(REPLAYED)}). {REMEDY}")
+    numbers: dict[str, int] = {}
+    for row, (name, text) in enumerate(zip(names, _read_captions(folder, names, key), strict=True)):
+        caption = plain_name(text)
+        number = numbers.setdefault(caption, len(numbers))
+        if row >= first:
+            path = folder / name
+            yield Pair(name, number, caption, path.read_bytes(), path.read_bytes)
+
+
+def image_files(folder: Path, key: str) -> list[str]:
+    """Returns the images at any depth that can be replayed, without hidden files, in the order of their paths."""
+    images = FolderReader(folder, f"{key}: {folder}").images() if folder.is_dir() else []
+    return sorted((name for name in images if name.lower().endswith(REPLAYED)), key=lambda name: name.split("/"))
+
+
+def require_readable(folder: Path, key: str) -> None:
+    """Raises UserError for the first file in `folder` that cannot be decoded.
+
+    It is slow, so it only runs to name the file after decoding has failed somewhere.
+    """
+    for sample in FolderReader(folder, key).samples(image_files(folder, key)):
+        try:
+            decoded_image(read_image(sample))
+        except BadImageError as error:
+            raise UserError(f"{key}: {sample.file} cannot be read as an image ({error}). Replace it.") from None
+
+
+def _read_captions(folder: Path, images: Sequence[str], location: str) -> list[str]:
+    """Returns the text of the caption file of each image. UserError if one is missing, empty or not UTF-8."""
+    files = {name: (folder / name).with_suffix(".txt") for name in images}
+    without = [name for name, file in files.items() if not file.is_file()]
+    if without:
+        what = f"{plural(len(without), 'image')} without a caption: {first_names(without)}"
+        raise UserError(f"{location}: {what}. {REMEDY}")
+    texts: list[str] = []
+    for file in files.values():
+        try:
+            texts.append(file.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{location}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        if not texts[-1].strip():
+            raise UserError(f"{location}: {file} is empty. Write the caption or remove the image.")
+    return texts

@@ -22,6 +22,7 @@ from gift_core.datasets.decoding import (
     decoded_image,
     digest_of,
     in_order,
+    prepare_reader,
     read_image,
 )
 from gift_core.progress import progress
@@ -36,18 +37,12 @@ _BLOCK = 2048  # thumbnails that are compared with as many others at once
 EMPTY = "an empty file"
 _START = 32  # bytes of a file that show its format
 _Pairs = list[tuple[str, str]]
-_WHAT = {  # of one image, of several images
-    "in_both_splits": (
-        "of the test split is also in the training split, or looks like one there",
-        "of the test split are also in the training split, or look like one there",
-    ),
-    "in_two_classes": (
-        "is also in another class or has other captions, or looks like one there",
-        "are also in another class or have other captions, or look like one there",
-    ),
-    "same_bytes": ("is a copy of another one", "are copies of others"),
-    "same_looks": ("looks like another one", "look like others"),
-    "tiny": (f"has a side below {TINY} pixels", f"have a side below {TINY} pixels"),
+_WHAT = {
+    "in_both_splits": "of the test split, also in the training split, or alike",
+    "in_two_classes": "in two classes or with other captions, or alike",
+    "same_bytes": "with the bytes of another",
+    "same_looks": "that look like another",
+    "tiny": f"with a side below {TINY} pixels",
 }
 
 
@@ -99,7 +94,7 @@ class ImageFindings:
             yield f"{plural(self.count, 'image')} decoded: none is broken, tiny, in both splits, or there twice."
         for kind, pairs in self.others.items():
             if pairs:
-                yield f"{plural(len(pairs), 'image')} {_WHAT[kind][len(pairs) > 1]}: {_named(pairs)}."
+                yield f"{plural(len(pairs), 'image')} {_WHAT[kind]}: {_named(pairs)}."
 
     def broken_line(self) -> str:
         """Returns "2 images cannot be decoded: train/hat/3.jpg (not an image), ...", without a stop."""
@@ -192,13 +187,12 @@ def _header_fault(sample: Sample) -> tuple[str, str] | None:
     """Returns the name of an image and what is wrong with it, as far as its first bytes show."""
     try:
         with bad_image_errors():
-            start = sample.read(_START)
+            start = sample.read(_START).ljust(_START, b"\0")
+            prepare_reader(start)
     except BadImageError as error:
         return sample.name, str(error)
-    # that of HEIC is another package, so these are its own bytes
-    if start[4:8] == b"ftyp" or any(accepts(start.ljust(_START, b"\0")) for accepts in _readers()):
-        return None
-    return sample.name, "not an image" if sample.size else EMPTY
+    is_image = start[4:8] == b"ftyp" or any(accepts(start) for accepts in _readers())  # ftyp: also another package
+    return None if is_image else (sample.name, "not an image" if sample.size else EMPTY)
 
 
 @cache

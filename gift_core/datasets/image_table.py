@@ -123,17 +123,13 @@ def _columns_of_splits(path: Path, used: Collection[str | None]) -> dict[str, se
 
         types = {field.name: str(field.type) for field in pq.read_schema(path)}  # other columns may be large
         columns = [name for name, kind in types.items() if kind in ("string", "large_string") or "=string" in kind]
-    header, rows = READERS[path.suffix.lower()](path, columns)
-    found: dict[str, set[str]] = {column: set() for column in header if column not in used}
+    _, rows = READERS[path.suffix.lower()](path, columns)
+    found: dict[str, set[str]] = {}
     for row in rows:
-        for column in list(found):
-            value = row.cells.get(column, "")
-            found[column].add(value)
-            if split_of(value) is None:
-                del found[column]
-        if not found:
-            break
-    return {column: values for column, values in found.items() if len(set(map(split_of, values))) > 1}
+        for column, value in row.cells.items():
+            found.setdefault(column, set()).add(value if split_of(value) else "")
+    splits = {column: set(map(split_of, values)) for column, values in found.items() if column not in used}
+    return {column: found[column] for column, each in splits.items() if None not in each and len(each) > 1}
 
 
 def _stored_name(folder: Path, file: str) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from gift_core.config.tasks import (
     OwnDataConfig,
     PairsTaskConfig,
     TaskConfig,
+    has_captions,
 )
 from gift_core.datasets.catalogue.inventory import list_catalogue
 from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
-from gift_core.datasets.decoding import BadImageError, Decoder, digest_of, in_order, read_image, unreadable_heic
+from gift_core.datasets.decoding import Decoder, digest_of, in_order
 from gift_core.datasets.image_captions import list_pairs, pair_dataset
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
@@ -62,8 +62,6 @@ def ingest(
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
     info = TaskInfo(name, dataset.class_names, dataset.templates, config.source, notes=dataset.notes)
-    # published data sets are what they are
-    copies = _copy_notes(decoder.digests, dataset) if isinstance(config, OwnDataConfig) else ()
     return write_task(
         folder,
         info,
@@ -71,20 +69,24 @@ def ingest(
         progress(decoder.read_test(), len(dataset.test), f"ingest {name}: test images"),
         images_per_shard=ingest_config.images_per_shard,
         skipped=decoder.bad,
-        notes=chain(decoder.notes(), copies),
+        notes=_notes(decoder, config),
     )
 
 
-def _copy_notes(digests: Iterable[tuple[str, Sample, bytes]], dataset: Dataset) -> Iterator[str]:
-    """Yields notes on images of two splits or of two classes, by the hashes of the images that were decoded.
+def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
+    """Yields notes on images with several frames, of two splits and of two classes, when all are decoded.
 
-    Of image-caption pairs every copy counts: no caption can distinguish it.
+    Of image-caption pairs every copy counts: no caption can distinguish it. Published data sets are what they are.
     """
+    several = decoder.first_of_several
+    if several:
+        what = f"{plural(len(several), 'image')} {'has' if len(several) == 1 else 'have'} several frames or pages"
+        yield f"{what}, of which only the first is read: {first_names(several)}."
     first: dict[bytes, tuple[str, str]] = {}  # the split and the label where an image was first read
     in_both: list[str] = []
     relabeled: list[str] = []
-    for split, sample, digest in digests:
-        label = sample.name if dataset.has_captions else sample.label
+    for split, sample, digest in decoder.digests if isinstance(config, OwnDataConfig) else ():
+        label = sample.name if has_captions(config) else sample.label
         first_split, first_label = first.setdefault(digest, (split, label))
         in_both += [sample.name] * (first_split != split)
         relabeled += [sample.name] * (first_label != label)
@@ -92,10 +94,9 @@ def _copy_notes(digests: Iterable[tuple[str, Sample, bytes]], dataset: Dataset) 
         what = f"{plural(len(in_both), 'image')} of the test split {'is' if len(in_both) == 1 else 'are'}"
         yield f"{what} also in the training split: {first_names(in_both)}."
     if relabeled:
-        one, several = "has two classes", "have two classes"
-        if dataset.has_captions:
-            one, several = "is a copy of another", "are copies of others"
-        verb = one if len(relabeled) == 1 else several
+        one = "is a copy of another" if has_captions(config) else "has two classes"
+        more = "are copies of others" if has_captions(config) else "have two classes"
+        verb = one if len(relabeled) == 1 else more
         yield f"{plural(len(relabeled), 'image')} {verb}: {first_names(relabeled)}."
 
 
@@ -129,10 +130,6 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
         dataset = Dataset(listing.classes, listing.templates, *parts)
     else:
         dataset = class_dataset(listing, config, folder=root / config.path, task=name, seed=seed)
-    if problem := unreadable_heic(dataset):
-        if config.on_bad_image == "refuse":
-            raise UserError(f"{_location(name, config)}: {problem}")
-        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, problem))
     if isinstance(config, OwnDataConfig) and config.on_duplicate == "skip":
         dataset = _without_copies(dataset, _location(name, config))
     if isinstance(config, PairsTaskConfig) or config.shots is None:
@@ -152,7 +149,7 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     def without(samples: Sequence[Sample]) -> Iterator[Sample]:
         alike = [sample for sample in samples if sizes[sample.size] > 1]  # others are no copies
-        digests = dict(zip(map(id, alike), in_order(_copy_key, alike), strict=True))
+        digests = dict(zip(map(id, alike), in_order(lambda sample: digest_of(sample.read()), alike), strict=True))
         for sample in samples:
             digest = digests.get(id(sample), sample.name)
             key = digest, None if dataset.has_captions else sample.label
@@ -170,14 +167,6 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
     note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
     notes = (*dataset.notes, note) if copies else dataset.notes
     return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=notes)
-
-
-def _copy_key(sample: Sample) -> bytes:
-    """A hash of the image's bytes. An image that cannot be read has one of its own: decoding names it."""
-    try:
-        return digest_of(read_image(sample))
-    except BadImageError:
-        return sample.name.encode()
 
 
 def _location(name: str, config: TaskConfig) -> str:
@@ -199,11 +188,10 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
         names, templates = (task := mini_task(name)).class_names, task.templates
     else:
         names, templates = scene_captions(counts["train"], count, seed=seed), ("{}",)
-    least = len(names) if count is None else 2
-    for split, images in counts.items():
-        if images < least:
-            what = f"{images} images are fewer than the {least} that the task needs"
-            raise UserError(f"{key}.{split}_images: {what}. Write {least} or more.")
+    for split, images in counts.items() if count is None else ():
+        if images < len(names):
+            what = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
+            raise UserError(f"{key}.{split}_images: {what}")
 
     def samples(split: str) -> Iterator[Sample]:
         for number, (image, target) in enumerate(render(split, counts[split], seed=seed)):

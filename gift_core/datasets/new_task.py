@@ -151,8 +151,6 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
         what = "contains the project or all its data sets, so the data set would contain itself"
         raise UserError(f"--images {images}: {what}. Name a folder that has only the images.")
     if not inside.startswith(".."):
-        if bring is not None:
-            raise UserError(f"--{bring}: {images} is already in {raw}. Remove --{bring}.")
         return raw / inside
     if bring is None:
         what = f"is outside {raw}, where data sets have the same paths on every machine"
@@ -170,9 +168,6 @@ def _copy(images: Path, target: Path) -> None:
     needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
     require_free_bytes(target, needed, "gift add-task --copy")
     with build_folder(target) as unfinished:
-        for parent, _, files in os.walk(images, followlinks=True):
-            folder = unfinished / os.path.relpath(parent, images)
-            folder.mkdir(exist_ok=True)  # with no modes of the source: copytree's folders may be read-only
-            for file in files:
-                if Path(parent, file).is_file():
-                    shutil.copyfile(Path(parent, file), folder / file)
+        shutil.copytree(
+            images, unfinished, copy_function=shutil.copyfile, ignore_dangling_symlinks=True, dirs_exist_ok=True
+        )

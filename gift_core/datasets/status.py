@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,23 +35,18 @@ class RawData:
 
 
 @dataclass(frozen=True)
-class Count:
-    """The images of a split that are there, and how many a published data set has."""
-
-    found: int
-    expected: int | None
-
-
-@dataclass(frozen=True)
 class Status:
-    """What is in a folder: complete, partial, missing or wrong. `suffices`: for the tasks that read it."""
+    """What is in a folder: complete, partial, missing or wrong. `suffices`: for the tasks that read it.
+
+    `train` and `test` have how many images were `found`, and how many a published data set has (`expected`).
+    """
 
     data_set: str
     tasks: tuple[str, ...]
     state: str
     suffices: bool
-    train: Count
-    test: Count
+    train: Mapping[str, int | None]
+    test: Mapping[str, int | None]
     bytes: int
     path: str
     faults: tuple[str, ...]
@@ -93,7 +88,7 @@ def status_of(raw: RawData, config: Config, *, root: Path) -> Status:
     samples = (*dataset.train, *dataset.test)
     suffices = not raw.tasks or state == "complete" or (raw.allow_partial and bool(samples))
     expected = raw.row.counts if raw.row else {}
-    train, test = (Count(count, expected.get(split)) for split, count in dataset.counts.items())
+    train, test = ({"found": count, "expected": expected.get(split)} for split, count in dataset.counts.items())
     size = sum(sample.size for sample in samples)
     return Status(raw.name, raw.tasks, state, suffices, train, test, size, raw.path.as_posix(), faults)
 

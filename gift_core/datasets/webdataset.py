@@ -19,7 +19,6 @@ from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.untrusted import parse_json
 
-_SHOWN = 80  # letters of a wrong value in an error
 _JSON = "json:"
 _CAPTIONS = "txt"  # its lines are the captions of a task of pairs
 
@@ -115,11 +114,10 @@ def _read_label(files: Mapping[str, StoredFile], label: str | None, where: str) 
 
 def _json_label(record: object, key: str) -> str:
     if not isinstance(record, dict) or key not in record:
-        known = did_you_mean(key, record) if isinstance(record, dict) else "It should be an object."
-        raise ValueError(f"no key {key!r} in its JSON: {known}")
+        raise ValueError(f"no key {key!r} in its JSON. {did_you_mean(key, record if isinstance(record, dict) else ())}")
     value = record[key]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{key!r} is {json.dumps(value)[:_SHOWN]}")
+    if type(value) not in (str, int):
+        raise ValueError(f"{key!r} is {json.dumps(value)[:80]}")
     return str(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gift_core.artifacts.shards import Pair
 from gift_core.computation import Run
-from gift_core.datasets.captioned_folder import image_files, iterate_folder, require_readable
+from gift_core.datasets.image_captions import image_files, iterate_folder, require_readable
 from gift_core.replay.pairs import PairedStepReplay
 from gift_core.replay.teachers import Teacher
 

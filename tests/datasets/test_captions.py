@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.config.checks import VOCABULARIES as NAMES_IN_PARAMS
-from gift_core.datasets.base_vocabulary import VOCABULARIES, base_vocabulary
-from gift_core.datasets.captions import Captions, read_captions
+from gift_core.datasets.captions import VOCABULARIES, Captions, base_vocabulary, read_captions
 from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
 

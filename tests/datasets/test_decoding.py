@@ -18,10 +18,12 @@ from PIL import Image
 from gift_core.artifacts.task import read_task
 from gift_core.datasets import decoding
 from gift_core.datasets.decoding import BadImageError, plain_image
+from gift_core.datasets.image_check import check_headers
+from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
-from tests.datasets.folders import birds, colors, ingest_birds
+from tests.datasets.folders import birds, colors, config, ingest_birds
 
 pillow_heif.register_heif_opener()  # to write HEIC
 
@@ -147,22 +149,17 @@ def no_heic_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     decoding._register_heic.cache_clear()
 
 
-def test_without_its_reader_heic_is_refused_first_or_skipped(tmp_path: Path, no_heic_reader: None) -> None:
+def test_without_its_reader_heic_is_noticed_by_the_first_bytes_or_skipped(tmp_path: Path, no_heic_reader: None) -> None:
     folder = birds(tmp_path) / "train" / "wren"
     for name in ("7.HEIC", "8.hif"):
         (folder / name).write_bytes(encoded(Image.new("RGB", (16, 16)), "HEIF"))
-    with pytest.raises(UserError) as caught:
-        ingest_birds(tmp_path)
-    assert str(caught.value) == (
-        "params.yaml: tasks.birds.path: birds: 2 images in HEIC, but pillow-heif, which reads it, is not installed: "
-        "train/wren/7.HEIC, train/wren/8.hif. Install it (make setup EXTRAS=heic, "
-        "or pip install 'gift-pipeline[heic]'), or convert the images."
-    )
+    found = check_headers(open_dataset("birds", config(), seed=1, root=tmp_path), "birds")
+    assert [name for name, _ in found.broken] == ["train/wren/7.HEIC", "train/wren/8.hif"]
+    assert "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'" in found.broken_line()
     info = ingest_birds(tmp_path, on_bad_image="skip")
     (name, reason), *_ = info.skipped
     assert (name, info.counts["train"]) == ("train/wren/7.HEIC", 6)
     assert reason.startswith("HEIC is read by pillow-heif (") and "make setup EXTRAS=heic, or pip " in reason
-    assert "2 images in HEIC, but pillow-heif" in info.notes[0]
 
 
 def noise(kind: str, size: tuple[int, int] = (64, 64), **options: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Images with captions as tasks: beside the images, in a table, in WebDataset tars."""
+"""Images with captions as tasks: beside the images, in a table, in tars; and a folder of them to replay."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import webdataset
 
+from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.task import SPLITS, TaskInfo, index_task
 from gift_core.config.tasks import PairsTaskConfig
+from gift_core.datasets.image_captions import iterate_folder
 from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
@@ -166,3 +168,46 @@ def test_an_unsound_tar_is_refused(files: dict[str, bytes], expected: str, tmp_p
     with webdataset.TarWriter(str(tmp_path / "pets" / "a.tar")) as tar:
         tar.write({"__key__": "7", **files})
     assert expected in refusal(tmp_path, train="a.tar")
+
+
+KEY = "params.yaml: methods.zscl.replay.folder"
+
+
+def put_png(folder: Path, name: str, caption: str | None, *, seed: int = 0) -> bytes:
+    """Writes a PNG and its caption; returns the PNG."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png(seed))
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
+    return path.read_bytes()
+
+
+def test_pairs_are_sorted_by_path_and_those_with_one_caption_share_a_prompt(tmp_path: Path) -> None:
+    """A caption is one line without extra spaces."""
+    later = put_png(tmp_path, "b.png", "a dog", seed=1)
+    deeper = put_png(tmp_path, "a/z.png", "  a cat\non a   mat\r\n", seed=2)
+    first = put_png(tmp_path, "a/b.png", "a cat on a mat", seed=3)
+    pairs = list(iterate_folder(tmp_path, KEY))
+    assert [pair.read_again and pair.read_again() for pair in pairs] == [first, deeper, later]
+    assert pairs == [
+        Pair("a/b.png", 0, "a cat on a mat", first),
+        Pair("a/z.png", 0, "a cat on a mat", deeper),
+        Pair("b.png", 1, "a dog", later),
+    ]
+
+
+def test_other_and_hidden_files_are_ignored_and_a_suffix_may_have_any_case(tmp_path: Path) -> None:
+    put_png(tmp_path, "a.PNG", "a cat")
+    put_png(tmp_path, "._a.png", None)
+    put_png(tmp_path, ".cache/a.png", None)
+    (tmp_path / "README.md").write_text("of img2dataset")
+    assert [pair.key for pair in list(iterate_folder(tmp_path, KEY))] == ["a.PNG"]
+
+
+def test_what_is_wrong_with_a_folder_to_replay_is_said_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{KEY}: {tmp_path} has no images"):
+        list(iterate_folder(tmp_path, KEY))
+    put_png(tmp_path, "b.png", None)
+    with pytest.raises(UserError, match=f"{KEY}: 1 image without a caption: b.png"):
+        list(iterate_folder(tmp_path, KEY))

@@ -49,7 +49,7 @@ def test_nine_encodings_of_a_photo_look_alike_and_other_photos_do_not() -> None:
     assert found.others["same_looks"] == [(f"again{number}", "again0") for number in range(1, 9)]
     assert not any(pairs for kind, pairs in found.others.items() if kind != "same_looks")
     (line,) = found.lines()
-    assert line.startswith("8 images look like others: again1 (again0), again2 (again0), ")
+    assert line.startswith("8 images that look like another: again1 (again0), again2 (again0), ")
     assert line.endswith(", again5 (again0) and 3 more.")
     sound = "39 images decoded: none is broken, tiny, in both splits, or there twice."
     assert list(check_images(dataset(others), "birds").lines()) == [sound]
@@ -76,9 +76,7 @@ def test_an_image_in_both_splits_in_two_classes_copied_or_tiny_is_listed_once() 
         "same_looks": [],
         "tiny": [("tiny.png", "20 x 40")],
     }
-    assert next(found.lines()) == (
-        "1 image of the test split is also in the training split, or looks like one there: b.webp (b.jpg)."
-    )
+    assert next(found.lines()) == "1 image of the test split, also in the training split, or alike: b.webp (b.jpg)."
 
 
 def test_the_first_alike_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

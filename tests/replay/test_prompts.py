@@ -11,8 +11,7 @@ import pytest
 
 from gift_core.artifacts.prompt_files import VocabularyEntry, write_prompts
 from gift_core.config.experiment import PromptsConfig
-from gift_core.datasets.base_vocabulary import base_vocabulary
-from gift_core.datasets.captions import Captions
+from gift_core.datasets.captions import Captions, base_vocabulary
 from gift_core.errors import UserError
 from gift_core.replay.prompts import STRATEGIES, sample_prompts
 from gift_core.seeds import seed_for

@@ -238,7 +238,7 @@ def test_check_decodes_every_image_before_anything_is_written(root: Path, add: G
     cut.write_bytes(cut.read_bytes()[:45])  # its header is whole
     before = tree_hash(root)
     output = add(*command, expect=1).output
-    assert "  20 images have a side below 32 pixels: " in output
+    assert "  20 images with a side below 32 pixels: " in output
     assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
     assert tree_hash(root) == before
     add("birds", "--images", "data/0_raw/birds")  # the header alone is sound

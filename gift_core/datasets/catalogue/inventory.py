@@ -9,8 +9,7 @@ from typing import Literal
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue.contents import Contents
-from gift_core.datasets.catalogue.readers import READERS
+from gift_core.datasets.catalogue.readers import READERS, Contents
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row, sliced_classes
 from gift_core.datasets.dataset import NAMED, Listing, Sample
 from gift_core.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import yaml
 from pydantic import Field
@@ -13,9 +13,6 @@ from pydantic import Field
 from gift_core.config.section import Count, Section, Template, Text
 from gift_core.config.tasks import ClassSliceConfig
 from gift_core.errors import UserError, did_you_mean, lookup
-
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
 
 Bytes = Annotated[int, Field(ge=1)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -68,7 +65,8 @@ class CatalogueRow(Section):
 
 def catalogue_names() -> tuple[str, ...]:
     """Returns the names of all data sets, sorted."""
-    return tuple(sorted(row.name.removesuffix(".yaml") for row in _rows().iterdir() if row.name.endswith(".yaml")))
+    rows = (files(__package__) / "rows").iterdir()
+    return tuple(sorted(row.name.removesuffix(".yaml") for row in rows if row.name.endswith(".yaml")))
 
 
 def catalogue_row(name: str, location: str) -> CatalogueRow:
@@ -79,13 +77,9 @@ def catalogue_row(name: str, location: str) -> CatalogueRow:
 
 @cache
 def _read_row(name: str) -> CatalogueRow:
-    text = _rows().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    text = (files(__package__) / "rows" / f"{name}.yaml").read_text(encoding="utf-8")
     # through JSON, whose strict mode accepts a list for a tuple
     return CatalogueRow.model_validate_json(json.dumps({"name": name, **yaml.safe_load(text)}))
-
-
-def _rows() -> Traversable:
-    return files("gift_core.datasets.catalogue").joinpath("rows")
 
 
 def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str) -> dict[str, str]:
@@ -100,15 +94,12 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
     if end > len(row.classes):
         what = f"first {config.first} and count {config.count} end at class {end}, but {row.name} has"
         raise UserError(f"{key}.classes: {what} {len(row.classes)}. Write a smaller first or count.")
-    order = range(len(row.classes)) if config.order == "labels" else _benchmark_order(row.name, f"{key}.classes.order")
-    labels = tuple(row.classes)
+    labels, order = tuple(row.classes), list(range(len(row.classes)))
+    if config.order == "benchmark":  # in which class-incremental benchmarks learn the classes
+        text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
+        orders = {name: order for name, order in json.loads(text).items() if isinstance(order, list)}
+        if row.name not in orders:
+            what = f"{row.name} has no benchmark order. {did_you_mean(row.name, orders)} Or write: labels"
+            raise UserError(f"{key}.classes.order: {what}")
+        order = orders[row.name]
     return {labels[number]: row.classes[labels[number]] for number in order[config.first : end]}
-
-
-def _benchmark_order(name: str, key: str) -> list[int]:
-    """The numbers of the classes in the order in which class-incremental benchmarks learn them."""
-    text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
-    orders: dict[str, list[int]] = {key: order for key, order in json.loads(text).items() if isinstance(order, list)}
-    if name not in orders:
-        raise UserError(f"{key}: {name} has no benchmark order. {did_you_mean(name, orders)} Or write: labels")
-    return orders[name]

@@ -122,18 +122,6 @@ def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Server, tm
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
 
 
-def test_a_part_of_another_file_is_not_used(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
-    path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
-    whole, server.most = archive.read_bytes(), 700
-    archive.write_bytes(bytes(len(whole)))
-    refused(dtd, path)
-    archive.write_bytes(whole)
-    server.most = None
-    assert "(File not found or corrupted.)" in refused(dtd, path)
-    get(dtd, path)
-    assert server.starts == [700]
-
-
 def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
     other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from gift_core.datasets.catalogue.contents import split_80_20
 from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.catalogue.readers import READERS, split_80_20, torch_permutation
+from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Sample
 from tests.datasets.catalogue.trees import MAKERS, make_tree
 
@@ -116,8 +116,6 @@ def test_tiny_imagenet_learns_from_the_folders_and_tests_on_the_validation_table
 def test_the_80_20_split_is_random_splits_with_seed_42(n: int) -> None:
     import torch
 
-    from gift_core.datasets.catalogue.contents import torch_permutation
-
     expected = torch.randperm(n, generator=torch.Generator().manual_seed(42)).tolist()
     assert torch_permutation(n, seed=42) == expected
     train, test = split_80_20(range(n))
@@ -181,7 +179,4 @@ def test_a_pickle_that_names_other_code_is_refused_and_not_run(tmp_path: Path) -
 
 
 def test_every_data_set_of_the_catalogue_has_a_tree_for_the_tests() -> None:
-    from gift_core.datasets.catalogue.readers import READERS
-    from gift_core.datasets.catalogue.row import catalogue_names
-
     assert tuple(sorted(READERS)) == catalogue_names() == tuple(sorted(MAKERS))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torchvision import datasets
 
-from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.datasets.captions import base_vocabulary
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from gift_core.published.mtil import ORDER_1
 
