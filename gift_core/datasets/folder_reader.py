@@ -14,10 +14,9 @@ from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 
-# What operating systems and programs leave in folders, besides names that begin with a dot. Values: as it is counted.
-_STRAY_FILES = {"thumbs.db": "Thumbs.db", "ehthumbs.db": "ehthumbs.db", "desktop.ini": "desktop.ini",
-                "icon\r": "Icon", ".ds_store": ".DS_Store"}  # fmt: skip
-_STRAY_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
+# What operating systems and programs leave in folders, besides names that begin with a dot.
+_STRAY = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
+          "lost+found", "system volume information"}  # fmt: skip
 _HIDDEN, _NO_IMAGE, _NO_CLASS, _SPECIAL = "hidden", "not an image", "in no class folder", "not a regular file"
 _KINDS_SHOWN, _NAMES_SHOWN = 12, 2
 
@@ -35,7 +34,8 @@ class LeftOut:
         if hidden is not None:
             kind = _HIDDEN, f"in {hidden}"
         elif is_hidden(file):
-            kind = _HIDDEN, "._ files of macOS" if file.startswith("._") else _STRAY_FILES.get(file.casefold(), _HIDDEN)
+            named = file.casefold() in {*_STRAY, ".ds_store"}
+            kind = _HIDDEN, "._ files of macOS" if file.startswith("._") else file if named else _HIDDEN
         else:
             kind = (reason, reason) if reason else (_NO_IMAGE, _suffix(name) or "without an extension")
         self._names.setdefault(kind, []).append(printable(name))
@@ -156,7 +156,7 @@ class FolderReader:
 
 def is_hidden(name: str) -> bool:
     """Returns whether a file or a folder is hidden, or an operating system's own (Thumbs.db, __MACOSX)."""
-    return name.startswith(".") or name.casefold() in _STRAY_FILES or name.casefold() in _STRAY_FOLDERS
+    return name.startswith(".") or name.casefold() in _STRAY
 
 
 def is_in_hidden(name: str) -> bool:

@@ -54,25 +54,21 @@ def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator
     """
     if len(dataset.test) < FEW_TEST_IMAGES:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
-        yield (
-            f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
-            f"Add images{', or test on a larger share of them (test_fraction)' if dataset.by_seed else ''}."
-        )
+        more = ", or test on a larger share of them (test_fraction)" if dataset.by_seed else ""
+        what = f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points"
+        yield f"{what}. Add images{more}."
     if dataset.has_captions or images_per_task is None:
         return
     counts = Counter(sample.label for sample in dataset.train)
     (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
     if most >= UNBALANCED * fewest:
-        yield (
-            f"{dataset.classes[largest]} has {plural(most, 'training image')}, {dataset.classes[smallest]} {fewest}: "
-            "the model will prefer the larger class. Add images, or take as many of each class "
-            f"(shots: {max(fewest, 1)})."
-        )
-    if len(dataset.classes) > images_per_task:
-        yield (
-            f"{len(dataset.classes)} classes, but prompts.images_per_task is {images_per_task}: later tasks replay "
-            f"fewer than one generated image of a class. Raise it to {len(dataset.classes)} or more."
-        )
+        what = f"{dataset.classes[largest]} has {plural(most, 'training image')}, {dataset.classes[smallest]} {fewest}"
+        remedy = f"Add images, or take as many of each class (shots: {max(fewest, 1)})"
+        yield f"{what}: the model will prefer the larger class. {remedy}."
+    if (count := len(dataset.classes)) > images_per_task:
+        what = f"{count} classes, but prompts.images_per_task is {images_per_task}"
+        remedy = f"Raise it to {count} or more"
+        yield f"{what}: later tasks replay fewer than one generated image of a class. {remedy}."
 
 
 @dataclass(frozen=True)

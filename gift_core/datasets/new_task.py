@@ -108,11 +108,8 @@ def plan_task(
 
     `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written. The row gets a
     test_fraction only for a data set without a test split. Without a `factor`, the task becomes a probe: no step learns
-    it.
-
-    Raises:
-        UserError: the name is taken, the images are in the wrong folder, the row is refused by the checks of
-            params.yaml, or the data set is no sound task.
+    it. UserError for a name that is taken, images in the wrong folder, a row that params.yaml could not have, and a data
+    set that is no sound task.
     """
     for key, what in check_name(f"tasks.{name}", name):
         raise UserError(f"{params.name}: {key}: {what}")
@@ -122,7 +119,6 @@ def plan_task(
     row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
     for key, value in row.items():
         require_utf8(str(value), f"gift add-task: {key}")
-
     fraction = row["test_fraction"]
     default = PROBE_FRACTION if factor is None else TEST_FRACTION
     row["test_fraction"] = default if fraction is None else fraction

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from gift_core.datasets.dataset import Dataset, Sample, name_classes, sample_shots
+from gift_core.artifacts.task import iterate_task
+from gift_core.datasets.dataset import Dataset, Listing, Sample, name_classes, sample_shots
+from gift_core.datasets.ingest import READERS
 from gift_core.errors import UserError
-from tests.datasets.folders import config
+from tests.artifacts.damage import png
+from tests.datasets.folders import config, ingest_birds
 
 LABELS = ["great_tit", "heron", "wren"]
 
@@ -111,3 +114,24 @@ def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
         sampled(10)
     expected = "params.yaml: tasks.birds.shots: 10 shots are more than class 'class 0' has (9 training images). Write 9"
     assert str(caught.value).startswith(expected)
+
+
+def test_a_reader_is_a_function_that_lists_samples_wherever_their_bytes_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as rows of a Parquet file. Splits, class names, shots, decoding and notes are those of all readers."""
+
+    def list_memory(name: str, row: Any, root: Path) -> Listing:
+        images = [png(number) for number in range(12)]
+        return Listing(
+            [Sample(f"bird_{number % 2}", f"row {number}", len(data), load=lambda data=data: data)
+             for number, data in enumerate(images)],
+            f"params.yaml: tasks.{name}", notes=("read from memory.",),
+        )  # fmt: skip
+
+    monkeypatch.setitem(cast("dict[str, Any]", READERS), "folder", list_memory)
+    (tmp_path / "birds").mkdir()
+    info = ingest_birds(tmp_path, test_fraction=0.5, shots=2)
+    assert (info.class_names, info.counts) == (("bird 0", "bird 1"), {"train": 4, "test": 6})
+    assert info.notes == ("read from memory.",)
+    assert {image for image, _ in iterate_task(tmp_path / "task", "test")} < {png(number) for number in range(12)}
