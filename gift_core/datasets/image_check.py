@@ -35,7 +35,7 @@ SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
 _BLOCK = 2048  # thumbnails that are compared with as many others at once
 EMPTY = "an empty file"
-_START = 32  # bytes of a file that show its format
+_START = 64  # bytes of a file that show its format
 _Pairs = list[tuple[str, str]]
 _WHAT = {
     "in_both_splits": "of the test split, also in the training split, or alike",

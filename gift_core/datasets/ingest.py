@@ -94,9 +94,8 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
         what = f"{plural(len(in_both), 'image')} of the test split {'is' if len(in_both) == 1 else 'are'}"
         yield f"{what} also in the training split: {first_names(in_both)}."
     if relabeled:
-        one = "is a copy of another" if has_captions(config) else "has two classes"
-        more = "are copies of others" if has_captions(config) else "have two classes"
-        verb = one if len(relabeled) == 1 else more
+        verbs = ("is a copy of another", "are copies of others")
+        verb = (verbs if has_captions(config) else ("has two classes", "have two classes"))[len(relabeled) > 1]
         yield f"{plural(len(relabeled), 'image')} {verb}: {first_names(relabeled)}."
 
 

@@ -38,14 +38,12 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
             raise UserError(f"gift add-task: --{key.replace('_', '-')} needs --table. Add it.")
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
     if source == "table":
-        defaults |= {
-            "image_column": "image",
-            **({"caption_column": "caption"} if captions else {"label_column": "label"}),
-        }
+        defaults["image_column"] = "image"
+        defaults |= {"caption_column": "caption"} if captions else {"label_column": "label"}
     if source == "webdataset" and not captions:
         defaults["label"] = "cls"
     by_seed = source == "table" and given["test_fraction"] is not None
-    kept = {"test_fraction", *({"split_column"} if by_seed else ())}
+    kept = ("test_fraction", "split_column") if by_seed else ("test_fraction",)
     row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):
         if (file := row[key]) is not None:

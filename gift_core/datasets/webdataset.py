@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
-from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig
+from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import Listing, Sample
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import LeftOut, is_in_hidden
@@ -55,6 +55,8 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
 
     try:
         names = [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]
+        if outside := [name for name in names if not is_inside(name)]:  # {../a,b}.tar
+            raise UserError(f"{key}: {outside[0]} is outside the task's path. Name tars relative to it.")
         matches = {name: list(folder.glob(name)) if glob.has_magic(name) else [folder / name] for name in names}
     except ValueError as error:  # also braceexpand's UnbalancedBracesError
         raise UserError(f"{key}: {pattern!r} is no pattern ({error}). Write {{000..005}}, *, ? or [0-9].") from None

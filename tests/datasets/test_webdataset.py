@@ -123,6 +123,7 @@ def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
     [
         ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. Did you mean 'train-000001.tar'? There "),
         ({"train": "train-{000000..000002}.tar"}, "train: no file matches 'train-000002.tar'. Did you mean 'train-0"),
+        ({"train": "{../birds/train,x}-*.tar"}, "train: ../birds/train-*.tar is outside the task's path"),
         ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
         ({"label": "txt"}, "sample 0000 of train-000000.tar has no label, a file .txt. Known: cls, png."),
         ({"path": "brids"}, "path: brids: there is no such folder"),
