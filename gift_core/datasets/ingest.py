@@ -33,6 +33,7 @@ from gift_core.datasets.webdataset import list_tars
 from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
+from gift_core.work.publishing import require_free_bytes
 
 # By source: (name of the task, its row, the root of the paths) -> what is there. No image is decoded.
 READERS: Mapping[str, Callable[[str, Any, Path], Listing]] = {
@@ -55,12 +56,13 @@ def ingest(
 ) -> TaskInfo:
     """Writes the task into `folder` and returns the content of its task.json. Paths of the config are below `root`.
 
-    UserError if the source is unsound (unknown name, no images, images that cannot be decoded, ...). After an error
-    `folder` is as it was before.
+    UserError if the source is unsound (unknown name, no images, images that cannot be decoded, ...) or if the disk is
+    too small for the files as they are. After an error `folder` is as it was before.
     """
     dataset = open_dataset(name, config, seed=seed, root=root)
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
+    require_free_bytes(folder, sum(each.size for each in (*dataset.train, *dataset.test)), f"ingest {name}")
     info = TaskInfo(name, dataset.class_names, dataset.templates, config.source, notes=dataset.notes)
     return write_task(
         folder,
