@@ -278,7 +278,7 @@ def remove_task(text: str, name: str) -> str:
     content = document.content
     lookup(content["tasks"] or {}, name, "params.yaml: tasks")
     _remove(content, content["tasks"], name)
-    probes = content["evaluation"]["probes"]
+    probes = content.get("evaluation", {}).get("probes", [])
     if name in probes:
         _remove(content, probes, probes.index(name))
     sequence = content["sequence"] or []

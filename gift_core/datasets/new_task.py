@@ -106,8 +106,8 @@ def plan_task(
 
     `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written. The row gets a
     test_fraction only for a data set without a test split. Without a `factor`, the task becomes a probe: no step learns
-    it. UserError for a name that is taken, images in the wrong folder, a row that params.yaml could not have, and a data
-    set that is no sound task.
+    it. UserError for a name that is taken, images in the wrong folder, a row that params.yaml could not have, and a
+    data set that is no sound task.
     """
     for key, what in check_name(f"tasks.{name}", name):
         raise UserError(f"{params.name}: {key}: {what}")
