@@ -21,6 +21,7 @@ from gift_core.artifacts.accuracy import (
     PRETRAINED_STEP,
     PROBE,
     TASK_INCREMENTAL,
+    TESTED,
     input_hashes,
     noted_limit,
     probe_hashes,
@@ -94,8 +95,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
     The metadata hold the hash of every model and task, and the limit of test images if there is one.
     """
-    last = inputs.step
-    pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
+    pairs = TESTED[TASK_INCREMENTAL](inputs.step)
     tests = classify_all(
         [(inputs.model_for(step, task), task) for step, task in pairs],
         models=list(inputs.models.values()),

@@ -42,20 +42,25 @@ def doctor(
 
     Example: gift doctor --preset mtil_order_1
     """
-    from gift_core.doctor.examine import examine, examine_quickly, examine_time
+    from gift_core.doctor.examine import examine, examine_quickly, examine_time, summarize
 
     file = _file_of(preset, root) if preset else None
     findings: list[Finding] = []
-    shown = ""  # the group whose title was printed last
+    shown: list[Finding] = []
     for finding in (examine_time if time else examine_quickly if quick else examine)(root, file):
         findings.append(finding)
         if not as_json and not (quick and not time and finding.mark in ("ok", "info")):
-            _show(finding, title=finding.group != shown)
-            shown = finding.group
+            _show(finding, title=not shown or finding.group != shown[-1].group)
+            shown.append(finding)
     if as_json:
         print_json([finding.record() for finding in findings])
     elif shown and not time:
-        _summarize(findings, preset)
+        counts, first = summarize(findings)
+        typer.secho(counts, bold=True)
+        if not first:
+            hint(f"Next: {f'gift use {preset}' if preset else 'dvc repro'}")
+        elif len(shown) > 1:  # one line need not be repeated
+            typer.echo(f"first: {name_guides(first)}")
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
 
@@ -72,14 +77,3 @@ def _show(finding: Finding, *, title: bool) -> None:
         typer.secho(finding.group, bold=True)
     typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
     typer.echo(f"  {finding.subject}: {name_guides(finding.sentence)}")
-
-
-def _summarize(findings: list[Finding], preset: str | None) -> None:
-    """Prints how many problems there are, and what to do first."""
-    from gift_core.doctor.examine import count_marks, first_step
-
-    typer.secho(count_marks(findings), bold=True)
-    if first := first_step(findings):
-        typer.echo(f"first: {name_guides(first)}")
-    else:
-        hint(f"Next: {f'gift use {preset}' if preset else 'dvc repro'}")

@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.experiment import Experiment, read_experiment, set_order
 from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
-from benchmarks.smoke.sizes import AUTOENCODER, FULL, SCHEDULER, TEXT_ENCODER, UNET, Settings, Size
+from benchmarks.smoke.sizes import FULL, SCHEDULER, Settings, Size
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor.model_checks import KNOWN_CLIPS
+from gift_core.doctor import published_models
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
@@ -50,7 +50,7 @@ class HubGenerator:
 def _timm(model: str, parameters: int) -> HubClip:
     """A TinyCLIP. Its configuration is that of microsoft/Cream, TinyCLIP/src/open_clip/model_configs."""
     name = f"hf-hub:timm/{model}"
-    return HubClip(name, f"timm/{model}", KNOWN_CLIPS[name], parameters)
+    return HubClip(name, f"timm/{model}", published_models.CLIPS[name], parameters)
 
 
 def _shipped(architecture: str) -> Settings:
@@ -81,53 +81,33 @@ _LCM: Settings = {
     "original_inference_steps": 50, "timestep_scaling": 10.0, "timestep_spacing": "leading", "clip_sample": False,
 }  # fmt: skip
 
-# The config.json files of IDKiro/sdxs-512-dreamshaper. The tiny autoencoder has the defaults of diffusers.
-SDXS = replace(
-    FULL,
-    unet={
-        "sample_size": 64,
-        "in_channels": 4,
-        "out_channels": 4,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "mid_block_type": None,
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "block_out_channels": (320, 640, 1280),
-        "layers_per_block": 1,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,
-        "norm_num_groups": 32,
-    },
-    autoencoder={"_class_name": "AutoencoderTiny"},
+
+def _size(parts: Mapping[str, Settings], parameters: tuple[int, int, int], **changes: Any) -> Size:
+    counts = dict(zip(("unet", "vae", "text_encoder"), parameters, strict=True))
+    models = {"unet": parts["unet"], "autoencoder": parts["vae"], "text_encoder": parts["text_encoder"]}
+    return replace(FULL, **models, parameters=counts, **changes)
+
+
+SDXS = _size(
+    published_models.SDXS,
+    (315_746_244, 2_445_063, 123_060_480),
     autoencoder_class="AutoencoderTiny",
     # Its single step is at the last noise level, timestep 999.
     scheduler={**_EULER, "timestep_spacing": "linspace"},
     scheduler_class="DEISMultistepScheduler",
-    parameters={"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
 )
-# The config.json files of stabilityai/sd-turbo: the parts of Stable Diffusion 2.1.
-SD_TURBO = replace(
-    FULL,
-    unet={
-        **UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True,
-    },
-    text_encoder={
-        **TEXT_ENCODER, "hidden_size": 1024, "intermediate_size": 4096, "projection_dim": 512, "num_hidden_layers": 23,
-        "num_attention_heads": 16, "hidden_act": "gelu",
-    },
-    autoencoder={**AUTOENCODER, "sample_size": 768},
+SD_TURBO = _size(
+    published_models.SD_TURBO,
+    (865_910_724, 83_653_863, 340_387_840),
     scheduler=_EULER,
     scheduler_class="EulerDiscreteScheduler",
-    parameters={"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
-)  # fmt: skip
-# The config.json files of SimianLuo/LCM_Dreamshaper_v7: guidance is an input of the UNet.
-LCM = replace(
-    FULL,
-    unet={**UNET, "sample_size": 96, "time_cond_proj_dim": 256},
-    autoencoder={**AUTOENCODER, "sample_size": 768},
+)
+LCM = _size(
+    published_models.LCM,
+    (859_602_884, 83_653_863, 123_060_480),
     scheduler=_LCM,
     scheduler_class="LCMScheduler",
     pipeline_class="LatentConsistencyModelPipeline",
-    parameters={"unet": 859_602_884, "vae": 83_653_863, "text_encoder": 123_060_480},
 )
 GENERATORS: Mapping[str, HubGenerator] = {
     "sdxs": HubGenerator("IDKiro/sdxs-512-dreamshaper", "76f720262bb051da75666b22c902a78c8e16c763", SDXS),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gift_core.doctor.published_models import AUTOENCODER, TEXT_ENCODER, UNET
+
 Settings = Mapping[str, Any]
 
 CONTEXT, VOCABULARY = 77, 49408
@@ -18,45 +20,6 @@ VIT_B_16: Settings = {
     "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 512, "heads": 8, "layers": 12},
 }
 
-# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5.
-UNET: Settings = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-}
-AUTOENCODER: Settings = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "latent_channels": 4,
-    "norm_num_groups": 32,
-    "sample_size": 512,
-}
-TEXT_ENCODER: Settings = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "projection_dim": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "max_position_embeddings": CONTEXT,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-    # differs: v1.5 has 0, 2 and 1, which its tokenizer does not use. They affect only the pooled output, unused in SD.
-    "bos_token_id": VOCABULARY - 2,
-    "eos_token_id": VOCABULARY - 1,
-    "pad_token_id": VOCABULARY - 1,
-}
 SCHEDULER: Settings = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,

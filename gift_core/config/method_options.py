@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -106,8 +106,9 @@ class LossesConfig(Section):
 
 class ConsolidationOptions(Section):
     """The options of a consolidation. `needs_losses`: it uses the gradients of the replay losses; `needs_fisher`: it
-    uses the Fisher information that the stage teach estimates."""
+    uses the Fisher information that the stage teach estimates; `copies`: the values it keeps for each weight."""
 
+    copies: ClassVar[int] = 2  # the start weights, and their importances
     needs_losses: ClassVar[bool] = False
     needs_fisher: ClassVar[bool] = False
     kind: Any
@@ -120,12 +121,14 @@ class ConsolidationOptions(Section):
 class NoConsolidationOptions(ConsolidationOptions):
     """The weights move freely."""
 
+    copies: ClassVar[int] = 0
     kind: Literal["none"]
 
 
 class UniformOptions(ConsolidationOptions):
     """All weights have the same importance: the L2 distance to the start."""
 
+    copies: ClassVar[int] = 1
     kind: Literal["uniform"]
     weight: Weight
 
@@ -169,11 +172,25 @@ ConsolidationConfig = Annotated[
 # Replay: the data of earlier knowledge in each iteration, in addition to the task.
 
 
+class StepSizes(NamedTuple):
+    """What is known of a step before there is data: its generated pairs, the names in the base vocabulary, and the
+    training images and classes of each task so far, the step's own last."""
+
+    pairs: int
+    base_names: int
+    images: Sequence[int]
+    classes: Sequence[int]
+
+
 class ReplayOptions(Section):
     """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]]
     pairs: ClassVar[bool] = False
+
+    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
+        """Returns about how many images and texts the teacher encodes in a step. Without any nothing is replayed."""
+        return 0, 0
 
 
 class NoReplayConfig(ReplayOptions):
@@ -209,6 +226,10 @@ class PairedReplay(TaughtReplay):
     pairs: ClassVar[bool] = True
     fisher: FisherConfig | None = None
 
+    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
+        """The size of a reference folder is not known. It counts as the generated pairs of a step."""
+        return sizes.pairs, sizes.pairs
+
 
 class SyntheticReplayConfig(PairedReplay):
     """The synthetic pairs of the stage synthesize, and beside them those of the `keep_earlier` steps before."""
@@ -216,6 +237,11 @@ class SyntheticReplayConfig(PairedReplay):
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "synthetic"
     images: Literal["synthetic"]
     keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
+
+    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
+        """The pairs of the step and of those before, and the class names of the vocabulary."""
+        pairs = sizes.pairs * min(len(sizes.images), 1 + self.keep_earlier)
+        return pairs, pairs + sizes.base_names + sum(sizes.classes[:-1])
 
 
 class ReferenceReplayConfig(PairedReplay):
@@ -247,6 +273,10 @@ class TaskReplayConfig(TaughtReplay):
     images: Literal["task"]
     texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
 
+    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
+        """The images of the task, and its texts."""
+        return sizes.images[-1], getattr(self.texts, "count", sizes.classes[-1])
+
 
 class ExemplarReplayConfig(TaughtReplay):
     """`memory` images of all earlier tasks together, chosen by herding, compared with the prompts of their classes."""
@@ -254,6 +284,10 @@ class ExemplarReplayConfig(TaughtReplay):
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["exemplars"]
     memory: Count
+
+    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
+        """The exemplars and the task before, from which new ones are chosen. The first step has none."""
+        return (self.memory + sizes.images[-2], sizes.classes[-2]) if len(sizes.images) > 1 else (0, 0)
 
 
 ReplayConfig = Annotated[

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
@@ -28,9 +27,6 @@ from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time, check_time_quickly
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 DISTRIBUTION = "gift-pipeline"
 INSTALL = "Run: make setup"
@@ -53,23 +49,18 @@ def check_packages(distribution: str) -> Iterator[Finding]:
         yield Finding("packages", "fail", f"{distribution} is not installed in this Python", INSTALL)
         return
     required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
-    problems = [finding for each in required if (finding := _check_package(each)) is not None]
-    yield from problems
-    if not problems:
-        yield Finding(
-            "packages", "ok", f"all {len(required)} are installed in the versions that pyproject.toml requires"
-        )
-
-
-def _check_package(required: Requirement) -> Finding | None:
-    name, versions = required.name, required.specifier
-    try:
-        found = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return Finding("packages", "fail", f"{name} is missing ({name}{versions})", INSTALL)
-    if versions.contains(found, prereleases=True):
-        return None
-    return Finding("packages", "fail", f"{name} {found} is out of range ({name}{versions})", INSTALL)
+    ok = True
+    for name, versions in ((each.name, each.specifier) for each in required):
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = ""
+        if not found or not versions.contains(found, prereleases=True):
+            ok, what = False, f"{name} {found} is out of range" if found else f"{name} is missing"
+            yield Finding("packages", "fail", f"{what} ({name}{versions})", INSTALL)
+    if ok:
+        found = f"all {len(required)} are installed in the versions that pyproject.toml requires"
+        yield Finding("packages", "ok", found)
 
 
 def check_devices() -> Iterator[Finding]:
@@ -92,7 +83,8 @@ def check_devices() -> Iterator[Finding]:
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
-QUICK: tuple[tuple[str, Check], ...] = (
+Checks = tuple[tuple[str, Check], ...]
+QUICK: Checks = (
     (MODELS, check_local_models),
     (MODELS, check_miniature),
     (MODELS, check_trained),
@@ -100,7 +92,7 @@ QUICK: tuple[tuple[str, Check], ...] = (
     (DATA, check_folders),
     (TIME, check_time_quickly),
 )
-THOROUGH: tuple[tuple[str, Check], ...] = (
+THOROUGH: Checks = (
     (MODELS, check_clip),
     (MODELS, check_miniature),
     (MODELS, check_generator),
@@ -111,7 +103,6 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     (MEMORY, check_disk),
     (TIME, check_time),
 )
-TIMES: tuple[tuple[str, Check], ...] = ((TIME, check_time),)
 
 
 def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
@@ -126,37 +117,29 @@ def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
 
 def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    yield from _examine_experiment(root, QUICK, preset)
+    return _examine_experiment(root, QUICK, preset)
 
 
 def examine_time(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields how long each stage type takes here and on a GPU, and nothing else unless params.yaml is not valid."""
-    for finding in _examine_experiment(root, TIMES, preset):
-        if finding.group == TIME or finding.mark == "fail":
-            yield finding
+    findings = _examine_experiment(root, ((TIME, check_time),), preset)
+    return (finding for finding in findings if finding.group == TIME or finding.mark == "fail")
 
 
-def count_marks(findings: Sequence[Finding]) -> str:
-    """Returns "3 problems, 2 warnings, 14 ok"."""
-    marks = [finding.mark for finding in findings]
-    problems, warnings = marks.count("fail"), marks.count("warn")
-    ok = len(marks) - problems - warnings
-    return f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}, {ok} ok"
-
-
-def first_step(findings: Sequence[Finding]) -> str:
-    """Returns the first problem and what to do about it, or else the first warning. Empty if all is well.
+def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
+    """Returns "3 problems, 2 warnings, 14 ok", and the first problem or else the first warning with its remedy.
 
     The groups are in the order in which they are mended: without packages and a valid params.yaml, the rest is a guess.
+    The second text is empty if all is well.
     """
-    for mark in ("fail", "warn"):
-        for finding in findings:
-            if finding.mark == mark:
-                return f"{finding.subject}: {finding.sentence}"
-    return ""
+    problems, warnings = ([each for each in findings if each.mark == mark] for mark in ("fail", "warn"))
+    ok = len(findings) - len(problems) - len(warnings)
+    counts = f"{plural(len(problems), 'problem')}, {plural(len(warnings), 'warning')}, {ok} ok"
+    first = next(iter([*problems, *warnings]), None)
+    return counts, f"{first.subject}: {first.sentence}" if first else ""
 
 
-def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], preset: Path | None) -> Iterator[Finding]:
+def _examine_experiment(root: Path, checks: Checks, preset: Path | None) -> Iterator[Finding]:
     name = f"preset {preset.stem}" if preset else "params.yaml"
     try:
         params = root / "params.yaml"
@@ -165,7 +148,7 @@ def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], prese
         what = str(error).replace("params.yaml: ", "")  # the subject of the finding
         yield Finding(name, "fail", what, "Or choose a preset: gift presets.", EXPERIMENT)
         return
-    project = Project(root, config)
+    project = Project(root, config, is_active=preset is None)
     steps, methods = len(config.sequence), len(config.run.methods)
     if not steps:
         mark: Mark = "info" if preset else "fail"

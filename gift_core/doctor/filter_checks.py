@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.model_checks import FILE, FOLDER
+from gift_core.doctor.operations import FILE, FOLDER
 
 
 def check_filters(project: Project) -> Iterator[Finding]:

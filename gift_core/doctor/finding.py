@@ -39,10 +39,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Project:
-    """What is checked: the folder of the project and its experiment."""
+    """What is checked: the folder of the project and its experiment. `is_active`: it is that of params.yaml."""
 
     root: Path
     config: Config
+    is_active: bool = False
 
 
 Check = Callable[[Project], Iterable[Finding]]

@@ -1,13 +1,12 @@
 """Estimates the peak memory of training and of image generation, and compares it with the device.
 
-One formula each, with coefficients measured on a few models. docs/doctor.md says what the estimate ignores.
+The bytes of the models are counted on torch's meta device. docs/doctor.md says what the estimate ignores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -15,19 +14,18 @@ import psutil
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.tasks import has_captions
-from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.model_checks import (
-    FILE,
-    FOLDER,
-    KNOWN_PIPELINES,
-    cached_pipeline,
-    count_numbers,
-    count_parameters,
+from gift_core.doctor.model_checks import pipeline_parameters
+from gift_core.doctor.operations import (
+    GUIDED,
+    ClipCount,
+    PipelineCount,
+    clip_count,
     model_config_of,
-    pipeline_parameters,
+    pipeline_count,
+    pipeline_folder,
 )
+from gift_core.doctor.stage_work import TYPICAL, task_sizes
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 
@@ -36,100 +34,56 @@ if TYPE_CHECKING:
 
 MARGIN = 1.3  # the estimate times this exceeds every recorded peak (tests/doctor/test_memory_estimate.py)
 CONTEXT = 600_000_000  # bytes of a CUDA context, before the first tensor
-KEPT_PER_LAYER = 20  # numbers that autograd keeps per layer, token and unit of width (16 with GELU, 20 with QuickGELU)
 TEXT_TOKENS = 32  # texts are cut to the longest of their batch; class prompts are shorter than this
-PIXEL_NUMBERS, DENOISER_NUMBERS = 768, 320  # numbers per output pixel in the decoder and the UNet of Stable Diffusion
-ASSUMED_CLASSES = 100  # of a task whose classes cannot be counted yet
 MICRO_BATCHES = (64, 32, 16, 8, 4)
 SLICED = GeneratorMemoryConfig(vae_slicing=True, vae_tiling=False, offload="none", attention=None)
 
 
-def has_estimate(model_config: Mapping[str, Any]) -> bool:
-    """Returns whether both encoders in the model_cfg of open_clip are plain transformers."""
-    vision, text = model_config["vision_cfg"], model_config["text_cfg"]
-    sizes = (vision.get(key) for key in ("layers", "width", "image_size", "patch_size"))
-    foreign = {"timm_model_name", "hf_model_name"} & (set(vision) | set(text))
-    return all(isinstance(size, int) for size in sizes) and not foreign
-
-
 def training_bytes(
-    model_config: Mapping[str, Any], method: MethodConfig, training: TrainingConfig, *, precision: str, classes: int
+    count: ClipCount,
+    method: MethodConfig,
+    training: TrainingConfig,
+    *,
+    trained: int,
+    precision: str,
+    texts: int,
 ) -> int:
-    """Returns the estimated peak of fine-tuning on a task with `classes` classes, without the margin.
+    """Returns the estimated peak of fine-tuning with `texts` texts beside the images of a task, without the margin.
 
-    `model_config` is the model_cfg of open_clip, for which `has_estimate` is true.
-    Weights take 4 bytes per parameter, and half-precision weights 2 more. For each parameter that is trained, gradients
-    and the two moments of Adam take 12 bytes; the copies for consolidation, weight averaging and merging 4 bytes each.
-    Adapters count as nothing, and a merge with them as a copy of the model. The activations of replay and task batch
-    are never held at the same time, so the larger one counts. With `training.processes` it is the peak of each process.
+    Weights take 4 bytes per parameter, and half-precision weights 2 more. For each of the `trained` parameters,
+    gradients and the two moments of Adam take 12 bytes; the copies for consolidation, weight averaging and merging 4
+    bytes each. Adapters count as nothing, and a merge with them as a copy of the model. The activations of replay and
+    task batch are never held at the same time, so the larger one counts. With `training.processes` it is the peak of
+    each process.
     """
-    half, checkpointing = precision != "fp32", training.gradient_checkpointing
-    vision, text = model_config["vision_cfg"], {"width": 512, "layers": 12, **model_config["text_cfg"]}
-    per_image = _activations(vision, (vision["image_size"] // vision["patch_size"]) ** 2 + 1, checkpointing)
-    per_text = _activations(text, TEXT_TOKENS, checkpointing)
-    parameters = count_parameters(model_config)
-    copies = {"none": 0, "uniform": 1}.get(method.consolidation.kind, 2)  # the start weights, and their importances
-    copies += (method.average is not None) + (method.merge is not None)
-    batches = [(training.batch_size, classes), (training.replay_batch_size, training.replay_batch_size)]
-    shares = [(-(-images // training.processes), -(-texts // training.processes)) for images, texts in batches]
-    micro = training.micro_batch_size
-    if micro is None:
-        numbers = max(images * per_image + texts * per_text for images, texts in shares)
-    else:  # encodes either images or texts
-        numbers = max(max(min(images, micro) * per_image, min(texts, micro) * per_text) for images, texts in shares)
-    trained = _count_trained(model_config, method)
-    weights = parameters * (4 + (2 if half else 0)) + 4 * trained * (3 + copies)
+    half, micro = precision != "fp32", training.micro_batch_size
+    copies = method.consolidation.copies + (method.average is not None) + (method.merge is not None)
+    weights = count.weights * (6 if half else 4) + 4 * trained * (3 + copies)
     if method.trains is not None and method.trains.is_merged and method.merge is not None:
-        weights += 4 * parameters
-    return CONTEXT + weights + numbers * (2 if half else 4)
+        weights += 4 * count.weights
+    activations = 0.0
+    for batch in ((training.batch_size, texts), (training.replay_batch_size, training.replay_batch_size)):
+        images, others = (-(-items // training.processes) for items in batch)
+        if micro is None:
+            kept = images * count.image_bytes + others * TEXT_TOKENS * count.token_bytes
+        else:  # encodes either images or texts
+            kept = max(min(images, micro) * count.image_bytes, min(others, micro) * TEXT_TOKENS * count.token_bytes)
+        activations = max(activations, kept)
+    return int(CONTEXT + weights + activations * (0.5 if half else 1))
 
 
-def _count_trained(model_config: Mapping[str, Any], method: MethodConfig) -> int:
-    """Returns the number of parameters that the method trains, without those of adapters."""
-    if method.trains is None:
-        return count_parameters(model_config)
-    if method.trains.is_merged:
-        return 0
-    from gift_core.clip.architectures import build_empty
-    from gift_core.clip.model import Clip
-    from gift_core.clip.trained import TRAINS
-
-    clip = Clip(build_empty(model_config), lambda texts: NotImplemented, {}, "fp32")
-    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
-        return trained.size
-
-
-def _activations(encoder: Mapping[str, Any], tokens: int, checkpointing: bool) -> int:
-    """Returns how many numbers autograd keeps of one item: with checkpointing one layer, and the input of each."""
-    layers, width = int(encoder["layers"]), int(encoder["width"])
-    return (layers + KEPT_PER_LAYER if checkpointing else layers * KEPT_PER_LAYER) * tokens * width
-
-
-def generation_bytes(parameters: Mapping[str, int], generator: GeneratorConfig) -> int:
-    """Returns the estimated peak of generating a batch, without the margin. `parameters` are those of each part.
+def generation_bytes(count: PipelineCount, generator: GeneratorConfig) -> int:
+    """Returns the estimated peak of generating a batch, without the margin.
 
     All weights, or those of the largest part with offloading; and the larger one of the decoder (which decodes one
-    image at a time with vae_slicing) and the denoiser, as measured on the parts of Stable Diffusion 1.5.
+    image at a time with vae_slicing) and the denoiser.
     """
-    memory, count = generator.memory, generator.batch_size
+    memory, images = generator.memory, generator.batch_size
     offload, sliced = memory is not None and memory.offload != "none", memory is not None and memory.vae_slicing
-    weights = max(parameters.values()) if offload else sum(parameters.values())
-    per_pixel = max(PIXEL_NUMBERS * (1 if sliced else count), DENOISER_NUMBERS * count)
-    return CONTEXT + (4 if generator.dtype == "float32" else 2) * (weights + generator.size**2 * per_pixel)
-
-
-def embedding_and_parameters(project: Project) -> tuple[int, int]:
-    """Returns the embedding size and the number of parameters of the model. 0 for what is not known yet."""
-    config = model_config_of(project)
-    if config is not None and "hf_model_name" not in config["text_cfg"]:  # that one needs a file from the hub
-        return int(config["embed_dim"]), count_parameters(config)
-    name = project.config.model.name
-    weights: list[Path] = []
-    if name.startswith(FOLDER):
-        weights = sorted((project.root / name.removeprefix(FOLDER)).glob("*.safetensors"))
-    elif name.startswith(FILE) and name.endswith(".safetensors"):
-        weights = [project.root / name.removeprefix(FILE)]
-    return 0 if config is None else int(config["embed_dim"]), sum(map(count_numbers, weights))
+    weights = (max if offload else sum)(count.parameters.values())
+    denoised = (GUIDED if generator.guidance > 1 else 1) * images
+    peak = max(count.decoder_bytes * (1 if sliced else images), count.denoiser_bytes * denoised)
+    return int(CONTEXT + (4 if generator.dtype == "float32" else 2) * (weights + peak / 4))
 
 
 @dataclass(frozen=True)
@@ -166,42 +120,55 @@ def check_memory(project: Project) -> Iterator[Finding]:
 
 
 def check_training(project: Project, device: DeviceMemory) -> Finding:
-    """Returns whether the most demanding method fits `device` on the task with the most classes."""
-    config, precision = model_config_of(project), project.config.model.precision
+    """Returns whether the most demanding method fits `device` on the task with the most texts."""
+    config, count, precision = model_config_of(project), clip_count(project), project.config.model.precision
     methods = [project.config.methods[name] for name in project.config.run.methods]
     methods = [method for method in methods if method.learns != "nothing"]
-    if config is None or not has_estimate(config) or not methods:
-        what = "no estimate: the model is not a plain vision transformer, or no method trains it"
+    if config is None or count is None or not methods:
+        what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
-    classes, what = most_classes(project)
+    trained = [_count_trained(config, count, method) for method in methods]
+    batch = project.config.training.batch_size
+    sizes = task_sizes(project) or {"assumed": TYPICAL}
+    name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(batch))
+    texts = size.trained_texts(batch)
 
     def estimate(**changes: int) -> int:
         training = project.config.training.model_copy(update=changes)
-        return max(training_bytes(config, each, training, precision=precision, classes=classes) for each in methods)
+        return max(
+            training_bytes(count, method, training, trained=number, precision=precision, texts=texts)
+            for method, number in zip(methods, trained, strict=True)
+        )
 
-    choices = {f"training.micro_batch_size: {count}": estimate(micro_batch_size=count) for count in MICRO_BATCHES}
+    choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in MICRO_BATCHES}
+    what = f"{texts} {'captions' if size.test_captions else 'classes'} ({name})"
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
+
+
+def _count_trained(config: Mapping[str, Any], count: ClipCount, method: MethodConfig) -> int:
+    if method.trains is None:
+        return count.weights
+    from gift_core.doctor.counting import count_trained
+
+    return count_trained(config, method)
 
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:
     """Returns whether the pipeline and a batch of images fit `device`."""
-    generator = project.config.generator
-    folder = cached_pipeline(project)
-    found = pipeline_parameters(folder) if folder is not None and folder.is_dir() else None
-    parameters = found or KNOWN_PIPELINES.get(generator.pipeline)
-    if not parameters:
-        return Finding("generation memory", "info", f"no estimate before {generator.pipeline} is on this machine")
+    generator, count, folder = project.config.generator, pipeline_count(project), pipeline_folder(project)
+    if count is None:
+        what = f"no estimate: {generator.pipeline} is not on this machine yet, or has no UNet"
+        return Finding("generation memory", "info", what)
+    if folder is not None:
+        count = replace(count, parameters=pipeline_parameters(folder))
     changes: dict[str, dict[str, Any]] = {
         f"generator.batch_size: {size}": {"batch_size": size} for size in (4, 2, 1) if size < generator.batch_size
     }
     offloaded = SLICED.model_copy(update={"offload": "model"})
     changes["generator.memory: {vae_slicing: true, ...}"] = {"memory": SLICED}
     changes["generator.memory: {vae_slicing: true, offload: model, ...}"] = {"memory": offloaded}
-    choices = {
-        name: generation_bytes(parameters, generator.model_copy(update=change)) for name, change in changes.items()
-    }
-    what = f"{generator.batch_size} images at once"
-    needed = generation_bytes(parameters, generator)
+    choices = {name: generation_bytes(count, generator.model_copy(update=change)) for name, change in changes.items()}
+    what, needed = f"{generator.batch_size} images at once", generation_bytes(count, generator)
     return memory_finding("generation memory", what, needed, device=device, choices=choices)
 
 
@@ -236,18 +203,3 @@ def memory_of(device: torch.device) -> DeviceMemory:
         return DeviceMemory("the Apple GPU", total, total - torch.mps.driver_allocated_memory())
     memory = psutil.virtual_memory()
     return DeviceMemory("the CPU", memory.total, memory.available)
-
-
-def most_classes(project: Project) -> tuple[int, str]:
-    """Returns the largest number of classes in the sequence, and in words; 100 if none can be counted yet.
-
-    A task of captions has one for each image of a batch.
-    """
-    known = [(ASSUMED_CLASSES, f"{ASSUMED_CLASSES} classes (assumed)")]
-    for name in (step.task for step in project.config.sequence):
-        task, batch = project.config.tasks[name], project.config.training.batch_size
-        if has_captions(task):
-            known.append((batch, f"{batch} captions ({name})"))
-        elif count := class_count(name, task, project.root):
-            known.append((count, f"{count} classes ({name})"))
-    return max(known[1:] or known, key=lambda each: each[0])

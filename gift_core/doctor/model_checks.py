@@ -3,71 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.operations import (
+    FILE,
+    FOLDER,
+    HUB,
+    INDEX,
+    ClipCount,
+    clip_count,
+    model_config_of,
+    parts_of,
+    pipeline_count,
+    pipeline_folder,
+    read_model_config,
+)
+from gift_core.doctor.published_models import CLIPS
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size
-from gift_core.untrusted import read_json_file
 
-if TYPE_CHECKING:
-    from gift_core.clip.model import Clip
-
-FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
-INDEX = "model_index.json"
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
 FLOAT_BYTES = 4  # of a weight in float32, as weights are downloaded
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
-}
-# Parameters of published pipelines, for estimates before they are downloaded.
-KNOWN_PIPELINES: dict[str, dict[str, int]] = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": {
-        "unet": 859_520_964,
-        "vae": 83_653_863,
-        "text_encoder": 123_060_480,
-        "safety_checker": 303_981_588,
-    },
-    "IDKiro/sdxs-512-dreamshaper": {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
-    "stabilityai/sd-turbo": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
-    "SimianLuo/LCM_Dreamshaper_v7": {
-        "unet": 859_602_884,
-        "vae": 83_653_863,
-        "text_encoder": 123_060_480,
-        "safety_checker": 303_981_588,
-    },
-}
-
-
-def _tinyclip(patch_size: int, image: tuple[int, int], text: tuple[int, int]) -> dict[str, Any]:
-    """The model_cfg of a TinyCLIP, from (width, layers) of both towers."""
-    return {
-        "embed_dim": 512,
-        "vision_cfg": {"image_size": 224, "layers": image[1], "width": image[0], "patch_size": patch_size},
-        "text_cfg": {
-            "context_length": 77,
-            "vocab_size": 49408,
-            "width": text[0],
-            "heads": text[0] // 64,
-            "layers": text[1],
-        },
-    }
-
-
-# open_clip's model_cfg of published CLIPs on the hub, for the same.
-KNOWN_CLIPS: dict[str, dict[str, Any]] = {
-    "hf-hub:timm/vit_medium_patch32_clip_224.tinyclip_laion400m": _tinyclip(32, (512, 12), (512, 6)),
-    "hf-hub:timm/vit_betwixt_patch32_clip_224.tinyclip_laion400m": _tinyclip(32, (640, 12), (512, 9)),
-    "hf-hub:timm/vit_xsmall_patch16_clip_224.tinyclip_yfcc15m": _tinyclip(16, (256, 10), (256, 3)),
 }
 
 
@@ -79,7 +46,7 @@ def check_local_models(project: Project) -> Iterator[Finding]:
     elif model.pretrained and {"/", "."} & set(model.pretrained):  # a path: tags have none of these
         yield check_weights_file(project.root, model.pretrained)
     if pipeline_folder(project) is not None:
-        yield _check_pipeline(project)
+        yield from check_generator(project)
 
 
 def check_clip(project: Project) -> Iterator[Finding]:
@@ -88,17 +55,16 @@ def check_clip(project: Project) -> Iterator[Finding]:
     if name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, name)
     elif name.startswith(HUB):
-        known = KNOWN_CLIPS.get(name)  # TinyCLIP is published in half precision
-        size = FLOAT_BYTES // 2 * count_parameters(known) if known else 0
-        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS, size)
+        count = clip_count(project) if name in CLIPS else None  # TinyCLIP is published in half precision
+        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS, FLOAT_BYTES // 2 * count.weights if count else 0)
     else:
         from gift_core.clip.architectures import architecture_config
 
-        architecture, config = architecture_config(name)
+        architecture, _ = architecture_config(name)
         if pretrained is not None and (project.root / pretrained).exists():
             yield check_weights_file(project.root, pretrained)
         else:
-            yield _check_tag(architecture, pretrained, config)
+            yield _check_tag(architecture, pretrained, clip_count(project))
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -118,31 +84,40 @@ def check_trained(project: Project) -> Iterator[Finding]:
     config = model_config_of(project) if names else None
     if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
         return
-    from gift_core.methods import build_method
-    from gift_core.training.loop import require_trainable
-
-    for name in names:
-        try:
-            require_trainable(_empty_clip(config), project.config.training, build_method(rows[name]))
-        except UserError as error:
-            yield Finding(f"methods.{name}", "fail", str(error))
-
-
-def _empty_clip(config: dict[str, Any]) -> Clip:
-    """The model without memory, with a tokenizer that gives rows of 0."""
     import torch
 
     from gift_core.clip.architectures import build_empty
     from gift_core.clip.model import Clip
+    from gift_core.methods import build_method
+    from gift_core.training.loop import require_trainable
 
     length = config["text_cfg"].get("context_length", 77)
     described = {"model_cfg": config, "preprocess_cfg": {"size": config["vision_cfg"].get("image_size", 224)}}
-    return Clip(build_empty(config), lambda texts: torch.zeros(len(texts), length, dtype=torch.long), described, "fp32")
+    for name in names:  # a model without memory, with a tokenizer that gives rows of 0
+        model = build_empty(config)
+        clip = Clip(model, lambda texts: torch.zeros(len(texts), length, dtype=torch.long), described, "fp32")
+        try:
+            require_trainable(clip, project.config.training, build_method(rows[name]))
+        except UserError as error:
+            yield Finding(f"methods.{name}", "fail", str(error))
 
 
 def check_generator(project: Project) -> Iterator[Finding]:
     """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA."""
-    yield _check_pipeline(project)
+    from gift_core.generators.pretrained import check_lora
+
+    check_lora(project.config.generator.lora)
+    folder, name = pipeline_folder(project), project.config.generator.pipeline
+    if folder is None:
+        count = pipeline_count(project)
+        size = FLOAT_BYTES * sum(count.parameters.values()) if count else 0
+        yield download_finding("generator", name, by_hand=BY_HAND["generator"], size=size)
+    elif not folder.is_dir():
+        remedy = "Correct generator.pipeline, or restore it (git checkout, dvc pull)."
+        yield Finding("generator", "fail", f"there is no {folder}", remedy)
+    else:
+        parameters = sum(pipeline_parameters(folder).values())
+        yield Finding("generator", "ok", f"{name}, {parameters / 1e6:.1f}M parameters")
 
 
 def check_local_clip(root: Path, name: str) -> Finding:
@@ -156,14 +131,10 @@ def check_local_clip(root: Path, name: str) -> Finding:
         what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
         return Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
     try:
-        content = read_json_file(configuration)
-    except (OSError, ValueError) as error:
-        return Finding("model", "fail", f"{configuration} is not valid JSON ({error})", "Restore the file.")
-    is_object = isinstance(content, dict)
-    fault = shape_fault(content.get("model_cfg") if is_object else None) if configuration.name == CONFIG else None
-    if fault or not is_object:
-        what = f"{configuration} is no model configuration: {fault or 'it should be an object'}"
-        return Finding("model", "fail", what, "Restore the file.")
+        if configuration.name == CONFIG:
+            read_model_config(configuration)
+    except UserError as error:
+        return Finding("model", "fail", str(error))
     return check_weights_file(root, str(weights[0].relative_to(root)))
 
 
@@ -177,7 +148,7 @@ def check_weights_file(root: Path, name: str) -> Finding:
     return Finding("model", "ok", str(path))
 
 
-def _check_tag(architecture: str, pretrained: str | None, config: Mapping[str, Any]) -> Finding:
+def _check_tag(architecture: str, pretrained: str | None, count: ClipCount | None) -> Finding:
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(architecture)
@@ -185,8 +156,7 @@ def _check_tag(architecture: str, pretrained: str | None, config: Mapping[str, A
         raise UserError(f"params.yaml: model.pretrained: {architecture} needs weights. Choose one of {tags}.")
     lookup({tag: tag for tag in tags}, pretrained, f"params.yaml: model.pretrained (tags of {architecture})")
     source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
-    is_known = "hf_model_name" not in config["text_cfg"]  # that one needs a file from the hub
-    size = FLOAT_BYTES * count_parameters(config) if is_known else 0
+    size = FLOAT_BYTES * count.weights if count else 0
     repository, _, file = source.get("hf_hub", "").rpartition("/")
     if repository:
         return _check_cache(repository, (file,) if file else CACHED_WEIGHTS, size)
@@ -194,40 +164,6 @@ def _check_tag(architecture: str, pretrained: str | None, config: Mapping[str, A
     if kept.is_file():
         return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
     return download_finding("model", source["url"], by_hand=BY_HAND["model"], size=size)
-
-
-def _check_pipeline(project: Project) -> Finding:
-    from gift_core.generators.pretrained import check_lora
-
-    check_lora(project.config.generator.lora)
-    folder = cached_pipeline(project)
-    name = project.config.generator.pipeline
-    if folder is None:
-        size = FLOAT_BYTES * sum(KNOWN_PIPELINES.get(name, {}).values())
-        return download_finding("generator", name, by_hand=BY_HAND["generator"], size=size)
-    if not folder.is_dir():
-        what = f"there is no {folder}"
-        return Finding("generator", "fail", what, "Correct generator.pipeline, or restore it (git checkout, dvc pull).")
-    parts = pipeline_parameters(folder)
-    return Finding("generator", "ok", f"{name}, {sum(parts.values()) / 1e6:.1f}M parameters")
-
-
-def pipeline_folder(project: Project) -> Path | None:
-    """Returns the folder that generator.pipeline names, which may not exist. None for a name on the hub."""
-    from gift_core.generators.pretrained import looks_local
-
-    name = project.config.generator.pipeline
-    return project.root / name if looks_local(name) or (project.root / name).is_dir() else None
-
-
-def cached_pipeline(project: Project) -> Path | None:
-    """Returns the folder of the pipeline on this machine: a local one, or a complete one in the hub cache, or None."""
-    folder = pipeline_folder(project)
-    if folder is not None:
-        return folder
-    generator = project.config.generator
-    index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
-    return index.parent if index and not _missing_parts(index.parent) else None
 
 
 def count_numbers(path: Path) -> int:
@@ -248,27 +184,11 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
     Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Parts
     with pickled weights are counted by their size in bytes, as float32.
     """
-    if missing := _missing_parts(folder):
+    parts = parts_of(folder)
+    if missing := [part for part in parts if not (folder / part).is_dir()]:
         raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
-    counts = {name: _count_part(folder / name) for name in _parts_of(folder)}
+    counts = {name: _count_part(folder / name) for name in parts}
     return {name: count for name, count in counts.items() if count}
-
-
-def _parts_of(folder: Path) -> list[str]:
-    """The parts that the index of a diffusers folder names. ContractError if it is missing or no index."""
-    try:
-        index = read_json_file(folder / INDEX)
-    except (OSError, ValueError) as error:
-        what = f"{folder}: not a diffusers pipeline, its {INDEX} cannot be read ({error})"
-        raise ContractError(f"{what}. Restore the folder, or download it again.") from None
-    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-        what = f"{folder}: not a diffusers pipeline, its {INDEX} should be an object with the text _class_name"
-        raise ContractError(f"{what}. Restore the folder, or download it again.")
-    return [name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]]
-
-
-def _missing_parts(folder: Path) -> list[str]:
-    return [name for name in _parts_of(folder) if not (folder / name).is_dir()]
 
 
 def _count_part(folder: Path) -> int:
@@ -285,40 +205,6 @@ def _check_cache(repository: str, files: tuple[str, ...], size: int = 0) -> Find
     if found is not None:
         return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")
     return download_finding("model", repository, by_hand=BY_HAND["model"], size=size)
-
-
-def model_config_of(project: Project) -> dict[str, Any] | None:
-    """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known yet."""
-    name = project.config.model.name
-    if name.startswith(FILE):
-        return None
-    if name.startswith((FOLDER, HUB)):
-        local = project.root / name.removeprefix(FOLDER) / CONFIG
-        file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
-        if file is None or not file.is_file():
-            return KNOWN_CLIPS.get(name)
-        return _read_model_config(file)
-    from gift_core.clip.architectures import architecture_config
-
-    return architecture_config(name)[1]
-
-
-def _read_model_config(file: Path) -> dict[str, Any]:
-    try:
-        content = read_json_file(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: it should be JSON, but {error}. Restore the file.") from None
-    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
-    if fault := shape_fault(config):
-        raise UserError(f"{file}: no model configuration: {fault}. Restore the file.")
-    return dict(config)
-
-
-def count_parameters(model_config: Mapping[str, Any]) -> int:
-    """Returns the number of parameters of an open_clip model, built without weights on the meta device."""
-    from gift_core.clip.architectures import build_empty
-
-    return sum(parameter.numel() for parameter in build_empty(model_config).parameters())
 
 
 def download_finding(subject: str, what: str, *, by_hand: str, size: int = 0) -> Finding:

@@ -1,213 +1,161 @@
-"""Counts the operations of the models: a CLIP's forward pass, and what a pipeline needs for an image.
+"""The models of params.yaml: where they are on this machine, their configurations, their operations and bytes.
 
-A multiplication and an addition count as two operations. Plain transformers are counted from their configuration, the
-models of the presets are in a table, and torch counts all others on its meta device, without weights.
+gift_core.doctor.counting counts. What it has counted is kept in .gift, because its imports take seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from gift_core.artifacts.contract import write_json
+from gift_core.artifacts.model_config import shape_fault
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.doctor.finding import Project
-from gift_core.doctor.memory_estimate import has_estimate
-from gift_core.doctor.model_checks import cached_pipeline, model_config_of
+from gift_core.doctor.published_models import CLIPS, PIPELINES
+from gift_core.downloads import in_cache
+from gift_core.errors import ContractError, UserError
+from gift_core.layout import Layout
 from gift_core.untrusted import read_json_file
 
+FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
+INDEX = "model_index.json"
 BACKWARD = 3  # forward and backward pass together cost three times the forward pass
 GUIDED = 2  # with guidance, each step runs the denoiser on the prompt and on the negative one
-CONTEXT = 77  # tokens of a text, where the configuration names no other number
-MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
-class ClipOperations:
-    """The operations of a forward pass on an image, and on a token of a text; and the number of weights."""
+class ClipCount:
+    """Of a CLIP: the operations of a forward pass on an image and on a token of a text, the bytes that training keeps
+    for each of both in float32, and the number of weights."""
 
     image: float
     token: float
-    weights: float
+    image_bytes: float
+    token_bytes: float
+    weights: int
 
 
 @dataclass(frozen=True)
-class ImageOperations:
-    """The operations of a part of a pipeline on an image of n pixels: constant + linear * n + quadratic * n^2.
+class PipelineCount:
+    """Of a pipeline: the parameters of each part, and for an image the operations and the peak of bytes in float32 of a
+    pass of the denoiser and of the decoder."""
 
-    The constant part is that of the prompt, the quadratic one is attention.
+    parameters: dict[str, int]
+    denoiser: float
+    decoder: float
+    denoiser_bytes: float
+    decoder_bytes: float
+
+
+Counted = TypeVar("Counted", ClipCount, PipelineCount)
+
+
+def model_config_of(project: Project) -> dict[str, Any] | None:
+    """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known here.
+
+    That of an architecture is read without importing open_clip, which takes seconds.
     """
-
-    constant: float
-    linear: float
-    quadratic: float
-
-    def of(self, size: int) -> float:
-        """Returns the operations for an image of `size` x `size` pixels."""
-        pixels = size**2
-        return self.constant + self.linear * pixels + self.quadratic * pixels**2
-
-
-@dataclass(frozen=True)
-class PipelineOperations:
-    """The operations of a pass of the denoiser and of the decoder, and the number of weights of both."""
-
-    denoiser: ImageOperations
-    decoder: ImageOperations
-    weights: float
-
-
-# What `count_clip` and `count_pipeline` return for the published configurations: it takes them seconds, with diffusers.
-COUNTED_CLIPS = {"local-dir:data/mini/clip": ClipOperations(image=41_388_032, token=808_550.4, weights=2_075_801)}
-_DECODER = ImageOperations(0, 9_461_056.5, 0.5)  # of every Stable Diffusion
-_V1 = PipelineOperations(ImageOperations(3_007_774_720, 2_585_491.25, 1.78253173828125), _DECODER, 943_174_827)
-_V2 = PipelineOperations(ImageOperations(3_991_797_760, 2_585_491.25, 1.78253173828125), _DECODER, 949_564_587)
-_SDXS = PipelineOperations(
-    ImageOperations(1_383_792_640, 1_368_985, 0.1318359375), ImageOperations(0, 539_208, 0), 318_191_307
-)
-_XL = PipelineOperations(ImageOperations(52_531_036_160, 5_681_120, 0.68359375), _DECODER, 2_651_117_547)
-COUNTED_PIPELINES = {
-    "data/mini/diffusion": PipelineOperations(
-        ImageOperations(25_780_224, 168_036, 3.4375), ImageOperations(0, 123_304, 0), 4_174_707
-    ),
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": _V1,
-    "SimianLuo/LCM_Dreamshaper_v7": _V1,
-    "stabilityai/stable-diffusion-2-1": _V2,
-    "stabilityai/sd-turbo": _V2,
-    "IDKiro/sdxs-512-dreamshaper": _SDXS,
-    "stabilityai/stable-diffusion-xl-base-1.0": _XL,
-    "stabilityai/sdxl-turbo": _XL,
-}
-
-
-def clip_operations(project: Project) -> ClipOperations | None:
-    """Returns the operations of the model of params.yaml, or None if its configuration is not on this machine."""
     name = project.config.model.name
-    if name in COUNTED_CLIPS:
-        return COUNTED_CLIPS[name]
-    config = _shipped_config(name) or model_config_of(project)
+    if name.startswith(FILE):
+        return None
+    if name.startswith((FOLDER, HUB)):
+        local = project.root / name.removeprefix(FOLDER) / CONFIG
+        file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
+        return read_model_config(file) if file is not None and file.is_file() else CLIPS.get(name)
+    package = find_spec("open_clip")
+    assert package is not None and package.submodule_search_locations, "open_clip is a requirement"
+    file = Path(package.submodule_search_locations[0]) / "model_configs" / f"{name.replace('/', '-')}.json"
+    return dict(read_json_file(file)) if file.is_file() else None
+
+
+def read_model_config(file: Path) -> dict[str, Any]:
+    """Returns the model_cfg in a file of open_clip. UserError if it is damaged."""
+    try:
+        content = read_json_file(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not valid JSON ({error}). Restore the file.") from None
+    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
+    if fault := shape_fault(config):
+        raise UserError(f"{file} is no model configuration: {fault}. Restore the file.")
+    return dict(config)
+
+
+def pipeline_folder(project: Project) -> Path | None:
+    """Returns the folder of the pipeline on this machine: a local one, which may not exist, or a complete one in the
+    hub cache, or None."""
+    from gift_core.generators.pretrained import looks_local
+
+    generator = project.config.generator
+    local = project.root / generator.pipeline
+    if looks_local(generator.pipeline) or local.is_dir():
+        return local
+    index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
+    complete = index is not None and all((index.parent / part).is_dir() for part in parts_of(index.parent))
+    return index.parent if index and complete else None
+
+
+def parts_of(folder: Path) -> list[str]:
+    """Returns the parts that the index of a diffusers folder names. ContractError if it is missing or no index."""
+    try:
+        index = read_json_file(folder / INDEX)
+        assert isinstance(index["_class_name"], str), "_class_name should be a text"
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+        what = f"{folder}: not a diffusers pipeline, its {INDEX} cannot be used ({error})"
+        raise ContractError(f"{what}. Restore the folder, or download it again.") from None
+    return [name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]]
+
+
+def clip_count(project: Project) -> ClipCount | None:
+    """Returns what is counted of the model of params.yaml, or None if its configuration is not on this machine."""
+    config, model = model_config_of(project), project.config.model
     if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
         return None
-    return count_transformers(config) if has_estimate(config) else count_clip(config)
+
+    def count() -> ClipCount:
+        from gift_core.doctor.counting import count_clip, uses_quick_gelu
+
+        quick = {"quick_gelu": True} if uses_quick_gelu(model.name.replace("/", "-"), model.pretrained) else {}
+        return count_clip(config | quick, checkpointing=checkpointing)
+
+    checkpointing = project.config.training.gradient_checkpointing
+    return _kept(project, ClipCount, count, config, checkpointing, model.name, model.pretrained)
 
 
-def pipeline_operations(project: Project) -> PipelineOperations | None:
-    """Returns the operations of the pipeline of params.yaml, or None if it is not known, or has no UNet."""
-    name = project.config.generator.pipeline
-    if name in COUNTED_PIPELINES:
-        return COUNTED_PIPELINES[name]
-    folder = cached_pipeline(project)
-    parts = [folder / part / "config.json" for part in ("unet", "vae")] if folder is not None else []
-    if not parts or not all(part.is_file() for part in parts):
+def pipeline_count(project: Project) -> PipelineCount | None:
+    """Returns what is counted of the pipeline of params.yaml, or None if it is not known, or has no UNet."""
+    generator, folder = project.config.generator, pipeline_folder(project)
+    parts: Any = PIPELINES.get(generator.pipeline)
+    if folder is not None:
+        files = {part: folder / part / "config.json" for part in ("unet", "vae")}
+        parts = {part: read_json_file(file) for part, file in files.items() if file.is_file()}
+    if not parts or not {"unet", "vae"} <= set(parts):
         return None
-    unet, vae = (read_json_file(part) for part in parts)
+
+    def count() -> PipelineCount:
+        from gift_core.doctor.counting import count_pipeline
+
+        return count_pipeline(parts, generator.size)
+
     try:
-        return count_pipeline(unet, vae)
+        return _kept(project, PipelineCount, count, parts, generator.size)
     except Exception:  # of diffusers: a UNet that needs other inputs, or a damaged configuration, which `model` reports
         return None
 
 
-def _shipped_config(architecture: str) -> dict[str, Any] | None:
-    """The model_cfg that open_clip ships, read without importing open_clip, which takes seconds."""
-    package = find_spec("open_clip")
-    folders = package.submodule_search_locations if package else None
-    file = Path(folders[0]) / "model_configs" / f"{architecture.replace('/', '-')}.json" if folders else None
-    return read_json_file(file) if file is not None and file.is_file() else None
-
-
-def count_transformers(model_config: Mapping[str, Any]) -> ClipOperations:
-    """Returns the operations of a CLIP of two plain transformers (`has_estimate`) from its model_cfg."""
-    vision, text = model_config["vision_cfg"], {"width": 512, "layers": 12, **model_config["text_cfg"]}
-    patches, context = (vision["image_size"] // vision["patch_size"]) ** 2, text.get("context_length", CONTEXT)
-    embedding = 2 * patches * 3 * vision["patch_size"] ** 2 * vision["width"]
-    projections = [2 * tower["width"] * model_config["embed_dim"] for tower in (vision, text)]
-    return ClipOperations(
-        image=embedding + _layers(vision, patches + 1) + projections[0],
-        token=(_layers(text, context) + projections[1]) / context,
-        weights=sum(_layer_weights(tower) * tower["layers"] for tower in (vision, text))
-        + text.get("vocab_size", 49408) * text["width"],
-    )
-
-
-def _layers(tower: Mapping[str, Any], tokens: int) -> float:
-    """The operations of the layers: the products with their weights, and the scores and the mixing of attention."""
-    return float(tower["layers"] * (2 * tokens * _layer_weights(tower) + 4 * tokens**2 * tower["width"]))
-
-
-def _layer_weights(tower: Mapping[str, Any]) -> float:
-    """The weights of a layer: four projections of attention, and two of the MLP."""
-    return float(tower["width"] ** 2 * (4 + 2 * tower.get("mlp_ratio", MLP_RATIO)))
-
-
-def count_clip(model_config: Mapping[str, Any]) -> ClipOperations:
-    """Returns the operations of any open_clip model. Imports torch and open_clip."""
-    import torch
-
-    from gift_core.clip.architectures import build_empty
-
-    model: Any = build_empty(model_config)
-    size, context = model.visual.image_size, model_config["text_cfg"].get("context_length", CONTEXT)
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    return ClipOperations(
-        image=count_operations(lambda: model.encode_image(torch.empty(1, 3, *sides))),
-        token=count_operations(lambda: model.encode_text(torch.zeros(1, context, dtype=torch.long))) / context,
-        weights=sum(parameter.numel() for parameter in model.parameters()),
-    )
-
-
-def count_pipeline(unet_config: Mapping[str, Any], vae_config: Mapping[str, Any]) -> PipelineOperations:
-    """Returns the operations of a UNet and the decoder of its autoencoder, from their config.json in diffusers' format.
-
-    Imports diffusers.
-    """
-    import torch
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-
-    is_tiny = vae_config.get("_class_name") == "AutoencoderTiny"
-    with torch.device("meta"):
-        unet: Any = UNet2DConditionModel.from_config(dict(unet_config))
-        vae: Any = (AutoencoderTiny if is_tiny else AutoencoderKL).from_config(dict(vae_config))
-    blocks = vae.config.decoder_block_out_channels if is_tiny else vae.config.block_out_channels
-    scale = 2 ** (len(blocks) - 1)  # pixels per latent, along a side
-    halvings = 2 ** (len(unet.config.block_out_channels) - 1)
-
-    def latents(size: int) -> torch.Tensor:
-        return torch.empty(1, unet.config.in_channels, size // scale, size // scale)
-
-    def denoise(size: int) -> object:
-        context_1LD = torch.empty(1, CONTEXT, unet.config.cross_attention_dim)
-        # What Stable Diffusion XL is told besides: a summary of the prompt, and six sizes.
-        config = unet.config
-        summary = (config.projection_class_embeddings_input_dim or 0) - 6 * (config.addition_time_embed_dim or 0)
-        added = {"text_embeds": torch.empty(1, max(summary, 0)), "time_ids": torch.empty(1, 6)}
-        return unet(latents(size), torch.zeros(1), context_1LD, added_cond_kwargs=added)
-
-    side = scale * halvings
-    return PipelineOperations(
-        _fitted(denoise, side),
-        _fitted(lambda size: vae.decode(latents(size)), side),
-        sum(parameter.numel() for part in (unet, vae) for parameter in part.parameters()),
-    )
-
-
-def _fitted(work: Callable[[int], object], side: int) -> ImageOperations:
-    """The polynomial through the operations of `work` at three sizes, which are multiples of `side`."""
-    sizes = [2 * side, 4 * side, 8 * side]
-    first, second, third = (count_operations(partial(work, size)) for size in sizes)
-    one, two, three = (size**2 for size in sizes)
-    slopes = (second - first) / (two - one), (third - second) / (three - two)
-    quadratic = (slopes[1] - slopes[0]) / (three - one)
-    linear = slopes[0] - quadratic * (one + two)
-    return ImageOperations(first - linear * one - quadratic * one**2, linear, quadratic)
-
-
-def count_operations(work: Callable[[], object]) -> float:
-    """Returns the operations of the matrix products and convolutions in `work`, run on torch's meta device."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
+def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *inputs: object) -> Counted:
+    """Returns `count()`, or what it returned earlier for the same inputs."""
+    key = json.dumps([[field.name for field in fields(kind)], inputs], sort_keys=True)
+    file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
+    with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
+        return kind(**read_json_file(file))
+    counted = count()
+    with suppress(OSError):  # the folder may be read-only
+        write_json(file, asdict(counted))
+    return counted

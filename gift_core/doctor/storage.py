@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from gift_core.config.experiment import Config
-from gift_core.config.method_options import ReplayConfig
 from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.memory_estimate import embedding_and_parameters
+from gift_core.doctor.operations import clip_count, model_config_of
+from gift_core.doctor.stage_work import encoded, task_sizes
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import byte_size
@@ -32,12 +30,13 @@ OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc 
 
 def check_disk(project: Project) -> Iterator[Finding]:
     """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache."""
-    embedding, parameters = embedding_and_parameters(project)
-    wanted = artifact_bytes(project, parameters=parameters, embedding=embedding)
+    config, count = model_config_of(project), clip_count(project)
+    embedding = int(config["embed_dim"]) if config else 0
+    wanted = artifact_bytes(project, parameters=count.weights if count else 0, embedding=embedding)
     parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
-    unknown = "" if parameters else "; the size of the models is not known yet"
+    unknown = "" if wanted["models"] else "; the size of the models is not known yet"
     yield Finding("disk", "info", f"artifacts of this experiment: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
-    left = sum(max(0, needed - _present_bytes(project, name)) for name, needed in wanted.items())
+    left = sum(max(0, needed - sum(map(_folder_bytes, _folders(project)[kind]))) for kind, needed in wanted.items())
     for folder, copies in _copies(project.root):
         yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)
 
@@ -66,36 +65,29 @@ def artifact_bytes(project: Project, *, parameters: int, embedding: int) -> dict
     """Returns {kind: bytes} that a complete run writes, once.
 
     tasks: the images of the data sets as they are; a slice of the classes has its share. shards: steps *
-    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: for each method with replay, the
-    images it replays in all steps * 2 embeddings in float32, 3 with a vocabulary, which has about as many texts as a
-    step has images; 4 bytes per parameter and step with Fisher information. models: 4 bytes per parameter for each
-    method and step, and for the pre-trained model.
+    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: an embedding in float32 for each image and
+    text that the teachers encode; 4 bytes per parameter and step with Fisher information. models: 4 bytes per parameter
+    for each method and step, and for the pre-trained model.
     """
-    config, steps = project.config, len(project.config.sequence)
-    images = steps * config.prompts.images_per_task
-    shards = images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]
-    model = WEIGHT_BYTES * parameters
+    config, sizes = project.config, list(task_sizes(project).values())
     methods = [config.methods[name] for name in config.run.methods]
-    replays = [method.replay for method in methods if method.replay.reads != "none"]
-    features = sum(_embeddings(replay, steps) for replay in replays) * config.prompts.images_per_task
-    fisher = sum(getattr(method.replay, "fisher", None) is not None for method in methods)
+    images = (
+        len(sizes) * config.prompts.images_per_task if any(each.replay.reads == "synthetic" for each in methods) else 0
+    )
+    embeddings = sum(
+        sum(encoded(project, sizes[: step + 1], method)) for method in methods for step in range(len(sizes))
+    )
+    fisher = len(sizes) * sum(getattr(method.replay, "fisher", None) is not None for method in methods)
     return {
-        "tasks": sum(stored_bytes(name, task, project.root) for name, task in config.tasks.items()),
-        "shards": int(shards) if replays else 0,
-        "teachers": features * embedding * WEIGHT_BYTES + fisher * steps * model,
-        "models": model * (1 + steps * len(methods)),
+        "tasks": sum(_image_bytes(name, task, project.root) for name, task in config.tasks.items()),
+        "shards": int(images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]),
+        "teachers": WEIGHT_BYTES * (embeddings * embedding + fisher * parameters),
+        "models": WEIGHT_BYTES * parameters * (1 + len(sizes) * len(methods)),
     }
 
 
-def _embeddings(replay: ReplayConfig, steps: int) -> int:
-    """Embeddings for each of images_per_task, in all steps: image and text of a pair, and a text of the vocabulary."""
-    kept = getattr(replay, "keep_earlier", 0)
-    pairs = sum(1 + min(step, kept) for step in range(steps))
-    return 2 * pairs + (steps if replay.images == "synthetic" else 0)
-
-
-def stored_bytes(name: str, task: TaskConfig, root: Path) -> int:
-    """Returns the approximate size of the images of a task in bytes, 0 if it is not known yet."""
+def _image_bytes(name: str, task: TaskConfig, root: Path) -> int:
+    """The approximate size of the images of a task, 0 if it is not known yet."""
     if isinstance(task, MiniTaskConfig):
         return (task.train_images + task.test_images) * 2_000
     if isinstance(task, CatalogueTaskConfig):
@@ -115,11 +107,8 @@ def read_cache(root: Path) -> tuple[Path, bool]:
     return repository / settings.get("cache.dir", "cache"), kinds[0].strip("' ") in LINKS
 
 
-def _present_bytes(project: Project, kind: str) -> int:
-    return sum(_folder_bytes(folder) for folder in _folders(project.config, Layout(project.root))[kind])
-
-
-def _folders(config: Config, layout: Layout) -> dict[str, list[Path]]:
+def _folders(project: Project) -> dict[str, list[Path]]:
+    config, layout = project.config, Layout(project.root)
     steps = [step.task for step in config.sequence]
     pairs = [(method, task) for method in config.run.methods for task in steps]
     return {
@@ -150,19 +139,8 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
-    if _is_damaged(root / ".dvc" / "tmp" / "rwlock"):
-        found = "its list of running stages is damaged, as by a second Ctrl-C, so `dvc repro` fails"
-        yield Finding("dvc", "fail", found, "If none runs: rm .dvc/tmp/rwlock. `make repro` and `gift run` do that.")
     yield from check_braces({"the project": folder, "the cache of DVC": read_cache(root)[0]})
     yield check_remote(root, settings)
-
-
-def _is_damaged(file: Path) -> bool:
-    try:
-        json.loads(file.read_bytes() if file.is_file() else b"{}")
-    except ValueError:
-        return True
-    return False
 
 
 def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:

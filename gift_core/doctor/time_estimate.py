@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from gift_core.artifacts.model_folder import PROVENANCE
 from gift_core.config.experiment import Config
 from gift_core.doctor.device_speed import (
     bfloat16_share,
@@ -22,12 +21,13 @@ from gift_core.doctor.device_speed import (
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, Workload, count_work
 from gift_core.layout import Layout
+from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import duration, plural
 from gift_core.untrusted import read_json_file
 
 HOUR = 3600
 LONG, TOO_LONG = 12 * HOUR, 24 * HOUR  # on a CPU
-NEVER_LONG = 5e14  # operations: the slowest CPU needs no 12 hours for them
+MINIATURE_PIPELINE = "data/mini/diffusion"
 EFFICIENCY = (
     0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
 )
@@ -42,6 +42,7 @@ HALVED = (  # the settings that decide how long a run takes, as section and key
     ("evaluation", "max_images"),
 )
 TEST_IMAGES = 500  # a first value of evaluation.max_images
+BF16 = ("amp_bf16", "bfloat16")  # model.precision and generator.dtype
 WORTH_HALVING, FASTER = 0.5 * HOUR, 0.8  # from which time on bfloat16 is tried, and up to which share it is proposed
 INSTEAD = (
     "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
@@ -130,48 +131,43 @@ def check_time(project: Project) -> Iterator[Finding]:
         yield Finding(f"time of {each.stage}", "info", found)
     for what in estimate.workload.unknown:
         yield Finding("time", "info", f"not estimated: {what}")
-    yield from _total(project, estimate)
+    yield _total(project, estimate)
     yield from _bfloat16(project.config, estimate)
 
 
 def check_time_quickly(project: Project) -> Iterator[Finding]:
     """Yields a warning if the stages still to run take more than half a day on a CPU, a failure for more than a day.
 
-    Where the operations are so few that no CPU needs half a day, nothing is measured, and nothing slow is imported.
+    The miniature takes minutes, so that nothing is counted.
     """
-    workload = count_work(project)
-    if workload.assumed:  # there is no task yet
-        return
-    if sum(work.operations for work in workload.stages if not work.made) > NEVER_LONG:
-        yield from _total(project, estimate_time(project, workload))
+    config = project.config
+    of_miniature = miniature_of(config).is_benchmark and config.generator.pipeline == MINIATURE_PIPELINE
+    if config.sequence and not of_miniature:
+        estimate = estimate_time(project)
+        if estimate.is_long:
+            yield _total(project, estimate)
 
 
-def _total(project: Project, estimate: TimeEstimate) -> Iterator[Finding]:
+def _total(project: Project, estimate: TimeEstimate) -> Finding:
     left, total = estimate.left, sum(each.here for each in estimate.stages)
     still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
     found = f"about {estimate.sentence}{still}"
     if not estimate.is_long:
-        yield Finding("time", "ok", found)
-        return
+        return Finding("time", "ok", found)
     shorter = shortest_settings(project, estimate.here)
-    if estimate.is_too_long:
-        yield Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
-    else:
-        yield Finding("time", "warn", found, shorter)
+    if not estimate.is_too_long:
+        return Finding("time", "warn", found, shorter)
+    return Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
 
 
 def _bfloat16(config: Config, estimate: TimeEstimate) -> Iterator[Finding]:
-    """Proposes bfloat16 where a long run on a CPU does not use it yet, and this CPU is faster with it."""
-    wanted = {"model.precision": "amp_bf16", "generator.dtype": "bfloat16"}
-    now = {"model.precision": config.model.precision, "generator.dtype": config.generator.dtype}
-    other = [f"{key}: {value}" for key, value in wanted.items() if now[key] != value]
-    is_long = estimate.left > WORTH_HALVING and not estimate.is_too_long
-    if not (estimate.here.is_cpu and is_long and other and may_have_bfloat16()):
-        return
-    share = bfloat16_share()
-    if share < FASTER:
+    """Proposes bfloat16 where a CPU is faster with it, for a run of more than half an hour that is not too long."""
+    keys = [f"model.precision: {BF16[0]}"] if config.model.precision != BF16[0] else []
+    keys += [f"generator.dtype: {BF16[1]}"] if config.generator.dtype != BF16[1] else []
+    is_worth_it = estimate.here.is_cpu and estimate.left > WORTH_HALVING and not estimate.is_too_long
+    if keys and is_worth_it and may_have_bfloat16() and (share := bfloat16_share()) < FASTER:
         found = f"on this CPU a matrix product in bfloat16 takes {share:.0%} of the time in float32"
-        remedy = f"Write {' and '.join(other)}. It changes all results slightly: do it before the first run."
+        remedy = f"Write {' and '.join(keys)}. It changes all results slightly: do it before the first run."
         yield Finding("bfloat16", "info", found, remedy)
 
 
@@ -196,18 +192,24 @@ def shortest_settings(project: Project, here: Speed) -> str:
     return f"What shortens it most: {', '.join(f'{text} (by {duration(saved[text])})' for text in best)}."
 
 
-def estimate_time(project: Project, workload: Workload | None = None) -> TimeEstimate:
+def estimate_time(project: Project) -> TimeEstimate:
     """Returns the estimate for the device of params.yaml. Measures the device for a third of a second.
 
     UserError if the device is not available here.
     """
-    workload = workload or count_work(project)
-    here = measure_speed(project)
+    workload, here = count_work(project), measure_speed(project)
     factors = measured_factors(project, workload.stages, here.seconds)
-    times = (
-        _stage_time(stage, list(works), here, factors)
-        for stage, works in groupby(workload.stages, key=lambda work: work.stage)
-    )
+
+    def seconds(works: Iterable[StageWork]) -> float:
+        return sum(here.seconds(work) * factors.get((work.stage, work.method), 1.0) for work in works)
+
+    times = []
+    for stage, group in groupby(workload.stages, key=lambda work: work.stage):
+        works = list(group)
+        left = seconds(work for work in works if not work.made)
+        gpu = sum(LARGE_GPU.seconds(work) for work in works)
+        measured = any((stage, work.method) in factors for work in works)
+        times.append(StageTime(stage, len(works), seconds(works), gpu, left, measured))
     return TimeEstimate(here, tuple(times), workload)
 
 
@@ -223,63 +225,18 @@ def _timing(project: Project, work: StageWork) -> Path:
     return Layout(project.root).timings() / work.stage / f"{name}.json"
 
 
-def _stage_time(stage: str, works: list[StageWork], here: Speed, factors: Mapping[tuple[str, str], float]) -> StageTime:
-    def seconds(of: Iterable[StageWork]) -> float:
-        return sum(here.seconds(work) * factors.get((work.stage, work.method), 1.0) for work in of)
-
-    left = seconds(work for work in works if not work.made)
-    gpu = sum(LARGE_GPU.seconds(work) for work in works)
-    measured = any((work.stage, work.method) in factors for work in works)
-    return StageTime(stage, len(works), seconds(works), gpu, left, measured)
-
-
 def measured_factors(
     project: Project, stages: Iterable[StageWork], estimate: Callable[[StageWork], float]
 ) -> dict[tuple[str, str], float]:
-    """Returns {(stage type, method): run times / estimates} of the stages that ran here with the present settings."""
-    config, layout = project.config, Layout(project.root)
-    model = _json(layout.pretrained() / PROVENANCE)
-    if (model.get("name"), model.get("pretrained")) != (config.model.name, config.model.pretrained):
-        return {}
+    """Returns {(stage type, method): run times / estimates} of the stages that ran since params.yaml was changed."""
     sums: dict[tuple[str, str], tuple[float, float]] = {}
+    changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
     for work in stages:
-        seconds = _json(_timing(project, work)).get("seconds")
-        if work.made and isinstance(seconds, int | float) and ran_as_set(config, layout, work):
-            key = (work.stage, work.method)
-            measured, estimated = sums.get(key, (0.0, 0.0))
-            sums[key] = measured + seconds, estimated + estimate(work)
+        note = _timing(project, work)
+        if work.made and note.is_file() and note.stat().st_mtime > changed:
+            measured, estimated = sums.get(key := (work.stage, work.method), (0.0, 0.0))
+            sums[key] = measured + read_json_file(note)["seconds"], estimated + estimate(work)
     return {key: measured / estimated for key, (measured, estimated) in sums.items()}
-
-
-def ran_as_set(config: Config, layout: Layout, work: StageWork) -> bool:
-    """Returns whether the output of a stage, or of the training beside it, was made with the settings of `config`."""
-    if work.stage == "ingest":
-        return True
-    if work.stage == "synthesize":
-        manifest = _json(layout.shards(work.task) / "manifest.json")
-        wanted = config.generator.model_dump(mode="json")
-        made = manifest.get("generator", {})
-        return manifest.get("images") == config.prompts.images_per_task and _agree(made, wanted)
-    made = _json(layout.model(work.method, work.task) / PROVENANCE)
-    return (
-        made.get("precision") == config.model.precision
-        and made.get("settings") == config.methods[work.method].model_dump(mode="json", exclude_none=True)
-        and _agree(made.get("training", {}), config.training.model_dump(mode="json"))
-    )
-
-
-def _agree(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether there are values, and each is as wanted."""
-    return bool(made) and all(wanted.get(key) == value for key, value in made.items())
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file, empty if there is none."""
-    try:
-        content = read_json_file(file)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def measure_speed(project: Project) -> Speed:
@@ -315,7 +272,7 @@ def _cpu_speed(config: Config) -> Speed:
     """The operations per second of one core, times the cores. bfloat16 is measured where the settings have it."""
     cores = core_count()
     rate = EFFICIENCY * cores * core_rate()
-    halves = config.model.precision == "amp_bf16", config.generator.dtype == "bfloat16"
+    halves = config.model.precision == BF16[0], config.generator.dtype == BF16[1]
     half = rate / bfloat16_share() if any(halves) else rate
     clip, pipeline = (half if chosen else rate for chosen in halves)
     return Speed(f"this CPU ({plural(cores, 'core')})", True, clip, pipeline)

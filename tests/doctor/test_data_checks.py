@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders
-from gift_core.doctor.examine import first_step
+from gift_core.doctor.examine import summarize
 from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import make_project, own_project
 
@@ -53,7 +53,7 @@ def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tm
     assert note.remedy == "Change the data set if that is not intended."
     assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
     assert "test_fraction" in few.found
-    assert first_step([counted, note]) == f"data my_task: {note.found} Change the data set if that is not intended."
+    assert summarize([counted, note]) == ("0 problems, 1 warning, 1 ok", f"data my_task: {note.sentence}")
     (tmp_path / "data/0_raw/my_task").rename(tmp_path / "train")
     for split in ("train", "test"):  # the data set's own splits
         shutil.copytree(tmp_path / "train", tmp_path / "data/0_raw/my_task" / split)

@@ -1,41 +1,67 @@
-"""The operations of models: the formulas and the table against torch's counter."""
+"""The operations and bytes of models, against torch's own counter and published numbers."""
 
 from __future__ import annotations
 
-import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.smoke.sizes import FULL
-from gift_core.doctor.operations import COUNTED_CLIPS, COUNTED_PIPELINES, count_clip, count_pipeline, count_transformers
+from gift_core.clip.architectures import build_empty
+from gift_core.doctor import counting
+from gift_core.doctor.counting import CONTEXT, count_clip, count_pipeline
+from gift_core.doctor.operations import clip_count
+from gift_core.doctor.published_models import PIPELINES
+from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
 
-TINY: dict[str, Any] = {
-    "embed_dim": 3,
-    "vision_cfg": {"layers": 2, "width": 64, "head_width": 64, "image_size": 8, "patch_size": 4},
-    "text_cfg": {"layers": 1, "width": 8, "heads": 2, "context_length": 5, "vocab_size": 11},
-}
+MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json").read_text(encoding="utf-8"))
 
 
-def config_of(part: str) -> Any:
-    return json.loads((ROOT / "data/mini" / part).read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    "config", [MINI["model_cfg"], open_clip.get_model_config("ViT-B-32")], ids=["mini", "ViT-B-32"]
+)
+def test_the_operations_of_a_clip_are_what_torch_counts(config: dict[str, Any]) -> None:
+    found, model = count_clip(config), build_empty(config)
+    side, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", CONTEXT)
+    inputs = {"image": torch.empty(1, 3, side, side), "text": torch.zeros(1, context, dtype=torch.long)}
+    operations = {}
+    for name, value in inputs.items():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            getattr(model, f"encode_{name}")(value.to("meta"))
+        operations[name] = counter.get_total_flops()
+    assert (found.image, found.token * context) == pytest.approx(tuple(operations.values()))
+    assert found.weights == sum(each.numel() for each in model.parameters())
 
 
-@pytest.mark.parametrize("config", [TINY, open_clip.get_model_config("ViT-B-32")], ids=["tiny", "ViT-B-32"])
-def test_the_formula_is_what_torch_counts(config: dict[str, Any]) -> None:
-    formula, counted = count_transformers(config), count_clip(copy.deepcopy(config))
-    assert (formula.image, formula.token) == pytest.approx((counted.image, counted.token))
-    assert formula.weights == pytest.approx(counted.weights, rel=0.06)  # biases, norms, positions
+def test_every_kind_of_tower_is_counted() -> None:
+    for name in ("ViT-B-16-SigLIP", "EVA02-B-16", "coca_ViT-B-32"):
+        config = open_clip.get_model_config(name)
+        full, saving = (count_clip(config, checkpointing=choice) for choice in (False, True))
+        assert full.image == saving.image > 1e9 and full.image_bytes > 3 * saving.image_bytes > 1e6, name
 
 
-def test_the_table_holds_what_torch_counts() -> None:
-    clip = count_clip(config_of("clip/open_clip_config.json")["model_cfg"])
-    assert COUNTED_CLIPS["local-dir:data/mini/clip"] == clip
-    small = count_pipeline(config_of("diffusion/unet/config.json"), config_of("diffusion/vae/config.json"))
-    assert COUNTED_PIPELINES["data/mini/diffusion"] == small
-    large = COUNTED_PIPELINES["stable-diffusion-v1-5/stable-diffusion-v1-5"]
-    assert count_pipeline(FULL.unet, FULL.autoencoder) == large
-    assert (large.denoiser.of(512) / 1e12, large.decoder.of(512) / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
+def test_a_published_pipeline_has_its_parameters_and_operations_before_it_is_here() -> None:
+    found = count_pipeline(PIPELINES["stable-diffusion-v1-5/stable-diffusion-v1-5"], 512)
+    files = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "safety_checker": 303_981_588}
+    assert found.parameters == files
+    assert (found.denoiser / 1e12, found.decoder / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
+    small = count_pipeline(PIPELINES["IDKiro/sdxs-512-dreamshaper"], 512).parameters
+    assert small == {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480}
+
+
+def test_what_was_counted_is_kept_for_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link_models(tmp_path)
+    counted = clip_count(make_project(tmp_path))
+    (file,) = (tmp_path / ".gift/doctor").iterdir()
+    monkeypatch.setattr(counting, "count_clip", lambda config, *, checkpointing: "counted again")
+    assert clip_count(make_project(tmp_path)) == counted is not None
+    with pytest.raises(TypeError):  # what is counted again here is no ClipCount
+        clip_count(make_project(tmp_path, training__gradient_checkpointing=True))
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(TypeError):
+        clip_count(make_project(tmp_path))

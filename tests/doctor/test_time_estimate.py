@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_estimate as benchmark
-from gift_core.doctor import stage_work
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import COUNTED_PIPELINES
 from gift_core.doctor.stage_work import StageWork
 from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly
-from tests.doctor.projects import make_project
+from tests.doctor.projects import link_models, make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
 
@@ -38,6 +36,7 @@ def total(project: Project) -> Finding:
 def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    link_models(tmp_path)
     assert total(make_project(tmp_path, "mini")).mark == "ok"
     project = make_project(tmp_path, "mtil_order_1")
     found = {finding.subject: finding for finding in check_time(project)}
@@ -52,14 +51,12 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert total(project).mark == "ok"
 
 
-def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded_times(
+def test_the_estimate_of_the_smoke_run_is_within_1_5_of_the_recorded_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_cores = Speed("two cores", True, 0.135e12, 0.135e12)  # of the machine of benchmarks/smoke_full.md
     monkeypatch.setattr(benchmark, "measure_speed", lambda project: two_cores)
-    counted = COUNTED_PIPELINES["stable-diffusion-v1-5/stable-diffusion-v1-5"]  # the same UNet, counted in no time
-    monkeypatch.setattr(stage_work, "pipeline_operations", lambda project: counted)
     rows = benchmark.compared(benchmark.smoke_project(tmp_path), benchmark.of_table(benchmark.SMOKE))
     ratios = {row.split(" | ")[0].strip("| "): float(row.split(" | ")[-1].strip("| ")) for row in rows[2:]}
     assert set(ratios) == {"other stages", "ingest", "synthesize", "teach", "finetune", "evaluate", "total"}
-    assert all(0.5 < ratio < 2 for ratio in ratios.values()), ratios
+    assert 1 / 1.5 < ratios.pop("total") < 1.5 and all(0.5 < ratio < 2 for ratio in ratios.values()), ratios

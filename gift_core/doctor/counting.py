@@ -1,0 +1,159 @@
+"""Counts operations and bytes on torch's meta device: models run as they are configured, without weights or memory.
+
+A multiplication and an addition count as two operations. Numbers count with 4 bytes. Imports torch and open_clip.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import open_clip
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from gift_core.clip.architectures import build_empty
+from gift_core.clip.checkpointing import checkpointed
+from gift_core.clip.model import Clip
+from gift_core.clip.trained import TRAINS
+from gift_core.config.method_options import MethodConfig
+from gift_core.doctor.operations import ClipCount, PipelineCount
+
+ITEMS = 64  # images or texts at once: so many that the gradients of the weights do not matter beside them
+CONTEXT = 77  # tokens of a text, where the configuration names no other number
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within the block, counts the operations of matrix products and convolutions, and the peak of bytes in tensors.
+
+    Tensors that were made before the block do not count.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations, self.peak = 0.0, 0
+        self._bytes, self._alive = 0, set[int]()
+        # Attention as devices compute it keeps no matrix of scores. On the meta device torch would take the other one.
+        self._attention = patch.object(torch.nn.functional, "scaled_dot_product_attention", _fused_attention)
+
+    def __enter__(self) -> Counter:
+        self._attention.start()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._attention.stop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func._overloadpacket in flop_registry:
+            self.operations += flop_registry[func._overloadpacket](*args, **kwargs, out_val=out)
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        for storage in _storages(out):
+            key, size = storage._cdata, storage.nbytes()
+            if key not in given | self._alive:
+                self._alive.add(key)
+                self._bytes += size
+                self.peak = max(self.peak, self._bytes)
+                weakref.finalize(storage, self._drop, key, size)
+        return out
+
+    def _drop(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self._bytes -= size
+
+
+def _storages(values: Any) -> list[Any]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+def _fused_attention(query: Any, key: Any, value: Any, *mask: Any, dropout_p: float = 0.0, **options: Any) -> Any:
+    """The mask changes neither the operations nor the bytes."""
+    fused = torch.ops.aten._scaled_dot_product_efficient_attention
+    return fused(query, key, value, None, True, dropout_p, scale=options.get("scale"))[0]
+
+
+def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) -> ClipCount:
+    """Returns the operations and the bytes of a model of open_clip. UserError if it does not support checkpointing."""
+    model: Any = build_empty(model_config).train()
+    size, context = model.visual.image_size, model_config["text_cfg"].get("context_length", CONTEXT)
+    side = size if isinstance(size, int) else size[0]
+
+    def count(encode: Callable[[torch.Tensor], torch.Tensor], items: torch.Tensor) -> tuple[float, float]:
+        """Operations forward, and the peak of forward and backward pass, for each item."""
+        with Counter() as counter:
+            features = encode(items)
+            operations = counter.operations
+            features.sum().backward()  # type: ignore[no-untyped-call]
+        model.zero_grad()
+        return operations / ITEMS, counter.peak / ITEMS
+
+    clip = Clip(model, lambda texts: NotImplemented, {}, "fp32")
+    with checkpointed(clip) if checkpointing else nullcontext(), torch.device("meta"):
+        image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, side, side))
+        text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return ClipCount(image, text / context, image_bytes, text_bytes / context, weights)
+
+
+def count_trained(model_config: Mapping[str, Any], method: MethodConfig) -> int:
+    """Returns the number of weights that a method with `trains` trains, without those of adapters."""
+    assert method.trains is not None
+    if method.trains.is_merged:
+        return 0
+    clip = Clip(build_empty(model_config), lambda texts: NotImplemented, {}, "fp32")
+    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
+        return trained.size
+
+
+def uses_quick_gelu(architecture: str, pretrained: str | None) -> bool:
+    """Returns whether published weights of open_clip were trained with QuickGELU, which keeps more than GELU."""
+    return bool(open_clip.get_pretrained_cfg(architecture, pretrained or "").get("quick_gelu"))
+
+
+def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> PipelineCount:
+    """Returns the operations and the bytes of an image of `size` x `size` px, and the parameters of all parts.
+
+    `parts` are the configurations of the UNet ("unet"), of the autoencoder ("vae") and of other parts, as in the
+    config.json of diffusers. Imports diffusers.
+    """
+    with torch.device("meta"), torch.no_grad():
+        models = {name: _build(name, config) for name, config in parts.items()}
+        unet, vae = models["unet"], models["vae"]
+        is_tiny = "decoder_block_out_channels" in vae.config
+        scale = 2 ** (len(vae.config.decoder_block_out_channels if is_tiny else vae.config.block_out_channels) - 1)
+        latents_1CHW = torch.empty(1, unet.config.in_channels, size // scale, size // scale)
+        context_1LD = torch.empty(1, CONTEXT, unet.config.cross_attention_dim)
+        # What Stable Diffusion XL is told besides: a summary of the prompt, and six sizes.
+        summary = (unet.config.projection_class_embeddings_input_dim or 0) - 6 * (
+            unet.config.addition_time_embed_dim or 0
+        )
+        added = {"text_embeds": torch.empty(1, max(summary, 0)), "time_ids": torch.empty(1, 6)}
+        with Counter() as denoiser:
+            unet(latents_1CHW, torch.zeros(1), context_1LD, added_cond_kwargs=added)
+        with Counter() as decoder:
+            vae.decode(latents_1CHW)
+    parameters = {name: sum(each.numel() for each in model.parameters()) for name, model in models.items()}
+    return PipelineCount(parameters, denoiser.operations, decoder.operations, denoiser.peak, decoder.peak)
+
+
+def _build(part: str, config: Mapping[str, Any]) -> Any:
+    import diffusers
+    import transformers
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
+    if part == "unet":
+        return diffusers.UNet2DConditionModel.from_config(dict(config))
+    if part == "vae":
+        is_tiny = config.get("_class_name") == "AutoencoderTiny"
+        return (diffusers.AutoencoderTiny if is_tiny else diffusers.AutoencoderKL).from_config(dict(config))
+    if part == "safety_checker":
+        return StableDiffusionSafetyChecker(transformers.CLIPConfig(**config))
+    return transformers.CLIPTextModel(transformers.CLIPTextConfig(**config))
