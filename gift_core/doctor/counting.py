@@ -100,7 +100,7 @@ def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) 
         image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, side, side))
         text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return ClipCount(image, text / context, image_bytes, text_bytes / context, weights)
+    return ClipCount(image, text / context, image_bytes, text_bytes / context, weights, model_config["embed_dim"])
 
 
 def count_trained(model_config: Mapping[str, Any], method: MethodConfig) -> int:

@@ -19,12 +19,11 @@ from gift_core.doctor.memory_estimate import check_memory
 from gift_core.doctor.model_checks import (
     check_clip,
     check_generator,
-    check_local_models,
     check_miniature,
     check_trained,
 )
 from gift_core.doctor.storage import check_disk, check_dvc
-from gift_core.doctor.time_estimate import check_time, check_time_quickly
+from gift_core.doctor.time_estimate import check_time
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural
 
@@ -84,25 +83,12 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
 Checks = tuple[tuple[str, Check], ...]
-QUICK: Checks = (
-    (MODELS, check_local_models),
-    (MODELS, check_miniature),
-    (MODELS, check_trained),
-    (MODELS, check_filters),
-    (DATA, check_folders),
-    (TIME, check_time_quickly),
+TIMES: Checks = ((TIME, check_time),)
+MODEL_CHECKS: Checks = tuple(
+    (MODELS, check) for check in (check_clip, check_miniature, check_generator, check_trained, check_filters)
 )
-THOROUGH: Checks = (
-    (MODELS, check_clip),
-    (MODELS, check_miniature),
-    (MODELS, check_generator),
-    (MODELS, check_trained),
-    (MODELS, check_filters),
-    (DATA, check_data_sets),
-    (MEMORY, check_memory),
-    (MEMORY, check_disk),
-    (TIME, check_time),
-)
+QUICK: Checks = (*MODEL_CHECKS, (DATA, check_folders), *TIMES)
+THOROUGH: Checks = (*MODEL_CHECKS, (DATA, check_data_sets), (MEMORY, check_memory), (MEMORY, check_disk), *TIMES)
 
 
 def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
@@ -117,12 +103,12 @@ def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
 
 def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    return _examine_experiment(root, QUICK, preset)
+    return _examine_experiment(root, QUICK, preset, quick=True)
 
 
 def examine_time(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields how long each stage type takes here and on a GPU, and nothing else unless params.yaml is not valid."""
-    findings = _examine_experiment(root, ((TIME, check_time),), preset)
+    findings = _examine_experiment(root, TIMES, preset)
     return (finding for finding in findings if finding.group == TIME or finding.mark == "fail")
 
 
@@ -139,7 +125,7 @@ def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     return counts, f"{first.subject}: {first.sentence}" if first else ""
 
 
-def _examine_experiment(root: Path, checks: Checks, preset: Path | None) -> Iterator[Finding]:
+def _examine_experiment(root: Path, checks: Checks, preset: Path | None, quick: bool = False) -> Iterator[Finding]:
     name = f"preset {preset.stem}" if preset else "params.yaml"
     try:
         params = root / "params.yaml"
@@ -148,7 +134,7 @@ def _examine_experiment(root: Path, checks: Checks, preset: Path | None) -> Iter
         what = str(error).replace("params.yaml: ", "")  # the subject of the finding
         yield Finding(name, "fail", what, "Or choose a preset: gift presets.", EXPERIMENT)
         return
-    project = Project(root, config, is_active=preset is None)
+    project = Project(root, config, is_active=preset is None, quick=quick)
     steps, methods = len(config.sequence), len(config.run.methods)
     if not steps:
         mark: Mark = "info" if preset else "fail"

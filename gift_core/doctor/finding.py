@@ -39,11 +39,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Project:
-    """What is checked: the folder of the project and its experiment. `is_active`: it is that of params.yaml."""
+    """What is checked: the folder of the project and its experiment. `is_active`: it is that of params.yaml.
+
+    `quick`: only what `dvc repro` would find while it runs is checked, and nothing is asked on a network.
+    """
 
     root: Path
     config: Config
     is_active: bool = False
+    quick: bool = False
 
 
 Check = Callable[[Project], Iterable[Finding]]

@@ -38,33 +38,24 @@ BY_HAND = {
 }
 
 
-def check_local_models(project: Project) -> Iterator[Finding]:
-    """Yields whether the models that params.yaml names as local paths are complete. Skips models from the hub."""
-    model = project.config.model
-    if model.name.startswith((FOLDER, FILE)):
-        yield check_local_clip(project.root, model.name)
-    elif model.pretrained and {"/", "."} & set(model.pretrained):  # a path: tags have none of these
-        yield check_weights_file(project.root, model.pretrained)
-    if pipeline_folder(project) is not None:
-        yield from check_generator(project)
-
-
 def check_clip(project: Project) -> Iterator[Finding]:
-    """Yields whether the CLIP is on this machine or can be downloaded, and is supported."""
+    """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
     name, pretrained = project.config.model.name, project.config.model.pretrained
     if name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, name)
+    elif pretrained and (
+        {"/", "."} & set(pretrained) or (project.root / pretrained).exists()
+    ):  # a path: no tag has these
+        yield check_weights_file(project.root, pretrained)
+    elif project.quick:
+        return
     elif name.startswith(HUB):
         count = clip_count(project) if name in CLIPS else None  # TinyCLIP is published in half precision
         yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS, FLOAT_BYTES // 2 * count.weights if count else 0)
     else:
         from gift_core.clip.architectures import architecture_config
 
-        architecture, _ = architecture_config(name)
-        if pretrained is not None and (project.root / pretrained).exists():
-            yield check_weights_file(project.root, pretrained)
-        else:
-            yield _check_tag(architecture, pretrained, clip_count(project))
+        yield _check_tag(architecture_config(name)[0], pretrained, clip_count(project))
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -103,12 +94,17 @@ def check_trained(project: Project) -> Iterator[Finding]:
 
 
 def check_generator(project: Project) -> Iterator[Finding]:
-    """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA."""
+    """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA.
+
+    A quick check yields nothing of one that is not local.
+    """
     from gift_core.generators.pretrained import check_lora
 
     check_lora(project.config.generator.lora)
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
+        if project.quick:
+            return
         count = pipeline_count(project)
         size = FLOAT_BYTES * sum(count.parameters.values()) if count else 0
         yield download_finding("generator", name, by_hand=BY_HAND["generator"], size=size)

@@ -33,13 +33,14 @@ GUIDED = 2  # with guidance, each step runs the denoiser on the prompt and on th
 @dataclass(frozen=True)
 class ClipCount:
     """Of a CLIP: the operations of a forward pass on an image and on a token of a text, the bytes that training keeps
-    for each of both in float32, and the number of weights."""
+    for each of both in float32, the number of weights, and the size of an embedding."""
 
     image: float
     token: float
     image_bytes: float
     token_bytes: float
     weights: int
+    embedding: int
 
 
 @dataclass(frozen=True)

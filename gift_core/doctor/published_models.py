@@ -10,40 +10,20 @@ from typing import Any
 
 Settings = Mapping[str, Any]
 
-# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5.
-UNET: Settings = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-}
+# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5, but what is the default of the class.
+UNET: Settings = {"sample_size": 64, "cross_attention_dim": 768}
 AUTOENCODER: Settings = {
-    "in_channels": 3,
-    "out_channels": 3,
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
-    "latent_channels": 4,
-    "norm_num_groups": 32,
     "sample_size": 512,
 }
 TEXT_ENCODER: Settings = {
-    "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,
     "projection_dim": 768,
-    "num_hidden_layers": 12,
     "num_attention_heads": 12,
-    "max_position_embeddings": 77,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
     # differs: v1.5 has 0, 2 and 1, which its tokenizer does not use. They affect only the pooled output, unused in SD.
     "bos_token_id": 49406,
     "eos_token_id": 49407,

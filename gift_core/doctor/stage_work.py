@@ -28,7 +28,9 @@ UPDATE_OPERATIONS = 1000.0  # for a weight and an iteration: the optimizer's ste
 RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes as long as this many that it copies
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
 OTHERS = "other stages"  # stages of seconds: import_model, write_vocabulary, write_prompts, report
-MINI_CLASSES, MINI_TEMPLATES = 20, 3  # about
+MINI_CLASSES, MINI_TEMPLATES, MINI_BYTES = 20, 3, 2000  # about; the bytes of an image
+FLOAT_BYTES = 4
+PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 CAPTIONS_PER_IMAGE = 2  # about
 BASE_NAMES = {"imagenet": 1000, "mini": 708, "none": 0}  # of the base vocabularies
 
@@ -37,13 +39,14 @@ BASE_NAMES = {"imagenet": 1000, "mini": 708, "none": 0}  # of the base vocabular
 class TaskSize:
     """The numbers of training and test images, of classes, and of templates for each class in testing.
 
-    A task of pairs has `test_captions`. Its classes are the captions in the vocabulary.
+    `bytes`: of its data. A task of pairs has `test_captions`. Its classes are the captions in the vocabulary.
     """
 
     train: int
     test: int
     classes: int
     templates: int
+    bytes: int
     test_captions: int = 0
 
     @property
@@ -57,12 +60,12 @@ class TaskSize:
 
 
 TYPICAL_SHARE = 0.2  # of test images, where the splits are not read
-TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1)  # of a task that is not known yet
+TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1, bytes=0)  # of a task that is not known yet
 
 
 @dataclass(frozen=True)
 class StageWork:
-    """A stage instance. `generates`: its operations are the pipeline's, not the CLIP's. `made`: it has its output."""
+    """A stage instance. `made`: it has its output, of `bytes`. `generates`: the operations are the pipeline's."""
 
     stage: str
     method: str
@@ -72,6 +75,7 @@ class StageWork:
     images: float = 0.0
     operations: float = 0.0
     generates: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,11 +135,13 @@ class _Steps:
         factor = 1 if self.project.config.ingest.shorter_side is None else RESIZED_IMAGES
         for task, size in self.sizes.items():
             made = (self.layout.task(task) / "task.json").is_file()
-            yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test))
+            yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test), bytes=size.bytes)
 
-    def others(self, weights: float) -> Iterator[StageWork]:
+    def others(self, weights: int) -> Iterator[StageWork]:
         start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) / 2 * weights
-        yield StageWork(OTHERS, "", "import_model", self.layout.pretrained().is_dir(), start)
+        yield StageWork(
+            OTHERS, "", "import_model", self.layout.pretrained().is_dir(), start, bytes=FLOAT_BYTES * weights
+        )
         yield StageWork(OTHERS, "", "write_vocabulary", self.layout.base_vocabulary().is_file())
         for task in self.sizes:
             yield StageWork(OTHERS, "", task, self.layout.prompts(task).is_file())
@@ -148,9 +154,10 @@ class _Steps:
         passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
         image, count = passes * pipeline.denoiser + pipeline.decoder, self.project.config.prompts.images_per_task
         start = START_SECONDS + READ_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
+        size = int(count * generator.size**2 * PIXEL_BYTES[generator.image_format])
         for task in self.sizes:
             made = self.layout.shards(task).is_dir()
-            yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True)
+            yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True, bytes=size)
 
     def teach(self, clip: ClipCount) -> Iterator[StageWork]:
         for name, method, tasks, task in self.each():
@@ -160,7 +167,8 @@ class _Steps:
             operations = (images + BACKWARD * trained) * clip.image + (texts + BACKWARD * trained) * TOKENS * clip.token
             start = START_SECONDS + READ_SECONDS * clip.weights if images else START_SECONDS_WITHOUT_MODEL
             made = self.layout.teacher(name, task).is_dir()
-            yield StageWork("teach", name, task, made, start, images + trained, operations)
+            size = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
+            yield StageWork("teach", name, task, made, start, images + trained, operations, bytes=size)
 
     def finetune(self, clip: ClipCount) -> Iterator[StageWork]:
         training = self.project.config.training
@@ -175,7 +183,10 @@ class _Steps:
             operations = (BACKWARD + again) * (images * clip.image + texts * TOKENS * clip.token)
             operations += UPDATE_OPERATIONS * clip.weights
             made = self.layout.model(name, task).is_dir()
-            yield StageWork("finetune", name, task, made, start, iterations * images, iterations * operations)
+            size = FLOAT_BYTES * clip.weights
+            yield StageWork(
+                "finetune", name, task, made, start, iterations * images, iterations * operations, bytes=size
+            )
 
     def evaluate(self, clip: ClipCount) -> Iterator[StageWork]:
         evaluation = self.project.config.evaluation
@@ -205,24 +216,32 @@ def _task_size(name: str, task: TaskConfig, root: Path) -> TaskSize:
     if (folder / "task.json").is_file():
         with suppress(ContractError):  # the stages that read it say so
             info = read_task(folder)
-            texts = len(info.class_names), len(info.templates)
-            return TaskSize(info.counts["train"], info.counts["test"], *texts, info.captions.get("test", 0))
+            texts, captions = (len(info.class_names), len(info.templates)), info.captions.get("test", 0)
+            return TaskSize(info.counts["train"], info.counts["test"], *texts, _bytes_in(folder), captions)
     if isinstance(task, CatalogueTaskConfig):
         from gift_core.datasets.catalogue.row import catalogue_row
 
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         classes, templates = task.classes.count if task.classes else len(row.classes), task.templates or row.templates
-        train, test = (round(row.counts[split] * classes / len(row.classes)) for split in ("train", "test"))
+        share = classes / len(row.classes)
+        train, test = (round(row.counts[split] * share) for split in ("train", "test"))
+        size = int(row.unpacked_bytes * share)
     elif isinstance(task, MiniTaskConfig):
         train, test, classes, templates = task.train_images, task.test_images, MINI_CLASSES, MINI_TEMPLATES * ("",)
+        size = MINI_BYTES * (train + test)
     else:
         images = sum(path.suffix.lower() in SUFFIXES for path in (root / task.path).rglob("*"))
         test = round(images * (task.test_fraction or TYPICAL_SHARE)) if images else TYPICAL.test
         train, templates = images - test if images else TYPICAL.train, getattr(task, "templates", ())
         classes = _count_classes(root / task.path) if isinstance(task, FolderTaskConfig) else TYPICAL.classes
-    if captions := getattr(task, "vocabulary_captions", None):
-        return TaskSize(train, test, captions, 1, CAPTIONS_PER_IMAGE * test)
-    return TaskSize(min(train, (getattr(task, "shots", None) or train) * classes), test, classes, len(templates))
+        size = _bytes_in(root / task.path)
+    if names := getattr(task, "vocabulary_captions", None):
+        return TaskSize(train, test, names, 1, size, CAPTIONS_PER_IMAGE * test)
+    return TaskSize(min(train, (getattr(task, "shots", None) or train) * classes), test, classes, len(templates), size)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _count_classes(folder: Path) -> int:

@@ -7,20 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import clip_count, model_config_of
-from gift_core.doctor.stage_work import encoded, task_sizes
+from gift_core.doctor.stage_work import OTHERS, StageWork, count_work
 from gift_core.errors import UserError
-from gift_core.layout import Layout
 from gift_core.quantities import byte_size
 
-WEIGHT_BYTES = 4
-PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
@@ -30,15 +25,21 @@ OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc 
 
 def check_disk(project: Project) -> Iterator[Finding]:
     """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache."""
-    config, count = model_config_of(project), clip_count(project)
-    embedding = int(config["embed_dim"]) if config else 0
-    wanted = artifact_bytes(project, parameters=count.weights if count else 0, embedding=embedding)
+    work = count_work(project)
+    wanted = artifact_bytes(work.stages)
     parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
-    unknown = "" if wanted["models"] else "; the size of the models is not known yet"
-    yield Finding("disk", "info", f"artifacts of this experiment: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
-    left = sum(max(0, needed - sum(map(_folder_bytes, _folders(project)[kind]))) for kind, needed in wanted.items())
+    unknown = "".join(f"; not counted: {what}" for what in work.unknown)
+    of = f" of {work.assumed}" if work.assumed else ""
+    yield Finding("disk", "info", f"artifacts{of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
+    left = sum(stage.bytes for stage in work.stages if not stage.made)
     for folder, copies in _copies(project.root):
         yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)
+
+
+def artifact_bytes(stages: Sequence[StageWork]) -> dict[str, int]:
+    """Returns {kind: bytes} that the stages write, once."""
+    kinds = {"tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",), "models": ("finetune", OTHERS)}
+    return {kind: sum(each.bytes for each in stages if each.stage in names) for kind, names in kinds.items()}
 
 
 def _copies(root: Path) -> list[tuple[Path, int]]:
@@ -61,67 +62,12 @@ def disk_finding(folder: Path, needed: int, free: int) -> Finding:
     return Finding("disk", "ok" if 10 * free >= 11 * needed else "warn", found)
 
 
-def artifact_bytes(project: Project, *, parameters: int, embedding: int) -> dict[str, int]:
-    """Returns {kind: bytes} that a complete run writes, once.
-
-    tasks: the images of the data sets as they are; a slice of the classes has its share. shards: steps *
-    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: an embedding in float32 for each image and
-    text that the teachers encode; 4 bytes per parameter and step with Fisher information. models: 4 bytes per parameter
-    for each method and step, and for the pre-trained model.
-    """
-    config, sizes = project.config, list(task_sizes(project).values())
-    methods = [config.methods[name] for name in config.run.methods]
-    images = (
-        len(sizes) * config.prompts.images_per_task if any(each.replay.reads == "synthetic" for each in methods) else 0
-    )
-    embeddings = sum(
-        sum(encoded(project, sizes[: step + 1], method)) for method in methods for step in range(len(sizes))
-    )
-    fisher = len(sizes) * sum(getattr(method.replay, "fisher", None) is not None for method in methods)
-    return {
-        "tasks": sum(_image_bytes(name, task, project.root) for name, task in config.tasks.items()),
-        "shards": int(images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]),
-        "teachers": WEIGHT_BYTES * (embeddings * embedding + fisher * parameters),
-        "models": WEIGHT_BYTES * parameters * (1 + len(sizes) * len(methods)),
-    }
-
-
-def _image_bytes(name: str, task: TaskConfig, root: Path) -> int:
-    """The approximate size of the images of a task, 0 if it is not known yet."""
-    if isinstance(task, MiniTaskConfig):
-        return (task.train_images + task.test_images) * 2_000
-    if isinstance(task, CatalogueTaskConfig):
-        from gift_core.datasets.catalogue.row import catalogue_row
-
-        row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
-        share = task.classes.count / len(row.classes) if task.classes else 1.0
-        return int(row.unpacked_bytes * share)
-    return _folder_bytes(root / task.path)
-
-
 def read_cache(root: Path) -> tuple[Path, bool]:
     """Returns the folder of the DVC cache, and whether DVC keeps one copy of a file instead of two."""
     repository = root / ".dvc"
     settings = read_settings(root) if repository.is_dir() else {}
     kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
     return repository / settings.get("cache.dir", "cache"), kinds[0].strip("' ") in LINKS
-
-
-def _folders(project: Project) -> dict[str, list[Path]]:
-    config, layout = project.config, Layout(project.root)
-    steps = [step.task for step in config.sequence]
-    pairs = [(method, task) for method in config.run.methods for task in steps]
-    return {
-        "tasks": [layout.task(name) for name in config.tasks],
-        "shards": [layout.shards(task) for task in steps],
-        "teachers": [layout.teacher(method, task) for method, task in pairs],
-        "models": [layout.pretrained(), *(layout.model(method, task) for method, task in pairs)],
-    }
-
-
-def _folder_bytes(folder: Path) -> int:
-    files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:

@@ -33,15 +33,11 @@ EFFICIENCY = (
 )
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 GPU_SQUARE = 4096  # rows of the matrices that a GPU multiplies
-HALVED = (  # the settings that decide how long a run takes, as section and key
-    ("generator", "steps"),
-    ("prompts", "images_per_task"),
-    ("training", "iterations"),
-    ("training", "batch_size"),
-    ("training", "replay_batch_size"),
-    ("evaluation", "max_images"),
-)
-TEST_IMAGES = 500  # a first value of evaluation.max_images
+SHORTER = {  # the settings that decide how long the stages of a type take
+    "synthesize": "generator.steps or prompts.images_per_task",
+    "finetune": "training.iterations or training.batch_size",
+    "evaluate": "evaluation.max_images (empty: all test images)",
+}
 BF16 = ("amp_bf16", "bfloat16")  # model.precision and generator.dtype
 WORTH_HALVING, FASTER = 0.5 * HOUR, 0.8  # from which time on bfloat16 is tried, and up to which share it is proposed
 INSTEAD = (
@@ -122,8 +118,18 @@ class TimeEstimate:
 
 
 def check_time(project: Project) -> Iterator[Finding]:
-    """Yields how long each stage type takes here and on a GPU, and whether that is too long for a CPU."""
+    """Yields how long each stage type takes here and on a GPU, and whether that is too long for a CPU.
+
+    A quick check yields only what is too long. The miniature takes minutes, so that nothing is counted for it.
+    """
+    config = project.config
+    of_miniature = miniature_of(config).is_benchmark and config.generator.pipeline == MINIATURE_PIPELINE
+    if project.quick and (of_miniature or not config.sequence):
+        return
     estimate = estimate_time(project)
+    if project.quick:
+        yield from [_total(estimate)] if estimate.is_long else []
+        return
     for each in estimate.stages:
         source = ", after earlier runs" if each.measured else ""
         found = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device}"
@@ -131,30 +137,18 @@ def check_time(project: Project) -> Iterator[Finding]:
         yield Finding(f"time of {each.stage}", "info", found)
     for what in estimate.workload.unknown:
         yield Finding("time", "info", f"not estimated: {what}")
-    yield _total(project, estimate)
-    yield from _bfloat16(project.config, estimate)
+    yield _total(estimate)
+    yield from _bfloat16(config, estimate)
 
 
-def check_time_quickly(project: Project) -> Iterator[Finding]:
-    """Yields a warning if the stages still to run take more than half a day on a CPU, a failure for more than a day.
-
-    The miniature takes minutes, so that nothing is counted.
-    """
-    config = project.config
-    of_miniature = miniature_of(config).is_benchmark and config.generator.pipeline == MINIATURE_PIPELINE
-    if config.sequence and not of_miniature:
-        estimate = estimate_time(project)
-        if estimate.is_long:
-            yield _total(project, estimate)
-
-
-def _total(project: Project, estimate: TimeEstimate) -> Finding:
+def _total(estimate: TimeEstimate) -> Finding:
     left, total = estimate.left, sum(each.here for each in estimate.stages)
     still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
     found = f"about {estimate.sentence}{still}"
     if not estimate.is_long:
         return Finding("time", "ok", found)
-    shorter = shortest_settings(project, estimate.here)
+    longest = max((each for each in estimate.stages if each.stage in SHORTER), key=lambda each: each.left).stage
+    shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
     if not estimate.is_too_long:
         return Finding("time", "warn", found, shorter)
     return Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
@@ -169,27 +163,6 @@ def _bfloat16(config: Config, estimate: TimeEstimate) -> Iterator[Finding]:
         found = f"on this CPU a matrix product in bfloat16 takes {share:.0%} of the time in float32"
         remedy = f"Write {' and '.join(keys)}. It changes all results slightly: do it before the first run."
         yield Finding("bfloat16", "info", found, remedy)
-
-
-def shortest_settings(project: Project, here: Speed) -> str:
-    """Returns a sentence with the three settings that shorten what is left most when they are halved.
-
-    `evaluation.max_images`, which is empty at first, counts with 500.
-    """
-
-    def seconds(config: Config) -> float:
-        return sum(here.seconds(work) for work in count_work(Project(project.root, config)).stages if not work.made)
-
-    now, saved = seconds(project.config), dict[str, float]()
-    for section, name in HALVED:
-        settings = getattr(project.config, section)
-        value = getattr(settings, name)
-        half = TEST_IMAGES if value is None else value // 2
-        if half:
-            config = project.config.model_copy(update={section: settings.model_copy(update={name: half})})
-            saved[f"{section}.{name}: {half}"] = now - seconds(config)
-    best = sorted((text for text in saved if saved[text] > 0), key=lambda text: -saved[text])[:3]
-    return f"What shortens it most: {', '.join(f'{text} (by {duration(saved[text])})' for text in best)}."
 
 
 def estimate_time(project: Project) -> TimeEstimate:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.doctor import storage
+from gift_core.doctor.finding import Project
+from gift_core.doctor.stage_work import count_work
 from gift_core.doctor.storage import artifact_bytes, check_dvc, check_remote, disk_finding, read_settings
 from gift_core.errors import UserError
 from tests.doctor.projects import make_project, own_project
@@ -15,9 +17,13 @@ CLASSES = (100, 101, 100, 47, 10, 102, 101, 10, 37, 196, 397)  # of the tasks of
 CORE = "[core]\n    no_scm = True\n"
 
 
+def written(project: Project) -> dict[str, int]:
+    return artifact_bytes(count_work(project).stages)
+
+
 def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
-    found = artifact_bytes(make_project(tmp_path, "mtil_order_1"), parameters=149_620_737, embedding=512)
-    assert found["shards"] == int(11 * 1000 * 512**2 * 0.4)
+    found = written(make_project(tmp_path, "mtil_order_1"))
+    assert found["shards"] == 11 * int(1000 * 512**2 * 0.4)
     joined = sum(count * (10 - step) for step, count in enumerate(CLASSES))  # names in the vocabulary of later steps
     assert found["teachers"] == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4  # pairs, and names; gift alone replays
     assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2)
@@ -28,18 +34,19 @@ def test_fisher_information_is_as_large_as_the_model_and_earlier_pairs_are_encod
     found = {}
     for name in ("ewc", "gift_vocabulary"):
         project = make_project(tmp_path, "mtil_order_1", run={"methods": [name], "device": "auto"})
-        found[name] = artifact_bytes(project, parameters=1000, embedding=1)["teachers"]
+        found[name] = written(project)["teachers"]
     pairs = sum(range(1, 12)) * 1000  # 1 to 11 steps, the present one among them
     names = 11 * 1000 + sum(count * (10 - step) for step, count in enumerate(CLASSES))
-    assert found == {"ewc": (2 * 11_000 + names) * 4 + 11 * 4000, "gift_vocabulary": (2 * pairs + names) * 4}
+    assert found["ewc"] == (2 * 11_000 + names) * 512 * 4 + 11 * 4 * 149_620_737
+    assert found["gift_vocabulary"] == (2 * pairs + names) * 512 * 4
 
 
 def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(tmp_path: Path) -> None:
     project = own_project(tmp_path)
-    assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 0
+    assert written(project)["tasks"] == 0
     (tmp_path / "data/0_raw/my_task/a").mkdir(parents=True)
     (tmp_path / "data/0_raw/my_task/a/1.png").write_bytes(bytes(700))
-    assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 700
+    assert written(project)["tasks"] == 700
     assert [disk_finding(tmp_path, 100, free).mark for free in (99, 109, 110)] == ["fail", "warn", "ok"]
 
 

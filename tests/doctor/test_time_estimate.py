@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks import time_estimate as benchmark
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork
-from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly
+from gift_core.doctor.time_estimate import Speed, check_time
 from tests.doctor.projects import link_models, make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
@@ -46,7 +47,7 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert f"{hours:.1f} hours on a GPU of 100 TFLOP/s (11 stages)" in found["time of synthesize"].found
     assert (found["time"].mark, "days on this CPU from scratch (synthesize " in found["time"].found) == ("fail", True)
     assert "gift use mini" in found["time"].remedy and "dvc repro" in found["time"].remedy
-    assert [finding.mark for finding in check_time_quickly(project)] == ["fail"]
+    assert [finding.mark for finding in check_time(replace(project, quick=True))] == ["fail"]
     monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
     assert total(project).mark == "ok"
 
