@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import TaughtReplay
+    from gift_core.config.replay_options import TaughtReplay
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

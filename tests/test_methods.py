@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
+from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
+from gift_core.config.replay_options import ReplayConfig
 from gift_core.consolidation import CONSOLIDATIONS, AdaptiveFisher, FrozenFisher, NoConsolidation, StaticFisher, Uniform
 from gift_core.losses import LOSSES, align, distill
 from gift_core.methods import ENTROPIES, Method, build_method

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
-from gift_core.config.method_options import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
+from gift_core.config.method_options import LossesConfig, MethodConfig
+from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks, check_templates, has_captions
 from gift_core.errors import UserError, did_you_mean
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gift_core.config.section import MAX_NAMES, Alpha, Count, Factor, Rate, Section, Share, Temperature, Text, Weight
+from gift_core.config.replay_options import ReplayConfig
+from gift_core.config.section import Alpha, Count, Factor, Rate, Section, Share, Temperature, Weight
 from gift_core.config.trains_options import TrainsConfig
 
 # The losses on replayed data. The computations are in gift_core/losses.py.
@@ -166,133 +167,6 @@ class AdaptiveFisherOptions(ConsolidationOptions):
 ConsolidationConfig = Annotated[
     NoConsolidationOptions | UniformOptions | StaticFisherOptions | FrozenFisherOptions | AdaptiveFisherOptions,
     Field(discriminator="kind"),
-]
-
-
-# Replay: the data of earlier knowledge in each iteration, in addition to the task.
-
-
-class StepSizes(NamedTuple):
-    """What is known of a step before there is data: its generated pairs, the names in the base vocabulary, and the
-    training images and classes of each task so far, the step's own last."""
-
-    pairs: int
-    base_names: int
-    images: Sequence[int]
-    classes: Sequence[int]
-
-
-class ReplayOptions(Section):
-    """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]]
-    pairs: ClassVar[bool] = False
-
-    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
-        """Returns about how many images and texts the teacher encodes in a step. Without any nothing is replayed."""
-        return 0, 0
-
-
-class NoReplayConfig(ReplayOptions):
-    """No replay: only the task's own images."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "none"
-    images: Literal["none"]
-
-
-class TaughtReplay(ReplayOptions):
-    """Replay with a teacher: the model before the task, the pre-trained model, or a mix of their weights.
-
-    `teacher_alpha` is the share of the model before the task. It is set for the teacher mix only.
-    """
-
-    teacher: Literal["previous", "initial", "mix"]
-    teacher_alpha: Alpha | None = None
-
-
-class FisherConfig(Section):
-    """How the stage teach estimates the teacher's Fisher information on the step's own pairs.
-
-    `estimator`: per_sample, or the faster batch (see replay/fisher.py). `accumulate`: add that of earlier steps.
-    """
-
-    estimator: Literal["per_sample", "batch"]
-    accumulate: bool
-
-
-class PairedReplay(TaughtReplay):
-    """Replay of images with their own texts."""
-
-    pairs: ClassVar[bool] = True
-    fisher: FisherConfig | None = None
-
-    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
-        """The size of a reference folder is not known. It counts as the generated pairs of a step."""
-        return sizes.pairs, sizes.pairs
-
-
-class SyntheticReplayConfig(PairedReplay):
-    """The synthetic pairs of the stage synthesize, and beside them those of the `keep_earlier` steps before."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "synthetic"
-    images: Literal["synthetic"]
-    keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
-
-    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
-        """The pairs of the step and of those before, and the class names of the vocabulary."""
-        pairs = sizes.pairs * min(len(sizes.images), 1 + self.keep_earlier)
-        return pairs, pairs + sizes.base_names + sum(sizes.classes[:-1])
-
-
-class ReferenceReplayConfig(PairedReplay):
-    """A folder of images. Each has a text file of the same name with its caption."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
-    images: Literal["reference"]
-    folder: Text
-
-
-class ClassTextsConfig(Section):
-    """The prompts of the task's classes."""
-
-    kind: Literal["classes"]
-
-
-class RandomTextsConfig(Section):
-    """`count` random texts of `length` tokens each (LwF-VR)."""
-
-    kind: Literal["random_tokens"]
-    count: Count
-    length: Annotated[int, Field(ge=1, le=10_000)]
-
-
-class TaskReplayConfig(TaughtReplay):
-    """The task's own images, compared with texts that need not describe them."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
-    images: Literal["task"]
-    texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
-
-    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
-        """The images of the task, and its texts."""
-        return sizes.images[-1], getattr(self.texts, "count", sizes.classes[-1])
-
-
-class ExemplarReplayConfig(TaughtReplay):
-    """`memory` images of all earlier tasks together, chosen by herding, compared with the prompts of their classes."""
-
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
-    images: Literal["exemplars"]
-    memory: Count
-
-    def encoded(self, sizes: StepSizes) -> tuple[int, int]:
-        """The exemplars and the task before, from which new ones are chosen. The first step has none."""
-        return (self.memory + sizes.images[-2], sizes.classes[-2]) if len(sizes.images) > 1 else (0, 0)
-
-
-ReplayConfig = Annotated[
-    NoReplayConfig | SyntheticReplayConfig | ReferenceReplayConfig | TaskReplayConfig | ExemplarReplayConfig,
-    Field(discriminator="images"),
 ]
 
 

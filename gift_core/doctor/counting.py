@@ -147,7 +147,6 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
 def _build(part: str, config: Mapping[str, Any]) -> Any:
     import diffusers
     import transformers
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
     if part == "unet":
         return diffusers.UNet2DConditionModel.from_config(dict(config))
@@ -155,5 +154,7 @@ def _build(part: str, config: Mapping[str, Any]) -> Any:
         is_tiny = config.get("_class_name") == "AutoencoderTiny"
         return (diffusers.AutoencoderTiny if is_tiny else diffusers.AutoencoderKL).from_config(dict(config))
     if part == "safety_checker":
+        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
         return StableDiffusionSafetyChecker(transformers.CLIPConfig(**config))
     return transformers.CLIPTextModel(transformers.CLIPTextConfig(**config))

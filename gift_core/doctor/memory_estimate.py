@@ -100,8 +100,7 @@ def check_memory(project: Project) -> Iterator[Finding]:
     from gift_core.clip.device import require_devices, resolve_device
 
     device = resolve_device(project.config.run.device)
-    memory, dtype = memory_of(device), project.config.generator.dtype
-    processes = project.config.training.processes
+    memory, processes = memory_of(device), project.config.training.processes
     if device.type == "cpu" and processes > 1:
         each = DeviceMemory(f"each of {processes} processes", memory.total // processes, memory.free // processes)
         yield check_training(project, each)
@@ -114,8 +113,8 @@ def check_memory(project: Project) -> Iterator[Finding]:
     if all(project.config.methods[name].replay.reads != "synthetic" for name in project.config.run.methods):
         return
     yield check_generation(project, memory)
-    if device.type == "cpu" and dtype != "float32":
-        what = f"generator.dtype is {dtype}, which is very slow on a CPU"
+    if device.type == "cpu" and project.config.generator.dtype == "float16":
+        what = "generator.dtype is float16, which is very slow on a CPU"
         yield Finding("device", "warn", what, "Use a GPU, or `dvc pull` images that were generated elsewhere.")
 
 

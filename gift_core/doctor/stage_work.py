@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gift_core.artifacts.accuracy import PRETRAINED_STEP, TESTED
 from gift_core.artifacts.task import read_task
-from gift_core.config.method_options import MethodConfig, StepSizes
+from gift_core.config.method_options import MethodConfig
 from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import is_hidden
@@ -110,8 +110,7 @@ def encoded(project: Project, tasks: Sequence[TaskSize], method: MethodConfig) -
     if names is None:  # a file, which may be missing yet
         file = project.root / prompts.base_vocabulary
         names = len(file.read_bytes().splitlines()) if file.is_file() else 0
-    images, classes = [size.train for size in tasks], [size.classes for size in tasks]
-    return method.replay.encoded(StepSizes(prompts.images_per_task, names, images, classes))
+    return method.replay.encoded(prompts.images_per_task, names, [(size.train, size.classes) for size in tasks])
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def check_disk(project: Project) -> Iterator[Finding]:
     wanted = artifact_bytes(work.stages)
     parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
     unknown = "".join(f"; not counted: {what}" for what in work.unknown)
-    of = f" of {work.assumed}" if work.assumed else ""
-    yield Finding("disk", "info", f"artifacts{of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
+    of = work.assumed or "this experiment"
+    yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
     left = sum(stage.bytes for stage in work.stages if not stage.made)
     for folder, copies in _copies(project.root):
         yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)

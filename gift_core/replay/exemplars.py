@@ -24,7 +24,8 @@ from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedStepReplay
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import ExemplarReplayConfig, LossesConfig  # noqa: F401
+    from gift_core.config.method_options import LossesConfig
+    from gift_core.config.replay_options import ExemplarReplayConfig  # noqa: F401
 
 
 class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):

@@ -24,7 +24,8 @@ from gift_core.replay.unpaired import UnpairedReplay, UnpairedStepReplay
 from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig, TaskReplayConfig  # noqa: F401
+    from gift_core.config.method_options import LossesConfig
+    from gift_core.config.replay_options import TaskReplayConfig  # noqa: F401
 
 KEY = "replay.texts: random_tokens"
 

@@ -38,7 +38,8 @@ from gift_core.replay.teacher_features import encode_pairs, encode_vocabulary, f
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig, PairedReplay
+    from gift_core.config.method_options import LossesConfig
+    from gift_core.config.replay_options import PairedReplay
 
 P = TypeVar("P", bound="PairedReplay")
 

@@ -14,7 +14,7 @@ from gift_core.replay.pairs import PairedStepReplay
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import ReferenceReplayConfig  # noqa: F401
+    from gift_core.config.replay_options import ReferenceReplayConfig  # noqa: F401
 
 
 class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):

@@ -14,7 +14,7 @@ from gift_core.replay.prompts import vocabulary_texts
 from gift_core.replay.source import ROW_BYTES, hash_of
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import SyntheticReplayConfig  # noqa: F401
+    from gift_core.config.replay_options import SyntheticReplayConfig  # noqa: F401
 
 
 class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):

@@ -18,13 +18,13 @@ from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import ReplayConfig
+    from gift_core.config.replay_options import ReplayConfig
 
 FLOAT_BYTES = 4
 FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost to whole blocks
 
 
-# By the value of replay.images in params.yaml. Its options are in config/method_options.py.
+# By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
 REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
     "none": StepReplay,
     "synthetic": SyntheticReplay,

@@ -16,7 +16,7 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import TaughtReplay
+    from gift_core.config.replay_options import TaughtReplay
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from gift_core.artifacts.shards import describe_shards
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.experiment import Config
-from gift_core.config.method_options import (
-    ConsolidationConfig,
+from gift_core.config.method_options import ConsolidationConfig, MethodConfig
+from gift_core.config.replay_options import (
     ExemplarReplayConfig,
     FisherConfig,
-    MethodConfig,
     PairedReplay,
     RandomTextsConfig,
     ReferenceReplayConfig,

@@ -5,13 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from gift_core.config.method_options import (
-    ConsolidationConfig,
-    LossesConfig,
-    MethodConfig,
-    NoReplayConfig,
-    ReplayConfig,
-)
+from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
+from gift_core.config.replay_options import NoReplayConfig, ReplayConfig
 from gift_core.config.section import Section
 from tests.imports import ROOT
 

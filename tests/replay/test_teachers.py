@@ -14,7 +14,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
-from gift_core.config.method_options import SyntheticReplayConfig
+from gift_core.config.replay_options import SyntheticReplayConfig
 from gift_core.errors import ContractError
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teachers import Teacher, load_teacher

@@ -1,0 +1,129 @@
+"""The options of replay: the data of earlier knowledge in each iteration, in addition to the task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from gift_core.config.section import MAX_NAMES, Alpha, Count, Section, Text
+
+Tasks = Sequence[tuple[int, int]]  # the training images and classes of each task so far, the step's own last
+
+
+class ReplayOptions(Section):
+    """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]]
+    pairs: ClassVar[bool] = False
+
+    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+        """Returns about how many images and texts the teacher encodes in a step. Without any nothing is replayed.
+
+        `pairs` are generated in a step, `names` are in the base vocabulary.
+        """
+        return 0, 0
+
+
+class NoReplayConfig(ReplayOptions):
+    """No replay: only the task's own images."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "none"
+    images: Literal["none"]
+
+
+class TaughtReplay(ReplayOptions):
+    """Replay with a teacher: the model before the task, the pre-trained model, or a mix of their weights.
+
+    `teacher_alpha` is the share of the model before the task. It is set for the teacher mix only.
+    """
+
+    teacher: Literal["previous", "initial", "mix"]
+    teacher_alpha: Alpha | None = None
+
+
+class FisherConfig(Section):
+    """How the stage teach estimates the teacher's Fisher information on the step's own pairs.
+
+    `estimator`: per_sample, or the faster batch (see replay/fisher.py). `accumulate`: add that of earlier steps.
+    """
+
+    estimator: Literal["per_sample", "batch"]
+    accumulate: bool
+
+
+class PairedReplay(TaughtReplay):
+    """Replay of images with their own texts."""
+
+    pairs: ClassVar[bool] = True
+    fisher: FisherConfig | None = None
+
+    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+        """A reference folder counts as the generated pairs of a step."""
+        return pairs, pairs
+
+
+class SyntheticReplayConfig(PairedReplay):
+    """The synthetic pairs of the stage synthesize, and beside them those of the `keep_earlier` steps before."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "synthetic"
+    images: Literal["synthetic"]
+    keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
+
+    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+        """The pairs of the step and of those before, and the class names of the vocabulary."""
+        kept = pairs * min(len(tasks), 1 + self.keep_earlier)
+        return kept, kept + names + sum(classes for _, classes in tasks[:-1])
+
+
+class ReferenceReplayConfig(PairedReplay):
+    """A folder of images. Each has a text file of the same name with its caption."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
+    images: Literal["reference"]
+    folder: Text
+
+
+class ClassTextsConfig(Section):
+    """The prompts of the task's classes."""
+
+    kind: Literal["classes"]
+
+
+class RandomTextsConfig(Section):
+    """`count` random texts of `length` tokens each (LwF-VR)."""
+
+    kind: Literal["random_tokens"]
+    count: Count
+    length: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class TaskReplayConfig(TaughtReplay):
+    """The task's own images, compared with texts that need not describe them."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
+    images: Literal["task"]
+    texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
+
+    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+        """The images of the task, and its texts."""
+        return tasks[-1][0], getattr(self.texts, "count", tasks[-1][1])
+
+
+class ExemplarReplayConfig(TaughtReplay):
+    """`memory` images of all earlier tasks together, chosen by herding, compared with the prompts of their classes."""
+
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
+    images: Literal["exemplars"]
+    memory: Count
+
+    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+        """The exemplars and the task before, from which new ones are chosen. The first step has none."""
+        return (self.memory + tasks[-2][0], tasks[-2][1]) if len(tasks) > 1 else (0, 0)
+
+
+ReplayConfig = Annotated[
+    NoReplayConfig | SyntheticReplayConfig | ReferenceReplayConfig | TaskReplayConfig | ExemplarReplayConfig,
+    Field(discriminator="images"),
+]
