@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,11 +152,13 @@ def pipeline_count(project: Project) -> PipelineCount | None:
 
 def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *inputs: object) -> Counted:
     """Returns `count()`, or what it returned earlier for the same inputs."""
-    key = json.dumps([[field.name for field in fields(kind)], inputs], sort_keys=True)
+    code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
+    key = json.dumps([code, kind.__name__, inputs], sort_keys=True)
     file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
     with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
         return kind(**read_json_file(file))
     counted = count()
-    with suppress(OSError):  # the folder may be read-only
-        write_json(file, asdict(counted))
+    if project.writes:
+        with suppress(OSError):  # the folder may be read-only
+            write_json(file, asdict(counted))
     return counted
