@@ -62,7 +62,8 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
         remedy = "Accuracies will not be comparable to published ones." if is_published else own
         yield Finding(subject, "warn", note, remedy)
     if not is_published:
-        for note in composition_notes(listing, project.config.prompts.images_per_task):
+        is_probe = names[-1] in project.config.evaluation.probes
+        for note in composition_notes(listing, None if is_probe else project.config.prompts.images_per_task):
             yield Finding(subject, "warn", note)
 
 

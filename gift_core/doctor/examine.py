@@ -141,6 +141,9 @@ def _examine_experiment(root: Path, checks: Checks, preset: Path | None, quick: 
         yield Finding(name, mark, f"{config.experiment}: {NO_TASK}", f"Add one: {ADD_TASK}", EXPERIMENT)
     else:
         yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
+    if not config.evaluation.probes and not quick:
+        what, remedy = "nothing measures what the model forgets of everything else", f"{ADD_TASK} --probe"
+        yield Finding("probes", "info", what, f"Add a task that no step learns: {remedy}", EXPERIMENT)
     for group, check in checks:
         subject = check.__name__.removeprefix("check_").replace("_", " ")
         yield from _guarded(subject, group, partial(check, project))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gift_core.artifacts.accuracy import PRETRAINED_STEP, TESTED
@@ -120,6 +121,13 @@ class _Steps:
     project: Project
     sizes: dict[str, TaskSize]
 
+    @cached_property
+    def probes(self) -> dict[str, TaskSize]:
+        tasks = self.project.config.tasks
+        return {
+            name: _task_size(name, tasks[name], self.project.root) for name in self.project.config.evaluation.probes
+        }
+
     @property
     def layout(self) -> Layout:
         return Layout(self.project.root)
@@ -132,7 +140,7 @@ class _Steps:
 
     def ingest(self) -> Iterator[StageWork]:
         factor = 1 if self.project.config.ingest.shorter_side is None else RESIZED_IMAGES
-        for task, size in self.sizes.items():
+        for task, size in {**self.sizes, **self.probes}.items():
             made = (self.layout.task(task) / "task.json").is_file()
             yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test), bytes=size.bytes)
 
@@ -188,20 +196,24 @@ class _Steps:
             )
 
     def evaluate(self, clip: ClipCount) -> Iterator[StageWork]:
-        evaluation = self.project.config.evaluation
-        start = START_SECONDS + READ_SECONDS * clip.weights
+        start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) * clip.weights
         for name, method, tasks, task in self.each():
-            pairs = TESTED[evaluation.protocol](len(tasks) - 1)
+            pairs = TESTED[self.project.config.evaluation.protocol](len(tasks) - 1)
             if method.keeps_every_model:
                 pairs = [(test if test <= model else PRETRAINED_STEP, test) for model, test in pairs]
             elif method.learns == "nothing":
                 pairs = [(PRETRAINED_STEP, test) for _, test in pairs]
-            tested = [tasks[test] for _, test in set(pairs)]
-            images = sum(min(size.test, evaluation.max_images or size.test) for size in tested)
-            operations = images * clip.image + sum(size.test_texts for size in tested) * TOKENS * clip.token
-            yield StageWork(
-                "evaluate", name, task, self.layout.accuracy(name, task).is_file(), start, images, operations
-            )
+            tested = [*(tasks[test] for _, test in set(pairs)), *self.probes.values()]
+            made, work = self.layout.released(name, task).is_dir(), self._tests(clip, tested)
+            yield StageWork("evaluate", name, task, made, start, *work, bytes=FLOAT_BYTES * clip.weights)
+        for task, size in self.probes.items():
+            yield StageWork("evaluate", "", task, self.layout.probe(task).is_file(), start, *self._tests(clip, [size]))
+
+    def _tests(self, clip: ClipCount, tested: Sequence[TaskSize]) -> tuple[int, float]:
+        """The images and operations of testing a model on each of these."""
+        most = self.project.config.evaluation.max_images
+        images = sum(min(size.test, most or size.test) for size in tested)
+        return images, images * clip.image + sum(size.test_texts for size in tested) * TOKENS * clip.token
 
 
 def task_sizes(project: Project) -> dict[str, TaskSize]:

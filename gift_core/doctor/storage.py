@@ -38,7 +38,12 @@ def check_disk(project: Project) -> Iterator[Finding]:
 
 def artifact_bytes(stages: Sequence[StageWork]) -> dict[str, int]:
     """Returns {kind: bytes} that the stages write, once."""
-    kinds = {"tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",), "models": ("finetune", OTHERS)}
+    kinds = {
+        "tasks": ("ingest",),
+        "shards": ("synthesize",),
+        "teachers": ("teach",),
+        "models": ("finetune", "evaluate", OTHERS),
+    }
     return {kind: sum(each.bytes for each in stages if each.stage in names) for kind, names in kinds.items()}
 
 
