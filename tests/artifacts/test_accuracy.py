@@ -40,10 +40,7 @@ def test_what_is_written_is_read_by_step_with_its_metadata(protocol: str, tmp_pa
     ("change", "expected"),
     [
         ({"top1": 75.0}, "top1 should be a fraction from 0 to 1"),
-        ({"top1": float("nan")}, "top1 should be"),
         ({"phase": "passed"}, "protocol and phase should be of task_incremental (past, current, future, pretrained, "),
-        ({"protocol": "cil"}, "protocol and phase should be of"),
-        ({"n": 0}, "n at least 1"),
         ({"phase": "pretrained"}, "pretrained at step -1 alone"),
     ],
 )
@@ -61,16 +58,3 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
     other = tmp_path / "gift" / "letters.parquet"
     write_empty_accuracy(other, METADATA)
     assert "it is none" in broken_message(lambda: read_accuracy(other), other, "evaluate")
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("gift/digits.parquet", "its newest step should be digits by gift, it is letters by gift"),
-        ("finetune/letters.parquet", "its newest step should be letters by finetune, it is letters by gift"),
-        ("pretrained.parquet", "its newest step should be none, it is letters by gift"),
-    ],
-)
-def test_the_accuracies_of_another_method_or_task_are_refused(path: str, expected: str, tmp_path: Path) -> None:
-    write_accuracy(tmp_path / path, ROWS, METADATA)
-    assert expected in broken_message(lambda: read_accuracy(tmp_path / path), tmp_path / path, "evaluate")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.tars import write_tar
-from tests.artifacts.damage import broken_message, cut, png, rewrite_table, tree_hash
+from tests.artifacts.damage import broken_message, cut, png, tree_hash
 
 JPG = b"\xff\xd8\xff" + b"a picture"
 EXEMPLARS = [
@@ -36,12 +36,6 @@ def test_what_is_written_is_read_from_a_tar_and_a_table_with_its_hash(tmp_path: 
     assert table.schema.metadata[b"tar_sha256"] == sha256_of(tmp_path / "exemplars.tar").encode()
 
 
-def test_before_the_first_task_there_is_a_table_without_rows_and_no_tar(tmp_path: Path) -> None:
-    write_exemplars(make(tmp_path), [])
-    assert [path.name for path in tmp_path.iterdir()] == ["exemplars.parquet"]
-    assert read_exemplars(tmp_path) == []
-
-
 def test_a_missing_tar_and_one_of_another_run_and_a_damaged_table_are_refused(tmp_path: Path) -> None:
     tar, table = tmp_path / "exemplars.tar", make(tmp_path) / "exemplars.parquet"
     tar.unlink()
@@ -50,13 +44,3 @@ def test_a_missing_tar_and_one_of_another_run_and_a_damaged_table_are_refused(tm
     assert "its sha256" in broken_message(lambda: read_exemplars(tmp_path), tar, "teach")
     cut(table)
     broken_message(lambda: read_exemplars(tmp_path), table, "teach")
-
-
-def test_a_tar_of_others_is_refused(tmp_path: Path) -> None:
-    tar = make(tmp_path) / "exemplars.tar"
-    for samples in (EXEMPLARS[:3], EXEMPLARS[::-1]):
-        write_tar(tar, [(each.key, {"png": png(1)}) for each in samples])
-        notes = {"tar_sha256": sha256_of(tar)}
-        rewrite_table(tmp_path / "exemplars.parquet", lambda table, notes=notes: table.replace_schema_metadata(notes))
-        message = broken_message(lambda: read_exemplars(tmp_path), tar, "teach")
-        assert "one image for each row of exemplars.parquet, in the same order" in message

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.tars import write_tar
 from gift_core.artifacts.task import (
     TaskInfo,
     describe_own_task,
@@ -69,11 +67,8 @@ def test_what_is_written_in_shards_of_the_asked_size_is_read_in_its_order(tmp_pa
     ("change", "expected"),
     [
         (None, "Invalid JSON"),
-        (lambda record: record.pop("class_names"), "class_names: Field required"),
         (lambda record: record.pop("counts"), "counts should have the number of images of train and test"),
         (lambda record: record.update(class_names=["wren", "wren"]), "class_names: the names should be unique"),
-        (lambda record: record.update(templates=["a wren"]), "templates.0: String should match pattern"),
-        (lambda record: record.update(counts={"train": 5}), "counts: there should be train and test"),
         (lambda record: record.update(hashes={"../train-00000.tar": "0" * 64}), "String should match pattern"),
     ],
 )
@@ -118,20 +113,6 @@ def test_a_changed_tar_and_a_wrong_count_are_refused(folder: Path) -> None:
     assert "its sha256 should be" in message
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"png": png(0), "cls": b"2"}, "sample 0 has label 2, task.json has 2 classes"),
-        ({"png": png(0), "cls": b"-1"}, "sample 0 should be one image and its label"),
-    ],
-)
-def test_an_unsound_sample_is_refused(files: dict[str, bytes], expected: str, folder: Path) -> None:
-    tar = folder / "test-00000.tar"
-    write_tar(tar, [("0", files)])
-    change_json(folder, lambda record: record["hashes"].update({tar.name: sha256_of(tar)}))
-    assert expected in broken_message(lambda: list(iterate_task(folder, "test")), tar, "ingest")
-
-
 def test_stored_images_are_read_in_any_order_by_several_threads_unless_their_tar_was_cut_short(folder: Path) -> None:
     index = index_task(folder, "train")
     assert [image.file.tar.name for image in index] == [f"train-0000{shard}.tar" for shard in (0, 0, 1, 1, 2)]
@@ -153,7 +134,3 @@ def test_a_task_of_pairs_keeps_captions_and_one_of_classes_has_no_field_for_them
     images = index_task(tmp_path / "pets", "train")
     assert [image.captions for image in images] == [captions for _, _, captions in pairs]
     assert [image.label for image in images] == [0, 0, 0, 1]  # of the first caption that stands for the task
-    change_json(tmp_path / "pets", lambda record: record.update(captions={"train": -1, "test": 4}))
-    assert "captions.train: Input should be greater than or equal to 0" in broken_message(
-        lambda: read_task(tmp_path / "pets"), tmp_path / "pets" / "task.json", "ingest"
-    )
