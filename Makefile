@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full smoke-laptop bench-gpu gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full smoke-laptop bench-gpu gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,13 +76,10 @@ test-fast: $(DEV) ### run the tests of the method, the library and the settings,
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/test_*.py tests/clip tests/config tests/library tests/replay tests/training $(ARGS)
 
 test-all: $(DEV) ### run the test suite with crashes, clusters, documents, browsers, bad input and the benchmarks' scripts
-	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not hostile and not gpu" $(ARGS)
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)
 
 test-slow: $(DEV) ### run the long and full-size tests that the test suite leaves out (half an hour, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
-
-test-hostile: $(DEV) ### run the whole campaigns of bad input, of which the test suite runs a sample (minutes)
-	@python -m pytest -s -m hostile tests/hostile $(ARGS)
 
 test-resume: $(DEV) ### kill finetune, evaluate and teach at random moments (KILLS=10 of each kind; 10 minutes), and compare the results
 	@python -m pytest -m slow tests/interruption $(ARGS)

@@ -97,7 +97,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     result = yield
     seconds = sum(os.times()[:4]) - before
     budget = END_TO_END_BUDGET if item.get_closest_marker("end_to_end") else BUDGET
-    layers = {mark.name for mark in item.iter_markers()} & {"thorough", "slow", "hostile", "gpu"}
+    layers = {mark.name for mark in item.iter_markers()} & {"thorough", "slow", "gpu"}
     if seconds > budget and not layers:
         pytest.fail(f"it took {seconds:.0f} processor seconds of {budget:.0f}: make it smaller, or mark it thorough")
     return result
