@@ -13,14 +13,11 @@ from gift_core.clip.encoding import (
     class_prompts,
     encode_images,
     encode_tokens,
-    image_feature_batches,
-    image_features,
     predict,
     text_features,
     tokenize,
     trim_rows,
 )
-from gift_core.clip.images import evaluation_pixels, in_memory
 from gift_core.errors import UserError
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
@@ -99,11 +96,3 @@ def test_training_prompts_use_the_first_template_and_the_nearest_class_is_predic
     image_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     class_KD = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     assert predict(image_BD, class_KD).tolist() == [1, 0]
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 20])
-def test_streamed_features_are_those_of_all_images_together(batch_size: int) -> None:
-    clip = tiny_clip()
-    expected = image_features(clip, evaluation_pixels(clip, IMAGES), batch_size=batch_size)
-    found = torch.cat(list(image_feature_batches(clip, map(in_memory, IMAGES), batch_size=batch_size)))
-    assert torch.equal(found, expected)

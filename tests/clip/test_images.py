@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from torchvision.transforms import Compose
 from gift_core.clip.images import (
     CacheBudget,
     PixelCache,
-    Read,
     decode,
     evaluation_pixels,
     evaluation_preparation,
@@ -105,12 +103,6 @@ def test_a_stream_beyond_the_budget_stays_encoded_or_is_read_again_from_its_file
         assert len(cache) == 150 and cache.cached_count == room and not any(file.reads for file in files)
         assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
     assert [file.reads for file in files] == [0] * room + [1] * (150 - room)
-
-
-def test_an_error_of_reading_is_raised() -> None:
-    reads: list[Read] = [in_memory(IMAGES[0]), Path("/gone").read_bytes]
-    with pytest.raises(FileNotFoundError, match="gone"):
-        PixelCache(reads, PREPARE, CacheBudget()).fetch([0, 1])
 
 
 def test_a_damaged_image_is_an_os_error_whatever_pillow_raises() -> None:

@@ -41,17 +41,14 @@ def put(name: str, value: float, count: int = 1) -> Callable[[Tensors], object]:
 
 WEIGHT_DAMAGES: dict[str, tuple[Callable[[Tensors], object], str]] = {
     "NaN": (put(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
-    "infinite": (put("ln_final.bias", math.inf), "1 of the 16 numbers of ln_final.bias are NaN, infinite or ab"),
     "huge": (put("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or above 1e+18"),
     "integers": (lambda t: t.update({KERNEL: t[KERNEL].mul(100).to(torch.int32)}), f"{KERNEL} has integers"),
     "missing": (lambda t: t.pop("ln_final.bias"), "ln_final.bias"),
-    "extra": (lambda t: t.update({"visual.more": torch.zeros(2)}), "visual.more"),
     "shape": (
         lambda t: t.update({"visual.positional_embedding": torch.zeros(10, 32)}),
         "visual.positional_embedding is 10 x 32, expected 5 x 32",
     ),
     "scale large": (put("logit_scale", 100.0), "logit_scale is 100, expected 0 to 6.91"),
-    "scale small": (put("logit_scale", -5.0), "logit_scale is -5, expected 0 to 6.91"),
 }  # fmt: skip
 
 
@@ -74,12 +71,9 @@ def require_refused(load: Callable[[], object], *expected: str) -> None:
     ("values", "expected"),
     [
         ({"mean": [0.5, math.nan, 0.5]}, "it has NaN, which is not a number of JSON"),
-        ({"mean": [0.5, 0.5]}, "mean should be 3 finite numbers"),
         ({"std": [0.25, 0.0, 0.25]}, "std should be from 0.001 to 1000"),
         ({"interpolation": "nearest"}, "interpolation should be bicubic or bilinear or random, it is 'nearest'"),
-        ({"resize_mode": "crop"}, "resize_mode should be shortest or longest or squash, it is 'crop'"),
         ({"image_size": [16]}, "its image size is [16], expected 1 to 4096 px"),
-        *(({"image_size": size}, "image_size") for size in (0, 10**9, "16", None)),
     ],
 )
 def test_an_unsound_preprocessing_or_image_size_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:

@@ -23,8 +23,6 @@ TABLE = {**FOLDER, "source": "table", "table": "labels.csv", "image_column": "im
 TARS = {**FOLDER, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
 UNSOUND: list[tuple[Params, str]] = [
     ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
-    ({**FOLDER, "path": "data/0_raw/../../../birds"}, "path: data/0_raw/../../../birds is outside the project"),
-    ({**FOLDER, "path": "."}, "path: . is the whole project. Put the data into a folder of data/0_raw."),
     ({**FOLDER, "path": "data"}, "path: data overlaps with data/1_tasks, which the pipeline writes"),
     ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' is listed more than once."),
     ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
@@ -32,7 +30,6 @@ UNSOUND: list[tuple[Params, str]] = [
     ({**TABLE, "split_column": "label"}, "split_column: 'label' is also the image_column or the label_column"),
     ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
     ({**TARS, "label": ".cls"}, "label: .cls starts with a dot. Write cls."),
-    ({**TARS, "label": "json:"}, "label: the key is missing. Write json:<key>"),
 ]
 MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
 FILTERS = {
@@ -52,20 +49,14 @@ FILTERS = {
          "generator.memory.offload: model moves parts to the CPU, but run.device is cpu already"),
         ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
          "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
-        ("generator", {"filters": {**FILTERS, "scorer": None}},
-         "generator.filters.scorer: min_clip_score needs the features of a CLIP."),
         ("generator", {"filters": {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}},
          "generator.filters.aesthetic.head: head.pth is outside data/0_raw/generators/"),
-        ("generator", {"filters": {**FILTERS, "scorer": {"name": "local-dir:models/scorer", "pretrained": None}}},
-         "generator.filters.scorer.name: models/scorer is outside data/0_raw/generators/"),
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
          "generator.negative_prompt.true_guidance: should be more than 1"),
         ("prompts", {"strategy": "captions"},
          "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
         ("prompts", {"captions": "data/0_raw/prompts/mine.csv"},
          "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
-        ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/../mine.csv"},
-         "prompts.captions: data/0_raw/prompts/../mine.csv is outside data/0_raw/prompts/"),
         ("prompts", {"base_vocabulary": "lists/words.txt"}, "prompts.base_vocabulary: lists/words.txt is outside data"),
         *(("tasks", {"birds": row}, f"tasks.birds.{expected}") for row, expected in UNSOUND),
     ],

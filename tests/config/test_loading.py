@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import loads_yaml
 
 from gift_core.config.experiment import Config
-from gift_core.config.loading import load_config, parse_config
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 
 Params = dict[str, Any]
@@ -37,46 +36,26 @@ def message_of(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("1e-05", 1e-5), ("5e-5", 5e-5), ("2E1", 20.0), ("1.e-3", 1e-3), ("5.0e-5", 5e-5)]
-)
-def test_a_number_with_an_exponent_is_read_as_dvc_reads_it(text: str, number: float, project: Path) -> None:
-    params = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")
-    changed = params.replace("weight_decay: 0.0 ", f"weight_decay: {text} ")
-    assert parse_config(changed, "params.yaml").training.weight_decay == number
-    assert loads_yaml(changed)["training"]["weight_decay"] == number
-
-
 # (path of the key, its bad value, what the message must say): one case for each message
 WRONG_VALUES: list[tuple[str, Any, str]] = [
     # unknown names
     ("methods.gift.losses", {"distil": {"weight": 1.0, "temperature": 2.0}}, "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?"),
     ("trainning", {}, "trainning: unknown key. Did you mean 'training'?"),
-    ("methods.gift.losses.align.smoothing", 0.1, "methods.gift.losses.align.smoothing: unknown key. Did you mean 'label_smoothing'?"),
     ("methods.gift.consolidation.kind", "adaptive_fischer", "methods.gift.consolidation.kind: unknown kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? Known: "),
-    ("methods.gift.replay.images", "sinthetic", "methods.gift.replay.images: unknown images 'sinthetic'. Did you mean 'synthetic'? Known: exemplars, none, reference, synthetic, task."),
-    ("tasks.letters.path", "data/mine", "tasks.letters.path: unknown value 'data/mine'. Did you mean 'data/mini'?"),
     ("prompts.base_vocabulary", "imagnet", "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. Or write the path of a text file."),
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
-    ("sequence.1.task", "textur", "sequence[1].task: unknown task 'textur'. Did you mean 'textures'?"),
     # wrong types
     ("training.iterations", "100", "training.iterations: should be a whole number, it is the text '100'. Write the number without quotes."),
-    ("training.iterations", True, "training.iterations: should be a whole number, it is true."),
     ("experiment", 5, "experiment: should be text, it is 5. Put it in quotes."),
     ("run.methods", "gift", "run.methods: should be a list, it is the text 'gift'."),
     ("training", None, "training: should be a section, it is empty (null)."),
     ("training.betas", [0.9, 0.99, 0.999], "training.betas: should have 2 entries, it has 3."),
     # numbers outside of their bounds: that all have some, test_every_number_has_bounds says
     ("training.batch_size", 0, "training.batch_size: should be at least 1, it is 0."),
-    ("training.batch_size", 10**9, "training.batch_size: should be at most 65536, it is 1000000000."),
-    ("training.betas", [0.9, 1.0], "training.betas[1]: should be less than 1, it is 1"),
     ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should ascend."),
     ("training.warmup_iterations", 200, "training.warmup_iterations: 200 should be less than training.iterations (200)."),
     ("prompts.images_per_task", 63, "prompts.images_per_task: 63 images cannot fill a replay batch (64)."),
-    ("methods.gift.learning_rate", float("inf"), "methods.gift.learning_rate: should be a finite number, it is inf."),
     ("sequence.0.learning_rate_factor", "1; touch pwned", "sequence[0].learning_rate_factor: should be "),
-    ("evaluation.max_images", 0, "evaluation.max_images: should be at least 1, it is 0. Change the number."),
-    ("sequence.0.learning_rate_factor", 0.0, "sequence[0].learning_rate_factor: should be at least 0.001, it is 0"),
     ("methods.gift.learning_rate", 1e-320, "methods.gift.learning_rate: should be at least 1e-09, it is 9.99989e-321"),
     ("generator.size", 30, "generator.size: should be a multiple of 8, it is 30."),
     # texts
@@ -84,8 +63,6 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces."),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates: '{}\\nx' contains a line break or another control"),
     ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
-    ("tasks.letters", {**FOLDER_TASK, "path": "data/0_raw/${seed}"}, "tasks.letters.path: data/0_raw/${seed} is no folder to DVC"),
-    ("tasks.letters", {**FOLDER_TASK, "templates": []}, "tasks.letters.templates: should not be empty."),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
     ("experiment", "", "experiment: should not be empty."),
     ("experiment", "x" * 1001, "experiment: should have at most 1000 characters, it has 1001. Shorten it."),
@@ -203,10 +180,8 @@ def test_a_name_that_could_not_be_part_of_a_path_or_a_command_is_refused(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("seed: 1\nseed: 2\n", 'params.yaml: line 2: found duplicate key "seed"'),
         ("a: [1, 2\n", "params.yaml: line 2: "),
         ("", "params.yaml: should contain sections, it contains None. Compare it with presets/mini.yaml."),
-        ("a: !!python/object:os.system {}\n", "line 1: could not determine a constructor for the tag"),
         ("a:\n  1: 2\n", "params.yaml: the key 1 is not text in YAML. Put it in quotes."),
     ],
 )

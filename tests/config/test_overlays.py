@@ -69,11 +69,8 @@ def test_an_empty_overlay_is_its_base_under_its_title_and_no_params_file(complet
     ("changes", "before", "after"),
     [
         ("size: 64   # more pixels", "size: 32           # pixels", "size: 64           # more pixels"),
-        ("# Large.\nsize: 64", "size: 32  ", "# Large.\nsize: 64  "),
-        ("size: 1234567890123456", "size: 32           # pixels", "size: 1234567890123456 # pixels"),
         ("order:\n  - c", "  - a\n  - b   # last\n", "  - c\n"),
         ("methods:\n  gift:\n    rate: 1.0", "    rate: 5.0e-4   # faster", "    rate: 1.0      # faster"),
-        ("methods:\n  # Best.\n  gift:\n    rate: 5.0e-4", "  # Ours.\n", "  # Best.\n"),
         ("methods:\n  gift:\n    losses: {}", "losses:\n      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "losses: {}\n"),
         ("methods:\n  gift:\n    losses: !replace\n      align: {weight: 1.0}", "      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "      align: {weight: 1.0}\n"),
         ("methods:\n  gift:\n    losses:\n      align: !delete", "      align: {weight: 0.25}\n", ""),

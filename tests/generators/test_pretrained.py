@@ -99,7 +99,6 @@ def test_a_lora_is_added_as_much_as_its_scale_says(tmp_path: Path, folder_of: Fo
     ("files", "weight_name", "message"),
     [
         (None, None, r"lora\.path: there is no .*style"),
-        ([], None, r"lora\.path: .*style has no \.safetensors file"),
         (["a.safetensors", "b.safetensors"], None, r"lora\.weight_name: .* 2 files: a\.safetensors, b\.safetensors"),
         (["ink.safetensors"], "imk.safetensors", r"has no imk\.safetensors\. Did you mean 'ink\.safetensors'\?"),
     ],

@@ -76,21 +76,3 @@ def test_a_bad_preset_and_a_params_yaml_that_cannot_be_read_are_refused_before_a
     with pytest.raises(UserError, match=expected):
         plan_switch(project, preset)
     assert (project / "params.yaml").read_bytes() == before
-
-
-@pytest.mark.parametrize("failing", ["params.backup-1.yaml", "params.yaml"])
-def test_an_error_of_writing_leaves_params_yaml(project: Path, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
-    replace = Path.replace
-
-    def full_disk(self: Path, target: Path) -> Path:
-        if target.name == failing:
-            raise OSError(28, "No space left on device")
-        return replace(self, target)
-
-    switch = plan_switch(project, "mini")
-    monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(OSError, match="No space left on device"):
-        switch.carry_out()
-    assert (project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
-    assert not list(project.glob(".*.partial"))

@@ -15,7 +15,6 @@ from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.config.replay_options import SyntheticReplayConfig
-from gift_core.errors import ContractError
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teachers import Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
@@ -85,9 +84,3 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> Non
         torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
     same_MM = batch.prompt_ids_M[:, None] == batch.prompt_ids_M[None, :]
     assert int(same_MM.sum()) == 6  # four pairs, two of them with the same prompt
-
-
-def test_a_pair_without_features_is_refused_with_the_stage_to_run() -> None:
-    three = encoded(CLIP, PAIRS[:3], batch_size=4)
-    with pytest.raises(ContractError, match=r"has 3 pairs, but the replay has 4.*00003.*stage teach"):
-        replay_of(three)
