@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.class_lists import Classes, learned_classes, names_of, read_classes
-from gift_core.errors import GiftError, UserError
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 
@@ -52,30 +51,6 @@ def test_a_list_without_two_different_names_is_refused(content: str, message: st
     (tmp_path / "classes.txt").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=f"--classes.*classes.txt:? {message}"):
         read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [("a {}\nno\n", "'no' should contain {}"), ("\n", "holds no template")]
-)
-def test_templates_that_params_yaml_could_not_have_are_refused(content: str, message: str, tmp_path: Path) -> None:
-    classes = text(tmp_path / "classes.txt", "cat\ndog\n")
-    with pytest.raises(UserError, match=f"--templates .*: .*{re.escape(message)}"):
-        read_classes(str(classes), text(tmp_path / "templates.txt", content), Layout(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"class_names": [1, 2], "templates": []}', "class_names.0: Input should be a valid string; found 1"),
-        ('{"class_names": ["cat", "dog", "Cat"], "templates": []}', "cat, Cat is listed more than once"),
-    ],
-)
-def test_json_that_does_not_hold_different_names_is_refused(content: str, message: str, tmp_path: Path) -> None:
-    """Each field of task.json: artifacts/test_task.py."""
-    file = text(tmp_path / "task.json", content)
-    with pytest.raises(GiftError) as caught:
-        read_classes(str(file), None, Layout(tmp_path))
-    assert str(file) in str(caught.value) and message in str(caught.value)
 
 
 TASKS = {"pets": ["cat", "dog"], "birds": ["wren", "Cat"], "cars": ["van", "bus"]}

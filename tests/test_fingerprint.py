@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.definitions import TABLES, digest_of, normalized, read_module
-from gift_core.fingerprint import DISPLAY, OPTIONAL, WORK, CodeBase, data_files_in
-from gift_core.revisions import all_options
+from gift_core.definitions import digest_of, normalized, read_module
+from gift_core.fingerprint import CodeBase, data_files_in
 from tests.imports import ROOT
 
 # Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
@@ -177,22 +176,3 @@ def test_of_params_yaml_the_methods_and_the_defaults_of_sections_count() -> None
     assert hashes("    x: str\n    new: int | None = None", before="LIMIT = 3") == base | {"LIMIT": ""}
     assert hashes("    x: int = 1")["A"] != hashes("    x: int = 2")["A"] != ""
     assert hashes("    x: int = 1") == hashes("    x: float = 1")
-
-
-def test_the_tables_and_names_of_options_exist() -> None:
-    code = CodeBase(ROOT)
-    for table in TABLES:
-        file, _, name = table.partition(": ")
-        assert len(code.module(file).tables[name]) > 1, table
-    for key in OPTIONAL:
-        file = key.partition(": ")[0]
-        assert key in {each.key for each in code.module(file).all_definitions()}
-    assert all(code.path(name).exists() for name in (*DISPLAY, *WORK))
-    assert {"losses.distill", "replay.reference", "source.webdataset", "fisher"} <= set(all_options(code))
-
-
-def test_an_entry_of_a_table_counts_with_its_option_only() -> None:
-    code = CodeBase(ROOT)
-    added = {*code.reached("finetune", ["losses.distill"])} - {*code.reached("finetune", ())}
-    assert {"gift_core/losses.py: distill", "gift_core/losses.py: LOSSES[distill]"} <= added
-    assert not any("align" in key for key in added)

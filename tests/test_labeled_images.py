@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from gift_core.class_lists import Classes
 from gift_core.errors import UserError
-from gift_core.labeled_images import open_labeled_folder, require_labels, score
+from gift_core.labeled_images import open_labeled_folder, score
 from gift_core.report.accuracies import Score
 
 TEMPLATES = ("a {}.",)
@@ -59,13 +59,6 @@ def test_a_folder_without_two_classes_is_refused_with_what_was_left_out(tmp_path
         open_labeled_folder(touch(tmp_path, "fox/1.png", "wren/n.txt"), TEMPLATES)
     with pytest.raises(UserError, match="nowhere: no such folder"):
         open_labeled_folder(tmp_path / "nowhere", TEMPLATES)
-
-
-def test_labels_are_found_among_more_classes_in_any_case(tmp_path: Path) -> None:
-    among = [Classes(("Fox", "owl"), TEMPLATES), Classes(("wren",), TEMPLATES)]
-    assert require_labels(Classes(("fox", "wren"), TEMPLATES), among, "--learned") == {"fox": "Fox", "wren": "wren"}
-    with pytest.raises(UserError, match="--learned: the images are of 'tit', and the classes are Fox, owl, wren"):
-        require_labels(Classes(("tit", "owl"), TEMPLATES), among, "--learned")
 
 
 def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:

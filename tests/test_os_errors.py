@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -49,27 +48,10 @@ def explained(act: Callable[[], object]) -> str:
     return str(explain(caught(act), doing="gift export", phase="writing"))
 
 
-def large_folder(path: Path) -> Path:
-    """A folder with a large file, beside the disk that `path` is on."""
-    folder = next(each for each in path.parents if each.name == "disk").parent / "source"
-    folder.mkdir(exist_ok=True)
-    (folder / "large").write_bytes(LARGE.tobytes())
-    return folder
-
-
-def write_tar(path: Path) -> None:
-    with tarfile.open(path, "w") as tar:
-        tar.add(large_folder(path))
-
-
 WRITERS: dict[str, Callable[[Path], object]] = {
     "python": lambda path: path.write_bytes(LARGE.tobytes()),
     "safetensors": lambda path: save_file({"a": torch.from_numpy(LARGE)}, path),
     "pyarrow": lambda path: pq.write_table(pa.table({"a": np.random.default_rng(0).random(1 << 17)}), path),
-    "torch": lambda path: torch.save(torch.from_numpy(LARGE), path),
-    "numpy": lambda path: LARGE.tofile(path),
-    "tarfile": write_tar,
-    "shutil.copytree": lambda path: shutil.copytree(large_folder(path), path),
     "tokenizers": lambda path: Tokenizer(models.WordLevel({f"{n}": n for n in range(50_000)}, "0")).save(str(path)),
 }
 

@@ -12,7 +12,7 @@ from gift_core.class_lists import Classes
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.errors import UserError
-from gift_core.predict import Prediction, Ranked, Unreadable, above, classify_images, find_images, readable
+from gift_core.predict import Prediction, Unreadable, classify_images, find_images, readable
 from tests.clip.tiny import picture, tiny_clip
 
 
@@ -72,28 +72,6 @@ def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(file
     for each in found.classes:
         expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
         assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
-
-
-def test_an_image_below_the_threshold_is_none_of_these(files: list[Path]) -> None:
-    found = list(readable(classify_images(CLIP, files, [CLASSES], top=2, batch_size=8), []))
-    middle = sorted(each.classes[0].similarity for each in found)[1]
-    kept = list(above(middle, found))
-    assert [each.path for each in kept] == [each.path for each in found]
-    for before, after in zip(found, kept, strict=True):
-        similarity = before.classes[0].similarity
-        none = (Ranked("none of these", similarity, None),)
-        assert after.classes == (none if similarity < middle else before.classes)
-    assert sum(each.classes[0].score is None for each in kept) == 1
-
-
-@pytest.mark.parametrize("batch_size", [2, 100])
-def test_results_come_in_the_order_of_the_files_whatever_the_batch_size(files: list[Path], batch_size: int) -> None:
-    found = list(classify_images(CLIP, files, [CLASSES], top=1, batch_size=batch_size))
-    alone = [next(classify_images(CLIP, [path], [CLASSES], top=1, batch_size=1)) for path in files]
-    assert [each.path for each in found] == files and found[2] == alone[2]
-    for one, other in zip(readable(found, []), readable(alone, []), strict=True):
-        assert one.classes[0].name == other.classes[0].name
-        assert one.classes[0].similarity == pytest.approx(other.classes[0].similarity, abs=1e-5)
 
 
 def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_path: Path) -> None:

@@ -19,14 +19,12 @@ def test_json_within_the_limits_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (b'"\xff\xfe"', "utf-8"),
         ('{"a": NaN}', "it has NaN"),
         ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
-        (r'"\ud800"', "half of a surrogate pair"),
         ("[" * 100_000 + "1" + "]" * 100_000, "nested too deep"),
         ("9" * 5000, "5000 digits, more than 40"),
     ],
-    ids=range(6),
+    ids=range(4),
 )
 def test_json_that_only_python_accepts_or_that_is_huge_is_refused(text: str | bytes, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
@@ -50,10 +48,8 @@ def test_a_value_is_what_dvc_reads(value: str) -> None:
     [
         ("a: &a [*a]", "its aliases stand for too many values"),
         ("a: !!binary aGk=", "b'hi' is not text in YAML. Put it in quotes"),
-        ("a: 2024-01-01", "2024-01-01 is not text in YAML. Put it in quotes"),
         ('a: !!python/object/apply:os.system ["true"]', "line 1: could not determine a constructor for the tag"),
         ("a: 1\nb:\n  a: 1\n  a: 2\n", 'line 4: found duplicate key "a"'),
-        ("1e3: a", "the key 1000.0 is not text in YAML"),
         ("a: 1\n\tb: 2", "line 2: found a tab character"),
         ("#" * MAX_YAML_BYTES + "#", "more than"),
     ],
