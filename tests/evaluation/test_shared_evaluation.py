@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import iterate_task
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
@@ -15,7 +14,6 @@ from gift_core.evaluation import PROTOCOLS, Measurement
 from gift_core.seeds import seed_for
 from tests.evaluation.sequence import TASKS, inputs_of
 from tests.execution.pretended_helper import run_with_helper
-from tests.tiny_world import write_pair_task
 
 Folders = dict[str, Path]
 
@@ -24,23 +22,6 @@ def require_same(found: Measurement, expected: Measurement) -> None:
     pd.testing.assert_frame_equal(found.rows, expected.rows, check_exact=True)
     pd.testing.assert_frame_equal(found.predictions, expected.predictions)
     assert found.metadata == expected.metadata
-
-
-def test_a_sequence_with_pairs_takes_a_helper_to_the_same_rows(
-    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """digits has captions instead of classes: its accuracy is Recall@1, the mean of both directions."""
-    write_pair_task(tasks["digits"])
-    evaluate = PROTOCOLS["task_incremental"]
-    whole = evaluate(inputs_of(models, tasks, 2), in_turn)
-    require_same(evaluate(inputs_of(models, tasks, 2), run_with_helper(tmp_path / "work", monkeypatch)[0]), whole)
-    path = tmp_path / "gift" / "faces.parquet"
-    write_predictions(path, whole.predictions, whole.metadata)
-    require_agreement(path, read_predictions(path), (whole.rows, whole.metadata))
-    own = whole.predictions[(whole.predictions.step == 2) & (whole.predictions.task == "digits")]
-    shares = [(own[own["query"] == query]["rank"] == 1).mean() for query in ("image", "caption")]
-    row = whole.rows[(whole.rows.step == 2) & (whole.rows.eval_task == "digits")].iloc[0]
-    assert (row.top1, row.n) == (pytest.approx(sum(shares) / 2), 9)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -23,14 +23,3 @@ def test_the_stage_with_the_longest_path_behind_it_comes_first() -> None:
     times = {"a": 1, "b": 1, "c": 3, "d": 1, "e": 4.5}
     assert Schedule(DIAMOND, times).ready() == ["a", "e"]  # 1 + 3 + 1 is more than 4.5
     assert Schedule(DIAMOND, times | {"c": 1}).ready() == ["e", "a"]
-
-
-def test_what_depends_on_a_failed_stage_is_dropped() -> None:
-    schedule = Schedule({**DIAMOND, "f": ["d"], "g": ["c"]}, {})
-    for name in ("a", "b"):
-        schedule.start(name)
-    schedule.finish("a")
-    assert sorted(schedule.drop_after("b")) == ["d", "f"]
-    schedule.start("c")
-    schedule.finish("c")
-    assert schedule.ready() == ["e", "g"]

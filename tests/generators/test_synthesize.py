@@ -20,7 +20,6 @@ from gift_core.artifacts.shards import iterate_pairs
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters, is_black
-from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from gift_core.work.spread import OFFER, Offer
@@ -74,21 +73,6 @@ def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
     assert [shard.name for shard in manifest.shards] == ["00000.tar", "00001.tar", "00002.tar"]
     assert [pair.prompt for pair in iterate_pairs(tmp_path / "shards")] == list(PROMPTS.prompt)
     assert pixels(tmp_path / "shards") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
-
-
-def test_the_miniature_generates_as_diffusers_does(tmp_path: Path, project: Path, mini_params: dict[str, Any]) -> None:
-    from diffusers import StableDiffusionPipeline
-
-    folder = str(project / "data/mini/diffusion")
-    section = {**mini_params["generator"], "pipeline": folder, "steps": 3, "batch_size": 2, "images_per_shard": 3}
-    text_to_image = load_pipeline(GeneratorConfig.model_validate(section), torch.device("cpu"))
-    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", filters=NoFilters(), device=CPU)
-    theirs = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)(
-        list(PROMPTS.prompt[:2]), num_inference_steps=3, guidance_scale=3.0, height=32, width=32,
-        generator=[torch.Generator("cpu").manual_seed(image_seed(prompt)) for prompt in range(2)],
-    ).images  # fmt: skip
-    for pair, expected in zip(iterate_pairs(tmp_path / "a"), theirs, strict=True):
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(pair.image))), np.asarray(expected))
 
 
 def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cause(tmp_path: Path) -> None:

@@ -60,20 +60,13 @@ def second_ties(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
     return base + 0.7 * chosen.sum(0) / (chosen != 0).sum(0).clamp(min=1)
 
 
-def second_magmax(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
-    changes = models - base
-    return base + changes.gather(0, changes.abs().argmax(0, keepdim=True))[0]
-
-
 def second_sum(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
     return base + torch.tensor([0.5, 0.2, -0.3])[: len(models)] @ (models - base)
 
 
 SECOND: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
-    "mean": ({}, lambda base, models: models.mean(0)),
     "task_arithmetic": ({"weight": [0.5, 0.2, -0.3]}, second_sum),
     "ties": ({"keep": 0.3, "scale": 0.7}, second_ties),
-    "magmax": ({}, second_magmax),
 }
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import gift_core
 from gift_core.errors import UserError
 from tests.clip.tiny import tiny_config
-from tests.library.given import GIFT, TOKENIZER, finetuned, given_model, given_pairs, images
+from tests.library.given import finetuned, given_model, images
 
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -31,11 +31,8 @@ def with_a_nan(value: torch.Tensor) -> torch.Tensor:
 
 LOADERS: dict[str, tuple[Any, str]] = {
     "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, so they were not"),
-    "gray levels": ([((ZERO_ONE * 255).byte(), LABELS)], r"images are torch.uint8, expected normalized float32"),
-    "a NaN pixel": ([(with_a_nan(IMAGES), LABELS)], r"loader: pixels are NaN or infinite"),
     "another size": ([(IMAGES[:, :, :8], LABELS)], r"loader: images are \[4, 3, 8, 16\], expected \[B, 3, 16, 16\]"),
     "a label too large": ([(IMAGES, LABELS + 1)], r"label 3 in batch 0, and there are 3 class_prompts: labels are 0"),
-    "labels of another batch": ([(IMAGES, LABELS[:3])], r"labels are torch.int64 \[3\], expected integers \[4\]"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
     "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it ended and has no second epoch: it is a generator"),
     "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
@@ -50,24 +47,17 @@ def loader_of(prompts: Any) -> DataLoader[Any]:
 PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
     "pairs without a text": ([(IMAGES[0], 3)] * 2, r"pairs\[0\]: its prompt is 3, expected a text"),
-    "pairs in 0-1": ([(ZERO_ONE[0], "a")] * 2, r"pairs: pixels are from .*, so they were not normalized"),
     "a single pair": ([(IMAGES[0], "a")], r"pairs: one pair has nothing to be compared with"),
-    "a loader of single pairs": (DataLoader([(IMAGES[0], "a cat.")]), r"pairs: a batch of one pair has nothing to be"),
-    "a loader of too few prompts": (loader_of(["a cat."]), r"pairs: prompts are .*, expected 4 texts or"),
     "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
 }
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
-RARE = GIFT | {"average": {"kind": "running_mean", "every": 100}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
-    "a mistyped slot": ({"loses": {}}, r"method.loses: unknown key. Did you mean 'losses'"),
     "a loss without its options": ({"losses": {"distill": {"weight": 1}}}, r"method.losses.distill.temperature: miss"),
     "a consolidation without losses": (LOSSLESS, r"kind: adaptive_fisher: it uses the gradients of the replay losses"),
-    "an average that never comes": (RARE, r"method.average.every: 100 is more than"),
     "that learns nothing": ("zero_shot", r"method.learns: nothing: there is nothing to train"),
     "of all tasks": ("joint", r"method.learns: seen: one loader is one task here"),
     "of exemplars": ("icarl", r"method.replay.images: exemplars: the library replays the pairs"),
-    "of task images": ("lwf", r"method.replay.images: task"),
     "without its Fisher information": ("gift_static_fisher", r"static_fisher: .*Pass fisher=gift_core.estimate_fisher"),
 }
 ODD_TOKENS = torch.full((3, 24), 50000)
@@ -79,16 +69,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
     "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"fisher: the method does not use it. Leave it"),
     "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected 1e-09 to 10"),
-    "a rate that changes nothing": ({"learning_rate": 1e-320}, r"learning_rate is 1e-320, expected 1e-09 to 10"),
-    "a rate that is a truth value": ({"learning_rate": True}, r"learning_rate is True, expected 1e-09 to 10"),
     "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number"),
     "a mistyped setting": ({"replay_batchsize": 4}, r"unknown name 'replay_batchsize'. Did you mean 'replay_batch_si"),
-    "the name of the other settings": ({"settings": {"replay_batch_size": 4}}, r"unknown name 'settings'. Known: "),
     "a setting out of range": ({"replay_batch_size": 0}, r"training.replay_batch_size: should be at least 2, it is 0"),
-    "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
-    "an unknown precision": ({"training": gift_core.Training(precision="bf16")}, r"precision: unknown name 'bf16'"),
-    "a tokenizer that returns no tokens": ({"tokenizer": list}, r"tokenizer: it returns a list, expected token rows"),
     "a tokenizer of another model": ({"tokenizer": lambda texts: ODD_TOKENS}, r"token 50000"),
     "a device that is not here": ({"device": "cuda:77"}, r"device: 'cuda:77' is not available here"),
     "a teacher of another image size": (
@@ -97,14 +81,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
     "a single class": ({"class_prompts": ["a."]}, r"class_prompts: one class, so there is nothing to learn"),
-    "equal class prompts": (
-        {"class_prompts": ["a.", "b.", "a."]},
-        r"'a.' and 'a.' have the same tokens",
-    ),
-    "prompts that differ by case": (
-        {"class_prompts": ["a.", "b.", "A."]},
-        r"'a.' and 'A.' have the same tokens",
-    ),
     "prompts that differ after the context": (
         {"class_prompts": ["a.", "b " * 99 + "c", "b " * 99 + "d"]},
         r"have the same tokens, so classes 1 and 2 are the same to the model. Reword or shorten one of them",
@@ -131,19 +107,6 @@ def test_what_does_not_fit_is_refused_before_the_model_changes(name: str) -> Non
 def test_a_later_batch_that_was_not_normalized_is_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"loader: a later batch has pixels that the model's own transform does not"):
         finetuned(loader=[(IMAGES, LABELS), (ZERO_ONE, LABELS)])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"batch_size": "3"}, r"batch_size: '3', expected a whole number"),
-        ({"estimator": None}, r"estimator: unknown name 'None'"),
-        ({"pairs": [(ZERO_ONE[0], "a"), (ZERO_ONE[1], "b")]}, r"pairs: pixels are from .* were not normalized"),
-    ],
-)
-def test_fisher_information_of_wrong_input_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        gift_core.estimate_fisher(given_model(), TOKENIZER, **{"pairs": given_pairs()} | options)
 
 
 def test_a_model_that_cannot_be_trained_is_refused() -> None:

@@ -129,14 +129,6 @@ def test_the_model_does_not_change_and_its_mode_and_precision_have_no_effect(est
     assert_same(found, {name: evaluated[name] for name in found})
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(0, 8), (1, 8), (5, 1)])
-def test_batches_of_fewer_than_two_pairs_are_refused(count: int, batch_size: int) -> None:
-    clip = tiny_clip()
-    pixels, tokens = pairs_for(clip)
-    with pytest.raises(UserError, match=f"{count} pairs in batches of {batch_size}"):
-        estimate_fisher(clip, pixels[:count], tokens[:count], estimator="batch", batch_size=batch_size)
-
-
 @pytest.mark.parametrize("estimator", NAMES)
 def test_a_result_that_is_not_finite_is_refused_with_the_parameter(estimator: str) -> None:
     clip = tiny_clip()

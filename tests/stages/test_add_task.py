@@ -192,9 +192,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     ("words", "expected"),
     [
         ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
-        ("letters", "Choose another name, or gift remove-task letters."),
         ("birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
-        ("birds --learning-rate-factor nan", "].learning_rate_factor: should be a finite number, it is nan."),
         ("birds --shots 9", "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)"),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),

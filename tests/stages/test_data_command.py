@@ -90,7 +90,6 @@ def test_verify_decodes_own_images_and_lists_every_broken_one(gift: Gift, tmp_pa
         ("fetch birds", "birds has your own images, which nothing can download"),
         ("fetch stanford_cars sun397", "not complete: stanford_cars, sun397"),
         ("fetch flower", "Did you mean 'flowers'?"),
-        ("fetch dtd --all", "name data sets, or write --all"),
     ],
 )
 def test_what_is_wrong_or_missing_is_said_and_nothing_is_written(

@@ -195,12 +195,6 @@ def test_a_stage_ends_with_the_process_that_would_tell_of_its_result(folder: Pat
     assert (folder / "stopped").read_text() == "stopped by SIGTERM."
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The two children of the command: the server, and what runs beside it."""
-    wait(lambda: len(psutil.Process(process.pid).children()) == 2)
-    return psutil.Process(process.pid).children()
-
-
 def alive(folder: Path) -> bool:
     """Whether the stage, or the process of the server that waits for it, still runs."""
     return any(map(psutil.pid_exists, map(int, (folder / "pids").read_text().split())))

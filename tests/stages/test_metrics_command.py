@@ -13,9 +13,7 @@ import pytest
 from typer.testing import Result
 
 from tests.stages.experiment import invoke
-from tests.test_metrics import PRINTED
 
-PUBLISHED = "gift_core/published/mtil_order_1_accuracy.csv"
 TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
 MATRIX = ((0.75, 0.25), (0.5, 1.0))
@@ -68,13 +66,6 @@ def csv(tmp_path: Path) -> Callable[[pd.DataFrame | str], Path]:
 
 
 Csv = Callable[["pd.DataFrame | str"], Path]
-
-
-def test_the_published_rows_give_the_printed_numbers(project: Path) -> None:
-    numbers = computed(project / PUBLISHED)
-    rounded = {m: tuple(round(row[name], 1) for name in ("transfer", "avg", "last")) for m, row in numbers.items()}
-    assert rounded == PRINTED
-    assert list(numbers) == list(PRINTED)
 
 
 def test_any_separator_gives_the_numbers_by_hand(csv: Csv) -> None:
@@ -163,16 +154,10 @@ def changed(at: int, column: str, value: object) -> pd.DataFrame:
 
 
 BAD_ROWS: list[tuple[pd.DataFrame | str, str]] = [
-    (rows_of().rename(columns={"eval_task": "evaltask"}), "column 'eval_task' is missing. Did you mean 'evaltask'?"),
     (rows_of().rename(columns={"top1": "top_1"}), "'top1_percent' (0-100) is missing. Did you mean 'top_1'"),
     (rows_of().assign(top1=100 * rows_of().top1), "line 2, column top1: 75 should be from 0 to 1. It looks like percent: name the column top1_percent."),
-    (changed(2, "top1", -0.5), "rows.csv: line 4, column top1: -0.5 should be from 0 to 1. Correct it."),
     (changed(1, "top1", "75%"), "line 3, column top1: '75%' is not a number. Write one, with a point"),
-    (changed(1, "step", ""), "line 3, column step: is empty. Fill it in"),
     (changed(1, "step", 0.5), "line 3, column step: 0.5 is not a step. Count from 0"),
-    ("method,step,trained_task,eval_task,top1_percent\ngift,0,pets,pets,77,3\n", "line 2: 6 values, but the header has 5. Put texts that contain ',' in quotes, and write numbers with a point."),
-    (rows_of()[:0], "rows.csv: no rows. Give a file"),
-    ("", "rows.csv: is empty. Give it the columns method, trained_task, eval_task and step"),
     (pd.concat([rows_of(), rows_of()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them."),
     (changed(3, "trained_task", ""), "line 5, column trained_task: is empty. Write the task that step 1 trained. Only step -1 has none."),
     (rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2), "line 3, column protocol: unknown protocol 'class-incremental'. Did you mean 'class_incremental'?"),

@@ -31,16 +31,13 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
     [
         (f"predict {MODELS}/garment pictures --classes names.txt", GARMENT),
         (f"merge {MODELS}/birds {MODELS}/garment --alpha 0.5 --out out", GARMENT),
-        ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
         (f"predict {MODELS}/birds picture/a.png --classes names.txt", "picture/a.png: no such file or folder. "
          "This folder has no picture, it has pictures, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
         ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),
         ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
-        ("metrics row.csv", "row.csv: no such file or folder. Beside it: rows.csv, "),
         ("check --params presets/mini.yaml", "--params presets/mini.yaml: no such file. This folder has no presets, "),
-        ("add-task x --images picture", "--images picture: no such folder. Beside it: pictures, "),
     ],
 )  # fmt: skip
 def test_the_nearest_names_are_shown_and_no_catalogue(words: str, expected: str, project: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,14 @@ from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
 from tests.stages.experiment import TASKS, Experiment, tiny
 
-UMASK = 0o026  # no default of a system
-
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> Experiment:
-    """An experiment of two tasks in which every stage has run, with a umask of its own."""
+    """An experiment of two tasks in which every stage has run."""
     params = tiny(copy.deepcopy(_mini_params))
     params["sequence"][1]["learning_rate_factor"] = 2.0
     experiment = Experiment(tmp_path_factory.mktemp("experiment"), params)
-    before = os.umask(UMASK)
-    try:
-        run_every_stage(experiment)
-    finally:
-        os.umask(before)
+    run_every_stage(experiment)
     return experiment
 
 
@@ -55,17 +48,6 @@ def run_every_stage(experiment: Experiment) -> None:
 @pytest.fixture
 def fresh(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
     return Experiment(tmp_path, tiny(mini_params))
-
-
-def test_every_stage_writes_files_and_folders_with_the_modes_of_the_umask(done: Experiment) -> None:
-    written = [path for name in ("data", "reports", ".gift") for path in (done.folder / name).rglob("*")]
-    assert len(written) > 60 and any(path.suffix == ".safetensors" for path in written)
-    wrong = {
-        str(path): oct(path.stat().st_mode & 0o777)
-        for path in written
-        if path.stat().st_mode & 0o777 != (0o777 if path.is_dir() else 0o666) & ~UMASK
-    }
-    assert not wrong
 
 
 def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
 from tests.clone import Clone, clone_of, stages_in
-from tests.team.toy import DRIVERS, change, gift, toy_clone, use_store
+from tests.team.toy import change, gift, toy_clone, use_store
 
 METHOD = "  - finetune\n"
 
@@ -57,22 +57,6 @@ def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones
     first.run("git", "add", "params.yaml")
     assert finish(first) == {"check", "report"}
     assert first.metrics().keys() == {"finetune", "gift", "joint"}
-
-
-def test_a_value_that_both_branches_changed_is_taken_with_its_results(clones: tuple[Clone, Clone]) -> None:
-    first, second = clones
-    for name, command in DRIVERS.items():  # git's merge drivers, as `make setup` sets them
-        first.run("git", "config", f"merge.{name}.driver", command)
-    change(first, ("iterations: 10", "iterations: 20"))
-    change(second, ("iterations: 10", "iterations: 30"))
-    said = merge(first, second, expect=1)
-    assert "both sides changed finetune@finetune-step0: kept as on this branch" in said
-    assert first.run("git", "diff", "--name-only", "--diff-filter=U").split() == ["params.yaml"]
-    first.run("git", "checkout", "--quiet", "--theirs", "params.yaml")
-    first.run("git", "add", "params.yaml")
-    first.run("dvc", "fetch", "--quiet", "--run-cache")
-    assert finish(first) == {"check", "report"}  # the rest is in the run cache
-    assert "30" in (first.folder / "data" / "5_models" / "finetune" / "birds").read_text(encoding="utf-8")
 
 
 def lock(**stages: str) -> str:

@@ -5,30 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.clone import clone_of, commit, content, new_project
+from tests.clone import content, new_project
 from tests.datasets.folders import picture
-from tests.team.toy import use_store
-
-FOLDERS = ("photos", "models/my_clip", "generators/my_sd", "prompts/lists", "reference/pairs")
-
-
-def test_two_clones_have_the_same_raw_bytes(tmp_path: Path) -> None:
-    first = new_project(tmp_path / "first")
-    use_store(first, tmp_path / "store")
-    for number, name in enumerate(FOLDERS):
-        picture(first.folder / "data" / "0_raw" / name / "1.jpg", (60 * number, 7, len(name)))
-    assert first.run("git", "status", "--porcelain", "--untracked-files=all", "data") == ""  # git ignores raw data
-    first.run("dvc", "add", *(f"data/0_raw/{name}" for name in FOLDERS))
-    commit(first, "raw data")
-    tracked = first.run("git", "ls-files", "data/0_raw").split()
-    assert {f"data/0_raw/{name}.dvc" for name in FOLDERS} < set(tracked)
-    assert "files pushed" in first.run("dvc", "push")
-    second = clone_of(first, tmp_path / "second")
-    second.run("dvc", "pull", "--allow-missing")  # the results: nobody has run the pipeline yet
-    raw = content(second.folder / "data" / "0_raw")
-    assert raw == content(first.folder / "data" / "0_raw")
-    assert len([name for name in raw if name.endswith(".jpg")]) == len(FOLDERS)
-    assert second.run("git", "status", "--porcelain") == ""
 
 
 def test_without_its_raw_data_a_clone_keeps_the_ingested_task(tmp_path: Path) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
-from gift_core.clip.batches import TaskBatch
-from gift_core.errors import UserError
-from gift_core.methods import build_method
-from gift_core.replay.source import NoReplay
-from gift_core.training.loop import learning_rates, require_trainable
+from gift_core.training.loop import learning_rates
 from tests.clip.tiny import tiny_clip
-from tests.training.tiny_training import gift, method_config, other_teacher, run, task_images, train, training
+from tests.training.tiny_training import gift, method_config, other_teacher, run
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -37,12 +32,6 @@ def test_a_row_has_one_column_per_loss_and_their_sum() -> None:
     assert list(plain) == ["iteration", "learning_rate", "task", "consolidation", "total"]
 
 
-def test_the_same_seed_gives_the_same_bits() -> None:
-    first, second = tiny_clip(), tiny_clip()
-    assert run(first, gift()) == run(second, gift())
-    assert all(map(torch.equal, first.trainable().values(), second.trainable().values()))
-
-
 def test_the_temperature_and_batch_norms_statistics_stay_and_the_model_is_left_in_evaluation_mode() -> None:
     clip = tiny_clip(tower="resnet")
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
@@ -54,28 +43,6 @@ def test_the_temperature_and_batch_norms_statistics_stay_and_the_model_is_left_i
     assert not clip.model.training
     assert all(value.grad is None for value in clip.model.parameters())
     assert not any(getattr(module, "grad_checkpointing", False) for module in clip.model.modules())
-
-
-class BrokenFrom:
-    """Task batches with a NaN pixel from one iteration on."""
-
-    class_prompts: Sequence[str] = ("a one.", "a two.", "a three.")
-
-    def __init__(self, first: int) -> None:
-        self.images, self.first = task_images(tiny_clip()), first
-
-    def sample(self, step: int) -> TaskBatch:
-        batch = self.images.sample(step)
-        if step >= self.first:
-            batch.images_BCHW[0] = math.nan
-        return batch
-
-
-def test_a_loss_that_is_not_finite_stops_training_with_iteration_loss_and_last_good_values() -> None:
-    expected = r"stopped at iteration 2: task became nan.*Last good values: .*'iteration': 1.*No model"
-    options = {"replay": NoReplay(), "training": training(), "learning_rate": 1e-3, "iterations": 3}
-    with pytest.raises(UserError, match=expected):
-        train(tiny_clip(), BrokenFrom(2), method=build_method(method_config()), **options)
 
 
 @pytest.mark.parametrize("saving", [{"micro_batch_size": 3}, {"micro_batch_size": 1, "gradient_checkpointing": True}])
@@ -92,11 +59,3 @@ def test_saving_memory_changes_no_iteration(saving: dict[str, Any], device: torc
         # the key biases have no true gradient (tests/test_parity.py); noise may move them by the sum of the rates
         atol = 4e-3 if name.endswith("in_proj_bias") else 2e-5
         torch.testing.assert_close(value.detach(), other.detach(), rtol=0, atol=atol, msg=name)
-
-
-def test_a_model_that_does_not_support_checkpointing_is_refused_before_any_image_is_read() -> None:
-    clip = tiny_clip()
-    clip.model.text = torch.nn.Linear(2, 2)
-    require_trainable(clip, training(), build_method(gift()))
-    with pytest.raises(UserError, match="training.gradient_checkpointing: the model's text tower"):
-        require_trainable(clip, training(gradient_checkpointing=True), build_method(gift()))

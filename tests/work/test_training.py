@@ -5,13 +5,15 @@ The tests of late reading drive on the CPU as on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
@@ -22,8 +24,7 @@ from gift_core.work import snapshot as snapshots
 from gift_core.work import training
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip
-from tests.training.test_loop import BrokenFrom
-from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run
+from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
 from tests.training.tiny_training import train as train_tiny
 from tests.training.tiny_training import training as settings
 
@@ -125,6 +126,21 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
     rows, reported, other = trained(config, device)
     assert rows == reported == expected
     require_equal(clip, other)
+
+
+class BrokenFrom:
+    """Task batches with a NaN pixel from one iteration on."""
+
+    class_prompts: Sequence[str] = ("a one.", "a two.", "a three.")
+
+    def __init__(self, first: int) -> None:
+        self.images, self.first = task_images(tiny_clip()), first
+
+    def sample(self, step: int) -> TaskBatch:
+        batch = self.images.sample(step)
+        if step >= self.first:
+            batch.images_BCHW[0] = math.nan
+        return batch
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
