@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.report.accuracies import Score, accuracy_interval, widest_margin
+from gift_core.report.accuracies import Score, accuracy_interval
 from gift_core.report.accuracy_tables import reference_rows, result_rows
 from gift_core.report.comparison.seed_statistics import difference_of
 from gift_core.report.curves import mean_chart
@@ -33,13 +33,6 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
     assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
-
-
-def test_the_interval_of_one_test_set_is_wilsons() -> None:
-    # 20 of 25: center (0.8 + 0.0768) / 1.1537 = 0.7600, half 1.96 * sqrt(0.0064 + 0.0015) / 1.1537 = 0.1514
-    assert accuracy_interval([80.0], [25]) == (pytest.approx(60.87, abs=0.01), pytest.approx(91.14, abs=0.01))
-    assert accuracy_interval([100.0], [25]) == (pytest.approx(86.68, abs=0.01), pytest.approx(100.0))
-    assert widest_margin(25) == pytest.approx(18.2, abs=0.1)
 
 
 def test_the_interval_of_a_mean_contains_the_truth_in_95_of_100_samples() -> None:
@@ -85,9 +78,3 @@ def test_the_best_rate_gains_the_most_minus_what_it_loses_and_of_equal_ones_is_t
     assert search.lost(trial(1e-5, 70, 70, 66)) == pytest.approx((10 - 6) / 2)
     high = trial(1e-5, 70, 70, 50)
     assert RateSearch("birds", START, [high, slow]).best is slow
-
-
-def test_without_other_tasks_only_the_gain_counts() -> None:
-    trials = [Trial(rate, {"birds": Score(correct, 100)}, 1.0) for rate, correct in ((1e-6, 60), (1e-5, 70))]
-    search = RateSearch("birds", {"birds": START["birds"]}, trials)
-    assert search.best.rate == 1e-5 and search.lost(search.best) == 0

@@ -35,13 +35,10 @@ OWN = {
 CASES = {  # slots as in params.yaml: what follows "learning rate 0.0001"
     "replay: {images: task, teacher: previous, texts: {kind: random_tokens, count: 1000, length: 10}}":
         f", replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
-    "replay: {images: exemplars, teacher: previous, memory: 2000}": f", replays 2,000 exemplars {BEFORE}",
     "trains: {kind: lora, rank: 4, alpha: 8.0, targets: [c_fc, c_proj], dropout: 0.1}":
         ", trains lora (rank: 4, alpha: 8.0, targets: c_fc and c_proj, dropout: 0.1)",
     "trains: {kind: image_tower}, layer_decay: 0.7, replay: {images: synthetic, teacher: previous, keep_earlier: 10}":
         f", trains image_tower, layer decay 0.7, replays synthetic pairs (keep_earlier: 10) {BEFORE}",
-    "replay: {images: synthetic, teacher: mix, teacher_alpha: 0.5}":
-        ", replays synthetic pairs (teacher: a mix with 0.5 of the model before the task)",
     "replay: {images: synthetic, teacher: previous, fisher: {estimator: per_sample, accumulate: true}}, "
     "losses: {distill: {weight: 1.0, temperature: 2.0}}, "
     "consolidation: {kind: static_fisher, weight: 1.0, scale: model}":

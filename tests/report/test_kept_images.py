@@ -56,16 +56,6 @@ def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_coun
     assert {pair.count for pair in errors["gift"].pairs} == {13}
 
 
-def test_the_other_way_round_is_counted_too(tmp_path: Path) -> None:
-    # finetune has 450 images of letters and keeps them; gift falls from 400 to 370, and is the best by textures
-    matrices = {"finetune": [[40, 60], [90, 50], [90, 20]], "gift": [[40, 60], [80, 58], [74, 86]]}
-    config = write_run(tmp_path, tasks=("letters", "textures"), matrices=matrices)
-    write_pictures(Layout(tmp_path), config)
-    (kept,) = read(tmp_path, config).kept
-    assert (kept.learned, kept.forgotten, kept.kept, kept.reverse) == (450, 0, 0, 30)
-    assert "The other way round, GIFT forgot 30 that Fine-tuning has right." in page(tmp_path, config)
-
-
 def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
     """Asserts that the pictures of the task letters are those of the test set at these positions."""
     folder = Layout(root).task("letters")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-
-import pandas as pd
 
 from gift_core.artifacts.model_folder import write_losses
 from gift_core.layout import Layout
 from gift_core.report.build import loss_rows
-from gift_core.report.charts import Frame, svg_path
-from gift_core.report.curves import _loss_points, loss_charts
+from gift_core.report.curves import loss_charts
 from gift_core.report.run_record import loss_values, read_run
 from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, write_run
 
@@ -57,18 +53,3 @@ def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) 
     losses = read_run(Layout(tmp_path), config).losses
     assert set(losses[losses["loss"] == "distill"]["task"]) == {TASKS[0]}
     assert set(losses[losses["loss"] == "distill (KL)"]["task"]) == set(TASKS[1:])
-
-
-def test_a_frame_maps_the_corners_of_the_data_to_the_plot_and_a_nan_breaks_a_path() -> None:
-    frame = Frame(width=100, height=60, left=10, right=20, top=5, bottom=15, x_min=2, x_max=9, y_min=50, y_max=100)
-    assert (frame.x(2), frame.x(9), frame.x(5.5)) == (10, 80, 45)
-    assert (frame.y(50), frame.y(100), frame.y(75)) == (45, 5, 25)
-    assert svg_path([(0, 1.5), (1, 2), (2, math.nan), (3, 4)]) == "M0 1.5L1 2M3 4"
-
-
-def test_loss_points_are_means_of_neighboring_iterations_and_end_at_each_task() -> None:
-    columns = {"position": [0] * 4 + [1] * 2, "iteration": [0, 1, 2, 3, 0, 1], "value": [1.0, 3.0, 5.0, 7.0, 10, 20]}
-    points = _loss_points(pd.DataFrame(columns), bins=2)
-    assert points[:2] == [(0.25, 2.0), (0.75, 6.0)]
-    assert points[3:5] == [(1.25, 10.0), (1.75, 20.0)]
-    assert [math.isnan(y) for _, y in points] == [False, False, True, False, False, True]

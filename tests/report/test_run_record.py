@@ -17,10 +17,8 @@ from tests.report.run_folder import (
     TASKS,
     build,
     change_accuracies,
-    write_accuracies,
     write_params,
     write_run,
-    write_seen_run,
 )
 
 Damage = Callable[[Path], object]
@@ -29,15 +27,10 @@ REFUSED: dict[str, tuple[Damage, str]] = {
         lambda root: (root / "data/6_accuracy/gift/textures.parquet").unlink(),
         r"6_accuracy/gift/textures\.parquet.*dvc repro evaluate",
     ),
-    "no losses": (lambda root: (root / "data/5_models/gift/letters/losses.jsonl").unlink(), r"letters/losses\.jsonl"),
     "no manifest": (lambda root: (root / "data/3_shards/zodiac/manifest.json").unlink(), "3_shards/zodiac"),
     "no row": (
         lambda root: change_accuracies(root, "gift", "zodiac", keep="step != 1 or eval_task != 'zodiac'"),
         "gift.*step 1 on zodiac",
-    ),
-    "another sequence": (
-        lambda root: write_accuracies(Layout(root), "gift", (TASKS[1], TASKS[0], TASKS[2]), MATRICES["gift"]),
-        "6_accuracy",
     ),
     "different pre-trained models": (
         lambda root: change_accuracies(root, "gift", "zodiac", **{"model:pretrained": "f" * 64}),
@@ -54,12 +47,6 @@ def test_what_is_missing_or_does_not_fit_is_named_and_nothing_is_written(tmp_pat
     with pytest.raises(ContractError, match=message):
         build(tmp_path, config)
     assert not (tmp_path / "reports").exists()
-
-
-def test_class_incremental_limits_are_compared_with_the_images_of_all_tasks_so_far(tmp_path: Path) -> None:
-    tasks, seen = ("letters", "digits"), {"gift": [90.0, 80.0]}
-    record = read_run(Layout(tmp_path), write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen))
-    assert record.existing_test_images == record.test_images == {"letters": 500, "digits": 1000}
 
 
 def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are_needed(tmp_path: Path) -> None:

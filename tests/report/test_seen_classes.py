@@ -80,13 +80,6 @@ def test_the_table_of_steps_has_every_accuracy_shaded_by_its_difference_to_zero_
     ]  # fmt: skip
 
 
-def test_the_rows_of_a_zero_shot_method_replace_the_pretrained_rows(tmp_path: Path) -> None:
-    config = write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen={"zero_shot": (79, 69, 59), **SEEN})
-    record = read_run(Layout(tmp_path), config)
-    assert record.methods == ("finetune", "gift")
-    assert seen_of(record)["zero_shot"].tolist() == pytest.approx([79, 69, 59])
-
-
 def test_a_step_without_the_pretrained_model_is_refused(tmp_path: Path, record: RunRecord) -> None:
     change_accuracies(tmp_path, "finetune", "second", keep="step >= 0")
     with pytest.raises(ContractError, match="step -1 on second"):

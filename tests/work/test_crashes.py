@@ -13,12 +13,8 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.contract import require_file
-from gift_core.artifacts.model_folder import model_hash, require_model_folder
-from gift_core.clip.model import save_clip
 from gift_core.work import partial, publishing
 from gift_core.work.publishing import build_folder, write_atomically
-from tests.clip.tiny import tiny_clip
-from tests.tiny_world import load
 
 # Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
 # What each child leaves stays as it is, in a folder of its own.
@@ -134,21 +130,6 @@ def old_folder(path: Path) -> Path:
     return path
 
 
-def test_an_interruption_between_two_renames_restores_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, rename = old_folder(tmp_path / "result"), Path.rename
-    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
-
-    def interrupted(self: Path, target: Path) -> Path:
-        if self.name == "result" and self != path:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    with pytest.raises(KeyboardInterrupt), build_folder(path) as folder:
-        (folder / "part").write_text("new")
-        monkeypatch.setattr(Path, "rename", interrupted)
-    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one in the image of a container: overlayfs refuses to rename a folder of a lower layer."""
     path, rename = old_folder(tmp_path / "result"), Path.rename
@@ -217,17 +198,6 @@ def test_the_work_of_another_machine_goes_a_week_after_its_last_change(tmp_path:
     assert recent.exists() and not old.exists()
 
 
-def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(FileExistsError, match="file"), build_folder(tmp_path / "file"):
-        raise AssertionError("the work should not begin")
-    with pytest.raises(IsADirectoryError, match="folder"), write_atomically(tmp_path / "folder") as temporary:
-        temporary.touch()
-    assert (tmp_path / "file").read_text() == "mine"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
-
-
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "disk" / "there").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "there")
@@ -241,13 +211,3 @@ def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(
     with write_atomically(tmp_path / "dangling") as temporary:  # a file replaces the link, as DVC's links are replaced
         temporary.touch()
     assert (tmp_path / "dangling").is_file() and not (tmp_path / "dangling").is_symlink()
-
-
-def test_a_model_that_was_put_aside_is_found_by_its_readers(tmp_path: Path) -> None:
-    path = tmp_path / "gift" / "birds"
-    for read in (lambda: require_model_folder(path, "finetune"), lambda: model_hash(path), lambda: load(path)):
-        save_clip(tiny_clip(), path, {"method": "gift", "task": "birds"})
-        left = leave_partial(path, host=partial._this_host())
-        partial.put_aside(left, path)
-        read()
-        assert path.is_dir() and not left.exists()
