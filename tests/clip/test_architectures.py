@@ -1,10 +1,12 @@
-"""Every architecture of open_clip is supported or refused with the reason; each family learns."""
+"""Every architecture of open_clip is supported or refused with the reason; each family learns, layer by layer."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -12,14 +14,18 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from gift_core.clip.adapters import _possible_layers
 from gift_core.clip.architectures import architecture_config, unsupported_reason
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.layers import layers_of, tower_of
 from gift_core.clip.model import FROZEN, Clip, open_folder, save_clip
+from gift_core.clip.trained import lora, training_mode
 from gift_core.errors import UserError
 from gift_core.interop import importing
 from gift_core.interop.importing import load_clip
 from gift_core.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
+from tests.clip.tiny import tiny_clip
 from tests.pair_features import loss_of, pair_features
 
 REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
@@ -122,3 +128,66 @@ def test_a_siglip_folder_with_its_tokenizer_needs_no_hub(tmp_path: Path) -> None
     assert loaded.tokenizer(["A photo, of a CAT!"])[0, :6].tolist() == [3, 4, 5, 3, 6, 0]  # cleaned as SigLIP's is
     torch.testing.assert_close(loaded.model.logit_bias, clip.model.logit_bias)
     assert encode_tokens(loaded, tokenize(loaded, ["a cat"])).shape == (1, clip.embedding_size)
+
+
+TARGETS = ("attn", "c_fc", "fc1", "query", "wi_0")
+
+
+def features(clip: Clip) -> torch.Tensor:
+    return torch.cat(encoded(clip))
+
+
+def modules_that_run(clip: Clip) -> list[str]:
+    """The names of trainable parameters whose modules run, in their order. Modules with children are left out."""
+    ran: list[str] = []
+    for name, module in clip.model.named_modules():
+        if list(module.children()):
+            continue
+        own = [f"{name}.{each}" for each, _ in module.named_parameters(recurse=False)]
+        module.register_forward_hook(lambda *_, own=own: ran.extend(own))
+    with torch.no_grad():
+        features(clip)
+    return [name for name in ran if name in clip.trainable()]
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_layers_run_in_their_order(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_hub(monkeypatch)
+    clip = small_clip(name)
+    layers = {each.side: each for each in layers_of(clip.model)}
+    assert all(each.depth for each in layers.values())
+    ran = modules_that_run(clip)
+    for side in layers:
+        found = [layers[side].layer_of(each) for each in ran if tower_of(each) == side and "embed" not in each]
+        assert found == sorted(found) and found[-1] > 0, (side, found)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_adapters_are_trained_and_merged(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_hub(monkeypatch)
+    if name == "MobileCLIP-S1":  # see above
+        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    clip = small_clip(name)
+    ends = {each.rpartition(".")[2] for each in _possible_layers(clip)}
+    targets = tuple(each for each in TARGETS if each in ends)
+    with training_mode(clip, partial(lora, rank=2, alpha=2.0, targets=targets, dropout=0.0)) as trained:
+        features(clip).sum().backward()
+        assert all(value.grad is not None for value in trained.parameters.values())
+        with torch.no_grad():
+            for value in trained.parameters.values():
+                value.add_(0.05)
+        with torch.no_grad():
+            clip.model.eval()
+            adapted = features(clip)
+    torch.testing.assert_close(features(clip).detach(), adapted, rtol=0, atol=1e-4)
+
+
+def test_a_layer_that_does_not_run_gets_no_adapter() -> None:
+    clip = tiny_clip(tower="resnet")  # its attention pool uses the weights of c_proj, but not the layer
+    options: dict[str, Any] = {"rank": 2, "alpha": 2.0, "dropout": 0.0}
+    with training_mode(clip, partial(lora, targets=("c_proj",), **options)) as trained:
+        assert [name for name in trained.parameters if "attnpool" in name] == []
+        assert trained.parameters
+    refused = training_mode(clip, partial(lora, targets=("attnpool.c_proj",), **options))
+    with pytest.raises(UserError, match=r"trains.targets: visual.attnpool.c_proj: the model uses its"), refused:
+        pass

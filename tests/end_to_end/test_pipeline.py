@@ -5,12 +5,14 @@ The tests of this file run in order, on one clone. What other changes run: test_
 
 from __future__ import annotations
 
+import hashlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.clone import PRINTED, TASKS, Clone, stages_in
+from tests.clone import PRINTED, RESULTS, TASKS, Clone, copy_of_repository, small, stages_in
 
 pytestmark = pytest.mark.end_to_end
 
@@ -67,3 +69,20 @@ def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_c
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
+
+
+def hashes(clone: Clone) -> dict[str, str]:
+    """Returns {path: hash} of every output, of dvc.lock, and of the runs in the run cache."""
+    files = [clone.folder / name for name in (*clone.outputs(), "dvc.lock")]
+    runs = (clone.folder / ".dvc" / "cache" / "runs").glob("*/*/*")
+    found = {str(file.relative_to(clone.folder)): file.read_bytes() for file in (*files, *runs)}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+
+
+def test_two_workers_write_the_bytes_and_the_lock_file_of_dvc_repro(first_result: Path, tmp_path: Path) -> None:
+    clone = Clone(copy_of_repository(tmp_path / "fresh", left_out=RESULTS))
+    clone.write_params(small(clone.params))
+    clone.run("git", "init", "--quiet")
+    assert "22 done" in clone.run(sys.executable, "-m", "stages", "run", "--workers", "2")
+    assert hashes(clone) == hashes(Clone(first_result / "gift"))
+    assert clone.repro() == []

@@ -18,8 +18,8 @@ from gift_core.config.replay_options import SyntheticReplayConfig
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teachers import Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
-from tests.replay.encoded import encoded
 from tests.tiny_world import moved
+from tests.training.tiny_training import encoded
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]
 PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(PROMPTS)]

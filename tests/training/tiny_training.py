@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,14 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.source import NoReplay, Replay
+from gift_core.replay.teacher_features import encode_pairs
+from gift_core.replay.teachers import Teacher
 from gift_core.training.encoders import GradientCache
 from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel, Processes
 from gift_core.work.snapshot import NOT_KEPT, Snapshot
 from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
-from tests.replay.encoded import encoded
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
@@ -55,6 +56,11 @@ def task_images(clip: Clip) -> TrainingImages:
 
 def pairs() -> list[Pair]:
     return [Pair(f"{row:05d}", row, prompt, png(100 + row)) for row, prompt in enumerate(PROMPTS)]
+
+
+def encoded(clip: Clip, pairs: Sequence[Pair], *, batch_size: int, model: str = "a model") -> Features:
+    """Returns the features, of which the metadata call the teacher `model`."""
+    return encode_pairs(Teacher(clip, model), lambda first: iter(pairs[first:]), len(pairs), batch_size=batch_size)[0]
 
 
 def pair_replay(teacher: Clip) -> PairReplay:

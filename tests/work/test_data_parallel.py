@@ -42,8 +42,7 @@ from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import Picture, png, tiny_clip
 from tests.imports import ROOT
 from tests.interruption.processes import SERVER
-from tests.replay.encoded import encoded
-from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, pairs, training
+from tests.training.tiny_training import GIFT_LOSSES, encoded, gift, method_config, pairs, training
 from tests.training.tiny_training import train as train_together
 from tests.work.test_training import require_equal, with_dropout
 
