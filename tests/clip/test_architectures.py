@@ -133,7 +133,7 @@ def test_a_siglip_folder_with_its_tokenizer_needs_no_hub(tmp_path: Path) -> None
 TARGETS = ("attn", "c_fc", "fc1", "query", "wi_0")
 
 
-def features(clip: Clip) -> torch.Tensor:
+def both_features(clip: Clip) -> torch.Tensor:
     return torch.cat(encoded(clip))
 
 
@@ -146,7 +146,7 @@ def modules_that_run(clip: Clip) -> list[str]:
         own = [f"{name}.{each}" for each, _ in module.named_parameters(recurse=False)]
         module.register_forward_hook(lambda *_, own=own: ran.extend(own))
     with torch.no_grad():
-        features(clip)
+        both_features(clip)
     return [name for name in ran if name in clip.trainable()]
 
 
@@ -171,15 +171,15 @@ def test_adapters_are_trained_and_merged(name: str, monkeypatch: pytest.MonkeyPa
     ends = {each.rpartition(".")[2] for each in _possible_layers(clip)}
     targets = tuple(each for each in TARGETS if each in ends)
     with training_mode(clip, partial(lora, rank=2, alpha=2.0, targets=targets, dropout=0.0)) as trained:
-        features(clip).sum().backward()
+        both_features(clip).sum().backward()
         assert all(value.grad is not None for value in trained.parameters.values())
         with torch.no_grad():
             for value in trained.parameters.values():
                 value.add_(0.05)
         with torch.no_grad():
             clip.model.eval()
-            adapted = features(clip)
-    torch.testing.assert_close(features(clip).detach(), adapted, rtol=0, atol=1e-4)
+            adapted = both_features(clip)
+    torch.testing.assert_close(both_features(clip).detach(), adapted, rtol=0, atol=1e-4)
 
 
 def test_a_layer_that_does_not_run_gets_no_adapter() -> None:

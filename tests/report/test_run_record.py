@@ -1,17 +1,22 @@
-"""Reading a run: what is missing or does not fit is refused with the file and the remedy."""
+"""Reading a run: what does not fit is refused with the remedy, and what was taken back is moved away."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.page import render_page
 from gift_core.report.run_record import is_plain_finetuning, read_run
+from stages.app import app
 from tests.report.run_folder import (
     MATRICES,
     TASKS,
@@ -64,3 +69,68 @@ def test_only_fine_tuning_on_task_after_task_without_protection_is_plain(tmp_pat
     others = ("joint", "wise_ft", "l2", "gift", "individual", "zero_shot", "lwf", "finetune_lora")
     methods = write_params(tmp_path, TASKS, ("finetune", *others)).methods
     assert [name for name in methods if is_plain_finetuning(methods[name])] == ["finetune"]
+
+
+def run(root: Path, stage: str, params: Path | None = None) -> str:
+    """What the stage prints. The report may refuse what it reads after it moved the leftovers."""
+    words = [stage, "--params", str(params or root / "params.yaml"), "--root", str(root)]
+    return CliRunner().invoke(app, words).output
+
+
+def files(root: Path) -> set[str]:
+    folder = Layout(root).pretrained_accuracy().parent
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A run of finetune and gift whose accuracy folder has the files of others: a method, a task, and notes."""
+    write_run(tmp_path, matrices={"icarl": MATRICES["gift"], **MATRICES})
+    write_params(tmp_path, TASKS, tuple(MATRICES))
+    layout = Layout(tmp_path)
+    shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("gift", "faces"))
+    write_empty_accuracy(layout.pretrained_accuracy(), {})
+    for name in NOT_OURS:
+        file = layout.pretrained_accuracy().parent / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    return tmp_path
+
+
+OWN = {f"{method}/{task}.parquet" for method in MATRICES for task in TASKS} | {"pretrained.parquet"}
+NOT_OURS = {"notes.txt", "gift/notes.txt", "theirs/deeper/a.parquet", "theirs.parquet"}
+LEFT = {f"icarl/{task}.parquet" for task in TASKS} | {"gift/faces.parquet"}
+
+
+@pytest.mark.parametrize("stage", ["check", "report"])
+def test_leftovers_are_moved_with_their_predictions_and_named(root: Path, stage: str) -> None:
+    layout = Layout(root)
+    kept = {name: (root / "data/6_accuracy" / name).read_bytes() for name in LEFT}
+    moved = [("icarl", "letters"), ("gift", "faces")]
+    for method, task in [*moved, ("gift", "letters")]:
+        layout.predictions(method, task).parent.mkdir(parents=True, exist_ok=True)
+        layout.predictions(method, task).write_bytes(f"{method} {task}".encode())
+    (root / "data/6_predictions/notes.txt").write_text("mine")
+    assert "gift/faces, icarl/letters, icarl/textures, icarl/zodiac" in run(root, stage)
+    assert files(root) == OWN | NOT_OURS
+    assert {name: (root / ".gift/taken_back" / name).read_bytes() for name in LEFT} == kept
+    assert not layout.accuracy("icarl", "letters").parent.exists()
+    left = sorted(file for file in (root / "data/6_predictions").rglob("*") if file.is_file())
+    assert left == [layout.predictions("gift", "letters"), root / "data/6_predictions/notes.txt"]
+    for method, task in moved:
+        assert layout.taken_back_predictions(method, task).read_bytes() == f"{method} {task}".encode()
+    assert "no part of the experiment" not in run(root, stage)
+    layout.accuracy("icarl", "letters").parent.mkdir()
+    shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("icarl", "letters"))
+    run(root, stage)  # a method that is taken back a second time
+    assert files(root) == OWN | NOT_OURS
+
+
+@pytest.mark.parametrize("methods", [["gift"], ["gitf"]], ids=["another file", "a bad file"])
+def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: list[str]) -> None:
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params["run"]["methods"] = methods
+    file = root / ("small.yaml" if methods == ["gift"] else "params.yaml")
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    run(root, "check", file)
+    assert files(root) == OWN | NOT_OURS | LEFT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
-from stages.app import app
-from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
+from tests.stages.experiment import TASKS, Experiment, tiny
 
 
 @pytest.fixture(scope="module")
@@ -122,37 +120,3 @@ def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experim
 @pytest.mark.parametrize(("command", "expected"), [("ingest gamse", "games"), ("teach gifd games", "gift")])
 def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command: str, expected: str) -> None:
     assert f"Did you mean '{expected}'?" in fresh.fail(*command.split())
-
-
-@pytest.fixture
-def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
-    mini_params["run"] |= {"methods": ["finetune"]}
-    mini_params["evaluation"] |= {"protocol": "class_incremental"}
-    return Experiment(tmp_path, tiny(mini_params))
-
-
-def test_a_class_incremental_run_from_the_images_to_the_table(experiment: Experiment) -> None:
-    root = experiment.folder
-    experiment.succeed("import_model")
-    said = []
-    for task in TASKS:
-        experiment.succeed("ingest", task)
-        experiment.succeed("finetune", "finetune", task)
-        said.append(experiment.succeed("evaluate", "finetune", task))
-    assert "on 35 test images of all classes so far" in said[0] and "on 70 test images" in said[1]
-    rows, _ = read_accuracy(experiment.layout.accuracy("finetune", "arrows"))
-    assert set(rows.protocol) == {"class_incremental"}
-    assert rows[["step", "eval_task", "n"]].to_records(index=False).tolist() == [(-1, "arrows", 70), (1, "arrows", 70)]
-    experiment.succeed("report")
-    shown = RUNNER.invoke(app, ["show", "--root", str(root)]).output
-    assert "Avg" in shown and "Transfer" not in shown and "lower is better" not in shown
-    assert list(json.loads((root / "reports/metrics.json").read_text())) == ["zero_shot", "finetune"]
-
-
-def test_a_model_a_task_is_refused_before_anything_runs(experiment: Experiment) -> None:
-    experiment.params["run"]["methods"] = ["individual"]
-    experiment.write(experiment.params)
-    message = experiment.fail("import_model")
-    assert "run.methods: individual has one model per task" in message
-    assert "evaluation.protocol: task_incremental" in message
-    assert not experiment.layout.pretrained().exists()

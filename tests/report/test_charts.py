@@ -1,4 +1,4 @@
-"""Fisher information by layer: parameter names of three architectures, means computed by hand, and the heatmap."""
+"""The losses that the report plots, and the heatmap of the Fisher information by layer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,58 @@ import numpy as np
 import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
+from gift_core.artifacts.model_folder import write_losses
+from gift_core.layout import Layout
+from gift_core.report.build import loss_rows
+from gift_core.report.curves import loss_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
 from gift_core.report.page import render_page
-from tests.report.run_folder import MATRICES, record_of
+from gift_core.report.run_record import loss_values, read_run
+from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, write_run
+
+METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
+
+
+def row(at: int, **losses: float) -> dict[str, float]:
+    return {"iteration": at, "learning_rate": 0.1, "task": 1.0, **losses, "total": 9.0}
+
+
+def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_path: Path) -> None:
+    config = write_params(tmp_path, TASKS, METHODS)
+    rows = [
+        row(0, distill=5.0, distill_entropy=5.0, align=0.5, consolidation=0.0),
+        row(1, distill=5.25, distill_entropy=4.75, align=0.25, consolidation=0.125),
+    ]
+    expected = {"task": [1.0, 1.0], "distill (KL)": [0.0, 0.5], "align": [0.5, 0.25], "consolidation": [0.0, 0.125]}
+    assert loss_values(rows, config.methods["gift"]).to_dict("list") == expected
+    one_sided = [row(0, distill_image_side=3.0, distill_image_side_entropy=1.0)]
+    assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
+    reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
+    assert list(reverse) == ["task", "distill_reverse_kl"]
+    # a method has no line of a loss or consolidation that it lacks
+    lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
+    assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
+
+
+def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
+    record = record_of(tmp_path)
+    charts = {chart.title: chart for chart in loss_charts(record)}
+    assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
+    assert [line.method for line in charts["consolidation"].lines] == ["gift"]
+    assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
+    plotted = loss_rows(record)
+    assert set(plotted["loss"]) == set(charts)
+    assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
+
+
+def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) -> None:
+    config = write_run(tmp_path, matrices={"gift": MATRICES["gift"]})
+    old = Layout(tmp_path).model("gift", TASKS[0]) / "losses.jsonl"
+    write_losses(old, [row(0, distill=5.0, align=0.5, consolidation=0.0)])
+    losses = read_run(Layout(tmp_path), config).losses
+    assert set(losses[losses["loss"] == "distill"]["task"]) == {TASKS[0]}
+    assert set(losses[losses["loss"] == "distill (KL)"]["task"]) == set(TASKS[1:])
+
 
 LAYERS = {  # tower and layer: parameters
     "image block 4": ["visual.transformer.resblocks.3.mlp.c_fc.weight"],
