@@ -80,15 +80,6 @@ def test_verified_code_has_revisions_alone(config: Config) -> None:
     assert all(part_name(name.split("/")[2].removesuffix(".json")) in files[name]["revisions"] for name in files)
 
 
-def test_an_older_dvc_yaml_has_one_file_for_all_methods(config: Config, tmp_path: Path) -> None:
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    (tmp_path / "dvc.yaml").write_text(text.replace("data/code/finetune/${item.method}", "data/code/finetune"))
-    files = code_files(CODE, read_blocks(tmp_path), config)
-    own = {option for options in options_of("finetune", config).values() for option in options}
-    assert files["data/code/finetune.json"] == CODE.state("finetune", sorted(own))
-    assert "data/code/finetune/gift.json" not in files
-
-
 @pytest.fixture
 def edited(tmp_path: Path) -> Code:
     copied = copy_of_the_code(tmp_path)

@@ -23,7 +23,6 @@ from gift_core.artifacts.shards import (
     missing_tars,
     pair_key,
     read_manifest,
-    read_pairs,
     write_manifest,
     write_shard,
 )
@@ -100,14 +99,6 @@ def test_a_shard_is_finished_unless_it_is_damaged_or_another(damage: Callable[[P
     assert finished_pairs(tmp_path, 0, expected) == PAIRS[0]
     damage(tmp_path)
     assert finished_pairs(tmp_path, 0, expected) is None
-
-
-def test_pairs_are_read_by_their_prompts(folder: Path) -> None:
-    whole = [pair for pairs in PAIRS for pair in pairs]
-    assert read_pairs(folder, [pair.prompt_id for pair in whole]) == {pair.prompt_id: pair for pair in whole}
-    assert read_pairs(folder, []) == {}
-    message = broken_message(lambda: read_pairs(folder, [99]), folder / "manifest.json", "synthesize")
-    assert "there should be a pair of prompt 99, there is none" in message
 
 
 def test_shards_are_described_without_their_tars(folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.clip.batches import JointImages, ShuffledIndices, TrainingImages, crop_and_resize, sample_boxes
+from gift_core.clip.batches import ShuffledIndices, TrainingImages, crop_and_resize, sample_boxes
 from gift_core.clip.images import CacheBudget, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
@@ -66,25 +66,6 @@ def test_labels_belong_to_their_images() -> None:
     for image_CHW, label in zip(batch.images_BCHW, batch.labels_B, strict=True):
         distances = [float((image_CHW - whole).abs().mean()) for whole in images]
         assert min(distances) < 0.7 and distances.index(min(distances)) % 3 == label  # others are about 1.6 away
-
-
-def test_every_round_has_the_next_batch_of_every_task_and_its_labels_count_within_its_prompts() -> None:
-    prompts = [prompt for own in PROMPTS.values() for prompt in own]
-    orders = []
-    for seed in (1, 2):
-        batches = JointImages([task(name) for name in PROMPTS], ("test", seed))
-        assert list(batches.class_prompts) == prompts
-        orders.append({})
-        for step in range(11, -1, -1):  # it does not depend on the order of the requests
-            batch, rounds = batches.sample(step), step // 3
-            alone = {name: task(name).sample(rounds) for name in PROMPTS}
-            (name,) = (name for name in PROMPTS if torch.equal(alone[name].images_BCHW, batch.images_BCHW))
-            assert prompts[batch.classes] == PROMPTS[name] == PROMPTS[name][alone[name].classes]
-            assert torch.equal(batch.labels_B, alone[name].labels_B)
-            orders[-1].setdefault(rounds, []).append(name)
-        assert all(sorted(order) == sorted(PROMPTS) for order in orders[-1].values())
-    assert orders[0] != orders[1] and len(set(map(tuple, orders[0].values()))) > 1
-    assert JointImages([], ("test",)).class_prompts == ()
 
 
 def boxes_for(height: int, width: int, *, count: int = 500, scale: tuple[float, float] = (0.9, 1.0)) -> np.ndarray:

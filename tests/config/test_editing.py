@@ -179,7 +179,7 @@ def test_the_indentation_of_the_file_is_kept() -> None:
 
 SHORT_ROW: dict[str, Any] = {"source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."]}
 PRESETS = sorted(path.name for path in find_presets(ROOT).values())
-THREE_TASKS = """\
+PARAMS = """\
 tasks:   # the data
   # glyphs
   letters:
@@ -217,21 +217,21 @@ def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before(ends: str) -> None:
     expected = (
-        THREE_TASKS.replace("  birds: {path: y}\n", "")
+        PARAMS.replace("  birds: {path: y}\n", "")
         .replace("  - {task: birds, after: letters}   # in one line\n", "")
         .replace("after: birds   # the step", "after: letters # the step")
     )
-    assert remove_task(THREE_TASKS.replace("\n", ends), "birds") == expected.replace("\n", ends)
-    removed = remove_task(THREE_TASKS, "letters")
+    assert remove_task(PARAMS.replace("\n", ends), "birds") == expected.replace("\n", ends)
+    removed = remove_task(PARAMS, "letters")
     assert removed.startswith("tasks:   # the data\n  # glyphs\n    # commented out: 5\n  birds: {path: y}\n")
     assert "sequence:\n  # then\n  - {task: birds, after: ../pretrained} # in one line\n" in removed
-    more = append_task(THREE_TASKS, "more", SHORT_ROW, learning_rate_factor=1.0)
+    more = append_task(PARAMS, "more", SHORT_ROW, learning_rate_factor=1.0)
     without_step = more[: more.index("  - task: more")] + more[more.index("run:") :]
-    assert remove_task(without_step, "more") == THREE_TASKS
+    assert remove_task(without_step, "more") == PARAMS
 
 
 def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> None:
-    text = THREE_TASKS
+    text = PARAMS
     for name in ("12", "letters", "birds"):
         text = remove_task(text, name)
     assert yaml.safe_load(text) | {"tasks": {}, "sequence": []} == yaml.safe_load(text)
@@ -241,15 +241,13 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
 
 
 def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
-    assert remove_method(THREE_TASKS, "a") == THREE_TASKS.replace("[a, b]", "[b]").replace("  a: {x: 1}\n", "")
-    assert remove_method(THREE_TASKS.rstrip("\n"), "b").endswith(
-        "  methods: [a]\n  device: auto\nmethods:\n  a: {x: 1}\n"
-    )
-    on_lines = THREE_TASKS.replace(" [a, b]", "\n    - a   # first\n    - b")
+    assert remove_method(PARAMS, "a") == PARAMS.replace("[a, b]", "[b]").replace("  a: {x: 1}\n", "")
+    assert remove_method(PARAMS.rstrip("\n"), "b").endswith("  methods: [a]\n  device: auto\nmethods:\n  a: {x: 1}\n")
+    on_lines = PARAMS.replace(" [a, b]", "\n    - a   # first\n    - b")
     assert "  methods:\n    - b\n  device: auto\n" in remove_method(on_lines, "a")
     assert "  methods:\n    - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
-    idle = append_method(THREE_TASKS, "c", "a", {}, {}).replace("[a, b, c]", "[a, b]")
-    assert remove_method(activate_method(idle, "c"), "c") == remove_method(idle, "c") == THREE_TASKS
+    idle = append_method(PARAMS, "c", "a", {}, {}).replace("[a, b, c]", "[a, b]")
+    assert remove_method(activate_method(idle, "c"), "c") == remove_method(idle, "c") == PARAMS
 
 
 @pytest.mark.parametrize(
@@ -257,13 +255,13 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     [
         (
             remove_task,
-            THREE_TASKS,
+            PARAMS,
             "bird",
             r"params.yaml: tasks: unknown name 'bird'\. Did you mean 'birds'\? Known: 12, ",
         ),
         (remove_task, "tasks: {}\nsequence: []\n", "bird", r"params.yaml: tasks: unknown name 'bird'\. Known: none\."),
-        (remove_method, THREE_TASKS, "c", r"params.yaml: methods: unknown name 'c'\. Known: a, b\."),
-        (remove_method, remove_method(THREE_TASKS, "b"), "a", "a is the only method that runs. Add another one first"),
+        (remove_method, PARAMS, "c", r"params.yaml: methods: unknown name 'c'\. Known: a, b\."),
+        (remove_method, remove_method(PARAMS, "b"), "a", "a is the only method that runs. Add another one first"),
     ],
 )
 def test_what_cannot_be_removed_is_explained(

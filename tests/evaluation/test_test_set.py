@@ -12,9 +12,8 @@ from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_ta
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.test_set import ImageLimit, choose_images, encode_test_set, nearest_classes
+from gift_core.clip.test_set import choose_images, encode_test_set, nearest_classes
 from gift_core.errors import UserError
-from gift_core.seeds import seed_for
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = 23
@@ -103,19 +102,3 @@ def test_a_seed_samples_the_images_and_of_too_many_classes_those_that_have_one()
     assert one == again != other
     classes = {labels[at] for at in one}
     assert len(classes) == 20 and classes != set(range(20)) and classes != {labels[at] for at in other}
-
-
-def test_a_limited_test_set_has_the_chosen_images_in_their_order(folder: Path) -> None:
-    pixels_NCHW, labels_N = whole_split(folder)
-    sets = [
-        test_set.TestSet(folder, batch_size=size, cache_budget=CacheBudget(0), limit=ImageLimit(7, seed))
-        for size, seed in ((2, 0), (40, 0), (2, 1))
-    ]
-    one, in_one_batch, of_another_seed = sets
-    chosen = one.positions_N
-    assert chosen.tolist() == choose_images(labels_N.tolist(), 7, seed=seed_for("test images", 0, "shapes"))
-    assert len(test_set.TestSet(folder, batch_size=4, cache_budget=CacheBudget(0), limit=ImageLimit(99, 0))) == IMAGES
-    assert len(one) == 7 and torch.equal(chosen, in_one_batch.positions_N)
-    assert not torch.equal(chosen, of_another_seed.positions_N)
-    assert torch.equal(torch.cat(list(one.batches(tiny_clip()))), pixels_NCHW[chosen])
-    assert torch.equal(one.labels_N, labels_N[chosen])

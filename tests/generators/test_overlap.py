@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
-from gift_core.errors import UserError
 from gift_core.generators import synthesize as module
 from gift_core.generators.filters import NoFilters, QualityFilters
 from gift_core.generators.pipeline import load_pipeline
@@ -82,21 +81,6 @@ def test_filters_decide_in_the_order_of_the_prompts(tmp_path: Path) -> None:
         )
         trees.append(list(tree_hash(folder / "shards").values()))
     assert trees[0] == trees[1]
-
-
-def test_an_error_of_the_background_is_raised_before_a_further_batch_is_generated(tmp_path: Path) -> None:
-    broken = threading.Event()
-
-    class Broken(NoFilters):
-        def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
-            broken.set()
-            raise UserError("the scorer broke")
-
-    painter = Painter(lambda number: number != 1 or broken.wait(SECONDS))
-    with pytest.raises(UserError, match="the scorer broke"):
-        synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Broken(), device=GPU)
-    assert painter.batches <= 3
-    assert not (tmp_path / "a").exists() and not background_threads()
 
 
 def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_bytes(tmp_path: Path) -> None:

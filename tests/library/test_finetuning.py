@@ -141,18 +141,6 @@ def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
     assert len({finetuned(iterations=count, **in_pairs)[0]["distill_vocabulary"] for count in (1, 3)}) == 1
 
 
-def test_another_teacher_can_be_given_and_does_not_change() -> None:
-    teacher = given_model(seed=7)
-    before, (image_MCHW, tokens_ML) = weights(teacher), (torch.stack(images(6, first=100)), TOKENIZER(PROMPTS))
-    row = finetuned(teacher=teacher, training=SIX)[0]
-    assert row["distill"] - row["distill_entropy"] > 1e-3
-    assert moved(teacher, before) == set()
-    with torch.no_grad():
-        features = teacher.encode_image(image_MCHW, normalize=True), teacher.encode_text(tokens_ML, normalize=True)
-    entropy = gift_core.distill_entropy(*features, scale=given_model().logit_scale.detach().exp())
-    assert row["distill_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
-
-
 def test_the_model_is_trained_in_place_and_left_as_it_was_given() -> None:
     model = given_model()
     start = weights(model)

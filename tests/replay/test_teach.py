@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.exemplar_files import read_exemplars
-from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, read_features, read_text_features
+from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, read_features
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.shards import pair_key, write_manifest
 from gift_core.artifacts.teacher_source import SOURCE
@@ -141,25 +141,6 @@ def require_vocabulary_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]
     assert torch.equal(batch.all_image_ND[batch.image_ids_M], batch.teacher_image_MD)
 
 
-def test_synthetic_pairs_and_their_vocabulary_are_those_of_the_step(world: Layout, tmp_path: Path) -> None:
-    steps = Steps(world, tmp_path, method(SYNTHETIC, losses=VOCABULARY_LOSS))
-    prompts = ["a cat.", "a dog.", "a horse.", "a bird.", "a fish."]
-    texts = {"birds": [*prompts, "a fox.", "a cow."]}
-    texts["digits"] = [*texts["birds"], *CLASS_PROMPTS["birds"]]
-    for number, (task, expected) in enumerate(texts.items()):
-        steps.teach(task)
-        assert read_features(tmp_path / task / FEATURES).metadata["model"] == f"model {number}"
-        stored = read_text_features(tmp_path / task / TEXT_FEATURES)
-        assert list(stored.texts) == expected
-        assert stored.metadata["model"] == teachers()[task].model
-        assert np.array_equal(stored.tokens_PL, tokenize(tiny_clip(), expected).numpy())
-        batch = steps.batch(task)
-        images = [png(100 * number + 50 + row) for row in range(len(CAPTIONS))]
-        require_features_of(teachers()[task], batch, [CAPTIONS[index] for index in indices_of(batch, images)])
-        require_vocabulary_of(teachers()[task], batch, expected)
-        assert batch.all_image_ND is not None and len(batch.all_image_ND) == 7
-
-
 def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout, tmp_path: Path) -> None:
     images = {task: [png(100 * number + 50 + row) for row in range(7)] for number, task in enumerate(STEPS)}
     for kept, tasks in ((1, ["letters", "digits"]), (5, ["letters", "digits", "birds"])):
@@ -204,24 +185,6 @@ def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_
     folder = tmp_path / "teachers" / "birds"
     assert read_features(folder / FEATURES).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
     assert not (folder / TEXT_FEATURES).exists()
-
-
-def test_task_images_come_with_the_prompts_of_the_tasks_classes_or_random_texts_of_all_methods(
-    world: Layout, tmp_path: Path
-) -> None:
-    steps = Steps(world, tmp_path / "classes", method(TASK_IMAGES))
-    steps.teach("digits")
-    batch = steps.batch("digits")
-    require_features_of(teachers()["digits"], batch, CLASS_PROMPTS["digits"])
-    assert len(set(indices_of(batch, [png(100 + row) for row in range(12)]))) == 4
-    row = method(TASK_IMAGES | {"texts": {"kind": "random_tokens", "count": 6, "length": 10}})
-    one, other = (Steps(world, tmp_path / name, row) for name in ("one", "other"))
-    for steps, task in ((one, "digits"), (other, "digits"), (one, "letters")):
-        steps.teach(task)
-    tokens_ML = one.batch("digits").tokens_ML
-    assert tokens_ML.shape == (6, 16)
-    assert torch.equal(tokens_ML, other.batch("digits").tokens_ML)
-    assert not torch.equal(tokens_ML, one.batch("letters").tokens_ML)
 
 
 STATIC_FISHER = {"kind": "static_fisher", "weight": 1.0, "scale": "model"}

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from gift_core.errors import UserError
-from stages import dvc_pipeline
 from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline, require_free
 
 NAMES = ("first", "second", "third")
@@ -35,11 +34,6 @@ def run(pipeline: DvcPipeline, name: str) -> None:
     pipeline.record(name)
 
 
-def in_lock() -> list[str]:
-    file = Path("dvc.lock")
-    return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
-
-
 def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half_written(path: Path, content: object) -> None:
         path.write_text("sche")
@@ -55,26 +49,6 @@ def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeyp
             pipeline.write_lock(now=True)
     assert Path("dvc.lock").read_bytes() == before
     assert not list(project.glob(".dvc.lock.*"))
-
-
-def test_the_first_record_is_written_at_once_and_others_when_due(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dvc_pipeline, "WRITE_EVERY", 1e9)
-    with open_pipeline(project, []) as pipeline:
-        run(pipeline, "first")
-        pipeline.write_lock()
-        assert in_lock() == ["first"]
-        run(pipeline, "second")
-        run(pipeline, "third")
-        pipeline.write_lock()
-        assert in_lock() == ["first"]
-        pipeline.write_lock(now=True)
-    written = Path("dvc.lock").read_bytes()
-    Path("dvc.lock").unlink()
-    subprocess.run(["dvc", "repro", "--quiet"], check=True)
-    assert Path("dvc.lock").read_bytes() == written
-    assert in_lock() == list(NAMES)
 
 
 def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:

@@ -1,14 +1,17 @@
-"""`gift exp` shows what real `dvc exp run` and `dvc exp show` know."""
+"""`gift exp` shows what real `dvc exp run` and `dvc exp show` know; `gift dag` the graph of stage types."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.clone import Clone
+from tests.imports import ROOT
 from tests.team.toy import gift, toy_clone
+from tests.test_architecture import DVC
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +46,12 @@ def test_an_unknown_method_and_a_folder_without_dvc_are_refused(project: Clone, 
     refused = gift("exp", "--root", project.folder, "--method", "gitf", expect=1)
     assert "--method: unknown name 'gitf'" in refused.output
     assert "dvc exp show: you are not inside of a DVC repository" in gift("exp", "--root", tmp_path, expect=1).output
+
+
+def test_every_stage_type_has_an_edge_to_a_later_one_and_no_edge_is_a_shortcut() -> None:
+    blocks = list(DVC)
+    edges = {tuple(edge) for edge in json.loads(gift("dag", "--root", ROOT, "--json").stdout)["edges"]}
+    assert all(blocks.index(above) < blocks.index(below) for above, below in edges)
+    assert {("synthesize", "teach"), ("teach", "finetune"), ("finetune", "evaluate")} <= edges
+    assert ("ingest", "finetune") not in edges  # finetune reads the task, but teach comes between
+    assert '  finetune["finetune x 8"]' in gift("dag", "--root", ROOT, "--mermaid").stdout.splitlines()

@@ -1,9 +1,10 @@
-"""`gift merge --kind`: three models of a project into one that open_clip opens and is tested, and bad input."""
+"""`gift merge`, `gift export` and `import_model`: the folders that they write, and bad input."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance, require_model_folder
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from stages.app import app
 from tests.clip.tiny import tiny_clip
-from tests.stages.experiment import tiny
+from tests.interop.weights import features, openai_archive, register, tiny_model
+from tests.stages.experiment import invoke, tiny
 from tests.tiny_world import moved, write_images
 
 
@@ -93,3 +96,90 @@ def test_bad_input_is_refused_before_anything_is_written(case: str, world: Path)
     assert result.exit_code == 1, result.output
     assert expected in " ".join(result.stderr.split())
     assert sorted(world.rglob("*")) == before
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A vision transformer and a ResNet as open_clip folders."""
+    save_clip(tiny_clip(tower="resnet"), tmp_path / "gift" / "resnet", {})
+    save_clip(tiny_clip(), tmp_path / "gift" / "birds", {})
+    return tmp_path / "gift" / "birds"
+
+
+def export(*arguments: str | Path) -> Result:
+    return invoke("export", *arguments)
+
+
+def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model: Path, tmp_path: Path) -> None:
+    result = export(model, "--to", "transformers", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert CLIPModel.from_pretrained(tmp_path / "out").config.projection_dim == 8
+    noted = read_provenance(tmp_path / "out")
+    assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": sha256_of(model / WEIGHTS)}}
+    assert str(tmp_path / "out" / "config.json") in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "message"),
+    [("resnet", "transformers", "its image tower is a ResNet"), ("no/such/model", "onx", "Did you mean 'onnx'")],
+)
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str, to: str, message: str) -> None:
+    result = export(model.parent / name, "--to", to, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and message in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["gift"]
+
+
+def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.export.find_spec", lambda name: None)
+    result = export("no/such/model", "--to", "onnx")
+    assert result.exit_code == 1
+    assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr
+
+
+Run = Callable[[str, Path], Result]
+
+
+@pytest.fixture
+def import_weights(tmp_path: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]) -> Run:
+
+    def invoke(name: str, weights: Path) -> Result:
+        mini_params["model"] |= {"name": name, "pretrained": str(weights)}
+        params = write_params(mini_params)
+        return CliRunner().invoke(app, ["import_model", "--params", str(params), "--root", str(tmp_path)])
+
+    return invoke
+
+
+def raw_models(tmp_path: Path) -> Path:
+    folder = Layout(tmp_path).raw("models")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_an_openai_archive_becomes_an_open_clip_folder_that_records_why_it_computes_quickgelu(
+    import_weights: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    model = tiny_model(quick=True)
+    archive = openai_archive(model, raw_models(tmp_path) / "tiny.pt")
+    result = import_weights("Tiny", archive)
+    assert result.exit_code == 0, result.output
+    folder = Layout(tmp_path).pretrained()
+    require_model_folder(folder, "import_model")
+    loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    torch.testing.assert_close(features(loaded.eval()), features(model.half().float()))
+    noted = read_provenance(folder)
+    assert (noted["name"], noted["pretrained"], noted["written_by"]) == ("Tiny", str(archive), "OpenAI")
+    assert noted["activation"].startswith("QuickGELU in place of the GELU of Tiny: it has input_resolution")
+    assert f"activation: {noted['activation']}" in result.output
+    assert "DVC does not watch" not in result.output
+
+
+def test_weights_that_dvc_does_not_watch_are_named(
+    import_weights: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    torch.save(tiny_model().state_dict(), tmp_path / "weights.pt")
+    output = import_weights("Tiny", tmp_path / "weights.pt").output
+    assert f"DVC does not watch {tmp_path / 'weights.pt'}: move it to {Layout(tmp_path).raw('models')}" in output
+    assert "GELU assumed" in output
