@@ -135,6 +135,13 @@ def project() -> Path:
     return PROJECT
 
 
+@pytest.fixture
+def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every snapshot of unfinished work is written: each is due at once."""
+    monkeypatch.setattr("gift_core.work.snapshot.SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr("gift_core.work.snapshot.SHARE_OF_TIME", float("inf"))
+
+
 @pytest.fixture(scope="session")
 def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of the finished small experiment, tests/clone.py. All processes of the tests share it: copy it."""

@@ -68,7 +68,7 @@ BUDGET = {
     "gift_core/work": 2_000,
     "recipes": 2_120,
     "stages": 7_040,
-    "tests": 28_720,
+    "tests": 27_400,
 }
 
 

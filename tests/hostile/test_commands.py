@@ -15,17 +15,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import gift_core.interop.importing  # noqa: F401  (torch is loaded before memory is measured)
 from gift_core.errors import GiftError
-from stages.app import app
 from tests.clone import content
 from tests.hostile.values import faults
 from tests.report.run_folder import write_run
+from tests.stages.experiment import invoke
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNER = CliRunner()
 NUMBERS = ["0", "-1", "nan", "inf", "1e300", "1e-320", "9" * 400, "", "one", "\u0661"]
 WORDS = ["", "..", "/nowhere", "/dev/null", "--", "a; touch pwned", "$(touch pwned)", "[a", "a\nb", "a\x1b[31m", "{0}",
          "local-dir:", "s3://bucket/x", "x" * 200]  # fmt: skip
@@ -88,9 +86,9 @@ def commands(world: World) -> Iterator[list[str]]:
             yield [word.replace("@", values[number % len(values)]) for word in words]
 
 
-def invoke(words: Sequence[str]) -> None:
+def ends_well(words: Sequence[str]) -> None:
     """Raises the message of a command that refused, or any other error that it ended with."""
-    result = RUNNER.invoke(app, list(words))
+    result = invoke(*words)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.output
@@ -100,7 +98,7 @@ def invoke(words: Sequence[str]) -> None:
 
 def test_command_lines_end_well(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    cases = [(" ".join(words), functools.partial(invoke, words)) for words in commands(world)]
+    cases = [(" ".join(words), functools.partial(ends_well, words)) for words in commands(world)]
     assert faults(cases, lambda said: "" if re.search(r"(?i)(error|usage|try )", said) else f"no message: {said}") == []
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +114,7 @@ OUTPUTS = {
 def test_an_output_that_would_touch_something_is_refused(world: World, output: str) -> None:
     name, expected = OUTPUTS[output]
     before = content(world.folder)
-    result = RUNNER.invoke(app, ["compare", str(world.folder / "run"), "--out", str(world.folder / name)])
+    result = invoke("compare", str(world.folder / "run"), "--out", str(world.folder / name))
     assert result.exit_code == 1
     assert expected in " ".join(result.output.split())
     assert content(world.folder) == before
@@ -131,7 +129,7 @@ def test_an_output_inside_an_input_or_of_the_user_is_refused(
     monkeypatch.chdir(world.folder)
     for out, expected in (("model/../model/new", "is in model, which is read"), ("project", "has other files")):
         before = content(world.folder)
-        assert expected in " ".join(RUNNER.invoke(app, [*words, "--out", out]).output.split())
+        assert expected in " ".join(invoke(*words, "--out", out).output.split())
         assert content(world.folder) == before
 
 
@@ -140,10 +138,10 @@ def test_compare_onto_the_run_itself_is_refused_and_onto_its_own_result_is_not(
 ) -> None:
     monkeypatch.chdir(shutil.copytree(world.folder / "run", tmp_path / "run"))
     before = content(tmp_path)
-    assert RUNNER.invoke(app, ["compare", ".", "--out", "."]).exit_code == 1
+    assert invoke("compare", ".", "--out", ".").exit_code == 1
     assert content(tmp_path) == before
     for _ in range(2):
-        assert RUNNER.invoke(app, ["compare", ".", "--out", "out"]).exit_code == 0
+        assert invoke("compare", ".", "--out", "out").exit_code == 0
 
 
 def test_a_terminal_without_utf8_prints_everything(tmp_path: Path) -> None:

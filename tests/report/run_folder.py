@@ -55,7 +55,6 @@ PARAMETERS = {  # name: (shape, Fisher information of each weight); mean: (4 x 1
 }
 ENVIRONMENT: dict[str, str | int] = {"torch": "2.9.0", "device": "cpu x86_64 AVX512", "threads": 1}
 OPENAI = {"name": "ViT-B-16", "pretrained": "openai", "precision": "fp32"}
-ZERO_SHOT_AGREES = "Zero-shot agrees with the published MTIL order I"
 
 
 Matrix = Sequence[Sequence[float]]

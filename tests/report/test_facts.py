@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from gift_core.artifacts.accuracy import computed_with
 from gift_core.artifacts.contract import write_json
@@ -21,8 +20,8 @@ from gift_core.layout import Layout
 from gift_core.report.facts import DataNote, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from stages.app import app
 from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
+from tests.stages.experiment import invoke
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
@@ -101,5 +100,5 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
     assert "torch 2.9.0<" in page  # what all have in common
     assert "<script>x" not in page and html.escape("<script>x") in page
-    printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])
+    printed = invoke("report", "--params", tmp_path / "params.yaml", "--root", tmp_path)
     assert "report: note: results of different environments: " in printed.output

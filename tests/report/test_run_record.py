@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.errors import ContractError
@@ -16,7 +15,6 @@ from gift_core.layout import Layout
 from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.page import render_page
 from gift_core.report.run_record import is_plain_finetuning, read_run
-from stages.app import app
 from tests.report.run_folder import (
     MATRICES,
     TASKS,
@@ -25,6 +23,7 @@ from tests.report.run_folder import (
     write_params,
     write_run,
 )
+from tests.stages.experiment import invoke
 
 Damage = Callable[[Path], object]
 REFUSED: dict[str, tuple[Damage, str]] = {
@@ -73,8 +72,7 @@ def test_only_fine_tuning_on_task_after_task_without_protection_is_plain(tmp_pat
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:
     """What the stage prints. The report may refuse what it reads after it moved the leftovers."""
-    words = [stage, "--params", str(params or root / "params.yaml"), "--root", str(root)]
-    return CliRunner().invoke(app, words).output
+    return invoke(stage, "--params", params or root / "params.yaml", "--root", root).output
 
 
 def files(root: Path) -> set[str]:

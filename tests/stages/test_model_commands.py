@@ -14,13 +14,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance, require_model_folder
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
-from stages.app import app
 from tests.clip.tiny import tiny_clip
 from tests.interop.weights import features, openai_archive, register, tiny_model
 from tests.stages.experiment import invoke, tiny
@@ -53,7 +52,7 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gift(words: str) -> Result:
-    return CliRunner().invoke(app, words.split())
+    return invoke(*words.split())
 
 
 def test_three_models_become_one_that_open_clip_opens_and_is_tested_as_gift_test_does(world: Path) -> None:
@@ -142,12 +141,12 @@ Run = Callable[[str, Path], Result]
 @pytest.fixture
 def import_weights(tmp_path: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]) -> Run:
 
-    def invoke(name: str, weights: Path) -> Result:
+    def run(name: str, weights: Path) -> Result:
         mini_params["model"] |= {"name": name, "pretrained": str(weights)}
         params = write_params(mini_params)
-        return CliRunner().invoke(app, ["import_model", "--params", str(params), "--root", str(tmp_path)])
+        return invoke("import_model", "--params", params, "--root", tmp_path)
 
-    return invoke
+    return run
 
 
 def raw_models(tmp_path: Path) -> Path:

@@ -7,18 +7,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
 from gift_core.stage_graph import list_stages
-from stages.app import app
 from tests.artifacts.damage import tree_hash
 from tests.clone import copy_of
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
-from tests.stages.experiment import Gift
+from tests.stages.experiment import Gift, invoke
 
 PARAMS = Path("params.yaml")
 
@@ -104,7 +102,7 @@ def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
 def test_dvc_runs_the_stages_that_the_removal_of_the_first_task_names(first_result: Path, tmp_path: Path) -> None:
     clone = copy_of(first_result / "gift", tmp_path / "gift")
     project = ["--params", str(clone.folder / PARAMS), "--root", str(clone.folder)]
-    done = CliRunner().invoke(app, ["remove-task", "letters", *project, "--json"])
+    done = invoke("remove-task", "letters", *project, "--json")
     ran = clone.repro()
     assert sorted(ran) == sorted(json.loads(done.stdout)["stages"]) and "finetune@gift-step0" in ran
     clone.undo()

@@ -19,7 +19,6 @@ from gift_core.errors import UserError
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import describe, require_tracker
 from gift_core.training import loop
-from gift_core.work import snapshot as snapshots
 from tests.clone import content
 from tests.team.toy import gift
 from tests.tiny_world import TinyExperiment, make_world
@@ -101,11 +100,10 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
 
 
+@pytest.mark.usefixtures("every_snapshot")
 def test_a_resumed_run_continues_the_same_tracked_run_and_a_tracked_model_has_the_same_bytes(
     make: Make, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
     experiment, update, updates = make("resumed"), loop.WeightUpdate.__call__, iter(range(3))
 
     def stop_at_3(self: Any, learning_rate: float) -> Any:

@@ -86,8 +86,7 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(
     ("tower", "precision", "size", "tolerance"),
-    [("vit", "fp32", size, 1e-6) for size in (1, 3, 4)]
-    + [("resnet", "fp32", 3, 1e-6), ("vit", "amp_bf16", 3, 1e-2), ("vit", "amp_fp16", 3, 1e-2)],
+    [("vit", "fp32", 1, 1e-6), ("resnet", "fp32", 3, 1e-6), ("vit", "amp_bf16", 3, 1e-2), ("vit", "amp_fp16", 4, 1e-2)],
 )
 def test_chunks_give_the_gradients_of_the_full_batch(
     tower: str, precision: str, size: int, tolerance: float, name: str, device: torch.device

@@ -20,7 +20,6 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.training.loop import LossRow, require_trainable, training_run
-from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.library.given import finetuned, given_model, given_pairs
@@ -132,12 +131,11 @@ RESUMED = {
 }
 
 
+@pytest.mark.usefixtures("every_snapshot")
 @pytest.mark.parametrize("kind", RESUMED)
 def test_a_run_continues_to_the_same_bytes_and_its_snapshot_has_what_is_trained_alone(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
     options: dict[str, Any] = {"iterations": 4, "micro_batch_size": 2, "gradient_checkpointing": True}
     rows, weights = trained(RESUMED[kind], **options)
 

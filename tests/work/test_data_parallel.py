@@ -35,7 +35,6 @@ from gift_core.replay.pairs import PairReplay
 from gift_core.replay.source import NoReplay
 from gift_core.training import encoders, loop
 from gift_core.training.loop import LossRow
-from gift_core.work import snapshot as snapshots
 from gift_core.work.launcher import started
 from gift_core.work.processes import ALONE, Processes
 from gift_core.work.snapshot import Snapshot
@@ -209,9 +208,8 @@ def train_too(processes: Processes, path: Path | None = None) -> Callable[[], ob
     return lambda: train(processes, with_dropout(), snapshot=Snapshot(path))
 
 
-def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+@pytest.mark.usefixtures("every_snapshot")
+def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     whole, resumed, path = with_dropout(), with_dropout(), tmp_path / "training.safetensors"
     with started(2, CPU, train_too) as processes:
         rows = train(processes, whole)

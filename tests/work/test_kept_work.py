@@ -122,12 +122,6 @@ class InterruptedWorkError(Exception):
     """Stands for a kill."""
 
 
-@pytest.fixture
-def state_of_every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-
-
 def compute(stop_at: int, done: list[int], units: Iterable[range], advance: Advance) -> Iterator[State]:
     """The tensor of each unit is its number. The unit `stop_at` interrupts the run."""
     for rows in units:
@@ -159,7 +153,7 @@ WHOLE = {str(number): [float(number)] for number in range(COUNT)}
 SUM = {"sum": [12345.0]}
 
 
-@pytest.mark.usefixtures("state_of_every_unit")
+@pytest.mark.usefixtures("every_snapshot")
 @pytest.mark.parametrize(("changes", "expected"), [({}, WHOLE), ({"merge": add, "is_large": True}, SUM)])
 def test_units_are_merged_in_their_order_with_a_helper_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: dict[str, list[float]]
@@ -172,7 +166,7 @@ def test_units_are_merged_in_their_order_with_a_helper_and_without(
     assert [number for number, _ in helper.helped] == [0, 2, 4]
 
 
-@pytest.mark.usefixtures("state_of_every_unit")
+@pytest.mark.usefixtures("every_snapshot")
 @pytest.mark.parametrize(("changes", "expected"), [({}, WHOLE), ({"merge": add, "is_large": True}, SUM)])
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_an_interrupted_run_computes_no_unit_twice(
@@ -187,7 +181,7 @@ def test_an_interrupted_run_computes_no_unit_twice(
     assert said == [f"images: continues at {stop_at} of {COUNT}"]
 
 
-@pytest.mark.usefixtures("state_of_every_unit")
+@pytest.mark.usefixtures("every_snapshot")
 def test_a_unit_that_a_helper_has_written_is_not_computed_again_unless_it_is_damaged(tmp_path: Path) -> None:
     said, done = list[str](), list[int]()
     for number in (2, 4):

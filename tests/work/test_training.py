@@ -20,7 +20,6 @@ from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.source import NoReplay
 from gift_core.training.loop import LossRow
-from gift_core.work import snapshot as snapshots
 from gift_core.work import training
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip
@@ -28,18 +27,13 @@ from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teach
 from tests.training.tiny_training import train as train_tiny
 from tests.training.tiny_training import training as settings
 
+pytestmark = pytest.mark.usefixtures("every_snapshot")
 ITERATIONS = 6
 AVERAGE, MERGE = {"kind": "running_mean", "every": 2}, {"kind": "interpolate", "alpha": 0.6}
 
 
 class InterruptedTrainingError(Exception):
     """Stands for a kill between two iterations."""
-
-
-@pytest.fixture(autouse=True)
-def snapshot_of_every_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
 
 
 def gift(**options: Any) -> MethodConfig:
