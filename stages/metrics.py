@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from .stage import PARAMS, Params
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
-Metrics = Mapping[str, float | None]
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.")
 ]
@@ -36,51 +35,43 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     scored as far as it goes. The optional column protocol is task_incremental (the
     default), cross_domain or class_incremental. In a class-incremental run, each step
     has one row for the classes of all tasks so far, and eval_task is the step's task.
+    Rows whose optional column phase is "probe" are tests on tasks that no step
+    learns, of each step and of step -1: what is kept of zero-shot.
     With --json the numbers have the format of metrics.json and are not rounded.
 
     Example: gift metrics rows.csv --per-task
     """
     from gift_core.artifacts.accuracy import read_accuracy_rows
-    from gift_core.metrics import summarize
+    from gift_core.metrics import probe_scores, summarize
     from gift_core.partial_runs import finished_part
 
     rows, left_out = finished_part(read_accuracy_rows(files))
     for text in left_out:  # with --quiet, too: the numbers mean something else without it
         typer.echo(f"note: {text}", err=True)
     summaries = summarize(rows)
-    by_method = {method: summary.metrics for method, summary in summaries.items()}
+    by_method: dict[str, dict[str, Any]] = {method: {**summary.metrics} for method, summary in summaries.items()}
+    for method, summary in summaries.items():
+        if summary.probes is not None:
+            by_method[method]["probes"] = probe_scores(100 * summary.probes)
     by_task = {method: summary.by_task for method, summary in summaries.items()}
-    _note_different_tasks(by_task)
-    shown = by_task if per_task else {}
+    if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
+        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
     if as_json:
-        _print_json(by_method, shown)
+        print_json({m: {**row, **({"by_task": by_task[m]} if per_task else {})} for m, row in by_method.items()})
         return
     steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
     print_metrics(by_method, extra=("Steps", steps))
-    for method, tasks in shown.items():
-        _print_methods_by_task(method, tasks)
-
-
-def _note_different_tasks(by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
-    if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
-        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
-
-
-def _print_json(by_method: Mapping[str, Metrics], by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
-    extra = {method: {"by_task": tasks} for method, tasks in by_task.items()}
-    combined = {method: {**row, **extra.get(method, {})} for method, row in by_method.items()}
-    print_json(combined)
-
-
-def _print_methods_by_task(method: str, tasks: Mapping[str, Metrics]) -> None:
-    if tasks:
-        print_metrics(tasks, title=method, of="task")
-    else:
-        typer.echo(f"{method}: class-incremental, so there are no rows by task")
+    for method, tasks in by_task.items() if per_task else ():
+        if tasks:
+            print_metrics(tasks, title=method, of="task")
+        else:
+            typer.echo(f"{method}: class-incremental, so there are no rows by task")
+        for name, last in by_method[method].get("probes", {}).get("by_task", {}).items():
+            typer.echo(f"{method} on the probe {name}: {percent(last)}")
 
 
 def print_metrics(
-    rows: Mapping[str, Mapping[str, float | None]],
+    rows: Mapping[str, Mapping[str, Any]],
     *,
     title: str = "",
     of: str = "method",
@@ -88,25 +79,34 @@ def print_metrics(
 ) -> None:
     """Prints one row per name in `rows`, in percent with one decimal. `of` is the title of the first column.
 
-    Omits metrics that no row has. Class-incremental methods have no Transfer and no Forgetting. `extra` is one more
-    column: its title, and its texts by name.
+    Omits metrics that no row has. Class-incremental methods have no Transfer and no Forgetting. "probes" of a row are
+    those of metrics.json. `extra` is one more column: its title, and its texts by name.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
-    table = Table()
+    kept = {name: _kept(row["probes"]) for name, row in rows.items() if row.get("probes")}
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0) if kept else Table()  # with probes as wide as 80 columns
     table.add_column(of)
     for column in shown:
         table.add_column(column.capitalize(), justify="right")
+    if kept:
+        table.add_column("Zero-shot\nkept", justify="right", no_wrap=True)
     if extra is not None:
         table.add_column(Text(extra[0]), justify="right", no_wrap=True)
     for name, row in rows.items():
-        more = () if extra is None else (extra[1][name],)
+        more = ([kept.get(name, "-")] if kept else []) + ([] if extra is None else [extra[1][name]])
         table.add_row(Text(name), *(percent(row[column]) for column in shown), *more)  # Text: [gift] is not markup
     lower = " (Forgetting: lower is better)" if "forgetting" in shown else ""
     Console().print(Text(title or f"{TITLE}{lower}"), table, sep="\n")
+
+
+def _kept(probes: Mapping[str, Any]) -> str:
+    """`57.0 (-12.7)`: the accuracy on the probes at the end, and the difference to the pre-trained model."""
+    return f"{percent(probes['mean'])} ({_with_unit('_points', -probes['loss'])})"
 
 
 def percent(value: float | None) -> str:
@@ -230,7 +230,10 @@ def compare(
 
 
 def _print_comparison(comparison: Comparison) -> None:
-    """Prints one row per method within 80 columns. The last column is the difference in Last to `against`."""
+    """Prints one row per method within 80 columns. The last ones are the differences to `against`.
+
+    Probes take the place of Own task, which the page has.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -238,17 +241,24 @@ def _print_comparison(comparison: Comparison) -> None:
     from gift_core.report.labels import COLUMN_TITLES, label
 
     seeds = ", ".join(map(str, comparison.runs.seeds))
-    title = f"Percent over seeds {seeds}. Δ Last: difference to {label(comparison.against)}, ≈ within the noise"
+    columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
+    compared = ("last", "probes") if probes else ("last",)
+    shown = [column for column in columns if not probes or column != "own"]
+    deltas = {"last": "Δ Last", "probes": "Δ kept"}
+    title = f"Percent over seeds {seeds}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True, max_width=24)
-    columns = comparison.runs.columns
-    for column in (*columns, "difference"):
-        table.add_column(COLUMN_TITLES.get(column, "Δ Last"), justify="right", no_wrap=True)
+    table.add_column("", no_wrap=not probes, max_width=24)
+    for heading in (*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)):
+        table.add_column(heading.replace("-shot ", "-shot\n"), justify="right", no_wrap=True)
     for group in row_groups(comparison):
         table.add_row(f"[bold]{group.title}")
         for row in group.rows:
-            scores = [f"{cell.mean}±{cell.deviation}" if cell.deviation else cell.mean for cell in row.scores]
-            last = row.differences[columns.index("last")]
+            cells, differences = (
+                dict(zip(columns, row.scores, strict=True)),
+                dict(zip(columns, row.differences, strict=True)),
+            )
+            scores = [f"{cells[c].mean}±{cells[c].deviation}" if cells[c].deviation else cells[c].mean for c in shown]
+            found = [differences[column] for column in compared]
             name = f"{row.name} ({row.seeds})" if row.seeds else row.name
-            table.add_row(name, *scores, f"≈{last.mean}" if last.verdict == "noise" else last.mean)
+            table.add_row(name, *scores, *(f"≈{each.mean}" if each.verdict == "noise" else each.mean for each in found))
     Console().print(table)

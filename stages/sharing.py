@@ -230,6 +230,10 @@ MinLast = Annotated[
     _limit("Last has to be at least this: the mean accuracy after the last task.", "PERCENT", _within_percent),
 ]
 MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS", _within_points)]
+MaxProbeLoss = Annotated[
+    float | None,
+    _limit("The mean over evaluation.probes may be at most this below zero-shot.", "POINTS", _within_points),
+]
 Against = Annotated[
     str | None,
     typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
@@ -257,6 +261,7 @@ ShippedMethod = Annotated[
 def gate(
     min_last: MinLast = None,
     max_forgetting: MaxForgetting = None,
+    max_probe_loss: MaxProbeLoss = None,
     against: Against = None,
     tolerance: Tolerance = 1.0,
     method: ShippedMethod = None,
@@ -265,23 +270,26 @@ def gate(
 ) -> None:
     """Say whether the result may be shipped, by the limits given and in comparison with another revision.
 
-    Reads reports/metrics.json, and with --against what git has of it there: Last
-    and Transfer must not be lower, Forgetting not higher, by more than --tolerance.
+    Reads reports/metrics.json, and with --against what git has of it there: Last,
+    Transfer and the mean over the probes must not be lower, Forgetting not higher,
+    by more than --tolerance.
     If that revision learned other tasks, there is nothing to compare, which is said.
     The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
 
-    Example: gift gate --max-forgetting 5 --min-last 80 --against main
+    Example: gift gate --max-forgetting 5 --max-probe-loss 2 --against main
     """
     from gift_core.config.loading import load_config
     from gift_core.report.contender import contender
     from gift_core.team.gate import Limits, judge
 
     try:
-        if min_last is None and max_forgetting is None and against is None:
-            raise UserError("gift gate: no criterion. Give --min-last, --max-forgetting or --against.")
+        limits = Limits(min_last, max_forgetting, max_probe_loss, tolerance)
+        if limits == Limits(tolerance=tolerance) and against is None:
+            raise UserError(
+                "gift gate: no criterion. Give --min-last, --max-forgetting, --max-probe-loss or --against."
+            )
         require_params(root / PARAMS)
         config = load_config(root / PARAMS)
-        limits = Limits(min_last, max_forgetting, tolerance)
         verdict = judge(root, config, contender(config, method), limits, against=against)
     except GiftError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)

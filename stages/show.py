@@ -27,8 +27,9 @@ def show(
 ) -> None:
     """Print what the run showed: a table of the methods, the result in words, and where the report is.
 
-    The table has Transfer, Avg, Last and Forgetting, and the accuracy on the newest
-    task before and after it was learned. For a published benchmark, the first line
+    The table has Transfer, Avg, Last and Forgetting, what is kept of zero-shot (the
+    accuracy on evaluation.probes at the end), and the accuracy on the newest task
+    before and after it was learned. For a published benchmark, the first line
     says whether the zero-shot accuracies agree. In git, the last lines have the
     commit, and the difference to the result in it.
 
@@ -96,9 +97,9 @@ def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -
         return None
     summary = read_summary(path)
     same = list(summary["methods"]) == list(metrics) and all(
-        row[key] in (None, metrics[method][name])  # None: a mean that says nothing about separate models
+        row.get(key) in (None, metrics[method].get(name))  # None: a mean that says nothing about separate models
         for method, row in summary["methods"].items()
-        for name, key in SUMMARY_METRICS.items()
+        for name, key in {**SUMMARY_METRICS, "probes": "probes"}.items()
     )
     if not same:
         said = f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}"
@@ -110,7 +111,8 @@ def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
     rows = {
-        method: {name: row[key] for name, key in SUMMARY_METRICS.items()} for method, row in summary["methods"].items()
+        method: {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
+        for method, row in summary["methods"].items()
     }
     newest = summary["tasks"][-1]
     learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
@@ -138,14 +140,29 @@ def _print_tasks(summary: Summary) -> None:
     from gift_core.quantities import plural
 
     protocol = summary["protocol"]
+    zero_shot = summary["methods"]["zero_shot"].get("probes", {}).get("by_task", {})
     for method, row in summary["methods"].items():
         steps = plural(len(summary["tasks"]), "step" if protocol == "class_incremental" else "task")
-        print_by_task(row["by_task"], BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
+        end = row.get("probes", {}).get("by_task", {})
+        probes = {f"{name} (probe)": _probe_row(zero_shot[name], value, protocol) for name, value in end.items()}
+        rows = {**row["by_task"], **probes}
+        print_by_task(rows, BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
     print_text(
         "On all classes seen so far. Difference: after - zero-shot."
         if protocol == "class_incremental"
         else "Before: the model from which the step starts. After: right after the step. Difference: end - after."
     )
+    if zero_shot:
+        print_text("A probe is a task that no step learns. Difference: the last step's model - zero-shot.")
+
+
+def _probe_row(zero_shot: float, end: float, protocol: str) -> dict[str, float | None]:
+    """The columns of BY_TASK."""
+    if protocol == "class_incremental":
+        columns = {"classes_seen": None, "zero_shot_percent": zero_shot, "after_percent": end}
+    else:
+        columns = {"before_percent": zero_shot, "after_percent": None, "end_percent": end}
+    return {**columns, "difference_points": end - zero_shot}
 
 
 def _print_times(folder: Path, *, as_json: bool) -> None:

@@ -27,18 +27,28 @@ def tracked_training(
 
 
 def track_accuracies(stage: Stage, method: str, task: str, rows: pd.DataFrame) -> None:
-    """Adds the accuracies of the model after `task` to its run, in percent, by the task that it was tested on."""
+    """Adds the accuracies of the model after `task` to its run, in percent: accuracy/<task>, and probe/<task>."""
+    from gift_core.artifacts.accuracy import PROBE
+
     own = rows[rows["trained_task"] == task]
-    _track(stage, method, task, {f"accuracy/{row.eval_task}": 100.0 * float(row.top1) for row in own.itertuples()})
+    kinds = [PROBE if phase == PROBE else "accuracy" for phase in own["phase"]]
+    found = {
+        f"{kind}/{name}": 100.0 * float(top1)
+        for kind, name, top1 in zip(kinds, own["eval_task"], own["top1"], strict=True)
+    }
+    _track(stage, method, task, found)
 
 
-def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Adds Transfer, Avg, Last and Forgetting of each method to the run of its last model.
+def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds Transfer, Avg, Last, Forgetting, and the probes' mean and loss of each method to the run of its last model.
 
     After a failure, the tracker is not tried again: one warning is enough.
     """
     for method in stage.config.run.methods:
-        if method in metrics and not _track(stage, method, stage.config.sequence[-1].task, metrics[method]):
+        scores = {**metrics.get(method, {})}
+        probes = scores.pop("probes", {})
+        scores |= {f"probes_{name}": probes[name] for name in ("mean", "loss") if name in probes}
+        if scores and not _track(stage, method, stage.config.sequence[-1].task, scores):
             return
 
 

@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.metrics import METRICS, accuracy_curve, metrics_by_method, summarize, with_zero_shot
+from gift_core.metrics import (
+    METRICS,
+    accuracy_curve,
+    metrics_by_method,
+    probe_scores,
+    probe_tables,
+    summarize,
+    with_zero_shot,
+)
 from tests.imports import ROOT
 
 Rows = pd.DataFrame
@@ -113,10 +121,41 @@ def test_the_pretrained_model_has_its_own_accuracy_at_each_class_incremental_ste
     assert accuracy_curve(with_zero_shot(rows), "zero_shot").to_dict() == {"z": 0.8, "y": 0.6, "x": 0.7}
 
 
+def probe_rows(method: str = "gift", protocol: str = "task_incremental") -> Rows:
+    """The pre-trained model and three steps on two tasks that no step learns."""
+    percents = {-1: (0.8, 0.6), 0: (0.75, 0.6), 1: (0.7, 0.5), 2: (0.5, 0.7)}
+    rows = [
+        (step, "abc"[step] if step >= 0 else "pretrained", name, top1)
+        for step, values in percents.items()
+        for name, top1 in zip("pq", values, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["step", "trained_task", "eval_task", "top1"])
+    return frame.assign(method=method, protocol=protocol, phase="probe")
+
+
+def test_probes_by_hand_which_change_no_other_metric() -> None:
+    found = summarize(pd.concat([before(0.5, 0.6, 0.8), rows_of(MATRIX), probe_rows()], ignore_index=True))
+    assert found["gift"].metrics == pytest.approx(OF_MATRIX)
+    tables = {method: summary.probes for method, summary in found.items()}
+    gift, zero_shot = tables["gift"], tables["zero_shot"]
+    assert gift is not None and zero_shot is not None
+    assert gift.index.tolist() == [-1, 0, 1, 2] and gift["p"].tolist() == [0.8, 0.75, 0.7, 0.5]
+    # the mean of 50 and 70; 70 before; one probe has lost 30 points, the other has gained 10
+    assert probe_scores(100 * gift) == {
+        "mean": pytest.approx(60.0), "loss": pytest.approx(10.0), "by_task": pytest.approx({"p": 50.0, "q": 70.0}),
+    }  # fmt: skip
+    assert probe_scores(100 * zero_shot)["loss"] == 0 and zero_shot["q"].tolist() == [0.6] * 4
+    seen = pd.concat([curve_rows(), probe_rows("cil", "class_incremental").replace({"a": "z", "b": "y", "c": "x"})])
+    assert probe_tables(seen)["cil"].equals(gift)
+    assert probe_tables(rows_of(MATRIX)) == {} and summarize(rows_of(MATRIX))["gift"].probes is None
+
+
 ROWS, CURVE = rows_of(MATRIX), curve_rows()
 # By the message, the rows that it is about.
 REFUSED: dict[str, Rows] = {
     "given twice: step 1 on y": pd.concat([CURVE, CURVE[1:2]]),
+    "given twice: step 1 on q": pd.concat([ROWS, probe_rows(), probe_rows()[5:6]]),
+    "missing: step -1 on the probe p": pd.concat([ROWS, probe_rows()[1:]]),
     "gift: protocol is class_incremental and task_incremental": pd.concat([curve_rows("gift"), ROWS]),
     r"accuracies of cil: missing: step -1 on x\. Add these rows": pd.concat([CURVE, curve_before(0.8, 0.6)]),
     r"accuracies of gift: missing: step -1 on c\. Add these rows": pd.concat([before(0.5, 0.6), ROWS]),

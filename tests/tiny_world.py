@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,29 @@ class TinyExperiment:
     """One method in a tiny world: the real stages teach and finetune, and the data they read."""
 
     def __init__(
-        self, layout: Layout, params: dict[str, Any], method: str, row: dict[str, Any], *, iterations: int
+        self,
+        layout: Layout,
+        params: dict[str, Any],
+        method: str,
+        row: dict[str, Any],
+        *,
+        iterations: int,
+        probes: Sequence[str] = (),
     ) -> None:
-        """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one."""
+        """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one.
+
+        `probes`: of the tasks, those that no step learns.
+        """
         params["run"] |= {"methods": [method], "device": "cpu"}
         params["methods"] = {method: row}
         folder = {"source": "folder", "templates": list(TEMPLATES), "test_fraction": 0.2, "on_bad_image": "refuse"}
         params["tasks"] = {name: folder | {"path": f"data/0_raw/{name}"} for name in CLASSES}
-        afters = ("../pretrained", *CLASSES)
+        learned = [name for name in CLASSES if name not in probes]
         params["sequence"] = [
             {"task": task, "after": after, "learning_rate_factor": 1.0}
-            for task, after in zip(CLASSES, afters, strict=False)
+            for task, after in zip(learned, ("../pretrained", *learned), strict=False)
         ]
+        params["evaluation"]["probes"] = [*probes]
         sizes = dict.fromkeys(("batch_size", "replay_batch_size"), BATCH_SIZE)
         params["training"] |= {"iterations": iterations, "warmup_iterations": 1, **sizes}
         self.layout, self.method = layout, method

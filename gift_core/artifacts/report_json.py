@@ -12,7 +12,8 @@ zero_shot.json compares the pre-trained model's accuracies with the published on
 summary.json is what `gift show` prints: {"experiment", "benchmark": its name or null, "miniature_model": true if the
 model is the miniature CLIP, "note": what the numbers of the miniature mean or "", "protocol", "result": [sentences],
 "best_method": null if nothing was trained, "tasks": in the order of training, "methods": {"<method>":
-{"transfer_percent", "avg_percent", "last_percent", "forgetting_points", "by_task": {"<task>": {...}}}}}. A task has
+{"transfer_percent", "avg_percent", "last_percent", "forgetting_points", "by_task": {"<task>": {...}}, "probes": as in
+metrics.json, where there are some}}}. A task has
 "before_percent" (of the model from which its step starts), "after_percent" (right after its step), "end_percent" and
 "difference_points" (end - after). A class-incremental step has "classes_seen", "zero_shot_percent", "after_percent" and
 "difference_points" (after - zero-shot), all on the classes seen so far.
@@ -87,6 +88,7 @@ class MethodSummary(BaseModel):
     last_percent: Number
     forgetting_points: Number
     by_task: dict[str, dict[str, Number]]
+    probes: Probes | None = None
 
 
 class Summary(BaseModel):
@@ -160,7 +162,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """Returns the summary. ContractError if the file is missing or has another content."""
-    return read(Summary, path, STAGE).model_dump()
+    return read(Summary, path, STAGE).model_dump(exclude_unset=True)
 
 
 def rounded(value: float | None) -> float | None:

@@ -23,8 +23,10 @@ from gift_core.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables, with_
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
 # The columns of a result table by protocol. "own" is the mean accuracy on each task right after its own training.
+# "probes", the mean on the tasks that no step learns after the last step, exists only with such tasks.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    name: (*protocol.metrics, *(() if name == CLASS_INCREMENTAL else ("own",))) for name, protocol in PROTOCOLS.items()
+    name: (*protocol.metrics, "probes", *(() if name == CLASS_INCREMENTAL else ("own",)))
+    for name, protocol in PROTOCOLS.items()
 }
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
@@ -43,6 +45,12 @@ class RunScores:
     matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     seen: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the result table."""
+        columns = COLUMNS["task_incremental" if self.seen is None else "class_incremental"]
+        return tuple(column for column in columns if column in self.scores[ZERO_SHOT])
 
 
 def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:
@@ -74,8 +82,10 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
         raise _broken(layout, str(error)) from error
     _require_sequence(layout, config, fractions)
     scores = {name: Summary(key, accuracies).metrics for name, accuracies in fractions.items()}
-    percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
     probes = {name: 100.0 * tables[name] for name in names if name in tables}
+    for name, table in probes.items():
+        scores[name]["probes"] = float(table.iloc[-1].mean())
+    percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
     if key == CLASS_INCREMENTAL:
         return RunScores(scores, seen=pd.DataFrame(percent), probes=probes)
     matrices = {name: pd.concat([percent[ZERO_SHOT].iloc[:1], matrix]) for name, matrix in percent.items()}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
-from gift_core.report.highlight import styles_of
+from gift_core.report.highlight import reading_order, styles_of
 from gift_core.report.labels import LOWER_IS_BETTER, ShadedCell, label, number, signed
 from gift_core.report.run_record import RunRecord
 
@@ -20,11 +20,15 @@ FEW_TASKS = 7  # with more tasks, cells show whole percents
 
 @dataclass(frozen=True)
 class ResultCell:
-    """A value as printed, whether it is the best of its column, and its 95% interval for the number of test images."""
+    """A value as printed, whether it is the best of its column, and what is below it.
+
+    Below Last it is the 95% interval for the number of test images, below the accuracy on probes the difference to
+    zero-shot.
+    """
 
     text: str
     best: bool
-    interval: str = ""
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,31 @@ class Matrix:
     rows: tuple[MatrixRow, ...]
 
 
+@dataclass(frozen=True)
+class ShadedRow:
+    """A test of all methods: its name, its number of classes or images, and the accuracies, shaded by zero-shot."""
+
+    number: str
+    name: str
+    count: str
+    zero_shot: str
+    cells: tuple[ShadedCell, ...]
+
+
+@dataclass(frozen=True)
+class ShadedTable:
+    """A column for each method, a row for each test. The titles are those of the first two columns."""
+
+    titles: tuple[str, str]
+    caption: str
+    methods: tuple[str, ...]
+    rows: tuple[ShadedRow, ...]
+
+
 def result_rows(record: RunRecord) -> list[ResultRow]:
     """The zero-shot row, then the contenders in the order of params.yaml. The best value of each column is marked."""
     best = {column: _best(record, column) for column in record.columns}
-    cells = _cells(record, record.scores[ZERO_SHOT], {}, last_interval(record, ZERO_SHOT))
+    cells = _cells(record, record.scores[ZERO_SHOT], {}, {"last": last_interval(record, ZERO_SHOT)})
     zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", cells)
     return [zero_shot, *(_result_row(record, method, best) for method in record.contenders)]
 
@@ -73,7 +98,7 @@ def reference_rows(record: RunRecord) -> list[ResultRow]:
 def published_rows(record: RunRecord) -> list[ResultRow]:
     """Published results of the same benchmark in the order of their table, empty if there are none to show."""
     published = record.published.methods if record.published else ()
-    return [ResultRow(row.method, label(row.method), "", _cells(record, row.scores, {})) for row in published]
+    return [ResultRow(row.method, label(row.method), "", _cells(record, row.scores, {}, {})) for row in published]
 
 
 def accuracy_matrices(record: RunRecord, methods: Iterable[str]) -> list[Matrix]:
@@ -89,6 +114,34 @@ def published_matrices(record: RunRecord) -> list[Matrix]:
         for row in published
         if row.matrix is not None and row.method != ZERO_SHOT
     ]
+
+
+def step_table(record: RunRecord, seen: pd.DataFrame) -> ShadedTable:
+    """A class-incremental run: the accuracies after every step. `seen` is in percent, see RunScores."""
+    methods = tuple(reading_order(record, record.methods))
+    rows = tuple(
+        _shaded_row(
+            methods, seen.iloc[step], (str(step + 1), task), f"{record.classes_seen[step]:,}", f"step {step + 1}"
+        )
+        for step, task in enumerate(record.tasks)
+    )
+    caption = "Accuracy in percent on all classes seen so far, after every step"
+    return ShadedTable(("step", "classes"), caption, methods, rows)
+
+
+def probe_table(record: RunRecord) -> ShadedTable:
+    """The accuracies on each probe, a task that no step learns, after the last step, and their mean."""
+    methods = tuple(reading_order(record, record.continued))
+    end = pd.DataFrame({method: record.probes[method].iloc[-1] for method in (*methods, ZERO_SHOT)})
+    rows = [
+        _shaded_row(methods, end.loc[name], ("", name), f"{count:,}", f"all tasks, on {name}")
+        for name, count in record.probe_images.items()
+    ]
+    if len(rows) > 1:
+        rows.append(
+            _shaded_row(methods, end.mean(), ("", "mean"), f"{sum(record.probe_images.values()):,}", "all tasks")
+        )
+    return ShadedTable(("probe", "images"), "Accuracy on each probe after the last step", methods, tuple(rows))
 
 
 def shade_of(difference: float) -> str:
@@ -115,22 +168,20 @@ def last_interval(record: RunRecord, method: str) -> str:
 
 
 def _result_row(record: RunRecord, method: str, best: dict[str, str]) -> ResultRow:
-    separate = method in record.separate_models
-    scores = {
-        column: record.scores[method][column] for column in (SEPARATE_MODEL_COLUMNS if separate else record.columns)
-    }
-    cells = _cells(record, scores, best, "" if separate else last_interval(record, method))
+    scores = record.scores[method]
+    if method in record.separate_models:
+        cells = _cells(record, {column: scores[column] for column in SEPARATE_MODEL_COLUMNS}, best, {})
+    else:
+        gained = {"probes": signed(-record.metrics[method]["probes"]["loss"])} if record.probes else {}
+        cells = _cells(record, scores, best, {"last": last_interval(record, method), **gained})
     return ResultRow(method, label(method), styles_of(record)[method], cells)
 
 
 def _cells(
-    record: RunRecord, scores: Mapping[str, float | None], best: dict[str, str], last_interval: str = ""
+    record: RunRecord, scores: Mapping[str, float | None], best: dict[str, str], below: Mapping[str, str]
 ) -> tuple[ResultCell, ...]:
     texts = {column: number(scores.get(column)) for column in record.columns}
-    return tuple(
-        ResultCell(text, text == best.get(column), last_interval if column == "last" else "")
-        for column, text in texts.items()
-    )
+    return tuple(ResultCell(text, text == best.get(column), below.get(column, "")) for column, text in texts.items())
 
 
 def _best(record: RunRecord, column: str) -> str:
@@ -164,3 +215,16 @@ def _matrix_cell(percent: pd.DataFrame, tasks: Sequence[str], step: int, positio
     moment = "before training" if step == 0 else f"after {tasks[step - 1]}"
     exact = tooltip(f"{tasks[position]} {moment}", value, zero_shot)
     return ShadedCell(text, shade_of(value - zero_shot), exact, own=step == position + 1)
+
+
+def _shaded_row(
+    methods: Sequence[str], percent: pd.Series[float], name: tuple[str, str], count: str, moment: str
+) -> ShadedRow:
+    """`percent` is by method, zero_shot among them."""
+    zero_shot = float(percent[ZERO_SHOT])
+    cells = []
+    for method in methods:
+        value = float(percent[method])
+        exact = tooltip(f"{label(method)} after {moment}", value, zero_shot)
+        cells.append(ShadedCell(number(value), shade_of(value - zero_shot), exact))
+    return ShadedRow(*name, count, number(zero_shot), tuple(cells))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy_rows import without_probes
+from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
@@ -57,9 +57,13 @@ def _environments_note(record: RunRecord) -> str:
 def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     """method, after (task or "zero-shot"), after_step (from 0), task, task_step, phase, accuracy in percent.
 
-    In a class-incremental run the only task is "classes seen" and the zero-shot model is a method of its own.
+    Probes come after the tasks. In a class-incremental run the only task beside them is "classes seen", and the
+    zero-shot model is a method of its own there.
     """
-    return _task_rows(record) if record.seen is None else _seen_rows(record.seen)
+    if record.seen is None:
+        return _task_rows(record, record.accuracy)
+    probes = record.accuracy[record.accuracy["phase"] == PROBE]
+    return pd.concat([_seen_rows(record.seen), _task_rows(record, probes)], ignore_index=True)
 
 
 def loss_rows(record: RunRecord) -> pd.DataFrame:
@@ -86,17 +90,16 @@ def _seen_rows(seen: pd.DataFrame) -> pd.DataFrame:
     return tidy
 
 
-def _task_rows(record: RunRecord) -> pd.DataFrame:
-    order = {task: position for position, task in enumerate(record.tasks)}
-    learned = without_probes(record.accuracy)
-    rows = learned.assign(
-        after=["zero-shot" if step < 0 else record.tasks[step] for step in learned["step"]],
-        after_step=learned["step"] + 1,
-        task=learned["eval_task"],
-        task_step=[order[task] for task in learned["eval_task"]],
-        accuracy=(learned["top1"] * 100.0).round(3),
+def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
+    order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
+    rows = accuracy.assign(
+        after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
+        after_step=accuracy["step"] + 1,
+        task=accuracy["eval_task"],
+        task_step=[order[task] for task in accuracy["eval_task"]],
+        accuracy=(accuracy["top1"] * 100.0).round(3),
     )
-    methods = {method: position for position, method in enumerate(learned["method"].unique())}
+    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
     rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
     tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
     return tidy

@@ -101,8 +101,8 @@ class Hover:
 class Chart:
     """One line chart.
 
-    The zero-shot model is a horizontal line at `zero_shot` or a curve, `zero_shot_path`. `trained` is the x where the
-    task of a chart is trained, `boundaries` are vertical lines between tasks. The titles are those of the axes.
+    The zero-shot model is the dashed line `zero_shot_path`. `trained` is the x where the task of a chart is trained,
+    `boundaries` are vertical lines between tasks. The titles are those of the axes.
     """
 
     title: str
@@ -116,7 +116,6 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     labels: tuple[Label, ...] = ()
     hovers: tuple[Hover, ...] = ()
-    zero_shot: float | None = None
     zero_shot_path: str = ""
     trained: float | None = None
     boundaries: tuple[float, ...] = ()

@@ -1,13 +1,16 @@
-"""Line charts over the task sequence: accuracy of a task-incremental run (all tasks, each task) and the losses."""
+"""Line charts: accuracies over the task sequence (of tasks, probes, all classes seen so far), and the losses."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
+from gift_core.quantities import plural
 from gift_core.report.charts import (
     BOTTOM,
     TOP,
@@ -24,56 +27,82 @@ from gift_core.report.charts import (
     svg_path,
     thin_ticks,
 )
-from gift_core.report.highlight import is_crowded, plotting_order, styles_of
+from gift_core.report.highlight import QUIET, is_crowded, plotting_order, reading_order, styles_of
 from gift_core.report.labels import label, number, shorten
 from gift_core.report.run_record import KL, RunRecord
 
-PERCENT_TICKS = (0, 25, 50, 75, 100)
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
-MAX_TICKS = 12  # of the chart of all tasks and of the losses
+MAX_MARKED = 25  # with more points, lines have no markers
+MAX_TICKS = 12  # of the large charts and of the losses
 MANY_TASKS = 8  # with more tasks, small charts label only some positions
 MAX_BOUNDARIES = 25  # with more tasks, loss charts have no lines between tasks
 LOSS_BINS = 240  # points per line over the whole sequence
 MIN_BINS_PER_TASK = 8
 
+Curves = Mapping[str, Sequence[float]]  # percent by method, in reading order; the last one is zero_shot
+
 
 @dataclass(frozen=True)
-class TaskCurves:
-    """Accuracies in percent after 0, 1, 2 ... tasks by method. `position` is that of the task, None for the mean."""
+class CurveAxis:
+    """The x of each point (increasing integers), what x counts, and the heading of each point's tooltip.
 
+    `labeled`: the positions with a tick.
+    """
+
+    positions: tuple[int, ...]
     title: str
-    by_method: dict[str, pd.Series[float]]
-    zero_shot: float
-    position: int | None = None
+    names: tuple[str, ...]
+    labeled: Sequence[int]
 
 
 def mean_chart(record: RunRecord) -> Chart:
     """Mean accuracy over all tasks after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
-    styles, gap = styles_of(record), 15 if is_crowded(record) else 19
-    height = max(340, gap * (len(record.continued) + 1) + TOP + BOTTOM)
-    frame = _frame(record, width=640, height=height, left=44, right=206, top=TOP, bottom=BOTTOM)
-    means = {method: record.percent(method).mean(axis=1) for method in record.continued}
-    zero_shot = float(record.percent(ZERO_SHOT).iloc[0].mean())
-    ends = [
-        LineEnd(method, shorten(label(method)), styles[method], float(curve.iloc[-1]))
-        for method, curve in means.items()
-    ]
-    ends.append(LineEnd(ZERO_SHOT, label(ZERO_SHOT), "reference", zero_shot))
-    return _accuracy_chart(record, TaskCurves("Mean accuracy over all tasks", means, zero_shot), frame, ends, gap)
+    return _overview(record, "Mean accuracy over all tasks", record.matrices)
+
+
+def probe_chart(record: RunRecord) -> Chart:
+    """Mean accuracy over the probes, the tasks that no step learns, after 0, 1, 2 ... tasks."""
+    return _overview(record, "Mean accuracy over the probes", record.probes)
 
 
 def task_charts(record: RunRecord) -> list[Chart]:
     """A chart for each task: its accuracy before, at and after the step that trains it."""
-    styles, few = styles_of(record), len(record.continued) <= FEW_METHODS
-    frame = _frame(record, width=300, height=250, left=38, right=58 if few else 12, top=TOP_WITH_TRAINED, bottom=BOTTOM)
-    charts = []
-    for position, task in enumerate(record.tasks):
-        by_method = {method: record.percent(method)[task] for method in record.continued}
-        last = {method: float(curve.iloc[-1]) for method, curve in by_method.items() if few}
-        ends = [LineEnd(method, "", styles[method], value) for method, value in last.items()]
-        zero_shot = float(record.percent(ZERO_SHOT)[task].iloc[0])
-        charts.append(_accuracy_chart(record, TaskCurves(task, by_method, zero_shot, position), frame, ends, 22))
-    return charts
+    return [_panel(record, record.matrices, task, position) for position, task in enumerate(record.tasks)]
+
+
+def probe_charts(record: RunRecord) -> list[Chart]:
+    """A chart for each probe."""
+    return [_panel(record, record.probes, name) for name in record.probe_images]
+
+
+def seen_chart(record: RunRecord, seen: pd.DataFrame) -> Chart:
+    """The accuracy of every method by the number of classes seen. `seen` is in percent, see RunScores."""
+    order, steps = (*reading_order(record, record.methods), ZERO_SHOT), len(record.tasks)
+    names = tuple(
+        f"After step {step} of {steps}\t{plural(count, 'class')}" for step, count in enumerate(record.classes_seen, 1)
+    )
+    axis = CurveAxis(record.classes_seen, "classes seen", names, thin_ticks(record.classes_seen, MAX_TICKS))
+    curves = {method: seen[method].tolist() for method in order}
+    return seen_curve_chart(curves, axis, styles=styles_of(record), gap=_gap(record))
+
+
+def seen_curve_chart(curves: Curves, axis: CurveAxis, *, styles: Mapping[str, str], gap: float) -> Chart:
+    """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
+
+    Args:
+        curves: see Curves.
+        axis: the steps.
+        styles: the CSS class of each method except zero_shot. Quiet lines are below the others.
+        gap: minimum distance between the names at the ends of the lines.
+    """
+    first, last = axis.positions[0], axis.positions[-1]
+    frame = Frame(
+        width=760, height=max(400.0, gap * len(curves) + TOP + BOTTOM), left=44, right=206, top=TOP, bottom=BOTTOM,
+        x_min=float(first) if last > first else 0.0, x_max=last,
+        y_min=10.0 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10)), y_max=100.0,
+    )  # fmt: skip
+    ends = _named_ends(curves, styles)
+    return _curve_chart("All classes seen so far", curves, axis, frame, ends, styles=styles, gap=gap, y_step=10)
 
 
 def panel_columns(count: int) -> int:
@@ -86,74 +115,118 @@ def loss_charts(record: RunRecord) -> list[Chart]:
     return [_loss_chart(record, str(name), rows) for name, rows in record.losses.groupby("loss", sort=False)]
 
 
-def _frame(record: RunRecord, **sizes: float) -> Frame:
-    return Frame(x_max=len(record.tasks), y_max=100.0, **sizes)
+def _overview(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
+    curves = {method: percent[method].mean(axis=1).tolist() for method in (*record.continued, ZERO_SHOT)}
+    styles, gap = styles_of(record), _gap(record)
+    height = max(340, gap * len(curves) + TOP + BOTTOM)
+    frame = Frame(640, height, left=44, right=206, top=TOP, bottom=BOTTOM, x_max=len(record.tasks), y_max=100.0)
+    axis = _task_axis(record, thin_ticks(range(len(record.tasks) + 1), MAX_TICKS))
+    return _curve_chart(title, curves, axis, frame, _named_ends(curves, styles), styles=styles, gap=gap)
 
 
-def _accuracy_chart(record: RunRecord, curves: TaskCurves, frame: Frame, ends: list[LineEnd], gap: float) -> Chart:
-    """`gap` is the minimum distance between labels."""
-    position = curves.position
+def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, position: int | None = None) -> Chart:
+    """A small chart of one column of the tables. `position`: of the task that it is, None for a probe."""
+    curves = {method: percent[method][name].tolist() for method in (*record.continued, ZERO_SHOT)}
+    styles, few = styles_of(record), len(record.continued) <= FEW_METHODS
+    frame = Frame(
+        width=300, height=250, left=38, right=58 if few else 12, top=TOP if position is None else TOP_WITH_TRAINED,
+        bottom=BOTTOM, x_max=len(record.tasks), y_max=100.0,
+    )  # fmt: skip
+    ends = [LineEnd(method, "", styles[method], curves[method][-1]) for method in record.continued if few]
+    axis = _task_axis(record, _labeled_positions(len(record.tasks), position), position)
+    return _curve_chart(name, curves, axis, frame, ends, styles=styles, gap=22, position=position)
+
+
+def _gap(record: RunRecord) -> int:
+    """The minimum distance between the names at the ends of the lines."""
+    return 15 if is_crowded(record) else 19
+
+
+def _named_ends(curves: Curves, styles: Mapping[str, str]) -> list[LineEnd]:
+    return [
+        LineEnd(method, shorten(label(method)), styles.get(method, "reference"), curve[-1])
+        for method, curve in curves.items()
+    ]
+
+
+def _labeled_positions(tasks: int, position: int | None) -> list[int]:
+    """In a small chart of a long sequence only both ends and the step that trains the task."""
+    if tasks <= MANY_TASKS:
+        return list(range(tasks + 1))
+    trained = [] if position is None else [position + 1]
+    return [0, *trained] if position is not None and position + 2 >= tasks else [0, *trained, tasks]
+
+
+def _task_axis(record: RunRecord, labeled: Sequence[int], position: int | None = None) -> CurveAxis:
+    names = ["Before training"]
+    for at, task in enumerate(record.tasks, 1):
+        moment = ""
+        if position is not None:
+            moment = ", not trained yet" if at <= position else ", just trained" if at == position + 1 else ""
+        names.append(f"After {at} {task}{moment}")
+    return CurveAxis(tuple(range(len(names))), "tasks trained", tuple(names), labeled)
+
+
+def _curve_chart(
+    title: str,
+    curves: Curves,
+    axis: CurveAxis,
+    frame: Frame,
+    ends: Sequence[LineEnd],
+    *,
+    styles: Mapping[str, str],
+    gap: float,
+    y_step: int = 25,
+    position: int | None = None,
+) -> Chart:
+    """One line per method; that of the zero-shot model is dashed. `gap`: minimum distance between the labels."""
+    points = {
+        method: tuple((frame.x(x), frame.y(value)) for x, value in zip(axis.positions, curve, strict=True))
+        for method, curve in curves.items()
+    }
+    bare = QUIET in styles.values() or len(axis.positions) > MAX_MARKED
+    quiet_first = plotting_order(styles, (name for name in curves if name != ZERO_SHOT))
+    trained = "" if position is None else f", trained at position {position + 1} of {axis.positions[-1]}"
+    at_end = ", ".join(f"{label(method)} {number(curve[-1])}%" for method, curve in curves.items())
     return Chart(
-        title=curves.title,
+        title=title,
         number="" if position is None else str(position + 1),
-        description=_describe(record, curves),
+        description=f"{title}{trained}. Accuracy at the end: {at_end}.",
         frame=frame,
-        x_title="tasks trained",
+        x_title=axis.title,
         y_title="accuracy (%)",
-        lines=_accuracy_lines(record, curves, frame),
-        x_ticks=tuple(Tick(frame.x(at), str(at)) for at in _labeled_positions(len(record.tasks), position)),
-        y_ticks=tuple(Tick(frame.y(value), str(value)) for value in PERCENT_TICKS),
+        lines=tuple(
+            Line(name, styles[name], svg_path(points[name]), () if bare else points[name]) for name in quiet_first
+        ),
+        x_ticks=tuple(Tick(frame.x(at), str(at)) for at in axis.labeled),
+        y_ticks=tuple(Tick(frame.y(value), str(value)) for value in range(int(frame.y_min), 101, y_step)),
         labels=labels_of(ends, frame, gap),
-        hovers=_hovers(record, curves, frame),
-        zero_shot=frame.y(curves.zero_shot),
+        hovers=_hovers(curves, axis, frame),
+        zero_shot_path=svg_path(points[ZERO_SHOT]),
         trained=None if position is None else frame.x(position + 1),
     )
 
 
-def _accuracy_lines(record: RunRecord, curves: TaskCurves, frame: Frame) -> tuple[Line, ...]:
-    styles, lines = styles_of(record), []
-    for method in plotting_order(record, curves.by_method):
-        points = tuple((frame.x(at), frame.y(value)) for at, value in enumerate(curves.by_method[method]))
-        lines.append(Line(method, styles[method], svg_path(points), () if is_crowded(record) else points))
-    return tuple(lines)
-
-
-def _labeled_positions(tasks: int, position: int | None) -> list[int]:
-    """Some positions; in a small chart of a long sequence only both ends and the step that trains the task."""
-    if position is None or tasks <= MANY_TASKS:
-        return thin_ticks(range(tasks + 1), MAX_TICKS)
-    return [0, position + 1] if position + 2 >= tasks else [0, position + 1, tasks]
-
-
-def _hovers(record: RunRecord, curves: TaskCurves, frame: Frame) -> tuple[Hover, ...]:
-    width, position = frame.x(1) - frame.x(0), curves.position
+def _hovers(curves: Curves, axis: CurveAxis, frame: Frame) -> tuple[Hover, ...]:
+    """A band around each point that ends halfway to its neighbors."""
+    middles = [(frame.x(one) + frame.x(other)) / 2 for one, other in pairwise(axis.positions)]
+    edges = [float(frame.left), *middles, frame.x_end]
     hovers = []
-    for at in range(len(record.tasks) + 1):
-        moment = "Before training" if at == 0 else f"After {at} {record.tasks[at - 1]}"
-        if position is not None and at > 0:
-            moment += ", not trained yet" if at <= position else ", just trained" if at == position + 1 else ""
-        rows = [moment, *(f"{label(method)}\t{number(curve.iloc[at])}" for method, curve in curves.by_method.items())]
-        rows.append(f"Zero-shot\t{number(curves.zero_shot)}")
-        hovers.append(Hover(round(frame.x(at) - width / 2, 1), round(width, 1), "\n".join(rows)))
+    for index, (left, right) in enumerate(pairwise(edges)):
+        rows = [axis.names[index], *(f"{label(method)}\t{number(curve[index])}" for method, curve in curves.items())]
+        hovers.append(Hover(round(left, 1), round(right - left, 1), "\n".join(rows)))
     return tuple(hovers)
-
-
-def _describe(record: RunRecord, curves: TaskCurves) -> str:
-    ends = ", ".join(f"{label(method)} {number(curve.iloc[-1])}%" for method, curve in curves.by_method.items())
-    position = curves.position
-    trained = "" if position is None else f", trained at position {position + 1} of {len(record.tasks)}"
-    return f"{curves.title}{trained}. Accuracy at the end: {ends}; zero-shot {number(curves.zero_shot)}%."
 
 
 def _loss_chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
     tasks = len(record.tasks)
     bins = max(LOSS_BINS // tasks, MIN_BINS_PER_TASK)
-    methods = plotting_order(record, record.methods)
+    styles = styles_of(record)
+    methods = plotting_order(styles, record.methods)
     curves = {method: _loss_points(rows[rows["method"] == method], bins) for method in methods}
     curves = {method: points for method, points in curves.items() if points}
     ticks = round_ticks(max((y for points in curves.values() for _, y in points if not math.isnan(y)), default=0.0))
     frame = Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1])
-    styles = styles_of(record)
     lines = tuple(
         Line(method, styles[method], svg_path([(frame.x(x), frame.y(y)) for x, y in points]))
         for method, points in curves.items()

@@ -6,13 +6,13 @@ The colors of methods follow from these two, so they are here, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
-from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
+from gift_core.artifacts.report_json import SUMMARY_METRICS, metrics_content, rounded
 from gift_core.metrics import ZERO_SHOT, last_by_task, transfer_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
@@ -37,7 +37,17 @@ def baseline_method(record: RunRecord) -> str | None:
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
-    """The result in two parts, with what is within the noise; the page prints the second part in a lighter color."""
+    """The result in two parts, with what is within the noise; the page prints the second part in a lighter color.
+
+    With probes, they take the place of Transfer, which is measured only before a task is learned.
+    """
+    (learned, unseen), kept = _learned(record), _kept(record)
+    if len(record.tasks) == 1:  # the second part ends the sentence
+        return learned, f"{unseen} {kept}".rstrip()
+    return learned, f" {kept}" if kept else unseen
+
+
+def _learned(record: RunRecord) -> tuple[str, str]:
     count, zero_shot = len(record.tasks), record.metrics[ZERO_SHOT]
     benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
     what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
@@ -61,6 +71,16 @@ def headline(record: RunRecord) -> tuple[str, str]:
     )
 
 
+def _kept(record: RunRecord) -> str:
+    """What is left of zero-shot on the tasks that no step learns, as a sentence. Empty without any."""
+    if not (record.methods and record.probes):
+        return ""
+    baseline, zero_shot = baseline_method(record), number(record.scores[ZERO_SHOT]["probes"])
+    where = f"On {plural(len(record.probe_images), 'task')} that no step learns"
+    noise = _noise_to(record, "probes", [*([baseline] if baseline else []), ZERO_SHOT])
+    return f"{where}, {_compared(record, 'probes')} (zero-shot model: {zero_shot}%){noise}."
+
+
 def name_in_text(record: RunRecord, method: str) -> str:
     """The name of the method within a sentence."""
     if method == ZERO_SHOT:
@@ -81,9 +101,8 @@ def styles_of(record: RunRecord) -> dict[str, str]:
     return {method: main.get(method, QUIET) for method in record.methods}
 
 
-def plotting_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
-    """Quiet methods first, so that they never cover a highlighted one."""
-    styles = styles_of(record)
+def plotting_order(styles: Mapping[str, str], methods: Iterable[str]) -> list[str]:
+    """Quiet methods first, so that they never cover a highlighted one. `styles`: the CSS class of each method."""
     return sorted(methods, key=lambda method: styles[method] != QUIET)
 
 
@@ -96,14 +115,16 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
 def _compared(record: RunRecord, metric: str, what: str = "") -> str:
     """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%`: the best method and its baseline."""
     best, baseline = best_method(record), baseline_method(record)
-    text = f"{label(best)} has {number(record.metrics[best][metric])}%{what}"
+    text = f"{label(best)} has {number(record.scores[best][metric])}%{what}"
     if baseline is None:
         return text
-    return f"{text} and {name_in_text(record, baseline)} has {number(record.metrics[baseline][metric])}%"
+    return f"{text} and {name_in_text(record, baseline)} has {number(record.scores[baseline][metric])}%"
 
 
 def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
     """Accuracies by task whose mean is the metric. A class-incremental metric counts as one accuracy, at the end."""
+    if metric == "probes":
+        return record.probes[method].iloc[-1]
     if record.seen is not None:
         whole: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
         return whole
@@ -117,15 +138,16 @@ def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
     Empty if there are none. A difference that is printed as 0.0 needs no such remark.
     """
     best, names = _by_task(record, best_method(record), metric), []
-    counts = [record.test_images[str(task)] for task in best.index]
+    images = {**record.test_images, **record.probe_images}
+    counts = [images[str(task)] for task in best.index]
     low, high = accuracy_interval(best.tolist(), counts)
     for method in others:
         other = _by_task(record, method, metric)
         other_low, other_high = accuracy_interval(other.tolist(), counts)
         if number(abs(best.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
             names.append(f"to {name_in_text(record, method)}")
-    images = plural(sum(counts), "test image")
-    return f"; the difference {' and '.join(names)} is within the noise of {images}" if names else ""
+    noise = f"the noise of {plural(sum(counts), 'test image')}"
+    return f"; the difference {' and '.join(names)} is within {noise}" if names else ""
 
 
 def _noise_of_forgetting(record: RunRecord, methods: Sequence[str]) -> str:
@@ -169,28 +191,30 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "best_method": best_method(record) if record.methods else None,
         "tasks": list(record.tasks),
         "methods": {
-            method: {**_metrics(record, method), "by_task": accuracies_by_task(record, method)}
+            method: {
+                **_metrics(record, method),
+                "by_task": accuracies_by_task(record, method),
+                **_probes(record, method),
+            }
             for method in (ZERO_SHOT, *record.methods)
         },
     }
 
 
 def result_sentences(record: RunRecord) -> list[str]:
-    """What the run showed: what the baseline and the best method forgot, and the headline.
+    """What the run showed: what the baseline and the best method forgot, the headline, and what it kept of zero-shot.
 
     The headline alone for a single task, where nothing can be forgotten, and for a class-incremental run, which has no
     Forgetting.
     """
+    (learned, unseen), kept = _learned(record), [sentence for sentence in (_kept(record),) if sentence]
     if not record.methods or record.seen is not None or len(record.tasks) == 1:
-        return ["".join(headline(record))]
+        return [learned + unseen, *kept]
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
-    tasks, (kept, unseen) = plural(len(record.tasks), "task") + record.miniature.of_benchmark, headline(record)
-    return [
-        f"After {tasks}, {_forgotten(record, methods)}{_noise_of_forgetting(record, methods)}.",
-        kept,
-        unseen.strip(),
-    ]
+    tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
+    forgotten = f"After {tasks}, {_forgotten(record, methods)}{_noise_of_forgetting(record, methods)}."
+    return [forgotten, learned, unseen.strip(), *kept]
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
@@ -238,6 +262,12 @@ def _metrics(record: RunRecord, method: str) -> TaskRow:
     """The metrics of metrics.json with their units. Those of separate models mean nothing: None."""
     values = {} if method in record.separate_models else record.metrics[method]
     return {key: rounded(values.get(name)) for name, key in SUMMARY_METRICS.items()}
+
+
+def _probes(record: RunRecord, method: str) -> dict[str, Any]:
+    """As in metrics.json, for a method that has a single model."""
+    found = metrics_content(record.metrics)[method]
+    return {"probes": found["probes"]} if "probes" in found and method not in record.separate_models else {}
 
 
 def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:

@@ -10,7 +10,10 @@ from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import first_names, plural
 
-COLUMN_TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
+COLUMN_TITLES = {
+    "transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "probes": "Zero-shot kept",
+    "own": "Own task",
+}  # fmt: skip
 LOWER_IS_BETTER = ("forgetting",)
 METHOD_LABELS = {
     ZERO_SHOT: "Zero-shot",

@@ -19,12 +19,22 @@ from gift_core.report.accuracies import widest_margin
 from gift_core.report.accuracy_tables import (
     FEW_TASKS,
     accuracy_matrices,
+    probe_table,
     published_matrices,
     published_rows,
     reference_rows,
     result_rows,
+    step_table,
 )
-from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
+from gift_core.report.curves import (
+    loss_charts,
+    mean_chart,
+    panel_columns,
+    probe_chart,
+    probe_charts,
+    seen_chart,
+    task_charts,
+)
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, best_method, headline, is_crowded, reading_order, styles_of
 from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
@@ -32,8 +42,10 @@ from gift_core.report.labels import COLUMN_TITLES, count_test_images, label, num
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.retrieved_images import RetrievalTask, read_retrieval
 from gift_core.report.run_record import KL, RunRecord
-from gift_core.report.seen_classes import seen_chart, step_table
 from gift_core.report.task_images import TaskPictures, read_task_pictures
+
+MAX_OPEN_ROWS = 12  # with more steps, their table is folded
+MAX_OPEN_CHARTS = 4  # with more probes, their charts are folded
 
 
 def environment() -> Environment:
@@ -106,6 +118,8 @@ def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
             main=[method for method, style in styles.items() if style != QUIET],
             model_of_published=MODEL,
             **(_task_incremental(record) if record.seen is None else _class_incremental(record, record.seen)),
+            max_open_rows=MAX_OPEN_ROWS,
+            **(_probes(record) if record.probes and record.methods else {"probes": None}),
             test_images=record.test_images,
             in_metrics=f'"last": {rounded(record.metrics[best]["last"])}',
             existing_test_images=record.existing_test_images,
@@ -129,3 +143,14 @@ def _task_incremental(record: RunRecord) -> dict[str, Any]:
 
 def _class_incremental(record: RunRecord, seen: pd.DataFrame) -> dict[str, Any]:
     return {"seen_chart": seen_chart(record, seen), "steps": step_table(record, seen), "published_matrices": []}
+
+
+def _probes(record: RunRecord) -> dict[str, Any]:
+    charts = probe_charts(record)
+    return {
+        "probes": probe_table(record),
+        "probe_chart": probe_chart(record),
+        "probe_charts": charts if len(charts) > 1 else [],
+        "probe_columns": panel_columns(len(charts)),
+        "max_open_charts": MAX_OPEN_CHARTS,
+    }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import PAIRS, describe_own_task
@@ -17,7 +18,7 @@ from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.accuracies import COLUMNS, Scores, read_accuracies, score_run
+from gift_core.report.accuracies import Scores, read_accuracies, score_run
 from gift_core.report.facts import (
     DataNote,
     Difference,
@@ -117,6 +118,12 @@ class RunRecord:
         return {task: int(counts[task]) for task in self.tasks}
 
     @property
+    def probe_images(self) -> Mapping[str, int]:
+        """The number of tested images of each probe, a task that no step learns; empty without any."""
+        probes = self.accuracy[self.accuracy["phase"] == PROBE]
+        return {str(name): int(count) for name, count in probes.groupby("eval_task", sort=False)["n"].max().items()}
+
+    @property
     def existing_test_images(self) -> Mapping[str, int]:
         """What test_images is without evaluation.max_images."""
         counts = self.test_counts if self.seen is None else accumulate(self.test_counts)
@@ -161,7 +168,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
         restarted=tuple(name for name in methods if rows[name].start == "pretrained"),
         accuracy=accuracy,
-        columns=COLUMNS[config.evaluation.protocol],
+        columns=run_scores.columns,
         scores=run_scores.scores,
         matrices=run_scores.matrices,
         seen=run_scores.seen,

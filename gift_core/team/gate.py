@@ -6,7 +6,7 @@ Metrics are compared as they are printed, with one decimal: otherwise 79.96 woul
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from gift_core.layout import Layout
 from gift_core.quantities import first_names
 from gift_core.untrusted import parse_yaml
 
-METRICS, PARAMS = "reports/metrics.json", "params.yaml"
-BETTER = {"last": 1, "transfer": 1, "forgetting": -1}  # 1: higher is better
-Row = Mapping[str, float | None]
+METRICS, PARAMS, KEPT = "reports/metrics.json", "params.yaml", "probes"
+TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept"}
+BETTER = {"last": 1, "transfer": 1, "forgetting": -1, KEPT: 1}  # 1: higher is better
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Limits:
 
     min_last: float | None = None
     max_forgetting: float | None = None
+    max_probe_loss: float | None = None
     tolerance: float = 1.0
 
 
@@ -58,8 +60,9 @@ class Verdict:
 def judge(root: Path, config: Config, method: str, limits: Limits, *, against: str | None) -> Verdict:
     """Returns the answer for the metrics of the project in `root`.
 
-    They are worse than those of the git revision `against` if Last or Transfer is lower, or Forgetting higher, by more
-    than the tolerance. Metrics of different tasks cannot be compared, so the sentence only says so. UserError or
+    They are worse than those of the git revision `against` if Last, Transfer or the mean over the probes is lower, or
+    Forgetting higher, by more than the tolerance. Metrics of different tasks or probes cannot be compared, so the
+    sentence only says so. UserError or
     ContractError if the metrics or the revision cannot be read, or nothing is left to check.
     """
     metrics = read_metrics(Layout(root).reports() / "metrics.json")
@@ -72,11 +75,16 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
             remark = f"Not compared with {against}, {before}."
         else:
             checks += _not_worse(metrics[method], before, against, limits.tolerance)
+            if _probes(before) != _probes(metrics[method]):
+                remark = f"The probes are not compared with {against}, which has others."
     if not checks:
         raise UserError(f"gift gate: nothing to check. {remark} Give --min-last or --max-forgetting, too.")
     ok = all(check.ok for check in checks)
-    sentence = _approval(method, checks, limits) if ok else _refusal(method, checks)
-    return Verdict(method, ok, f"{sentence} {remark}".strip(), tuple(checks))
+    reasons = [check.text for check in checks if not (check.revision if ok else check.ok)]
+    if ok and checks[-1].revision:
+        reasons.append(f"no metric that is more than {_points(limits.tolerance)} worse than in {checks[-1].revision}")
+    sentence = f"{'Yes' if ok else 'No'}: {method} has {' and '.join(reasons)}. {remark}"
+    return Verdict(method, ok, sentence.strip(), tuple(checks))
 
 
 def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -> list[str]:
@@ -99,21 +107,21 @@ def _difference(before: Row | None, now: Row | None) -> str:
     """`Last +1.3, Forgetting -0.4`; empty if nothing differs as printed."""
     if before is None or now is None:
         return "new" if before is None else "not in this result"
-    both = [(name, now[name], before[name]) for name in COLUMNS if now[name] is not None and before[name] is not None]
-    points = {name: round(_shown(value) - _shown(was), 1) for name, value, was in both}
-    return ", ".join(f"{name.capitalize()} {value:+.1f}" for name, value in points.items() if value)
+    points = {name: round(_shown(value) - _shown(was), 1) for name, value, was in _both(TITLES, now, before)}
+    found = [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
+    return ", ".join([*found, *(["other probes"] if _probes(before) != _probes(now) else [])])
 
 
-def _approval(method: str, checks: Sequence[Check], limits: Limits) -> str:
-    reasons = [check.text for check in checks if not check.revision]
-    revision = checks[-1].revision
-    if revision:
-        reasons.append(f"no metric that is more than {_points(limits.tolerance)} worse than in {revision}")
-    return f"Yes: {method} has {' and '.join(reasons)}."
+def _both(names: Iterable[str], now: Row, before: Row) -> Iterator[tuple[str, float, float]]:
+    """The metrics that both have, KEPT among them where the probes are the same."""
+    same = _probes(now) == _probes(before) != set()
+    new, old = ({**row, KEPT: row[KEPT]["mean"] if same else None} for row in (now, before))
+    yield from ((name, new[name], old[name]) for name in names if new[name] is not None and old[name] is not None)
 
 
-def _refusal(method: str, checks: Sequence[Check]) -> str:
-    return f"No: {method} has {' and '.join(check.text for check in checks if not check.ok)}."
+def _probes(row: Row) -> set[str]:
+    """The tasks that no step learns."""
+    return {*row.get(KEPT, {}).get("by_task", {})}
 
 
 def _within_limits(method: str, row: Row, limits: Limits) -> Iterator[Check]:
@@ -127,15 +135,19 @@ def _within_limits(method: str, row: Row, limits: Limits) -> Iterator[Check]:
             raise UserError(f"{what} Leave out --max-forgetting.")
         points = _shown(row["forgetting"])
         yield Check("forgetting", points, most, points <= most, f"Forgetting {points} (at most {most:g} is allowed)")
+    if limits.max_probe_loss is not None:
+        if not _probes(row):
+            what = f"{METRICS}: {method} has no probes, tasks that no step learns"
+            raise UserError(f"{what}. Add one: gift add-task NAME --images FOLDER --probe")
+        most, points = limits.max_probe_loss, _shown(row[KEPT]["loss"])
+        yield Check("probe_loss", points, most, points <= most, f"Probe loss {points} (at most {most:g} is allowed)")
 
 
 def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterator[Check]:
-    for metric, sign in BETTER.items():
-        if row[metric] is None or before[metric] is None:
-            continue
-        now, then = _shown(row[metric]), _shown(before[metric])
+    for metric, value, was in _both(BETTER, row, before):
+        sign, now, then = BETTER[metric], _shown(value), _shown(was)
         worse = round(sign * (then - now), 1)
-        text = f"{metric.capitalize()} {now} ({_points(worse)} worse than in {revision}, {tolerance:g} is tolerated)"
+        text = f"{TITLES[metric]} {now} ({_points(worse)} worse than in {revision}, {tolerance:g} is tolerated)"
         yield Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, revision)
 
 
@@ -151,7 +163,7 @@ def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, 
     """The metrics of all methods in the revision, or why there are none to compare with."""
     text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
     if text is None:
-        return f"which has no {METRICS}"
+        return "which has no result yet"
     metrics, learned = parse_metrics(text, Path(f"{revision}:{METRICS}")), _tasks(params or "")
     return metrics if learned == [*tasks] else f"which learned other tasks ({', '.join(learned)})"
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, read_accuracy
+from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
-from gift_core.artifacts.report_json import one_decimal, read_metrics
+from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, Manifest, read_manifest
 from gift_core.artifacts.task import PAIRS, read_task
 from gift_core.errors import UserError
@@ -202,14 +202,19 @@ def _accuracies(
     """The table, and the metrics of the whole sequence if this is the method's last model."""
     if rows is None or not table:
         return ""
-    lines = [f"| {task} | {one_decimal(before)} | {one_decimal(after)} |" for task, (before, after) in table.items()]
+    probes = {*rows[rows.phase == PROBE].eval_task}
+    names = {task: f"{task} (probe)" if task in probes else task for task in table}
+    lines = [f"| {names[task]} | {one_decimal(old)} | {one_decimal(new)} |" for task, (old, new) in table.items()]
     most = read_accuracy(layout.accuracy(provenance["method"], provenance["task"]))[1].get(MAX_IMAGES)
     tested = f"at most {most} test images of each task" if most else "the test images"
-    head = f"Top-1 on {tested}, in percent.\n\n| task | pre-trained | this model |\n|---|---|---|"
+    note = " A probe is a task that no step learned: what the model kept of zero-shot." if probes else ""
+    head = f"Top-1 on {tested}, in percent.{note}\n\n| task | pre-trained | this model |\n|---|---|---|"
     text = "\n".join([head, *lines])
     metrics = layout.reports() / "metrics.json"
     if provenance["step"] < rows.step.max() or not metrics.is_file():
         return text
     known = read_metrics(metrics).get(provenance["method"], {})
-    shown = ", ".join(f"{name.capitalize()} {one_decimal(value)}" for name, value in known.items() if value is not None)
-    return f"{text}\n\nOver the whole sequence: {shown}."
+    shown = [f"{name.capitalize()} {one_decimal(known[name])}" for name in METRICS if known.get(name) is not None]
+    if kept := known.get("probes"):
+        shown.append(f"zero-shot kept {one_decimal(kept['mean'])} of {one_decimal(kept['mean'] + kept['loss'])}")
+    return f"{text}\n\nOver the whole sequence: {', '.join(shown)}."

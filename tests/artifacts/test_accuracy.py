@@ -27,8 +27,9 @@ ROWS = pd.DataFrame([START, row()])
 
 @pytest.mark.parametrize("protocol", ["task_incremental", "class_incremental"])
 def test_what_is_written_is_read_by_step_with_its_metadata(protocol: str, tmp_path: Path) -> None:
-    expected = ROWS.assign(protocol=protocol)
-    write_accuracy(tmp_path / "gift" / "letters.parquet", expected[::-1], METADATA)
+    probes = [{**START, "phase": "probe", "eval_task": "faces"}, row(phase="probe", eval_task="faces")]
+    expected = pd.DataFrame([probes[0], START, probes[1], row()]).assign(protocol=protocol)
+    write_accuracy(tmp_path / "gift" / "letters.parquet", expected.iloc[[2, 3, 0, 1]], METADATA)
     rows, metadata = read_accuracy(tmp_path / "gift" / "letters.parquet")
     assert rows.to_dict("records") == expected.to_dict("records")
     assert metadata == METADATA

@@ -20,7 +20,9 @@ GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
 
 
 def test_what_is_written_is_read_in_its_order_with_four_decimals(tmp_path: Path) -> None:
-    path, one_task = tmp_path / "metrics.json", {**GIFT, "transfer": None, "forgetting": None}
+    probes = {"mean": 57.0, "loss": 12.7, "by_task": {"faces": 50.0, "arrows": 64.0}}
+    path = tmp_path / "metrics.json"
+    one_task = {**GIFT, "transfer": None, "forgetting": None, "probes": probes}
     write_metrics(path, {"zero_shot": dict(reversed({**GIFT, "transfer": 65.12344}.items())), "gift": one_task})
     found = read_metrics(path)
     assert found == {"zero_shot": {**GIFT, "transfer": 65.1234}, "gift": one_task}
@@ -41,6 +43,7 @@ def test_a_mean_is_printed_the_same_however_it_was_computed() -> None:
     [
         ({**GIFT, "avg": 101.0}, "gift.avg: Input should be less than or equal to 100; found 101.0"),
         ({**GIFT, "more": 1.0}, "gift.more: Extra inputs are not permitted"),
+        ({**GIFT, "probes": {"mean": 57.0}}, "gift.probes.loss: Field required"),
     ],
 )
 def test_unsound_metrics_are_refused(row: Any, expected: str, tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ METRICS = {
     "finetune": {"transfer": 37.5, "avg": 58.3333, "last": 60.0, "forgetting": 45.0},
     "gift": {"transfer": 53.0, "avg": 71.1111, "last": 80.0, "forgetting": 4.0},
 }
+# The same on tasks that no step learns. Means at the end: 55 and 74 of 75.
+PROBE_NAMES = ("flags", "runes")
+PROBES = {
+    "finetune": [[70, 80], [60, 70], [50, 75], [40, 70]],
+    "gift": [[70, 80], [69, 80], [68, 81], [66, 82]],
+}
 PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
 STEPS = 30
 PARAMETERS = {  # name: (shape, Fisher information of each weight); mean: (4 x 100 + 4 x 1 + 2 x 0) / 10 = 40.4
@@ -65,13 +71,20 @@ def write_run(
     *,
     tasks: tuple[str, ...] = TASKS,
     matrices: Mapping[str, Matrix] = MATRICES,
+    probes: Mapping[str, Matrix] | None = None,
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Writes params.yaml, with `changes` to its sections, and all artifacts that the report reads."""
-    config = write_params(root, tasks, tuple(matrices), seed=seed, changes=changes)
+    """Writes params.yaml, with `changes` to its sections, and all artifacts that the report reads.
+
+    `probes`: the accuracies on PROBE_NAMES by method, like `matrices`.
+    """
+    config = write_params(
+        root, tasks, tuple(matrices), probes=PROBE_NAMES if probes else (), seed=seed, changes=changes
+    )
     for method, matrix in matrices.items():
-        write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol)
+        of_probes = probes[method] if probes else None
+        write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol, of_probes)
     _write_rest(Layout(root), config, tasks, tuple(matrices))
     return config
 
@@ -108,11 +121,13 @@ def write_seen_run(
     tasks: tuple[str, ...],
     zero_shot: Sequence[float],
     seen: Mapping[str, Sequence[float]],
+    probes: Mapping[str, Matrix] | None = None,
     seed: int = 42,
 ) -> Config:
     """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
-    protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental", "max_images": None}}
-    config = write_params(root, tasks, tuple(seen), seed=seed, changes=protocol)
+    names = PROBE_NAMES if probes else ()
+    evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None, "probes": [*names]}
+    config = write_params(root, tasks, tuple(seen), probes=names, seed=seed, changes={"evaluation": evaluation})
     for method, curve in seen.items():
         hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
         for step, task in enumerate(tasks):
@@ -120,7 +135,10 @@ def write_seen_run(
             common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
             start = {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100}
             trained = {"step": step, "trained_task": task, "phase": "current", "top1": curve[step] / 100}
-            rows = pd.DataFrame([start | common, trained | common])
+            of_probes = _probe_rows(method, tasks, probes[method], step) if probes else []
+            rows = pd.DataFrame(
+                [start | common, trained | common, *(row | {"protocol": "class_incremental"} for row in of_probes)]
+            )
             write_accuracy(Layout(root).accuracy(method, task), rows, hashes)
     _write_rest(Layout(root), config, tasks, tuple(seen))
     return config
@@ -230,7 +248,12 @@ def write_task_json(
 
 
 def write_accuracies(
-    layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix, protocol: str = "task_incremental"
+    layout: Layout,
+    method: str,
+    tasks: tuple[str, ...],
+    matrix: Matrix,
+    protocol: str = "task_incremental",
+    probes: Matrix | None = None,
 ) -> None:
     """Accuracy files. Each step adds its own model on all tasks and all earlier models on its task.
 
@@ -242,10 +265,22 @@ def write_accuracies(
         entries = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
         if protocol == "cross_domain":
             entries = [(earlier, seen) for earlier in range(-1, step + 1) for seen in range(step + 1)]
-        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries]).assign(protocol=protocol)
+        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries])
         if protocol == "cross_domain" and task != tasks[-1]:
             rows = rows.assign(top1=0.99)
+        of_probes = pd.DataFrame(_probe_rows(method, tasks, probes, step) if probes else [])
+        rows = pd.concat([rows, of_probes]).assign(protocol=protocol)
         write_accuracy(layout.accuracy(method, task), rows, hashes)
+
+
+def _probe_rows(method: str, tasks: tuple[str, ...], probes: Matrix, step: int) -> list[dict[str, object]]:
+    """What the step adds on PROBE_NAMES, 200 test images each: its own model, the first step the pre-trained one."""
+    return [
+        {"method": method, "protocol": "task_incremental", "step": at, "eval_task": name, "phase": "probe", "n": 200,
+         "trained_task": "pretrained" if at < 0 else tasks[at], "top1": percent / 100}
+        for at in ([-1, 0] if step == 0 else [step])
+        for name, percent in zip(PROBE_NAMES, probes[at + 1], strict=True)
+    ]  # fmt: skip
 
 
 def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
@@ -282,18 +317,20 @@ def write_params(
     tasks: tuple[str, ...],
     methods: tuple[str, ...],
     *,
+    probes: tuple[str, ...] = (),
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """params.yaml of the project with these tasks and methods. An unknown method gets the row of gift."""
     params = with_all_methods(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     row = next(iter(params["tasks"].values()))
-    params["tasks"] = dict.fromkeys(tasks, row)
+    params["tasks"] = dict.fromkeys((*tasks, *probes), row)
     after = ("../pretrained", *tasks)
     params["sequence"] = [
         {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
     ]
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
+    params["evaluation"]["probes"] = [*probes]
     params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}}
     params |= changes or {}
     root.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.accuracy_tables import reference_rows, result_rows
+from gift_core.report.accuracy_tables import probe_table, reference_rows, result_rows
 from gift_core.report.comparison.seed_statistics import difference_of
-from gift_core.report.curves import mean_chart
+from gift_core.report.curves import mean_chart, probe_chart, probe_charts
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
@@ -25,7 +25,7 @@ from gift_core.report.highlight import (
 from gift_core.report.page import render_page
 from gift_core.report.rate_search import RateSearch, Trial
 from gift_core.report.run_record import RunRecord, read_run
-from tests.report.run_folder import MATRICES, record_of, write_seen_run
+from tests.report.run_folder import MATRICES, PROBES, record_of, write_seen_run
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
@@ -43,6 +43,41 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
     assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
+
+
+def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_marked(tmp_path: Path) -> None:
+    """One probe loses what the mean hides that another one gains. Separate models keep nothing by themselves."""
+    matrices = {"individual": SEPARATE, **MATRICES}
+    record = record_of(tmp_path, matrices=matrices, probes={"individual": [[70, 80]] * 4, **PROBES})
+    column = record.columns.index("probes")
+    cells = {row.method: row.cells[column] for row in [*result_rows(record), *reference_rows(record)]}
+    assert {method: (cell.text, cell.below, cell.best) for method, cell in cells.items()} == {
+        "zero_shot": ("75.0", "", False), "finetune": ("55.0", "−20.0", False), "gift": ("74.0", "−1.0", True),
+        "individual": ("–", "", False),
+    }  # fmt: skip
+    shown = [(row.name, row.count, row.zero_shot, *(f"{each.text} {each.shade}" for each in row.cells))
+             for row in probe_table(record).rows]  # fmt: skip
+    assert shown == [
+        ("flags", "200", "70.0", "40.0 loss4", "66.0 loss1"), ("runes", "200", "80.0", "70.0 loss3", "82.0 gain1"),
+        ("mean", "400", "75.0", "55.0 loss4", "74.0 loss1"),
+    ]  # fmt: skip
+    mean, (flags, _) = probe_chart(record), probe_charts(record)
+    assert mean.hovers[2].text == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
+    assert (flags.title, flags.trained, [end.text for end in flags.labels]) == ("flags", None, ["40.0", "66.0"])
+
+
+def test_with_probes_a_sentence_says_what_is_kept_of_zero_shot_and_the_headline_ends_with_it(tmp_path: Path) -> None:
+    record = record_of(tmp_path / "several", probes=PROBES)
+    kept = (
+        "On 2 tasks that no step learns, GIFT has 74.0% and plain fine-tuning has 55.0% (zero-shot model: 75.0%); "
+        "the difference to the zero-shot model is within the noise of 400 test images."
+    )
+    assert result_sentences(record)[3:] == [kept] and headline(record)[1] == f" {kept}"
+    single = record_of(
+        tmp_path / "one", tasks=("letters",), matrices={"gift": [[40], [85]]}, probes={"gift": PROBES["gift"][:2]}
+    )
+    kept = "On 2 tasks that no step learns, GIFT has 74.5% (zero-shot model: 75.0%); the difference to the zero-shot"
+    assert result_sentences(single)[1].startswith(kept) and f"40.0%). {kept}" in "".join(headline(single))
 
 
 def test_the_interval_of_a_mean_contains_the_truth_in_95_of_100_samples() -> None:

@@ -85,6 +85,11 @@ def large_matrices(seed: int) -> dict[str, Matrix]:
     return {**matrices, "zero_shot": [[60.0] * 11] * 12}
 
 
+def large_probes(seed: int) -> dict[str, Matrix]:
+    """Of every method on the two probes, below and above the pre-trained model."""
+    return {name: [row[:2] for row in rows] for name, rows in large_matrices(seed).items()}
+
+
 def long_matrices() -> dict[str, Matrix]:
     """Accuracies of all sizes, among them lines that end at the same, the lowest and the highest value."""
     noise = np.random.default_rng(0)
@@ -104,11 +109,12 @@ def pages(whole: tuple[Path, Config], tmp_path_factory: pytest.TempPathFactory) 
     steps = np.arange(50)
     single = ("finetune", "lwf", "gift")  # methods with one model
     seen = {name: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * at)).tolist() for at, name in enumerate(single)}
+    probes = {name: [[70.0, 60.0]] * 51 for name in single}
     names, zero_shot = tuple(f"cifar100_{step:02d}" for step in steps), (88 - 0.4 * steps).tolist()
     configs = {  # only the small run has tars and predictions
-        "large": runs.write_run(root / "large", tasks=TASKS, matrices=large_matrices(42)),
+        "large": runs.write_run(root / "large", tasks=TASKS, matrices=large_matrices(42), probes=large_probes(42)),
         "mtil": runs.write_mtil(root / "mtil", apart={"eurosat": -12.0, "dtd": 2.0}),
-        "seen": runs.write_seen_run(root / "seen", tasks=names, zero_shot=zero_shot, seen=seen),
+        "seen": runs.write_seen_run(root / "seen", tasks=names, zero_shot=zero_shot, seen=seen, probes=probes),
         "long": runs.write_run(root / "long", tasks=LONG, matrices=long_matrices()),
     }
     for name in names:
@@ -116,9 +122,9 @@ def pages(whole: tuple[Path, Config], tmp_path_factory: pytest.TempPathFactory) 
     folders = {name: runs.build(root / name, config) for name, config in configs.items()}
     shutil.copytree(whole[0], root / "small")
     folders["small"] = runs.build(root / "small", whole[1])
-    runs.write_params(root / "43", TASKS, METHODS, seed=43)  # what a comparison reads of a run
+    runs.write_params(root / "43", TASKS, METHODS, probes=runs.PROBE_NAMES, seed=43)  # what a comparison reads of a run
     for method, matrix in large_matrices(43).items():
-        runs.write_accuracies(Layout(root / "43"), method, TASKS, matrix)
+        runs.write_accuracies(Layout(root / "43"), method, TASKS, matrix, probes=large_probes(43)[method])
     folders["comparison"] = root / "comparison"
     compare_runs([root / name for name in ("large", "43")], folders["comparison"])
     return {name: folder / "index.html" for name, folder in folders.items()}

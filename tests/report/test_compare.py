@@ -11,15 +11,27 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
+from stages.app import app
 from stages.seed_runs import seeds_of
 from tests.clone import content
-from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run, write_seen_run
+from tests.report.run_folder import (
+    MATRICES,
+    METRICS,
+    PROBES,
+    TASKS,
+    Matrix,
+    change_accuracies,
+    write_run,
+    write_seen_run,
+)
 from tests.stages.experiment import invoke
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
@@ -165,6 +177,7 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("training.iterations", 50, "training.iterations is 60 in the first and 50 in the second"),
+        ("evaluation.probes", [TASKS[0]], "evaluation.probes"),
         ("seed", 42, "have the same seed, 42"),
         ("pre-trained model", "f" * 64, "started from different pre-trained models"),
         ("finished", False, r"43/data/6_accuracy has no finished method"),
@@ -189,6 +202,34 @@ def test_experiment_device_and_generator_seed_may_differ(tmp_path: Path) -> None
     for key, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
         change(folders[1], key, value)
     assert read_runs(folders, allow_missing=False).seeds == (42, 43)
+
+
+def test_probes_are_compared_seed_by_seed_and_have_to_be_the_same_in_all_runs(tmp_path: Path) -> None:
+    """gift_static_fisher keeps 74, 73 and 75; finetune 19 less with every seed. The terminal has 80 columns."""
+    folders, long = [tmp_path / str(seed) for seed in (42, 43, 44)], "gift_static_fisher"
+    for seed, folder in enumerate(folders, start=42):
+        probes = {"finetune": shifted(PROBES["finetune"], SHIFTS[seed]), long: shifted(PROBES["gift"], SHIFTS[seed])}
+        write_run(folder, matrices={"finetune": FINETUNE, long: GIFT}, probes=probes, seed=seed)
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(
+        app, ["compare", *map(str, folders), "--out", str(tmp_path / "out")]
+    )
+    table = result.stdout.partition("The comparison:")[0].splitlines()
+    assert max(map(len, table)) == 80 and any("Δ Last Δ kept" in line for line in table)
+    assert next(line for line in table if line.startswith("Fine-tuning")).split()[5:] == ["55.0±1.0", "−20.0", "−19.0"]
+    values = pd.read_csv(tmp_path / "out" / "comparison.csv")
+    assert values[values.method == long]["probes"].tolist() == [74.0, 73.0, 75.0]
+    methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
+    assert methods[long]["figures"]["probes"] == {"mean": 74.0, "deviation": 1.0, "seeds": 3}
+    expected = {"mean": -19.0, "interval_95": [-19.0, -19.0], "exceeds_noise": True, "seeds": 3}
+    assert methods["finetune"]["difference"]["probes"] == expected
+    assert "Zero-shot kept: accuracy on the tasks" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    change(
+        folders[1],
+        "tasks.flags",
+        {**load_config(folders[1] / "params.yaml").tasks["flags"].model_dump(), "test_images": 7},
+    )
+    with pytest.raises(UserError, match=r"tasks\.flags\.test_images is .* Only the seeds may differ"):
+        read_runs(folders, allow_missing=False)
 
 
 def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tests.clone import content
 from tests.report.run_folder import (
     MATRICES,
     METRICS,
+    PROBES,
     PROMPTS,
     ROOT,
     TASKS,
@@ -100,7 +101,7 @@ def interval(text: str) -> str:
 
 
 def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
-    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
+    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50, "probes": []}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     limit_accuracies(tmp_path, 50)
     html = render_page(read_run(Layout(tmp_path), config))
@@ -109,6 +110,24 @@ def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
     assert "<span>letters <i>50 of 500</i></span>" in html
     assert "letters (10 classes, 50 of 500 test images)" in html
     assert interval("72.5–85.0") in html  # 77.9–81.9 for 500 images
+
+
+def test_probes_have_a_column_a_section_and_rows_of_the_plots(tmp_path: Path) -> None:
+    reports = build(tmp_path, write_run(tmp_path, probes=PROBES))
+    html = (reports / "index.html").read_text(encoding="utf-8")
+    table = html[html.index('<table class="result">') : html.index("</table>")]
+    assert '<th scope="col">Zero-shot kept</th>' in table and f"<b>74.0</b>{interval('−1.0')}" in table
+    assert 'href="#probes"' in html and "Accuracy on 2 tasks that no step learns, after the last step." in html
+    section = Reader(html[html.index('<section id="probes">') :].partition("</section>")[0] + "</section>")
+    assert [svg["aria-label"] for svg in section.all("svg") if "role" in svg][1] == (
+        "flags. Accuracy at the end: Fine-tuning 40.0%, GIFT 66.0%, Zero-shot 70.0%."
+    )
+    assert read_metrics(reports / "metrics.json")["gift"] == {
+        **METRICS["gift"], "probes": {"mean": 74.0, "loss": 1.0, "by_task": {"flags": 66.0, "runes": 82.0}},
+    }  # fmt: skip
+    rows = pd.read_csv(reports / "plots/accuracy.csv").query("phase == 'probe' and method == 'gift'")
+    assert rows[rows.task == "runes"].accuracy.tolist() == [80.0, 80.0, 81.0, 82.0]
+    assert set(rows.task_step) == {3, 4} and rows.after.iloc[0] == "zero-shot"
 
 
 def test_every_accuracy_of_both_matrices_is_in_its_table_with_its_test_images(html: str, page: Reader) -> None:
@@ -128,8 +147,10 @@ def test_every_accuracy_of_both_matrices_is_in_its_table_with_its_test_images(ht
 def test_charts_and_small_embedded_pictures_have_a_description(page: Reader) -> None:
     charts = [svg["aria-label"] for svg in page.all("svg") if "role" in svg]
     assert len(charts) == 1 + len(TASKS) + 4  # mean, tasks; task loss, distill, align, consolidation
-    expected = "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%; "
-    assert all(charts) and f"{expected}zero-shot 40.0%." in charts
+    expected = (
+        "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%, Zero-shot 40.0%."
+    )
+    assert all(charts) and expected in charts
     pictures = page.all("img")
     # the tasks: 3 x 6 classes x 2; kept: 2 x 8; real and synthetic: 3 classes each, of which two classes of textures
     # have one synthetic image; pairs: 12, 24 and 24

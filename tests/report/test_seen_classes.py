@@ -11,13 +11,13 @@ import pytest
 from gift_core.config.loading import load_config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.accuracy_tables import result_rows
+from gift_core.report.accuracy_tables import result_rows, step_table
 from gift_core.report.build import accuracy_rows
+from gift_core.report.curves import seen_chart
 from gift_core.report.highlight import headline
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
-from gift_core.report.seen_classes import seen_chart, step_table
-from tests.report.run_folder import change_accuracies, write_seen_run, write_task_json
+from tests.report.run_folder import PROBES, change_accuracies, write_seen_run, write_task_json
 
 TASKS = ("first", "second", "third")
 ZERO_SHOT = (80.0, 70.0, 60.0)
@@ -57,6 +57,19 @@ def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(reco
     assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
 
 
+def test_probes_are_a_column_a_section_and_rows_of_the_plots(tmp_path: Path) -> None:
+    config = write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen=SEEN, probes=PROBES)
+    record = read_run(Layout(tmp_path), config)
+    assert [cell.text for cell in result_rows(record)[2].cells] == ["81.0", "72.0", "74.0"]
+    assert headline(record)[1].startswith(
+        " On 2 tasks that no step learns, GIFT has 74.0% and plain fine-tuning has 55.0%"
+    )
+    html = render_page(record)
+    assert 'id="probes"' in html and "Zero-shot kept</dt>" in html
+    rows = accuracy_rows(record)
+    assert rows[(rows.phase == "probe") & (rows.after == "third")].accuracy.tolist() == [40.0, 70.0, 66.0, 82.0]
+
+
 def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunRecord) -> None:
     chart = seen_chart(record, seen_of(record))
     frame = chart.frame
@@ -73,8 +86,8 @@ def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunReco
 
 def test_the_table_of_steps_has_every_accuracy_shaded_by_its_difference_to_zero_shot(record: RunRecord) -> None:
     rows = step_table(record, seen_of(record)).rows
-    steps = [(1, "first", 10, "80.0"), (2, "second", 30, "70.0"), (3, "third", 100, "60.0")]
-    assert [(row.number, row.task, row.classes, row.zero_shot) for row in rows] == steps
+    steps = [("1", "first", "10", "80.0"), ("2", "second", "30", "70.0"), ("3", "third", "100", "60.0")]
+    assert [(row.number, row.name, row.count, row.zero_shot) for row in rows] == steps
     assert [" ".join(f"{cell.text} {cell.shade}" for cell in row.cells) for row in rows] == [
         "95.0 gain3 90.0 gain3", "60.0 loss3 81.0 gain3", "40.0 loss4 72.0 gain3",
     ]  # fmt: skip

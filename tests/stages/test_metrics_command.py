@@ -107,6 +107,21 @@ def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path
     assert "Tests on tasks that no step has learned are left out: birds." in result.stderr
 
 
+def test_rows_of_probes_are_scored_apart_from_those_of_tasks(csv: Csv) -> None:
+    percents = {-1: (0.5, 0.25), 0: (0.5, 0.25), 1: (0.25, 0.375)}
+    entries = [
+        ("gift", step, TASKS[step] if step >= 0 else "", name, top1, "probe")
+        for step, values in percents.items()
+        for name, top1 in zip(("faces", "arrows"), values, strict=True)
+    ]
+    path = csv(pd.concat([rows_of(), pd.DataFrame(entries, columns=[*rows_of(), "phase"])]))
+    kept = {"mean": 31.25, "loss": 6.25, "by_task": {"faces": 25.0, "arrows": 37.5}}
+    assert computed(path)["gift"] == {**BY_HAND, "probes": kept}
+    lines = run("--per-task", path).stdout.splitlines()
+    assert next(line for line in lines if line.startswith("gift ")).split()[5:] == ["31.2", "(-6.2)", "2"]
+    assert "gift on the probe arrows: 37.5" in lines
+
+
 @pytest.mark.parametrize(
     ("third", "reason"),
     [

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.app import app
-from tests.report.run_folder import TASKS, write_run, write_seen_run
+from tests.report.run_folder import MATRICES, PROBES, TASKS, write_run, write_seen_run
 
 RUNNER = CliRunner(env={"COLUMNS": "80"})
 
@@ -74,23 +74,27 @@ def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_pag
         git("-c", "user.name=ana", "-c", "user.email=ana@lab.example", "commit", "--quiet", "--message", "A result")
         return git("rev-parse", "--short", "HEAD")
 
-    write(tmp_path)
+    write(tmp_path, probes=PROBES)
     assert not any("Commit" in line for line in show(tmp_path))
     git("init", "--quiet")
     first = commit("params.yaml")
-    assert f"Commit {first}, which has no reports/metrics.json." in show(tmp_path)
+    assert f"Commit {first}, which has no result yet." in show(tmp_path)
     own = commit("reports/metrics.json")
     assert f"Commit {own}, with the same result." in show(tmp_path)
     metrics, params = tmp_path / "reports/metrics.json", tmp_path / "params.yaml"
     mine = json.loads(metrics.read_text())
-    others = {"gift": {**mine["gift"], "last": 78.7, "forgetting": 4.04}, "joint": mine["gift"]}
+    probes = {**mine["gift"]["probes"], "mean": 74.5}
+    others = {"gift": {**mine["gift"], "last": 78.7, "forgetting": 4.04, "probes": probes}, "joint": mine["gift"]}
+    del mine["zero_shot"]["probes"]["by_task"]["flags"]
     metrics.write_text(json.dumps({"zero_shot": mine["zero_shot"], **others}))
+    mine["zero_shot"]["probes"]["by_task"]["flags"] = 70.0
     other = commit("reports/metrics.json")
     metrics.write_text(json.dumps(mine))
     params.write_text(params.read_text() + "# a remark\n")
     lines = show(tmp_path)
     at = lines.index(f"Commit {other} (changed since: params.yaml). Compared with its result:")
-    assert lines[at + 1 : at + 4] == ["  gift: Last +1.3", "  joint: not in this result", "  finetune: new"]
+    changes = ["gift: Last +1.3, Zero-shot kept -0.5", "joint: not in this result", "finetune: new"]
+    assert lines[at + 1 : at + 5] == [f"  {change}" for change in ("zero_shot: other probes", *changes)]
     page = unescape((tmp_path / "reports/index.html").read_text(encoding="utf-8"))
     [command] = re.findall(r"<code>(git log .*?)</code>", page)
     found = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
@@ -113,11 +117,38 @@ def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None
     assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
 
 
+def test_probes_are_a_column_and_rows_in_the_tables_by_task_within_80_columns(tmp_path: Path) -> None:
+    long = "gift_static_fisher"
+    matrices = {"finetune": MATRICES["finetune"], long: MATRICES["gift"]}
+    write(tmp_path, matrices=matrices, probes={"finetune": PROBES["finetune"], long: PROBES["gift"]})
+    lines = show(tmp_path)
+    table = lines[1 : lines.index(next(line for line in lines if line.startswith("After 3 tasks")))]
+    assert max(map(len, table)) <= 80
+    found = {line.split()[0]: line.split()[5:7] for line in table[-3:]}
+    assert found == {"zero_shot": ["75.0", "(0.0)"], "finetune": ["55.0", "(-20.0)"], long: ["74.0", "(-1.0)"]}
+    assert "On 2 tasks that no step learns, GIFT, static Fisher has 74.0%" in " ".join(lines)
+    probes = [row for row in cells(show(tmp_path, "--per-task")) if "(probe)" in row[0]]
+    assert probes[-2:] == [
+        ["flags (probe)", "70.0", "-", "66.0", "-4.0"], ["runes (probe)", "80.0", "-", "82.0", "+2.0"],
+    ]  # fmt: skip
+    document = json.loads("\n".join(show(tmp_path, "--json")))
+    expected = {"mean": 74.0, "loss": 1.0, "by_task": {"flags": 66.0, "runes": 82.0}}
+    assert document["methods"][long]["probes"] == expected
+
+
 def test_a_class_incremental_run_shows_zero_shot_and_after_on_the_classes_seen(tmp_path: Path) -> None:
-    write_seen_run(tmp_path, tasks=("a", "b"), zero_shot=(80, 70), seen={"gift": (90, 65)})
-    report(tmp_path)
-    assert cells(show(tmp_path))[-1] == ["gift", "77.5", "65.0", "70.0 -> 65.0"]
-    assert cells(show(tmp_path, "--per-task"))[-1] == ["b", "20", "70.0", "65.0", "-5.0"]
+    seen = {"tasks": ("a", "b"), "zero_shot": (80, 70), "seen": {"gift": (90, 65)}}
+    write_seen_run(tmp_path / "plain", **seen)
+    lines = show(report(tmp_path / "plain"))
+    assert cells(lines)[-1] == ["gift", "77.5", "65.0", "70.0 -> 65.0"]
+    write_seen_run(tmp_path / "probes", **seen, probes={"gift": PROBES["gift"][:3]})
+    report(tmp_path / "probes")
+    (line,) = (line for line in show(tmp_path / "probes") if line.startswith("gift "))
+    assert line.split() == ["gift", "77.5", "65.0", "74.5", "(-0.5)", "70.0", "->", "65.0"]
+    assert cells(show(tmp_path / "probes", "--per-task"))[-3:] == [
+        ["b", "20", "70.0", "65.0", "-5.0"], ["flags (probe)", "-", "70.0", "68.0", "-2.0"],
+        ["runes (probe)", "-", "80.0", "81.0", "+1.0"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", ["missing", "of another run"])

@@ -15,6 +15,7 @@ from typer.testing import Result
 from tests.team.toy import gift
 
 GOOD = {"transfer": 67.5, "avg": 75.2, "last": 80.2, "forgetting": 7.7}
+KEPT = {"mean": 57.0, "loss": 2.1, "by_task": {"faces": 50.0, "arrows": 64.0}}
 POOR = {"transfer": 54.0, "avg": 61.2, "last": 60.2, "forgetting": 37.0}
 Write = Callable[..., None]
 
@@ -52,15 +53,18 @@ def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(w
     assert said == "Yes: gift has Last 80.2 (at least 80 is asked) and Forgetting 7.7 (at most 10 is allowed).\n"
     said = gate("--min-last", "80", "--max-forgetting", "5", expect=1).stdout
     assert said == "No: gift has Forgetting 7.7 (at most 5 is allowed).\n"
+    missing = gate("--max-probe-loss", "2", expect=2).stderr
+    assert "gift has no probes" in missing and "gift add-task NAME --images FOLDER --probe" in missing
     answer = json.loads(gate("--max-forgetting", "5", "--json", expect=1).stdout)
     assert (answer["method"], answer["ok"], answer["sentence"]) == ("gift", False, said.strip())
 
 
-def write_trial(write: Write, change: dict[str, float]) -> None:
+def write_trial(write: Write, change: dict[str, Any]) -> None:
     """A result in main, and another in a new branch."""
-    write({"gift": GOOD})
+    good = GOOD | {"probes": KEPT}
+    write({"gift": good})
     git("switch", "--quiet", "--create", "trial")
-    write({"gift": GOOD | change, "finetune": POOR})
+    write({"gift": good | change, "finetune": POOR})
 
 
 @pytest.mark.parametrize(
@@ -71,10 +75,15 @@ def write_trial(write: Write, change: dict[str, float]) -> None:
         ({"last": 79.1}, ("--tolerance", "2"), 0),
         ({"forgetting": 8.8}, (), 1),
         ({"last": 79.94}, ("--min-last", "80"), 1),
+        ({}, ("--max-probe-loss", "2.1"), 0),
+        ({}, ("--max-probe-loss", "2"), 1),
+        ({"probes": KEPT | {"mean": 56.0}}, (), 0),
+        ({"probes": KEPT | {"mean": 55.9}}, (), 1),
+        ({"probes": KEPT | {"mean": 5.0, "by_task": {"faces": 5.0}}}, (), 0),  # of other tasks
     ],
 )
 def test_a_revision_may_be_better_by_the_tolerance(
-    write: Write, change: dict[str, float], options: tuple[str, ...], expect: int
+    write: Write, change: dict[str, Any], options: tuple[str, ...], expect: int
 ) -> None:
     write_trial(write, change)
     gate("--against", "main", *options, expect=expect)
@@ -86,6 +95,15 @@ def test_the_sentence_says_what_became_worse_and_what_is_tolerated_or_not_compar
     assert worse == "No: gift has Last 78.1 (2.1 points worse than in main, 1 is tolerated).\n"
     tolerated = gate("--against", "main", "--min-last", "70", "--tolerance", "3", expect=0).stdout
     assert tolerated.endswith("and no metric that is more than 3 points worse than in main.\n")
+    write_probes = {"gift": GOOD | {"probes": KEPT | {"mean": 50.0, "loss": 2.5}}}
+    write(write_probes)
+    assert gate("--against", "main", "--max-probe-loss", "2", expect=1).stdout == (
+        "No: gift has Probe loss 2.5 (at most 2 is allowed) and Zero-shot kept 50.0 (7 points worse than in main, 1 is "
+        "tolerated).\n"
+    )
+    write({"gift": GOOD})
+    said = gate("--against", "main", expect=0).stdout
+    assert said.endswith("The probes are not compared with main, which has others.\n")
     write({"gift": GOOD | {"last": 70.0}}, tasks=4)
     said = gate("--against", "main", "--min-last", "60", expect=0).stdout
     assert "Not compared with main, which learned other tasks (letters, " in said
@@ -101,7 +119,11 @@ def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
 
 
 BAD = {
-    "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting or --against."),
+    "no criterion": (
+        {"gift": GOOD},
+        "",
+        "no criterion. Give --min-last, --max-forgetting, --max-probe-loss or",
+    ),
     "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
     "a metric is missing": ({"gift": {"last": 80}}, "--min-last 80", "gift.transfer: Field required"),

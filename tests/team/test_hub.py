@@ -54,13 +54,16 @@ def world(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
         write_manifest(layout.shards(task), GENERATOR, {"count": len(CAPTIONS), "sha256": "of the prompts"})
     write_empty_accuracy(layout.pretrained_accuracy(), {})
     params = yaml.safe_load(yaml.safe_dump(_mini_params))
-    experiment = TinyExperiment(layout, params, "gift", params["methods"]["gift"], iterations=2)
+    row = params["methods"]["gift"]
+    experiment = TinyExperiment(layout, params, "gift", row, iterations=2, probes=("letters",))
     shutil.rmtree(layout.model("gift", "birds"))
+    gift("probe", "letters", "--params", experiment.params, "--root", root)
     for task in ("birds", "digits"):
         for stage in ("teach", "finetune", "evaluate"):
             gift(stage, "gift", task, "--params", experiment.params, "--root", root)
     (root / "reports").mkdir()
-    numbers = {"transfer": 50.0, "avg": 60.0, "last": 70.0, "forgetting": None}
+    probes = {"mean": 57.0, "loss": 12.7, "by_task": {"letters": 57.0}}
+    numbers = {"transfer": 50.0, "avg": 60.0, "last": 70.0, "forgetting": None, "probes": probes}
     (root / "reports" / "metrics.json").write_text(json.dumps({"gift": numbers}), encoding="utf-8")
     return layout
 
@@ -90,7 +93,8 @@ def test_open_clip_loads_the_folder_and_its_card_says_how_the_model_was_trained(
     settings, generator = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
     assert settings["settings"] == read_provenance(model)["settings"]
     assert "torch" in settings["environment"] and generator == GENERATOR
-    assert "Over the whole sequence: Transfer 50.0, Avg 60.0, Last 70.0." in text
+    assert "Over the whole sequence: Transfer 50.0, Avg 60.0, Last 70.0, zero-shot kept 57.0 of 69.7." in text
+    assert re.search(r"\n\| letters \(probe\) \| [0-9.]+ \| [0-9.]+ \|\n", text)
     before = read_accuracy(world.accuracy("gift", "birds"))[0]
     percent = 100 * float(before[before.trained_task == "pretrained"].top1.iloc[0])
     assert f"| birds | {percent:.1f} |" in text

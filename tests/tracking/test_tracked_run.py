@@ -15,10 +15,13 @@ from typer.testing import Result
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import describe, require_tracker
 from gift_core.training import loop
+from stages.stage import Stage
+from stages.tracked import track_metrics
 from tests.clone import content
 from tests.team.toy import gift
 from tests.tiny_world import TinyExperiment, make_world
@@ -35,7 +38,9 @@ class Experiment:
         self.learning_rate = row["learning_rate"]
         self.layout = make_world(root)
         write_empty_accuracy(self.layout.pretrained_accuracy(), {})
-        self.params = TinyExperiment(self.layout, params, "finetune", row, iterations=ITERATIONS).params
+        self.params = TinyExperiment(
+            self.layout, params, "finetune", row, iterations=ITERATIONS, probes=("letters",)
+        ).params
 
     def run(self, *words: str, expect: int = 0) -> Result:
         return gift(*words, "--params", self.params, "--root", self.layout.root, expect=expect)
@@ -84,6 +89,7 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     plain = make("accuracies")
     plain.train()
     plain.run("finetune", "finetune", "birds")  # the world has made its model without a pipeline
+    plain.run("probe", "letters")
     plain.run("evaluate", "finetune", "birds")
     plain.run("evaluate", "finetune", "digits")
     run = next(each for each in runs_of(client, "accuracies") if each.info.run_name == "finetune/digits")
@@ -96,8 +102,18 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     logged = [metric.value for metric in client.get_metric_history(run.info.run_id, "loss/total")]
     lines = (plain.layout.model("finetune", "digits") / "losses.jsonl").read_text().splitlines()
     assert logged == [json.loads(line)["total"] for line in lines]
-    assert {"accuracy/birds", "accuracy/digits"} <= set(run.data.metrics)
+    tests = {name for name in run.data.metrics if name.startswith(("accuracy", "probe"))}
+    assert tests == {"accuracy/birds", "accuracy/digits", "probe/letters"}
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
+    metrics = {"finetune": {"last": 80.0, "transfer": None, "probes": {"mean": 57.0, "loss": 12.7, "by_task": {}}}}
+    stage = Stage("report", "", load_config(plain.params), plain.layout)
+    track_metrics(stage, metrics)
+    run = client.get_run(run.info.run_id)
+    assert (run.data.metrics["last"], run.data.metrics["probes_mean"], run.data.metrics["probes_loss"]) == (
+        80,
+        57,
+        12.7,
+    )
 
 
 @pytest.mark.usefixtures("every_snapshot")

@@ -11,14 +11,14 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart
+from gift_core.report.charts import Chart, thin_ticks
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
+from gift_core.report.curves import MAX_TICKS, CurveAxis, seen_curve_chart
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
 from gift_core.report.page import environment
-from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
@@ -153,7 +153,8 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     means = runs.seen.groupby(["method", "step"])["percent"].mean()
     order = (*runs.methods, ZERO_SHOT)
     steps = tuple(range(1, len(runs.tasks) + 1))
-    axis = CurveAxis(steps, "steps", tuple(f"After step {step} of {len(steps)}" for step in steps))
+    names = tuple(f"After step {step} of {len(steps)}" for step in steps)
+    axis = CurveAxis(steps, "steps", names, thin_ticks(steps, MAX_TICKS))
     return seen_curve_chart(
         {method: [float(value) for value in means[method]] for method in order},
         axis,

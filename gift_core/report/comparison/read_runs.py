@@ -16,7 +16,7 @@ from gift_core.config.loading import load_config
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
-from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.accuracies import RunScores, read_accuracies, score_run
 from gift_core.report.comparison.seed_statistics import Runs
 from gift_core.report.run_record import is_zero_shot
 
@@ -57,7 +57,7 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
         raise UserError(_missing_message(runs, wanted))
     found = tuple(name for name in wanted if any(name in run.finished for run in runs))
     scores = _scores(runs)
-    columns = COLUMNS[runs[0].config.evaluation.protocol]
+    columns = next(iter(scores.values())).columns
     return Runs(
         experiment=runs[0].config.experiment,
         protocol=runs[0].config.evaluation.protocol,
@@ -145,7 +145,7 @@ def _require_comparable(first: Run, second: Run) -> None:
 def _settings(config: Config) -> Iterator[tuple[str, object]]:
     """(dotted key, value) of every setting that must be equal. A list is one value, except for `sequence`."""
     parameters = config.model_dump(mode="json")
-    used = [step.task for step in config.sequence]
+    used = [*(step.task for step in config.sequence), *config.evaluation.probes]
     parameters["sequence"] = {str(index): row for index, row in enumerate(parameters["sequence"])}
     parameters["tasks"] = {task: parameters["tasks"][task] for task in used}
     return (leaf for leaf in _leaves(parameters) if not leaf[0].startswith(MAY_DIFFER))
