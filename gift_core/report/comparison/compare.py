@@ -13,7 +13,7 @@ from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart, thin_ticks
 from gift_core.report.comparison.read_runs import read_runs
-from gift_core.report.comparison.scatter_chart import scatter_charts
+from gift_core.report.comparison.scatter_chart import scatter_chart
 from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
 from gift_core.report.curves import MAX_TICKS, CurveAxis, seen_curve_chart
 from gift_core.report.highlight import COLORS
@@ -98,7 +98,7 @@ def render_comparison(comparison: Comparison) -> str:
             columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in comparison.runs.columns],
             groups=row_groups(comparison),
             legend=_legend(comparison),
-            scatters=scatter_charts(comparison),
+            scatter=scatter_chart(comparison),
             seen_chart=mean_seen_chart(comparison),
             missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.runs.missing],
         )
