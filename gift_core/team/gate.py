@@ -62,8 +62,8 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
 
     They are worse than those of the git revision `against` if Last, Transfer or the mean over the probes is lower, or
     Forgetting higher, by more than the tolerance. Metrics of different tasks or probes cannot be compared, so the
-    sentence only says so. UserError or
-    ContractError if the metrics or the revision cannot be read, or nothing is left to check.
+    sentence only says so. UserError or ContractError if the metrics or the revision cannot be read, or nothing is left
+    to check.
     """
     metrics = read_metrics(Layout(root).reports() / "metrics.json")
     if method not in metrics:
