@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gift_core.averaging import Interpolation, RunningMean
     from gift_core.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.errors import GiftError, UserError
-    from gift_core.library.finetuning import Training, finetune
+    from gift_core.library.finetuning import Training, finetune, released
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.method_rows import method_row
     from gift_core.losses import (
@@ -53,13 +53,14 @@ __all__ = [
     "finetune",
     "learning_rates",
     "method_row",
+    "released",
     "task_loss",
 ]
 _MODULES = {
     "averaging": ("Interpolation", "RunningMean"),
     "consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
     "errors": ("GiftError", "UserError"),
-    "library.finetuning": ("Training", "finetune"),
+    "library.finetuning": ("Training", "finetune", "released"),
     "library.given_pairs": ("estimate_fisher",),
     "library.method_rows": ("method_row",),
     "methods": ("WeightedLoss", "distill_entropy"),

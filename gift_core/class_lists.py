@@ -79,7 +79,7 @@ def learned_classes(model: str, templates: Path | None) -> list[Classes]:
     project that the model's folder is in.
     """
     folder = Path(model).absolute()
-    project = Layout(Path(os.path.normpath(folder / "../../../..")))  # data/5_models/<method>/<task>
+    project = Layout(Path(os.path.normpath(folder / "../../../..")))  # data/6_released/<method>/<task>
     groups = []
     for training in _trainings(folder):
         file = project.task(training.task) / "task.json"
@@ -134,6 +134,7 @@ class _Training(BaseModel):
     task_json: str
     start_model: str
     weights_sha256: str
+    trained_model: str | None = None  # of a released model: the weights that the next training started from
     settings: _Settings
 
     @property
@@ -144,7 +145,8 @@ class _Training(BaseModel):
     def follows(self, other: _Training) -> bool:
         """Whether `other` is of the step before, and of the model that this one started from."""
         is_before = (other.method, other.step) == (self.method, self.step - 1)
-        return is_before and (self.settings.start == "pretrained" or other.weights_sha256 == self.start_model)
+        goes_on = (other.trained_model or other.weights_sha256) == self.start_model
+        return is_before and (self.settings.start == "pretrained" or goes_on)
 
 
 def _trainings(folder: Path) -> list[_Training]:

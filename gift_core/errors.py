@@ -49,7 +49,7 @@ def lookup(table: Mapping[str, T], name: str, location: str) -> T:
 
 
 def no_such_path(path: Path, kind: str = "file or folder") -> str:
-    """Returns "data/5_models/gift/garment: no such folder. Beside it: garments, birds." for a path that is missing.
+    """Returns "data/6_released/gift/garment: no such folder. Beside it: garments, birds." for a path that is missing.
 
     For a path of the wrong kind: "photos: it is a folder, expected a file." The nearest names come first. Where folders
     above it are missing, too, it says which is the first, and what is beside that one. `kind` is what was expected; for

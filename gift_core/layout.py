@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+RELEASED = "6_released"  # below data/
 CODE = "data/code/"  # what `check` writes of the code that each stage uses, below the project's root
 
 
@@ -69,7 +70,7 @@ class Layout:
 
     def released(self, method: str, task: str) -> Path:
         """The method's model after this task as it is tested and handed out: see the slot `release` of a method."""
-        return self.root / "data" / "6_released" / method / task
+        return self.root / "data" / RELEASED / method / task
 
     def predictions(self, method: str, task: str) -> Path:
         """The class that each model of this step's tests gave to each test image."""

@@ -169,7 +169,7 @@ def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
     gone = tuple(stage for stage in made if "@" in stage and stage in ran)
     stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ())
     layout = Layout(root)
-    results = _present([layout.teacher(name, ""), layout.model(name, "")])
+    results = _present([layout.teacher(name, ""), layout.model(name, ""), layout.released(name, "")])
     return Removal(params, text, after_text, after, gone, stages, (), results, ())
 
 
@@ -182,7 +182,7 @@ def _stages_that_ran(root: Path) -> set[str]:
 def _results_of_task(layout: Layout, config: Config, task: str) -> Iterator[Path]:
     yield from (layout.task(task), layout.prompts(task), layout.vocabulary(task), layout.shards(task))
     for method in config.run.methods:
-        yield from (layout.teacher(method, task), layout.model(method, task))
+        yield from (layout.teacher(method, task), layout.model(method, task), layout.released(method, task))
 
 
 def _present(paths: Iterable[Path]) -> tuple[Path, ...]:

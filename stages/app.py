@@ -27,6 +27,7 @@ from .predict import predict, test
 from .presets import presets, use
 from .probe import probe
 from .project import dag, docs, init
+from .release import release
 from .report import report
 from .run import run
 from .search import search
@@ -46,7 +47,7 @@ STAGES = (
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
         init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
-        search, metrics, compare, presets, use, verify, doctor, docs, clean,
+        search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
     "Working together": (remote, get, exp, gate, dag),
 }  # fmt: skip

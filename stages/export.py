@@ -15,7 +15,7 @@ FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs tor
 Model = Annotated[
     str,
     typer.Argument(
-        help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
+        help="A model folder (data/6_released/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
         metavar="MODEL",
         callback=plain_path,
@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file.
 
-    Example: gift export data/5_models/gift/digits --to transformers
+    Example: gift export data/6_released/gift/digits --to transformers
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.errors import UserError, lookup

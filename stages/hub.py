@@ -15,7 +15,7 @@ from .stage import ROOT, Root
 if TYPE_CHECKING:
     from gift_core.team.hub import Repository
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as data/5_models/gift/birds.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as data/6_released/gift/birds.")]
 Shards = Annotated[
     list[Path], typer.Argument(metavar="SHARDS", help="Folders of the stage synthesize: data/3_shards/birds.")
 ]
@@ -58,7 +58,7 @@ def push_model(
 
     The model card says what it was trained on, how, and its accuracies before and after.
 
-    Example: gift hub push model data/5_models/gift/birds --to user/clip-birds
+    Example: gift hub push model data/6_released/gift/birds --to user/clip-birds
     """
     from gift_core.layout import Layout
     from gift_core.team.hub import MODEL, Repository, build_model

@@ -78,7 +78,7 @@ def predict(
     learned only captions ranks captions. Files that are no images are left out and
     counted. The exit code is 1 if an image cannot be read.
 
-    Example: gift predict data/5_models/gift/digits photos/ --top 3
+    Example: gift predict data/6_released/gift/digits photos/ --top 3
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.class_lists import learned_classes, names_of, read_classes
@@ -172,7 +172,7 @@ def test(
     Each image is classified among the classes of IMAGES. With --learned or --classes it
     is a harder question: among more classes. The exit code is 1 if an image cannot be read.
 
-    Example: gift test data/5_models/gift/digits photos/ --learned
+    Example: gift test data/6_released/gift/digits photos/ --learned
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.class_lists import learned_classes, names_of, read_classes

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.contract import broken, parse, read, require_file, require_hash, sha256_of, write_json
 from gift_core.errors import UserError, no_such_path
+from gift_core.layout import RELEASED
 from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
@@ -126,7 +127,7 @@ def noted_hash(folder: Path) -> str:
     """Returns the hash that provenance.json notes, without reading the weights (see model_hash).
 
     ContractError if provenance.json is missing, notes no hash, or names another model than the folder
-    data/5_models/<method>/<task>.
+    data/5_models/<method>/<task>, or that of its release.
     """
     record = _provenance(folder)
     expected = (None, None) if folder.name == PRETRAINED else (folder.parent.name, folder.name)
@@ -221,4 +222,4 @@ def _named(model: tuple[Any, Any]) -> str:
 
 
 def _stage_of(folder: Path) -> str:
-    return "import_model" if folder.name == PRETRAINED else _FINETUNE
+    return "import_model" if folder.name == PRETRAINED else "evaluate" if RELEASED in folder.parts else _FINETUNE

@@ -268,6 +268,13 @@ def activate_method(text: str, name: str) -> str:
     return document.text()
 
 
+def set_release(text: str, name: str, alpha: float) -> str:
+    """Returns a params file's text in which the method `name` is released at `alpha`."""
+    document = Document.parse(text)
+    document.content["methods"][name]["release"] = styled({"kind": "interpolate", "alpha": alpha}, flow=True)
+    return document.text()
+
+
 def remove_task(text: str, name: str) -> str:
     """Returns a params file's text without the row of a task, and its step or its name in evaluation.probes.
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.fisher_file import FISHER, KEY
-from gift_core.artifacts.model_folder import DamagedFileError, read_shapes
+from gift_core.artifacts.model_folder import PROVENANCE, DamagedFileError, read_provenance, read_shapes
 from gift_core.errors import UserError, no_such_path
 from gift_core.interop.stored_model import StoredModel, read_tensor
 from gift_core.layout import Layout
@@ -30,7 +30,7 @@ def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: La
 
 
 def _written_fisher(model: StoredModel, layout: Layout) -> Path:
-    teachers, digest = layout.first_teacher().parent, model.identity.get("sha256", "unknown")
+    teachers, digest = layout.first_teacher().parent, _trained_hash(model) or "unknown"
     found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
     if len(found) == 1:
         return found[0]
@@ -44,13 +44,20 @@ def _written_fisher(model: StoredModel, layout: Layout) -> Path:
 def _require_fisher_of(model: StoredModel, file: Path) -> None:
     if not file.is_file():
         raise UserError(f"merge --fisher {no_such_path(file, 'file')} Stage teach writes {FISHER}.")
-    noted, digest = _noted_model(file), model.identity.get("sha256")
+    noted, digest = _noted_model(file), _trained_hash(model)
     if digest and noted != digest:
         what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
         raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
     for name, shape in read_shapes(file).items():
         if name not in model.layout or tuple(model.layout[name].shape) != shape:
             raise UserError(f"merge --fisher {file}: {name} has no weight of its shape in {model.file}.")
+
+
+def _trained_hash(model: StoredModel) -> str | None:
+    """The hash of the trained weights: stage teach estimates the information of these, not of a release."""
+    folder = Path(model.file).parent
+    made = read_provenance(folder) if (folder / PROVENANCE).is_file() else {}
+    return made.get("trained_model", model.identity.get("sha256"))
 
 
 def _noted_model(file: Path) -> str:

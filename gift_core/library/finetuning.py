@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,10 +16,11 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
 from gift_core.progress import progress
+from gift_core.release import released_weights
 from gift_core.replay.source import Replay
 from gift_core.training.loop import LossRow, TrainingRun, learning_rates, require_trainable, sampled, training_run
 
@@ -118,6 +120,39 @@ def finetune(
             for row in _rows(run, task, replay):
                 on_step(row)
     return run.rows
+
+
+def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, alpha: float) -> torch.nn.Module:
+    """Return a copy of the model to test and to hand out: pre-trained weights + alpha * what was learned since.
+
+    `model` stays as it is, and the next task goes on from it. An alpha below 1 gives back some of the model's zero-shot
+    ability. docs/methods.md (the slot `release`) says how to choose it.
+
+    Args:
+        model: the trained model, after any number of tasks.
+        pretrained: copy.deepcopy(model.state_dict()) of before the first task: a tensor of the same shape for each
+            name, on any device. Whole numbers, such as BatchNorm's counters, are those of `model`.
+        alpha: 0 (the pre-trained model) to 1 (the trained one).
+
+    Raises:
+        UserError: an alpha outside of that range, or weights of another model.
+    """
+    require_model(model, "model")
+    if not isinstance(alpha, Real) or isinstance(alpha, bool) or not 0 <= alpha <= 1:
+        raise UserError(f"{NAME}: alpha is {alpha!r}, expected 0 to 1. Try 0.85.")
+    trained = model.state_dict()
+    wrong = [name for name in sorted({*trained, *pretrained}) if _shape(trained, name) != _shape(pretrained, name)]
+    if wrong:
+        what = f"{wrong[0]} is {_shape(pretrained, wrong[0])}, and {_shape(trained, wrong[0])} in the model"
+        raise UserError(f"{NAME}: pretrained: {what}. Pass model.state_dict() of before the first task, copied.")
+    start = {name: value.to(trained[name]) for name, value in pretrained.items()}  # the same device and type
+    result = copy.deepcopy(model)
+    result.load_state_dict(released_weights(trained, start, alpha=float(alpha)))
+    return result
+
+
+def _shape(weights: Mapping[str, torch.Tensor], name: str) -> str:
+    return str(tuple(weights[name].shape)) if name in weights else "missing"
 
 
 def _checked_training(training: Training, settings: Mapping[str, Any], seed: int) -> Training:

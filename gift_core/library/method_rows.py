@@ -99,6 +99,7 @@ def _require_possible(
     has_fisher = isinstance(fisher, Mapping) and len(fisher) > 0
     problems = {
         f"learns: {config.learns}": config.learns != "task" and LEARNS[config.learns],
+        "release": config.release is not None and RELEASE,
         f"replay.images: {images}": replays and images not in GIVEN and OTHER_IMAGES,
         f"consolidation.kind: {consolidation.kind}": (consolidation.needs_losses and not replays and NO_LOSSES)
         or (consolidation.needs_fisher and not has_fisher and NO_FISHER),
@@ -116,6 +117,10 @@ LEARNS = {
     "nothing": "there is nothing to train. Use the model as it is.",
     "seen": "one loader is one task here. Pass a loader of all tasks and all their prompts, with method='finetune'.",
 }
+RELEASE = (
+    "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to hand out: "
+    "gift_core.released(model, pretrained, alpha=0.85)."
+)
 OTHER_IMAGES = (
     "the library replays the pairs that you give. Write a row with the method's losses and pass its images with their "
     "texts as `pairs`, or use the pipeline."

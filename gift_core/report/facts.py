@@ -248,6 +248,8 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
         yield f"averages the weights every {method.average.every:,} iterations"
     if method.merge is not None:
         yield f"merges {method.merge.alpha:g} new + {1 - method.merge.alpha:g} old weights"
+    if method.release is not None:
+        yield f"released at {method.release.alpha:g} (+ {1 - method.release.alpha:g} pre-trained weights)"
 
 
 def _trained(options: TrainsOptions) -> str:

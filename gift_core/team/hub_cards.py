@@ -11,7 +11,6 @@ import pandas as pd
 import yaml
 
 from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
-from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, Manifest, read_manifest
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 TAGS = ("clip", "continual-learning", "gift")
 HUB = "hf-hub:"
-SETTINGS = ("method", "task", "step", "learning_rate_factor", "seed", "precision", "training", "settings")
+SETTINGS = ("method", "task", "step", "learning_rate_factor", "seed", "precision", "training", "settings", "release")
 USAGE = """\
 ```python
 import open_clip
@@ -133,17 +132,22 @@ def _summary(provenance: Mapping[str, Any], start: str) -> str:
         return "A CLIP model in open_clip's format."
     step = int(provenance["step"]) + 1
     tasks = "the first task" if step == 1 else f"{step} tasks, one after another"
-    return (
+    text = (
         f"A CLIP model in open_clip's format. It started from `{start or 'a pre-trained CLIP'}` and learned {tasks}, "
         f"with the method `{provenance['method']}` of the GIFT pipeline (continual learning with synthetic replay). "
         f"The newest task is `{provenance['task']}`."
     )
+    if not provenance.get("release"):
+        return text
+    alpha = provenance["release"]["alpha"]
+    return f"{text} Its weights are {alpha:g} of the trained ones + {1 - alpha:g} of the pre-trained ones."
 
 
 def _accuracy_rows(folder: Path, layout: Layout, provenance: Mapping[str, Any]) -> pd.DataFrame | None:
     """All rows of the method, None if this model was not evaluated here."""
-    own = layout.accuracy(str(provenance.get("method")), str(provenance.get("task")))
-    if not own.is_file() or read_accuracy(own)[1].get("provenance") != sha256_of(folder / PROVENANCE):
+    task = str(provenance.get("task"))
+    own = layout.accuracy(str(provenance.get("method")), task)
+    if not own.is_file() or read_accuracy(own)[1].get(f"model:{task}") != provenance.get("weights_sha256", ""):
         return None
     return pd.concat([read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet"))])
 
