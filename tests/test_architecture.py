@@ -30,7 +30,7 @@ ORDER = [
     {"interop", "class_lists"},
     {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
-    {"methods", "classifier"},
+    {"methods", "classifier", "release"},
     {"training", "evaluation"},
     {"report", "presets", "doctor", "predict", "partial_runs"},
     {"verification", "labeled_images", "new_project", "team", "library", "execution"},

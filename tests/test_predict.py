@@ -199,6 +199,16 @@ def test_models_of_other_tasks_or_of_another_sequence_in_the_same_folder_do_not_
     assert names_of(learned(layout.model("previous", "cars"))) == ("cat", "dog", "wren", "van", "bus")
 
 
+def test_a_released_model_follows_the_model_that_the_one_before_was_released_of(layout: Layout) -> None:
+    for step, task in enumerate(TASKS):
+        folder = layout.released("previous", task)
+        folder.mkdir(parents=True)
+        record = json.loads((layout.model("previous", task) / "provenance.json").read_text())
+        record |= {"weights_sha256": f"released {step}", "trained_model": record["weights_sha256"]}
+        text(folder / "provenance.json", json.dumps(record))
+    assert learned(layout.released("previous", "cars")) == learned(layout.model("previous", "cars"))
+
+
 def test_captions_count_where_a_model_has_learned_nothing_else(layout: Layout) -> None:
     captions = {"class_names": ["a walk.", "A walk"], "templates": ["{}"], "captions": {"train": 2, "test": 0}}
     layout.task("walks").mkdir()

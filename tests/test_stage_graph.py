@@ -141,4 +141,5 @@ def test_prompts_and_accuracies_grow_from_task_to_task(order_1: dict[str, Any]) 
         for method in ("finetune", "gift"):
             stage = order_1[f"evaluate@{method}-step{position}"]
             assert f"data/6_accuracy/{method}/{before}.parquet" in stage["deps"]
-            assert stage["outs"] == [f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")]
+            tables = [f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")]
+            assert stage["outs"] == [f"data/6_released/{method}/{task}", *tables]

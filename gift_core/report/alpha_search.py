@@ -124,4 +124,5 @@ def right_of(test: Test) -> np.ndarray:
     ranks, images = test.ranks_Q, test.count  # type: ignore[attr-defined]
     half, captions = len(ranks) / 2, len(ranks) - images
     weights = torch.cat([torch.full((count,), half / count) for count in (images, captions)])
-    return ((ranks == 1) * weights).numpy()
+    right: np.ndarray = ((ranks == 1) * weights).numpy()
+    return right

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from typer.testing import CliRunner
 
+from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.model_folder import model_hash
+from gift_core.layout import Layout
+from stages.app import app
 from tests.clone import PROBE, TASKS, Clone
 
 pytestmark = pytest.mark.end_to_end
@@ -33,6 +38,29 @@ def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
+
+
+def test_another_release_trains_nothing_and_its_folder_is_what_was_tested(clone: Clone) -> None:
+    layout, before = Layout(clone.folder), clone.report()
+    trained = model_hash(layout.model("gift", TASKS[1]))
+    assert model_hash(layout.released("gift", TASKS[1])) == trained
+    for alpha in (0.7, 0.5):
+        params = clone.params
+        params["methods"]["gift"]["release"] = {"kind": "interpolate", "alpha": alpha}
+        clone.write_params(params)
+        assert set(clone.repro()) == of_method("gift", FIRST, ["evaluate"]) | {"check", "report"}
+        released = model_hash(layout.released("gift", TASKS[1]))
+        _, tested = read_accuracy(layout.accuracy("gift", TASKS[1]))
+        assert tested[f"model:{TASKS[1]}"] == released != trained == model_hash(layout.model("gift", TASKS[1]))
+    params["methods"]["gift"]["release"]["alpha"] = 0.9
+    clone.write_params(params)
+    said = CliRunner().invoke(app, ["verify", "--root", str(clone.folder)])
+    assert said.exit_code == 1
+    expected = "it should be released with {'kind': 'interpolate', 'alpha': 0.9}, it is released with {'kind': 'int"
+    assert expected in " ".join(said.output.split())
+    clone.undo()
+    assert clone.repro() == ["check"]
+    assert clone.report() == before
 
 
 def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
@@ -64,6 +92,7 @@ def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     assert kept["zero_shot"]["loss"] == 0.0
     clone.undo()
     assert clone.repro() == ["check"]
+    assert (clone.folder / ".gift" / "taken_back" / "probes" / "faces.parquet").is_file()
 
 
 def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clone: Clone) -> None:

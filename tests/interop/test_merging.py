@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
+from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, write_provenance
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
@@ -129,6 +130,9 @@ def test_fisher_files_are_found_by_the_hash_of_their_model(folder: Path, tmp_pat
     stored = [open_stored(str(folder / name)) for name in "120"]
     files = find_fishers(stored, [], layout)
     assert files == [layout.teacher("ewc", name) / "fisher.safetensors" for name in "120"]
+    released = Path(shutil.copytree(folder / "base", tmp_path / "released"))
+    write_provenance(released, {"trained_model": read_provenance(folder / "1")["weights_sha256"]})
+    assert find_fishers([open_stored(str(released))], [], layout) == files[:1]  # that of the model it was made of
     found = merged(folder, tmp_path / "out", "fisher", "120", fishers=files)
     models = {name: load_file(folder / name / WEIGHTS) for name in "120"}
     for name, value in found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -82,6 +83,25 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     # Pillow images go through the model's transform
     pictures = [(picture(100 + number), prompt) for number, prompt in enumerate(PROMPTS)]
     assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
+
+
+def test_a_release_is_a_copy_and_the_next_task_goes_on_from_the_trained_model() -> None:
+    model = given_model(tower="resnet")
+    start = copy.deepcopy(model.state_dict())
+    model.visual.bn1.num_batches_tracked += 3
+    moved_by = 0.25 * torch.ones_like(model.visual.bn1.weight)
+    with torch.no_grad():
+        model.visual.bn1.weight += moved_by
+    trained = weights(model)
+    half = gift_core.released(model, start, alpha=0.5)
+    assert moved(model, trained) == set() and type(half) is type(model) and not half.training
+    assert moved(half, start) == {"visual.bn1.weight", "visual.bn1.num_batches_tracked"}
+    assert torch.equal(half.visual.bn1.weight, start["visual.bn1.weight"] + moved_by / 2)
+    assert moved(gift_core.released(model, start, alpha=1), trained) == set()
+    other = given_model().state_dict()
+    for given, alpha, what in ((start, 1.5, "alpha is 1.5, expected 0 to 1"), (other, 0.5, r"missing, and \(.*\) in")):
+        with pytest.raises(gift_core.UserError, match=what):
+            gift_core.released(model, given, alpha=alpha)
 
 
 def test_a_field_of_training_is_a_keyword_argument_too() -> None:

@@ -332,6 +332,7 @@ def write_params(
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
     params["evaluation"]["probes"] = [*probes]
     params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}}
+    params["evaluation"]["probes"] = []
     params |= changes or {}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

@@ -109,6 +109,10 @@ def test_leftovers_are_moved_with_their_predictions_and_named(root: Path, stage:
         layout.predictions(method, task).parent.mkdir(parents=True, exist_ok=True)
         layout.predictions(method, task).write_bytes(f"{method} {task}".encode())
     (root / "data/6_predictions/notes.txt").write_text("mine")
+    probe = layout.probe("faces")
+    for file in (probe, probe.with_name("README.md")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("of a probe that was taken back")
     assert "gift/faces, icarl/letters, icarl/textures, icarl/zodiac" in run(root, stage)
     assert files(root) == OWN | NOT_OURS
     assert {name: (root / ".gift/taken_back" / name).read_bytes() for name in LEFT} == kept
@@ -117,6 +121,8 @@ def test_leftovers_are_moved_with_their_predictions_and_named(root: Path, stage:
     assert left == [layout.predictions("gift", "letters"), root / "data/6_predictions/notes.txt"]
     for method, task in moved:
         assert layout.taken_back_predictions(method, task).read_bytes() == f"{method} {task}".encode()
+    assert [file.name for file in probe.parent.iterdir()] == ["README.md"]
+    assert layout.taken_back_probe("faces").read_text() == "of a probe that was taken back"
     assert "no part of the experiment" not in run(root, stage)
     layout.accuracy("icarl", "letters").parent.mkdir()
     shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("icarl", "letters"))

@@ -59,6 +59,7 @@ def tiny(params: dict[str, Any], *, tasks: list[str] = TASKS) -> dict[str, Any]:
     row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     params["tasks"] = {task: dict(row) for task in tasks}
     afters = zip(tasks, ("../pretrained", *tasks), strict=False)
+    params["evaluation"]["probes"] = []
     params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in afters]
     params["training"] |= {"iterations": 3, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 12}

@@ -25,6 +25,7 @@ def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
     params = tiny(mini_params, tasks=TASKS)
     params["tasks"]["scenes"]["vocabulary_captions"] = 12
     params["run"] |= {"methods": ["gift", "icarl", "lwf", "joint"]}
+    params["methods"]["gift"]["release"] = {"kind": "interpolate", "alpha": 0.5}
     return Experiment(tmp_path, params)
 
 
@@ -76,7 +77,7 @@ def require_recalls(experiment: Experiment) -> None:
     assert own.top1 == pytest.approx((recall["caption"] + recall["image"]) / 2)
     assert set(predictions[predictions.task == "games"]["query"]) == {"class"}
     asked = ("--root", str(experiment.folder), "--device", "cpu", "--json")
-    tested = invoke("test", str(experiment.layout.model("gift", "arrows")), "scenes", *asked)
+    tested = invoke("test", str(experiment.layout.released("gift", "arrows")), "scenes", *asked)
     assert json.loads(tested.stdout)["recall_at_1"] == pytest.approx(own.top1)
 
 

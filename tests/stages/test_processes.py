@@ -29,7 +29,8 @@ def project(folder: Path, params: dict[str, Any], **training: Any) -> TinyExperi
     """A step of gift that is ready to be trained in two processes."""
     params["training"] |= {"processes": 2}
     folder.mkdir()
-    experiment = TinyExperiment(make_world(folder), params, "gift", params["methods"]["gift"], iterations=4)
+    row = params["methods"]["gift"] | {"release": {"kind": "interpolate", "alpha": 0.7}}
+    experiment = TinyExperiment(make_world(folder), params, "gift", row, iterations=4)
     written = yaml.safe_load(experiment.params.read_text())
     written["training"] |= training
     experiment.params.write_text(yaml.safe_dump(written, sort_keys=False))
@@ -97,4 +98,6 @@ def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_pa
     assert stage.returncode == 0, printed
     assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations, task loss ")
     assert printed.count("\n") == 1
-    assert read_provenance(experiment.layout.model("gift", "digits"))["environment"]["processes"] == 2
+    made = read_provenance(experiment.layout.model("gift", "digits"))
+    assert made["environment"]["processes"] == 2
+    assert "release" not in {*made, *made["settings"]}  # what is trained does not depend on it

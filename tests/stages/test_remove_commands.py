@@ -81,11 +81,12 @@ def test_a_method_goes_with_its_row_and_its_stages(gift: Gift) -> None:
     before = PARAMS.read_bytes()
     gift("add-method", "strong", "--from", "gift")
     all_ran()
-    Layout(Path()).model("strong", "letters").mkdir(parents=True)
+    for folder in (Layout(Path()).model, Layout(Path()).released):
+        folder("strong", "letters").mkdir(parents=True)
     document = json.loads(gift("remove-method", "strong", "--json").stdout)
     assert PARAMS.read_bytes() == before
     assert len(document["stages_gone"]) == 3 * 6 and document["stages"] == ["check", "report"]
-    assert document["results"] == ["data/5_models/strong"]
+    assert document["results"] == ["data/5_models/strong", "data/6_released/strong"]
 
 
 def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:

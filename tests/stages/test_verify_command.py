@@ -75,7 +75,7 @@ def test_a_whole_store_gives_one_line_and_verbose_one_for_each_artifact(project:
     for task in TASKS:
         assert {f"data/1_tasks/{task}", f"data/2_prompts/{task}.parquet", f"data/3_shards/{task}"} <= listed
         for method in ("finetune", "gift"):
-            assert {f"data/{kind}/{method}/{task}" for kind in ("4_teachers", "5_models")} <= listed
+            assert {f"data/{kind}/{method}/{task}" for kind in ("4_teachers", "5_models", "6_released")} <= listed
             assert {f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")} <= listed
     assert {"data/5_models/pretrained", "reports/metrics.json", "reports/index.html", "data/code/teach"} <= listed
     assert "0 missing, 0 broken" in line
@@ -87,7 +87,7 @@ FILES = [
     f"data/3_shards/{SECOND}/00001_stats.json", f"data/4_teachers/gift/{SECOND}/features.parquet",
     f"data/5_models/gift/{FIRST}/{WEIGHTS}", f"data/5_models/gift/{FIRST}/losses.jsonl",
     f"data/5_models/pretrained/{WEIGHTS}", f"data/6_accuracy/gift/{SECOND}.parquet",
-    f"data/6_predictions/gift/{SECOND}.parquet",
+    f"data/6_predictions/gift/{SECOND}.parquet", f"data/6_released/gift/{FIRST}/{WEIGHTS}",
 ]  # fmt: skip
 
 

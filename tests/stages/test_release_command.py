@@ -1,0 +1,70 @@
+"""`gift release METHOD --choose` on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from gift_core.artifacts.model_folder import WEIGHTS
+from gift_core.clip import task_tests, test_set
+from gift_core.clip.images import CacheBudget
+from gift_core.config.loading import load_config
+from gift_core.release import release_model
+from tests.clip.tiny import png
+from tests.clone import content
+from tests.stages.experiment import invoke
+from tests.tiny_world import CLASSES, TinyExperiment, load, make_world, write_pair_task
+
+
+@pytest.mark.parametrize("captions", [False, True])
+def test_choosing_alpha_tests_releases_and_writes_one(
+    tmp_path: Path, mini_params: dict[str, Any], captions: bool
+) -> None:
+    """Low-rank adapters; `digits` has a validation split, `birds` may have captions, and `letters` is the probe."""
+    row, method = mini_params["methods"]["finetune_lora"], "finetune_lora"
+    experiment = TinyExperiment(make_world(tmp_path), mini_params, method, row, iterations=4)
+    layout, params = experiment.layout, experiment.params
+    text = params.read_text(encoding="utf-8").replace("probes: []", "probes:\n  - letters")
+    params.write_text(text.replace("- task: letters\n  after: digits\n  learning_rate_factor: 1.0\n", ""))
+    for number, name in enumerate(CLASSES["digits"] * 4):
+        file = tmp_path / "data/0_raw/digits" / ("train", "test", "val", "val")[number // 2] / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(number))
+    if captions:
+        write_pair_task(layout.task("birds"))
+    trained, pretrained = experiment.run("digits"), load(layout.pretrained())
+    before, words = content(tmp_path / "data"), ("release", method, "--params", params, "--root", tmp_path)
+    done = invoke(*words, "--choose", "--alphas", "0", "--alphas", "0.5", "--json", "--write")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert content(tmp_path / "data") == before
+    assert found["images"] == {"birds": "training", "digits": "validation"}
+    assert [each["alpha"] for each in found["alphas"]] == [0, 0.5, 1]
+    probe = test_set.TestSet(layout.task("letters"), batch_size=4, cache_budget=CacheBudget(0))
+    for clip, of_alpha in ((pretrained, found["alphas"][0]), (trained, found["alphas"][2])):
+        assert of_alpha["probes"]["letters"] == pytest.approx(100 * task_tests.test_of(clip, probe).top1, abs=1e-3)
+    release = load_config(params).methods[method].release
+    assert release is not None and release.alpha == found["proposed"]
+    said = " ".join(invoke(*words, "--choose", "--alphas", "0.5").output.split())
+    assert "The images of birds are training images, which favors alpha 1" in said
+    assert f"{method} after digits" in said and "difference to 1" in said
+    assert f"alpha: {found['proposed']:g}" in invoke(*words).output
+    folder = layout.released(method, "digits")
+    release_model(layout.model(method, "digits"), layout.pretrained(), folder, release)
+    assert {*load_file(folder / WEIGHTS)} == {*load_file(layout.pretrained() / WEIGHTS)}  # the adapters are merged
+
+
+def test_methods_without_a_last_model_and_wrong_alphas_are_refused(mini_project: Path) -> None:
+    def said(*words: str) -> str:
+        return " ".join(invoke("release", *words, "--root", mini_project).output.split())
+
+    for method, what in {"zero_shot": "it learns nothing", "individual": "each task has a model of its own"}.items():
+        assert f"methods.{method}: {what}, so there is no alpha to choose" in said(method)
+    for alpha in ("1.5", "nan"):
+        assert "should be 0 to 1" in said("gift", "--alphas", alpha)
+    assert "release of gift: none" in said("gift")
+    assert "dvc repro" in said("gift", "--choose")
