@@ -103,12 +103,16 @@ def reduced_run(preset: Path, iterations: int, root: Path, device: str) -> Run:
 
 
 def reduced(preset: Path, iterations: int) -> Experiment:
-    """Returns the preset with the tasks of ITERATIONS, `iterations` per task, and the methods that train."""
+    """Returns the preset with the tasks of ITERATIONS, `iterations` per task, and the methods that train.
+
+    A release changes no training: its rows are those of other methods.
+    """
     experiment = merged(read_experiment(preset), REDUCED, "REDUCED")
     experiment["sequence"] = [step for step in experiment["sequence"] if step["task"] in ITERATIONS]
     experiment["training"]["iterations"] = iterations
     rows = experiment["methods"]
-    choose_methods(experiment, {name: row for name, row in rows.items() if row.get("learns") != "nothing"})
+    chosen = {name: row for name, row in rows.items() if row.get("learns") != "nothing" and "release" not in row}
+    choose_methods(experiment, chosen)
     return experiment
 
 

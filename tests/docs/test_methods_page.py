@@ -40,15 +40,20 @@ def expected_row(method: MethodConfig) -> dict[str, str]:
     """What the table of methods says of a method."""
     replay = method.replay
     texts = getattr(replay, "texts", None)
-    beside = "paired" if replay.pairs else texts.kind if texts else "classes"
+    beside = "" if replay.pairs else f" / {texts.kind if texts else 'classes'}"
+    others = {
+        "start": method.start != "previous" and method.start,
+        "learns": method.learns != "task" and method.learns,
+        "average": method.average and method.average.kind,
+        "merge": method.merge and method.merge.kind,
+        "trains": method.trains and method.trains.kind,
+        "release": method.release and f"{method.release.alpha:g}",
+    }
     return {
-        "start": method.start,
-        "learns": method.learns,
-        "replay": NONE if isinstance(replay, NoReplayConfig) else f"{replay.images} / {beside} / {replay.teacher}",
+        "replay": NONE if isinstance(replay, NoReplayConfig) else f"{replay.images}{beside} / {replay.teacher}",
         "losses": ", ".join(name for name, _ in method.losses.items()) or NONE,
         "consolidation": NONE if method.consolidation.kind == "none" else method.consolidation.kind,
-        "average": method.average.kind if method.average else NONE,
-        "merge": method.merge.kind if method.merge else NONE,
+        "others": ", ".join(f"{name} {value}" for name, value in others.items() if value) or NONE,
     }
 
 

@@ -53,6 +53,7 @@ NO_CODE = {
     ("docs/generators.md", "memory: {vae_slicing: "): "a line of params.yaml",
     ("docs/library.md", "import gift_core, open_clip"): "needs the hub and a GPU; examples/finetune_open_clip.py runs",
     ("docs/library.md", "row = gift_core.method_row"): "continues the program above; tests/library runs the same",
+    ("docs/library.md", "start = copy.deepcopy"): "continues the program above; tests/library runs the same",
     ("docs/library.md", "gift_core.finetune(model"): "continues the program above; tests/library runs the same",
     ("docs/library.md", "distill = gift_core.distill"): "the middle of a loop; examples/own_loop.py is the whole",
     ("docs/library.md", "def relations"): "continues the program above; examples/own_loss.py is the whole",

@@ -55,7 +55,7 @@ METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
     "a loss without its options": ({"losses": {"distill": {"weight": 1}}}, r"method.losses.distill.temperature: miss"),
     "a consolidation without losses": (LOSSLESS, r"kind: adaptive_fisher: it uses the gradients of the replay losses"),
-    "a release": (GIFT | {"release": {"kind": "interpolate", "alpha": 0.5}}, r"release: .*gift_core.released\(model"),
+    "a release": ({"release": {"kind": "interpolate", "alpha": 0.5}}, r"release: .*gift_core.released\(model"),
     "that learns nothing": ("zero_shot", r"method.learns: nothing: there is nothing to train"),
     "of all tasks": ("joint", r"method.learns: seen: one loader is one task here"),
     "of exemplars": ("icarl", r"method.replay.images: exemplars: the library replays the pairs"),

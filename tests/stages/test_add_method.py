@@ -71,7 +71,7 @@ def test_every_method_is_listed_with_one_sentence_and_marked_where_it_runs(gift:
     lines = gift("methods").output.splitlines()
     assert "gift *                GIFT: synthetic pairs, distillation, alignment and adaptive consolidation." in lines
     assert "gift_lora             GIFT that trains low-rank adapters, which are merged" in "\n".join(lines)
-    assert len([line for line in lines if line.endswith(".")]) == 27 + 1  # the hint at the end
+    assert len([line for line in lines if line.endswith(".")]) == 29 + 1  # the hint at the end
 
 
 def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> None:
