@@ -17,24 +17,11 @@ from .stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, params_
 if TYPE_CHECKING:
     from gift_core.report.alpha_search import AlphaSearch
 
-ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-
-
-def _checked_alphas(alphas: list[float] | None) -> list[float] | None:
-    for alpha in alphas or []:
-        if not 0 <= alpha <= 1:  # typer's own bounds accept nan
-            raise typer.BadParameter(f"{alpha:g} should be 0 to 1.")
-    return alphas
-
+ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 Alphas = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--alphas",
-        metavar="ALPHA...",
-        help=f"The alphas to test, besides 1. Default: {' '.join(map(str, ALPHAS))}.",
-        callback=_checked_alphas,
-    ),
+    list[float],
+    typer.Option("--alphas", metavar="ALPHA...", help="The alphas to test, besides 1.", min=0, max=1),
 ]
 Choose = Annotated[bool, typer.Option("--choose", help="Test the alphas and propose one.")]
 Write = Annotated[bool, typer.Option("--write", help="With --choose: write the proposed release to params.yaml.")]
@@ -43,7 +30,7 @@ Write = Annotated[bool, typer.Option("--write", help="With --choose: write the p
 def release(
     method: Method,
     choose: Choose = False,
-    alphas: Alphas = None,
+    alphas: Alphas = ALPHAS,
     write: Write = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -70,13 +57,15 @@ def release(
     if row.learns == "nothing" or row.keeps_every_model:
         what = "it learns nothing" if row.learns == "nothing" else "each task has a model of its own"
         raise UserError(f"params.yaml: methods.{method}: {what}, so there is no alpha to choose. Name another method.")
-    if not choose:
-        shown = f"{{kind: interpolate, alpha: {row.release.alpha:g}}}" if row.release else "none, as it was trained"
-        typer.echo(f"release of {method}: {shown}")
-        hint(f"To find a good one: gift release {method} --choose")
+    if not (choose or write):
+        alpha = row.release.alpha if row.release else None
+        print_json({"method": method, "alpha": alpha}) if as_json else typer.echo(
+            f"release of {method}: {'as it was trained' if alpha is None else f'alpha {alpha:g}'}"
+        )
+        hint(f"To choose: gift release {method} --choose", err=as_json)
         return
     with explained(stage):
-        found, unseen = _search(stage, method, alphas or ALPHAS)
+        found, unseen = _search(stage, method, alphas)
     if as_json:
         print_json(_record(method, found, unseen, written=write))
     else:
@@ -85,7 +74,7 @@ def release(
     _propose(params, stage, found.proposed.alpha, write=write, silent=as_json)
 
 
-def _search(stage: Stage, method: str, alphas: Any) -> tuple[AlphaSearch, dict[str, bool]]:
+def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
     from gift_core.clip.device import resolve_device
     from gift_core.report.alpha_search import search_alphas, write_validation_parts
 
