@@ -43,32 +43,32 @@ CIRCLE_1 = (
     "losses", "pair_features", "consolidation", "averaging", "methods", "metrics", "replay", "training", "classifier",
     "evaluation",
 )  # fmt: skip
-MAX_CIRCLE_1_LINES = 3_350  # 3,300, and the loss and the consolidation that docs/adding_a_method.md adds
+MAX_CIRCLE_1_LINES = 3_460  # 3,410, and the loss and the consolidation that docs/adding_a_method.md adds
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 7_480,
-    "gift_core/*.py": 4_850,
-    "gift_core/artifacts": 2_490,
+    "benchmarks": 7_530,
+    "gift_core/*.py": 5_010,
+    "gift_core/artifacts": 2_590,
     "gift_core/clip": 2_410,
-    "gift_core/config": 2_020,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 2_800,
-    "gift_core/doctor": 1_930,
+    "gift_core/config": 2_080,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 2_810,
+    "gift_core/doctor": 1_950,
     "gift_core/execution": 560,
     "gift_core/generators": 1_300,
-    "gift_core/interop": 1_740,
-    "gift_core/library": 840,
-    "gift_core/mini": 760,
+    "gift_core/interop": 1_750,
+    "gift_core/library": 880,
+    "gift_core/mini": 770,
     "gift_core/new_project": 210,
     "gift_core/published": 90,
     "gift_core/replay": 1_430,
-    "gift_core/report": 4_260,
-    "gift_core/team": 980,
+    "gift_core/report": 4_280,
+    "gift_core/team": 1_000,
     "gift_core/tracking": 310,
     "gift_core/training": 380,
     "gift_core/work": 2_000,
-    "recipes": 2_120,
-    "stages": 7_040,
-    "tests": 27_400,
+    "recipes": 2_130,
+    "stages": 7_240,
+    "tests": 27_810,
 }
 
 
@@ -133,7 +133,12 @@ def block_of(stage: str) -> dict[str, Any]:
     return block.get("do", block)  # type: ignore[no-any-return]
 
 
-OF_A_ROW = {"ingest": "/${key}", "teach": "/${item.method}", "finetune": "/${item.method}"}
+OF_A_ROW = {
+    "ingest": "/${key}",
+    "teach": "/${item.method}",
+    "finetune": "/${item.method}",
+    "evaluate": "/${item.method}",
+}
 
 
 def test_check_writes_the_code_of_every_other_stage() -> None:
@@ -159,5 +164,5 @@ def test_a_stage_has_the_command_the_code_and_the_parameters_of_its_own(stage: s
             assert part in section, f"dvc.yaml: {stage}: params.yaml has no {name}"
             section = section[part]
     chooses_images = "evaluation.max_images" in block.get("params", [])
-    assert chooses_images == (stage in ("evaluate", "report"))
-    assert stage != "evaluate" or "seed" in block["params"]  # it chooses the images
+    assert chooses_images == (stage in ("evaluate", "probe", "report"))
+    assert stage not in ("evaluate", "probe") or "seed" in block["params"]  # it chooses the images
