@@ -126,7 +126,7 @@ def write_seen_run(
 ) -> Config:
     """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
     names = PROBE_NAMES if probes else ()
-    evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None, "probes": [*names]}
+    evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
     config = write_params(root, tasks, tuple(seen), probes=names, seed=seed, changes={"evaluation": evaluation})
     for method, curve in seen.items():
         hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
@@ -330,10 +330,8 @@ def write_params(
         {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
     ]
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
-    params["evaluation"]["probes"] = [*probes]
-    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}}
-    params["evaluation"]["probes"] = []
-    params |= changes or {}
+    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}, **(changes or {})}
+    params["evaluation"] = {**params["evaluation"], "probes": [*probes]}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return load_config(root / "params.yaml")

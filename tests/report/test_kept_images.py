@@ -75,7 +75,7 @@ def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tup
 
 
 def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested(tmp_path: Path) -> None:
-    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50, "probes": []}
+    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     limit_accuracies(tmp_path, 50)
     write_pictures(Layout(tmp_path), config)

@@ -101,7 +101,7 @@ def interval(text: str) -> str:
 
 
 def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
-    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50, "probes": []}
+    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     limit_accuracies(tmp_path, 50)
     html = render_page(read_run(Layout(tmp_path), config))
