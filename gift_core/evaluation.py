@@ -21,7 +21,6 @@ from gift_core.artifacts.accuracy import (
     PRETRAINED_STEP,
     PROBE,
     TASK_INCREMENTAL,
-    TESTED,
     input_hashes,
     noted_limit,
     probe_hashes,
@@ -30,6 +29,7 @@ from gift_core.artifacts.task import TaskInfo, read_own_task
 from gift_core.classifier import EncodingSettings, classify_all, classify_among_all
 from gift_core.clip.task_tests import Classification, Test
 from gift_core.computation import Run, in_turn
+from gift_core.config.experiment import TESTED
 from gift_core.datasets.spelling import comparison_key
 from gift_core.errors import UserError
 

@@ -110,12 +110,12 @@ def use(
     elif switch.changes:
         if diff:
             print_difference(switch.difference())
-        _show(switch, summary, _time_of(root, switch.preset, dry_run), dry_run)
+        _show(switch, summary, _time_of(root, switch.preset), dry_run)
     else:
         typer.echo(f"params.yaml is already the preset {preset}")
 
 
-def _time_of(root: Path, preset: Path, dry_run: bool) -> str:
+def _time_of(root: Path, preset: Path) -> str:
     """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
     from gift_core.doctor.finding import Project
     from gift_core.doctor.time_estimate import estimate_time
@@ -123,9 +123,11 @@ def _time_of(root: Path, preset: Path, dry_run: bool) -> str:
     from gift_core.presets import load_preset
 
     try:
-        estimate = estimate_time(Project(root, load_preset(preset), writes=not dry_run))
+        estimate = estimate_time(Project(root, load_preset(preset), counts=False))
     except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
         return f"Time: not known: {error}"
+    if estimate.workload.unknown:  # counting imports torch, which takes seconds
+        return "Time: gift doctor --time"
     advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
     return f"Time: {advice}about {estimate.sentence}"
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,6 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     TASK_INCREMENTAL: ("past", "current", "future", PRETRAINED, PROBE),
     CLASS_INCREMENTAL: ("current", PRETRAINED, PROBE),
     CROSS_DOMAIN: ("past", "current", "future", PRETRAINED, PROBE),
-}
-
-
-def _own_row_and_column(last: int) -> list[tuple[int, int]]:
-    """The newest model on every task so far, and all earlier models on the newest task."""
-    return [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
-
-
-# The pairs (model, task) whose images a step encodes, by the protocol. All count from 0.
-TESTED: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {
-    TASK_INCREMENTAL: _own_row_and_column,
-    CLASS_INCREMENTAL: lambda last: [*((last, task) for task in range(last + 1)), (PRETRAINED_STEP, last)],
-    CROSS_DOMAIN: _own_row_and_column,
 }
 SCHEMA = pa.schema(
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -80,6 +81,18 @@ class TrainingConfig(Section):
     micro_batch_size: Batch | None
     gradient_checkpointing: bool
     processes: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+def _row_and_column(last: int) -> list[tuple[int, int]]:
+    return [(last, task) for task in range(last + 1)] + [(step, last) for step in range(-1, last)]
+
+
+# By the protocol: the pairs (model, task) whose images step `last` encodes, counted from 0. -1 is the pre-trained model.
+TESTED: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {
+    "task_incremental": _row_and_column,
+    "class_incremental": lambda last: [*((last, task) for task in range(last + 1)), (-1, last)],
+    "cross_domain": _row_and_column,
+}
 
 
 class EvaluationConfig(Section):

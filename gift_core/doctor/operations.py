@@ -150,15 +150,16 @@ def pipeline_count(project: Project) -> PipelineCount | None:
         return None
 
 
-def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *inputs: object) -> Counted:
+def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *inputs: object) -> Counted | None:
     """Returns `count()`, or what it returned earlier for the same inputs."""
     code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
     key = json.dumps([code, kind.__name__, inputs], sort_keys=True)
     file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
     with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
         return kind(**read_json_file(file))
+    if not project.counts:
+        return None
     counted = count()
-    if project.writes:
-        with suppress(OSError):  # the folder may be read-only
-            write_json(file, asdict(counted))
+    with suppress(OSError):  # the folder may be read-only
+        write_json(file, asdict(counted))
     return counted

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gift_core.artifacts.accuracy import PRETRAINED_STEP, TESTED
 from gift_core.artifacts.task import read_task
+from gift_core.config.experiment import TESTED
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.datasets.decoding import SUFFIXES
@@ -200,9 +200,9 @@ class _Steps:
         for name, method, tasks, task in self.each():
             pairs = TESTED[self.project.config.evaluation.protocol](len(tasks) - 1)
             if method.keeps_every_model:
-                pairs = [(test if test <= model else PRETRAINED_STEP, test) for model, test in pairs]
+                pairs = [(test if test <= model else -1, test) for model, test in pairs]
             elif method.learns == "nothing":
-                pairs = [(PRETRAINED_STEP, test) for _, test in pairs]
+                pairs = [(-1, test) for _, test in pairs]
             tested = [*(tasks[test] for _, test in set(pairs)), *self.probes.values()]
             made, work = self.layout.released(name, task).is_dir(), self._tests(clip, tested)
             yield StageWork("evaluate", name, task, made, start, *work, bytes=FLOAT_BYTES * clip.weights)

@@ -120,10 +120,10 @@ class TimeEstimate:
 def check_time(project: Project) -> Iterator[Finding]:
     """Yields how long each stage type takes here and on a GPU, and whether that is too long for a CPU.
 
-    A quick check yields only what is too long. The miniature takes minutes, so that nothing is counted for it.
+    A quick check yields only what is too long. The models of the miniature take minutes, so that they are not counted.
     """
     config = project.config
-    of_miniature = miniature_of(config).is_benchmark and config.generator.pipeline == MINIATURE_PIPELINE
+    of_miniature = miniature_of(config).model and config.generator.pipeline == MINIATURE_PIPELINE
     if project.quick and (of_miniature or not config.sequence):
         return
     estimate = estimate_time(project)
