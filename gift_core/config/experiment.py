@@ -87,7 +87,7 @@ def _row_and_column(last: int) -> list[tuple[int, int]]:
     return [(last, task) for task in range(last + 1)] + [(step, last) for step in range(-1, last)]
 
 
-# By the protocol: the pairs (model, task) whose images step `last` encodes, counted from 0. -1 is the pre-trained model.
+# By the protocol: the pairs (model, task) whose images step `last` encodes, from 0. -1 is the pre-trained model.
 TESTED: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {
     "task_incremental": _row_and_column,
     "class_incremental": lambda last: [*((last, task) for task in range(last + 1)), (-1, last)],
