@@ -44,7 +44,6 @@ FOLLOWED = {
 # (page, beginning of a block): what it is, if it is neither commands nor a whole program in Python.
 NO_CODE = {
     ("docs/data_sets.md", "aircraft/fgvc-aircraft-2013b/data/"): "the layouts of archives",
-    ("docs/doctor.md", "ERROR: failed to reproduce 'ingest@aircraft'"): "a message of DVC",
     ("docs/doctor.md", "0.6 GB    "): "a formula",
     ("docs/doctor.md", "0.6 GB + b P"): "a formula",
     ("docs/doctor.md", "seconds of a stage = "): "a formula",
