@@ -11,7 +11,7 @@ from gift_core.config.loading import load_config
 from gift_core.fingerprint import DISPLAY, CodeBase
 from gift_core.revisions import Code, Definitions, part_name
 from gift_core.stage_graph import read_blocks
-from recipes.revisions.probe import Instance, Outcome
+from recipes.revisions.probe import NEW_PARAMS, Instance, Outcome
 
 Used = tuple[Outcome, list[str]]  # the outcome of a stage, and the parts that it uses
 
@@ -60,7 +60,7 @@ class PartsOf:
     def options(self, instance: Instance) -> list[str]:
         """Returns the options that choose code of the stage."""
         if instance.stage not in self._options:
-            config = load_config(self._project / "params.yaml")
+            config = load_config(self._project / NEW_PARAMS)
             self._options[instance.stage] = revisions.options_of(instance.stage, config)
         own = self._options[instance.stage]
         return own.get(instance.owner, own.get("", []))

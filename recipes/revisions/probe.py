@@ -36,6 +36,7 @@ from stages.fork_server import PRELOADED, SOCKET
 LANES = min(os.cpu_count() or 1, 8)  # methods that run at the same time
 SECONDS = 300.0  # after which a stage is ended
 PRESET = Path("presets", "mini.yaml")
+NEW_PARAMS = "params.new.yaml"  # the experiment as the new code reads it
 OF_METHODS = ("teach", "finetune", "evaluate")
 TRACING = Path(__file__).with_name("tracing.py")
 # Where an interrupted stage ends: at the n-th call of a function. It then has something to continue from.
@@ -215,6 +216,7 @@ class Probe:
             parse_config(self._new_params, "params.yaml")
         except UserError:  # the new code needs a key more
             self._new_params = experiment.params(self._root / PRESET)
+        (project / NEW_PARAMS).write_text(self._new_params, encoding="utf-8")
         return project
 
     def _compare(

@@ -37,11 +37,13 @@ def commands() -> list[str]:
 
 
 def write_photos(home: Path) -> None:
-    """~/photos/garments as the page describes it: 10 classes with 30 training and 10 test images each; ~/photos/new."""
+    """~/photos/garments as the page describes it: 10 classes, 30 training and 10 test images each; cats; new."""
     for number, name in enumerate(GARMENTS):
         for split, count in (("train", 30), ("test", 10)):
             for index in range(count):
                 picture(home / "photos" / "garments" / split / name / f"{index}.jpg", (25 * number, 8 * index, 0))
+    for number in range(8):
+        picture(home / "photos" / "cats" / ("tabby", "siamese")[number % 2] / f"{number}.jpg", (30 * number, 0, 90))
     for number in range(3):
         picture(home / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
 
