@@ -149,7 +149,6 @@ def small(params: dict[str, Any], *tasks: str) -> dict[str, Any]:
     params["tasks"] = {task: dict(row) for task in (*tasks, PROBE)}
     params["evaluation"]["probes"] = [PROBE]
     steps = zip(tasks, ("../pretrained", *tasks), strict=False)
-    params["evaluation"]["probes"] = []
     params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
     params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 16}

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import PRINTED, RESULTS, TASKS, Clone, copy_of_repository, small, stages_in
+from tests.clone import PRINTED, PROBE, RESULTS, TASKS, Clone, copy_of_repository, small, stages_in
 
 pytestmark = pytest.mark.end_to_end
 
 
 def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:
-    expected = {"check", "import_model", "write_vocabulary", "report", *(f"ingest@{task}" for task in TASKS)}
+    expected = {"check", "import_model", "write_vocabulary", "report", f"probe@{PROBE}"}
+    expected |= {f"ingest@{task}" for task in (*TASKS, PROBE)}
     steps = [f"{method}-step{step}" for method in ("gift", "finetune") for step in (0, 1)]
     expected |= {f"{stage}@{step}" for stage in ("write_prompts", "synthesize") for step in (0, 1)}
     expected |= {f"{stage}@{step}" for stage in ("teach", "finetune", "evaluate") for step in steps}
@@ -83,6 +84,6 @@ def test_two_workers_write_the_bytes_and_the_lock_file_of_dvc_repro(first_result
     clone = Clone(copy_of_repository(tmp_path / "fresh", left_out=RESULTS))
     clone.write_params(small(clone.params))
     clone.run("git", "init", "--quiet")
-    assert "22 done" in clone.run(sys.executable, "-m", "stages", "run", "--workers", "2")
+    assert "24 done" in clone.run(sys.executable, "-m", "stages", "run", "--workers", "2")
     assert hashes(clone) == hashes(Clone(first_result / "gift"))
     assert clone.repro() == []

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import copy_of_repository, small, stages_in
+from tests.clone import PROBE, copy_of_repository, small, stages_in
 from tests.code_edits import edit_function
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
@@ -98,7 +98,8 @@ def test_gift_is_the_installed_wheel_and_the_repository_is_not_found(installed: 
 def test_every_stage_runs_in_a_project_without_code(installed: Installed, project: Path) -> None:
     ran: list[str] = installed.ran  # type: ignore[attr-defined]
     assert sorted(ran) == sorted([
-        "check", "import_model", f"ingest@{TASK}", "write_vocabulary", "write_prompts@0", "synthesize@0",
+        "check", "import_model", f"ingest@{TASK}", f"ingest@{PROBE}", f"probe@{PROBE}",
+        "write_vocabulary", "write_prompts@0", "synthesize@0",
         "teach@gift-step0", "finetune@gift-step0", "evaluate@gift-step0", "report",
     ])  # fmt: skip
     assert not list(project.rglob("*.py"))

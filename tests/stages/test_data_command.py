@@ -44,7 +44,7 @@ def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> 
 def test_status_names_the_catalogue_and_is_content_where_nothing_is_needed(gift: Gift) -> None:
     result = gift("status")
     assert result.exit_code == 0, result.output
-    assert "6 tasks of the miniature benchmark need no data." in result.stdout
+    assert "8 tasks of the miniature benchmark need no data." in result.stdout
     assert "no task needs data. Name a data set, or add your images: gift add-task" in gift("fetch", "--all").stderr
     for name in catalogue_names():
         assert name in result.stdout

@@ -29,7 +29,7 @@ def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_th
     monkeypatch.setenv("DVC_STAGE", "finetune@gift-step1")
     run(text)
     for edited, message in (
-        (changed, "methods.gift changed while finetune"),
+        (changed, "methods.gift.losses changed while finetune"),
         (f"{text}[", "edited while finetune ran"),
     ):
         with pytest.raises(UserError, match=message):

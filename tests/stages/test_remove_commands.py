@@ -95,7 +95,7 @@ def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
         assert "would no longer have" in gift(command, name, "--dry-run").output
         assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
         assert f"unknown name '{unknown}'. Did you mean '{name}'?" in gift(command, unknown, expect=1).output
-    assert "Known: arrows, digits, greek" in gift("remove-task", "digits", "digit", expect=1).output
+    assert "Known: arrows, cyrillic, digits, games" in gift("remove-task", "digits", "digit", expect=1).output
     assert tree_hash(Path()) == before
 
 
