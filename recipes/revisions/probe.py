@@ -183,8 +183,8 @@ class Probe:
         """
         project, copy = self._folder / experiment.name, self._folder / f"{experiment.name}-helped"
         copy.mkdir()
-        for name in ("params.yaml", "dvc.yaml"):
-            shutil.copy(project / name, copy)
+        shutil.copy(project / NEW_PARAMS, copy / "params.yaml")
+        shutil.copy(self._root / "dvc.yaml", copy)
         (copy / "data" / "6_probes").mkdir(parents=True)
         for name in ("data/mini", "data/0_raw"):
             shutil.copytree(project / name, copy / name)
