@@ -68,7 +68,7 @@ BUDGET = {
     "gift_core/work": 2_000,
     "recipes": 2_130,
     "stages": 7_240,
-    "tests": 27_810,
+    "tests": 27_900,
 }
 
 

@@ -26,7 +26,7 @@ def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
     assert found["shards"] == 11 * int(1000 * 512**2 * 0.4)
     joined = sum(count * (10 - step) for step, count in enumerate(CLASSES))  # names in the vocabulary of later steps
     assert found["teachers"] == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4  # pairs, and names; gift alone replays
-    assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2)
+    assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2 * 2)
     assert 40e9 < found["tasks"] < 70e9  # SUN397 is most of it
 
 

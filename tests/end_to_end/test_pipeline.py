@@ -39,7 +39,7 @@ def test_a_second_repro_runs_nothing_and_the_metrics_name_every_method_and_the_z
     metrics = clone.metrics()
     assert set(metrics) == {"zero_shot", "finetune", "gift"}
     for row in metrics.values():
-        assert set(row) == {"transfer", "avg", "last", "forgetting"}
+        assert set(row) == {"transfer", "avg", "last", "forgetting", "probes"}
         assert all(0 <= row[name] <= 100 for name in ("transfer", "avg", "last"))
 
 

@@ -84,6 +84,7 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
         "shapes": {"source": "folder", "path": "data/0_raw/shapes", **own},
         "packed": {"source": "webdataset", "path": "data/0_raw/packed", **tars, **own},
     }
+    params["evaluation"]["probes"] = []
     afters = ("../pretrained", "shapes")
     params["sequence"] = [
         {"task": task, "after": after, "learning_rate_factor": 1.0}

@@ -145,11 +145,11 @@ def test_the_commands_of_its_readme_run_in_order(
         words = [str(stands_for.get(word, word)) for word in re.split(r"\b([A-Z]+)\b", command)]
         said[command] = installed.run("bash", "-c", "".join(words), cwd=folder)
     assert "gift" in said["gift show"] and "index.html" in said["gift show"]
-    predicted = said["gift predict data/5_models/gift/TASK IMAGES"].splitlines()
+    predicted = said["gift predict data/6_released/gift/TASK IMAGES"].splitlines()
     lines = [line for line in predicted if ".png" in line]
     assert len(lines) == len(list(photos.rglob("*.png"))) > 0
     assert all(any(line.endswith(name) for name in class_names(project)) for line in lines)
-    assert f"{len(lines)} images are classified correctly" in said["gift test data/5_models/gift/TASK IMAGES"]
+    assert f"{len(lines)} images are classified correctly" in said["gift test data/6_released/gift/TASK IMAGES"]
 
 
 def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:

@@ -38,6 +38,7 @@ class Project:
     def __init__(self, folder: Path, params: dict[str, Any]) -> None:
         self.folder, self.processes = folder, list[subprocess.Popen[str]]()
         params["tasks"] = {"games": {"source": "mini", "path": "data/mini", "train_images": 4, "test_images": 4}}
+        params["evaluation"]["probes"] = []
         params["sequence"] = [{"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0}]
         params["generator"] |= {"pipeline": str(ROOT / "data/mini/diffusion"), "images_per_shard": 4, "batch_size": 2}
         folder.mkdir()

@@ -111,6 +111,7 @@ def test_without_its_raw_data_a_clone_keeps_the_ingested_task(tmp_path: Path) ->
     params = project.params
     row = {"source": "folder", "path": "data/0_raw/photos", "templates": ["a {}."], "test_fraction": 0.5}
     params["tasks"] = {"photos": {**row, "on_bad_image": "refuse"}}
+    params["evaluation"]["probes"] = []
     params["sequence"] = [{"task": "photos", "after": "../pretrained", "learning_rate_factor": 1.0}]
     project.write_params(params)
     project.run("dvc", "repro", "ingest@photos")
