@@ -47,7 +47,7 @@ MAX_CIRCLE_1_LINES = 3_460  # 3,410, and the loss and the consolidation that doc
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 7_530,
-    "gift_core/*.py": 5_010,
+    "gift_core/*.py": 5_070,  # with the loss and the consolidation that docs/adding_a_method.md adds
     "gift_core/artifacts": 2_590,
     "gift_core/clip": 2_410,
     "gift_core/config": 2_080,  # with the options that docs/adding_a_method.md adds
