@@ -80,19 +80,19 @@ def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
 
 def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     params = clone.params
-    params["tasks"]["faces"] = dict(params["tasks"][PROBE])
-    params["evaluation"]["probes"].append("faces")
+    params["tasks"]["zodiac"] = dict(params["tasks"][PROBE])
+    params["evaluation"]["probes"].append("zodiac")
     clone.write_params(params)
-    expected = {"check", "ingest@faces", "probe@faces", "report"}
+    expected = {"check", "ingest@zodiac", "probe@zodiac", "report"}
     assert set(clone.repro()) == expected | of_method("gift", FIRST, ["evaluate"]) | of_method(
         "finetune", FIRST, ["evaluate"]
     )
     kept = {method: row["probes"] for method, row in clone.metrics().items()}
-    assert {name: list(row["by_task"]) for name, row in kept.items()} == {key: [PROBE, "faces"] for key in kept}
+    assert {name: list(row["by_task"]) for name, row in kept.items()} == {key: [PROBE, "zodiac"] for key in kept}
     assert kept["zero_shot"]["loss"] == 0.0
     clone.undo()
     assert clone.repro() == ["check"]
-    assert (clone.folder / ".gift" / "taken_back" / "probes" / "faces.parquet").is_file()
+    assert (clone.folder / ".gift" / "taken_back" / "probes" / "zodiac.parquet").is_file()
 
 
 def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clone: Clone) -> None:
