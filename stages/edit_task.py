@@ -172,8 +172,12 @@ def add_task(
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
     pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
-    is_first, of_task = len(addition.config.sequence) == 1 and not probe, stages_of_probe if probe else stages_of_step
-    stages = list_stages(pipeline, after) if is_first else of_task(pipeline, after, name)
+    if probe:
+        stages = stages_of_probe(pipeline, after, name)
+    elif len(addition.config.sequence) == 1:
+        stages = list_stages(pipeline, after)
+    else:
+        stages = stages_of_step(pipeline, after, name)
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
     images_per_task = None if probe else addition.config.prompts.images_per_task
@@ -233,12 +237,17 @@ def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
     """Prints the difference in params.yaml, what `dvc repro` runs now, and how to undo the addition."""
+    from gift_core.config.checks import ADD_TASK
+
     print_difference(addition.difference())
     if dry_run:
         typer.echo("--dry-run: nothing was written")
+        return
+    if not addition.config.sequence:  # a probe came first
+        hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
     else:
         print_next_stages("params.yaml has the new task.", stages)
-        hint(f"To take it back: gift remove-task {name}")
+    hint(f"To take it back: gift remove-task {name}")
 
 
 def _record(addition: Addition, composition: list[str]) -> dict[str, object]:

@@ -54,7 +54,8 @@ def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator
     """
     if len(dataset.test) < FEW_TEST_IMAGES:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
-        more = ", or test on a larger share of them (test_fraction)" if dataset.by_seed else ""
+        can_change = dataset.by_seed and images_per_task is not None
+        more = ", or test on a larger share of them (test_fraction)" if can_change else ""
         what = f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points"
         yield f"{what}. Add images{more}."
     if dataset.has_captions or images_per_task is None:

@@ -13,7 +13,7 @@ import webdataset
 import yaml
 
 from gift_core.config.loading import load_config
-from gift_core.stage_graph import stages_of_step
+from gift_core.stage_graph import stages_of_probe, stages_of_step
 from tests.artifacts.damage import png, tree_hash
 from tests.datasets.folders import birds, flat_birds, picture
 from tests.imports import ROOT
@@ -65,6 +65,31 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Gift) -> None:
         "on_bad_image": "refuse",
     }  # fmt: skip
     assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
+
+
+def test_a_probe_has_no_step_and_goes_as_it_came_also_where_it_is_the_only_one(
+    root: Path, add: Gift, gift: Gift
+) -> None:
+    command = ("birds", "--images", "data/0_raw/birds", "--probe", "--check")
+    assert (
+        "--learning-rate-factor is of a task that is learned"
+        in add(*command, "--learning-rate-factor", "2", expect=2).output
+    )
+    gift("remove-task", "cyrillic", "games")
+    params = root / "params.yaml"
+    before = params.read_text(encoding="utf-8")
+    assert "  probes: []    " in before
+    output = add(*command).output
+    assert "birds: 2 classes, 2 training images, 18 test images" in output and "larger share" not in output
+    learned = [step.task for step in load_config(params).sequence]
+    assert load_config(params).evaluation.probes == ("birds",) and "birds" not in learned
+    stages = stages_of_probe(ROOT, yaml.safe_load(params.read_text(encoding="utf-8")), "birds")
+    assert {"ingest@birds", "probe@birds", "report"} < {*stages} and all(stage in output for stage in stages)
+    assert not any(stage.startswith(("finetune", "teach", "synthesize")) for stage in stages)
+    gift("remove-task", "birds")
+    assert params.read_text(encoding="utf-8") == before
+    gift("remove-task", *learned)
+    assert "There is no task to learn yet: gift add-task NAME" in add(*command).output
 
 
 def test_every_option_of_a_folder_is_written(root: Path, add: Gift) -> None:
