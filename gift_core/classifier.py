@@ -17,7 +17,7 @@ import torch
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import noted_hash
-from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
@@ -65,7 +65,7 @@ def classify_all(
     units, load = list(dict.fromkeys(pairs)), partial(_load, Classifier, models, tasks, settings)
     compute = Classifier(models, tasks, settings)
     found = run(Computation(name, units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
-    infos = [read_own_task(folder) for folder in tasks]
+    infos = [read_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, Test] = {}
     for m, t in units:
         own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}

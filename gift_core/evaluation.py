@@ -25,7 +25,7 @@ from gift_core.artifacts.accuracy import (
     noted_limit,
     probe_hashes,
 )
-from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.classifier import EncodingSettings, classify_all, classify_among_all
 from gift_core.clip.task_tests import Classification, Test
 from gift_core.computation import Run, in_turn
@@ -127,7 +127,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
     names = list(inputs.tasks)
     models = {name: inputs.models[name] for name in (PRETRAINED, names[-1])}
     folders = list(inputs.tasks.values())
-    require_distinct_classes([read_own_task(folder) for folder in folders])
+    require_distinct_classes([read_task(folder) for folder in folders])
     hashes = {**input_hashes(models, inputs.tasks), **inputs.noted_limit}
     tests = classify_among_all(models=list(models.values()), tasks=folders, settings=inputs.settings, run=run)
     rows, predictions = [], []

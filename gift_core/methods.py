@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
-from gift_core.artifacts.task import index_task, read_own_task
+from gift_core.artifacts.task import index_task, read_task
+from gift_core.artifacts.teacher_source import require_unchanged
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, Share, TaskBatches, all_rows
 from gift_core.clip.encoding import class_prompts
@@ -31,7 +32,6 @@ from gift_core.losses import (
     similarities,
 )
 from gift_core.replay.source import NoReplay, Replay, StepReplay
-from gift_core.replay.teach import require_taught
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -99,15 +99,14 @@ def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAvera
     return (*mean, *mix)
 
 
-def load_replay(
-    config: MethodConfig, clip: Clip, replay: StepReplay[Any], *, read: Mapping[str, str], share: Share = all_rows
-) -> Replay:
+def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any], *, share: Share = all_rows) -> Replay:
     """Returns the batches of `replay`; NoReplay for a method without replay losses.
 
-    `read` are the hashes of the replay. ContractError where the teacher's folder was made by another model, from other
-    data, or was changed since. `share`: the images of a batch that this process decodes.
+    ContractError where a file of the teacher's folder was changed. `share`: the images of a batch that this process
+    decodes.
     """
-    require_taught(replay, read)
+    if config.replay.images != "none":
+        require_unchanged(replay.source.teacher)
     return replay.load(clip, config.losses, share) if config.losses else NoReplay()
 
 
@@ -143,7 +142,7 @@ def load_training_data(
     """
     images, cache_budget = [], CacheBudget()
     for folder in LEARNS[config.learns](tasks):
-        info = read_own_task(folder)
+        info = read_task(folder)
         images.append(
             TRAINING_BATCHES[info.kind](
                 clip,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +70,7 @@ def finetune(
         loaded = step.load(Processes(0, count))
         provenance = _provenance(step, loaded.clip.weights_sha256)
         with (
-            unfinished(stage, device, {**_read(step, loaded.read), **provenance}) as work,
+            unfinished(stage, device, {**_read(step), **provenance}) as work,
             tracked_training(stage, provenance, loaded.data.iterations) as tracked,
             started(count if loaded.data.iterations else 1, device, _assist, (step, work / SNAPSHOT)) as processes,
         ):
@@ -87,12 +87,11 @@ def finetune(
 
 @dataclass(frozen=True)
 class _Loaded:
-    """The start model, what the step learns from, what it replays, and the hashes of the replay."""
+    """The start model, what the step learns from, and what it replays."""
 
     clip: Clip
     data: TrainingData
     replay: Replay
-    read: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,7 @@ class _Step:
         tasks = self.replay.source.tasks
         data = load_training_data(row, clip, tasks, training=training, names=names, share=processes.share)
         stage.phase = "reading the replayed data"
-        read = self.replay.hashes()
-        replay = load_replay(row, clip, self.replay, read=read, share=processes.share)
-        return _Loaded(clip, data, replay, read if row.losses else {})
+        return _Loaded(clip, data, load_replay(row, clip, self.replay, share=processes.share))
 
     def train(self, loaded: _Loaded, processes: Processes, **options: Any) -> list[LossRow]:
         """Trains the model in place; `options` are those of gift_core.work.training.drive."""
@@ -190,8 +187,8 @@ def _load_start_model(stage: Stage, method: str, task: str, device: torch.device
     return clip
 
 
-def _read(step: _Step, replay: Mapping[str, str]) -> dict[str, Any]:
-    """The hashes of what the provenance does not name: the files beside the weights, all tasks, and the replay."""
+def _read(step: _Step) -> dict[str, Any]:
+    """The hashes of what the provenance does not name: the files beside the weights, and all tasks."""
     from gift_core.artifacts.contract import sha256_of
 
     from .unfinished import hashes_below
@@ -199,7 +196,6 @@ def _read(step: _Step, replay: Mapping[str, str]) -> dict[str, Any]:
     return {
         "start": hashes_below(step.stage.start_model(step.method, step.task)),
         "tasks": [sha256_of(folder / "task.json") for folder in step.replay.source.tasks],
-        "replay": replay,
     }
 
 

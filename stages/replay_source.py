@@ -9,16 +9,13 @@ from typing import Any
 
 from gift_core.replay.source import ReplaySource, Sampling, StepReplay
 from gift_core.replay.teach import step_replay
-from gift_core.replay.teachers import teacher_identity
 
 from .stage import Stage
 
 
 def replay_of(stage: Stage, method: str, task: str) -> StepReplay[Any]:
     """Returns the step's replay. Its seed depends on the task only: all methods see the same."""
-    layout, config, replay = stage.layout, stage.config, stage.method(method).replay
-    previous, initial = stage.start_model(method, task), layout.pretrained()
-    teacher_model = "" if replay.images == "none" else teacher_identity(replay, previous=previous, initial=initial)
+    layout, config = stage.layout, stage.config
     source = ReplaySource(
         root=layout.root,
         tasks=stage.tasks_so_far(task),
@@ -29,9 +26,8 @@ def replay_of(stage: Stage, method: str, task: str) -> StepReplay[Any]:
         teacher=layout.teacher(method, task),
         teacher_before=layout.teacher(method, stage.step(task).after),
         key=f"params.yaml: methods.{method}",
-        teacher_model=teacher_model,
     )
     sampling = Sampling(
         config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, task)
     )
-    return step_replay(replay, source, sampling)
+    return step_replay(stage.method(method).replay, source, sampling)

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gift_core.layout import Layout
-
 from .command_line import AsJson, hint, note, print_json
-from .stage import PARAMS, ROOT, Params, Root, Stage, params_of, require_params
+from .stage import PARAMS, ROOT, Params, Root, params_of, require_params
 
 if TYPE_CHECKING:
     from .dvc_store import DvcStore, Output
@@ -32,30 +30,27 @@ class Item:
     """What is checked: an artifact, an output of DVC, or both. `problems` returns what is wrong with it."""
 
     path: Path
-    missing: Callable[[], Path | None]
     problems: Callable[[], list[str]]
     output: Output | None
 
     def check(self) -> Checked:
         """Reads the files. It may take long."""
-        missing, problems = self.missing(), self.problems()
-        return Checked(self.path, BROKEN if problems else MISSING if missing else OK, missing, problems)
+        problems = self.problems()
+        return Checked(self.path, BROKEN if problems else OK if self.path.exists() else MISSING, problems)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The status of an item (OK, MISSING or BROKEN), its first missing path, and what is wrong with it."""
+    """The status of an item (OK, MISSING or BROKEN), and what is wrong with it."""
 
     path: Path
     status: str
-    missing: Path | None
     problems: list[str]
 
     def show(self) -> None:
         """Prints one line, with the problems below it."""
         typer.secho(f"{self.status:8}", fg=COLORS[self.status], bold=True, nl=False)
-        beside = f" ({self.missing} is missing)" if self.missing and self.missing != self.path else ""
-        typer.echo(f"{self.path}{beside}")
+        typer.echo(self.path)
         for problem in self.problems:
             typer.echo(f"        {problem}")
 
@@ -68,7 +63,7 @@ def verify(
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Check all artifacts: their own hashes, what they were made from, and DVC's copies of them.
+    """Check all artifacts: their content, their own hashes, and DVC's copies of them.
 
     The exit code is 1 if something is broken. Artifacts that are not there yet
     are counted, but are no error.
@@ -134,27 +129,26 @@ def _store(root: Path) -> DvcStore | None:
 def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     """The artifacts in the order of the stages, then DVC's other outputs."""
     from gift_core.config.loading import load_config
-    from gift_core.verification import artifacts_of, problem_of
+    from gift_core.layout import Layout
+    from gift_core.verification import artifacts_of
 
-    from .replay_source import replay_of
-
-    stage = Stage("verify", "", load_config(params), Layout(root))
+    layout = Layout(root)
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     items = []
-    for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_of(stage, *names)):
+    for artifact in artifacts_of(layout, load_config(params)):
         output = outputs.pop(os.path.realpath(artifact.path), None)
 
         def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]
-            own = [] if artifact.missing else [problem_of(artifact)]
+            own = [artifact.problem()] if artifact.path.exists() else []
             return [*filter(None, own), *(store.problems(output) if store and output else [])]
 
-        items.append(Item(artifact.path, lambda artifact=artifact: artifact.missing, problems, output))  # type: ignore[misc]
+        items.append(Item(artifact.path, problems, output))
     return items + [_other(store, output, root) for output in outputs.values() if store]
 
 
 def _other(store: DvcStore, output: Output, root: Path) -> Item:
     path = root / os.path.relpath(output.path, root)
-    return Item(path, lambda: None if output.path.exists() else path, lambda: store.problems(output), output)
+    return Item(path, lambda: store.problems(output), output)
 
 
 def _heal(item: Item, store: DvcStore) -> None:

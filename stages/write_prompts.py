@@ -15,7 +15,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
     with open_stage("write_prompts", params, root, task=task) as stage:
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
-        from gift_core.artifacts.task import read_own_task
+        from gift_core.artifacts.task import read_task
         from gift_core.datasets.captions import read_captions
         from gift_core.quantities import first_names
         from gift_core.replay.prompts import sample_prompts
@@ -24,7 +24,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         settings = stage.config.prompts
         needed = settings.images_per_task * BYTES_PER_PROMPT
         require_free_bytes(stage.layout.prompts(task), needed, f"{stage.title}: the prompts")
-        info = read_own_task(stage.layout.task(task))
+        info = read_task(stage.layout.task(task))
         vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions, root)
         prompts = sample_prompts(

@@ -141,4 +141,4 @@ class TinyExperiment:
     def replay(self, clip: Clip, task: str) -> Replay:
         """The replay of the step, as finetune reads it."""
         replay = self.replayed(task)
-        return load_replay(self.row, clip, replay, read=replay.hashes())
+        return load_replay(self.row, clip, replay)

@@ -126,17 +126,12 @@ def model_hash(folder: Path) -> str:
 def noted_hash(folder: Path) -> str:
     """Returns the hash that provenance.json notes, without reading the weights (see model_hash).
 
-    ContractError if provenance.json is missing, notes no hash, or names another model than the folder
-    data/5_models/<method>/<task>, or that of its release.
+    ContractError if provenance.json is missing or notes no hash.
     """
-    record = _provenance(folder)
-    expected = (None, None) if folder.name == PRETRAINED else (folder.parent.name, folder.name)
-    found = (record.method, record.task)
-    if found != expected or record.weights_sha256 is None:
-        what = f"it should be of {_named(expected)}, it is of {_named(found)}: another model was put here"
-        what = what if found != expected else "it should note weights_sha256"
-        raise broken(folder / PROVENANCE, what, _stage_of(folder))
-    return record.weights_sha256
+    noted = _provenance(folder).weights_sha256
+    if noted is None:
+        raise broken(folder / PROVENANCE, "it should note weights_sha256", _stage_of(folder))
+    return noted
 
 
 def require_noted_files(folder: Path) -> None:
@@ -214,11 +209,6 @@ def read_losses(path: Path) -> list[dict[str, float]]:
 
 def _provenance(folder: Path) -> Provenance:
     return read(Provenance, folder / PROVENANCE, _stage_of(folder))
-
-
-def _named(model: tuple[Any, Any]) -> str:
-    method, task = model
-    return "the pre-trained model" if model == (None, None) else f"method {method!r} after task {task!r}"
 
 
 def _stage_of(folder: Path) -> str:

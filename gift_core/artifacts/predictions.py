@@ -26,8 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, STAGE, require_own
-from gift_core.artifacts.accuracy_rows import without_probes
+from gift_core.artifacts.accuracy import PHASES, STAGE
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
@@ -128,43 +127,11 @@ def _column(values: pd.Series, kind: pa.DataType) -> pa.Array:
 def read_predictions(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns (rows, metadata) of the file <method>/<task>.parquet. Columns of text are categories.
 
-    ContractError if it is missing, breaks the contract, or is of another method or task than its path says.
+    ContractError if it is missing or breaks the contract.
     """
     table, metadata = read_table(path, lambda found: RETRIEVAL if "query" in found.names else SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
     protocols = sorted(map(str, rows.protocol.unique()))
     if len(protocols) != 1 or protocols[0] not in PHASES:
         raise broken(path, f"protocol should be one of {', '.join(PHASES)}; found {', '.join(protocols)}", STAGE)
-    require_own(path, rows)
     return rows, metadata
-
-
-def require_agreement(
-    path: Path,
-    predictions: tuple[pd.DataFrame, Mapping[str, str]],
-    accuracy: tuple[pd.DataFrame, Mapping[str, str]],
-) -> None:
-    """Raises ContractError unless the predictions in `path` give the accuracies, and are of the same models and tasks.
-
-    Both are (rows, metadata), as read_predictions and read_accuracy return them. There are no predictions of probes.
-    """
-    (rows, metadata), (accuracies, expected) = predictions, accuracy
-    accuracies = without_probes(accuracies)
-    if dict(metadata) != dict(expected):
-        raise broken(path, "it is not of the same models, tasks and environment as the accuracies", STAGE)
-    of_all_tasks = (rows.protocol == CLASS_INCREMENTAL).all()  # one test, named after the newest task
-    right = rows.label.astype(str) == rows.predicted.astype(str)
-    tests = pd.DataFrame({"step": rows.step, "task": path.stem if of_all_tasks else rows.task.astype(str)})
-    tests = tests.assign(query=rows.get("query", pd.Series(OF_CLASS, index=rows.index)).astype(str), n=1)
-    tests["top1"] = right.where(~of_pairs(rows), rows.get("rank", 0) == 1).astype(float)
-    of_queries = tests.groupby(["step", "task", "query"]).agg({"top1": "mean", "n": "sum"}).reset_index()
-    found = {test: (row.top1.mean(), row.n[row["query"] != OF_CAPTION].sum()) for test, row in of_queries.groupby(TEST)}
-    columns = (accuracies[name].tolist() for name in ("step", "eval_task", "top1", "n"))
-    noted = {(step, task): (top1, n) for step, task, top1, n in zip(*columns, strict=True)}
-    for test in sorted({*found, *noted}):
-        seen, wanted = (
-            f"{row[test][0]:.6f} of {row[test][1]} images" if test in row else "no row" for row in (found, noted)
-        )
-        if seen != wanted:
-            what = f"step {test[0]} on {test[1]} should have {wanted} right as in the accuracies, it has {seen}"
-            raise broken(path, what, STAGE)

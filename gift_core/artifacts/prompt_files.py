@@ -56,11 +56,9 @@ def write_prompts(path: Path, prompts: pd.DataFrame) -> None:
 def read_prompts(path: Path) -> pd.DataFrame:
     """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1.
 
-    ContractError if the file is missing, invalid or of another task than it is named after.
+    ContractError if the file is missing or invalid.
     """
-    table, notes = read_table(path, SCHEMA, STAGE)
-    if notes.get("task") != path.stem:
-        raise broken(path, f"it should be of task {path.stem!r}, it is of {notes.get('task')!r}", STAGE)
+    table, _ = read_table(path, SCHEMA, STAGE)
     prompts: pd.DataFrame = table.to_pandas()
     if not len(prompts) or prompts["prompt_id"].tolist() != list(range(len(prompts))):
         raise broken(path, "there should be rows whose prompt_id counts 0, 1, 2, ... without a gap", STAGE)
@@ -85,13 +83,5 @@ def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:
 
 
 def read_vocabulary(path: Path) -> list[VocabularyEntry]:
-    """Returns the entries in their order.
-
-    ContractError if the file is missing or no vocabulary, or if the task it is named after is not the newest in it.
-    """
-    entries = read(list[VocabularyEntry], path, VOCABULARY_STAGES)
-    newest = entries[-1].source_task if entries else "none"
-    if path.parent.name == VOCABULARIES and newest != path.stem:
-        what = f"its newest task should be {path.stem!r}, it is {newest!r}"
-        raise broken(path, what, VOCABULARY_STAGES)
-    return entries
+    """Returns the entries in their order. ContractError if the file is missing or no vocabulary."""
+    return read(list[VocabularyEntry], path, VOCABULARY_STAGES)

@@ -140,34 +140,18 @@ def _samples(images: Iterable[LabeledImage], start: int) -> Iterator[tuple[str, 
 
 def read_task(folder: Path) -> TaskInfo:
     """Returns the content of task.json. ContractError if it is invalid, or it or a tar it names is missing."""
-    info = _read_description(folder)
+    info = describe_task(folder)
     for name in info.hashes:
         if not (folder / name).is_file():
             raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
     return info
 
 
-def _read_description(folder: Path) -> TaskInfo:
+def describe_task(folder: Path) -> TaskInfo:
+    """Returns what read_task returns. The tars may be missing on this machine."""
     info = read(TaskInfo, folder / "task.json", STAGE)
     if not info.counts:
         raise broken(folder / "task.json", "counts should have the number of images of train and test", STAGE)
-    return info
-
-
-def read_own_task(folder: Path) -> TaskInfo:
-    """Returns read_task of data/1_tasks/<task>. ContractError, too, if task.json is of another task."""
-    return _require_own(folder, read_task(folder))
-
-
-def describe_own_task(folder: Path) -> TaskInfo:
-    """Returns what read_own_task returns. The tars may be missing on this machine."""
-    return _require_own(folder, _read_description(folder))
-
-
-def _require_own(folder: Path, info: TaskInfo) -> TaskInfo:
-    if info.name != folder.name:
-        what = f"it should be of task {folder.name!r}, it is of {info.name!r}: another task was put here"
-        raise broken(folder / "task.json", what, STAGE)
     return info
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gift_core.artifacts.task import Captions, StoredImage, index_task, read_own_task
+from gift_core.artifacts.task import Captions, StoredImage, index_task, read_task
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import class_features, image_features, predict, require_unit
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
@@ -45,7 +45,7 @@ class TestSet:
     def __init__(
         self, folder: Path, *, batch_size: int, cache_budget: CacheBudget, limit: ImageLimit | None = None
     ) -> None:
-        self.task = read_own_task(folder)
+        self.task = read_task(folder)
         self.batch_size = batch_size
         self._folder, self._budget, self._limit = folder, cache_budget, limit
         self._store: PixelCache | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
-from gift_core.artifacts.task import index_task, read_own_task, read_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
@@ -98,7 +98,7 @@ def choose_exemplars(
     more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
     by clip's features of the training images, in the order of label and rank.
     """
-    info = read_own_task(task)
+    info = read_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
     share = max(1, memory // classes)
     images = index_task(task, "train")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gift_core.artifacts.task import index_task, read_own_task, read_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.encoding import causal_tower, class_prompts, end_positions, tokenize, trim_rows
 from gift_core.clip.images import Read
@@ -52,7 +52,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         return self.batches(clip, self._images(), share)
 
     def _images(self) -> list[Read]:
-        read_own_task(self.source.tasks[-1])
+        read_task(self.source.tasks[-1])
         return [image.read for image in index_task(self.source.tasks[-1], "train")]
 
     def _texts(self, clip: Clip) -> tuple[list[str], torch.Tensor]:
@@ -60,7 +60,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         if options.kind == "random_tokens":
             tokens_PL = random_token_rows(clip, options.count, options.length, self.sampling.names)
             return [f"random tokens {row}" for row in range(len(tokens_PL))], tokens_PL
-        info = read_own_task(self.source.tasks[-1])
+        info = read_task(self.source.tasks[-1])
         texts = class_prompts(info.class_names, info.templates)
         return texts, tokenize(clip, texts)
 

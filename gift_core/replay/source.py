@@ -44,8 +44,7 @@ class ReplaySource:
     their prompts. `earlier`: shards and prompts of the steps before, the latest first. `vocabulary`: the file of the
     class names that the step's prompts are sampled from. `teacher`: the folder that the stage teach writes for this
     step. `teacher_before`: the same of the step before. `root`: the folder that a reference folder is relative to.
-    `key`: the method's key in params.yaml, for errors. `teacher_model`: what identifies the teacher
-    (teachers.teacher_identity), empty without replay.
+    `key`: the method's key in params.yaml, for errors.
     """
 
     root: Path
@@ -57,7 +56,6 @@ class ReplaySource:
     teacher: Path
     teacher_before: Path
     key: str
-    teacher_model: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.teacher_source import require_source, write_source
+from gift_core.artifacts.teacher_source import write_source
 from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
 from gift_core.provenance import environment
@@ -57,14 +57,3 @@ def teacher_bytes(clip: Clip, replay: StepReplay[Any]) -> int:
     """Returns about what the stage teach writes. ContractError if the data that are replayed are missing."""
     fisher = clip.parameter_count * FLOAT_BYTES if getattr(replay.options, "fisher", None) else 0
     return replay.feature_bytes(clip.embedding_size * FLOAT_BYTES) + fisher + FOLDER_BYTES
-
-
-def require_taught(replay: StepReplay[Any], read: Mapping[str, str] | None = None) -> None:
-    """Raises ContractError unless the teacher's folder was made by this step's teacher from this step's data.
-
-    `read` are the hashes of the replay, where the caller has them. Without replay the folder need not exist.
-    """
-    source, images = replay.source, replay.options.images
-    if images != "none":
-        hashes = replay.hashes() if read is None else read
-        require_source(source.teacher, replay=images, read=hashes, model=source.teacher_model)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from gift_core.artifacts.model_folder import WEIGHTS, model_hash
-from gift_core.artifacts.task import read_own_task, write_task
+from gift_core.artifacts.task import read_task, write_task
 from gift_core.classifier import EncodingSettings
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.task_tests import Classification, Test, test_of
@@ -87,7 +87,7 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
         if own is None:
             sample_training_images(source, folder / task, most=MOST, seed=config.seed)
         else:
-            write_task(folder / task, read_own_task(source), [], own, images_per_shard=MOST)
+            write_task(folder / task, read_task(source), [], own, images_per_shard=MOST)
     return unseen
 
 

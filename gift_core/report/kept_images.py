@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CROSS_DOMAIN, read_accuracy
+from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.contract import broken
-from gift_core.artifacts.predictions import read_predictions, require_agreement
-from gift_core.artifacts.task import CLASSES, STAGE, TaskInfo, describe_own_task, images_at
+from gift_core.artifacts.predictions import read_predictions
+from gift_core.artifacts.task import CLASSES, STAGE, TaskInfo, describe_task, images_at
 from gift_core.layout import Layout
 from gift_core.report.highlight import QUIET, best_method, reading_order, styles_of
 from gift_core.report.run_record import RunRecord
@@ -114,7 +114,7 @@ def read_prediction_pictures(layout: Layout, record: RunRecord) -> PredictionPic
     if not record.methods:
         return PredictionPictures(None, None, (), (), (), ())
     answers = _AnswersOf(layout, record)
-    infos = {task: describe_own_task(layout.task(task)) for task in record.tasks}
+    infos = {task: describe_task(layout.task(task)) for task in record.tasks}
     styles, shown = styles_of(record), reading_order(record, record.methods)
     methods = [method for method in shown if styles[method] != QUIET]
     missing = tuple(method for method in methods if not answers.are_here(method))
@@ -186,10 +186,7 @@ class _AnswersOf:
         """What the method's model after the step `after` predicts on the test images of `task`."""
         step = self.tasks[-1] if self._whole else after
         if (method, step) not in self._read:
-            path = self.layout.predictions(method, step)
-            predictions = read_predictions(path)
-            require_agreement(path, predictions, read_accuracy(self.layout.accuracy(method, step)))
-            self._read[method, step] = predictions[0]
+            self._read[method, step], _ = read_predictions(self.layout.predictions(method, step))
         rows = self._read[method, step]
         own = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
         label_N, predicted_N = (own[name].to_numpy(dtype=object) for name in ("label", "predicted"))

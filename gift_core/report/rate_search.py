@@ -20,7 +20,7 @@ from gift_core.artifacts.task import (
     StoredImage,
     TaskInfo,
     index_task,
-    read_own_task,
+    read_task,
     write_task,
 )
 from gift_core.clip.model import open_folder
@@ -41,7 +41,7 @@ def hold_out(
     That is `validation`, or HELD_OUT of the training images of each class. A class with one image keeps it for
     training. UserError if no image can be held out.
     """
-    info, images = read_own_task(source), index_task(source, "train")
+    info, images = read_task(source), index_task(source, "train")
     if validation is not None:
         return write_task(target, info, map(_labeled, images), validation, images_per_shard=images_per_shard)
     held = _sampled(info, images, HELD_OUT, seed)
@@ -56,7 +56,7 @@ def hold_out(
 
 def sample_training_images(source: Path, target: Path, *, most: int, seed: int) -> TaskInfo:
     """Writes about `most` training images of the task `source`, each class with its share, as the test split."""
-    info, images = read_own_task(source), index_task(source, "train")
+    info, images = read_task(source), index_task(source, "train")
     held = _sampled(info, images, min(1.0, most / max(1, len(images))), seed)
     chosen = [_labeled(images[position]) for position in sorted(held)]
     return write_task(target, info, [], chosen, images_per_shard=most)

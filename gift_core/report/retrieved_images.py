@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, read_predictions
-from gift_core.artifacts.task import STAGE, StoredImage, describe_own_task, images_at
+from gift_core.artifacts.task import STAGE, StoredImage, describe_task, images_at
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.highlight import best_method, reading_order
@@ -149,7 +149,7 @@ def _answers(test: pd.DataFrame) -> _Answers:
 
 def _examples(layout: Layout, record: RunRecord, task: str, tests: Tests) -> tuple[CaptionExample, ...]:
     """Captions by the pre-trained model, by the forgetful method, and by the best one, before and after."""
-    info, folder = describe_own_task(layout.task(task)), layout.task(task)
+    info, folder = describe_task(layout.task(task)), layout.task(task)
     if not all((folder / name).is_file() for name in info.shards("test")):
         return ()
     compared = [ZERO_SHOT, forgetful_method(record), best_method(record)]

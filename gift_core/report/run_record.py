@@ -12,7 +12,7 @@ import pandas as pd
 from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import PAIRS, describe_own_task
+from gift_core.artifacts.task import PAIRS, describe_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
@@ -147,7 +147,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     tasks = tuple(step.task for step in config.sequence)
     rows = {name: config.methods[name] for name in config.run.methods}
     methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
-    infos = {task: describe_own_task(layout.task(task)) for task in tasks}
+    infos = {task: describe_task(layout.task(task)) for task in tasks}
     notes = data_notes(config, infos)
     accuracy, metadata = read_accuracies(layout, config, tuple(rows))
     environments = read_environments(layout, rows, tasks, metadata)

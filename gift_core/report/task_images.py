@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import describe_shards, missing_tars
-from gift_core.artifacts.task import STAGE, StoredImage, TaskInfo, describe_own_task, index_tars
+from gift_core.artifacts.task import STAGE, StoredImage, TaskInfo, describe_task, index_tars
 from gift_core.layout import Layout
 from gift_core.report.thumbnails import Thumbnail, a_few, evenly_spaced, pair_thumbnails, thumbnail
 
@@ -97,7 +97,7 @@ def read_task_pictures(layout: Layout, tasks: tuple[str, ...], *, replays_pairs:
     pairs, missing_pairs = _located_pairs(layout, tasks) if replays_pairs else ({}, [])
     for position in evenly_spaced(len(tasks), MAX_TASKS):
         task = tasks[position]
-        info = describe_own_task(layout.task(task))
+        info = describe_task(layout.task(task))
         candidates = _candidates(layout, info)
         if not candidates:
             missing.append(task)

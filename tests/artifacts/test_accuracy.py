@@ -56,6 +56,3 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
     rows, metadata = read_accuracy(tmp_path / "pretrained.parquet")
     assert len(rows) == 0
     assert metadata == METADATA
-    other = tmp_path / "gift" / "letters.parquet"
-    write_empty_accuracy(other, METADATA)
-    assert "it is none" in broken_message(lambda: read_accuracy(other), other, "evaluate")

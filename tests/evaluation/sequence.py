@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch.nn import functional
 
+from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.classifier import EncodingSettings
 from gift_core.clip.images import decode, evaluation_transform
@@ -60,3 +62,17 @@ def slow_answers(model: Path, folders: Sequence[Path], of: Path) -> list[tuple[s
             nearest = max(texts, key=lambda text: float(feature @ text[1]))[0]
             answers.append((read_task(of).class_names[label], nearest))
     return answers
+
+
+def require_agreement(path: Path, rows: pd.DataFrame) -> None:
+    """Asserts that the predictions in `path` give the accuracies in `rows`, image by image and caption by caption."""
+    found, _ = read_predictions(path)
+    found = found.astype(dict.fromkeys(("label", "predicted", "task"), str))
+    right = found.label == found.predicted
+    query = found["query"].astype(str) if "query" in found else pd.Series("class", index=found.index)
+    right = right.where(query == "class", found.get("rank", 0) == 1).astype(float)
+    task = rows.eval_task.iloc[-1] if (rows.protocol == "class_incremental").all() else found.task
+    tests = pd.DataFrame({"step": found.step, "task": task, "query": query, "top1": right})
+    means = tests.groupby(["step", "task", "query"]).top1.mean().groupby(["step", "task"]).mean()
+    expected = rows[rows.phase != "probe"].set_index(["step", "eval_task"]).top1
+    assert means.round(9).to_dict() == expected.round(9).to_dict()

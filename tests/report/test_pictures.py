@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.artifacts.shards import read_pairs
-from gift_core.artifacts.task import describe_own_task, index_tars
+from gift_core.artifacts.task import describe_task, index_tars
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
@@ -47,7 +47,7 @@ def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(whol
     counts = [(task.position, task.task, task.class_count, task.image_count) for task in found.samples]
     assert counts == [(position, task, 10, 200) for position, task in enumerate(TASKS, start=1)]
     folder = layout.task("letters")
-    stored = index_tars(folder, describe_own_task(folder), ["train-00000.tar"])
+    stored = index_tars(folder, describe_task(folder), ["train-00000.tar"])
     for number, shown in zip((0, 2, 4, 5, 7, 9), found.samples[0].classes, strict=True):
         expected = [image.read() for image in stored if image.label == number][:2]
         assert (shown.name, [image.data_uri for image in shown.images]) == (f"letters {number}", [*map(uri, expected)])
