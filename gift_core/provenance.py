@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core import definitions
+from gift_core import fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def edited_files() -> tuple[str, ...]:
     """Returns the files of the code that are not as they were released, as this process found them first."""
     package = Path(__file__).resolve().parent
     in_wheel = package / "stages"
-    return definitions.edited_files(package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages")
+    return fingerprint.edited_files(package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages")
 
 
 def version_of(package: str) -> str:

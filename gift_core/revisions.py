@@ -15,8 +15,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gift_core.definitions import PACKAGES, REVISIONS, TABLES, VERIFIED, edited_files, hashes_of_files
-from gift_core.fingerprint import DISPLAY, OPTIONAL, WORK, CodeBase, entry_name
+from gift_core.fingerprint import (
+    COUNTS,
+    NEVER,
+    PACKAGES,
+    REVISIONS,
+    VERIFIED,
+    WORK,
+    CodeBase,
+    category,
+    edited_files,
+    entry_name,
+    hashes_of_files,
+)
 from gift_core.layout import CODE
 
 if TYPE_CHECKING:
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig
     from gift_core.stage_graph import Block
 
-Definitions = Mapping[str, Mapping[str, str]]  # {part: {definition: hash}}
+Units = Mapping[str, Mapping[str, str]]  # {part: {unit of code: hash}}
 
 
 @dataclass(frozen=True)
@@ -49,9 +60,10 @@ class Code:
 
     @cached_property
     def verified(self) -> Mapping[str, str]:
-        """{definition: hash} of verified_code.json."""
-        found: Mapping[str, str] = self._read(VERIFIED).get("definitions", {})
-        return found
+        """{unit or data file: hash} of verified_code.json."""
+        record = self._read(VERIFIED)
+        data = {name: digest for name, digest in record.get("files", {}).items() if not name.endswith(".py")}
+        return {**data, **record.get("units", {})}
 
     @cached_property
     def edited_files(self) -> tuple[str, ...]:
@@ -63,7 +75,7 @@ class Code:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
-        """Returns {definition: hash} of what the stage runs with these options."""
+        """Returns {unit or data file: hash} of what the stage runs with these options."""
         key = stage, frozenset(options)
         if key not in self._reached:
             self._reached[key] = self.base.reached(*key)
@@ -76,15 +88,15 @@ class Code:
         edited = {
             key: digest
             for key, digest in reached.items()
-            if not key.startswith(WORK) and self.verified.get(key, "") != digest
+            if category(key) != WORK and self.verified.get(key, "") != digest
         }
         state = {"revisions": {name: self.parts[name].revision for name in names if name in self.parts}}
         return {**state, "edited": edited} if edited else state
 
 
-def verified_content(code: CodeBase, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the content of verified_code.json: the hashes of the definitions, and those of the bytes of all files."""
-    return {"files": hashes_of_files(code.root, code.path(PACKAGES[1])), "definitions": dict(hashes)}
+def verified_content(code: CodeBase) -> dict[str, Any]:
+    """Returns the content of verified_code.json: the hashes of the bytes of all files, and of the units of code."""
+    return {"files": hashes_of_files(code.root, code.path(PACKAGES[1])), "units": code.units()}
 
 
 def part_name(stage: str, option: str = "") -> str:
@@ -150,23 +162,23 @@ def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
             yield f"trains.{method.trains.kind}"
 
 
-def work_definitions(code: CodeBase) -> dict[str, str]:
-    """Returns {definition: hash} of the code that resumes, shares and publishes work."""
-    return _hashes_of(WORK, code)
+def work_units(code: CodeBase) -> dict[str, str]:
+    """Returns {unit: hash} of the code that resumes, shares and publishes work."""
+    return {key: digest for key, digest in code.units().items() if category(key.partition(": ")[0]) == WORK}
 
 
 def all_options(code: CodeBase) -> list[str]:
     """Returns every option that chooses code, sorted."""
-    found = set(OPTIONAL.values())
-    for table, section in TABLES.items():
-        file, _, name = table.partition(": ")
-        entries = code.module(file).tables.get(name, ()) if code.path(file).is_file() else ()
-        found |= {f"{section}.{entry_name(entry.key)}" for entry in entries}
+    found = {option for option in COUNTS.values() if option not in (NEVER, WORK) and not option.endswith("*")}
+    for key, option in COUNTS.items():
+        file, _, table = key.partition(": ")
+        names = code.module(file).units if option.endswith("*") and code.path(file).is_file() else ()
+        found |= {option.replace("*", entry_name(name)) for name in names if name.startswith(f"{table}[")}
     return sorted(found)
 
 
-def definitions_of_parts(code: Code, stages: Collection[str]) -> Definitions:
-    """Returns {part: {definition: hash}}: what each stage always runs, and what each option adds to that."""
+def units_of_parts(code: Code, stages: Collection[str]) -> Units:
+    """Returns {part: {unit: hash}}: what each stage always runs, and what each option adds to that."""
     parts: dict[str, Mapping[str, str]] = {}
     every = all_options(code.base)
     for stage in stages:
@@ -178,19 +190,6 @@ def definitions_of_parts(code: Code, stages: Collection[str]) -> Definitions:
             if added:
                 parts[part_name(stage, option)] = added
     return parts
-
-
-def display_definitions(code: CodeBase) -> dict[str, str]:
-    """Returns {definition: hash} of the modules that no stage depends on, because they only show and explain."""
-    return _hashes_of(DISPLAY, code)
-
-
-def _hashes_of(names: Collection[str], code: CodeBase) -> dict[str, str]:
-    """{definition: hash} of modules, and of those in folders."""
-    files = [name for name in names if name.endswith(".py") and code.path(name).is_file()]
-    folders = [name for name in names if name.endswith("/")]
-    files += [f"{folder}{path.name}" for folder in folders for path in sorted(code.path(folder).glob("*.py"))]
-    return {each.key: each.hash for file in files for each in code.module(file).all_definitions()}
 
 
 def _added(more: Mapping[str, str], less: Mapping[str, str]) -> dict[str, str]:

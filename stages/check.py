@@ -59,9 +59,9 @@ def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
     from gift_core.provenance import edited_files
     from gift_core.quantities import plural
 
-    definitions = {definition for content in states for definition in content.get("edited", ())}
-    others = [name for name in edited_files() if name not in {key.partition(": ")[0] for key in definitions}]
-    edits = [f"{plural(len(definitions), 'definition')} of the code edited"] if definitions else []
+    counting = {key.partition(": ")[0] for content in states for key in content.get("edited", ())}
+    others = [name for name in edited_files() if name not in counting]
+    edits = [f"{plural(len(counting), 'file')} of the code edited"] if counting else []
     if others:
         shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")
         edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({shown})")

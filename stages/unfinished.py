@@ -12,7 +12,7 @@ from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, noted_hash
 from gift_core.fingerprint import CodeBase
 from gift_core.provenance import EDITED, environment
-from gift_core.revisions import Code, all_options, work_definitions
+from gift_core.revisions import Code, all_options, work_units
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
 
@@ -96,7 +96,7 @@ def code_of(stage: str) -> dict[str, Any]:
     Of code that resumes work each change counts: it reads what another version may have written.
     """
     code = running_code()
-    return code.state(stage, all_options(code.base)) | {"work": work_definitions(code.base)}
+    return code.state(stage, all_options(code.base)) | {"work": work_units(code.base)}
 
 
 def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:

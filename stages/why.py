@@ -195,7 +195,7 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         is_undone = key in before and key not in after
         yield f"{key.rstrip(':')} {'is as released again, after an edit' if is_undone else 'was edited'}"
     if len(edited) > SHOWN_REASONS:
-        yield f"{len(edited) - SHOWN_REASONS} more definitions were edited"
+        yield f"{len(edited) - SHOWN_REASONS} more files were edited"
 
 
 def _reason(part: str, number: int) -> str:

@@ -16,13 +16,13 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only.
 ORDER = [
-    {"errors", "seeds", "published", "untrusted", "quantities", "definitions"},
+    {"errors", "seeds", "published", "untrusted", "quantities", "fingerprint"},
     {"layout", "shipped", "progress", "os_errors", "provenance", "tracking", "downloads"},
     {"out_of_memory"},
     {"computation"},
     {"work"},
     {"config"},
-    {"fingerprint", "stage_graph"},
+    {"stage_graph"},
     {"revisions"},
     {"artifacts"},
     {"mini", "params_edit"},

@@ -1,4 +1,4 @@
-"""What a stage runs is followed name by name, and its hashes are the same on every Python version."""
+"""What a stage runs is followed import by import, and its hashes are the same on every Python version."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.definitions import digest_of, normalized, read_module
-from gift_core.fingerprint import CodeBase, data_files_in
+from gift_core.fingerprint import CodeBase, digest_of, normalized, read_module
 from tests.imports import ROOT
 
 # Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
@@ -52,7 +51,7 @@ def outer(value: object) -> str:
 RECORDED = "473e63b5d3a9"  # of SAMPLE, on Python 3.11 and 3.13
 PRINT = """
 import ast, pathlib, sys
-from gift_core.definitions import digest_of, normalized
+from gift_core.fingerprint import digest_of, normalized
 texts = [sys.stdin.read(), *(file.read_text("utf-8") for file in sorted(pathlib.Path("gift_core").rglob("*.py")))]
 print([digest_of(normalized(ast.parse(text)).encode()) for text in texts])
 """
@@ -106,50 +105,49 @@ def test_the_text_of_an_error_does_not_count_but_its_type_and_condition_do() -> 
     assert words == base and base not in (kind, limit)
 
 
-def reached(folder: Path, **modules: str) -> set[str]:
-    """What `run` in stages/run.py reaches of these modules of gift_core, without the parts that have no statement."""
+def reached(folder: Path, *options: str, **modules: str) -> set[str]:
+    """What `run` in stages/run.py reaches of these modules of gift_core with the options, without empty modules."""
     (folder / "stages").mkdir(parents=True)
     (folder / "gift_core").mkdir()
     (folder / "stages" / "run.py").write_text(modules.pop("run"), encoding="utf-8")
     for name, text in modules.items():
         (folder / "gift_core" / f"{name}.py").write_text(text, encoding="utf-8")
-    found = CodeBase(folder).reached("run", ())
+    found = CodeBase(folder).reached("run", options)
     return {key.removeprefix("gift_core/") for key, digest in found.items() if digest}
 
 
-def test_names_are_followed_through_imports_and_unused_ones_are_not(tmp_path: Path) -> None:
+def test_modules_are_followed_through_imports_also_inside_functions(tmp_path: Path) -> None:
     found = reached(
         tmp_path,
-        run="def run():\n    from gift_core.b import g\n    return g()\n\ndef unused(): pass\n",
-        b="from gift_core import c\ng = c.h\nunused = 1\n",
-        c="N = 1\ndef h():\n    return N\ndef unused():\n    return 2\n",
+        run="def run():\n    from gift_core.b import g\n    return g()\n",
+        b="from gift_core import c, progress\nif TYPE_CHECKING:\n    from gift_core import d\ng = c.h\n",
+        c="N = 1\n",
         d="unused = 1\n",
+        progress="shown = 1\n",
     )
-    assert found == {"stages/run.py: run", "b.py: g", "c.py: N", "c.py: h"}
+    assert found == {"stages/run.py", "b.py", "c.py"}
 
 
-def test_statements_that_run_on_import_count(tmp_path: Path) -> None:
-    found = reached(
-        tmp_path,
-        run="from gift_core import b\ndef run():\n    return b.g\n",
-        b="import gift_core.c\ng = 1\n",
-        c="if 1:\n    print('at once')\nunused = 1\n",
-    )
-    assert found == {"stages/run.py: run", "b.py: g", "c.py:"}
+LOSSES = """
+from gift_core.b import helper
+from gift_core.c import other
+def align(): return shared()
+def shared(): return helper()
+def distill(): return other()
+def used(): return 1
+LOSSES = {"align": align, "distill": distill}
+"""
 
 
-def test_of_a_class_the_methods_count_whose_names_are_used(tmp_path: Path) -> None:
-    text = (
-        "import torch\nclass Base:\n    def f(self): return self.g()\n    def g(self): return 1\n"
-        "    def unused(self): return 2\n"
-        "class Child(Base):\n    def __init__(self): pass\n    def g(self): return 3\n"
-        "class Layer(torch.nn.Module):\n    def forward(self): return 4\n"
-        "class Named:\n    def any(self, name): return getattr(self, name)\n    def other(self): return 5\n"
-    )
-    run = "from gift_core import b\ndef run():\n    b.Child().f()\n    b.Layer()\n    b.Named().any('x')\n"
-    assert reached(tmp_path, run=run, b=text) == {
-        "stages/run.py: run", "b.py: Base.f", "b.py: Base.g", "b.py: Child", "b.py: Child.__init__", "b.py: Child.g",
-        "b.py: Layer", "b.py: Layer.forward", "b.py: Named.any", "b.py: Named.other",
+def test_an_entry_of_a_table_and_what_only_it_uses_count_with_its_option(tmp_path: Path) -> None:
+    run = "from gift_core.losses import LOSSES, used\ndef run(): return LOSSES, used\n"
+    modules = {"run": run, "losses": LOSSES, "b": "def helper(): pass\n", "c": "def other(): pass\n"}
+    always = {"stages/run.py", "losses.py: used"}
+    aligned = {"losses.py: LOSSES[align]", "losses.py: align", "losses.py: shared", "b.py"}
+    assert reached(tmp_path / "1", **modules) == always
+    assert reached(tmp_path / "2", "losses.align", **modules) == always | aligned
+    assert reached(tmp_path / "3", "losses.distill", **modules) == always | {
+        "losses.py: LOSSES[distill]", "losses.py: distill", "c.py",
     }  # fmt: skip
 
 
@@ -159,20 +157,19 @@ def test_data_files_beside_a_module_count_by_their_bytes(tmp_path: Path) -> None
     for file in (data, tmp_path / "gift_core" / "other" / "b.py", tmp_path / "gift_core" / "other" / "other.csv"):
         file.parent.mkdir(exist_ok=True)
         file.write_text("one\n", encoding="utf-8")
-    assert data_files_in(tmp_path / "gift_core") == [data]
-    before = CodeBase(tmp_path).reached("run", ())["gift_core/rows/names.csv"]
+    before = CodeBase(tmp_path).reached("run", ())
+    assert [name for name in before if not name.endswith(".py")] == ["gift_core/rows/names.csv"]
     data.write_text("two\n", encoding="utf-8")
-    assert CodeBase(tmp_path).reached("run", ())["gift_core/rows/names.csv"] != before
+    assert CodeBase(tmp_path).reached("run", ())["gift_core/rows/names.csv"] != before["gift_core/rows/names.csv"]
 
 
 def test_of_params_yaml_the_methods_and_the_defaults_of_sections_count() -> None:
-    def hashes(fields: str, *, before: str = "") -> dict[str, str]:
-        text = f"{before}\nclass A:\n{fields}\n    def f(self):\n        return 1\n"
-        module = read_module("gift_core/config/rows.py", ast.parse(text))
-        return {each.name: each.hash for each in module.all_definitions()}
+    def hash_with(fields: str, *, before: str = "", method: str = "1") -> str:
+        text = f"{before}\nclass A:\n{fields}\n    def f(self):\n        return {method}\n"
+        return read_module("gift_core/config/rows.py", text).units[""].hash
 
-    base = hashes("    x: int")
-    assert base["A"] == "" != base["A.f"]
-    assert hashes("    x: str\n    new: int | None = None", before="LIMIT = 3") == base | {"LIMIT": ""}
-    assert hashes("    x: int = 1")["A"] != hashes("    x: int = 2")["A"] != ""
-    assert hashes("    x: int = 1") == hashes("    x: float = 1")
+    base = hash_with("    x: int")
+    assert hash_with("    x: str\n    new: int | None = None", before="LIMIT = 3") == base
+    assert base != hash_with("    x: int", method="2")
+    assert base != hash_with("    x: int = 1") != hash_with("    x: int = 2")
+    assert hash_with("    x: int = 1") == hash_with("    x: float = 1")

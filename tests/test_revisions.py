@@ -14,12 +14,10 @@ from gift_core.presets import load_preset
 from gift_core.revisions import (
     VERIFIED,
     Code,
-    all_options,
     code_files,
-    definitions_of_parts,
-    display_definitions,
     options_of,
     part_name,
+    units_of_parts,
     verified_content,
 )
 from gift_core.stage_graph import read_blocks
@@ -44,17 +42,14 @@ def config() -> Config:
 
 
 def test_the_code_is_the_verified_one() -> None:
-    every = display_definitions(CODE.base)
-    for stage in STAGES:
-        every |= CODE.reached(stage, all_options(CODE.base))
-    found = {key: digest for key, digest in every.items() if digest}
-    changed = sorted(key for key in {*found, *CODE.verified} if found.get(key) != CODE.verified.get(key))
+    found, verified = CODE.base.units(), {key: each for key, each in CODE.verified.items() if ".py" in key}
+    changed = sorted(key for key in {*found, *verified} if found.get(key) != verified.get(key))
     assert changed == [], "the code changed since it was verified: run `make revisions`, and commit what it writes"
 
 
 def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
     copied, file = copy_of_the_code(tmp_path), tmp_path / VERIFIED
-    file.write_text(json.dumps(verified_content(copied.base, CODE.verified)), encoding="utf-8")
+    file.write_text(json.dumps(verified_content(copied.base)), encoding="utf-8")
     assert copied.edited_files == ()
     states = code_files(copied, read_blocks(ROOT), config)
     assert not any(name.startswith("gift_core/training") for name in copied.base._modules)
@@ -67,7 +62,7 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
 
 
 def test_every_part_has_a_revision_and_a_reason() -> None:
-    assert set(CODE.parts) == set(definitions_of_parts(CODE, STAGES))
+    assert set(CODE.parts) == set(units_of_parts(CODE, STAGES))
     for name, part in CODE.parts.items():
         assert list(part.reasons) == [str(number) for number in range(1, part.revision + 1)], name
 
@@ -104,40 +99,40 @@ def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
 
 
 BASE, ALIGN = "finetune", "finetune losses.align"
-FUNCTION = "gift_core/losses.py: align"
+FUNCTION = ("gift_core/losses.py", "align")
 
 
 def outcome(owner: str, difference: str = "", *, ran: bool = True) -> Outcome:
-    first = next(each for each in CODE.base.module("gift_core/losses.py").all_definitions() if each.key == FUNCTION)
+    line = CODE.base.module("gift_core/losses.py").units["align"].lines[0]
     template = ("gift_core/report/templates/charts.html.j2", 1)  # it runs, too, and is no module
-    functions = frozenset({("gift_core/losses.py", first.lines[0]), template} if ran else {template})
+    functions = frozenset({("gift_core/losses.py", line), template} if ran else {template})
     return Outcome("methods", Instance("finetune", owner, (owner, "letters"), ()), difference, functions)
 
 
-def change(part: str, *functions: str) -> dict[str, Change]:
-    return {part: Change(part, frozenset({FUNCTION}), frozenset(functions))}
+def change(part: str, *functions: tuple[str, str]) -> dict[str, Change]:
+    return {part: Change(part, frozenset({": ".join(FUNCTION)}), frozenset(functions))}
 
 
 def test_a_revision_stays_where_the_bytes_are_the_same_and_what_changed_ran() -> None:
     outcomes = [(outcome("gift"), [BASE, ALIGN]), (outcome("finetune", ran=False), [BASE])]
-    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {}
+    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {}
 
 
 def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran() -> None:
     outcomes = [(outcome("gift", "bytes of data/5_models/gift/letters/model.safetensors differ"), [BASE, ALIGN])]
-    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {
+    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {
         ALIGN: "finetune gift letters: bytes of data/5_models/gift/letters/model.safetensors differ"
     }
     outcomes = [(outcome("gift", ran=False), [BASE, ALIGN])]
-    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {
-        ALIGN: f"{FUNCTION} changed and never ran in the probe"
+    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {
+        ALIGN: "gift_core/losses.py: align changed and never ran in the probe"
     }
-    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [ALIGN])) == {}  # kept by hand
-    assert dict(decide(CODE.base, change(ALIGN), outcomes, [])) == {}  # a value does not run
+    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [ALIGN])) == {}  # kept by hand
+    assert dict(decide(ROOT, change(ALIGN), outcomes, [])) == {}  # a value does not run
 
 
 def test_a_part_is_not_blamed_for_another_where_some_stage_shows_it_alone() -> None:
     changes = change(BASE, FUNCTION) | change(ALIGN, FUNCTION)
     outcomes = [(outcome("gift", "bytes differ"), [BASE, ALIGN]), (outcome("finetune"), [BASE])]
-    assert list(dict(decide(CODE.base, changes, outcomes, []))) == [ALIGN]
-    assert list(dict(decide(CODE.base, changes, outcomes[:1], []))) == [BASE, ALIGN]
+    assert list(dict(decide(ROOT, changes, outcomes, []))) == [ALIGN]
+    assert list(dict(decide(ROOT, changes, outcomes[:1], []))) == [BASE, ALIGN]

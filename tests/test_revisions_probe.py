@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from gift_core.definitions import REVISIONS
-from gift_core.fingerprint import DISPLAY, WORK, CodeBase
+from gift_core.fingerprint import COUNTS, REVISIONS, CodeBase, category
 from gift_core.revisions import Code
-from recipes.revisions.decide import Change, PartsOf, decide, missed
+from recipes.revisions.decide import Change, PartsOf, decide, functions_that_ran, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe
 from tests.clone import Clone, commit, new_project
@@ -70,18 +69,16 @@ def test_an_edit_of_a_function_that_ran_makes_every_stage_stale_in_which_it_ran(
     probed: list[Probed], tmp_path: Path
 ) -> None:
     code = CodeBase(ROOT)
-    users: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+    users: dict[tuple[str, str], set[tuple[str, tuple[str, ...]]]] = {}
     for each in probed:
-        for file, line in each.outcome.ran:
-            if file.endswith(".py") and not file.startswith((*DISPLAY, *WORK)):
-                key = code.function_at(file, line)
-                if code.is_function(key):
-                    users.setdefault(key, set()).add((each.outcome.instance.stage, each.options))
+        for file, name in functions_that_ran(ROOT, each.outcome):
+            if not category(file) and f"{file}: {name}" not in COUNTS:
+                users.setdefault((file, name), set()).add((each.outcome.instance.stage, each.options))
     before = states(Code(code), {use for uses in users.values() for use in uses})
     for name in ("gift_core", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for key in random.Random(25).sample(sorted(users), MUTANTS):
-        file, _, name = key.partition(": ")
+        file, name = key
         text = (tmp_path / file).read_text(encoding="utf-8")
         edit_function(tmp_path, file, name)
         edited = CodeBase(tmp_path, _modules={each: module for each, module in code._modules.items() if each != file})
@@ -128,7 +125,7 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reaso
     assert f"### Runs again\n\n- ingest source.folder: {reason}\n" in changelog
     assert f"ingest source.folder: revision {number}: {reason}\n" in printed
     data = {"ingest": Change("ingest", frozenset({"gift_core/rows/food.yaml"}), frozenset())}
-    assert dict(decide(CodeBase(ROOT), data, [], ())) == {"ingest": "gift_core/rows/food.yaml changed"}
+    assert dict(decide(ROOT, data, [], ())) == {"ingest": "gift_core/rows/food.yaml changed"}
 
 
 def test_a_part_that_no_machine_can_run_is_kept_with_a_reason(project: Clone) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,7 @@ from gift_core.config.tasks import PairsTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Dataset, Listing, Sample, split_listing, validation_note
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
 from gift_core.datasets.folder_reader import FolderReader
-from gift_core.datasets.image_table import list_table
 from gift_core.datasets.spelling import plain_captions, plain_name, split_of
-from gift_core.datasets.webdataset import list_tars
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
@@ -32,15 +29,6 @@ MIN_PAIRS = 2  # images of a split: a pair is contrasted with others
 TEMPLATE = "{}"  # a caption is a whole prompt
 REPLAYED = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # which the model's own transform decodes
 REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
-
-
-def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
-    """Returns the images of the task with their captions. UserError as the reader of each form."""
-    location = f"params.yaml: tasks.{name}.path: {config.path}"
-    if config.table is None and config.train is None:
-        return _list_folder(root / config.path, location)
-    listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
-    return replace(listing, location=location)
 
 
 def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: int) -> Dataset:
@@ -74,7 +62,7 @@ def _shared_captions(test: Iterable[Sample]) -> tuple[str, ...]:
     return (f"{what}: {first_names(shared)}.",) if shared else ()
 
 
-def _list_folder(folder: Path, location: str) -> Listing:
+def list_captioned_folder(folder: Path, location: str) -> Listing:
     """Returns the images at any depth of `folder`, or of its folders train and test, with their captions, one a line.
 
     UserError for no image, an image without captions, text that is not UTF-8, and images beside train and test.
@@ -106,7 +94,7 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
     The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
-    UserError for a folder without images, and for captions as list_pairs. Images are not decoded here (see
+    UserError for a folder without images, and for captions as list_captioned_folder. Images are not decoded here (see
     require_readable).
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow

@@ -26,7 +26,7 @@ from gift_core.config.tasks import (
 from gift_core.datasets.catalogue.inventory import list_catalogue
 from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
 from gift_core.datasets.decoding import Decoder, digest_of, in_order
-from gift_core.datasets.image_captions import list_pairs, pair_dataset
+from gift_core.datasets.image_captions import list_captioned_folder, pair_dataset
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
 from gift_core.datasets.webdataset import list_tars
@@ -34,6 +34,16 @@ from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
+
+
+def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
+    """Returns the images of the task with their captions. UserError as the reader of each form."""
+    location = f"params.yaml: tasks.{name}.path: {config.path}"
+    if config.table is None and config.train is None:
+        return list_captioned_folder(root / config.path, location)
+    listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
+    return dataclasses.replace(listing, location=location)
+
 
 # By source: (name of the task, its row, the root of the paths) -> what is there. No image is decoded.
 READERS: Mapping[str, Callable[[str, Any, Path], Listing]] = {

@@ -14,51 +14,49 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gift_core import definitions, revisions
-from gift_core.fingerprint import WORK, CodeBase
-from gift_core.revisions import Code, Definitions
-from recipes.revisions.decide import Change, PartsOf, Used, decide, describe_code, find_changes, missed
+from gift_core.fingerprint import NEVER, REVISIONS, VERIFIED, WORK, CodeBase, category
+from gift_core.revisions import Code, verified_content
+from recipes.revisions.decide import Change, PartsOf, Used, decide, find_changes, missed, parts_of
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import Instance, Outcome, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE, VERIFIED, CHANGELOG = ROOT / definitions.REVISIONS, ROOT / definitions.VERIFIED, ROOT / "CHANGELOG.md"
+TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
 SHOWN = ("settings", "captions")  # the experiments with a report, which also run where only messages changed
 HEADING = "### Runs again\n"
-MISSED = "gift_core/fingerprint.py follows names, and did not find this one. Name it where it is used."
+MISSED = "gift_core/fingerprint.py follows imports, and did not find this one. Import it where it is used."
 
 
 def main() -> None:
     """Decides, writes the two tables, and prints what it decided."""
     keep, reason = _arguments()
-    new = Code(CodeBase(ROOT))
-    parts, hashes = describe_code(ROOT)
+    new, parts = Code(CodeBase(ROOT)), parts_of(ROOT)
     if not TABLE.is_file():
-        _write({name: {"revision": 1, "reasons": {"1": "the first one"}} for name in parts}, hashes)
+        _write({name: {"revision": 1, "reasons": {"1": "the first one"}} for name in parts})
         print(f"{len(parts)} parts have revision 1.")  # noqa: T201
         return
-    if new.verified == hashes:
+    units = new.base.units()
+    if {key: digest for key, digest in new.verified.items() if ".py" in key} == units and not _edited_data(new):
         if new.edited_files:  # comments, texts
-            _write(json.loads(TABLE.read_text(encoding="utf-8")), hashes)
+            _write(json.loads(TABLE.read_text(encoding="utf-8")))
         print("The code is the verified one: there is nothing to do.")  # noqa: T201
         return
     started = time.monotonic()
     with _verified_code() as folder:
-        old = Code(CodeBase(folder))
-        changes = find_changes(new.base, describe_code(folder)[0], parts)
-        has_new_messages = revisions.display_definitions(old.base) != revisions.display_definitions(new.base)
+        changes, former = find_changes(folder, ROOT), CodeBase(folder).units()
+        has_new_messages = _shown_only(former) != _shown_only(units)
         print(f"{len(changes)} of {len(parts)} parts changed: {', '.join(changes) or 'none'}")  # noqa: T201
         outcomes = list(_outcomes(new, folder, changes, has_new_messages=has_new_messages))
-    rising = dict(decide(new.base, changes, outcomes, keep))
+    rising = dict(decide(ROOT, changes, outcomes, keep))
     unknown = sorted(set(keep) - set(changes))
     if unknown:
         sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(changes)}")
-    _record(parts, hashes, rising, dict.fromkeys(keep, reason))
+    _record(parts, rising, dict.fromkeys(keep, reason))
     for name, why in rising.items():
         print(f"{name}: revision {revisions_of(TABLE)[name]}: {why}")  # noqa: T201
     kept = len(changes) - len(rising)
@@ -78,9 +76,9 @@ def _arguments() -> tuple[list[str], str]:
 @contextmanager
 def _verified_code() -> Iterator[Path]:
     """Yields a folder with the code of the commit that wrote verified_code.json last."""
-    commit = _git("log", "-1", "--format=%H", "--", definitions.VERIFIED)
+    commit = _git("log", "-1", "--format=%H", "--", VERIFIED)
     if not commit:
-        sys.exit(f"error: {definitions.VERIFIED} is in no commit. Commit it with the code that it describes.")
+        sys.exit(f"error: {VERIFIED} is in no commit. Commit it with the code that it describes.")
     with tempfile.TemporaryDirectory(prefix="gift-verified-") as folder:
         _git("worktree", "add", "--quiet", "--detach", f"{folder}/code", commit)
         try:
@@ -95,7 +93,7 @@ def _git(*words: str) -> str:
 
 def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_messages: bool) -> Iterator[Used]:
     """Yields the outcome of each stage that uses a changed part, with the names of all its parts."""
-    is_shared = any(key.startswith(WORK) for change in changes.values() for key in change.definitions)
+    is_shared = any(category(key) == WORK for change in changes.values() for key in change.units)
     with tempfile.TemporaryDirectory(prefix="gift-probe-") as folder:
         probe = Probe(Path(folder), ROOT, old)
         for experiment in experiments():
@@ -136,7 +134,7 @@ def _shown(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _record(parts: Definitions, hashes: Mapping[str, str], rising: Mapping[str, str], kept: Mapping[str, str]) -> None:
+def _record(parts: Collection[str], rising: Mapping[str, str], kept: Mapping[str, str]) -> None:
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     for name in parts:
         row = table.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
@@ -145,13 +143,21 @@ def _record(parts: Definitions, hashes: Mapping[str, str], rising: Mapping[str, 
             row["reasons"][str(row["revision"])] = rising[name]
         if name in kept:
             row.setdefault("kept", []).append(kept[name])
-    _write({name: row for name, row in table.items() if name in parts}, hashes)
+    _write({name: row for name, row in table.items() if name in parts})
     if rising:
         _note(rising)
 
 
-def _write(table: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
-    for path, content in ((TABLE, table), (VERIFIED, revisions.verified_content(CodeBase(ROOT), hashes))):
+def _edited_data(code: Code) -> bool:
+    return any(not name.endswith(".py") for name in code.edited_files)
+
+
+def _shown_only(units: Mapping[str, str]) -> dict[str, str]:
+    return {key: digest for key, digest in units.items() if category(key.partition(": ")[0]) == NEVER}
+
+
+def _write(table: Mapping[str, Any]) -> None:
+    for path, content in ((TABLE, table), (ROOT / VERIFIED, verified_content(CodeBase(ROOT)))):
         path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

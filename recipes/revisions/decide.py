@@ -2,48 +2,68 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core import revisions
 from gift_core.config.loading import load_config
-from gift_core.fingerprint import DISPLAY, CodeBase
-from gift_core.revisions import Code, Definitions, part_name
+from gift_core.fingerprint import COUNTS, NEVER, CodeBase, category, digest_of, normalized, unit_key
+from gift_core.revisions import Code, Units, part_name
 from gift_core.stage_graph import read_blocks
 from recipes.revisions.probe import NEW_PARAMS, Instance, Outcome
 
 Used = tuple[Outcome, list[str]]  # the outcome of a stage, and the parts that it uses
+Function = tuple[str, str]  # the file and the name of a function or method: "Class.method"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A part of which definitions changed. `functions` of them are in the new code, and can run."""
+    """A part of which `units` changed. `functions` of them are new or have another content, and can run."""
 
     part: str
-    definitions: frozenset[str]
-    functions: frozenset[str]
+    units: frozenset[str]
+    functions: frozenset[Function] = frozenset()
 
 
-def describe_code(root: Path) -> tuple[Definitions, dict[str, str]]:
-    """Returns the definitions of each part of the code in `root`, and {definition: hash} of all of it."""
-    code = Code(CodeBase(root))
-    parts = revisions.definitions_of_parts(code, [block.name for block in read_blocks(root) if block.name != "check"])
-    every = {key: digest for part in parts.values() for key, digest in part.items()}
-    every |= revisions.display_definitions(code.base)
-    return parts, {key: every[key] for key in sorted(every) if every[key]}
+def parts_of(root: Path) -> Units:
+    """Returns the units of each part of the code in `root`."""
+    stages = [block.name for block in read_blocks(root) if block.name != "check"]
+    return revisions.units_of_parts(Code(CodeBase(root)), stages)
 
 
-def find_changes(code: CodeBase, before: Definitions, after: Definitions) -> dict[str, Change]:
-    """Returns the changed parts by name. A new part is none: nothing was made with it."""
-    found = {}
+def find_changes(old: Path, new: Path) -> dict[str, Change]:
+    """Returns the changed parts of the code in two folders by name. A new part is none: nothing was made with it."""
+    before, after, found = parts_of(old), parts_of(new), dict[str, Change]()
     for name in after.keys() & before.keys():
         one, other = before[name], after[name]
         changed = frozenset(key for key in {*one, *other} if one.get(key) != other.get(key))
         if changed:
-            functions = frozenset(key for key in changed & other.keys() if code.is_function(key))
-            found[name] = Change(name, changed, functions)
+            files = {key.partition(": ")[0] for key in changed}
+            known = {function for file in files for function in functions_of(old, file).items()}
+            edited = {pair for file in files for pair in functions_of(new, file).items()} - known
+            found[name] = Change(name, changed, frozenset(function for function, _ in edited))
     return dict(sorted(found.items()))
+
+
+def functions_of(root: Path, file: str) -> dict[Function, str]:
+    """Returns the hash of each function and method of a module that is defined at its level or in a class."""
+    if not file.endswith(".py") or not (root / file).is_file():
+        return {}
+    found: dict[Function, str] = {}
+    for _, name, node in _functions(root, file):
+        found[file, name] = digest_of(f"{found.get((file, name), '')}{normalized(node)}".encode())  # setters
+    return found
+
+
+def _functions(root: Path, file: str) -> Iterator[tuple[int, str, ast.AST]]:
+    """Yields (first line, name, node) of the functions."""
+    for node in ast.parse((root / file).read_text(encoding="utf-8")).body:
+        inside = [(f"{node.name}.", each) for each in node.body] if isinstance(node, ast.ClassDef) else [("", node)]
+        for owner, each in inside:
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield min(part.lineno for part in (each, *each.decorator_list)), f"{owner}{each.name}", each
 
 
 class PartsOf:
@@ -67,32 +87,42 @@ class PartsOf:
 
 
 def decide(
-    code: CodeBase, changes: Mapping[str, Change], outcomes: Sequence[Used], keep: Collection[str]
+    root: Path, changes: Mapping[str, Change], outcomes: Sequence[Used], keep: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yields each part whose revision rises, with the reason."""
+    """Yields each part of the code in `root` whose revision rises, with the reason.
+
+    It rises where bytes differ, where a function changed and ran in no stage, and where a data file changed.
+    """
+    ran = {function for outcome, _ in outcomes for function in functions_that_ran(root, outcome)}
     for name, change in changes.items():
         if name in keep:
             continue
         using = [(outcome, names) for outcome, names in outcomes if name in names]
         alone = [outcome for outcome, names in using if [each for each in names if each in changes] == [name]]
         different = [outcome for outcome in alone or [outcome for outcome, _ in using] if outcome.difference]
-        ran = {key for outcome, _ in using for key in functions_that_ran(code, outcome)}
         if different:
             yield name, f"{different[0].instance}: {different[0].difference}"
-        elif missing := sorted(change.functions - ran):
+        elif missing := sorted(": ".join(function) for function in change.functions - ran):
             more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
             yield name, f"{missing[0]} changed and never ran in the probe{more}"
-        elif data := sorted(key for key in change.definitions if ":" not in key):  # the probe may not have read it
+        elif data := sorted(key for key in change.units if ".py" not in key):  # the probe may not have read it
             yield name, f"{data[0]} changed{f', and {len(data) - 1} more' if len(data) > 1 else ''}"
 
 
 def missed(code: Code, outcome: Outcome, options: Collection[str]) -> list[str]:
-    """Returns the functions that ran in a stage and on which it does not depend. There should be none."""
-    known = code.reached(outcome.instance.stage, options)
-    ran = functions_that_ran(code.base, outcome)
-    return sorted(key for key in ran if key not in known and not key.startswith(DISPLAY))
+    """Returns the units that ran in a stage and on which it does not depend. There should be none."""
+    known, found = code.reached(outcome.instance.stage, options), set[str]()
+    for file, line in outcome.ran:
+        if file.endswith(".py") and category(file) != NEVER:
+            units = code.base.module(file).units.items()
+            name = next((name for name, unit in units if name and unit.lines[0] <= line <= unit.lines[1]), "")
+            found |= {unit_key(file, name)} - known.keys()
+    return sorted(key for key in found if COUNTS.get(key) != NEVER)
 
 
-def functions_that_ran(code: CodeBase, outcome: Outcome) -> set[str]:
-    """Returns the keys of the functions that ran in a stage. The report's templates, which also run, are no modules."""
-    return {code.function_at(file, line) for file, line in outcome.ran if file.endswith(".py")}
+def functions_that_ran(root: Path, outcome: Outcome) -> set[Function]:
+    """Returns the functions of the code in `root` that ran in a stage, without the report's templates."""
+    names: dict[str, dict[int, str]] = {}
+    for file in {file for file, _ in outcome.ran if file.endswith(".py")}:
+        names[file] = {line: name for line, name, _ in _functions(root, file)}
+    return {(file, names[file][line]) for file, line in outcome.ran if line in names.get(file, {})}

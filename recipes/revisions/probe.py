@@ -25,10 +25,9 @@ from typing import Any
 import yaml
 
 from gift_core.config.loading import parse_config
-from gift_core.definitions import PACKAGES, VERIFIED
 from gift_core.errors import UserError
-from gift_core.fingerprint import CodeBase
-from gift_core.revisions import Code, verified_content
+from gift_core.fingerprint import PACKAGES, VERIFIED, CodeBase
+from gift_core.revisions import verified_content
 from recipes.revisions import tracing
 from recipes.revisions.experiments import Experiment
 from stages.fork_server import PRELOADED, SOCKET
@@ -298,8 +297,7 @@ def _as_verified(root: Path, copy: Path) -> Path:
     """Copies the code, and records the copy as verified, so that its stages need not parse it."""
     for name in PACKAGES:
         shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    code = Code(CodeBase(copy))
-    (copy / VERIFIED).write_text(json.dumps(verified_content(code.base, code.verified)), encoding="utf-8")
+    (copy / VERIFIED).write_text(json.dumps(verified_content(CodeBase(copy))), encoding="utf-8")
     return copy
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.definitions import REVISIONS, VERIFIED
-from gift_core.fingerprint import CodeBase
+from gift_core.fingerprint import REVISIONS, VERIFIED, CodeBase
 from gift_core.revisions import verified_content
 from tests.clone import Clone, clone_of, commit, copy_of, new_project
 from tests.code_edits import edit_function
@@ -157,7 +156,7 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
     assert "  gift_core/losses.py: align was edited\n" in printed
     others = "1 file edited that no stage depends on (gift_core/work/training.py)"
-    assert f"Note: 1 definition of the code edited; {others}.\n" in printed
+    assert f"Note: 1 file of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")
     printed = clone.run(sys.executable, "-m", "stages", "why")
