@@ -48,8 +48,9 @@ def test_the_code_is_the_verified_one() -> None:
 
 
 def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
-    copied, file = copy_of_the_code(tmp_path), tmp_path / VERIFIED
-    file.write_text(json.dumps(verified_content(copied.base)), encoding="utf-8")
+    content = json.dumps(verified_content(copy_of_the_code(tmp_path).base))
+    (tmp_path / VERIFIED).write_text(content, encoding="utf-8")
+    copied = Code(CodeBase(tmp_path))
     assert copied.edited_files == ()
     states = code_files(copied, read_blocks(ROOT), config)
     assert not any(name.startswith("gift_core/training") for name in copied.base._modules)
