@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full smoke-laptop bench-gpu gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,11 +113,8 @@ search: $(DEV) ## search the settings in benchmarks/search.yaml on a validation 
 curve: $(DEV) ### measure the metrics against the number of synthetic images (ARGS="--methods gift gift_l2")
 	@python -m benchmarks.curve $(if $(RECORD),--out benchmarks/curve.csv --figure docs/images_curve.png) $(ARGS)
 
-bench: $(DEV) ### measure every stage beside a naive way and beside the least that its work takes (ARGS="--size full")
-	@python -m benchmarks.bench $(INTO) $(ARGS)
-
-bench-steps: $(DEV) ### measure the time of an iteration of each method, relative to fine-tuning
-	@python -m benchmarks.step_time $(INTO) $(ARGS)
+bench: $(DEV) ### measure an iteration: the time of each method, and memory and time with each setting that saves memory
+	@python -m benchmarks.step_time $(INTO) $(ARGS) && python -m benchmarks.memory $(INTO) $(ARGS)
 
 bench-few-steps: $(DEV) ### measure speed and quality of generated images, and the result of gift, by denoising steps and guidance (half an hour)
 	@python -m benchmarks.few_steps $(if $(RECORD),--out benchmarks/few_steps.csv --figure docs/few_steps.png) --variants benchmarks/vocabulary.yaml --order letters textures zodiac $(ARGS)
@@ -125,41 +122,11 @@ bench-few-steps: $(DEV) ### measure speed and quality of generated images, and t
 bench-precision: $(DEV) ### measure what half precision changes in the result, seed by seed (a quarter of an hour)
 	@python -m benchmarks.precision $(if $(RECORD),--out benchmarks/precision.csv) --order letters textures zodiac $(ARGS)
 
-bench-memory: $(DEV) ### measure memory and time of an iteration with each setting that saves memory
-	@python -m benchmarks.memory $(INTO) $(ARGS)
-
-bench-startup: $(DEV) ### measure the time from the start of a stage's process to its first work, after make repro
-	@python -m benchmarks.startup $(INTO) $(ARGS)
-
-bench-threads: $(DEV) ### measure how threads should wait for each other, alone and beside other processes (ten minutes)
-	@python -m benchmarks.threads $(INTO) $(ARGS)
-
-bench-hash: $(DEV) ### measure the time of checking a model, relative to loading it
-	@python -m benchmarks.hashing $(INTO) $(ARGS)
-
-bench-snapshots: $(DEV) ### measure what the snapshots of interrupted training cost
-	@python -m benchmarks.snapshots $(INTO) $(ARGS)
-
-bench-overlap: $(DEV) ### measure how much of the time a fake device computes, with and without overlap (two minutes)
-	@python -m benchmarks.overlap $(INTO) $(ARGS)
-
-bench-engine: $(DEV) ### measure what gift run costs beside dvc repro, and its speed-up on several workers
-	@python -m benchmarks.engine $(INTO) $(ARGS)
-
-bench-growth: $(DEV) ### measure how time and memory grow with classes, tasks, images, models and stages (half an hour, 16 GiB)
-	@python -m benchmarks.growth $(if $(RECORD),--out benchmarks --figure docs/growth.png) $(ARGS)
-
-bench-compile: $(DEV) ### measure what torch.compile would cost and save, for the encoders and the UNet (minutes)
-	@python -m benchmarks.compiling $(INTO) $(ARGS)
-
 smoke-full: $(DEV) ### run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full $(if $(RECORD),--record benchmarks) $(ARGS)
 
 smoke-laptop: $(DEV) ### run the preset laptop with random weights and little work (five minutes); measure time and memory
 	@python -m benchmarks.smoke_laptop $(if $(RECORD),--record benchmarks) $(ARGS)
-
-bench-gpu: $(DEV) ### measure images and iterations per second at full size on a GPU
-	@python -m benchmarks.throughput $(if $(RECORD),--record benchmarks) $(ARGS)
 
 gpu-checks: ### run tests and benchmarks on a GPU, in pieces of 8 minutes, each with its own results in OUT (docs/full_size.md)
 	@$(PYTHON) -m benchmarks.gpu.checks $(if $(OUT),--out $(OUT)) $(ARGS)

@@ -85,7 +85,7 @@ def _explained(code: int) -> int:
 def limit_spinning(environment: MutableMapping[str, str]) -> None:
     """Sets how long PyTorch's threads spin while they wait for each other. Variables of the user are kept.
 
-    The default is so long that other busy processes make a stage up to forty times slower (benchmarks/threads.md).
+    The default is so long that other busy processes make a stage up to forty times slower (docs/log.md).
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", "10000")

@@ -46,7 +46,7 @@ CIRCLE_1 = (
 MAX_CIRCLE_1_LINES = 3_460  # 3,410, and the loss and the consolidation that docs/adding_a_method.md adds
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 7_530,
+    "benchmarks": 3_300,
     "gift_core/*.py": 5_070,  # with the loss and the consolidation that docs/adding_a_method.md adds
     "gift_core/artifacts": 2_590,
     "gift_core/clip": 2_410,

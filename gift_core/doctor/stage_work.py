@@ -20,7 +20,7 @@ from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, clip_count,
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 
-# Measured on two CPU cores (benchmarks/smoke_full.md, benchmarks/startup.md).
+# Measured on two CPU cores (benchmarks/smoke_full.md, docs/log.md).
 START_SECONDS = 0.8  # of a stage that computes with a model, after the imports
 START_SECONDS_WITHOUT_MODEL = 0.3
 READ_SECONDS = 2.5e-8  # for a weight: reading it and checking its hash; on two machines 1e-8 and 5e-8

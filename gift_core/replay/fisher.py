@@ -28,7 +28,7 @@ from gift_core.losses import shared_prompt_targets
 from gift_core.replay.teacher_features import PairsFrom
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
-# a CPU gets slower, because the gradients no longer fit in its caches (benchmarks/fisher.md).
+# a CPU gets slower, because the gradients no longer fit in its caches.
 GRADIENT_BYTES = 2**27
 
 # A sum over many pairs is made of ranges, which are added in their order: no bit depends on who computes a range.

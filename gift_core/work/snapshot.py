@@ -21,7 +21,7 @@ from gift_core.work.folder import Key, difference, key_beside
 from gift_core.work.publishing import require_free_bytes, write_atomically
 
 SHORTEST_INTERVAL = 30.0  # seconds: a shorter run writes nothing, and at least this much work is lost
-SHARE_OF_TIME = 0.015  # that writing may take; benchmarks/snapshots.md measures it
+SHARE_OF_TIME = 0.015  # that writing may take
 PROBE_BYTES = 2**25  # 32 MiB, to measure the disk before the first write of a larger state
 
 

@@ -71,14 +71,3 @@ def test_the_best_settings_of_a_search_are_plotted(project: Path, folder: Path) 
     assert list(followed["method"] + followed["step"].astype(str)) == ["tuned1", "tuned2", "finetune1", "finetune2"]
     assert followed["divergence"].notna().tolist() == [True, False] * 2
     assert (folder / "w.png").is_file()
-
-
-@pytest.mark.slow
-@pytest.mark.end_to_end
-def test_changes_of_the_loop_are_tried_at_toy_size(project: Path, folder: Path) -> None:
-    changes = ["became", "falling", "kronecker_05", "null_space_50", "muon"]
-    cut = ("--iterations", "5", "--tasks", "2", "--learned-share", "0.5", "--methods", *changes)
-    script(project, folder, "further", "--variants", str(project / "benchmarks" / "further.yaml"), *cut)
-    assert list(pd.read_csv(folder / ".gift" / "benchmarks" / "further.csv")["method"]) == ["zero_shot", *changes]
-    models = (folder / "work").glob("*/*/data/5_models/*/letters/*.safetensors")
-    assert len({model.read_bytes() for model in models}) == len(changes), "each change has an effect"

@@ -1,1 +1,0 @@
-"""Every stage beside a naive way of doing its work: what benchmarks/bench.py measures."""
