@@ -35,8 +35,7 @@ class Experiment:
         own = yaml.safe_load(preset.read_text(encoding="utf-8"))
         own["methods"] = catalogue_rows(own, preset.parent) | own["methods"]
         own["run"]["device"] = "cpu"
-        if "probes" in own["evaluation"]:  # not in older code
-            own["evaluation"]["probes"] = []
+        own["evaluation"]["probes"] = []
         own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
         own["prompts"] |= {"images_per_task": 16}
         own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
@@ -69,6 +68,7 @@ def _all_methods(params: dict[str, Any]) -> None:
     methods["averages"] = gift | {
         "average": {"kind": "running_mean", "every": 2},
         "merge": {"kind": "interpolate", "alpha": 0.5},
+        "release": {"kind": "interpolate", "alpha": 0.7},
     }
     for row in methods.values():
         if "average" in row:
@@ -122,8 +122,10 @@ def _other_settings(params: dict[str, Any]) -> None:
 
 
 def _captions(params: dict[str, Any]) -> None:
-    """Captions as prompts, and bfloat16."""
-    _use_miniature(params, "letters", "digits")
+    """Captions as prompts, bfloat16, the cross-domain protocol, and a probe."""
+    _use_miniature(params, "letters", "digits", "greek")
+    params["sequence"] = params["sequence"][:2]
+    params["evaluation"] |= {"protocol": "cross_domain", "probes": ["greek"]}
     params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     params["model"] |= {"precision": "amp_bf16"}
     params["run"]["methods"] = ["gift", "finetune", "zero_shot"]

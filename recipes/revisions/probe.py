@@ -78,7 +78,7 @@ def instances(pipeline: Path, params: Mapping[str, Any]) -> Iterator[Instance]:
     blocks = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]
     yield _instance("import_model", blocks, {})
     yield from (_instance("ingest", blocks, {"key": task}) for task in params["tasks"])
-    yield from (_instance("probe", blocks, {"item": task}) for task in params["evaluation"].get("probes", ()))
+    yield from (_instance("probe", blocks, {"item": task}) for task in params["evaluation"]["probes"])
     yield _instance("write_vocabulary", blocks, {})
     for step in params["sequence"]:
         values = {f"item.{key}": str(value) for key, value in step.items()}
