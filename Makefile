@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,9 +99,6 @@ docs: $(DEV) ## build the site of the guides and the reference in site/, and che
 
 docs-serve: $(DEV) ### show the site at a local address, with search, and again after each change
 	@NO_MKDOCS_2_WARNING=1 mkdocs serve
-
-pretrain-mini: $(DEV) ### train the two miniature models again (hours; resumable)
-	@cd recipes/mini && dvc repro
 
 compare: $(DEV) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
 	@gift compare --params presets/mini_compare.yaml --seeds 1,2,3 --against gift $(ARGS)

@@ -23,7 +23,6 @@ PAGES = (
     "data/mini/*/README.md",
     "data/0_raw/README.md",
     *(f"data/0_raw/{folder}/README.md" for folder in ("generators", "models", "prompts", "reference")),
-    "recipes/**/*.md",
     "gift_core/published/*.md",
 )
 ASSETS = ("docs/*.png", "docs/*.svg", "docs/*.css")

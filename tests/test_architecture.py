@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/tracking": 310,
     "gift_core/training": 380,
     "gift_core/work": 2_000,
-    "recipes": 2_130,
+    "recipes": 1_230,
     "stages": 7_240,
     "tests": 27_900,
 }

@@ -14,16 +14,18 @@ from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.generators.pipeline import TextToImage, load_pipeline
-from recipes.mini.tokenizer import make_tokenizer
+from tests.imports import ROOT
 
 CPU = torch.device("cpu")
 SIZE = 16
 WORDS = ["a photo of a red snowman.", "a anchor", "a cloud"]
-VOCABULARY = 600  # of the text encoders: above any of the tokenizers'
+VOCABULARY = 1700  # of the text encoders: above any of the tokenizers'
 
 
 def _clip_tokenizer() -> Any:
-    return make_tokenizer(WORDS, merges=40, context_length=77)
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(ROOT / "data" / "mini" / "diffusion" / "tokenizer", model_max_length=77)
 
 
 def _clip_encoder(*, projected: bool = False) -> Any:
