@@ -16,7 +16,9 @@ from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import FULL, SCHEDULER, Settings, Size
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor import published_models
+from gift_core.doctor.published_models import AUTOENCODER, TEXT_ENCODER, UNET
+from gift_core.doctor.published_models import CLIPS as CLIP_CONFIGS
+from gift_core.doctor.published_models import SDXS as SDXS_PARTS
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
@@ -47,10 +49,14 @@ class HubGenerator:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _timm(model: str, parameters: int) -> HubClip:
+TINYCLIP = "hf-hub:timm/vit_medium_patch32_clip_224.tinyclip_laion400m"
+
+
+def _timm(model: str, parameters: int, **towers: Mapping[str, int]) -> HubClip:
     """A TinyCLIP. Its configuration is that of microsoft/Cream, TinyCLIP/src/open_clip/model_configs."""
-    name = f"hf-hub:timm/{model}"
-    return HubClip(name, f"timm/{model}", published_models.CLIPS[name], parameters)
+    preset = CLIP_CONFIGS[TINYCLIP]
+    config = {**preset, **{name: {**preset[name], **changes} for name, changes in towers.items()}}
+    return HubClip(f"hf-hub:timm/{model}", f"timm/{model}", config, parameters)
 
 
 def _shipped(architecture: str) -> Settings:
@@ -62,8 +68,18 @@ def _shipped(architecture: str) -> Settings:
 
 CLIPS: Mapping[str, Callable[[], HubClip]] = {
     "tinyclip_40m": lambda: _timm("vit_medium_patch32_clip_224.tinyclip_laion400m", 84_205_569),
-    "tinyclip_61m": lambda: _timm("vit_betwixt_patch32_clip_224.tinyclip_laion400m", 115_382_145),
-    "tinyclip_8m": lambda: _timm("vit_xsmall_patch16_clip_224.tinyclip_yfcc15m", 23_446_017),
+    "tinyclip_61m": lambda: _timm(
+        "vit_betwixt_patch32_clip_224.tinyclip_laion400m",
+        115_382_145,
+        vision_cfg={"width": 640},
+        text_cfg={"layers": 9},
+    ),
+    "tinyclip_8m": lambda: _timm(
+        "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m",
+        23_446_017,
+        vision_cfg={"width": 256, "layers": 10, "patch_size": 16},
+        text_cfg={"width": 256, "heads": 4, "layers": 3},
+    ),
     "vit_b_32": lambda: HubClip(
         "ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", _shipped("ViT-B-32"), 151_277_313, "laion2b_s34b_b79k"
     ),
@@ -89,7 +105,7 @@ def _size(parts: Mapping[str, Settings], parameters: tuple[int, int, int], **cha
 
 
 SDXS = _size(
-    published_models.SDXS,
+    SDXS_PARTS,
     (315_746_244, 2_445_063, 123_060_480),
     autoencoder_class="AutoencoderTiny",
     # Its single step is at the last noise level, timestep 999.
@@ -97,13 +113,26 @@ SDXS = _size(
     scheduler_class="DEISMultistepScheduler",
 )
 SD_TURBO = _size(
-    published_models.SD_TURBO,
+    {  # the parts of Stable Diffusion 2.1
+        "unet": {
+            **UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True,
+        },
+        "vae": {**AUTOENCODER, "sample_size": 768},
+        "text_encoder": {
+            **TEXT_ENCODER, "hidden_size": 1024, "intermediate_size": 4096, "projection_dim": 512,
+            "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu",
+        },
+    },
     (865_910_724, 83_653_863, 340_387_840),
     scheduler=_EULER,
     scheduler_class="EulerDiscreteScheduler",
-)
+)  # fmt: skip
 LCM = _size(
-    published_models.LCM,
+    {  # guidance is an input of the UNet
+        "unet": {**UNET, "sample_size": 96, "time_cond_proj_dim": 256},
+        "vae": {**AUTOENCODER, "sample_size": 768},
+        "text_encoder": TEXT_ENCODER,
+    },
     (859_602_884, 83_653_863, 123_060_480),
     scheduler=_LCM,
     scheduler_class="LCMScheduler",

@@ -20,8 +20,6 @@ from torch.utils.flop_counter import flop_registry
 from gift_core.clip.architectures import build_empty
 from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.model import Clip
-from gift_core.clip.trained import TRAINS
-from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.operations import ClipCount, PipelineCount
 
 ITEMS = 64  # images or texts at once: so many that the gradients of the weights do not matter beside them
@@ -101,16 +99,6 @@ def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) 
         text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
     weights = sum(parameter.numel() for parameter in model.parameters())
     return ClipCount(image, text / context, image_bytes, text_bytes / context, weights, model_config["embed_dim"])
-
-
-def count_trained(model_config: Mapping[str, Any], method: MethodConfig) -> int:
-    """Returns the number of weights that a method with `trains` trains, without those of adapters."""
-    assert method.trains is not None
-    if method.trains.is_merged:
-        return 0
-    clip = Clip(build_empty(model_config), lambda texts: NotImplemented, {}, "fp32")
-    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
-        return trained.size
 
 
 def uses_quick_gelu(architecture: str, pretrained: str | None) -> bool:

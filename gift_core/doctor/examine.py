@@ -13,15 +13,9 @@ from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
-from gift_core.doctor.filter_checks import check_filters
 from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
-from gift_core.doctor.model_checks import (
-    check_clip,
-    check_generator,
-    check_miniature,
-    check_trained,
-)
+from gift_core.doctor.model_checks import check_clip, check_filters, check_generator, check_miniature, check_trained
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
 from gift_core.errors import GiftError
@@ -48,16 +42,15 @@ def check_packages(distribution: str) -> Iterator[Finding]:
         yield Finding("packages", "fail", f"{distribution} is not installed in this Python", INSTALL)
         return
     required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
-    ok = True
-    for name, versions in ((each.name, each.specifier) for each in required):
+    problems = []
+    for each in required:
         try:
-            found = metadata.version(name)
+            if not each.specifier.contains(found := metadata.version(each.name), prereleases=True):
+                problems.append(f"{each.name} {found} is out of range ({each.name}{each.specifier})")
         except metadata.PackageNotFoundError:
-            found = ""
-        if not found or not versions.contains(found, prereleases=True):
-            ok, what = False, f"{name} {found} is out of range" if found else f"{name} is missing"
-            yield Finding("packages", "fail", f"{what} ({name}{versions})", INSTALL)
-    if ok:
+            problems.append(f"{each.name} is missing ({each.name}{each.specifier})")
+    yield from (Finding("packages", "fail", problem, INSTALL) for problem in problems)
+    if not problems:
         found = f"all {len(required)} are installed in the versions that pyproject.toml requires"
         yield Finding("packages", "ok", found)
 

@@ -103,9 +103,9 @@ def check_memory(project: Project) -> Iterator[Finding]:
     memory, processes = memory_of(device), project.config.training.processes
     if device.type == "cpu" and processes > 1:
         each = DeviceMemory(f"each of {processes} processes", memory.total // processes, memory.free // processes)
-        yield check_training(project, each)
     else:
-        yield check_training(project, memory)
+        each = memory
+    yield check_training(project, each)
     try:
         require_devices(device, processes)
     except UserError as error:
@@ -120,22 +120,21 @@ def check_memory(project: Project) -> Iterator[Finding]:
 
 def check_training(project: Project, device: DeviceMemory) -> Finding:
     """Returns whether the most demanding method fits `device` on the task with the most texts."""
-    config, count, precision = model_config_of(project), clip_count(project), project.config.model.precision
+    config, count, training = model_config_of(project), clip_count(project), project.config.training
     methods = [project.config.methods[name] for name in project.config.run.methods]
     methods = [method for method in methods if method.learns != "nothing"]
     if config is None or count is None or not methods:
         what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
-    trained = [_count_trained(config, count, method) for method in methods]
-    batch = project.config.training.batch_size
+    trained = [trained_weights(config, count, method) for method in methods]
     sizes = task_sizes(project) or {"assumed": TYPICAL}
-    name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(batch))
-    texts = size.trained_texts(batch)
+    name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(training.batch_size))
+    texts, precision = size.trained_texts(training.batch_size), project.config.model.precision
 
     def estimate(**changes: int) -> int:
-        training = project.config.training.model_copy(update=changes)
+        changed = training.model_copy(update=changes)
         return max(
-            training_bytes(count, method, training, trained=number, precision=precision, texts=texts)
+            training_bytes(count, method, changed, trained=number, precision=precision, texts=texts)
             for method, number in zip(methods, trained, strict=True)
         )
 
@@ -144,12 +143,19 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
 
 
-def _count_trained(config: Mapping[str, Any], count: ClipCount, method: MethodConfig) -> int:
+def trained_weights(config: Mapping[str, Any], count: ClipCount, method: MethodConfig) -> int:
+    """Returns the number of weights that a method trains, without those of adapters."""
     if method.trains is None:
         return count.weights
-    from gift_core.doctor.counting import count_trained
+    if method.trains.is_merged:
+        return 0
+    from gift_core.clip.architectures import build_empty
+    from gift_core.clip.model import Clip
+    from gift_core.clip.trained import TRAINS
 
-    return count_trained(config, method)
+    clip = Clip(build_empty(config), lambda texts: NotImplemented, {}, "fp32")
+    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
+        return trained.size
 
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:
@@ -163,8 +169,8 @@ def check_generation(project: Project, device: DeviceMemory) -> Finding:
     changes: dict[str, dict[str, Any]] = {
         f"generator.batch_size: {size}": {"batch_size": size} for size in (4, 2, 1) if size < generator.batch_size
     }
-    offloaded = SLICED.model_copy(update={"offload": "model"})
     changes["generator.memory: {vae_slicing: true, ...}"] = {"memory": SLICED}
+    offloaded = SLICED.model_copy(update={"offload": "model"})
     changes["generator.memory: {vae_slicing: true, offload: model, ...}"] = {"memory": offloaded}
     choices = {name: generation_bytes(count, generator.model_copy(update=change)) for name, change in changes.items()}
     what, needed = f"{generator.batch_size} images at once", generation_bytes(count, generator)

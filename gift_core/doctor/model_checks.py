@@ -116,6 +116,26 @@ def check_generator(project: Project) -> Iterator[Finding]:
         yield Finding("generator", "ok", f"{name}, {parameters / 1e6:.1f}M parameters")
 
 
+def check_filters(project: Project) -> Iterator[Finding]:
+    """Yields a problem for each local model of the filters that is missing. Those of the hub are not looked up."""
+    from gift_core.generators.pretrained import looks_local
+
+    filters = project.config.generator.filters
+    if filters is None:
+        return
+    local = {}
+    if filters.scorer and filters.scorer.name.startswith((FOLDER, FILE)):
+        local["scorer.name"] = filters.scorer.name.partition(":")[2]
+    if filters.aesthetic:
+        local["aesthetic.head"] = filters.aesthetic.head
+    if filters.safety_checker and looks_local(filters.safety_checker):
+        local["safety_checker"] = filters.safety_checker
+    for key, path in local.items():
+        if not (project.root / path).exists():
+            remedy = "Correct the path, or put the model there."
+            yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
+
+
 def check_local_clip(root: Path, name: str) -> Finding:
     """Returns whether a folder has weights and a configuration for open_clip, or whether a weights file is complete."""
     if name.startswith(FILE):

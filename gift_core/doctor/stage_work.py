@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from gift_core.artifacts.task import read_task
 from gift_core.config.experiment import TESTED
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
-from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import is_hidden
-from gift_core.datasets.spelling import split_of
+from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig
+from gift_core.datasets.captions import base_vocabulary
 from gift_core.doctor.finding import Project
-from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, clip_count, pipeline_count
-from gift_core.errors import ContractError
+from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, PipelineCount, clip_count, pipeline_count
+from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 
 # Measured on two CPU cores (benchmarks/smoke_full.md, docs/log.md).
 START_SECONDS = 0.8  # of a stage that computes with a model, after the imports
 START_SECONDS_WITHOUT_MODEL = 0.3
-READ_SECONDS = 2.5e-8  # for a weight: reading it and checking its hash; on two machines 1e-8 and 5e-8
-WRITE_SECONDS = 2.5e-8
+FILE_SECONDS = 2.5e-8  # for a weight: reading it and checking its hash, or writing it; on two machines 1e-8 and 5e-8
 UPDATE_OPERATIONS = 1000.0  # for a weight and an iteration: the optimizer's step takes as long as these
 RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes as long as this many that it copies
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
@@ -33,7 +28,6 @@ MINI_CLASSES, MINI_TEMPLATES, MINI_BYTES = 20, 3, 2000  # about; the bytes of an
 FLOAT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 CAPTIONS_PER_IMAGE = 2  # about
-BASE_NAMES = {"imagenet": 1000, "mini": 708, "none": 0}  # of the base vocabularies
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,6 @@ class TaskSize:
         return batch_size if self.test_captions else self.classes
 
 
-TYPICAL_SHARE = 0.2  # of test images, where the splits are not read
 TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1, bytes=0)  # of a task that is not known yet
 
 
@@ -90,145 +83,131 @@ class Workload:
 
 def count_work(project: Project) -> Workload:
     """Returns all stages of the experiment, from scratch. One task of typical size stands for an empty sequence."""
-    sizes, clip, config = task_sizes(project), clip_count(project), project.config
-    assumed = "" if sizes else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
-    steps = _Steps(project, sizes or {"task": TYPICAL})
-    generated, unknown = list(steps.synthesize()), []
-    if not generated:
+    config, clip, pipeline = project.config, clip_count(project), pipeline_count(project)
+    known, probes = task_sizes(project), {name: _task_size(project, name) for name in project.config.evaluation.probes}
+    sizes, unknown = known or {"task": TYPICAL}, []
+    stages = [*_ingest(project, {**sizes, **probes})]
+    if pipeline is None:
         unknown.append(f"synthesize: {config.generator.pipeline} is not on this machine yet, or has no UNet")
-    stages = [*steps.ingest(), *generated]
+    else:
+        stages += _synthesize(project, sizes, pipeline)
     if clip is None:
         unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
     else:
-        stages += [*steps.teach(clip), *steps.finetune(clip), *steps.evaluate(clip)]
-    return Workload((*stages, *steps.others(clip.weights if clip else 0)), tuple(unknown), assumed)
+        stages += [*_teach(project, sizes, clip), *_finetune(project, sizes, clip)]
+        stages += _evaluate(project, sizes, probes, clip)
+    stages += _others(project, sizes, clip.weights if clip else 0)
+    assumed = "" if known else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
+    return Workload(tuple(stages), tuple(unknown), assumed)
 
 
-def encoded(project: Project, tasks: Sequence[TaskSize], method: MethodConfig) -> tuple[int, int]:
-    """Returns about how many images and texts the teacher encodes in the step of the last of `tasks`."""
-    prompts = project.config.prompts
-    names = BASE_NAMES.get(prompts.base_vocabulary)
-    if names is None:  # a file, which may be missing yet
-        file = project.root / prompts.base_vocabulary
-        names = len(file.read_bytes().splitlines()) if file.is_file() else 0
+def _ingest(project: Project, sizes: dict[str, TaskSize]) -> Iterator[StageWork]:
+    factor = 1 if project.config.ingest.shorter_side is None else RESIZED_IMAGES
+    for task, size in sizes.items():
+        made = (Layout(project.root).task(task) / "task.json").is_file()
+        yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test), bytes=size.bytes)
+
+
+def _synthesize(project: Project, sizes: dict[str, TaskSize], pipeline: PipelineCount) -> Iterator[StageWork]:
+    generator, count = project.config.generator, project.config.prompts.images_per_task
+    passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
+    image = passes * pipeline.denoiser + pipeline.decoder
+    start = START_SECONDS + FILE_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
+    size = int(count * generator.size**2 * PIXEL_BYTES[generator.image_format])
+    for task in sizes:
+        made = Layout(project.root).shards(task).is_dir()
+        yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True, bytes=size)
+
+
+def _each(project: Project, sizes: dict[str, TaskSize]) -> Iterator[tuple[str, MethodConfig, list[TaskSize], str]]:
+    """The name and row of each method, with the tasks so far and the name of the last of them."""
+    for name in project.config.run.methods:
+        for step, task in enumerate(sizes, start=1):
+            yield name, project.config.methods[name], list(sizes.values())[:step], task
+
+
+def _encoded(project: Project, tasks: Sequence[TaskSize], method: MethodConfig) -> tuple[int, int]:
+    """About how many images and texts the teacher encodes in the step of the last of `tasks`."""
+    prompts, names = project.config.prompts, 0
+    with suppress(UserError):  # write_vocabulary says so
+        names = len(base_vocabulary(prompts.base_vocabulary, project.root))
     return method.replay.encoded(prompts.images_per_task, names, [(size.train, size.classes) for size in tasks])
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """The stages of each kind. `sizes` are those of the tasks, in the order of the sequence."""
+def _teach(project: Project, sizes: dict[str, TaskSize], clip: ClipCount) -> Iterator[StageWork]:
+    for name, method, tasks, task in _each(project, sizes):
+        images, texts = _encoded(project, tasks, method)
+        fisher = getattr(method.replay, "fisher", None) is not None
+        trained = project.config.prompts.images_per_task if fisher else 0
+        operations = (images + BACKWARD * trained) * clip.image + (texts + BACKWARD * trained) * TOKENS * clip.token
+        start = START_SECONDS + FILE_SECONDS * clip.weights if images else START_SECONDS_WITHOUT_MODEL
+        made = Layout(project.root).teacher(name, task).is_dir()
+        size = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
+        yield StageWork("teach", name, task, made, start, images + trained, operations, bytes=size)
 
-    project: Project
-    sizes: dict[str, TaskSize]
 
-    @cached_property
-    def probes(self) -> dict[str, TaskSize]:
-        tasks = self.project.config.tasks
-        return {
-            name: _task_size(name, tasks[name], self.project.root) for name in self.project.config.evaluation.probes
-        }
+def _finetune(project: Project, sizes: dict[str, TaskSize], clip: ClipCount) -> Iterator[StageWork]:
+    training, size = project.config.training, FLOAT_BYTES * clip.weights
+    again = training.gradient_checkpointing or training.micro_batch_size is not None  # one more forward pass
+    start = START_SECONDS + 2 * FILE_SECONDS * clip.weights
+    for name, method, tasks, task in _each(project, sizes):
+        iterations = training.iterations * {"task": 1, "seen": len(tasks), "nothing": 0}[method.learns]
+        images, texts = training.batch_size, tasks[-1].trained_texts(training.batch_size)
+        if method.losses and _encoded(project, tasks, method)[0]:
+            images += training.replay_batch_size
+            texts += training.replay_batch_size if method.replay.pairs else 0
+        operations = (BACKWARD + again) * (images * clip.image + texts * TOKENS * clip.token)
+        operations += UPDATE_OPERATIONS * clip.weights
+        made = Layout(project.root).model(name, task).is_dir()
+        yield StageWork("finetune", name, task, made, start, iterations * images, iterations * operations, bytes=size)
 
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.project.root)
 
-    def each(self) -> Iterator[tuple[str, MethodConfig, list[TaskSize], str]]:
-        """The name and row of each method, with the tasks so far and the name of the last of them."""
-        for name in self.project.config.run.methods:
-            for step, task in enumerate(self.sizes):
-                yield name, self.project.config.methods[name], list(self.sizes.values())[: step + 1], task
+def _evaluate(
+    project: Project, sizes: dict[str, TaskSize], probes: dict[str, TaskSize], clip: ClipCount
+) -> Iterator[StageWork]:
+    layout, most, size = Layout(project.root), project.config.evaluation.max_images, FLOAT_BYTES * clip.weights
+    start = START_SECONDS + 2 * FILE_SECONDS * clip.weights
 
-    def ingest(self) -> Iterator[StageWork]:
-        factor = 1 if self.project.config.ingest.shorter_side is None else RESIZED_IMAGES
-        for task, size in {**self.sizes, **self.probes}.items():
-            made = (self.layout.task(task) / "task.json").is_file()
-            yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test), bytes=size.bytes)
-
-    def others(self, weights: int) -> Iterator[StageWork]:
-        start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) / 2 * weights
-        yield StageWork(
-            OTHERS, "", "import_model", self.layout.pretrained().is_dir(), start, bytes=FLOAT_BYTES * weights
-        )
-        yield StageWork(OTHERS, "", "write_vocabulary", self.layout.base_vocabulary().is_file())
-        for task in self.sizes:
-            yield StageWork(OTHERS, "", task, self.layout.prompts(task).is_file())
-        yield StageWork(OTHERS, "", "report", (self.layout.reports() / "index.html").is_file(), START_SECONDS)
-
-    def synthesize(self) -> Iterator[StageWork]:
-        generator, pipeline = self.project.config.generator, pipeline_count(self.project)
-        if pipeline is None:
-            return
-        passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
-        image, count = passes * pipeline.denoiser + pipeline.decoder, self.project.config.prompts.images_per_task
-        start = START_SECONDS + READ_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
-        size = int(count * generator.size**2 * PIXEL_BYTES[generator.image_format])
-        for task in self.sizes:
-            made = self.layout.shards(task).is_dir()
-            yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True, bytes=size)
-
-    def teach(self, clip: ClipCount) -> Iterator[StageWork]:
-        for name, method, tasks, task in self.each():
-            images, texts = encoded(self.project, tasks, method)
-            fisher = getattr(method.replay, "fisher", None) is not None
-            trained = self.project.config.prompts.images_per_task if fisher else 0
-            operations = (images + BACKWARD * trained) * clip.image + (texts + BACKWARD * trained) * TOKENS * clip.token
-            start = START_SECONDS + READ_SECONDS * clip.weights if images else START_SECONDS_WITHOUT_MODEL
-            made = self.layout.teacher(name, task).is_dir()
-            size = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
-            yield StageWork("teach", name, task, made, start, images + trained, operations, bytes=size)
-
-    def finetune(self, clip: ClipCount) -> Iterator[StageWork]:
-        training = self.project.config.training
-        again = training.gradient_checkpointing or training.micro_batch_size is not None  # one more forward pass
-        start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) * clip.weights
-        for name, method, tasks, task in self.each():
-            iterations = training.iterations * {"task": 1, "seen": len(tasks), "nothing": 0}[method.learns]
-            images, texts = training.batch_size, tasks[-1].trained_texts(training.batch_size)
-            if method.losses and encoded(self.project, tasks, method)[0]:
-                images += training.replay_batch_size
-                texts += training.replay_batch_size if method.replay.pairs else 0
-            operations = (BACKWARD + again) * (images * clip.image + texts * TOKENS * clip.token)
-            operations += UPDATE_OPERATIONS * clip.weights
-            made = self.layout.model(name, task).is_dir()
-            size = FLOAT_BYTES * clip.weights
-            yield StageWork(
-                "finetune", name, task, made, start, iterations * images, iterations * operations, bytes=size
-            )
-
-    def evaluate(self, clip: ClipCount) -> Iterator[StageWork]:
-        start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) * clip.weights
-        for name, method, tasks, task in self.each():
-            pairs = TESTED[self.project.config.evaluation.protocol](len(tasks) - 1)
-            if method.keeps_every_model:
-                pairs = [(test if test <= model else -1, test) for model, test in pairs]
-            elif method.learns == "nothing":
-                pairs = [(-1, test) for _, test in pairs]
-            tested = [*(tasks[test] for _, test in set(pairs)), *self.probes.values()]
-            made, work = self.layout.released(name, task).is_dir(), self._tests(clip, tested)
-            yield StageWork("evaluate", name, task, made, start, *work, bytes=FLOAT_BYTES * clip.weights)
-        for task, size in self.probes.items():
-            yield StageWork("evaluate", "", task, self.layout.probe(task).is_file(), start, *self._tests(clip, [size]))
-
-    def _tests(self, clip: ClipCount, tested: Sequence[TaskSize]) -> tuple[int, float]:
+    def testing(tested: Sequence[TaskSize]) -> tuple[int, float]:
         """The images and operations of testing a model on each of these."""
-        most = self.project.config.evaluation.max_images
-        images = sum(min(size.test, most or size.test) for size in tested)
-        return images, images * clip.image + sum(size.test_texts for size in tested) * TOKENS * clip.token
+        images = sum(min(each.test, most or each.test) for each in tested)
+        return images, images * clip.image + sum(each.test_texts for each in tested) * TOKENS * clip.token
+
+    for name, method, tasks, task in _each(project, sizes):
+        pairs = TESTED[project.config.evaluation.protocol](len(tasks) - 1)
+        if method.keeps_every_model:
+            pairs = [(test if test <= model else -1, test) for model, test in pairs]
+        elif method.learns == "nothing":
+            pairs = [(-1, test) for _, test in pairs]
+        tested = [*(tasks[test] for _, test in set(pairs)), *probes.values()]
+        made = layout.released(name, task).is_dir()
+        yield StageWork("evaluate", name, task, made, start, *testing(tested), bytes=size)
+    for task, probe in probes.items():
+        yield StageWork("evaluate", "", task, layout.probe(task).is_file(), start, *testing([probe]))
+
+
+def _others(project: Project, sizes: dict[str, TaskSize], weights: int) -> Iterator[StageWork]:
+    layout, start = Layout(project.root), START_SECONDS + FILE_SECONDS * weights
+    made = layout.pretrained().is_dir()
+    yield StageWork(OTHERS, "", "import_model", made, start, bytes=FLOAT_BYTES * weights)
+    yield StageWork(OTHERS, "", "write_vocabulary", layout.base_vocabulary().is_file())
+    for task in sizes:
+        yield StageWork(OTHERS, "", task, layout.prompts(task).is_file())
+    yield StageWork(OTHERS, "", "report", (layout.reports() / "index.html").is_file(), START_SECONDS)
 
 
 def task_sizes(project: Project) -> dict[str, TaskSize]:
     """Returns the size of each task of the sequence. What is not known yet is that of TYPICAL."""
-    tasks = project.config.tasks
-    return {step.task: _task_size(step.task, tasks[step.task], project.root) for step in project.config.sequence}
+    return {step.task: _task_size(project, step.task) for step in project.config.sequence}
 
 
-def _task_size(name: str, task: TaskConfig, root: Path) -> TaskSize:
-    folder = Layout(root).task(name)
+def _task_size(project: Project, name: str) -> TaskSize:
+    task, folder = project.config.tasks[name], Layout(project.root).task(name)
     if (folder / "task.json").is_file():
         with suppress(ContractError):  # the stages that read it say so
-            info = read_task(folder)
-            texts, captions = (len(info.class_names), len(info.templates)), info.captions.get("test", 0)
-            return TaskSize(info.counts["train"], info.counts["test"], *texts, _bytes_in(folder), captions)
+            info, size = read_task(folder), sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            texts = len(info.class_names), len(info.templates)
+            return TaskSize(info.counts["train"], info.counts["test"], *texts, size, info.captions.get("test", 0))
     if isinstance(task, CatalogueTaskConfig):
         from gift_core.datasets.catalogue.row import catalogue_row
 
@@ -236,31 +215,21 @@ def _task_size(name: str, task: TaskConfig, root: Path) -> TaskSize:
         classes, templates = task.classes.count if task.classes else len(row.classes), task.templates or row.templates
         share = classes / len(row.classes)
         train, test = (round(row.counts[split] * share) for split in ("train", "test"))
-        size = int(row.unpacked_bytes * share)
-    elif isinstance(task, MiniTaskConfig):
-        train, test, classes, templates = task.train_images, task.test_images, MINI_CLASSES, MINI_TEMPLATES * ("",)
-        size = MINI_BYTES * (train + test)
-    else:
-        images = sum(path.suffix.lower() in SUFFIXES for path in (root / task.path).rglob("*"))
-        test = round(images * (task.test_fraction or TYPICAL_SHARE)) if images else TYPICAL.test
-        train, templates = images - test if images else TYPICAL.train, getattr(task, "templates", ())
-        classes = _count_classes(root / task.path) if isinstance(task, FolderTaskConfig) else TYPICAL.classes
-        size = _bytes_in(root / task.path)
-    if names := getattr(task, "vocabulary_captions", None):
-        return TaskSize(train, test, names, 1, size, CAPTIONS_PER_IMAGE * test)
-    return TaskSize(min(train, (getattr(task, "shots", None) or train) * classes), test, classes, len(templates), size)
+        train = min(train, (task.shots or train) * classes)
+        return TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share))
+    captions = getattr(task, "vocabulary_captions", None)
+    if isinstance(task, MiniTaskConfig):
+        train, test, size = task.train_images, task.test_images, MINI_BYTES * (task.train_images + task.test_images)
+        if captions:
+            return TaskSize(train, test, captions, 1, size, CAPTIONS_PER_IMAGE * test)
+        return TaskSize(train, test, MINI_CLASSES, MINI_TEMPLATES, size)
+    from gift_core.datasets.ingest import open_dataset
 
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _count_classes(folder: Path) -> int:
-    """The sub-folders, or those of the training split."""
-    parts = _subfolders(folder)
-    train = next((part for part in parts if split_of(part.name) == "train"), None)
-    return len(parts if train is None else _subfolders(train)) or TYPICAL.classes
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)] if folder.is_dir() else []
+    try:
+        dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
+    except UserError:  # check_data_sets says so
+        tested = CAPTIONS_PER_IMAGE * TYPICAL.test if captions else 0
+        return replace(TYPICAL, classes=captions or TYPICAL.classes, test_captions=tested)
+    size = sum(sample.size for sample in (*dataset.train, *dataset.test))
+    texts = len(dataset.classes), len(dataset.templates)
+    return TaskSize(len(dataset.train), len(dataset.test), *texts, size, dataset.captions.get("test", 0))

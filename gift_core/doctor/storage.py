@@ -16,6 +16,10 @@ from gift_core.doctor.stage_work import OTHERS, StageWork, count_work
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 
+KINDS = {  # of artifacts: the types of stages that write them
+    "tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",),
+    "models": ("finetune", "evaluate", OTHERS),
+}  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
@@ -32,29 +36,18 @@ def check_disk(project: Project) -> Iterator[Finding]:
     of = work.assumed or "this experiment"
     yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
     left = sum(stage.bytes for stage in work.stages if not stage.made)
-    for folder, copies in _copies(project.root):
-        yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)
+    cache, keeps_one = read_cache(project.root)
+    by_disk: dict[int, list[Path]] = {}  # each gets as many copies as it has folders here
+    for path in [project.root] if keeps_one else [project.root, cache]:
+        folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+        by_disk.setdefault(folder.stat().st_dev, []).append(folder)
+    for folders in by_disk.values():
+        yield disk_finding(folders[0], len(folders) * left, shutil.disk_usage(folders[0]).free)
 
 
 def artifact_bytes(stages: Sequence[StageWork]) -> dict[str, int]:
     """Returns {kind: bytes} that the stages write, once."""
-    kinds = {
-        "tasks": ("ingest",),
-        "shards": ("synthesize",),
-        "teachers": ("teach",),
-        "models": ("finetune", "evaluate", OTHERS),
-    }
-    return {kind: sum(each.bytes for each in stages if each.stage in names) for kind, names in kinds.items()}
-
-
-def _copies(root: Path) -> list[tuple[Path, int]]:
-    """Returns a folder on each disk that is written to, and how many copies of each artifact the disk gets."""
-    cache, keeps_one = read_cache(root)
-    by_disk: dict[int, list[Path]] = {}
-    for path in [root] if keeps_one else [root, cache]:
-        existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-        by_disk.setdefault(existing.stat().st_dev, []).append(existing)
-    return [(folders[0], len(folders)) for folders in by_disk.values()]
+    return {kind: sum(each.bytes for each in stages if each.stage in names) for kind, names in KINDS.items()}
 
 
 def disk_finding(folder: Path, needed: int, free: int) -> Finding:
@@ -106,34 +99,28 @@ def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:
 
 
 def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
-    """Returns whether the default remote in the `settings` of DVC answers."""
+    """Returns whether the default remote in the `settings` of DVC answers, or what DVC's error means."""
     name = settings.get("core.remote")
     if name is None:
         return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
+    at, scheme = f"{name} ({address})", address.partition("://")[0]
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
-        what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
-        return Finding("dvc remote", "fail", what, OFFLINE)
+        return Finding("dvc remote", "fail", f"{at} did not answer within {REMOTE_TIMEOUT:.0f} s", OFFLINE)
     if answer.returncode == 0:
         remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
-        return Finding("dvc remote", "ok", f"{name} ({address}) answers", remedy)
-    return _explain_remote(name, address, dvc_error(answer))
-
-
-def _explain_remote(name: str, address: str, reason: str) -> Finding:
-    """Returns what DVC's error about a remote means."""
-    at, scheme = f"{name} ({address})", address.partition("://")[0]
+        return Finding("dvc remote", "ok", f"{at} answers", remedy)
+    reason = dvc_error(answer)
     if "to be installed" in reason and scheme in EXTRAS:
         what = f"{at} needs a package that is not installed"
         return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
     if "Cannot connect" in reason:
         return Finding("dvc remote", "fail", f"{at} cannot be reached", OFFLINE)
-    if scheme in ("http", "https"):
-        if _NO_LISTING.search(reason):
-            return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
-    elif "does not exist" in reason:
+    if scheme in ("http", "https") and _NO_LISTING.search(reason):
+        return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
+    if "does not exist" in reason and scheme not in ("http", "https"):
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
     return Finding("dvc remote", "fail", f"{at}: {reason}", OFFLINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,9 +28,8 @@ from gift_core.untrusted import read_json_file
 HOUR = 3600
 LONG, TOO_LONG = 12 * HOUR, 24 * HOUR  # on a CPU
 MINIATURE_PIPELINE = "data/mini/diffusion"
-EFFICIENCY = (
-    0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
-)
+# The stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md).
+EFFICIENCY = 0.65
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 GPU_SQUARE = 4096  # rows of the matrices that a GPU multiplies
 SHORTER = {  # the settings that decide how long the stages of a type take
@@ -97,11 +96,6 @@ class TimeEstimate:
         return sum(each.left for each in self.stages)
 
     @property
-    def is_long(self) -> bool:
-        """Whether what is left takes more than half a day on a CPU."""
-        return self.here.is_cpu and self.left > LONG
-
-    @property
     def is_too_long(self) -> bool:
         """Whether what is left takes more than a day on a CPU."""
         return self.here.is_cpu and self.left > TOO_LONG
@@ -112,9 +106,8 @@ class TimeEstimate:
         total, gpu = sum(each.here for each in self.stages), sum(each.gpu for each in self.stages)
         parts = ", ".join(f"{each.stage} {duration(each.here)}" for each in self.stages if 100 * each.here >= total)
         of = f" for {self.workload.assumed}" if self.workload.assumed else ""
-        return (
-            f"{duration(total)} on {self.here.device} from scratch{of} ({parts}); {duration(gpu)} on {LARGE_GPU.device}"
-        )
+        here = f"{duration(total)} on {self.here.device} from scratch{of} ({parts})"
+        return f"{here}; {duration(gpu)} on {LARGE_GPU.device}"
 
 
 def check_time(project: Project) -> Iterator[Finding]:
@@ -127,39 +120,34 @@ def check_time(project: Project) -> Iterator[Finding]:
     if project.quick and (of_miniature or not config.sequence):
         return
     estimate = estimate_time(project)
-    if project.quick:
-        yield from [_total(estimate)] if estimate.is_long else []
-        return
-    for each in estimate.stages:
-        source = ", after earlier runs" if each.measured else ""
-        found = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device}"
-        found += f" ({plural(each.count, 'stage')})"
-        yield Finding(f"time of {each.stage}", "info", found)
-    for what in estimate.workload.unknown:
-        yield Finding("time", "info", f"not estimated: {what}")
-    yield _total(estimate)
-    yield from _bfloat16(config, estimate)
-
-
-def _total(estimate: TimeEstimate) -> Finding:
     left, total = estimate.left, sum(each.here for each in estimate.stages)
     still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
-    found = f"about {estimate.sentence}{still}"
-    if not estimate.is_long:
-        return Finding("time", "ok", found)
-    longest = max((each for each in estimate.stages if each.stage in SHORTER), key=lambda each: each.left).stage
-    shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
-    if not estimate.is_too_long:
-        return Finding("time", "warn", found, shorter)
-    return Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
+    found, is_long = f"about {estimate.sentence}{still}", estimate.here.is_cpu and left > LONG
+    if not project.quick:
+        for each in estimate.stages:
+            source = ", after earlier runs" if each.measured else ""
+            times = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device}"
+            yield Finding(f"time of {each.stage}", "info", f"{times} ({plural(each.count, 'stage')})")
+        for what in estimate.workload.unknown:
+            yield Finding("time", "info", f"not estimated: {what}")
+    if is_long:
+        longest = max((each for each in estimate.stages if each.stage in SHORTER), key=lambda each: each.left).stage
+        shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
+        if estimate.is_too_long:
+            yield Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
+        else:
+            yield Finding("time", "warn", found, shorter)
+    elif not project.quick:
+        yield Finding("time", "ok", found)
+    if not project.quick and estimate.here.is_cpu and WORTH_HALVING < left <= TOO_LONG:
+        yield from _bfloat16(config)
 
 
-def _bfloat16(config: Config, estimate: TimeEstimate) -> Iterator[Finding]:
-    """Proposes bfloat16 where a CPU is faster with it, for a run of more than half an hour that is not too long."""
+def _bfloat16(config: Config) -> Iterator[Finding]:
+    """Proposes bfloat16 where a CPU is faster with it."""
     keys = [f"model.precision: {BF16[0]}"] if config.model.precision != BF16[0] else []
     keys += [f"generator.dtype: {BF16[1]}"] if config.generator.dtype != BF16[1] else []
-    is_worth_it = estimate.here.is_cpu and estimate.left > WORTH_HALVING and not estimate.is_too_long
-    if keys and is_worth_it and may_have_bfloat16() and (share := bfloat16_share()) < FASTER:
+    if keys and may_have_bfloat16() and (share := bfloat16_share()) < FASTER:
         found = f"on this CPU a matrix product in bfloat16 takes {share:.0%} of the time in float32"
         remedy = f"Write {' and '.join(keys)}. It changes all results slightly: do it before the first run."
         yield Finding("bfloat16", "info", found, remedy)
@@ -171,18 +159,15 @@ def estimate_time(project: Project) -> TimeEstimate:
     UserError if the device is not available here.
     """
     workload, here = count_work(project), measure_speed(project)
-    factors = measured_factors(project, workload.stages, here.seconds)
-
-    def seconds(works: Iterable[StageWork]) -> float:
-        return sum(here.seconds(work) * factors.get((work.stage, work.method), 1.0) for work in works)
-
+    ran = _run_times(project, workload.stages, here)
     times = []
     for stage, group in groupby(workload.stages, key=lambda work: work.stage):
         works = list(group)
-        left = seconds(work for work in works if not work.made)
-        gpu = sum(LARGE_GPU.seconds(work) for work in works)
-        measured = any((stage, work.method) in factors for work in works)
-        times.append(StageTime(stage, len(works), seconds(works), gpu, left, measured))
+        # Run times since params.yaml was changed correct the estimate of the stages of the same type and method.
+        seconds = [here.seconds(work) * ran.get((stage, work.method), 1.0) for work in works]
+        left = sum(each for work, each in zip(works, seconds, strict=True) if not work.made)
+        gpu, measured = sum(map(LARGE_GPU.seconds, works)), any((stage, work.method) in ran for work in works)
+        times.append(StageTime(stage, len(works), sum(seconds), gpu, left, measured))
     return TimeEstimate(here, tuple(times), workload)
 
 
@@ -198,9 +183,7 @@ def _timing(project: Project, work: StageWork) -> Path:
     return Layout(project.root).timings() / work.stage / f"{name}.json"
 
 
-def measured_factors(
-    project: Project, stages: Iterable[StageWork], estimate: Callable[[StageWork], float]
-) -> dict[tuple[str, str], float]:
+def _run_times(project: Project, stages: Iterable[StageWork], speed: Speed) -> dict[tuple[str, str], float]:
     """Returns {(stage type, method): run times / estimates} of the stages that ran since params.yaml was changed."""
     sums: dict[tuple[str, str], tuple[float, float]] = {}
     changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
@@ -208,7 +191,7 @@ def measured_factors(
         note = _timing(project, work)
         if work.made and note.is_file() and note.stat().st_mtime > changed:
             measured, estimated = sums.get(key := (work.stage, work.method), (0.0, 0.0))
-            sums[key] = measured + read_json_file(note)["seconds"], estimated + estimate(work)
+            sums[key] = measured + read_json_file(note)["seconds"], estimated + speed.seconds(work)
     return {key: measured / estimated for key, (measured, estimated) in sums.items()}
 
 

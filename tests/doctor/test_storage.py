@@ -44,9 +44,11 @@ def test_fisher_information_is_as_large_as_the_model_and_earlier_pairs_are_encod
 def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(tmp_path: Path) -> None:
     project = own_project(tmp_path)
     assert written(project)["tasks"] == 0
-    (tmp_path / "data/0_raw/my_task/a").mkdir(parents=True)
-    (tmp_path / "data/0_raw/my_task/a/1.png").write_bytes(bytes(700))
-    assert written(project)["tasks"] == 700
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        file = tmp_path / "data/0_raw/my_task" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(700))
+    assert written(project)["tasks"] == 2800
     assert [disk_finding(tmp_path, 100, free).mark for free in (99, 109, 110)] == ["fail", "warn", "ok"]
 
 
