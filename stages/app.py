@@ -31,7 +31,7 @@ from .release import release
 from .report import report
 from .run import run
 from .search import search
-from .sharing import exp, gate, get, merge_lock, remote
+from .sharing import gate, get, merge_lock, remote
 from .show import show
 from .synthesize import synthesize
 from .teach import teach
@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
         search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
-    "Working together": (remote, get, exp, gate, dag),
+    "Working together": (remote, get, gate, dag),
 }  # fmt: skip
 CALLED = ", ".join([*(stage.__name__ for stage in STAGES), "merge-lock"])
 app = typer.Typer(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -53,8 +52,6 @@ class Repository:
             validate_repo_id(self.name)
         except HFValidationError as error:
             raise UserError(f"{option} {self.name}: {error}") from None
-        if self.revision is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.revision):
-            raise UserError(f"--revision {self.revision!r}: git has no such names. Name a branch: main.")
         if "/" not in self.name:
             raise UserError(f"{option} {self.name}: should be user/name, or organization/name.")
 

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from gift_core.errors import UserError
 from gift_core.work.publishing import write_atomically
 
-LOCK, METRICS, PARAMS = "dvc.lock", "reports/metrics.json", "params.yaml"
+LOCK, METRICS = "dvc.lock", "reports/metrics.json"
 _STAGE = re.compile(r"  (\S.*):\n")  # DVC's layout: the names of the stages are two spaces from the margin
 _HEAD = "schema: '2.0'\nstages:\n"
 
@@ -34,7 +32,7 @@ class MergedLock:
 def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     """Returns dvc.lock with the stages that either side changed since `base`, which may be empty.
 
-    UserError for a text that DVC did not write or that is cut, for example one with git's conflict markers.
+    UserError for a text that DVC did not write, for example one with git's conflict markers.
     """
     before = _stages(base, "base") if base else {}
     mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
@@ -56,12 +54,12 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 
     Returns the merge, and the other files that are still in conflict. UserError if dvc.lock is not in conflict.
     """
-    listed = _git(root, "ls-files", "--unmerged").decode().splitlines()  # not diff: it has a mode without a repository
+    listed = _git(root, "ls-files", "--unmerged").splitlines()  # not diff: it has a mode without a repository
     unmerged = {line.partition("\t")[2] for line in listed}
     if LOCK not in unmerged:
         raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
-    merge = _merge(*(_version(root, LOCK, number) for number in (1, 2, 3)))
-    _write(root / LOCK, merge.text.encode())
+    merge = merge_locks(*(_version(root, LOCK, number) for number in (1, 2, 3)))
+    _write(root / LOCK, merge.text)
     if METRICS in unmerged:
         _write(root / METRICS, _version(root, METRICS, 2) or _version(root, METRICS, 3))
     resolved = [name for name in (LOCK, METRICS) if name in unmerged]
@@ -71,20 +69,9 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 
 def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
     """Merges as a merge driver of git: the result replaces the file `ours`. After an error it is as before."""
-    merge = _merge(*(path.read_bytes() for path in (base, ours, theirs)))
-    _write(ours, merge.text.encode())
+    merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
+    _write(ours, merge.text)
     return merge
-
-
-def _merge(base: bytes, ours: bytes, theirs: bytes) -> MergedLock:
-    return merge_locks(_decoded(base, "base"), _decoded(ours, "ours"), _decoded(theirs, "theirs"))
-
-
-def _decoded(content: bytes, side: str) -> str:
-    try:
-        return content.decode().replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise _strange(side, f"byte {error.start + 1} is not UTF-8") from None
 
 
 def _stages(text: str, side: str) -> Mapping[str, str]:
@@ -93,47 +80,29 @@ def _stages(text: str, side: str) -> Mapping[str, str]:
     lines = body.splitlines(keepends=True)
     starts = [index for index, line in enumerate(lines) if _STAGE.fullmatch(line)]
     strange = [line for line in lines if not line.startswith("  ")]
-    if f"{head}stages:\n" != _HEAD or strange or not starts or starts[0] != 0:
-        raise _strange(side, repr(strange[0].strip() if strange else head.strip()[:60]))
-    if not text.endswith("\n") or not _has_whole_stages(text):
-        raise _strange(side, f"it is cut or damaged, perhaps at {lines[-1].strip()[:60]!r}")
+    if f"{head}stages:\n" != _HEAD or strange or not starts or starts[0] != 0 or not text.endswith("\n"):
+        what = repr((strange or lines[-1:] or [head])[0].strip()[:60])
+        remedy = "Take one side: git checkout --ours dvc.lock"
+        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({what}). {remedy}")
     ends = [*starts[1:], len(lines)]
     return {lines[i][2:-2]: "".join(lines[i:end]) for i, end in zip(starts, ends, strict=True)}
 
 
-def _has_whole_stages(text: str) -> bool:
-    """Whether it is YAML in which each stage has a command, its files a path and a hash, and its parameters values."""
-    try:
-        stages = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
-        files = [file for stage in stages for key in ("deps", "outs") for file in stage.get(key, [])]
-        params = [values for stage in stages for values in stage.get("params", {}).values()]
-        whole = all(stage["cmd"] for stage in stages) and all(file["path"] and len(file) > 1 for file in files)
-        return whole and all(isinstance(values, dict) for values in params)
-    except (yaml.YAMLError, AttributeError, LookupError, TypeError):
-        return False
-
-
-def _strange(side: str, what: str) -> UserError:
-    return UserError(
-        f"dvc.lock ({side}): is not as DVC writes it ({what}). Take one side: git checkout --ours dvc.lock"
-    )
-
-
-def _version(root: Path, name: str, number: int) -> bytes:
+def _version(root: Path, name: str, number: int) -> str:
     """Returns a file as git's index has it during a merge: 1 base, 2 ours, 3 theirs. Empty if that side has none."""
-    listed = _git(root, "ls-files", "--unmerged", "--", name).decode().splitlines()
+    listed = _git(root, "ls-files", "--unmerged", "--", name).splitlines()
     found = [line.split()[1] for line in listed if line.split()[2] == str(number)]
-    return _git(root, "cat-file", "blob", found[0]) if found else b""
+    return _git(root, "cat-file", "blob", found[0]) if found else ""
 
 
-def _git(root: Path, *words: str) -> bytes:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True)
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
     if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip() or "no reason given"
+        reason = done.stderr.strip() or "no reason given"
         raise UserError(f"git {words[0]}: {reason}. Run in the project's root, or name it with --root.")
     return done.stdout
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: str) -> None:
     with write_atomically(path) as unfinished:
-        unfinished.write_bytes(content)
+        unfinished.write_text(content, encoding="utf-8", newline="\n")

@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.app import app
+from tests.imports import ROOT
 from tests.report.run_folder import MATRICES, PROBES, TASKS, write_run, write_seen_run
+from tests.test_architecture import DVC
 
 RUNNER = CliRunner(env={"COLUMNS": "80"})
 
@@ -173,3 +175,15 @@ def test_after_another_experiment_was_chosen_it_says_whose_result_this_is(tmp_pa
     result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
     assert result.exit_code == 0
     assert f"note: this is the result of {was}. {params} has photos: run dvc repro" in result.stderr.replace("\n", "")
+
+
+def test_every_stage_type_has_an_edge_to_a_later_one_and_no_edge_is_a_shortcut() -> None:
+    blocks = list(DVC)
+    json_graph, diagram = (
+        RUNNER.invoke(app, ["dag", "--root", str(ROOT), f"--{form}"]) for form in ("json", "mermaid")
+    )
+    edges = {tuple(edge) for edge in json.loads(json_graph.stdout)["edges"]}
+    assert all(blocks.index(above) < blocks.index(below) for above, below in edges)
+    assert {("synthesize", "teach"), ("teach", "finetune"), ("finetune", "evaluate")} <= edges
+    assert ("ingest", "finetune") not in edges  # finetune reads the task, but teach comes between
+    assert '  finetune["finetune x 8"]' in diagram.stdout.splitlines()
