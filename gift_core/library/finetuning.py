@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import torch
@@ -16,13 +15,12 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
 from gift_core.progress import progress
 from gift_core.release import released_weights
-from gift_core.replay.source import Replay
-from gift_core.training.loop import LossRow, TrainingRun, learning_rates, require_trainable, sampled, training_run
+from gift_core.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,20 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    training = _checked_training(training, settings, seed)
+    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
+    training = _with_settings(training, settings)
     config, given = training.config(iterations), given_method(method, iterations=iterations, fisher=fisher)
-    rates = _checked_rates(given.learning_rate if learning_rate is None else learning_rate, config)
+    peak = given.learning_rate if learning_rate is None else learning_rate
+    require_number("learning_rate", peak, MIN_RATE, MAX_RATE, example=1e-5)
+    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=peak)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, given.method)
         task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
         with training_run(clip, class_prompts, method=given.method, training=config, rates=rates, seed=seed) as run:
-            for row in _rows(run, task, replay):
-                on_step(row)
+            batches = progress(sampled(task, replay, range(iterations)), iterations, "iterations")
+            for iteration in run.iterations(batches):
+                on_step(run.add(iteration))
     return run.rows
 
 
@@ -138,8 +140,7 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
         UserError: an alpha outside of that range, or weights of another model.
     """
     require_model(model, "model")
-    if not isinstance(alpha, Real) or isinstance(alpha, bool) or not 0 <= alpha <= 1:
-        raise UserError(f"{NAME}: alpha is {alpha!r}, expected 0 to 1. Try 0.85.")
+    require_number("alpha", alpha, 0, 1, example=0.85)
     trained = model.state_dict()
     wrong = [name for name in sorted({*trained, *pretrained}) if _shape(trained, name) != _shape(pretrained, name)]
     if wrong:
@@ -155,25 +156,11 @@ def _shape(weights: Mapping[str, torch.Tensor], name: str) -> str:
     return str(tuple(weights[name].shape)) if name in weights else "missing"
 
 
-def _checked_training(training: Training, settings: Mapping[str, Any], seed: int) -> Training:
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UserError(f"{NAME}: seed is {seed!r}, expected a whole number of at least 0, below 2**63. Try 42.")
+def _with_settings(training: Training, settings: Mapping[str, Any]) -> Training:
+    """Returns `training` with the fields that are given as keyword arguments of `finetune`."""
     if not isinstance(training, Training):
         what = f"a {type(training).__name__}, expected gift_core.Training(...)"
         raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")
     known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training)) if name != "settings"}
-    return dataclasses.replace(
-        training, **{lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
-    )
-
-
-def _rows(run: TrainingRun, task: LoaderBatches, replay: Replay) -> Iterator[LossRow]:
-    total = len(run.rates)
-    for iteration in run.iterations(progress(sampled(task, replay, range(total)), total, "iterations")):
-        yield run.add(iteration)
-
-
-def _checked_rates(rate: float, config: TrainingConfig) -> list[float]:
-    if not isinstance(rate, Real) or isinstance(rate, bool) or not MIN_RATE <= rate <= MAX_RATE:
-        raise UserError(f"{NAME}: learning_rate is {rate!r}, expected {MIN_RATE:g} to {MAX_RATE:g}. Try 1e-5.")
-    return learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=rate)
+    changes = {lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
+    return dataclasses.replace(training, **changes)

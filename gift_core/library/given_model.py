@@ -6,10 +6,10 @@ B images, K classes, M pairs, C channels, H W pixels, S side of the model's imag
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Real
 from typing import Any, TypeGuard
 
 import torch
@@ -24,10 +24,17 @@ from gift_core.errors import UserError, lookup
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-LOAD = "Load it with open_clip.create_model_and_transforms"
 OUTSIDE = 0.01  # share of pixels that may be outside of what the normalization gives: random erasing makes some
 MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the normalization
 REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
+
+
+def require_number(name: str, value: Any, low: float, high: float, *, example: float, whole: bool = False) -> None:
+    """Raises UserError if `value` is no number, or no whole one, from `low` to `high`."""
+    kind: type[Any] = int if whole else Real
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        wanted = f"a whole number from {low} to {high}" if whole else f"{low:g} to {high:g}"
+        raise UserError(f"{NAME}: {name} is {value!r}, expected {wanted}. Try {example}.")
 
 
 @contextmanager
@@ -41,15 +48,12 @@ def given_clip(
     UserError for what is not a float32 model of open_clip on one device, and for a tokenizer that is not the model's.
     """
     lookup({name: name for name in PRECISIONS}, precision, f"{NAME}: training.precision")
-    require_model(model, "model")
-    if device is not None:
-        model.to(resolve_device(str(device)))
+    clip = checked_clip(model, tokenizer, name="model", precision=precision, device=device)
     if any(value.is_inference() for value in model.parameters()):
         what = "it was made under torch.inference_mode, so its weights cannot change"
         raise UserError(f"{NAME}: model: {what}. Make it outside of that block.")
     required = {name: value.requires_grad for name, value in model.named_parameters()}
-    locked = frozenset(name for name, value in required.items() if not value)
-    clip = replace(checked_clip(model, tokenizer, name="model", precision=precision), locked=locked)
+    clip = replace(clip, locked=frozenset(name for name, value in required.items() if not value))
     if not clip.trainable():
         raise UserError(f"{NAME}: model: no parameter requires gradients. Unlock a tower: model.requires_grad_().")
     allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
@@ -61,26 +65,27 @@ def given_clip(
             value.requires_grad_(required[name])
 
 
-def checked_clip(model: torch.nn.Module, tokenizer: Tokenizer, *, name: str, precision: str) -> Clip:
-    """Returns the model as a Clip, in evaluation mode; UserError, which begins with `name`, where it cannot be used."""
+def checked_clip(
+    model: torch.nn.Module, tokenizer: Tokenizer, *, name: str, precision: str, device: str | torch.device | None = None
+) -> Clip:
+    """Returns the model as a Clip, in evaluation mode, on `device` if one is given.
+
+    UserError, which begins with `name`, where it cannot be used.
+    """
     require_model(model, name)
-    _require_one_device(model, name)
-    _require_preprocessing(model, name)
+    if device is not None:
+        model.to(resolve_device(str(device)))
+    devices = sorted({str(value.device) for value in model.parameters()})
+    if len(devices) > 1:
+        raise UserError(f"{NAME}: {name}: its parameters are on {' and '.join(devices)}. Move it: model.to(device).")
+    # open_clip's factory notes the preprocessing in the model. A class of open_clip that is called directly does not.
+    if not {"mean", "std"} <= set(get_model_preprocess_cfg(model)):
+        size = "model.visual.image_size"
+        settings = f'{{"size": {size}, "mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}}'
+        what = f"this {type(model).__name__} does not know the mean and std of its images"
+        remedy = f"Set them: open_clip.model.set_model_preprocess_cfg(model, {settings})"
+        raise UserError(f"{NAME}: {name}: {what}. {remedy}")
     return as_clip(model, tokenizer, {}, location=f"{NAME}: {name}", precision=precision)
-
-
-def require_same_inputs(clip: Clip, teacher: Clip) -> None:
-    """Raises UserError if the teacher cannot encode the student's images, or is on another device."""
-    if teacher.device != clip.device:
-        what = f"it is on {teacher.device}, and the model on {clip.device}"
-        raise UserError(f"{NAME}: teacher: {what}. Move it: teacher.to({str(clip.device)!r}).")
-    own, other = (
-        {key: c.config["preprocess_cfg"].get(key) for key in ("size", "mean", "std")} for c in (clip, teacher)
-    )
-    differing = [f"{key} {other[key]} and {own[key]}" for key in own if _plain(own[key]) != _plain(other[key])]
-    if differing:
-        what = f"its images are prepared in another way than the model's ({', '.join(differing)})"
-        raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
 
 
 def require_model(model: Any, name: str) -> None:
@@ -91,33 +96,11 @@ def require_model(model: Any, name: str) -> None:
     parts = ("encode_image", "encode_text", "logit_scale", "visual")
     if not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
         what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}"
-        raise UserError(f"{NAME}: {name}: {what}. {LOAD}.")
+        raise UserError(f"{NAME}: {name}: {what}. Load it with open_clip.create_model_and_transforms.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
-        remedy = (
-            "Call model.float(), or load it with precision='fp32'. For speed: training=Training(precision='amp_bf16')"
-        )
+        remedy = "Call model.float(). For speed: training=Training(precision='amp_bf16')"
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
-
-
-def _require_one_device(model: torch.nn.Module, name: str) -> None:
-    devices = sorted({str(value.device) for value in model.parameters()})
-    if len(devices) > 1:
-        raise UserError(f"{NAME}: {name}: its parameters are on {' and '.join(devices)}. Move it: model.to(device).")
-
-
-def _require_preprocessing(model: Any, name: str) -> None:
-    """open_clip's factory notes the preprocessing in the model. A class of open_clip that is called directly does not.
-
-    What is noted is checked by as_clip.
-    """
-    if not {"mean", "std"} <= set(get_model_preprocess_cfg(model)):
-        size = "model.visual.image_size"
-        settings = f'{{"size": {size}, "mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}}'
-        what = f"this {type(model).__name__} does not know the mean and std of its images"
-        raise UserError(
-            f"{NAME}: {name}: {what}. Set them: open_clip.model.set_model_preprocess_cfg(model, {settings})"
-        )
 
 
 def require_tokens(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
@@ -144,20 +127,22 @@ def is_integer(value: Any) -> TypeGuard[torch.Tensor]:
     return isinstance(value, torch.Tensor) and value.dtype in INTEGERS
 
 
-def _plain(value: Any) -> Any:
-    """A size or mean as a list, whether it is a number, a tuple or a list."""
-    return list(value) if isinstance(value, (list, tuple)) else [value, value]
-
-
 class LoaderBatches:
     """TaskBatches from a loader of (images, labels), in its own order. When the loader ends, it starts again.
 
     UserError for a loader that yields nothing or something else, for images that the model's own transform did not
-    prepare (after the first batch: a warning), for equal class prompts, and for labels without a class prompt.
+    prepare (in the first batch), for equal class prompts, and for labels without a class prompt.
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        _require_prompts(class_prompts, loader)
+        texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) and each for each in class_prompts)
+        if not texts or isinstance(class_prompts, str) or len(class_prompts) < 2:
+            what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
+            raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
+        classes = getattr(getattr(loader, "dataset", None), "classes", None)  # of torchvision's data sets
+        if isinstance(classes, Sequence) and len(classes) != len(class_prompts):
+            what = f"{len(class_prompts)} prompts for the {len(classes)} classes of loader.dataset.classes"
+            raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class, in their order.")
         require_distinct_rows(class_prompts, require_tokens(clip, class_prompts), f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
@@ -167,18 +152,26 @@ class LoaderBatches:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
-        labels_B = _checked_labels(labels_B, len(images_BCHW), len(self.class_prompts), iteration)
+        if not is_integer(labels_B) or labels_B.shape != images_BCHW.shape[:1]:
+            shown = (
+                f"{labels_B.dtype} {[*labels_B.shape]}" if isinstance(labels_B, torch.Tensor) else repr(labels_B)[:80]
+            )
+            what = f"labels are {shown}, expected integers [{len(images_BCHW)}], one an image"
+            raise UserError(f"{NAME}: loader: {what}. Convert them.")
+        lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
+        if lowest < 0 or highest >= classes:
+            what = f"label {lowest if lowest < 0 else highest} in batch {iteration}, and there are {classes} "
+            what += f"class_prompts: labels are 0 to {classes - 1}"
+            raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
         device = self._clip.device
-        return TaskBatch(images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True))
+        return TaskBatch(images_BCHW.to(device, non_blocking=True), labels_B.long().to(device, non_blocking=True))
 
 
 def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:
     """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
     if not isinstance(loader, Iterable) or isinstance(loader, (str, dict)):
-        what = (
-            f"a {type(loader).__name__} is no loader. Pass a torch.utils.data.DataLoader or another iterable of batches"
-        )
-        raise UserError(f"{NAME}: {name}: {what}.")
+        remedy = "Pass a torch.utils.data.DataLoader or another iterable of batches"
+        raise UserError(f"{NAME}: {name}: a {type(loader).__name__} is no loader. {remedy}.")
     started = False
     while True:
         count = 0
@@ -204,77 +197,30 @@ def two_parts(batch: Any, name: str, expected: str) -> tuple[Any, Any]:
 def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -> None:
     """Raises UserError for what is not a batch of images as the model's own transform prepares them.
 
-    Values that it does not give are a warning after the first batch: one small batch can have odd values by chance.
+    Values are looked at in the first batch alone: another small batch can have odd ones by chance.
     """
     side = clip.image_size
     shape = list(images_BCHW.shape) if isinstance(images_BCHW, torch.Tensor) else type(images_BCHW).__name__
-    if not isinstance(images_BCHW, torch.Tensor) or images_BCHW.ndim != 4 or shape[1:] != [3, side, side]:
+    if not isinstance(images_BCHW, torch.Tensor) or shape[1:] != [3, side, side] or not len(images_BCHW):
         raise UserError(f"{NAME}: {name}: images are {shape}, expected [B, 3, {side}, {side}]. {REMEDY}.")
-    if not len(images_BCHW):
-        raise UserError(f"{NAME}: {name}: a batch has no image. Leave empty batches out of the loader.")
     if images_BCHW.dtype != torch.float32:
         raise UserError(f"{NAME}: {name}: images are {images_BCHW.dtype}, expected normalized float32. {REMEDY}.")
-    problem = _problem_of_values(clip, images_BCHW)
-    if problem and is_first:
-        raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")
-    if problem:  # the same words for each batch, so that Python shows them once
-        what = "a later batch has pixels that the model's own transform does not give, as if not normalized"
-        warnings.warn(f"{NAME}: {name}: {what}. {REMEDY} for all images.", stacklevel=2)
-
-
-def _problem_of_values(clip: Clip, images_BCHW: torch.Tensor) -> str | None:
-    """What is wrong with the values of a batch: not finite, not normalized, or normalized by other numbers."""
+    if not is_first:
+        return
     lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is
-    if not math.isfinite(lowest) or not math.isfinite(highest):
-        return "pixels are NaN or infinite"
     preprocess = clip.config["preprocess_cfg"]
     mean_C11, std_C11 = (
         torch.tensor(preprocess[key], device=images_BCHW.device).reshape(-1, 1, 1) for key in ("mean", "std")
     )
     black_C11, white_C11 = (0 - mean_C11) / std_C11, (1 - mean_C11) / std_C11
-    found = f"pixels are from {lowest:.2f} to {highest:.2f}"
-    if lowest >= 0 and highest <= 1 and float(black_C11.max()) < -0.5:
-        return f"{found}, so they were not normalized"
-    if lowest >= float(black_C11.min()) - MARGIN and highest <= float(white_C11.max()) + MARGIN:
-        return None  # nearly every batch: what follows takes ten times as long
     outside = (images_BCHW < black_C11 - MARGIN) | (images_BCHW > white_C11 + MARGIN)
-    if float(outside.float().mean()) > OUTSIDE:
-        return (
-            f"{found}, and the model's normalization gives {float(black_C11.min()):.2f} to {float(white_C11.max()):.2f}"
-        )
-    return None
-
-
-def _require_prompts(class_prompts: Any, loader: Any) -> None:
-    right = isinstance(class_prompts, Sequence) and all(isinstance(prompt, str) and prompt for prompt in class_prompts)
-    if not right or isinstance(class_prompts, str) or not class_prompts:
-        shown = repr(class_prompts)[:80]
-        raise UserError(
-            f'{NAME}: class_prompts: {shown}, expected a list of texts, one a class: ["a photo of a cat."].'
-        )
-    if len(class_prompts) == 1:
-        raise UserError(f"{NAME}: class_prompts: one class, so there is nothing to learn. Pass two or more.")
-    classes = getattr(getattr(loader, "dataset", None), "classes", None)  # of torchvision's data sets
-    if isinstance(classes, Sequence) and len(classes) != len(class_prompts):
-        what = f"{len(class_prompts)} prompts for the {len(classes)} classes of loader.dataset.classes"
-        raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class, in their order.")
-
-
-def _checked_labels(labels_B: Any, images: int, classes: int, iteration: int) -> torch.Tensor:
-    if not is_integer(labels_B) or labels_B.shape != (images,):
-        shown = (
-            f"{labels_B.dtype} {list(labels_B.shape)}"
-            if isinstance(labels_B, torch.Tensor)
-            else type(labels_B).__name__
-        )
-        raise UserError(
-            f"{NAME}: loader: labels are {shown}, expected integers [{images}], one an image. Convert them."
-        )
-    lowest, highest = int(labels_B.min()), int(labels_B.max())
-    if lowest < 0 or highest >= classes:
-        wrong = lowest if lowest < 0 else highest
-        what = (
-            f"label {wrong} in batch {iteration}, and there are {classes} class_prompts: labels are 0 to {classes - 1}"
-        )
-        raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
-    return labels_B.long()
+    if not math.isfinite(lowest + highest):
+        problem = "pixels are NaN or infinite"
+    elif lowest >= 0 and highest <= 1 and float(black_C11.max()) < -0.5:
+        problem = f"pixels are from {lowest:.2f} to {highest:.2f}, so they were not normalized"
+    elif float(outside.float().mean()) > OUTSIDE:
+        given = f"{float(black_C11.min()):.2f} to {float(white_C11.max()):.2f}"
+        problem = f"pixels are from {lowest:.2f} to {highest:.2f}, and the model's normalization gives {given}"
+    else:
+        return
+    raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")

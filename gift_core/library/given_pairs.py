@@ -28,7 +28,7 @@ from gift_core.library.given_model import (
     given_clip,
     is_integer,
     require_images,
-    require_same_inputs,
+    require_number,
     require_token_rows,
     require_tokens,
     two_parts,
@@ -61,9 +61,8 @@ def given_replay(
         return NoReplay()
     if pairs is None:
         names = ", ".join(given.method.losses)
-        raise UserError(
-            f"{NAME}: pairs: missing, and the method replays them ({names}). Pass pairs, or method='finetune'."
-        )
+        what = f"missing, and the method replays them ({names})"
+        raise UserError(f"{NAME}: pairs: {what}. Pass pairs, or method='finetune'.")
     if teacher is None and given.teacher != "previous":
         what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
@@ -107,8 +106,7 @@ def estimate_fisher(
         batch_size: pairs that are contrasted with each other.
     """
     with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
-        if not isinstance(batch_size, int):
-            raise UserError(f"{NAME}: batch_size: {batch_size!r}, expected a whole number. Leave it out, or write 64.")
+        require_number("batch_size", batch_size, 1, 2**31, example=64, whole=True)
         if not is_sequence(pairs) or not len(pairs):
             raise UserError(f"{NAME}: pairs: expected a sequence of {PAIR} with at least one. Pass a list.")
         read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
@@ -207,11 +205,8 @@ class PairLoader:
             images_MCHW, prompts = self._next(is_first=False)
         tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
-        teacher_image_MD, teacher_text_MD = (
-            encode_images(self._teacher, images_MCHW),
-            encode_tokens(self._teacher, tokens_ML),
-        )
-        return (ReplayBatch(images_MCHW, tokens_ML, ids_M, teacher_image_MD, teacher_text_MD),)
+        image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
+        return (ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD),)
 
     def _next(self, *, is_first: bool) -> tuple[torch.Tensor, Any]:
         images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
@@ -247,13 +242,26 @@ def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Ten
 
 
 def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
+    """UserError for the student itself, and for a model on another device or of other images."""
     if teacher is clip.model:
-        raise UserError(
-            f"{NAME}: teacher: it is the model itself, which training changes. Leave it out, or copy.deepcopy it."
-        )
+        what = "it is the model itself, which training changes"
+        raise UserError(f"{NAME}: teacher: {what}. Leave it out, or copy.deepcopy it.")
     found = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
-    require_same_inputs(clip, found)
+    if found.device != clip.device:
+        what = f"it is on {found.device}, and the model on {clip.device}"
+        raise UserError(f"{NAME}: teacher: {what}. Move it: teacher.to({str(clip.device)!r}).")
+    keys = ("size", "mean", "std")
+    own, other = ([_plain(each.config["preprocess_cfg"].get(key)) for key in keys] for each in (clip, found))
+    differing = [f"{key} {its} and {ours}" for key, ours, its in zip(keys, own, other, strict=True) if ours != its]
+    if differing:
+        what = f"its images are prepared in another way than the model's ({', '.join(differing)})"
+        raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
     return found
+
+
+def _plain(value: Any) -> list[Any]:
+    """A size or mean as a list, whether it is a number, a tuple or a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value, value]
 
 
 def _frozen(clip: Clip) -> Clip:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME
+from gift_core.library.given_model import NAME, require_number
 from gift_core.losses import Loss
 from gift_core.methods import Method, WeightedLoss, build_method
 from gift_core.pair_features import FEATURES
@@ -68,14 +66,15 @@ def given_method(
         raise UserError(f"{NAME}: method.losses: a {type(losses).__name__}, expected a dictionary of losses by name.")
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
-    config = _config(
-        row | {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
-    )
+    row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
+    defaults = {"learning_rate": RATE, "replay": FROM_LIBRARY if known else {"images": "none"}}
+    config = parse_part(MethodConfig, defaults | row, location=("methods", "row"), name=NAME, key="method")
     _require_possible(config, replays=bool(losses), fisher=fisher, iterations=iterations)
     for name, loss in own.items():
-        if not callable(loss.function) or not isinstance(loss.weight, Real) or not math.isfinite(loss.weight):
-            what = f"WeightedLoss({loss.weight!r}, {loss.function!r}), expected a finite number and a function"
+        if not callable(loss.function):
+            what = f"{loss.function!r} is no function"
             raise UserError(f"{NAME}: method.losses.{name}: {what}. Write WeightedLoss(1.0, function).")
+        require_number(f"method.losses.{name}: the weight", loss.weight, -1e9, 1e9, example=1.0)
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
@@ -86,23 +85,17 @@ def given_method(
     return GivenMethod(built, config.learning_rate or RATE, getattr(config.replay, "teacher", "previous"))
 
 
-def _config(row: Mapping[str, Any]) -> MethodConfig:
-    defaults = {"learning_rate": RATE, "replay": FROM_LIBRARY if row["losses"] else {"images": "none"}}
-    return parse_part(MethodConfig, defaults | dict(row), location=("methods", "row"), name=NAME, key="method")
-
-
 def _require_possible(
     config: MethodConfig, *, replays: bool, fisher: Mapping[str, torch.Tensor] | None, iterations: int
 ) -> None:
     """Raises UserError for what the library does not do, and for slots that do not fit each other."""
     images, consolidation = config.replay.images, config.consolidation
-    has_fisher = isinstance(fisher, Mapping) and len(fisher) > 0
     problems = {
         f"learns: {config.learns}": config.learns != "task" and LEARNS[config.learns],
         "release": config.release is not None and RELEASE,
         f"replay.images: {images}": replays and images not in GIVEN and OTHER_IMAGES,
         f"consolidation.kind: {consolidation.kind}": (consolidation.needs_losses and not replays and NO_LOSSES)
-        or (consolidation.needs_fisher and not has_fisher and NO_FISHER),
+        or (consolidation.needs_fisher and not fisher and NO_FISHER),
     }
     for key, problem in problems.items():
         if problem:
