@@ -74,39 +74,28 @@ class Switch:
 
 @dataclass(frozen=True)
 class Origin:
-    """What params.yaml is: the preset that it was made from (None: it is an experiment of its own).
+    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own).
 
-    `nearest` is the preset that it differs least from, in the keys `changed`. `same` says whether it is the preset's
-    text, byte for byte; with no changed keys and another text, only comments or the layout differ.
+    `changed` are the keys that differ from it. `same` says whether it is the preset's text, byte for byte; with no
+    changed keys and another text, only comments or the layout differ.
     """
 
     preset: str | None
-    nearest: str
-    changed: tuple[str, ...]
-    same: bool
+    changed: tuple[str, ...] = ()
+    same: bool = False
 
 
 def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
-    """Returns the preset that a params.yaml was made from, by its key `experiment`, and what differs from it.
-
-    None if there is no such file, or it cannot be read.
-    """
+    """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
     try:
         text = _read(params)
+        preset = presets.get(_experiment_of(text))
+        if preset is None:
+            return Origin(None) if _differing(text, text) is not None else None
+        changed = _differing(complete_text(preset), text)
+        return None if changed is None else Origin(preset.stem, tuple(changed), same=complete_text(preset) == text)
     except UserError:
         return None
-    named = _named_first(presets, text)
-    for name, preset in named.items():
-        if _is_text_of(preset, text):
-            return Origin(name, name, (), same=True)
-    experiment = _EXPERIMENT.search(text)
-    own = experiment is None or experiment[1] not in presets
-    candidates = list(named) if own else list(named)[:1]
-    found = {name: keys for name in candidates if (keys := _keys_from(named[name], text)) is not None}
-    if not found:
-        return None
-    nearest = min(found, key=lambda name: len(found[name]))
-    return Origin(None if own else nearest, nearest, tuple(found[nearest]), same=False)
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -126,10 +115,10 @@ def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: st
 
 
 def find_presets(root: Path) -> dict[str, Path]:
-    """Returns {name: file}, sorted with 5 before 10: root/presets, and of those that come with GIFT the other names."""
+    """Returns {name: file}, sorted: root/presets, and of those that come with GIFT the other names."""
     folders = (shipped_root() / "presets", root / "presets")  # a later one replaces an earlier one of its name
     presets = {file.stem: file for folder in folders for file in folder.glob("*.yaml") if file.name != CATALOGUE}
-    return {file.stem: file for file in sorted(presets.values(), key=_by_number)}
+    return dict(sorted(presets.items()))
 
 
 def load_preset(preset: Path) -> Config:
@@ -180,31 +169,26 @@ def plan_switch(root: Path, name: str) -> Switch:
     if not any((root / name).exists() for name in PROJECT):
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
-    before = _read(params) if params.exists() else None
-    return Switch(preset, params, before, complete_text(preset), _backup(params, before, presets))
+    before, after = _read(params) if params.exists() else None, complete_text(preset)
+    backup = None
+    if before is not None and before != _text_of_preset(presets, before):
+        number = 1
+        while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
+            number += 1
+    return Switch(preset, params, before, after, backup)
 
 
-def _backup(params: Path, before: str | None, presets: Mapping[str, Path]) -> Path | None:
-    """Returns where params.yaml is kept; None if there is none or a preset gives the same text."""
-    if before is None or any(_is_text_of(preset, before) for preset in _named_first(presets, before).values()):
-        return None
-    number = 1
-    while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
-        number += 1
-    return backup
-
-
-def _named_first(presets: Mapping[str, Path], text: str) -> dict[str, Path]:
-    """The presets, with the one that the key `experiment` of `text` names at the front, to be compared first."""
+def _experiment_of(text: str) -> str:
     experiment = _EXPERIMENT.search(text)
-    return dict(sorted(presets.items(), key=lambda item: experiment is None or item[0] != experiment[1]))
+    return experiment[1] if experiment else ""
 
 
-def _keys_from(preset: Path, text: str) -> list[str] | None:
-    """The keys in which a params file's text differs from a preset; None if one of them is not valid YAML."""
+def _text_of_preset(presets: Mapping[str, Path], text: str) -> str | None:
+    """What the preset gives that the key `experiment` of `text` names. None if there is no such preset."""
+    name = _experiment_of(text)
     try:
-        return _differing(complete_text(preset), text)
-    except UserError:
+        return complete_text(presets[name]) if name in presets else None
+    except UserError:  # an invalid preset should not prevent the use of another one
         return None
 
 
@@ -221,10 +205,6 @@ def _is_text_of(preset: Path, text: str) -> bool:
         return complete_text(preset) == text
     except UserError:  # an invalid preset should not prevent the use of another one
         return False
-
-
-def _by_number(preset: Path) -> str:
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), preset.stem)
 
 
 def _title(text: str) -> str:

@@ -76,10 +76,7 @@ def _explanation(origin: Origin | None) -> str:
     if origin is None:
         return "params.yaml is missing, or it cannot be read."
     if origin.preset is None:
-        count = len(origin.changed)
-        differ = f"{count} key{' differs' if count == 1 else 's differ'}"
-        what = f"the nearest preset is {origin.nearest}, from which {differ}"
-        return f"params.yaml is an experiment of your own: {what}."
+        return "params.yaml is an experiment of your own."
     return "* is the active experiment (params.yaml)."
 
 

@@ -66,7 +66,7 @@ def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: 
     for file in own:
         shutil.copy(ROOT / "presets" / "mini.yaml", file)
     found = find_presets(tmp_path)
-    assert [path for path in found.values() if path.is_relative_to(tmp_path)] == [own[2], own[1], own[0]]
+    assert [path for path in found.values() if path.is_relative_to(tmp_path)] == [own[1], own[2], own[0]]
     assert found["mini_quick"] == ROOT / "presets" / "mini_quick.yaml"
 
 

@@ -39,7 +39,7 @@ def test_without_diff_it_prints_what_the_preset_needs_the_number_of_changes_and_
     [
         ([("iterations: 200 ", "iterations: 201 "), ("seed: 42", "seed: 43")], "mini *, changed: 2 keys "),
         ([("seed: 42", "# mine\nseed: 42")], "mini *, changed: only comments or the layout "),
-        ([("experiment: mini ", "experiment: mine ")], "the nearest preset is mini, from which 1 key differs."),
+        ([("experiment: mini ", "experiment: mine ")], "params.yaml is an experiment of your own."),
     ],
 )
 def test_presets_says_how_much_is_changed(mini_project: Path, changes: list[tuple[str, str]], expected: str) -> None:
