@@ -15,23 +15,17 @@ from gift_core.doctor.operations import (
     FOLDER,
     HUB,
     INDEX,
-    ClipCount,
-    clip_count,
     model_config_of,
     parts_of,
-    pipeline_count,
     pipeline_folder,
     read_model_config,
 )
-from gift_core.doctor.published_models import CLIPS
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
-from gift_core.quantities import byte_size
 
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
-FLOAT_BYTES = 4  # of a weight in float32, as weights are downloaded
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
@@ -41,21 +35,18 @@ BY_HAND = {
 def check_clip(project: Project) -> Iterator[Finding]:
     """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
     name, pretrained = project.config.model.name, project.config.model.pretrained
-    if name.startswith((FOLDER, FILE)):
+    if name.startswith(FOLDER):
         yield check_local_clip(project.root, name)
-    elif pretrained and (
-        {"/", "."} & set(pretrained) or (project.root / pretrained).exists()
-    ):  # a path: no tag has these
-        yield check_weights_file(project.root, pretrained)
+    elif name.startswith(FILE):
+        yield check_weights_file(project.root / name.removeprefix(FILE))
+    elif pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):  # no tag has these
+        yield check_weights_file(project.root / pretrained)
     elif project.quick:
         return
     elif name.startswith(HUB):
-        count = clip_count(project) if name in CLIPS else None  # TinyCLIP is published in half precision
-        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS, FLOAT_BYTES // 2 * count.weights if count else 0)
+        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
     else:
-        from gift_core.clip.architectures import architecture_config
-
-        yield _check_tag(architecture_config(name)[0], pretrained, clip_count(project))
+        yield _check_tag(name, pretrained)
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -105,9 +96,7 @@ def check_generator(project: Project) -> Iterator[Finding]:
     if folder is None:
         if project.quick:
             return
-        count = pipeline_count(project)
-        size = FLOAT_BYTES * sum(count.parameters.values()) if count else 0
-        yield download_finding("generator", name, by_hand=BY_HAND["generator"], size=size)
+        yield download_finding("generator", name)
     elif not folder.is_dir():
         remedy = "Correct generator.pipeline, or restore it (git checkout, dvc pull)."
         yield Finding("generator", "fail", f"there is no {folder}", remedy)
@@ -137,26 +126,19 @@ def check_filters(project: Project) -> Iterator[Finding]:
 
 
 def check_local_clip(root: Path, name: str) -> Finding:
-    """Returns whether a folder has weights and a configuration for open_clip, or whether a weights file is complete."""
-    if name.startswith(FILE):
-        return check_weights_file(root, name.removeprefix(FILE))
+    """Returns whether a folder has weights and a configuration for open_clip."""
     folder = root / name.removeprefix(FOLDER)
     weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-    configuration = next((file for file in (folder / CONFIG, folder / "config.json") if file.is_file()), None)
-    if not weights or configuration is None:
+    if not weights or not any((folder / file).is_file() for file in (CONFIG, "config.json")):
         what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
         return Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
-    try:
-        if configuration.name == CONFIG:
-            read_model_config(configuration)
-    except UserError as error:
-        return Finding("model", "fail", str(error))
-    return check_weights_file(root, str(weights[0].relative_to(root)))
+    if (folder / CONFIG).is_file():
+        read_model_config(folder / CONFIG)
+    return check_weights_file(weights[0])
 
 
-def check_weights_file(root: Path, name: str) -> Finding:
+def check_weights_file(path: Path) -> Finding:
     """Returns whether a weights file (or a folder of them) exists. A safetensors file must be complete."""
-    path = root / name
     if not path.exists():
         return Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
     if path.suffix == ".safetensors":
@@ -164,22 +146,24 @@ def check_weights_file(root: Path, name: str) -> Finding:
     return Finding("model", "ok", str(path))
 
 
-def _check_tag(architecture: str, pretrained: str | None, count: ClipCount | None) -> Finding:
+def _check_tag(name: str, pretrained: str | None) -> Finding:
     import open_clip
 
+    from gift_core.clip.architectures import architecture_config
+
+    architecture, _ = architecture_config(name)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is None:
         raise UserError(f"params.yaml: model.pretrained: {architecture} needs weights. Choose one of {tags}.")
     lookup({tag: tag for tag in tags}, pretrained, f"params.yaml: model.pretrained (tags of {architecture})")
     source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
-    size = FLOAT_BYTES * count.weights if count else 0
     repository, _, file = source.get("hf_hub", "").rpartition("/")
     if repository:
-        return _check_cache(repository, (file,) if file else CACHED_WEIGHTS, size)
+        return _check_cache(repository, (file,) if file else CACHED_WEIGHTS)
     kept = CLIP_CACHE.expanduser() / Path(source["url"]).name
     if kept.is_file():
         return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
-    return download_finding("model", source["url"], by_hand=BY_HAND["model"], size=size)
+    return download_finding("model", source["url"])
 
 
 def count_numbers(path: Path) -> int:
@@ -216,23 +200,19 @@ def _count_part(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.bin")) // 4
 
 
-def _check_cache(repository: str, files: tuple[str, ...], size: int = 0) -> Finding:
+def _check_cache(repository: str, files: tuple[str, ...]) -> Finding:
     found = in_cache(repository, files)
     if found is not None:
         return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")
-    return download_finding("model", repository, by_hand=BY_HAND["model"], size=size)
+    return download_finding("model", repository)
 
 
-def download_finding(subject: str, what: str, *, by_hand: str, size: int = 0) -> Finding:
-    """Returns whether `what`, which is not on this machine, can be downloaded. `by_hand` says what to do otherwise.
-
-    `size` is in bytes, 0 if it is not known.
-    """
+def download_finding(subject: str, what: str) -> Finding:
+    """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
-    what += f" (a download of about {byte_size(size)})" if size else ""
     problem = download_problem(HUB_TIMEOUT)
     if problem is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
     found, remedy = problem
-    return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {by_hand}.")
+    return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {BY_HAND[subject]}.")

@@ -81,7 +81,7 @@ def read_model_config(file: Path) -> dict[str, Any]:
     try:
         content = read_json_file(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} is not valid JSON ({error}). Restore the file.") from None
+        raise UserError(f"{file}: it is not valid JSON ({error}). Restore the file.") from None
     config: Any = content.get("model_cfg") if isinstance(content, dict) else None
     if fault := shape_fault(config):
         raise UserError(f"{file} is no model configuration: {fault}. Restore the file.")

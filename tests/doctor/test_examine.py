@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from gift_core.doctor import examine as module
-from gift_core.doctor import model_checks
 from gift_core.doctor.examine import check_packages, examine, examine_quickly
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.model_checks import check_trained
 from tests.doctor.projects import link_models, make_project, own_project
 
 
@@ -63,16 +61,6 @@ def test_the_quick_check_finds_what_a_stage_would_refuse_after_hours(message: st
     make_project(tmp_path, **{section: value})
     found = [f"{each.subject}: {each.found}" for each in examine_quickly(tmp_path) if each.mark == "fail"]
     assert any(each.startswith(message) for each in found), found
-
-
-def test_a_missing_peft_is_found_also_where_the_model_is_not_known_yet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_checks, "find_spec", lambda name: None)
-    row = LORA | {"targets": ["c_fc"]}
-    project = make_project(tmp_path, model__name="local-file:data/0_raw/models/x.pt", methods__finetune__trains=row)
-    (found,) = check_trained(project)
-    assert (found.subject, found.remedy) == ("methods.finetune.trains", "Run: pip install peft")
 
 
 def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:

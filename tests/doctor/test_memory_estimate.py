@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from itertools import accumulate
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import open_clip
-import pytest
-import torch
 import yaml
-from open_clip.model import CLIP
-from torch.profiler import ProfilerActivity, profile
 
-from gift_core.clip.batches import TaskBatch
-from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
@@ -33,21 +24,13 @@ from gift_core.doctor.memory_estimate import (
     training_bytes,
 )
 from gift_core.doctor.published_models import PIPELINES
-from gift_core.methods import build_method
-from gift_core.pair_features import ReplayBatch
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
-from tests.training.tiny_training import GIFT_LOSSES, train
+from tests.training.tiny_training import GIFT_LOSSES
 from tests.training.tiny_training import training as tiny_training
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")
-SMALL: dict[str, Any] = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 128, "head_width": 64, "patch_size": 8},
-    "text_cfg": {"context_length": 32, "vocab_size": 2000, "width": 64, "heads": 2, "layers": 4},
-}
-IMAGES, PAIRS, CLASSES = 16, 16, 40
 V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
@@ -64,7 +47,7 @@ GIFT = method(
 
 
 def training(**changes: Any) -> TrainingConfig:
-    return tiny_training(2, **{"batch_size": IMAGES, "replay_batch_size": PAIRS, **changes})
+    return tiny_training(2, **changes)
 
 
 # Activations in GiB of benchmarks/memory.md, 2026-11-24: four layers, 24 images, 24 pairs, 100 classes.
@@ -104,44 +87,6 @@ def test_the_peaks_of_the_benchmarks_are_met_within_the_margin() -> None:
     for peak in (5.71, 6.18):
         found = generation_bytes(count_pipeline(parts, 512), generator(dtype="float32", batch_size=1))
         assert 1 / MARGIN < found / (peak * GIB) < MARGIN
-
-
-@pytest.mark.parametrize("changes", [{}, {"micro_batch_size": 4}, {"gradient_checkpointing": True}])
-def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    clip = Clip(CLIP(**SMALL), tokenizer, {"model_cfg": SMALL, "preprocess_cfg": {}}, "fp32")  # type: ignore[arg-type]
-    features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
-    tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
-    task = TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
-    pairs = ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD)
-    prompts = tuple(f"a {number}." for number in range(CLASSES))
-    measured = peak_bytes(
-        lambda: train(
-            clip,
-            SimpleNamespace(class_prompts=prompts, sample=lambda step: copy.deepcopy(task)),
-            method=build_method(GIFT),
-            replay=SimpleNamespace(sample=lambda step: (copy.deepcopy(pairs),)),
-            training=training(**changes),
-            learning_rate=1e-5,
-            iterations=2,
-        )
-    )
-    measured += 4 * count_clip(SMALL).weights
-    found = estimate(SMALL, GIFT, training(**changes), classes=CLASSES) - CONTEXT
-    assert 1 / MARGIN < found / measured < MARGIN
-
-
-def peak_bytes(function: Callable[[], Any]) -> int:
-    """Returns by how many bytes the allocated CPU memory rose at most while `function` ran."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        function()
-    assert profiler.profiler is not None
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
-
-
-def tokenizer(texts: list[str]) -> torch.Tensor:
-    return torch.arange(len(texts) * 32).reshape(-1, 32) % 1900
 
 
 def test_the_table_in_the_docs_is_what_the_formula_gives() -> None:
