@@ -12,7 +12,7 @@ from pathlib import Path
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
-from gift_core.doctor.data_checks import check_data_sets, check_folders
+from gift_core.doctor.data_checks import check_data
 from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
 from gift_core.doctor.model_checks import check_clip, check_filters, check_generator, check_miniature, check_trained
@@ -75,13 +75,10 @@ def check_devices() -> Iterator[Finding]:
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
-Checks = tuple[tuple[str, Check], ...]
-TIMES: Checks = ((TIME, check_time),)
-MODEL_CHECKS: Checks = tuple(
-    (MODELS, check) for check in (check_clip, check_miniature, check_generator, check_trained, check_filters)
-)
-QUICK: Checks = (*MODEL_CHECKS, (DATA, check_folders), *TIMES)
-THOROUGH: Checks = (*MODEL_CHECKS, (DATA, check_data_sets), (MEMORY, check_memory), (MEMORY, check_disk), *TIMES)
+CHECKS: tuple[tuple[str, Check], ...] = (
+    (MODELS, check_clip), (MODELS, check_miniature), (MODELS, check_generator), (MODELS, check_trained),
+    (MODELS, check_filters), (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
+)  # fmt: skip
 
 
 def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
@@ -90,18 +87,18 @@ def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     `preset` is the file of a preset that is checked in place of params.yaml. The findings of a group follow each other.
     """
     yield from _guarded("environment", MACHINE, check_environment)
-    yield from _examine_experiment(root, THOROUGH, preset)
+    yield from _examine_experiment(root, preset, {MODELS, DATA, MEMORY, TIME})
     yield from _guarded("dvc", SHARING, partial(check_dvc, root))
 
 
 def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    return _examine_experiment(root, QUICK, preset, quick=True)
+    return _examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
 
 
 def examine_time(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields how long each stage type takes here and on a GPU, and nothing else unless params.yaml is not valid."""
-    findings = _examine_experiment(root, TIMES, preset)
+    findings = _examine_experiment(root, preset, {TIME})
     return (finding for finding in findings if finding.group == TIME or finding.mark == "fail")
 
 
@@ -118,7 +115,7 @@ def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     return counts, f"{first.subject}: {first.sentence}" if first else ""
 
 
-def _examine_experiment(root: Path, checks: Checks, preset: Path | None, quick: bool = False) -> Iterator[Finding]:
+def _examine_experiment(root: Path, preset: Path | None, groups: set[str], quick: bool = False) -> Iterator[Finding]:
     name = f"preset {preset.stem}" if preset else "params.yaml"
     try:
         params = root / "params.yaml"
@@ -137,9 +134,9 @@ def _examine_experiment(root: Path, checks: Checks, preset: Path | None, quick: 
     if not config.evaluation.probes and not quick:
         what, remedy = "nothing measures what the model forgets of everything else", f"{ADD_TASK} --probe"
         yield Finding("probes", "info", what, f"Add a task that no step learns: {remedy}", EXPERIMENT)
-    for group, check in checks:
-        subject = check.__name__.removeprefix("check_").replace("_", " ")
-        yield from _guarded(subject, group, partial(check, project))
+    for group, check in CHECKS:
+        if group in groups:
+            yield from _guarded(check.__name__.removeprefix("check_"), group, partial(check, project))
 
 
 def _guarded(subject: str, group: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

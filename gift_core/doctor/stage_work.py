@@ -227,7 +227,7 @@ def _task_size(project: Project, name: str) -> TaskSize:
 
     try:
         dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
-    except UserError:  # check_data_sets says so
+    except UserError:  # check_data says so
         tested = CAPTIONS_PER_IMAGE * TYPICAL.test if captions else 0
         return replace(TYPICAL, classes=captions or TYPICAL.classes, test_captions=tested)
     size = sum(sample.size for sample in (*dataset.train, *dataset.test))

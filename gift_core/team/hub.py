@@ -25,7 +25,7 @@ from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.team.hub_cards import dataset_card, model_card
-from gift_core.work.publishing import build_folder, require_free_bytes
+from gift_core.work.publishing import build_folder
 
 CARD = "README.md"
 MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
@@ -73,7 +73,6 @@ def build_model(folder: Path, target: Path, repository: Repository, layout: Layo
     require_noted_files(folder)
     if tokenizer_files_of(folder):
         config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository.name
-    require_free_bytes(target / WEIGHTS, 2 * (folder / WEIGHTS).stat().st_size, "hub push model: a copy of the model")
     for name in (*TOKENIZER_FILES, WEIGHTS, PROVENANCE, LOSSES):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
@@ -90,8 +89,6 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
     if len(set(names)) < len(names):
         raise UserError("hub push shards: two folders have the same name. Push them to two repositories.")
     manifests = {name: _synthetic(folder) for name, folder in zip(names, folders, strict=True)}
-    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
-    require_free_bytes(target / CARD, size, "hub push shards: a copy of the shards")
     for name, folder in zip(names, folders, strict=True):
         (target / name).mkdir()
         shutil.copyfile(folder / MANIFEST, target / name / MANIFEST)

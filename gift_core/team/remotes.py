@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import EXTRAS, check_remote, dvc_error, read_settings, run_dvc
@@ -17,6 +17,7 @@ from gift_core.progress import is_quiet
 NAME = "store"
 STDERR = 2
 SCHEMES = (*EXTRAS, "http", "https")
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
 
 
@@ -51,33 +52,18 @@ def missing_outputs(root: Path) -> list[str]:
 
 
 def _require_shareable(root: Path, url: str) -> None:
-    if not url or url != url.strip() or not url.isprintable() or url.startswith("-"):
-        raise UserError(f"URL: {url!r} is no address. {EXAMPLES}")
-    if not url.isascii():  # DVC would empty .dvc/config
+    scheme, is_address, _ = url.partition("://")
+    if not url.isascii() or not url.isprintable() or url.startswith("-"):  # DVC would empty .dvc/config
         raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
-    if "://" in url:
-        _require_address(url)
+    if is_address:
+        if scheme not in SCHEMES:
+            raise UserError(f"URL: unknown scheme {scheme!r}. {did_you_mean(scheme, SCHEMES)}")
+        if _PASSWORD.search(url):
+            where = "dvc remote modify --local store password ..."
+            raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
         return
     path = Path(url)
     if not path.is_absolute():
         raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
-    if path.exists() and not path.is_dir():
-        raise UserError(f"URL: {url} is a file. Name a folder.")
-    resolved = path.resolve()
-    if resolved.is_relative_to(root) or root.is_relative_to(resolved):
+    if path.resolve().is_relative_to(root) or root.is_relative_to(path.resolve()):
         raise UserError(f"URL: {url} and the project contain each other. Name a folder outside of {root}.")
-
-
-def _require_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        host, password = parts.hostname, parts.password
-    except ValueError as error:
-        raise UserError(f"URL: {url!r} is no address ({error}). {EXAMPLES}") from None
-    if parts.scheme not in SCHEMES:
-        raise UserError(f"URL: unknown scheme {parts.scheme!r}. {did_you_mean(parts.scheme, SCHEMES)}")
-    if not host:
-        raise UserError(f"URL: {url!r} has no bucket or host. {EXAMPLES}")
-    if password:
-        where = "dvc remote modify --local store password ..."
-        raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")

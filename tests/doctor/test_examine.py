@@ -82,7 +82,7 @@ def test_a_check_that_crashes_is_a_fail_and_the_others_run(tmp_path: Path, monke
     def check_second(project: Project) -> Iterator[Finding]:
         yield Finding("second", "ok", "fine")
 
-    monkeypatch.setattr(module, "QUICK", ((module.DATA, check_first), (module.DATA, check_second)))
+    monkeypatch.setattr(module, "CHECKS", ((module.DATA, check_first), (module.DATA, check_second)))
     make_project(tmp_path)
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]

@@ -34,7 +34,6 @@ def get(clone: Clone) -> str:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("", "URL: '' is no address. Examples: /mnt/shared/gift, s3://bucket/gift"),
         ("/mnt/ö", "has other characters than ASCII, which DVC cannot store"),
         ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
         ("s3a://bucket/gift", "unknown scheme 's3a'. Did you mean 's3'?"),
