@@ -55,14 +55,17 @@ def tracked_run(
     for a run that only gets scores. The first failure of the tracker is a warning through `say`, and the last thing
     that is heard of it.
     """
-    run = TrackedRun(say, stride=max(1, math.ceil(iterations / MAX_POINTS)), iterations=iterations)
-    run.start(describe_run, root)
+    run, complete = TrackedRun(say, max(1, math.ceil(iterations / MAX_POINTS)), iterations), False
+    with run.surviving():
+        require_tracker()
+        if (name := _chosen()) != NONE:
+            run.tracker = TRACKERS[name](root)
+            run.tracker.start(describe_run(), training=iterations > 0)
     try:
         yield run
-    except BaseException:
-        run.finish(complete=False)
-        raise
-    run.finish(complete=True)
+        complete = True
+    finally:
+        run.finish(complete=complete)
 
 
 @dataclass
@@ -75,15 +78,6 @@ class TrackedRun:
     tracker: Tracker | None = None
     _waiting: list[Point] = field(default_factory=list)
     _sent_at: float = field(default_factory=lambda: monotonic())
-
-    def start(self, describe_run: Callable[[], RunDescription], root: Path) -> None:
-        """Opens the tracker that GIFT_TRACKING names."""
-        if os.environ.get(VARIABLE, NONE) in ("", NONE):
-            return
-        with self._surviving():
-            require_tracker()
-            self.tracker = TRACKERS[_chosen()](root)
-            self.tracker.start(describe_run(), training=self.iterations > 0)
 
     def log_losses(self, row: Mapping[str, float]) -> None:
         """Logs the losses of an iteration: at most MAX_POINTS rows of a run, the last one always, sent in batches."""
@@ -98,26 +92,27 @@ class TrackedRun:
 
     def log_scores(self, scores: Mapping[str, float | None]) -> None:
         """Logs values in percent. Those that do not exist are left out."""
-        with self._surviving():
+        with self.surviving():
             if self.tracker is not None:
                 self.tracker.log_scores({name: value for name, value in scores.items() if value is not None})
 
     def finish(self, *, complete: bool) -> None:
         """Sends what waits, and closes the run."""
         self._send()
-        with self._surviving():
+        with self.surviving():
             if self.tracker is not None:
                 self.tracker.finish(complete=complete)
 
     def _send(self) -> None:
-        with self._surviving():
+        with self.surviving():
             if self.tracker is not None and self._waiting:
                 self.tracker.log(self._waiting)
         self._waiting = []
         self._sent_at = monotonic()
 
     @contextmanager
-    def _surviving(self) -> Iterator[None]:
+    def surviving(self) -> Iterator[None]:
+        """Turns the first error of the tracker into a warning. Nothing is tracked any more after it."""
         try:
             yield
         except Exception as error:  # of any library and any server
