@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -134,32 +134,26 @@ def _say(merge: MergedLock) -> None:
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
 
 
-def _within_points(value: float | None) -> float | None:
-    return _within(value, lowest=-100)
-
-
-def _within_percent(value: float | None) -> float | None:
-    return _within(value, lowest=0)
-
-
-def _within(value: float | None, *, lowest: int) -> float | None:
-    if value is None or lowest <= value <= 100:  # typer's own bounds accept nan
-        return value
-    raise typer.BadParameter(f"{value:g} should be from {lowest} to 100.")
-
-
-def _limit(text: str, metavar: str, check: Callable[[float | None], float | None]) -> Any:
-    return typer.Option(metavar=metavar, help=text, callback=check)
-
-
 MinLast = Annotated[
     float | None,
-    _limit("Last has to be at least this: the mean accuracy after the last task.", "PERCENT", _within_percent),
+    typer.Option(
+        metavar="PERCENT",
+        min=0,
+        max=100,
+        help="Last has to be at least this: the mean accuracy after the last task.",
+    ),
 ]
-MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS", _within_points)]
+MaxForgetting = Annotated[
+    float | None, typer.Option(metavar="POINTS", min=-100, max=100, help="Forgetting may be at most this.")
+]
 MaxProbeLoss = Annotated[
     float | None,
-    _limit("The mean over evaluation.probes may be at most this below zero-shot.", "POINTS", _within_points),
+    typer.Option(
+        metavar="POINTS",
+        min=-100,
+        max=100,
+        help="The mean over evaluation.probes may be at most this below zero-shot.",
+    ),
 ]
 Against = Annotated[
     str | None,
@@ -170,7 +164,8 @@ Tolerance = Annotated[
     typer.Option(
         "--tolerance",
         metavar="POINTS",
-        callback=_within_percent,
+        min=0,
+        max=100,
         help="By how much a metric may be worse than in the revision.",
     ),
 ]

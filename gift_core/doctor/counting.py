@@ -23,6 +23,7 @@ from gift_core.clip.model import Clip
 from gift_core.doctor.operations import ClipCount, PipelineCount
 
 ITEMS = 64  # images or texts at once: so many that the gradients of the weights do not matter beside them
+CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}  # of diffusers, where a configuration names none
 CONTEXT = 77  # tokens of a text, where the configuration names no other number
 
 
@@ -135,14 +136,10 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
 def _build(part: str, config: Mapping[str, Any]) -> Any:
     import diffusers
     import transformers
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
-    if part == "unet":
-        return diffusers.UNet2DConditionModel.from_config(dict(config))
-    if part == "vae":
-        is_tiny = config.get("_class_name") == "AutoencoderTiny"
-        return (diffusers.AutoencoderTiny if is_tiny else diffusers.AutoencoderKL).from_config(dict(config))
+    if part in CLASSES:
+        return getattr(diffusers, config.get("_class_name", CLASSES[part])).from_config(dict(config))
     if part == "safety_checker":
-        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-
         return StableDiffusionSafetyChecker(transformers.CLIPConfig(**config))
     return transformers.CLIPTextModel(transformers.CLIPTextConfig(**config))
