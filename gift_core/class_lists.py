@@ -45,25 +45,37 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     `templates` (one per line), else from the task; a text file gets "a photo of a {}.". UserError for missing, too few
     or repeated names, and for templates that params.yaml could not have.
     """
-    own = _classes_of(source, layout)
+    path, option = Path(source), f"--classes {source}"
+    if path.is_file() and path.suffix != ".json":
+        own = Classes(tuple(plain_name(name) for name in text_lines(path, "--classes")), DEFAULT_TEMPLATES)
+    else:
+        file = path if path.is_file() else layout.task(source) / "task.json"
+        if not file.is_file():
+            tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
+            is_path = "/" in source or path.suffix
+            what = no_such_path(path, "file") if is_path else f"{source}: neither a file nor an ingested task."
+            known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
+            remedy = f"{nearest(source, tasks)}{known} Or give a text file with one name per line."
+            raise UserError(f"--classes {what} {remedy}")
+        record = read(_Task, file, STAGE)
+        names = tuple(map(plain_name, record.class_names))
+        own = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
     if not own.are_captions:
-        _require_different(own.names, f"--classes {source}")
+        require_sound_labels(own.names, option)
+        counts = Counter(map(comparison_key, own.names))
+        if repeated := [name for name in dict.fromkeys(own.names) if counts[comparison_key(name)] > 1]:
+            what = f"{', '.join(repeated[:3])} is listed more than once"
+            raise UserError(f"{option}: {what}. Give at least two different ones.")
+        if len(own.names) < 2:
+            raise UserError(f"{option}: found {len(own.names)} class names. Give at least two different ones.")
     return dataclasses.replace(own, templates=read_templates(templates, own.templates, source))
-
-
-def _require_different(names: Sequence[str], option: str) -> None:
-    require_sound_labels(names, option)
-    counts = Counter(map(comparison_key, names))
-    repeated = list(dict.fromkeys(name for name in names if counts[comparison_key(name)] > 1))
-    if len(names) < 2 or repeated or not all(names):
-        what = "one class has an empty name" if not all(names) else f"found {len(names)} class names"
-        what = f"{', '.join(repeated[:3])} is listed more than once" if any(repeated) else what
-        raise UserError(f"{option}: {what}. Give at least two different ones.")
 
 
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
     """Returns the lines of `file`, or without one the templates `own` of `source`. UserError as for params.yaml."""
-    chosen = _lines(file, "--templates") if file else own
+    if file and not file.is_file():
+        raise UserError(f"--templates {no_such_path(file, 'file')} Give a text file with one entry per line.")
+    chosen = text_lines(file, "--templates") if file else own
     if not chosen:
         raise UserError(f"--templates {file or source}: holds no template. Write one per line: a photo of a {{}}.")
     for key, what in check_templates(f"--templates {file or source}", chosen):
@@ -178,26 +190,3 @@ def _training(folder: Path) -> _Training | None:
 def _unknown(model: Path, reason: str, remedy: str = "") -> UserError:
     what = f"{model}: the classes that it has learned are unknown: {reason}"
     return UserError(f"{what}. {f'{remedy}, or name' if remedy else 'Name'} the classes: --classes FILE or TASK.")
-
-
-def _classes_of(source: str, layout: Layout) -> Classes:
-    path = Path(source)
-    if path.is_file() and path.suffix != ".json":
-        return Classes(tuple(plain_name(name) for name in _lines(path, "--classes")), DEFAULT_TEMPLATES)
-    record_file = path if path.is_file() else layout.task(source) / "task.json"
-    if not record_file.is_file():
-        tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
-        is_path = "/" in source or path.suffix
-        what = no_such_path(path, "file") if is_path else f"{source}: neither a file nor an ingested task."
-        known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
-        raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
-    record = read(_Task, record_file, STAGE)
-    return Classes(
-        tuple(map(plain_name, record.class_names)), tuple(record.templates), are_captions=bool(record.captions)
-    )
-
-
-def _lines(path: Path, option: str) -> list[str]:
-    if not path.is_file():
-        raise UserError(f"{option} {no_such_path(path, 'file')} Give a text file with one entry per line.")
-    return text_lines(path, option)

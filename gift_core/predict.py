@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +70,20 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     found: dict[Path, None] = {}
     notes: list[str] = []
     for pattern in patterns:
-        paths, left_out = _images_of(pattern)
+        path, left_out = Path(pattern), tuple[str, ...]()
+        if path.is_file():
+            paths = [path]
+        elif path.is_dir():
+            reader = FolderReader(path, pattern)
+            paths, left_out = sorted(path / name for name in reader.images()), reader.left_out.notes()
+        else:
+            matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
+            paths = sorted(file for file in matches if file.is_file())
         if not paths:
-            kinds = ", ".join(SUFFIXES)
-            if not Path(pattern).exists() and not glob.has_magic(pattern):
-                raise UserError(no_such_path(Path(pattern)))
+            if not path.exists() and not glob.has_magic(pattern):
+                raise UserError(no_such_path(path))
             what = " ".join([f"{printable(pattern)}: no image found.", *left_out])
+            kinds = ", ".join(SUFFIXES)
             raise UserError(f"{what} Give files, folders with images ({kinds}), or quoted patterns.")
         found |= dict.fromkeys(paths)
         notes += [f"{printable(pattern)}: {note}" for note in left_out]
@@ -150,10 +159,15 @@ def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterato
 def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
     """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
     del paths
-    yield _csv_row(("path", "rank", *_record(Ranked("", 0, 0))))
-    for prediction in predictions:
-        for rank, each in enumerate(prediction.classes, start=1):
-            yield _csv_row((str(prediction.path), rank, *_record(each).values()))
+    rows = (
+        (str(each.path), rank, *_record(one).values())
+        for each in predictions
+        for rank, one in enumerate(each.classes, start=1)
+    )
+    for row in chain([("path", "rank", *_record(Ranked("", 0, 0)))], rows):
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="").writerow(row)
+        yield buffer.getvalue()
 
 
 def json_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
@@ -175,18 +189,6 @@ def _record(ranked: Ranked) -> dict[str, Any]:
 
 # Each yields a line as soon as its image is classified.
 FORMATS: dict[str, Lines] = {"table": table_lines, "csv": csv_lines, "json": json_lines}
-
-
-def _images_of(pattern: str) -> tuple[list[Path], tuple[str, ...]]:
-    """(the images, what was left out)."""
-    path = Path(pattern)
-    if path.is_file():
-        return [path], ()
-    if not path.is_dir():
-        matches = (Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
-        return sorted(file for file in matches if file.is_file()), ()
-    reader = FolderReader(path, pattern)
-    return sorted(path / name for name in reader.images()), reader.left_out.notes()
 
 
 def _read(path: Path) -> bytes | Unreadable:
@@ -219,9 +221,3 @@ def _most_similar(
         tuple(Ranked(class_names[column], value, score) for column, value, score in zip(*row, strict=True))
         for row in zip(*(each.tolist() for each in of_best), strict=True)
     ]
-
-
-def _csv_row(values: Iterable[object]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
