@@ -70,7 +70,11 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
         raise UserError(f"{METRICS}: has no result of {method}, only of {', '.join(metrics)}. Run: dvc repro")
     checks, remark = [*_within_limits(method, metrics[method], limits)], ""
     if against is not None:
-        before = _metrics_before(root, config, method, against)
+        if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}") is None:
+            what = "git knows no such revision here. Name a branch, a tag or a commit."
+            raise UserError(f"--against {against}: {what}")
+        every = _committed(root, [step.task for step in config.sequence], against)
+        before = every if isinstance(every, str) else every.get(method, f"which has no result of {method}")
         if isinstance(before, str):
             remark = f"Not compared with {against}, {before}."
         else:
@@ -151,30 +155,18 @@ def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterat
         yield Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, revision)
 
 
-def _metrics_before(root: Path, config: Config, method: str, revision: str) -> Row | str:
-    """The metrics of the method in the revision, or why there are none to compare with."""
-    if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}") is None:
-        raise UserError(f"--against {revision}: git knows no such revision here. Name a branch, a tag or a commit.")
-    metrics = _committed(root, [step.task for step in config.sequence], revision)
-    return metrics if isinstance(metrics, str) else metrics.get(method, f"which has no result of {method}")
-
-
 def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, Row] | str:
     """The metrics of all methods in the revision, or why there are none to compare with."""
     text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
     if text is None:
         return "which has no result yet"
-    metrics, learned = parse_metrics(text, Path(f"{revision}:{METRICS}")), _tasks(params or "")
-    return metrics if learned == [*tasks] else f"which learned other tasks ({', '.join(learned)})"
-
-
-def _tasks(params: str) -> list[str]:
-    """The tasks in their order. The params.yaml of an old revision need not be valid any more."""
+    metrics = parse_metrics(text, Path(f"{revision}:{METRICS}"))
     try:
-        values: Any = parse_yaml(params)
-        return [str(step["task"]) for step in values["sequence"]]
-    except (ValueError, TypeError, KeyError):
-        return []
+        values: Any = parse_yaml(params or "")
+        learned = [str(step["task"]) for step in values["sequence"]]
+    except (ValueError, TypeError, KeyError):  # params.yaml of an old revision need not be valid any more
+        learned = []
+    return metrics if learned == [*tasks] else f"which learned other tasks ({', '.join(learned)})"
 
 
 def _git(root: Path, *words: str) -> str | None:

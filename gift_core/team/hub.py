@@ -146,7 +146,10 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
             _download(repository, unfinished, [glob.escape(name) for name in names], endpoint)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
         with _kept_only_if_whole(unfinished, repository):
-            _require_usable(unfinished, repository.kind)
+            if repository.kind == MODEL:
+                open_folder(unfinished, device=torch.device("cpu"), precision="fp32")
+            for manifest in unfinished.rglob(MANIFEST):
+                _synthetic(manifest.parent)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -176,15 +179,6 @@ def _named_files(folder: Path) -> list[str]:
         for name in (shard.name, *shard.sidecars)
         if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
     ]
-
-
-def _require_usable(folder: Path, kind: str) -> None:
-    """Raises UserError or ContractError unless the model loads, or the shards have the hashes that they note."""
-    if kind == MODEL:
-        open_folder(folder, device=torch.device("cpu"), precision="fp32")
-    else:
-        for manifest in folder.rglob(MANIFEST):
-            _synthetic(manifest.parent)
 
 
 @contextmanager
