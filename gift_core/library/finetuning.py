@@ -13,7 +13,6 @@ import torch
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
-from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
@@ -107,20 +106,16 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
-    training = _with_settings(training, settings)
-    config, given = training.config(iterations), given_method(method, iterations=iterations, fisher=fisher)
-    peak = given.learning_rate if learning_rate is None else learning_rate
-    require_number("learning_rate", peak, MIN_RATE, MAX_RATE, example=1e-5)
-    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=peak)
+    training = _checked_training(training, settings, seed)
+    config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
+    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, given.method)
         task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
         with training_run(clip, class_prompts, method=given.method, training=config, rates=rates, seed=seed) as run:
-            batches = progress(sampled(task, replay, range(iterations)), iterations, "iterations")
-            for iteration in run.iterations(batches):
-                on_step(run.add(iteration))
+            for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
+                on_step(run.add(each))
     return run.rows
 
 
@@ -156,8 +151,9 @@ def _shape(weights: Mapping[str, torch.Tensor], name: str) -> str:
     return str(tuple(weights[name].shape)) if name in weights else "missing"
 
 
-def _with_settings(training: Training, settings: Mapping[str, Any]) -> Training:
+def _checked_training(training: Training, settings: Mapping[str, Any], seed: int) -> Training:
     """Returns `training` with the fields that are given as keyword arguments of `finetune`."""
+    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
     if not isinstance(training, Training):
         what = f"a {type(training).__name__}, expected gift_core.Training(...)"
         raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")

@@ -13,6 +13,7 @@ from gift_core.artifacts.model_folder import ENTROPY, LOSS_FIELDS
 from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
+from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, require_number
 from gift_core.losses import Loss
@@ -49,7 +50,10 @@ def method_row(name: str) -> dict[str, Any]:
 
 
 def given_method(
-    method: str | Mapping[str, Any], *, iterations: int, fisher: Mapping[str, torch.Tensor] | None = None
+    method: str | Mapping[str, Any],
+    iterations: int,
+    learning_rate: float | None,
+    fisher: Mapping[str, torch.Tensor] | None,
 ) -> GivenMethod:
     """Returns the method by its name, or that of a row.
 
@@ -57,6 +61,8 @@ def given_method(
     `consolidation` may be a function from the trainable parameters to a Consolidation. UserError for anything else that
     does not fit, and for methods that take more than pairs.
     """
+    if learning_rate is not None:
+        require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
     if not isinstance(method, (str, Mapping)):
         what = f"a {type(method).__name__}, expected a name or a row (a dictionary)"
         raise UserError(f"{NAME}: method: {what}. Start from gift_core.method_row('gift').")
@@ -82,7 +88,8 @@ def given_method(
     built = replace(built, losses={name: every[name] for name in losses})
     if callable(consolidation):
         built = replace(built, build_consolidation=consolidation)
-    return GivenMethod(built, config.learning_rate or RATE, getattr(config.replay, "teacher", "previous"))
+    rate = learning_rate or config.learning_rate or RATE
+    return GivenMethod(built, rate, getattr(config.replay, "teacher", "previous"))
 
 
 def _require_possible(
