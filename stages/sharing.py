@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,6 @@ from .completion import complete_method
 from .stage import PARAMS, ROOT, Root, require_params
 
 if TYPE_CHECKING:
-    from gift_core.doctor.finding import Finding
     from gift_core.team.lock_merge import MergedLock
 
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
@@ -38,33 +36,25 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     from gift_core.team.remotes import missing_outputs, pull
 
     require_params(root / PARAMS)
-    remote = check_remote(root, read_settings(root))
+    remote, has_lock = check_remote(root, read_settings(root)), (root / "dvc.lock").is_file()
+    targets, code, missing = [] if has_lock else raw_data_files(root), None, list[str]()
     if remote.mark != "ok" or remote.remedy:
         note(f"The remote: {remote.found}. {remote.remedy}")
         note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
-        _print_pulled(as_json, remote, pulled=False)
-        return
-    targets = [] if (root / "dvc.lock").is_file() else raw_data_files(root)
-    if not targets and not (root / "dvc.lock").is_file():
+    elif not targets and not has_lock:
         note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
-        _print_pulled(as_json, remote, pulled=False)
-        return
-    note(f"The remote: {remote.found}.")
-    code = pull(root, targets)
-    missing = missing_outputs(root)
+    else:
+        note(f"The remote: {remote.found}.")
+        code, missing = pull(root, targets), missing_outputs(root)
     if missing:
         note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
         note("`gift verify --remote` tells damaged from missing.")
-    _print_pulled(as_json, remote, pulled=code == 0, missing=missing)
-    if code != 0:
+    if as_json:
+        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": code == 0, "missing": missing})
+    if code:
         what = "`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more."
         typer.echo(name_guides(what), err=True)
         raise typer.Exit(code)
-
-
-def _print_pulled(as_json: bool, remote: Finding, *, pulled: bool, missing: Sequence[str] = ()) -> None:
-    if as_json:
-        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": pulled, "missing": list(missing)})
 
 
 Url = Annotated[
