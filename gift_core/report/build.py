@@ -10,14 +10,15 @@ from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.report.facts import differences
 from gift_core.report.highlight import run_summary
-from gift_core.report.page import read_pictures, render_page
+from gift_core.report.loss_curves import loss_rows
+from gift_core.report.page import render_page
 from gift_core.report.published_results import zero_shot_json
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.work.publishing import build_folder, write_atomically
 
 ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
-LOSS_BINS_PER_TASK = 20
 
 
 def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
@@ -31,8 +32,7 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
     artifact is missing, incomplete or of another sequence.
     """
     record = read_run(layout, config)
-    pictures = read_pictures(layout, record)
-    check = zero_shot_json(record.published)
+    html, check = render_page(record), zero_shot_json(record.published)
     with (
         write_atomically(folder / "index.html") as page,
         write_atomically(folder / "zero_shot.json") as zero_shot,
@@ -43,15 +43,12 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         write_metrics(metrics, record.metrics)
         write_zero_shot(zero_shot, check)
         write_summary(summary, run_summary(record))
-        _write_csv(plots / "accuracy.csv", accuracy_rows(record))
-        _write_csv(plots / "losses.csv", loss_rows(record))
-        page.write_bytes(render_page(record, pictures).encode())
-    return [text for text in (check["sentence"], _environments_note(record)) if text]
-
-
-def _environments_note(record: RunRecord) -> str:
-    found = "; ".join(f"{different.name}: {different.text}" for different in record.differences)
-    return f"note: results of different environments: {found}" if found else ""
+        for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
+            rows.to_csv(plots / name, index=False, lineterminator="\n")
+        page.write_bytes(html.encode())
+    found = "; ".join(f"{name}: {text}" for name, text in differences(record).items())
+    note = f"note: results of different environments: {found}" if found else ""
+    return [text for text in (check["sentence"], note) if text]
 
 
 def accuracy_rows(record: RunRecord) -> pd.DataFrame:
@@ -62,32 +59,14 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     """
     if record.seen is None:
         return _task_rows(record, record.accuracy)
-    probes = record.accuracy[record.accuracy["phase"] == PROBE]
-    return pd.concat([_seen_rows(record.seen), _task_rows(record, probes)], ignore_index=True)
-
-
-def loss_rows(record: RunRecord) -> pd.DataFrame:
-    """method, loss, sequence_step, value: means of 20 bins per task.
-
-    sequence_step is the position of the task plus the fraction of its iterations.
-    """
-    losses, bins = record.losses, LOSS_BINS_PER_TASK
-    iterations = losses.groupby(["method", "position"])["iteration"].transform("max") + 1
-    fraction = ((losses["iteration"] * bins) // iterations + 0.5) / bins
-    binned = losses.assign(sequence_step=(losses["position"] + fraction).round(4))
-    means = binned.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().round(6)
-    tidy: pd.DataFrame = means.reset_index()
-    return tidy
-
-
-def _seen_rows(seen: pd.DataFrame) -> pd.DataFrame:
-    rows = [
-        (method, task, step + 1, "classes seen", 0, "current", round(float(percent), 3))
-        for method in seen.columns
-        for step, (task, percent) in enumerate(seen[method].items())
+    seen = [
+        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
+        for method in record.seen.columns
+        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
     ]
-    tidy: pd.DataFrame = pd.DataFrame(rows, columns=ACCURACY_COLUMNS)
-    return tidy
+    probes = _task_rows(record, record.accuracy[record.accuracy["phase"] == PROBE])
+    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), probes], ignore_index=True)
+    return whole
 
 
 def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +82,3 @@ def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
     tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
     return tidy
-
-
-def _write_csv(path: Path, rows: pd.DataFrame) -> None:
-    rows.to_csv(path, index=False, lineterminator="\n")

@@ -1,11 +1,14 @@
-"""Geometry of the SVG charts: scales, paths, ticks and label positions. templates/charts.html.j2 renders it."""
+"""The line charts of the pages: scales, paths, ticks and labels. templates/charts.html.j2 renders them as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from gift_core.metrics import ZERO_SHOT
+from gift_core.report.highlight import QUIET
 from gift_core.report.labels import number
 
 Point = tuple[float, float]
@@ -61,23 +64,13 @@ class Label:
 
 
 @dataclass(frozen=True)
-class LineEnd:
-    """The last value of a method's line, and the name beside it, empty in small charts."""
-
-    method: str
-    name: str
-    style: str
-    value: float
-
-
-@dataclass(frozen=True)
 class Line:
     """The curve of one method: an SVG path and optional point markers. `style` is a CSS class."""
 
     method: str
     style: str
     path: str
-    points: tuple[Point, ...] = ()
+    points: Sequence[Point] = ()
 
 
 @dataclass(frozen=True)
@@ -106,19 +99,18 @@ class Chart:
     """
 
     title: str
-    number: str
     description: str
     frame: Frame
     x_title: str
     y_title: str
-    lines: tuple[Line, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    labels: tuple[Label, ...] = ()
-    hovers: tuple[Hover, ...] = ()
-    zero_shot_path: str = ""
-    trained: float | None = None
-    boundaries: tuple[float, ...] = ()
+    lines: Sequence[Line]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    labels: Sequence[Label]
+    hovers: Sequence[Hover]
+    zero_shot_path: str
+    trained: float | None
+    boundaries: Sequence[float]
 
     @property
     def has_long_names(self) -> bool:
@@ -126,15 +118,82 @@ class Chart:
         return any(len(label.name) > MAX_NARROW_NAME for label in self.labels)
 
 
+def line_chart(
+    title: str,
+    curves: Mapping[str, Sequence[Point]],
+    frame: Frame,
+    *,
+    styles: Mapping[str, str],
+    description: str,
+    x_axis: tuple[str, Mapping[float, str]],
+    y_axis: tuple[str, Mapping[float, str]],
+    marked: bool = False,
+    ends: Mapping[str, str] | None = None,
+    gap: float = 0.0,
+    hovers: Mapping[float, str] | None = None,
+    trained: float | None = None,
+    boundaries: Iterable[float] = (),
+) -> Chart:
+    """Returns the chart of lines through points in units of the data; a NaN breaks a line.
+
+    Args:
+        title: what is shown.
+        curves: the points of each method; those of zero_shot are a dashed line.
+        frame: the plot area.
+        styles: the CSS class of each method but zero_shot. Quiet lines are below the others.
+        description: the chart in words.
+        x_axis: the title of the axis, and the text of each tick.
+        y_axis: likewise.
+        marked: whether the points have markers.
+        ends: the methods with their value at the end of the line, and their name there, or "" for the value alone.
+        gap: the minimum distance between the ends.
+        hovers: the x of each point and its tooltip.
+        trained: the x at which the task of the chart is trained.
+        boundaries: the x of lines between tasks.
+    """
+    placed = {method: [(frame.x(x), frame.y(y)) for x, y in points] for method, points in curves.items()}
+    ends, (x_title, x_ticks), (y_title, y_ticks) = ends or {}, x_axis, y_axis
+    heights = spread_labels([placed[method][-1][1] + 4 for method in ends], gap, frame.top + 4, frame.y_end - 4)
+    return Chart(
+        title=title,
+        description=description,
+        frame=frame,
+        x_title=x_title,
+        y_title=y_title,
+        lines=[
+            Line(method, styles[method], svg_path(placed[method]), placed[method] if marked else ())
+            for method in sorted((name for name in placed if name != ZERO_SHOT), key=lambda name: styles[name] != QUIET)
+        ],
+        x_ticks=[Tick(frame.x(at), text) for at, text in x_ticks.items()],
+        y_ticks=[Tick(frame.y(at), text) for at, text in y_ticks.items()],
+        labels=[
+            Label(method, number(curves[method][-1][1]), name, styles.get(method, "reference"), frame.x_end + 8, height)
+            for (method, name), height in zip(ends.items(), heights, strict=True)
+        ],
+        hovers=_bands(hovers or {}, frame),
+        zero_shot_path=svg_path(placed.get(ZERO_SHOT, ())),
+        trained=None if trained is None else frame.x(trained),
+        boundaries=[frame.x(at) for at in boundaries],
+    )
+
+
+def _bands(hovers: Mapping[float, str], frame: Frame) -> list[Hover]:
+    """A band around each point that ends halfway to its neighbors."""
+    middles = [(frame.x(one) + frame.x(other)) / 2 for one, other in pairwise(hovers)]
+    edges = pairwise([float(frame.left), *middles, frame.x_end])
+    return [
+        Hover(round(left, 1), round(right - left, 1), text)
+        for (left, right), text in zip(edges, hovers.values(), strict=bool(hovers))
+    ]
+
+
 def svg_path(points: Sequence[Point]) -> str:
     """An SVG path through the points. A NaN breaks the line."""
     commands, pen_down = [], False
     for x, y in points:
-        if math.isnan(y):
-            pen_down = False
-            continue
-        commands.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
-        pen_down = True
+        if not math.isnan(y):
+            commands.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
+        pen_down = not math.isnan(y)
     return "".join(commands)
 
 
@@ -151,15 +210,6 @@ def spread_labels(heights: Sequence[float], gap: float, low: float, high: float)
     up = [-value for value in reversed(_pushed([-value for value in reversed(rising)], gap, -high, -low))]
     positions = {index: round((one + other) / 2, 1) for index, one, other in zip(order, down, up, strict=True)}
     return [positions[index] for index in range(len(heights))]
-
-
-def labels_of(ends: Sequence[LineEnd], frame: Frame, gap: float) -> tuple[Label, ...]:
-    """The values and names at the ends of the lines, at least `gap` apart."""
-    heights = spread_labels([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end - 4)
-    return tuple(
-        Label(end.method, number(end.value), end.name, end.style, frame.x_end + 8, height)
-        for end, height in zip(ends, heights, strict=True)
-    )
 
 
 def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> list[float]:

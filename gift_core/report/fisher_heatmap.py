@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.contract import broken, require_file
 from gift_core.artifacts.fisher_file import KEY, STAGE
-from gift_core.report.labels import ShadedCell, label
+from gift_core.report.heat_tables import HeatCell, HeatRow, HeatTable, shade
+from gift_core.report.labels import label
+from gift_core.report.run_record import RunRecord, Section
 
 SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors of the model's mean at which the next darker shade begins
 RESNET_LAYER = re.compile(r"\blayer(\d+)\.(\d+)\.")
@@ -40,28 +42,6 @@ class FisherProfile:
     estimator: str
     sums: Mapping[Layer, float]
     weights: Mapping[Layer, int]
-
-
-@dataclass(frozen=True)
-class HeatmapRow:
-    """A layer: its ratio to the model's mean before each task, and its share of the total.
-
-    `tower` is empty where it equals the row above.
-    """
-
-    tower: str
-    name: str
-    cells: tuple[ShadedCell, ...]
-    share: str
-
-
-@dataclass(frozen=True)
-class FisherHeatmap:
-    """The layers of one method, and how the diagonals were estimated."""
-
-    title: str
-    estimator: str
-    rows: tuple[HeatmapRow, ...]
 
 
 def layer_of(parameter: str) -> Layer:
@@ -102,9 +82,40 @@ def read_profile(path: Path) -> FisherProfile:
     return FisherProfile(estimator, {layer: sums[layer] for layer in order}, {layer: weights[layer] for layer in order})
 
 
-def fisher_heatmaps(profiles: Mapping[str, tuple[FisherProfile, ...]], tasks: Sequence[str]) -> list[FisherHeatmap]:
-    """A heatmap for each method in `profiles`, which holds a profile for each task."""
-    return [_heatmap(method, of_method, tasks) for method, of_method in profiles.items()]
+def fisher_heatmaps(record: RunRecord) -> Iterator[Section]:
+    """Yields the section of the methods whose consolidation needs Fisher information."""
+    heatmaps = []
+    for method in record.methods_where(lambda row: row.consolidation.needs_fisher):
+        files = {task: record.layout.teacher(method, task) / "fisher.safetensors" for task in record.tasks}
+        heatmaps.append(fisher_heatmap(method, {task: read_profile(file) for task, file in files.items()}))
+    if heatmaps:
+        yield Section("fisher", "Fisher information", "fisher.html.j2", {"heatmaps": heatmaps})
+
+
+def fisher_heatmap(method: str, profiles: Mapping[str, FisherProfile]) -> HeatTable:
+    """The layers by task: each mean relative to the model's, and at the end the share of the total.
+
+    `profiles` by task. A row has the name of its tower if the row above has another one.
+    """
+    relative = {task: relative_means(profile) for task, profile in profiles.items()}
+    totals = {task: sum(profile.sums.values()) for task, profile in profiles.items()}
+    first, rows, tower = next(iter(profiles.values())), [], ""
+    for layer in first.sums:
+        shares = {task: 100.0 * each.sums[layer] / (totals[task] or 1.0) for task, each in profiles.items()}
+        cells = []
+        for task, share in shares.items():
+            ratio = relative[task][layer]
+            exact = [
+                f"{layer.tower} {layer.name}, before {task}",
+                f"mean per weight\t{ratio:.3g} × the model mean",
+                f"share of the total\t{share:.1f}%",
+            ]
+            color = shade(ratio > 1, max(ratio, 1 / ratio if ratio else math.inf), SHADE_FACTORS)
+            cells.append(HeatCell(ratio_text(ratio), color, "\n".join(exact)))
+        mean_share = f"{sum(shares.values()) / len(shares):.1f}%"
+        rows.append(HeatRow("" if layer.tower == tower else layer.tower, layer.name, cells, [mean_share]))
+        tower = layer.tower
+    return HeatTable(label(method), first.estimator.replace("_", " "), [*profiles], rows)
 
 
 def relative_means(profile: FisherProfile) -> dict[Layer, float]:
@@ -113,44 +124,8 @@ def relative_means(profile: FisherProfile) -> dict[Layer, float]:
     return {layer: total / profile.weights[layer] / mean if mean else 1.0 for layer, total in profile.sums.items()}
 
 
-def shade_of_ratio(ratio: float) -> str:
-    """The CSS class of a ratio to the mean: same, gain1 to gain5 above it, loss1 to loss5 below it."""
-    factor = max(ratio, 1 / ratio if ratio else math.inf)
-    depth = sum(factor >= threshold for threshold in SHADE_FACTORS)
-    return f"{'gain' if ratio > 1 else 'loss'}{depth}" if depth else "same"
-
-
 def ratio_text(ratio: float) -> str:
     """The ratio in at most four characters without an exponent: 120, 12, 1.2, 0.12, <.01."""
     if ratio < 0.01:
         return "0" if ratio == 0 else "<.01"
     return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"
-
-
-def _heatmap(method: str, profiles: tuple[FisherProfile, ...], tasks: Sequence[str]) -> FisherHeatmap:
-    relative = [relative_means(profile) for profile in profiles]
-    shares = [_shares(profile) for profile in profiles]
-    rows, tower = [], ""
-    for layer in profiles[0].sums:
-        cells = tuple(
-            _cell(layer, task, means[layer], share[layer])
-            for task, means, share in zip(tasks, relative, shares, strict=True)
-        )
-        mean_share = sum(share[layer] for share in shares) / len(shares)
-        rows.append(HeatmapRow("" if layer.tower == tower else layer.tower, layer.name, cells, f"{mean_share:.1f}%"))
-        tower = layer.tower
-    return FisherHeatmap(label(method), profiles[0].estimator.replace("_", " "), tuple(rows))
-
-
-def _shares(profile: FisherProfile) -> dict[Layer, float]:
-    total = sum(profile.sums.values())
-    return {layer: 100.0 * value / total if total else 0.0 for layer, value in profile.sums.items()}
-
-
-def _cell(layer: Layer, task: str, ratio: float, share: float) -> ShadedCell:
-    exact = [
-        f"{layer.tower} {layer.name}, before {task}",
-        f"mean per weight\t{ratio:.3g} × the model mean",
-        f"share of the total\t{share:.1f}%",
-    ]
-    return ShadedCell(ratio_text(ratio), shade_of_ratio(ratio), "\n".join(exact))

@@ -6,7 +6,7 @@ The colors of methods follow from these two, so they are here, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -101,11 +101,6 @@ def styles_of(record: RunRecord) -> dict[str, str]:
     return {method: main.get(method, QUIET) for method in record.methods}
 
 
-def plotting_order(styles: Mapping[str, str], methods: Iterable[str]) -> list[str]:
-    """Quiet methods first, so that they never cover a highlighted one. `styles`: the CSS class of each method."""
-    return sorted(methods, key=lambda method: styles[method] != QUIET)
-
-
 def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
     """Highlighted methods first."""
     styles = styles_of(record)
@@ -129,7 +124,7 @@ def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
         whole: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
         return whole
     by_task = {"transfer": transfer_by_task, "last": last_by_task}[metric]
-    return by_task(record.percent(method).iloc[1:])
+    return by_task(record.matrices[method].iloc[1:])
 
 
 def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
@@ -182,7 +177,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json (gift_core.artifacts.report_json has the format)."""
     published = record.published.benchmark.title if record.published else None
     return {
-        "experiment": record.experiment,
+        "experiment": record.config.experiment,
         "benchmark": BENCHMARK if record.miniature.is_benchmark else published,
         "miniature_model": record.miniature.model,
         "note": record.miniature.note,
@@ -228,8 +223,9 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
         zero_shot, seen = record.seen[ZERO_SHOT], record.seen[method]
         rows = zip(record.tasks, record.classes_seen, zero_shot, seen, strict=True)
         return {task: _step_row(classes, float(before), float(after)) for task, classes, before, after in rows}
-    percent, tasks = record.percent(method), record.tasks
-    starts = [0] * len(tasks) if method in record.restarted else range(len(tasks))
+    percent, tasks = record.matrices[method], record.tasks
+    restarted = method in record.methods_where(lambda row: row.start == "pretrained")
+    starts = [0] * len(tasks) if restarted else range(len(tasks))
     return {
         task: _task_row(
             before=float(percent[task].iloc[start]),

@@ -1,10 +1,9 @@
-"""Text for the report pages: method names, column titles, numbers, shaded cells."""
+"""Text for the report pages: method names, column titles, numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
@@ -15,13 +14,11 @@ COLUMN_TITLES = {
     "own": "Own task",
 }  # fmt: skip
 LOWER_IS_BETTER = ("forgetting",)
-METHOD_LABELS = {
+NAMES = {  # of methods; a variant has the name of its family before its own
     ZERO_SHOT: "Zero-shot",
     "individual": "Individual",
     "joint": "Joint",
     "finetune": "Fine-tuning",
-    "finetune_released": "Fine-tuning, released",
-    "finetune_lora": "Fine-tuning, LoRA",
     "lwf": "LwF",
     "lwf_vr": "LwF-VR",
     "icarl": "iCaRL",
@@ -31,22 +28,10 @@ METHOD_LABELS = {
     "zscl": "ZSCL",
     "moe_adapters": "MoE-Adapters",
     "gift": "GIFT",
-    "gift_released": "GIFT, released",
-    "gift_vocabulary": "GIFT, vocabulary",
     "gift_cd": "GIFT, CD only",
     "gift_cd_ita": "GIFT, CD + ITA",
-    "gift_l2": "GIFT, L2",
-    "gift_static_fisher": "GIFT, static Fisher",
-    "gift_frozen_fisher": "GIFT, frozen Fisher",
-    "gift_feature_mse": "GIFT, feature MSE",
-    "gift_reverse_kl": "GIFT, reverse KL",
-    "gift_image_side": "GIFT, image side",
-    "gift_text_side": "GIFT, text side",
-    "gift_initial_teacher": "GIFT, initial teacher",
-    "gift_mixed_teacher": "GIFT, mixed teacher",
-    "gift_image_tower": "GIFT, image tower",
-    "gift_lora": "GIFT, LoRA",
 }
+WORDS = {"lora": "LoRA", "l2": "L2", "mse": "MSE", "kl": "KL", "fisher": "Fisher"}
 REJECTION_REASONS = {
     "clip_score": "low CLIP score",
     "duplicate": "near-duplicate",
@@ -57,24 +42,17 @@ MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
 
 
-@dataclass(frozen=True)
-class ShadedCell:
-    """A value, the CSS class of its color, and its tooltip. `own`: the row has just trained the task of the column."""
-
-    text: str
-    shade: str
-    exact: str
-    own: bool = False
-
-
 def count_test_images(tested: int, existing: int) -> str:
     """`8,041 test images`, or `500 of 8,041 test images` where only some were tested."""
     return f"{tested:,} of {plural(existing, 'test image')}" if tested < existing else plural(tested, "test image")
 
 
 def label(method: str) -> str:
-    """The printed name of a method. A method without an entry keeps its name from params.yaml."""
-    return METHOD_LABELS.get(method, method)
+    """The printed name of a method: `GIFT, reverse KL` of gift_reverse_kl. Without a known family it keeps its name."""
+    family = max((name for name in NAMES if f"{method}_".startswith(f"{name}_")), key=len, default="")
+    words = method.removeprefix(family).strip("_").split("_")
+    variant = " ".join(WORDS.get(word, word) for word in words)
+    return ", ".join(filter(None, (NAMES[family], variant))) if family else method
 
 
 def shorten(name: str) -> str:

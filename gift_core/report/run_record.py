@@ -1,100 +1,100 @@
-"""A finished run as one RunRecord: everything that the report shows, read and checked once."""
+"""A finished run as one RunRecord, and what a module of the report makes of it: the sections of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import PROBE
-from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
+from gift_core.artifacts.accuracy import PROBE, environment_of
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import PAIRS, describe_task
+from gift_core.artifacts.shards import describe_shards
+from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, describe_task, index_tars
+from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.experiment import Config
-from gift_core.config.method_options import LossesConfig, MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.accuracies import Scores, read_accuracies, score_run
-from gift_core.report.facts import (
-    DataNote,
-    Difference,
-    Fact,
-    data_notes,
-    differences,
-    model_hashes,
-    read_environments,
-    run_facts,
-)
-from gift_core.report.fisher_heatmap import FisherProfile, read_profile
+from gift_core.report.accuracies import Metadata, RunScores, Scores, read_accuracies, score_run
 from gift_core.report.published_results import PublishedResults, published_results
-from gift_core.report.thumbnails import ContactSheet, contact_sheets
+from gift_core.report.thumbnails import a_few
+from gift_core.report.training_losses import read_all_losses
 
-# Other columns of losses.jsonl. The total contains the entropy of the teacher, which no training changes and which
-# grows with the tasks: it would rise while every loss falls.
-NOT_LOSSES = ("iteration", "learning_rate", "skipped", "total")
-KL = " (KL)"  # ends the name of a cross-entropy to the teacher from which the teacher's entropy is subtracted
-CONSOLIDATION = "consolidation"
-LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
+MAX_TASKS = 12  # of a longer sequence are shown in pictures
+MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A finished run.
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunScores):
+    """A finished run and its scores. What else a section shows, its module reads from the artifacts in `layout`.
 
     Attributes:
-        protocol: evaluation.protocol.
-        miniature: what of the run is the miniature benchmark.
-        class_counts: number of classes of each task.
-        pair_tasks: those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions.
-        test_counts: number of images in the test set of each task, tested or not (evaluation.max_images).
-        methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
-        plain_methods: fine-tuning without protection against forgetting.
-        without_replay: methods that replay nothing.
-        references: methods that break the rules of the setting.
-        separate_models: references that keep a separate model for each task.
-        restarted: methods that start every step from the pre-trained model, not from their model before the task.
+        infos: each task.json, in the order of the sequence.
         accuracy: all accuracy rows.
-        columns: the columns of the result table.
-        scores, matrices, seen, probes: see RunScores.
-        published: None if the sequence is no published benchmark.
-        losses: columns method, position, task, iteration, loss (its name), value. See loss_values.
-        sheets: empty if no method replays synthetic pairs.
-        fisher: a profile for each task, for methods whose consolidation needs Fisher information.
-        models: columns method, task, sha256.
-        differences: what is not the same in the environments of all results.
+        metadata: of the accuracy files, by method and task.
     """
 
-    experiment: str
-    protocol: str
-    miniature: Miniature
-    tasks: tuple[str, ...]
-    class_counts: tuple[int, ...]
-    pair_tasks: tuple[str, ...]
-    test_counts: tuple[int, ...]
-    methods: tuple[str, ...]
-    plain_methods: tuple[str, ...]
-    without_replay: tuple[str, ...]
-    references: tuple[str, ...]
-    separate_models: tuple[str, ...]
-    restarted: tuple[str, ...]
+    layout: Layout
+    config: Config
+    infos: Mapping[str, TaskInfo]
     accuracy: pd.DataFrame
-    columns: tuple[str, ...]
-    scores: Mapping[str, Mapping[str, float | None]]
-    matrices: Mapping[str, pd.DataFrame]
-    seen: pd.DataFrame | None
-    probes: Mapping[str, pd.DataFrame]
-    published: PublishedResults | None
-    notes: tuple[DataNote, ...]
-    losses: pd.DataFrame
-    sheets: tuple[ContactSheet, ...]
-    fisher: Mapping[str, tuple[FisherProfile, ...]]
-    facts: tuple[Fact, ...]
-    models: pd.DataFrame
-    differences: tuple[Difference, ...]
+    metadata: Metadata
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the order of the sequence."""
+        return tuple(self.infos)
+
+    @property
+    def pair_tasks(self) -> tuple[str, ...]:
+        """Those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions."""
+        return tuple(task for task, info in self.infos.items() if info.kind == PAIRS)
+
+    @property
+    def protocol(self) -> str:
+        """evaluation.protocol."""
+        return self.config.evaluation.protocol
+
+    @property
+    def miniature(self) -> Miniature:
+        """What of the run is the miniature benchmark."""
+        return miniature_of(self.config)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The trained methods in the order of params.yaml; the zero-shot model is not among them."""
+        return self.methods_where(lambda row: not is_zero_shot(row))
+
+    def methods_where(self, holds: Callable[[MethodConfig], bool]) -> tuple[str, ...]:
+        """The methods of run.methods with such a row."""
+        return tuple(name for name in self.config.run.methods if holds(self.config.methods[name]))
+
+    @property
+    def plain_methods(self) -> tuple[str, ...]:
+        """Fine-tuning without protection against forgetting."""
+        return self.methods_where(is_plain_finetuning)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The methods that break the rules of the setting."""
+        return self.methods_where(lambda row: row.is_reference)
+
+    @property
+    def separate_models(self) -> tuple[str, ...]:
+        """The references that keep a separate model for each task."""
+        return self.methods_where(lambda row: row.keeps_every_model)
+
+    @property
+    def replays_pairs(self) -> bool:
+        """Whether a method replays synthetic pairs."""
+        return bool(self.methods_where(lambda row: row.replay.images == "synthetic"))
 
     @property
     def contenders(self) -> tuple[str, ...]:
@@ -109,15 +109,15 @@ class RunRecord:
     @property
     def classes_seen(self) -> tuple[int, ...]:
         """The number of classes of all tasks up to and including each task."""
-        return tuple(accumulate(self.class_counts))
+        return tuple(accumulate(len(info.class_names) for info in self.infos.values()))
 
-    @property
+    @cached_property
     def test_images(self) -> Mapping[str, int]:
         """The number of tested images of each task; class-incremental: of all classes seen after its step."""
         counts = self.accuracy.groupby("eval_task")["n"].max()
         return {task: int(counts[task]) for task in self.tasks}
 
-    @property
+    @cached_property
     def probe_images(self) -> Mapping[str, int]:
         """The number of tested images of each probe, a task that no step learns; empty without any."""
         probes = self.accuracy[self.accuracy["phase"] == PROBE]
@@ -126,17 +126,71 @@ class RunRecord:
     @property
     def existing_test_images(self) -> Mapping[str, int]:
         """What test_images is without evaluation.max_images."""
-        counts = self.test_counts if self.seen is None else accumulate(self.test_counts)
-        return dict(zip(self.tasks, counts, strict=True))
+        counts = [info.counts["test"] for info in self.infos.values()]
+        return dict(zip(self.tasks, counts if self.seen is None else accumulate(counts), strict=True))
 
-    @property
+    @cached_property
+    def training_images(self) -> Mapping[str, Mapping[str, Sequence[StoredImage]]]:
+        """Training images of MAX_TASKS tasks and MAX_TARS tars of each, by class in its order, for the sections of
+        pictures. {} for a task of which such a tar is not on this machine."""
+        found: dict[str, dict[str, list[StoredImage]]] = {}
+        for task in a_few(self.tasks, MAX_TASKS):
+            info, folder, classes = self.infos[task], self.layout.task(task), defaultdict(list)
+            tars = a_few(info.shards("train"), MAX_TARS)
+            if all((folder / name).is_file() for name in tars):
+                for image in index_tars(folder, info, tars):
+                    classes[image.label].append(image)
+            found[task] = {info.class_names[label]: classes[label] for label in sorted(classes) if label >= 0}
+        return found
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """Columns method, position (of the task), task, iteration, loss (its name), value. See loss_values."""
+        return read_all_losses(self.layout, {name: self.config.methods[name] for name in self.methods}, self.tasks)
+
+    @cached_property
+    def published(self) -> PublishedResults | None:
+        """None if the sequence is no published benchmark."""
+        return published_results(self.config, self.infos, self.matrices)
+
+    @cached_property
+    def environments(self) -> Mapping[str, Mapping[str, str | int]]:
+        """The environment of each result that the report stands on, by result: "finetune@gift-birds".
+
+        A result that computes nothing (no replay, nothing learned) has none.
+        """
+        layout, found = self.layout, {}
+        if self.replays_pairs:
+            for task in self.tasks:
+                found[f"synthesize@{task}"] = describe_shards(layout.shards(task)).environment
+        for name in self.config.run.methods:
+            row = self.config.methods[name]
+            for task in self.tasks:
+                result, accuracies = f"{name}-{task}", layout.accuracy(name, task)
+                if row.replay.images != "none":
+                    found[f"teach@{result}"] = read_source(layout.teacher(name, task)).environment
+                if not is_zero_shot(row):
+                    found[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment")
+                found[f"evaluate@{result}"] = environment_of(accuracies, self.metadata[name][task])
+        return {result: environment for result, environment in found.items() if environment}
+
+    @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The content of metrics.json, in percent."""
         return metrics_of(self.scores, self.probes)
 
-    def percent(self, method: str) -> pd.DataFrame:
-        """The accuracy matrix in percent: the row of the pre-trained model, then one after each task."""
-        return self.matrices[method]
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: its id, its title in the navigation, its template, and the names that it uses."""
+
+    id: str
+    title: str
+    template: str
+    shown: Mapping[str, Any]
+
+
+Sections = Callable[[RunRecord], Iterator[Section]]
 
 
 def read_run(layout: Layout, config: Config) -> RunRecord:
@@ -144,48 +198,11 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
 
     ContractError if an artifact is missing, damaged, or does not belong to this run.
     """
-    tasks = tuple(step.task for step in config.sequence)
-    rows = {name: config.methods[name] for name in config.run.methods}
-    methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
-    infos = {task: describe_task(layout.task(task)) for task in tasks}
-    notes = data_notes(config, infos)
-    accuracy, metadata = read_accuracies(layout, config, tuple(rows))
-    environments = read_environments(layout, rows, tasks, metadata)
-    run_scores = score_run(layout, config, accuracy, methods)
-    replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
-    return RunRecord(
-        experiment=config.experiment,
-        protocol=config.evaluation.protocol,
-        miniature=miniature_of(config),
-        tasks=tasks,
-        class_counts=tuple(len(info.class_names) for info in infos.values()),
-        pair_tasks=tuple(task for task, info in infos.items() if info.kind == PAIRS),
-        test_counts=tuple(info.counts["test"] for info in infos.values()),
-        methods=methods,
-        plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),
-        without_replay=tuple(name for name in methods if rows[name].replay.reads == "none"),
-        references=tuple(name for name in methods if rows[name].is_reference),
-        separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
-        restarted=tuple(name for name in methods if rows[name].start == "pretrained"),
-        accuracy=accuracy,
-        columns=run_scores.columns,
-        scores=run_scores.scores,
-        matrices=run_scores.matrices,
-        seen=run_scores.seen,
-        probes=run_scores.probes,
-        published=published_results(config, infos, run_scores.matrices),
-        notes=notes,
-        losses=_read_losses(layout, {name: rows[name] for name in methods}, tasks),
-        sheets=contact_sheets(layout, tasks) if replays_pairs else (),
-        fisher={
-            name: tuple(read_profile(layout.teacher(name, task) / "fisher.safetensors") for task in tasks)
-            for name in methods
-            if rows[name].consolidation.needs_fisher
-        },
-        facts=run_facts(layout, config, infos, notes, environments),
-        models=model_hashes(metadata, tasks),
-        differences=differences(environments),
-    )
+    infos = {step.task: describe_task(layout.task(step.task)) for step in config.sequence}
+    accuracy, metadata = read_accuracies(layout, config, tuple(config.run.methods))
+    trained = [name for name in config.run.methods if not is_zero_shot(config.methods[name])]
+    scores = score_run(layout, config, accuracy, trained)
+    return RunRecord(layout=layout, config=config, infos=infos, accuracy=accuracy, metadata=metadata, **vars(scores))
 
 
 def metrics_of(scores: Scores, probes: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
@@ -206,44 +223,3 @@ def is_plain_finetuning(method: MethodConfig) -> bool:
     protected = method.losses or method.average or method.merge or method.trains or method.layer_decay
     continues = method.start == "previous" and method.learns == "task"
     return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
-
-
-def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
-    """The losses that the method has, a column for each, from the rows of losses.jsonl; the index is the iteration.
-
-    A cross-entropy to the teacher becomes a KL divergence, named "distill (KL)": the teacher's entropy, which no
-    training can change, is subtracted, so 0 means that the student equals the teacher. Rows without the entropy (of
-    older models) keep the cross-entropy and its name. Zeros of a loss or consolidation that the method lacks are left
-    out.
-    """
-    logged = pd.DataFrame(rows).set_index("iteration")
-    entropies = {f"{name}{ENTROPY}": name for name in logged.columns if f"{name}{ENTROPY}" in logged.columns}
-    absent = _absent(method)
-    values: dict[str, pd.Series[float]] = {}
-    for name in logged.columns:
-        if name in NOT_LOSSES or name in entropies or name in absent:
-            continue
-        if name in entropies.values():
-            values[f"{name}{KL}"] = logged[name] - logged[f"{name}{ENTROPY}"]
-        else:
-            values[name] = logged[name]
-    table: pd.DataFrame = pd.DataFrame(values)
-    return table
-
-
-def _absent(method: MethodConfig) -> set[str]:
-    """The losses and the consolidation that the method does not have."""
-    consolidation = {CONSOLIDATION} if method.consolidation.kind == "none" else set()
-    return set(LossesConfig.model_fields) - {name for name, _ in method.losses.items()} | consolidation
-
-
-def _read_losses(layout: Layout, methods: Mapping[str, MethodConfig], tasks: tuple[str, ...]) -> pd.DataFrame:
-    """LOSS_COLUMNS, one row per method, task, iteration and loss; losses in the order of their first appearance."""
-    frames = [pd.DataFrame(columns=LOSS_COLUMNS)]
-    for method, row in methods.items():
-        for position, task in enumerate(tasks):
-            wide = loss_values(read_losses(layout.model(method, task) / LOSSES), row)
-            tidy = wide.reset_index().melt(id_vars="iteration", var_name="loss", value_name="value")
-            frames.append(tidy.assign(method=method, position=position, task=task))
-    losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
-    return losses

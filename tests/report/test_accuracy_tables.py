@@ -11,9 +11,10 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.accuracy_tables import probe_table, reference_rows, result_rows
+from gift_core.report.accuracy_tables import reference_rows, result_rows
 from gift_core.report.comparison.seed_statistics import difference_of
 from gift_core.report.curves import mean_chart, probe_chart, probe_charts
+from gift_core.report.heat_tables import probe_table
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
@@ -55,7 +56,7 @@ def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_mark
         "zero_shot": ("75.0", "", False), "finetune": ("55.0", "−20.0", False), "gift": ("74.0", "−1.0", True),
         "individual": ("–", "", False),
     }  # fmt: skip
-    shown = [(row.name, row.count, row.zero_shot, *(f"{each.text} {each.shade}" for each in row.cells))
+    shown = [(row.name, *row.plain, *(f"{each.text} {each.shade}" for each in row.cells))
              for row in probe_table(record).rows]  # fmt: skip
     assert shown == [
         ("flags", "200", "70.0", "40.0 loss4", "66.0 loss1"), ("runes", "200", "80.0", "70.0 loss3", "82.0 gain1"),

@@ -10,11 +10,11 @@ import pytest
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses
 from gift_core.layout import Layout
-from gift_core.report.build import loss_rows
-from gift_core.report.curves import loss_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
+from gift_core.report.loss_curves import loss_charts, loss_rows
 from gift_core.report.page import render_page
-from gift_core.report.run_record import loss_values, read_run
+from gift_core.report.run_record import read_run
+from gift_core.report.training_losses import loss_values
 from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, write_run
 
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
@@ -109,9 +109,10 @@ def test_relative_means_compare_a_layer_with_the_model(tmp_path: Path) -> None:
 
 def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:
     record = record_of(tmp_path, matrices={**MATRICES, "ewc": MATRICES["gift"]})
-    [heatmap] = fisher_heatmaps(record.fisher, record.tasks)
-    rows = [(row.tower, row.name, row.cells[0].text, row.share) for row in heatmap.rows]
-    assert (heatmap.title, heatmap.estimator) == ("EWC", "per sample")
+    [section] = fisher_heatmaps(record)
+    [heatmap] = section.shown["heatmaps"]
+    rows = [(row.number, row.name, row.cells[0].text, *row.plain) for row in heatmap.rows]
+    assert (heatmap.title, heatmap.note) == ("EWC", "per sample")
     assert rows == [
         ("image", "stage 2 block 1", "2.5", "99.0%"),  # 100 / 40.4; 400 of 404
         ("text", "block 2", "0.02", "1.0%"),

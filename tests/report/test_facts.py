@@ -17,32 +17,31 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.report.facts import DataNote, summarize_method
+from gift_core.report.facts import data_notes, differences, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
 from tests.stages.experiment import invoke
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
-BEFORE = "(teacher: the model before the task)"
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
 MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
 OWN = {
     "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
 }  # fmt: skip
-CASES = {  # slots as in params.yaml: what follows "learning rate 0.0001"
+CASES = {  # slots as in params.yaml: what follows "learning_rate 0.0001"
     "replay: {images: task, teacher: previous, texts: {kind: random_tokens, count: 1000, length: 10}}":
-        f", replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
+        ", replay task (teacher previous, texts random_tokens (count 1000, length 10))",
     "trains: {kind: lora, rank: 4, alpha: 8.0, targets: [c_fc, c_proj], dropout: 0.1}":
-        ", trains lora (rank: 4, alpha: 8.0, targets: c_fc and c_proj, dropout: 0.1)",
+        ", trains lora (rank 4, alpha 8, targets c_fc and c_proj, dropout 0.1)",
     "trains: {kind: image_tower}, layer_decay: 0.7, replay: {images: synthetic, teacher: previous, keep_earlier: 10}":
-        f", trains image_tower, layer decay 0.7, replays synthetic pairs (keep_earlier: 10) {BEFORE}",
+        ", replay synthetic (teacher previous, keep_earlier 10), trains image_tower, layer_decay 0.7",
     "replay: {images: synthetic, teacher: previous, fisher: {estimator: per_sample, accumulate: true}}, "
     "losses: {distill: {weight: 1.0, temperature: 2.0}}, "
     "consolidation: {kind: static_fisher, weight: 1.0, scale: model}":
-        f", replays synthetic pairs {BEFORE}, Fisher information per sample, "
-        "accumulated over the steps, distill loss (weight 1), consolidation static_fisher (weight 1, scale: model)",
+        ", replay synthetic (teacher previous, fisher (estimator per_sample, accumulate true)), "
+        "losses (distill (weight 1, temperature 2)), consolidation static_fisher (weight 1, scale model)",
 }  # fmt: skip
 
 
@@ -50,7 +49,7 @@ CASES = {  # slots as in params.yaml: what follows "learning rate 0.0001"
 def test_a_method_is_summarized_slot_by_slot(slots: str) -> None:
     row = PLAIN | yaml.safe_load(f"{{{slots}}}")
     summary = summarize_method(MethodConfig.model_validate_json(json.dumps(row)))
-    assert summary == f"learning rate 0.0001{CASES[slots]}"
+    assert summary == f"learning_rate 0.0001{CASES[slots]}"
 
 
 def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:
@@ -58,11 +57,11 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
     write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
     write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
     record = read_run(Layout(tmp_path), config)
-    assert record.notes == (
-        DataNote("few-shot: 5 training images per class", TASKS),
-        DataNote(INCOMPLETE, ("letters",)),
-        DataNote("2 unreadable images skipped", ("zodiac",)),
-    )
+    assert data_notes(record) == [
+        "few-shot: 5 training images per class (all 3 tasks)",
+        f"{INCOMPLETE} (letters)",
+        "2 unreadable images skipped (zodiac)",
+    ]
     page = render_page(record)
     assert f"<li>{INCOMPLETE} (letters)</li>" in page[: page.index('<table class="result">')]
     assert f"{INCOMPLETE} (letters)" in page[page.index('<th scope="row">Data</th><td>') :]
@@ -95,7 +94,7 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     results = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
     named = ", ".join(f"{stage}@gift-zodiac" for stage in ("teach", "finetune", "evaluate"))
     expected = f"1 ({results - 4} results), 2 (synthesize@zodiac, {named})"
-    assert {each.name: each.text for each in record.differences}["threads"] == expected
+    assert differences(record)["threads"] == expected
     page = render_page(record)
     assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
     assert "torch 2.9.0<" in page  # what all have in common

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.highlight import headline, run_summary
-from gift_core.report.kept_images import ConfusedPair, KeptTask, PredictionPictures, read_prediction_pictures
-from gift_core.report.page import read_pictures, render_page
+from gift_core.report.kept_images import KeptTask, prediction_pictures
+from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
 from tests.report.run_folder import limit_accuracies, write_pictures, write_run, write_seen_run
@@ -30,30 +31,26 @@ def config(whole: tuple[Path, Config], tmp_path: Path) -> Config:
     return whole[1]
 
 
-def read(root: Path, config: Config) -> PredictionPictures:
-    return read_prediction_pictures(Layout(root), read_run(Layout(root), config))
+def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
+    """What a section of a run shows."""
+    return {each.id: {**each.shown} for each in prediction_pictures(read_run(Layout(root), config))}[section]
 
 
 def page(root: Path, config: Config) -> str:
-    record = read_run(Layout(root), config)
-    return render_page(record, read_pictures(Layout(root), record))
+    return render_page(read_run(Layout(root), config))
 
 
 def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
     found = read(*whole)
-    assert (found.forgetful, found.keeper) == ("finetune", "gift")
-    assert [kept.reverse for kept in found.kept] == [0, 0]
+    assert (found["forgetful"], found["keeper"]) == ("finetune", "gift")
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
-    assert [(kept.position, kept.task, kept.learned, kept.forgotten, kept.kept) for kept in found.kept] == [
-        (1, "letters", 450, 300, 370 - 150),
-        (2, "textures", 475, 150, 430 - 325),
-    ]
-    errors = {row.method: row for row in found.confused[0].methods}
+    counts = {task: (kept.learned, kept.forgotten, kept.kept, kept.reverse) for task, kept in found["kept"].items()}
+    assert counts == {"letters": (450, 300, 370 - 150, 0), "textures": (475, 150, 430 - 325, 0)}
+    errors = read(*whole, "confused")["confused"]["letters"]
     # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
     assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
-    assert errors["finetune"].pairs[0] == ConfusedPair("letters 0", "letters 1", "", 35)
-    assert [pair.label for pair in errors["gift"].pairs] == ["letters 0", "letters 1", "letters 2", "letters 3"]
-    assert {pair.count for pair in errors["gift"].pairs} == {13}
+    assert errors["finetune"].pairs[0] == ("letters 0", "letters 1", "", 35)
+    assert errors["gift"].pairs == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
 
 
 def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
@@ -61,16 +58,16 @@ def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
     folder = Layout(root).task("letters")
     stored = images_at(folder, describe_task(folder), "test", positions)
     shown = [thumbnail("", stored[at].read(), file=root, stage="ingest").data_uri for at in positions]
-    assert [image.thumbnail.data_uri for image in letters.images] == shown
-    assert [image.label for image in letters.images] == [f"letters {at % 10}" for at in positions]
+    assert [image.data_uri for image, *_ in letters.images] == shown
+    assert [image.text for image, *_ in letters.images] == [f"letters {at % 10}" for at in positions]
 
 
 def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
-    letters = read(*whole).kept[0]
+    letters = read(*whole)["kept"]["letters"]
     # evenly spaced from the first to the last of 150 to 369
     require_images(whole[0], letters, [150, 181, 213, 244, 275, 306, 338, 369])
-    answers = [(f"letters {(int(image.label[-1]) + 1) % 10}", image.label) for image in letters.images]
-    assert [(image.forgetful, image.keeper) for image in letters.images] == answers
+    answers = [(f"letters {(int(image.text[-1]) + 1) % 10}", image.text) for image, *_ in letters.images]
+    assert [predicted for _, *predicted in letters.images] == [[*each] for each in answers]
     assert 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."' in page(*whole)
 
 
@@ -79,7 +76,7 @@ def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     limit_accuracies(tmp_path, 50)
     write_pictures(Layout(tmp_path), config)
-    letters = read(tmp_path, config).kept[0]
+    letters = read(tmp_path, config)["kept"]["letters"]
     # of the images 0, 9, ..., 441 finetune falls from 45 to 15 correct ones, gift has 37
     assert (letters.learned, letters.forgotten, letters.kept) == (45, 30, 22)
     require_images(tmp_path, letters, [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)])
@@ -91,10 +88,10 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     evaluation = {"batch_size": 256, "protocol": "cross_domain", "max_images": None}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     write_pictures(Layout(tmp_path), config)
-    assert read(tmp_path, config).kept == read(*whole).kept
+    assert read(tmp_path, config)["kept"] == read(*whole)["kept"]
     record, other = read_run(Layout(tmp_path), config), read_run(Layout(whole[0]), whole[1])
     assert (record.metrics, record.columns) == (other.metrics, other.columns)
-    assert all(record.percent(method).equals(other.percent(method)) for method in record.methods)
+    assert all(record.matrices[method].equals(other.matrices[method]) for method in record.methods)
     summary = run_summary(record)
     assert summary == {**run_summary(other), "protocol": "cross_domain", "result": summary["result"]}
     assert "mean accuracy among the classes of all tasks" in headline(record)[0]
@@ -107,24 +104,23 @@ def test_class_incremental_errors_name_the_task_of_the_other_class(tmp_path: Pat
     tasks, seen = ("letters", "digits"), {"finetune": [90.0, 50.0], "gift": [90.0, 80.0]}
     config = write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen)
     write_pictures(Layout(tmp_path), config)
-    found = read(tmp_path, config)
     # at the end finetune has the first 250 images of each task, gift the first 400; letters: 450 after its own step
-    (kept,) = found.kept
+    (kept,) = read(tmp_path, config)["kept"].values()
     assert (kept.learned, kept.forgotten, kept.kept) == (450, 200, 150)
-    digits = {row.method: row for row in found.confused[1].methods}["gift"]
-    assert (digits.errors, digits.pairs[0]) == (100, ConfusedPair("digits 0", "letters 1", "letters", 10))
+    digits = read(tmp_path, config, "confused")["confused"]["digits"]["gift"]
+    assert (digits.errors, digits.pairs[0]) == (100, ("digits 0", "letters 1", "letters", 10))
     assert 'digits 0 <span class="arrow">→</span> letters 1 (letters)' in page(tmp_path, config)
 
 
 def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
     (Layout(tmp_path).task("letters") / "test-00001.tar").unlink()
     found = read(tmp_path, config)
-    assert found.missing_images == ("letters",)
-    assert (found.kept[0].kept, found.kept[0].images, len(found.kept[1].images)) == (220, (), 8)
+    letters, textures = found["kept"].values()
+    assert (found["missing"], letters.kept, letters.images, len(textures.images)) == (["letters"], 220, [], 8)
     Layout(tmp_path).predictions("finetune", "textures").unlink()
-    found = read(tmp_path, config)
-    assert (found.missing, found.kept) == (("finetune",), ())
-    assert [row.method for row in found.confused[0].methods] == ["gift"]
+    confused = read(tmp_path, config, "confused")
+    assert (confused["missing"], [*confused["confused"]["letters"]]) == (["finetune"], ["gift"])
+    assert 'id="kept"' not in page(tmp_path, config)
     assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
 
 

@@ -174,8 +174,8 @@ def test_the_page_refers_to_nothing_outside_itself(html: str, page: Reader) -> N
 
 
 def test_what_ran_names_model_size_hashes_and_the_environment_and_there_is_no_warning(page: Reader, html: str) -> None:
-    gift = "learning rate 0.0005, replays synthetic pairs (teacher: the model before the task)"
-    losses = "distill loss (weight 1), align loss (weight 0.25), consolidation adaptive_fisher (weight 0.1)"
+    gift = "learning_rate 0.0005, replay synthetic (teacher previous)"
+    losses = "losses (distill (weight 1, temperature 2), align (weight 0.25, label_smoothing 0.2))"
     models = "1.5 million parameters, fp32", "px, float32"
     for text in (*models, "3" * 16, f"{gift}, {losses}", "torch 2.9.0, device cpu x86_64 AVX512"):
         assert text in page.text

@@ -19,67 +19,63 @@ from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
-from gift_core.report.run_record import read_run
-from gift_core.report.task_images import TaskPictures, read_task_pictures
-from gift_core.report.thumbnails import a_few, contact_sheets, evenly_spaced, thumbnail
+from gift_core.report.run_record import RunRecord, read_run
+from gift_core.report.synthetic_pairs import compared_classes, contact_sheets
+from gift_core.report.task_images import task_images
+from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 from tests.artifacts.damage import encoded
 from tests.report.run_folder import PROMPTS, TASKS, build, write_run
 
 
 @pytest.fixture
-def layout(whole: tuple[Path, Config], tmp_path: Path) -> Layout:
-    """Of a run in tmp_path, whose files a test may change."""
+def record(whole: tuple[Path, Config], tmp_path: Path) -> RunRecord:
+    """Of a run in tmp_path, whose files a test may change. Images are read when a test asks for them."""
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
-    return Layout(tmp_path)
+    return read_run(Layout(tmp_path), whole[1])
 
 
-def read(layout: Layout, tasks: tuple[str, ...] = TASKS, *, replays_pairs: bool = True) -> TaskPictures:
-    return read_task_pictures(layout, tasks, replays_pairs=replays_pairs)
+def samples_of(record: RunRecord) -> dict[str, dict[str, list[Thumbnail]]]:
+    (section,) = task_images(record)
+    samples: dict[str, dict[str, list[Thumbnail]]] = section.shown["samples"]
+    return samples
 
 
 def uri(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
-def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(whole: tuple[Path, Config]) -> None:
-    layout = Layout(whole[0])
-    found = read(layout)
-    counts = [(task.position, task.task, task.class_count, task.image_count) for task in found.samples]
-    assert counts == [(position, task, 10, 200) for position, task in enumerate(TASKS, start=1)]
-    folder = layout.task("letters")
+def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(record: RunRecord) -> None:
+    samples, (compared, _) = samples_of(record), compared_classes(record)
+    assert [*samples] == [*TASKS]
+    folder = record.layout.task("letters")
     stored = index_tars(folder, describe_task(folder), ["train-00000.tar"])
-    for number, shown in zip((0, 2, 4, 5, 7, 9), found.samples[0].classes, strict=True):
+    for number, (name, shown) in zip((0, 2, 4, 5, 7, 9), samples["letters"].items(), strict=True):
         expected = [image.read() for image in stored if image.label == number][:2]
-        assert (shown.name, [image.data_uri for image in shown.images]) == (f"letters {number}", [*map(uri, expected)])
+        assert (name, [image.data_uri for image in shown]) == (f"letters {number}", [*map(uri, expected)])
     # no step comes after zodiac
-    assert [(task.task, len(task.classes)) for task in found.compared] == [("letters", 3), ("textures", 3)]
+    assert {task: len(classes) for task, classes in compared.items()} == {"letters": 3, "textures": 3}
     # prompts before textures: base and letters in turns, so letters 0 is of the prompts 1 and 21
-    pairs = read_pairs(layout.shards("textures"), [1, 21])
-    letters_0 = found.compared[0].classes[0]
-    assert letters_0.name == "letters 0"
-    assert [image.data_uri for image in letters_0.synthetic] == [uri(pairs[1].image), uri(pairs[21].image)]
-    assert letters_0.real == found.samples[0].classes[0].images
-    assert letters_0.prompts == (f"{PROMPTS[0]} letters 0",)
+    pairs = read_pairs(record.layout.shards("textures"), [1, 21])
+    real, synthetic = compared["letters"]["letters 0"]
+    assert [image.data_uri for image in synthetic] == [uri(pairs[1].image), uri(pairs[21].image)]
+    assert real == samples["letters"]["letters 0"]
+    assert {image.text for image in synthetic} == {f"{PROMPTS[0]} letters 0"}
 
 
 def test_what_is_not_here_is_named_the_rest_is_shown_and_a_damaged_tar_refused(
-    layout: Layout, whole: tuple[Path, Config]
+    record: RunRecord, whole: tuple[Path, Config]
 ) -> None:
+    layout = record.layout
     (layout.task("letters") / "train-00000.tar").unlink()
     (layout.shards("zodiac") / "00000.tar").unlink()
-    found = read(layout)
-    assert (found.missing, found.missing_pairs, found.shown) == (("letters",), ("zodiac",), 3)
-    assert [task.task for task in found.samples] == ["textures", "zodiac"]
+    assert [task for task, classes in samples_of(record).items() if classes] == ["textures", "zodiac"]
     html = (build(layout.root, whole[1]) / "index.html").read_text(encoding="utf-8")
     assert "The training images of letters are not on this machine" in html
     assert "The synthetic pairs before zodiac are not on this machine" in html
-    shutil.rmtree(layout.root / "data" / "3_shards")
-    found = read(layout, replays_pairs=False)  # nothing is compared
-    assert (len(found.samples), found.compared, found.missing_pairs) == (2, (), ())
     tar = layout.task("zodiac") / "train-00000.tar"
     tar.write_bytes(tar.read_bytes()[:3000])
     with pytest.raises(ContractError, match=r"1_tasks/zodiac/train-00000\.tar: it should be a whole tar"):
-        read(layout, replays_pairs=False)
+        samples_of(read_run(layout, whole[1]))
 
 
 HERE = {"file": Path("here.tar"), "stage": "ingest"}
@@ -104,24 +100,24 @@ def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes
             thumbnail("a photo", damaged, **HERE)
 
 
-def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(layout: Layout) -> None:
+def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(record: RunRecord) -> None:
     # at evenly spaced positions that include both ends
-    assert (evenly_spaced(5, 12), evenly_spaced(23, 12)) == ([0, 1, 2, 3, 4], list(range(0, 23, 2)))
+    assert [a_few(range(count), 12) for count in (5, 23)] == [[*range(5)], [*range(0, 23, 2)]]
     assert (a_few("abcde", 3), a_few("abc", 1), a_few("", 3)) == (["a", "c", "e"], ["a"], [])
-    sheets = contact_sheets(layout, TASKS)
-    shown = [[(group.source, group.total, len(group.thumbnails)) for group in sheet.groups] for sheet in sheets]
-    assert shown == [
+    sheets = [groups for _, groups in contact_sheets(record).values()]
+    assert [[(source, total, len(images)) for source, total, images in groups] for groups in sheets] == [
         [("base vocabulary", 12, 12)],
         [("base vocabulary", 12, 12), ("letters", 12, 12)],
         [("base vocabulary", 12, 8), ("letters", 12, 8), ("textures", 12, 8)],
     ]
-    letters = sheets[2].groups[1].thumbnails
+    letters = sheets[2][1][2]
     assert [image.text for image in letters[:2]] == [f"{PROMPTS[0]} letters 0", f"{PROMPTS[0]} letters 1"]
-    prompts = read_prompts(layout.prompts("zodiac"))
+    path = record.layout.prompts("zodiac")
+    prompts = read_prompts(path)
     prompts.loc[4:, "source_task"] = "base"  # 0 base, 1 letters, 2 textures, 3 base; 36 in all
-    write_prompts(layout.prompts("zodiac"), prompts)
-    groups = contact_sheets(layout, TASKS)[-1].groups
-    assert [(group.total, len(group.thumbnails)) for group in groups] == [(34, 22), (1, 1), (1, 1)]
+    write_prompts(path, prompts)
+    _, groups = contact_sheets(record)["zodiac"]
+    assert [(total, len(images)) for _, total, images in groups] == [(34, 22), (1, 1), (1, 1)]
 
 
 def test_rejected_pairs_are_counted(tmp_path: Path) -> None:

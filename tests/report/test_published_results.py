@@ -15,8 +15,9 @@ from gift_core.layout import Layout
 from gift_core.metrics import accuracy_matrix
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
-from gift_core.report.accuracy_tables import published_matrices, published_rows
+from gift_core.report.accuracy_tables import published_rows
 from gift_core.report.build import build_report
+from gift_core.report.heat_tables import published_matrices
 from gift_core.report.page import render_page
 from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
 from gift_core.report.run_record import RunRecord, read_run
@@ -67,13 +68,13 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
 
 def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zero_shot_row(tmp_path: Path) -> None:
     record = mtil_record(tmp_path)
-    matrices = {matrix.method: matrix for matrix in published_matrices(record)}
+    matrices = published_matrices(record)
     assert list(matrices) == ["finetune", "lwf", "icarl", "lwf_vr", "wise_ft", "zscl"]
     first, *others = matrices["lwf"].rows
     assert (first.name, [cell.text for cell in first.cells][:2]) == ("zero-shot", ["24", "88"])
     assert [row.name for row in others] == list(record.tasks)
     second = mtil_record(tmp_path / "2", ORDER_2)
-    assert published_matrices(second) == []
+    assert published_matrices(second) == {}
     assert [row.method for row in published_rows(second)][-2:] == ["gift", "FARA (best plain CLIP)"]
 
 
@@ -119,7 +120,7 @@ def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
 def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
     record = mtil_record(tmp_path / "shots", row={"shots": 5})
     assert zero_shot_of(record).verdict == "agrees"
-    assert published_rows(record) == [] and published_matrices(record) == []
+    assert published_rows(record) == [] and published_matrices(record) == {}
     assert "are not shown:</b> the run is few-shot (5 training images per class)." in render_page(record)
     few = mtil_record(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
     assert "t0 has only 5 of its classes" in zero_shot_of(few).sentence

@@ -11,9 +11,10 @@ import pytest
 from gift_core.config.loading import load_config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.accuracy_tables import result_rows, step_table
+from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.build import accuracy_rows
 from gift_core.report.curves import seen_chart
+from gift_core.report.heat_tables import step_table
 from gift_core.report.highlight import headline
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
@@ -87,7 +88,7 @@ def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunReco
 def test_the_table_of_steps_has_every_accuracy_shaded_by_its_difference_to_zero_shot(record: RunRecord) -> None:
     rows = step_table(record, seen_of(record)).rows
     steps = [("1", "first", "10", "80.0"), ("2", "second", "30", "70.0"), ("3", "third", "100", "60.0")]
-    assert [(row.number, row.name, row.count, row.zero_shot) for row in rows] == steps
+    assert [(row.number, row.name, *row.plain) for row in rows] == steps
     assert [" ".join(f"{cell.text} {cell.shade}" for cell in row.cells) for row in rows] == [
         "95.0 gain3 90.0 gain3", "60.0 loss3 81.0 gain3", "40.0 loss4 72.0 gain3",
     ]  # fmt: skip

@@ -1,0 +1,107 @@
+"""What is replayed: synthetic images beside the real ones of their class, and the pairs of each step by source."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from gift_core.artifacts.prompt_files import read_prompts
+from gift_core.artifacts.shards import STAGE, Manifest, describe_shards, missing_tars, read_pairs
+from gift_core.report.run_record import RunRecord, Section
+from gift_core.report.task_images import IMAGES_PER_CLASS, class_images
+from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
+
+COMPARED_CLASSES = 3
+PAIRS_PER_SHEET = 24
+MAX_SHEETS = 12
+MAX_SOURCES = 8  # shown on a sheet
+BASE = "base"  # the source_task of the base vocabulary
+
+Located = tuple[str, int]  # a step and the prompt_id of one of its pairs
+Groups = list[tuple[str, int, list[Thumbnail]]]  # source, number of its pairs, a few of them
+
+
+def synthetic_pairs(record: RunRecord) -> Iterator[Section]:
+    """Yields the section of the pairs if a method replays them. ContractError if a manifest or a shard is damaged."""
+    if record.replays_pairs:
+        compared, missing = compared_classes(record)
+        shown = {"compared": compared, "missing": missing, "sheets": contact_sheets(record)}
+        yield Section("pairs", "Synthetic pairs", "synthetic_pairs.html.j2", shown)
+
+
+def compared_classes(
+    record: RunRecord,
+) -> tuple[dict[str, dict[str, tuple[list[Thumbnail], list[Thumbnail]]]], list[str]]:
+    """{task: {class: (real images, synthetic ones)}} of the tasks that later steps replay, a few classes of each.
+
+    Also the steps whose pairs or prompts are not on this machine.
+    """
+    pairs, missing = _located_pairs(record)
+    compared = {}
+    for task, images in record.training_images.items():
+        both = [name for name in images if name in pairs[task]]
+        compared[task] = {
+            name: (
+                class_images(record, task, name),
+                [_thumbnails(record.layout.shards(step), [prompt_id])[0] for step, prompt_id in pairs[task][name]],
+            )
+            for name in a_few(both, COMPARED_CLASSES)
+        }
+    return {task: classes for task, classes in compared.items() if classes}, missing
+
+
+def _located_pairs(record: RunRecord) -> tuple[dict[str, dict[str, list[Located]]], list[str]]:
+    """{task: {class: pairs}} of the first pairs that are on this machine; and the other steps."""
+    found: dict[str, dict[str, list[Located]]] = {task: defaultdict(list) for task in record.tasks}
+    missing = []
+    for step in record.tasks[1:]:  # no task comes before the first step
+        folder, prompts = record.layout.shards(step), record.layout.prompts(step)
+        if not prompts.is_file() or missing_tars(folder, describe_shards(folder)):
+            missing.append(step)
+            continue
+        rows = read_prompts(prompts)
+        for prompt_id, task, name in zip(rows["prompt_id"], rows["source_task"], rows["class_name"], strict=True):
+            of_class = found[task][name] if task in found else []
+            if len(of_class) < IMAGES_PER_CLASS:
+                of_class.append((step, int(prompt_id)))
+    return found, missing
+
+
+def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
+    """The manifest and the first pairs of each source, for each task or MAX_SHEETS of them at even distances.
+
+    Prompts are sampled in random order, so these are a fair sample. No groups if the images are not on this machine.
+    """
+    sheets = {}
+    for task in a_few(record.tasks, MAX_SHEETS):
+        folder, prompts = record.layout.shards(task), record.layout.prompts(task)
+        manifest = describe_shards(folder, prompts)
+        known = prompts.is_file()
+        sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))
+        groups = [] if missing_tars(folder, manifest) else _groups(folder, sources, (BASE, *record.tasks))
+        sheets[task] = (manifest, groups)
+    return sheets
+
+
+def _groups(folder: Path, sources: pd.Series[str], order: Sequence[str]) -> Groups:
+    """`sources` has the source of each prompt_id, "" if it is unknown. All sources have the same share of the sheet,
+    and what is left of it is for the first ones."""
+    positions = {name: at for at, name in enumerate(order)}
+    names = a_few(sorted(map(str, sources.unique()), key=lambda name: positions.get(name, -1)), MAX_SOURCES)
+    own = {name: [int(number) for number in sources.index[sources == name]] for name in names}
+    counts = {name: min(len(numbers), PAIRS_PER_SHEET // len(own)) for name, numbers in own.items()}
+    for name, numbers in own.items():
+        counts[name] += min(len(numbers) - counts[name], PAIRS_PER_SHEET - sum(counts.values()))
+    return [
+        ("base vocabulary" if name == BASE else name, len(numbers), _thumbnails(folder, numbers[: counts[name]]))
+        for name, numbers in own.items()
+    ]
+
+
+def _thumbnails(folder: Path, prompt_ids: Sequence[int]) -> list[Thumbnail]:
+    """The images of these prompts in their order."""
+    pairs = read_pairs(folder, prompt_ids)
+    return [thumbnail(pairs[number].prompt, pairs[number].image, file=folder, stage=STAGE) for number in prompt_ids]
