@@ -50,7 +50,7 @@ def result(record: RunRecord) -> Iterator[Section]:
         "reference_rows": reference_rows(record),
         "published_rows": published_rows(record),
         "published_matrices": published_matrices(record),
-        "check_rows": data_set_rows(record.published.zero_shot) if record.published else [],
+        "check_rows": data_set_rows(record.published.zero_shot.accuracies) if record.published else {},
         "tolerance": f"{DATA_SET_TOLERANCE:g}",
         "model_of_published": MODEL,
     }

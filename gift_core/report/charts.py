@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from gift_core.metrics import ZERO_SHOT
@@ -51,140 +51,78 @@ class Frame:
         return round(self.y_end - (self.y_end - self.top) * (value - self.y_min) / (self.y_max - self.y_min), 1)
 
 
-@dataclass(frozen=True)
-class Label:
-    """The value at the end of a line, and the name of the method in the large charts. `style` is a CSS class."""
-
-    method: str
-    text: str
-    name: str
-    style: str
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """The curve of one method: an SVG path and optional point markers. `style` is a CSS class."""
-
-    method: str
-    style: str
-    path: str
-    points: Sequence[Point] = ()
-
-
-@dataclass(frozen=True)
-class Tick:
-    """The position of an axis tick and its text."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Hover:
-    """A vertical band of a chart and its tooltip, one line per row."""
-
-    x: float
-    width: float
-    text: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One line chart.
+    """One line chart, in units of the data.
 
-    The zero-shot model is the dashed line `zero_shot_path`. `trained` is the x where the task of a chart is trained,
-    `boundaries` are vertical lines between tasks. The titles are those of the axes.
+    Attributes:
+        title: what is shown; `description` says it in words, with the values.
+        frame: the plot area.
+        curves: the points of each method; a NaN breaks a line. That of zero_shot is dashed.
+        styles: the CSS class of each method but zero_shot. Quiet lines are below the others.
+        x_title, y_title: of the axes, with the texts of x_ticks and y_ticks.
+        marked: whether the points have markers.
+        ends: the methods whose last value is printed at the end of the line, with a name beside it, or "".
+        gap: the least distance between these.
+        hovers: the x of each point and its tooltip, one line per row.
+        trained: the x where the task of the chart is trained.
+        boundaries: the x of lines between tasks.
     """
 
     title: str
     description: str
     frame: Frame
+    curves: Mapping[str, Sequence[Point]]
+    styles: Mapping[str, str]
     x_title: str
+    x_ticks: Mapping[float, str]
     y_title: str
-    lines: Sequence[Line]
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
-    labels: Sequence[Label]
-    hovers: Sequence[Hover]
-    zero_shot_path: str
-    trained: float | None
-    boundaries: Sequence[float]
+    y_ticks: Mapping[float, str]
+    marked: bool = False
+    ends: Mapping[str, str] = field(default_factory=dict)
+    gap: float = 0.0
+    hovers: Mapping[float, str] = field(default_factory=dict)
+    trained: float | None = None
+    boundaries: Sequence[float] = ()
+
+    def _placed(self, method: str) -> list[Point]:
+        return [(self.frame.x(x), self.frame.y(y)) for x, y in self.curves.get(method, ())]
+
+    @property
+    def zero_shot_path(self) -> str:
+        """The path of the zero-shot model, "" without one."""
+        return svg_path(self._placed(ZERO_SHOT))
+
+    @property
+    def lines(self) -> list[tuple[str, str, str, Sequence[Point]]]:
+        """(method, style, path, marked points) of each line, those that are to be above the others last."""
+        placed = {method: self._placed(method) for method in self.curves if method != ZERO_SHOT}
+        lines = [(each, self.styles[each], svg_path(at), at if self.marked else ()) for each, at in placed.items()]
+        return sorted(lines, key=lambda line: line[1] != QUIET)
+
+    @property
+    def labels(self) -> list[tuple[str, str, str, str, float]]:
+        """(method, style, value, name, y) at the end of each line."""
+        frame, values = self.frame, [self.curves[method][-1][1] for method in self.ends]
+        wanted = [frame.y(value) + 4 for value in values]
+        heights = spread_labels(wanted, self.gap, frame.top + 4, frame.y_end - 4)
+        return [
+            (method, self.styles.get(method, "reference"), number(value), name, height)
+            for (method, name), value, height in zip(self.ends.items(), values, heights, strict=True)
+        ]
+
+    @property
+    def bands(self) -> list[tuple[float, float, str]]:
+        """(x, width, tooltip) of a band around each point that ends halfway to its neighbors."""
+        middles = [(self.frame.x(one) + self.frame.x(other)) / 2 for one, other in pairwise(self.hovers)]
+        edges = pairwise([float(self.frame.left), *middles, self.frame.x_end])
+        found = zip(edges, self.hovers.values(), strict=False)  # without points, nothing is between the edges
+        return [(round(left, 1), round(right - left, 1), text) for (left, right), text in found]
 
     @property
     def has_long_names(self) -> bool:
         """Whether the names at the ends of the lines do not fit beside the chart on a narrow screen."""
-        return any(len(label.name) > MAX_NARROW_NAME for label in self.labels)
-
-
-def line_chart(
-    title: str,
-    curves: Mapping[str, Sequence[Point]],
-    frame: Frame,
-    *,
-    styles: Mapping[str, str],
-    description: str,
-    x_axis: tuple[str, Mapping[float, str]],
-    y_axis: tuple[str, Mapping[float, str]],
-    marked: bool = False,
-    ends: Mapping[str, str] | None = None,
-    gap: float = 0.0,
-    hovers: Mapping[float, str] | None = None,
-    trained: float | None = None,
-    boundaries: Iterable[float] = (),
-) -> Chart:
-    """Returns the chart of lines through points in units of the data; a NaN breaks a line.
-
-    Args:
-        title: what is shown.
-        curves: the points of each method; those of zero_shot are a dashed line.
-        frame: the plot area.
-        styles: the CSS class of each method but zero_shot. Quiet lines are below the others.
-        description: the chart in words.
-        x_axis: the title of the axis, and the text of each tick.
-        y_axis: likewise.
-        marked: whether the points have markers.
-        ends: the methods with their value at the end of the line, and their name there, or "" for the value alone.
-        gap: the minimum distance between the ends.
-        hovers: the x of each point and its tooltip.
-        trained: the x at which the task of the chart is trained.
-        boundaries: the x of lines between tasks.
-    """
-    placed = {method: [(frame.x(x), frame.y(y)) for x, y in points] for method, points in curves.items()}
-    ends, (x_title, x_ticks), (y_title, y_ticks) = ends or {}, x_axis, y_axis
-    heights = spread_labels([placed[method][-1][1] + 4 for method in ends], gap, frame.top + 4, frame.y_end - 4)
-    return Chart(
-        title=title,
-        description=description,
-        frame=frame,
-        x_title=x_title,
-        y_title=y_title,
-        lines=[
-            Line(method, styles[method], svg_path(placed[method]), placed[method] if marked else ())
-            for method in sorted((name for name in placed if name != ZERO_SHOT), key=lambda name: styles[name] != QUIET)
-        ],
-        x_ticks=[Tick(frame.x(at), text) for at, text in x_ticks.items()],
-        y_ticks=[Tick(frame.y(at), text) for at, text in y_ticks.items()],
-        labels=[
-            Label(method, number(curves[method][-1][1]), name, styles.get(method, "reference"), frame.x_end + 8, height)
-            for (method, name), height in zip(ends.items(), heights, strict=True)
-        ],
-        hovers=_bands(hovers or {}, frame),
-        zero_shot_path=svg_path(placed.get(ZERO_SHOT, ())),
-        trained=None if trained is None else frame.x(trained),
-        boundaries=[frame.x(at) for at in boundaries],
-    )
-
-
-def _bands(hovers: Mapping[float, str], frame: Frame) -> list[Hover]:
-    """A band around each point that ends halfway to its neighbors."""
-    middles = [(frame.x(one) + frame.x(other)) / 2 for one, other in pairwise(hovers)]
-    edges = pairwise([float(frame.left), *middles, frame.x_end])
-    return [
-        Hover(round(left, 1), round(right - left, 1), text)
-        for (left, right), text in zip(edges, hovers.values(), strict=bool(hovers))
-    ]
+        return any(len(name) > MAX_NARROW_NAME for name in self.ends.values())
 
 
 def svg_path(points: Sequence[Point]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import BOTTOM, TOP, TOP_WITH_TRAINED, Chart, Frame, line_chart, thin_ticks
+from gift_core.report.charts import BOTTOM, TOP, TOP_WITH_TRAINED, Chart, Frame, thin_ticks
 from gift_core.report.heat_tables import accuracy_matrices, probe_table, published_matrices, step_table
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
 from gift_core.report.labels import label, number, shorten
@@ -21,8 +21,6 @@ FEW_METHODS = 3  # with more methods, small charts print no value at the end of 
 MAX_MARKED = 25  # with more points, lines have no markers
 MAX_TICKS = 12  # of the large charts and of the losses
 MANY_TASKS = 8  # with more tasks, small charts label only some positions
-MAX_OPEN_ROWS = 12  # with more steps, their table is folded
-MAX_OPEN_CHARTS = 4  # with more probes, their charts are folded
 
 Curves = Mapping[str, Sequence[float]]  # percent by method, in reading order; the last one is zero_shot
 
@@ -41,25 +39,12 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         yield Section("matrices", "Matrices", "matrices.html.j2", shown)
     else:
         shown = {"seen_chart": seen_chart(record, record.seen), "steps": step_table(record, record.seen)}
-        yield Section("seen", "Classes seen", "seen_classes.html.j2", {**shown, "max_open_rows": MAX_OPEN_ROWS})
+        yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
         charts = probe_charts(record)
         shown = {"probes": probe_table(record), "probe_chart": probe_chart(record), "probe_charts": charts}
-        shown |= {"columns": panel_columns(len(charts)), "max_open_charts": MAX_OPEN_CHARTS}
+        shown["columns"] = panel_columns(len(charts))
         yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
-
-
-@dataclass(frozen=True)
-class CurveAxis:
-    """The x of each point (increasing integers), what x counts, and the heading of each point's tooltip.
-
-    `labeled`: the positions with a tick.
-    """
-
-    positions: Sequence[int]
-    title: str
-    names: Sequence[str]
-    labeled: Sequence[int]
 
 
 def mean_chart(record: RunRecord) -> Chart:
@@ -84,29 +69,34 @@ def probe_charts(record: RunRecord) -> list[Chart]:
 
 def seen_chart(record: RunRecord, seen: pd.DataFrame) -> Chart:
     """The accuracy of every method by the number of classes seen. `seen` is in percent, see RunScores."""
-    counts, steps = record.classes_seen, len(record.tasks)
-    names = [f"After step {step} of {steps}\t{plural(count, 'class')}" for step, count in enumerate(counts, 1)]
-    axis = CurveAxis(counts, "classes seen", names, thin_ticks(counts, MAX_TICKS))
+    steps = {
+        count: f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
+        for step, count in enumerate(record.classes_seen, 1)
+    }
     curves = {method: seen[method].tolist() for method in (*reading_order(record, record.methods), ZERO_SHOT)}
-    return seen_curve_chart(curves, axis, styles=styles_of(record), gap=_gap(record))
+    return seen_curve_chart(curves, "classes seen", steps, styles=styles_of(record), gap=_gap(record))
 
 
-def seen_curve_chart(curves: Curves, axis: CurveAxis, *, styles: Mapping[str, str], gap: float) -> Chart:
+def seen_curve_chart(
+    curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], gap: float
+) -> Chart:
     """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
 
     Args:
         curves: see Curves.
-        axis: the steps.
+        x_title: what the positions of the steps count.
+        steps: the position of each step, and the heading of its tooltip.
         styles: the CSS class of each method except zero_shot. Quiet lines are below the others.
         gap: minimum distance between the names at the ends of the lines.
     """
-    first, last = axis.positions[0], axis.positions[-1]
+    first, last = min(steps), max(steps)
     frame = Frame(
         width=760, height=max(400.0, gap * len(curves) + TOP + BOTTOM), left=44, right=206, top=TOP, bottom=BOTTOM,
         x_min=float(first) if last > first else 0.0, x_max=last,
         y_min=10.0 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10)), y_max=100.0,
     )  # fmt: skip
-    return _accuracy_chart("All classes seen so far", curves, axis, frame, _names(curves), styles, gap=gap, y_step=10)
+    chart = _accuracy_chart("All classes seen so far", curves, frame, steps, styles, _names(curves), gap)
+    return replace(chart, x_title=x_title, y_ticks={value: str(value) for value in range(int(frame.y_min), 101, 10)})
 
 
 def panel_columns(count: int) -> int:
@@ -116,26 +106,30 @@ def panel_columns(count: int) -> int:
 
 def _overview(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
     curves = {method: percent[method].mean(axis=1).tolist() for method in (*record.continued, ZERO_SHOT)}
-    height, gap = max(340, _gap(record) * len(curves) + TOP + BOTTOM), _gap(record)
-    frame = Frame(640, height, left=44, right=206, top=TOP, bottom=BOTTOM, x_max=len(record.tasks), y_max=100.0)
-    axis = _task_axis(record, thin_ticks(range(len(record.tasks) + 1), MAX_TICKS))
-    return _accuracy_chart(title, curves, axis, frame, _names(curves), styles_of(record), gap=gap)
+    gap, tasks = _gap(record), len(record.tasks)
+    height = max(340, gap * len(curves) + TOP + BOTTOM)
+    frame = Frame(640, height, left=44, right=206, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=100.0)
+    steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
+    return _accuracy_chart(title, curves, frame, steps, styles_of(record), _names(curves), gap)
 
 
-def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, step: int | None = None) -> Chart:
-    """A small chart of one column of the tables. `step`: what trains it, from 1; None for a probe."""
+def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, trained: int | None = None) -> Chart:
+    """A small chart of one column of the tables. `trained`: the step that trains it, None for a probe."""
     curves = {method: percent[method][name].tolist() for method in (*record.continued, ZERO_SHOT)}
-    few, tasks = len(record.continued) <= FEW_METHODS, len(record.tasks)
+    few, tasks, steps = len(record.continued) <= FEW_METHODS, len(record.tasks), {0: "Before training"}
     frame = Frame(
-        width=300, height=250, left=38, right=58 if few else 12, top=TOP if step is None else TOP_WITH_TRAINED,
+        width=300, height=250, left=38, right=58 if few else 12, top=TOP if trained is None else TOP_WITH_TRAINED,
         bottom=BOTTOM, x_max=tasks, y_max=100.0,
     )  # fmt: skip
-    labeled = list(range(tasks + 1))
+    for at, task in enumerate(record.tasks, 1):
+        moment = "" if trained is None or at > trained else ", just trained" if at == trained else ", not trained yet"
+        steps[at] = f"After {at} {task}{moment}"
+    labeled = list(steps)
     if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
-        labeled = [0, tasks] if step is None else [0, step] if step + 1 >= tasks else [0, step, tasks]
-    ends = dict.fromkeys(record.continued, "") if few else {}
-    axis = _task_axis(record, labeled, step)
-    return _accuracy_chart(name, curves, axis, frame, ends, styles_of(record), gap=22, step=step)
+        labeled = [0, tasks] if trained is None else [0, trained, tasks] if trained + 1 < tasks else [0, trained]
+    ends = dict.fromkeys(record.continued if few else (), "")
+    chart = _accuracy_chart(name, curves, frame, steps, styles_of(record), ends, 22, trained)
+    return replace(chart, x_ticks={at: str(at) for at in labeled})
 
 
 def _gap(record: RunRecord) -> int:
@@ -147,46 +141,33 @@ def _names(curves: Curves) -> dict[str, str]:
     return {method: shorten(label(method)) for method in curves}
 
 
-def _task_axis(record: RunRecord, labeled: Sequence[int], step: int | None = None) -> CurveAxis:
-    names = ["Before training"]
-    for at, task in enumerate(record.tasks, 1):
-        moment = ""
-        if step is not None:
-            moment = ", not trained yet" if at < step else ", just trained" if at == step else ""
-        names.append(f"After {at} {task}{moment}")
-    return CurveAxis(range(len(names)), "tasks trained", names, labeled)
-
-
 def _accuracy_chart(
     title: str,
     curves: Curves,
-    axis: CurveAxis,
     frame: Frame,
-    ends: Mapping[str, str],
+    steps: Mapping[int, str],
     styles: Mapping[str, str],
-    *,
+    ends: Mapping[str, str],
     gap: float,
-    y_step: int = 25,
-    step: int | None = None,
+    trained: int | None = None,
 ) -> Chart:
-    """`ends` and `gap`: see line_chart. `step`: the position at which the task of the chart is trained."""
-    hovers = {}
-    for index, (at, name) in enumerate(zip(axis.positions, axis.names, strict=True)):
-        rows = (f"{label(method)}\t{number(curve[index])}" for method, curve in curves.items())
-        hovers[float(at)] = "\n".join([name, *rows])
-    trained = "" if step is None else f", trained at position {step} of {axis.positions[-1]}"
+    """`steps`: the x of each point and the heading of its tooltip. `ends`, `gap`, `trained`: see Chart."""
+    moment = "" if trained is None else f", trained at position {trained} of {max(steps)}"
     at_end = ", ".join(f"{label(method)} {number(curve[-1])}%" for method, curve in curves.items())
-    return line_chart(
-        title,
-        {method: list(zip(axis.positions, curve, strict=True)) for method, curve in curves.items()},
-        frame,
+    rows = {method: [f"{label(method)}\t{number(value)}" for value in curve] for method, curve in curves.items()}
+    return Chart(
+        title=title,
+        description=f"{title}{moment}. Accuracy at the end: {at_end}.",
+        frame=frame,
+        curves={method: list(zip(steps, curve, strict=True)) for method, curve in curves.items()},
         styles=styles,
-        description=f"{title}{trained}. Accuracy at the end: {at_end}.",
-        x_axis=(axis.title, {at: str(at) for at in axis.labeled}),
-        y_axis=("accuracy (%)", {value: str(value) for value in range(int(frame.y_min), 101, y_step)}),
-        marked=QUIET not in styles.values() and len(axis.positions) <= MAX_MARKED,
+        x_title="tasks trained",
+        x_ticks={at: str(at) for at in thin_ticks([*steps], MAX_TICKS)},
+        y_title="accuracy (%)",
+        y_ticks={value: str(value) for value in range(0, 101, 25)},
+        marked=QUIET not in styles.values() and len(steps) <= MAX_MARKED,
         ends=ends,
         gap=gap,
-        hovers=hovers,
-        trained=step,
+        hovers={at: "\n".join(each) for at, *each in zip(steps, steps.values(), *rows.values(), strict=True)},
+        trained=trained,
     )

@@ -26,14 +26,14 @@ QUIET = "quiet"
 
 def best_method(record: RunRecord) -> str:
     """The contender with the highest Last, or the best reference if there is no contender. The first one wins a tie."""
-    return max(record.contenders or record.methods, key=lambda method: _last(record, method))
+    return max(record.contenders or record.methods, key=lambda method: record.metrics[method]["last"])
 
 
 def baseline_method(record: RunRecord) -> str | None:
     """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
     best = best_method(record)
     candidates = [m for m in record.plain_methods if m != best] or [m for m in record.contenders if m != best]
-    return min(candidates, key=lambda method: _last(record, method)) if candidates else None
+    return min(candidates, key=lambda method: record.metrics[method]["last"]) if candidates else None
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
@@ -116,28 +116,28 @@ def _compared(record: RunRecord, metric: str, what: str = "") -> str:
     return f"{text} and {name_in_text(record, baseline)} has {number(record.scores[baseline][metric])}%"
 
 
-def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
-    """Accuracies by task whose mean is the metric. A class-incremental metric counts as one accuracy, at the end."""
-    if metric == "probes":
-        return record.probes[method].iloc[-1]
-    if record.seen is not None:
-        whole: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
-        return whole
-    by_task = {"transfer": transfer_by_task, "last": last_by_task}[metric]
-    return by_task(record.matrices[method].iloc[1:])
-
-
 def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
     """Names the others whose mean over tasks is within the noise of the best method's: the 95% intervals overlap.
 
-    Empty if there are none. A difference that is printed as 0.0 needs no such remark.
+    Empty if there are none. A difference that is printed as 0.0 needs no such remark. A class-incremental metric counts
+    as one accuracy, at the end.
     """
-    best, names = _by_task(record, best_method(record), metric), []
+
+    def by_task(method: str) -> pd.Series[float]:
+        if metric == "probes":
+            return record.probes[method].iloc[-1]
+        if record.seen is not None:
+            at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+            return at_the_end
+        matrix = record.matrices[method].iloc[1:]
+        return transfer_by_task(matrix) if metric == "transfer" else last_by_task(matrix)
+
+    best, names = by_task(best_method(record)), []
     images = {**record.test_images, **record.probe_images}
     counts = [images[str(task)] for task in best.index]
     low, high = accuracy_interval(best.tolist(), counts)
     for method in others:
-        other = _by_task(record, method, metric)
+        other = by_task(method)
         other_low, other_high = accuracy_interval(other.tolist(), counts)
         if number(abs(best.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
             names.append(f"to {name_in_text(record, method)}")
@@ -164,17 +164,17 @@ def _noise_of_forgetting(record: RunRecord, methods: Sequence[str]) -> str:
     return f"; the difference is within the noise of {plural(sum(counts), 'test image')}"
 
 
-def _last(record: RunRecord, method: str) -> float:
-    value: float | None = record.metrics[method]["last"]
-    assert value is not None, "Last exists for every sequence"
-    return value
-
-
-TaskRow = dict[str, float | int | None]
-
-
 def run_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json (gift_core.artifacts.report_json has the format)."""
+    methods: dict[str, dict[str, Any]] = {}
+    probes = metrics_content(record.metrics)
+    for method in (ZERO_SHOT, *record.methods):
+        separate = method in record.separate_models  # their other metrics mean nothing: None
+        values = {} if separate else record.metrics[method]
+        methods[method] = {key: rounded(values.get(name)) for name, key in SUMMARY_METRICS.items()}
+        methods[method]["by_task"] = accuracies_by_task(record, method)
+        if "probes" in probes[method] and not separate:
+            methods[method]["probes"] = probes[method]["probes"]
     published = record.published.benchmark.title if record.published else None
     return {
         "experiment": record.config.experiment,
@@ -185,14 +185,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "result": result_sentences(record),
         "best_method": best_method(record) if record.methods else None,
         "tasks": list(record.tasks),
-        "methods": {
-            method: {
-                **_metrics(record, method),
-                "by_task": accuracies_by_task(record, method),
-                **_probes(record, method),
-            }
-            for method in (ZERO_SHOT, *record.methods)
-        },
+        "methods": methods,
     }
 
 
@@ -212,58 +205,29 @@ def result_sentences(record: RunRecord) -> list[str]:
     return [forgotten, learned, unseen.strip(), *kept]
 
 
-def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
+def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, float | None]]:
     """The accuracies of the method on each task, before it was learned, right after, and at the end.
 
     The accuracy before is that of the model from which the step starts. A separate model for each task has none at the
     end. In a class-incremental run, each step has the accuracies of the zero-shot model and of the method on all
     classes seen so far.
     """
+    found: dict[str, dict[str, float | None]] = {}
     if record.seen is not None:
-        zero_shot, seen = record.seen[ZERO_SHOT], record.seen[method]
-        rows = zip(record.tasks, record.classes_seen, zero_shot, seen, strict=True)
-        return {task: _step_row(classes, float(before), float(after)) for task, classes, before, after in rows}
-    percent, tasks = record.matrices[method], record.tasks
+        for task, classes in zip(record.tasks, record.classes_seen, strict=True):
+            zero_shot, after = (float(record.seen[name][task]) for name in (ZERO_SHOT, method))
+            found[task] = {"classes_seen": classes, "zero_shot_percent": rounded(zero_shot)}
+            found[task] |= {"after_percent": rounded(after), "difference_points": rounded(after - zero_shot)}
+        return found
     restarted = method in record.methods_where(lambda row: row.start == "pretrained")
-    starts = [0] * len(tasks) if restarted else range(len(tasks))
-    return {
-        task: _task_row(
-            before=float(percent[task].iloc[start]),
-            after=float(percent[task].iloc[position + 1]),
-            end=None if method in record.separate_models else float(percent[task].iloc[-1]),
-        )
-        for position, (task, start) in enumerate(zip(tasks, starts, strict=True))
-    }
-
-
-def _task_row(*, before: float, after: float, end: float | None) -> TaskRow:
-    return {
-        "before_percent": rounded(before),
-        "after_percent": rounded(after),
-        "end_percent": rounded(end),
-        "difference_points": None if end is None else rounded(end - after),
-    }
-
-
-def _step_row(classes: int, zero_shot: float, after: float) -> TaskRow:
-    return {
-        "classes_seen": classes,
-        "zero_shot_percent": rounded(zero_shot),
-        "after_percent": rounded(after),
-        "difference_points": rounded(after - zero_shot),
-    }
-
-
-def _metrics(record: RunRecord, method: str) -> TaskRow:
-    """The metrics of metrics.json with their units. Those of separate models mean nothing: None."""
-    values = {} if method in record.separate_models else record.metrics[method]
-    return {key: rounded(values.get(name)) for name, key in SUMMARY_METRICS.items()}
-
-
-def _probes(record: RunRecord, method: str) -> dict[str, Any]:
-    """As in metrics.json, for a method that has a single model."""
-    found = metrics_content(record.metrics)[method]
-    return {"probes": found["probes"]} if "probes" in found and method not in record.separate_models else {}
+    for step, task in enumerate(record.tasks, 1):
+        percent = [float(value) for value in record.matrices[method][task]]
+        before, after, end = percent[0 if restarted else step - 1], percent[step], percent[-1]
+        found[task] = {"before_percent": rounded(before), "after_percent": rounded(after)}
+        found[task] |= {"end_percent": rounded(end), "difference_points": rounded(end - after)}
+        if method in record.separate_models:
+            found[task] |= {"end_percent": None, "difference_points": None}
+    return found
 
 
 def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Test images that one method forgot and another one kept, and the classes that are confused most at the end.
 
-Both come from the predictions of the stage evaluate (artifacts.predictions). N test images of a task.
+Both come from the predictions of the stage evaluate (artifacts.predictions).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
@@ -95,20 +93,6 @@ def forgetful_method(record: RunRecord) -> str | None:
     return max(others, key=lambda method: forgetting[method]) if others else None
 
 
-@dataclass(frozen=True)
-class Answers:
-    """label and predicted class of the N tested images of a task, by name, and their positions in the test set."""
-
-    image_N: npt.NDArray[np.int_]
-    label_N: npt.NDArray[np.object_]
-    predicted_N: npt.NDArray[np.object_]
-
-    @property
-    def correct_N(self) -> npt.NDArray[np.bool_]:
-        """Which images are classified correctly."""
-        return np.asarray(self.label_N == self.predicted_N, dtype=bool)
-
-
 class Predictions:
     """The predictions of methods. Each file is read once and compared with its accuracies."""
 
@@ -121,16 +105,20 @@ class Predictions:
         """Whether all prediction files of the method are on this machine."""
         return all(self.layout.predictions(method, task).is_file() for task in self.tasks)
 
-    def of(self, method: str, task: str, *, after: str | None = None) -> Answers:
-        """What the method's model after the step `after`, by default the last one, predicts on the images of `task`."""
+    def of(self, method: str, task: str, *, after: str | None = None) -> pd.DataFrame:
+        """What the method's model after the step `after`, by default the last one, predicts on the images of `task`.
+
+        Columns image (its position in the test set), label, predicted (classes by name), correct.
+        """
         after = after or self.tasks[-1]
         step = self.tasks[-1] if self._whole else after
         if (method, step) not in self._read:
             self._read[method, step], _ = read_predictions(self.layout.predictions(method, step))
         rows = self._read[method, step]
-        own = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
-        label_N, predicted_N = (own[name].to_numpy(dtype=object) for name in ("label", "predicted"))
-        return Answers(own["image"].to_numpy(), label_N, predicted_N)
+        rows = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
+        own: pd.DataFrame = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
+        own["correct"] = own["label"] == own["predicted"]
+        return own.reset_index(drop=True)
 
 
 def _with_classes(record: RunRecord) -> list[str]:
@@ -145,38 +133,37 @@ def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: 
         learned, had = (answers.of(method, task, after=task) for method in (forgetful, keeper))
         forgot, kept = (answers.of(method, task) for method in (forgetful, keeper))
         for other in (forgot, had, kept):
-            if not np.array_equal(other.image_N, learned.image_N) or not np.array_equal(other.label_N, learned.label_N):
+            if not other[["image", "label"]].equals(learned[["image", "label"]]):
                 path = record.layout.predictions(keeper, record.tasks[-1])
                 raise broken(path, f"the test images of {task} should be those of the other predictions", "evaluate")
-        forgotten_N = learned.correct_N & ~forgot.correct_N
-        kept_N = forgotten_N & kept.correct_N
+        forgotten = learned.correct & ~forgot.correct
         found[task] = KeptTask(
-            learned=int(learned.correct_N.sum()),
-            forgotten=int(forgotten_N.sum()),
-            kept=int(kept_N.sum()),
-            reverse=int((had.correct_N & ~kept.correct_N & forgot.correct_N).sum()),
-            images=_images(record, task, np.flatnonzero(kept_N).tolist(), forgot, kept),
+            learned=int(learned.correct.sum()),
+            forgotten=int(forgotten.sum()),
+            kept=int((forgotten & kept.correct).sum()),
+            reverse=int((had.correct & ~kept.correct & forgot.correct).sum()),
+            images=_images(record, task, kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]),
         )
     return found
 
 
-def _images(
-    record: RunRecord, task: str, numbers: Sequence[int], forgot: Answers, kept: Answers
-) -> list[tuple[Thumbnail, str, str]]:
-    """A few of these of the N images."""
+def _images(record: RunRecord, task: str, rows: pd.DataFrame) -> list[tuple[Thumbnail, str, str]]:
+    """A few of the images in the rows, which have two predictions each: forgetful, predicted."""
     folder, info = record.layout.task(task), record.infos[task]
     if not all((folder / name).is_file() for name in info.shards("test")):
         return []
-    positions = {at: int(kept.image_N[at]) for at in a_few(numbers, IMAGES_PER_TASK)}
-    stored = images_at(folder, info, "test", positions.values())
+    shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
+    stored = images_at(folder, info, "test", map(int, shown.image))
     images = []
-    for at, position in positions.items():
-        label = info.class_names[stored[position].label]
-        if label != kept.label_N[at]:
-            expected = f"should be of class {kept.label_N[at]!r} as in the predictions"
-            raise broken(folder, f"test image {position} {expected}, it is {label!r}", STAGE)
-        picture = thumbnail(label, stored[position].read(), file=folder, stage=STAGE)
-        images.append((picture, str(forgot.predicted_N[at]), str(kept.predicted_N[at])))
+    for position, label, forgetful, predicted in zip(
+        shown.image, shown.label, shown.forgetful, shown.predicted, strict=True
+    ):
+        own = info.class_names[stored[position].label]
+        if own != label:
+            expected = f"should be of class {label!r} as in the predictions"
+            raise broken(folder, f"test image {position} {expected}, it is {own!r}", STAGE)
+        picture = thumbnail(own, stored[position].read(), file=folder, stage=STAGE)
+        images.append((picture, str(forgetful), str(predicted)))
     return images
 
 
@@ -188,10 +175,10 @@ def confused_tasks(record: RunRecord, answers: Predictions, methods: Sequence[st
     for task in a_few(shown, MAX_TASKS):
         others = {**owners, **dict.fromkeys(record.infos[task].class_names, "")}  # two tasks may share a name
         for method in methods:
-            found_N = answers.of(method, task)
-            wrong_N = ~found_N.correct_N
-            counts = Counter(zip(found_N.label_N[wrong_N], found_N.predicted_N[wrong_N], strict=True))
+            predicted = answers.of(method, task)
+            wrong = predicted[~predicted.correct]
+            counts = Counter(zip(wrong.label, wrong.predicted, strict=True))
             most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_PER_METHOD]
             pairs = [(label, other, others.get(other, ""), count) for (label, other), count in most]
-            found.setdefault(task, {})[method] = Errors(int(wrong_N.sum()), len(wrong_N), pairs)
+            found.setdefault(task, {})[method] = Errors(len(wrong), len(predicted), pairs)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gift_core.report.charts import BOTTOM, TOP, Chart, Frame, Point, line_chart, round_ticks, thin_ticks
+from gift_core.report.charts import BOTTOM, TOP, Chart, Frame, Point, round_ticks, thin_ticks
 from gift_core.report.curves import MAX_TICKS
 from gift_core.report.highlight import styles_of
 from gift_core.report.labels import label, number
@@ -52,14 +52,16 @@ def _chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
     curves = {method: _points(of_method[method], tasks) for method in record.methods if method in of_method}
     ticks = round_ticks(max(y for points in curves.values() for _, y in points if not math.isnan(y)))
     means = ", ".join(f"{label(method)} {number(float(of_method[method]['value'].mean()))}" for method in curves)
-    return line_chart(
-        name,
-        curves,
-        Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1]),
-        styles=styles_of(record),
+    return Chart(
+        title=name,
         description=f"{name} loss over {tasks} tasks. Mean over all iterations: {means}.",
-        x_axis=("task", {at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)}),
-        y_axis=("weighted KL divergence" if name.endswith(KL) else "weighted loss", {at: f"{at:g}" for at in ticks}),
+        frame=Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1]),
+        curves=curves,
+        styles=styles_of(record),
+        x_title="task",
+        x_ticks={at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)},
+        y_title="weighted KL divergence" if name.endswith(KL) else "weighted loss",
+        y_ticks={at: f"{at:g}" for at in ticks},
         boundaries=range(1, tasks) if tasks <= MAX_BOUNDARIES else (),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,24 +37,13 @@ Verdict = Literal["agrees", "differs", "not compared"]
 
 @dataclass(frozen=True)
 class ZeroShotCheck:
-    """The verdict, also as a sentence. Accuracies are in percent by data set, empty if nothing was compared."""
+    """The verdict, also as a sentence. `accuracies`: columns measured, published in percent by data set, in the order
+    of the benchmark, empty if nothing was compared."""
 
     benchmark: str
     verdict: Verdict
     sentence: str
-    measured: pd.Series[float]
-    published: pd.Series[float]
-
-
-@dataclass(frozen=True)
-class DataSetRow:
-    """One data set of the check as printed; `differs` if it is beyond the tolerance."""
-
-    data_set: str
-    measured: str
-    published: str
-    difference: str
-    differs: bool
+    accuracies: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -92,45 +81,83 @@ def published_results(
     benchmark = mtil.benchmark_of([row.dataset for row in tasks.values()])
     if len(tasks) < len(rows) or benchmark is None or config.evaluation.protocol != TASK_INCREMENTAL:
         return None
-    not_comparable = (*_other_model(config), *_incomplete_data(tasks, infos), *_fewer_test_images(config, tasks, infos))
-    measured = pd.Series(matrices[ZERO_SHOT].iloc[0].to_numpy(dtype=float), index=list(benchmark.data_sets))
-    check = no_check(benchmark, not_comparable) if not_comparable else check_zero_shot(benchmark, measured)
-    withheld = (*not_comparable, *_few_shot(tasks))
-    methods = () if withheld else _published_methods(benchmark, list(tasks))
-    return PublishedResults(benchmark, methods, withheld, check)
+    reasons = tuple(_not_comparable(config, tasks, infos))
+    if reasons:
+        sentence = f"Zero-shot is not compared with the published {benchmark.title}: {'; '.join(reasons)}."
+        check = ZeroShotCheck(benchmark.title, "not compared", sentence, pd.DataFrame())
+    else:
+        measured = pd.Series(matrices[ZERO_SHOT].iloc[0].to_numpy(dtype=float), index=list(benchmark.data_sets))
+        check = check_zero_shot(benchmark, measured)
+    shots = sorted({row.shots for row in tasks.values() if row.shots is not None})
+    if shots:
+        reasons += (f"the run is few-shot ({', '.join(map(str, shots))} training images per class)",)
+    methods = () if reasons else (*_published_methods(benchmark, list(tasks)), *_best_recent(benchmark))
+    return PublishedResults(benchmark, methods, reasons, check)
+
+
+def _not_comparable(
+    config: Config, tasks: Mapping[str, CatalogueTaskConfig], infos: Mapping[str, TaskInfo]
+) -> Iterator[str]:
+    """Yields why the zero-shot accuracies cannot be the published ones."""
+    model, most = config.model, config.evaluation.max_images
+    if (model.name, model.pretrained) not in PUBLISHED_MODELS:
+        name = f"{model.name}, {model.pretrained}" if model.pretrained else model.name
+        yield f"the published model is {mtil.MODEL}, this run used {name}"
+    for name, row in tasks.items():
+        if row.classes is not None:
+            yield f"{name} has only {row.classes.count} of its classes"
+        yield from (f"{name}: {note}" for note in infos[name].notes)
+        if infos[name].skipped:
+            yield f"{name}: {plural(len(infos[name].skipped), 'unreadable image')} skipped"
+    if most is not None and any(infos[name].counts["test"] > most for name in tasks):
+        yield f"the run was tested on at most {plural(most, 'test image')} of each task"
 
 
 def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroShotCheck:
     """Compares zero-shot accuracies in percent by data set with the published ones.
 
-    This is the first check of a reproduction: it needs no training.
+    This is the first check of a reproduction: it needs no training. If most data sets differ, the model is the likely
+    cause; if only a few do, their data are.
     """
-    published = mtil.zero_shot(benchmark)
-    differences = (measured - published).round(2)
-    mean = round(float(measured.mean() - published.mean()), 2)
-    off = differences[differences.abs() > DATA_SET_TOLERANCE]
-    agrees = off.empty and abs(mean) <= MEAN_TOLERANCE
-    details = f"mean {number(measured.mean())}%, published {number(published.mean())}%"
+    accuracies = pd.DataFrame({"measured": measured, "published": mtil.zero_shot(benchmark)}).loc[measured.index]
+    differences = (accuracies["measured"] - accuracies["published"]).round(2)
+    means = accuracies.mean()
+    off = differences[differences.abs() > DATA_SET_TOLERANCE].sort_values(key=abs, ascending=False, kind="stable")
+    agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
+    details = f"mean {number(means['measured'])}%, published {number(means['published'])}%"
     if agrees:
         details += f"; the largest difference of a data set is {number(differences.abs().max())} points"
     else:
-        remedies = _what_to_check(len(off), len(differences))
-        details += f". {_differing_data_sets(off, measured, published)} Check first: {remedies}"
+        points = f"{DATA_SET_TOLERANCE:g} point"
+        found = f"No data set differs by more than {points}, but the mean differs by more than {MEAN_TOLERANCE:g}"
+        if not off.empty:
+            rows = data_set_rows(accuracies)
+            named = [
+                f"{name} {rows[name][0]}, published {rows[name][1]} ({rows[name][2]})" for name in map(str, off.index)
+            ]
+            found = f"Data sets that differ by more than {points}: {'; '.join(named)}"
+        data = "their templates, the order of their class names, their test split"
+        model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
+        likely = (
+            f"{model}, then the templates" if 2 * len(off) > len(differences) or off.empty else f"{data}, then {model}"
+        )
+        details += f". {found}. Check first: {likely}"
     verb = "agrees" if agrees else "does not agree"
     sentence = f"Zero-shot {verb} with the published {benchmark.title} ({mtil.MODEL}): {details}."
-    return ZeroShotCheck(benchmark.title, "agrees" if agrees else "differs", sentence, measured, published)
+    return ZeroShotCheck(benchmark.title, "agrees" if agrees else "differs", sentence, accuracies)
 
 
-def no_check(benchmark: Benchmark, reasons: Sequence[str]) -> ZeroShotCheck:
-    """A check that compared nothing, for these reasons."""
-    sentence = f"Zero-shot is not compared with the published {benchmark.title}: {'; '.join(reasons)}."
-    empty: pd.Series[float] = pd.Series(dtype=float)
-    return ZeroShotCheck(benchmark.title, "not compared", sentence, empty, empty)
-
-
-def data_set_rows(check: ZeroShotCheck) -> list[DataSetRow]:
-    """The check by data set in benchmark order, empty if nothing was compared."""
-    return _data_set_rows(check.measured, check.published)
+def data_set_rows(accuracies: pd.DataFrame) -> dict[str, tuple[str, str, str, bool]]:
+    """The check by data set as printed, see ZeroShotCheck: measured, published, difference, if it is too large."""
+    return {
+        str(name): (
+            number(measured),
+            number(published),
+            signed(measured - published),
+            abs(round(measured - published, 2)) > DATA_SET_TOLERANCE,
+        )
+        for name, measured, published in accuracies.itertuples()
+    }
 
 
 def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
@@ -138,47 +165,14 @@ def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
     if results is None:
         return NO_BENCHMARK
     check = results.zero_shot
-    data_sets = {
-        str(name): {"measured": float(measured), "published": float(published)}
-        for name, measured, published in zip(check.measured.index, check.measured, check.published, strict=True)
-    }
     head = {"benchmark": check.benchmark, "verdict": check.verdict, "sentence": check.sentence}
-    return {**head, "data_sets": data_sets}
+    return {**head, "data_sets": check.accuracies.to_dict("index")}
 
 
-def _other_model(config: Config) -> Iterator[str]:
-    model = config.model
-    if (model.name, model.pretrained) not in PUBLISHED_MODELS:
-        name = f"{model.name}, {model.pretrained}" if model.pretrained else model.name
-        yield f"the published model is {mtil.MODEL}, this run used {name}"
-
-
-def _incomplete_data(tasks: Mapping[str, CatalogueTaskConfig], infos: Mapping[str, TaskInfo]) -> Iterator[str]:
-    for name, row in tasks.items():
-        if row.classes is not None:
-            yield f"{name} has only {row.classes.count} of its classes"
-        yield from (f"{name}: {note}" for note in infos[name].notes)
-        if infos[name].skipped:
-            yield f"{name}: {plural(len(infos[name].skipped), 'unreadable image')} skipped"
-
-
-def _fewer_test_images(config: Config, tasks: Iterable[str], infos: Mapping[str, TaskInfo]) -> Iterator[str]:
-    most = config.evaluation.max_images
-    if most is not None and any(infos[name].counts["test"] > most for name in tasks):
-        yield f"the run was tested on at most {plural(most, 'test image')} of each task"
-
-
-def _few_shot(tasks: Mapping[str, CatalogueTaskConfig]) -> Iterator[str]:
-    shots = sorted({row.shots for row in tasks.values() if row.shots is not None})
-    if shots:
-        yield f"the run is few-shot ({', '.join(map(str, shots))} training images per class)"
-
-
-def _published_methods(benchmark: Benchmark, tasks: list[str]) -> tuple[PublishedMethod, ...]:
+def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[PublishedMethod]:
     """The rows of the published table. Forgetting and Own task are computed where accuracies are published."""
     rows = mtil.accuracy_rows(benchmark)
     fractions = {str(method): accuracy_matrix(rows, str(method)) for method in rows["method"].unique()}
-    methods = []
     for method, row in mtil.summary(benchmark).iterrows():
         columns = {name: float(row[name]) for name in mtil.METRICS}
         matrix = fractions.get(str(method))
@@ -186,8 +180,7 @@ def _published_methods(benchmark: Benchmark, tasks: list[str]) -> tuple[Publishe
             forgetting = 100 * (matrix_scores(matrix)["forgetting"] or 0.0)
             matrix = pd.concat([fractions["zero_shot"].iloc[:1], matrix]).set_axis(tasks, axis=1) * 100
             columns |= {"forgetting": forgetting, "own": own_task_accuracy(matrix)}
-        methods.append(PublishedMethod(str(method), columns, str(row["source"]), matrix))
-    return (*methods, *_best_recent(benchmark))
+        yield PublishedMethod(str(method), columns, str(row["source"]), matrix)
 
 
 def _best_recent(benchmark: Benchmark) -> Iterator[PublishedMethod]:
@@ -199,36 +192,3 @@ def _best_recent(benchmark: Benchmark) -> Iterator[PublishedMethod]:
         source = f"{method} from {row['source']} (read from: {row['read_from']})"
         scores = {column: float(row[column]) for column in mtil.METRICS}
         yield PublishedMethod(f"{method} (best {best})", scores, source, None)
-
-
-def _data_set_rows(measured_by_name: pd.Series[float], published_by_name: pd.Series[float]) -> list[DataSetRow]:
-    rows = zip(map(str, measured_by_name.index), measured_by_name, published_by_name, strict=True)
-    return [
-        DataSetRow(
-            data_set,
-            number(measured),
-            number(published),
-            signed(measured - published),
-            abs(round(measured - published, 2)) > DATA_SET_TOLERANCE,
-        )
-        for data_set, measured, published in rows
-    ]
-
-
-def _differing_data_sets(off: pd.Series[float], measured: pd.Series[float], published: pd.Series[float]) -> str:
-    tolerance = f"{DATA_SET_TOLERANCE:g} point"
-    if off.empty:
-        return f"No data set differs by more than {tolerance}, but the mean differs by more than {MEAN_TOLERANCE:g}."
-    worst = [str(name) for name in off.abs().sort_values(ascending=False, kind="stable").index]
-    rows = {row.data_set: row for row in _data_set_rows(measured, published)}
-    named = [
-        f"{name} {rows[name].measured}, published {rows[name].published} ({rows[name].difference})" for name in worst
-    ]
-    return f"Data sets that differ by more than {tolerance}: {'; '.join(named)}."
-
-
-def _what_to_check(off: int, data_sets: int) -> str:
-    """If most data sets differ, the model is the likely cause; if only a few do, their data are."""
-    of_data = "their templates, the order of their class names, their test split"
-    of_model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
-    return f"{of_model}, then the templates" if 2 * off > data_sets or not off else f"{of_data}, then {of_model}"

@@ -40,7 +40,7 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     assert marked == ["90.0", "53.0", "71.1", "80.0", "4.0"]
     # of separate models only Own task means something
     assert [cell.text for cell in reference_rows(record)[0].cells] == ["–", "–", "–", "–", "94.7"]
-    assert "individual" not in {line.method for line in mean_chart(record).lines}
+    assert "individual" not in mean_chart(record).curves
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
     assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
@@ -63,8 +63,8 @@ def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_mark
         ("mean", "400", "75.0", "55.0 loss4", "74.0 loss1"),
     ]  # fmt: skip
     mean, (flags, _) = probe_chart(record), probe_charts(record)
-    assert mean.hovers[2].text == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
-    assert (flags.title, flags.trained, [end.text for end in flags.labels]) == ("flags", None, ["40.0", "66.0"])
+    assert mean.hovers[2] == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
+    assert (flags.title, flags.trained, [text for _, _, text, *_ in flags.labels]) == ("flags", None, ["40.0", "66.0"])
 
 
 def test_with_probes_a_sentence_says_what_is_kept_of_zero_shot_and_the_headline_ends_with_it(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_con
     record = record_of(tmp_path)
     charts = {chart.title: chart for chart in loss_charts(record)}
     assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
-    assert [line.method for line in charts["consolidation"].lines] == ["gift"]
+    assert [*charts["consolidation"].curves] == ["gift"]
     assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
     plotted = loss_rows(record)
     assert set(plotted["loss"]) == set(charts)

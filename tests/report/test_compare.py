@@ -251,7 +251,7 @@ def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_mean
     assert 'id="seen"' in page and not re.search('id="chart"|Own task|Transfer', page)
     chart = mean_seen_chart(compared(folders))
     assert chart is not None
-    assert chart.hovers[1].text == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
+    assert chart.hovers[2] == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
     write_run(tmp_path / "other", tasks=steps, matrices={"gift": [[70, 60], [80, 60], [80, 80]]}, seed=45)
     with pytest.raises(UserError, match=r"evaluation\.protocol is class_incremental in the first and task_incremental"):
         read_runs([folders[0], tmp_path / "other"], allow_missing=False)

@@ -84,8 +84,8 @@ def test_data_sets_that_differ_are_named_in_order_of_size_with_what_to_check(tmp
     assert check.verdict == "differs" and "food" not in check.sentence
     named = "eurosat 42.9, published 54.9 (−12.0); dtd 46.1, published 44.6 (+1.5)."
     assert f"{named} Check first: their templates" in check.sentence
-    assert [row.data_set for row in data_set_rows(check) if row.differs] == ["dtd", "eurosat"]
-    assert {row.data_set: row.difference for row in data_set_rows(check)}["mnist"] == "0.0"
+    assert [name for name, (*_, differs) in data_set_rows(check.accuracies).items() if differs] == ["dtd", "eurosat"]
+    assert data_set_rows(check.accuracies)["mnist"][2] == "0.0"
     assert published_rows(record)  # they are still shown
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
         if not is_the_same:
             used = f"this run used {', '.join(filter(None, (name, pretrained)))}"
             assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {used}" in check.sentence
-            assert check.verdict == "not compared" and data_set_rows(check) == []
+            assert check.verdict == "not compared" and data_set_rows(check.accuracies) == {}
 
 
 def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, thin_ticks
+from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_chart
 from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
-from gift_core.report.curves import MAX_TICKS, CurveAxis, seen_curve_chart
+from gift_core.report.curves import seen_curve_chart
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
 from gift_core.report.page import environment
@@ -31,8 +31,8 @@ class ScoreCell:
 
     mean: str
     deviation: str
-    dots: tuple[float, ...]
-    tip: str
+    dots: Sequence[float] = ()
+    tip: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class MethodRow:
     name: str
     style: str
     seeds: str
-    scores: tuple[ScoreCell, ...]
-    differences: tuple[DifferenceCell, ...]
+    scores: Sequence[ScoreCell]
+    differences: Sequence[DifferenceCell]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RowGroup:
     """The rows of a group of methods."""
 
     title: str
-    rows: tuple[MethodRow, ...]
+    rows: Sequence[MethodRow]
 
 
 def compare_runs(
@@ -88,61 +88,52 @@ def compare_runs(
 
 def render_comparison(comparison: Comparison) -> str:
     """The page as HTML. The same comparison gives the same text."""
+    runs, styles = comparison.runs, comparison.styles
+    names = {group.methods[0]: group.title for group in comparison.groups}
+    if len(runs.methods) <= COLORS:  # a color of its own for each
+        names = {method: label(method) for group in comparison.groups for method in group.methods}
     return (
         environment()
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
-            runs=comparison.runs,
+            runs=runs,
             headline=comparison_headline(comparison),
-            columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in comparison.runs.columns],
+            columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in runs.columns],
             groups=row_groups(comparison),
-            legend=_legend(comparison),
+            legend={styles[method]: name for method, name in names.items()},
             scatter=scatter_chart(comparison),
             seen_chart=mean_seen_chart(comparison),
-            missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.runs.missing],
+            missing=[f"{label(method)} (seed {seed})" for seed, method in runs.missing],
         )
     )
-
-
-def _legend(comparison: Comparison) -> dict[str, str]:
-    """What each color stands for, by CSS class: a method, or with many methods a group."""
-    names = {group.methods[0]: group.title for group in comparison.groups}
-    if len(comparison.runs.methods) <= COLORS:
-        names = {method: label(method) for group in comparison.groups for method in group.methods}
-    return {comparison.styles[method]: name for method, name in names.items()}
 
 
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     """The result of the method compared with, and how many others differ from it by more than the noise."""
     name, runs = comparison.against, comparison.runs
-    benchmark = runs.miniature.of_benchmark
     last = comparison.spreads[name].get("last") or comparison.spreads[name]["own"]
-    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {_with_deviation(last)}% "
-    if runs.seen is None:
-        kept += f"mean accuracy after {plural(len(runs.tasks), 'task')}{benchmark}"
-    else:
-        kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}{benchmark}"
+    what = f"mean accuracy after {plural(len(runs.tasks), 'task')}"
+    if runs.seen is not None:
+        what = f"accuracy on all classes after {plural(len(runs.tasks), 'step')}"
+    deviation = "" if last.deviation is None else f" ± {number(last.deviation)}"
+    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {number(last.mean)}{deviation}% {what}"
+    kept += f"{runs.miniature.of_benchmark}."
     if len(runs.seeds) == 1:
-        return f"{kept}.", " One seed has no spread, so no difference can be distinguished from noise."
-    return f"{kept}.", _differing(comparison)
-
-
-def _differing(comparison: Comparison) -> str:
-    """How many contenders differ by more than the noise, as a sentence. Empty where none has Last."""
+        return kept, " One seed has no spread, so no difference can be distinguished from noise."
     others = {
         method: differences["last"].exceeds_noise
         for method, differences in comparison.differences.items()
-        if method not in (ZERO_SHOT, *comparison.runs.references) and "last" in differences
+        if method not in (ZERO_SHOT, *runs.references) and "last" in differences
     }
     if not others:
-        return ""
+        return kept, ""
     beyond = sum(others.values())
     count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
     verb = "differ" if beyond > 1 else "differs"
     if len(others) == 1:
         count, verb = label(*others), "differs" if beyond else "does not differ"
-    return f" {count} {verb} from it in Last by more than the noise."
+    return kept, f" {count} {verb} from it in Last by more than the noise."
 
 
 def mean_seen_chart(comparison: Comparison) -> Chart | None:
@@ -151,25 +142,19 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     if runs.seen is None:
         return None
     means = runs.seen.groupby(["method", "step"])["percent"].mean()
-    order = (*runs.methods, ZERO_SHOT)
-    steps = tuple(range(1, len(runs.tasks) + 1))
-    names = tuple(f"After step {step} of {len(steps)}" for step in steps)
-    axis = CurveAxis(steps, "steps", names, thin_ticks(steps, MAX_TICKS))
-    return seen_curve_chart(
-        {method: [float(value) for value in means[method]] for method in order},
-        axis,
-        styles={method: comparison.styles[method] for method in runs.methods},
-        gap=19 if len(order) <= FEW_CURVES else 15,
+    curves = {method: [float(value) for value in means[method]] for method in (*runs.methods, ZERO_SHOT)}
+    steps = {step: f"After step {step} of {len(runs.tasks)}" for step in range(1, len(runs.tasks) + 1)}
+    styles, gap = (
+        {method: comparison.styles[method] for method in runs.methods},
+        19 if len(curves) <= FEW_CURVES else 15,
     )
+    return seen_curve_chart(curves, "steps", steps, styles=styles, gap=gap)
 
 
 def row_groups(comparison: Comparison) -> list[RowGroup]:
     """The rows of both tables by group."""
     scales = {column: scale_of(comparison, column) for column in comparison.runs.columns}
-    return [
-        RowGroup(group.title, tuple(_row(comparison, method, scales) for method in group.methods))
-        for group in comparison.groups
-    ]
+    return [RowGroup(group.title, [_row(comparison, m, scales) for m in group.methods]) for group in comparison.groups]
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
@@ -180,27 +165,26 @@ def scale_of(comparison: Comparison, column: str) -> float:
 
 
 def _row(comparison: Comparison, method: str, scales: Mapping[str, float]) -> MethodRow:
-    runs = comparison.runs
+    runs, differences = comparison.runs, comparison.differences.get(method, {})
     count, total = comparison.spreads[method][runs.columns[-1]].count, len(runs.seeds)
-    differences = comparison.differences.get(method, {})
     return MethodRow(
         name=label(method),
         style=comparison.styles[method],
         seeds="" if count == total else f"{count} of {total} seeds",
-        scores=tuple(_score_cell(comparison, method, column, scales[column]) for column in runs.columns),
-        differences=tuple(_difference_cell(differences.get(column), column) for column in runs.columns),
+        scores=[_score_cell(comparison, method, column, scale) for column, scale in scales.items()],
+        differences=[_difference_cell(differences.get(column), column) for column in runs.columns],
     )
 
 
 def _score_cell(comparison: Comparison, method: str, column: str, scale: float) -> ScoreCell:
     spread = comparison.spreads[method].get(column, Spread(None, None, 0))
     if spread.mean is None:
-        return ScoreCell(number(None), "", (), "")
+        return ScoreCell(number(None), "")
     scores = comparison.runs.scores(method, column)
     return ScoreCell(
         mean=number(spread.mean),
         deviation="" if spread.deviation is None else number(spread.deviation),
-        dots=tuple(round((float(value) - spread.mean) / (scale or 1.0), 3) for value in scores),
+        dots=[round((float(value) - spread.mean) / (scale or 1.0), 3) for value in scores],
         tip="\n".join([label(method), *(f"seed {seed}\t{float(value):.2f}" for seed, value in scores.items())]),
     )
 
@@ -211,37 +195,25 @@ def _difference_cell(difference: Difference | None, column: str) -> DifferenceCe
     mean = signed(difference.mean)
     if difference.low is None or difference.high is None:
         return DifferenceCell(mean, "", "unknown")
-    interval = f"{signed(difference.low)} to {signed(difference.high)}"
-    if not difference.exceeds_noise:
-        return DifferenceCell(mean, interval, "noise")
     better = (difference.mean > 0) != (column in LOWER_IS_BETTER)
-    return DifferenceCell(mean, interval, "better" if better else "worse")
-
-
-def _with_deviation(spread: Spread) -> str:
-    """`85.5 ± 0.4`, or `85.5` for a single seed."""
-    return number(spread.mean) + ("" if spread.deviation is None else f" ± {number(spread.deviation)}")
+    verdict = "noise" if not difference.exceeds_noise else "better" if better else "worse"
+    return DifferenceCell(mean, f"{signed(difference.low)} to {signed(difference.high)}", verdict)
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
-    runs = comparison.runs
-    methods = {
-        name: {
-            "group": group.title,
-            "figures": {column: _spread_json(spread) for column, spread in comparison.spreads[name].items()},
-            "difference": {c: _difference_json(d) for c, d in comparison.differences.get(name, {}).items()},
-        }
-        for group in comparison.groups
-        for name in group.methods
-    }
+    runs, methods = comparison.runs, {}
+    for group in comparison.groups:
+        for name in group.methods:
+            figures = {
+                column: {"mean": rounded(each.mean), "deviation": rounded(each.deviation), "seeds": each.count}
+                for column, each in comparison.spreads[name].items()
+            }
+            found = {column: _difference_json(d) for column, d in comparison.differences.get(name, {}).items()}
+            methods[name] = {"group": group.title, "figures": figures, "difference": found}
     missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
     head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
     return {**head, "against": comparison.against, "methods": methods}
-
-
-def _spread_json(spread: Spread) -> dict[str, float | int | None]:
-    return {"mean": rounded(spread.mean), "deviation": rounded(spread.deviation), "seeds": spread.count}
 
 
 def _difference_json(difference: Difference) -> dict[str, Any]:

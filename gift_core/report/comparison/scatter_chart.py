@@ -7,109 +7,77 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.charts import Frame, Point, Tick, round_ticks, spread_labels
-from gift_core.report.comparison.seed_statistics import Comparison, Spread
+from gift_core.report.charts import Frame, round_ticks, spread_labels
+from gift_core.report.comparison.seed_statistics import Comparison
 from gift_core.report.labels import label, number, shorten
 
 NAME_GAP = 18.0  # between the names beside the chart
 
 
 @dataclass(frozen=True)
-class MethodPoint:
-    """A method's Transfer (x) and Last (y), and its CSS class."""
+class Mark:
+    """A method's Transfer (x) and Last (y) in percent with their deviations over the seeds, and its CSS class."""
 
     method: str
     style: str
-    x: Spread
-    y: Spread
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A point with the ends of its bars, and the y of its name, to which a line leads."""
-
-    style: str
     x: float
     y: float
-    across: Point
-    upright: Point
-    name: str
-    name_y: float
-    tip: str
+    x_deviation: float
+    y_deviation: float
+
+    @property
+    def tip(self) -> str:
+        """The tooltip."""
+        return f"{label(self.method)}\nTransfer\t{number(self.x)}\nLast\t{number(self.y)}"
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """The chart."""
+    """The chart: each mark with its name and the y of the name in the view box, to which a line leads."""
 
     description: str
     frame: Frame
-    marks: tuple[Mark, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    zero_shot_x: float | None
-    zero_shot_y: float | None
+    marks: Sequence[tuple[Mark, str, float]]
+    x_ticks: Sequence[float]
+    y_ticks: Sequence[float]
+    zero_shot: Mark | None
 
 
 def scatter_chart(comparison: Comparison) -> Scatter | None:
     """The chart of all methods. None if there is no Transfer, as in a sequence of one task."""
-    points = [
-        MethodPoint(method, comparison.styles[method], spreads["transfer"], spreads["last"])
-        for group in comparison.groups
-        for method in group.methods
-        for spreads in [comparison.spreads[method]]
-        if "transfer" in spreads and spreads["transfer"].mean is not None
-    ]
-    if not points:
+    marks = []
+    for method in (method for group in comparison.groups for method in group.methods):
+        x, y = (comparison.spreads[method].get(column) for column in ("transfer", "last"))
+        if x is not None and y is not None and x.mean is not None and y.mean is not None:
+            deviations = (x.deviation or 0.0, y.deviation or 0.0)
+            marks.append(Mark(method, comparison.styles[method], x.mean, y.mean, *deviations))
+    if not marks:
         return None
-    (x_low, x_high), (y_low, y_high) = _range([point.x for point in points]), _range([point.y for point in points])
+    x_low, x_high = _range([(mark.x, mark.x_deviation) for mark in marks])
+    y_low, y_high = _range([(mark.y, mark.y_deviation) for mark in marks])
     frame = Frame(
-        width=1072, height=max(560.0, NAME_GAP * len(points) + 66), left=46, right=206, top=14, bottom=52,
+        width=1072, height=max(560.0, NAME_GAP * len(marks) + 66), left=46, right=206, top=14, bottom=52,
         x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
     )  # fmt: skip
-    heights = spread_labels([frame.y(_mean(point.y)) for point in points], NAME_GAP, frame.top + 8, frame.y_end - 8)
-    zero_shot = next((point for point in points if point.method == ZERO_SHOT), None)
-    values = "; ".join(f"{label(point.method)} {number(point.x.mean)} and {number(point.y.mean)}" for point in points)
+    heights = spread_labels([frame.y(mark.y) for mark in marks], NAME_GAP, frame.top + 8, frame.y_end - 8)
+    values = "; ".join(f"{label(mark.method)} {number(mark.x)} and {number(mark.y)}" for mark in marks)
     return Scatter(
         description=f"Transfer and Last in percent: {values}.",
         frame=frame,
-        marks=tuple(_mark(frame, point, height) for point, height in zip(points, heights, strict=True)),
-        x_ticks=tuple(Tick(frame.x(value), f"{value:g}") for value in _ticks(frame.x_min, frame.x_max)),
-        y_ticks=tuple(Tick(frame.y(value), f"{value:g}") for value in _ticks(frame.y_min, frame.y_max)),
-        zero_shot_x=None if zero_shot is None else frame.x(_mean(zero_shot.x)),
-        zero_shot_y=None if zero_shot is None else frame.y(_mean(zero_shot.y)),
+        marks=[(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
+        x_ticks=_ticks(x_low, x_high),
+        y_ticks=_ticks(y_low, y_high),
+        zero_shot=next((mark for mark in marks if mark.method == ZERO_SHOT), None),
     )
 
 
-def _range(spreads: Sequence[Spread]) -> tuple[float, float]:
-    lows = [_mean(spread) - (spread.deviation or 0.0) for spread in spreads]
-    highs = [_mean(spread) + (spread.deviation or 0.0) for spread in spreads]
-    margin = max(0.05 * (max(highs) - min(lows)), 0.1)
-    return min(lows) - margin, max(highs) + margin
+def _range(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    low, high = min(mean - each for mean, each in spreads), max(mean + each for mean, each in spreads)
+    margin = max(0.05 * (high - low), 0.1)
+    return low - margin, high + margin
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round values between the bounds, about twice as many as a small chart has."""
     step = round_ticks((high - low) / 2)[1]
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [round(step * index, 9) for index in range(first, last + 1)]
-
-
-def _mark(frame: Frame, point: MethodPoint, name_y: float) -> Mark:
-    x, y, name = _mean(point.x), _mean(point.y), label(point.method)
-    half_x, half_y = point.x.deviation or 0.0, point.y.deviation or 0.0
-    return Mark(
-        style=point.style,
-        x=frame.x(x),
-        y=frame.y(y),
-        across=(frame.x(x - half_x), frame.x(x + half_x)),
-        upright=(frame.y(y + half_y), frame.y(y - half_y)),
-        name=shorten(name),
-        name_y=name_y,
-        tip=f"{name}\nTransfer\t{number(point.x.mean)}\nLast\t{number(point.y.mean)}",
-    )
-
-
-def _mean(spread: Spread) -> float:
-    assert spread.mean is not None, "methods without Transfer have no point"
-    return spread.mean
+    return [round(step * index, 9) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
