@@ -117,8 +117,8 @@ class Predictions:
         rows = self._read[method, step]
         rows = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
         own: pd.DataFrame = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
-        own["correct"] = own["label"] == own["predicted"]
-        return own.reset_index(drop=True)
+        answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).reset_index(drop=True)
+        return answers
 
 
 def _with_classes(record: RunRecord) -> list[str]:

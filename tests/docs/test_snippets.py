@@ -23,7 +23,6 @@ from tests.clone import Clone, commit, copy_of, new_project, small
 from tests.docs.snippets import Block, blocks_of
 from tests.docs.test_your_own_task import write_photos
 from tests.imports import ROOT
-from tests.report.browser import chromium
 
 pytestmark = pytest.mark.end_to_end
 
@@ -63,7 +62,6 @@ NO_CODE = {
     ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",
 }
 OF_THE_MINIATURE = ("model", "generator", "prompts", "training")  # in place of the full-size sections of a preset
-SCREENSHOT = "python -m tests.report.screenshot"
 EDIT = re.compile(r"^# params\.yaml: ([\w.]+): (\S+) -> (\S+)$", re.MULTILINE)  # a comment that a reader follows
 EDIT_SCRIPT = """
 import sys, yaml
@@ -228,13 +226,7 @@ def read_in_one_terminal(page: str, project: Clone) -> None:
     assert done.returncode == 0, f"{page}:\n{(done.stdout + done.stderr)[-5000:]}"
 
 
-def guide(page: str) -> object:
-    needs_browser = any(SCREENSHOT in command for block in to_run(page) for command in block.commands)
-    missing = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
-    return pytest.param(page, marks=[pytest.mark.browser, missing] if needs_browser else [])
-
-
-@pytest.mark.parametrize("page", [guide(page) for page in PAGES if page != "README.md" and to_run(page)])
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md" and to_run(page)])
 def test_every_block_of_a_guide_runs_as_printed(page: str, project: Clone) -> None:
     read_in_one_terminal(page, project)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -75,16 +74,6 @@ class Page:
         element = f"document.querySelector({json.dumps(selector)})"
         self.evaluate(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
         self.evaluate("new Promise((done) => requestAnimationFrame(() => done()))")  # after its scroll events
-
-    def screenshot(self, file: Path, selector: str = "html", *, margin: int = 0, scale: float = 1.0) -> None:
-        """Saves a PNG of an element, including the part outside the window."""
-        box = self.evaluate(
-            f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
-            " return [b.x + scrollX, b.y + scrollY, b.width, b.height] })()"
-        )
-        clip = {"x": box[0] - margin, "y": box[1] - margin, "width": box[2] + 2 * margin, "height": box[3] + 2 * margin}
-        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": scale})
-        file.write_bytes(base64.b64decode(picture["data"]))
 
     def errors(self) -> list[str]:
         """Uncaught errors, console errors and failed requests since `open`."""

@@ -95,17 +95,10 @@ def test_the_interval_is_of_paired_differences_and_excludes_zero_beyond_the_nois
     assert (difference.mean, difference.count) == (2.0, 3)
     assert (difference.low, difference.high) == pytest.approx((2 - margin, 2 + margin))
     assert not difference.exceeds_noise
-    others, gain = pd.Series({1: 50.0, 2: 60.0, 3: 70.0}), pd.Series({1: 1.0, 2: 1.1, 3: 1.2})
-    for values in (others + gain, others - gain):
-        difference = difference_of(values, others)
-        assert difference is not None and difference.exceeds_noise
-
-
-def test_only_common_seeds_are_paired() -> None:
-    difference = difference_of(pd.Series({1: 5.0, 2: 7.0}), pd.Series({2: 4.0, 3: 9.0}))
-    assert difference is not None
-    assert (difference.mean, difference.low, difference.count) == (3.0, None, 1)
-    assert not difference.exceeds_noise
+    difference = difference_of(pd.Series({1: 51.0, 2: 61.1, 3: 71.2}), pd.Series({1: 50.0, 2: 60.0, 3: 70.0}))
+    assert difference is not None and difference.exceeds_noise
+    difference = difference_of(pd.Series({1: 5.0, 2: 7.0}), pd.Series({2: 4.0, 3: 9.0}))  # a common seed
+    assert difference is not None and (difference.mean, difference.low, difference.count) == (3.0, None, 1)
     assert difference_of(pd.Series({1: 5.0}), pd.Series({2: 4.0})) is None
 
 
@@ -159,15 +152,13 @@ def test_a_method_that_starts_again_has_the_pretrained_model_before_each_task(tm
 
 def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: Path) -> None:
     record = record_of(tmp_path)
-    assert run_summary(record)["result"] == [
+    forgotten, *others = result_sentences(record)
+    assert forgotten == (
         "After 3 tasks of the miniature benchmark, plain fine-tuning has lost 45.0 points of what it had learned and "
-        "GIFT 4.0.",
-        "After 3 tasks of the miniature benchmark, GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%.",
-        "On tasks not trained yet, GIFT has 53.0% and plain fine-tuning has 37.5% (zero-shot model: 55.0%); "
-        "the difference to the zero-shot model is within the noise of 1,000 test images.",
-    ]
+        "GIFT 4.0."
+    )
+    assert "".join([others[0], " ", others[1]]) == "".join(headline(record))
     assert values(record, "finetune") == [(40, 90, 30, -60), (50, 95, 65, -30), (20, 85, 85, 0)]
-    assert values(record, "gift") == [(40, 80, 74, -6), (58, 88, 86, -2), (46, 80, 80, 0)]
     assert values(record, "zero_shot") == [(40, 40, 40, 0), (60, 60, 60, 0), (50, 50, 50, 0)]
 
 
@@ -183,9 +174,6 @@ def test_a_difference_within_the_noise_is_said_to_be_so_in_its_own_sentence(tmp_
         kept,
         unseen.strip(),
     ]
-    assert (
-        "noise" not in result_sentences(record_of(tmp_path / "far", matrices={"finetune": FINETUNE, "gift": GIFT}))[0]
-    )
     config = write_seen_run(
         tmp_path / "seen", tasks=("a", "b"), zero_shot=(80, 70), seen={"gift": (70, 66), "lwf": (70, 65)}
     )

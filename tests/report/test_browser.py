@@ -158,19 +158,6 @@ def test_on_paper_nothing_is_cut_and_the_pairs_of_all_steps_are_shown(browser: P
     assert browser.evaluate("[...document.querySelectorAll('.sheets img')].every((e) => e.checkVisibility())")
 
 
-def test_a_wide_window_is_used_and_in_a_narrow_one_the_result_fits_or_has_a_shadow_where_it_goes_on(
-    browser: Page, pages: dict[str, Path]
-) -> None:
-    browser.open(pages["small"], width=1440)
-    used = "Math.max(...[...document.querySelectorAll('#result *')].map((e) => e.getBoundingClientRect().right))"
-    assert browser.evaluate(f"{used} - document.querySelector('#result').getBoundingClientRect().left") > 0.85 * 1440
-    for name, fits in (("small", True), ("large", False)):
-        browser.open(pages[name], width=400)
-        table = "document.querySelector('#result .scroll')"
-        assert browser.evaluate(f"{table}.scrollWidth <= {table}.clientWidth") == fits
-        assert "local" in browser.evaluate(f"getComputedStyle({table}).backgroundAttachment")
-
-
 def test_a_page_loads_nothing_else_and_raises_no_errors(browser: Page, page: Path) -> None:
     browser.open(page, width=1280)
     assert [url for url in browser.requests() if not url.startswith("data:")] == [page.resolve().as_uri()]

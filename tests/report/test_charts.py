@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.artifacts.model_folder import write_losses
-from gift_core.layout import Layout
 from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
 from gift_core.report.loss_curves import loss_charts, loss_rows
 from gift_core.report.page import render_page
-from gift_core.report.run_record import read_run
 from gift_core.report.training_losses import loss_values
-from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, write_run
+from tests.report.run_folder import MATRICES, TASKS, record_of, write_params
 
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
 
@@ -36,6 +33,8 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
     assert list(reverse) == ["task", "distill_reverse_kl"]
+    older = [row(0, distill=5.0, align=0.5, consolidation=0.0)]  # without the entropy
+    assert list(loss_values(older, config.methods["gift"])) == ["task", "distill", "align", "consolidation"]
     # a method has no line of a loss or consolidation that it lacks
     lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
@@ -50,15 +49,6 @@ def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_con
     plotted = loss_rows(record)
     assert set(plotted["loss"]) == set(charts)
     assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
-
-
-def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) -> None:
-    config = write_run(tmp_path, matrices={"gift": MATRICES["gift"]})
-    old = Layout(tmp_path).model("gift", TASKS[0]) / "losses.jsonl"
-    write_losses(old, [row(0, distill=5.0, align=0.5, consolidation=0.0)])
-    losses = read_run(Layout(tmp_path), config).losses
-    assert set(losses[losses["loss"] == "distill"]["task"]) == {TASKS[0]}
-    assert set(losses[losses["loss"] == "distill (KL)"]["task"]) == set(TASKS[1:])
 
 
 LAYERS = {  # tower and layer: parameters

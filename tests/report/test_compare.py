@@ -13,7 +13,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
@@ -60,8 +59,10 @@ def compared(folders: list[Path], against: str | None = None) -> Comparison:
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three runs, and in the first one their comparison."""
+    """Three runs of which no more than the seeds matters, and in the first one their comparison."""
     roots = write_seeds(tmp_path_factory.mktemp("seeds"), 44, 42, 43, methods=ALL)
+    for key, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
+        change(roots[0], key, value)
     compare_runs(roots, roots[0] / "comparison")
     return roots
 
@@ -177,7 +178,7 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("training.iterations", 50, "training.iterations is 60 in the first and 50 in the second"),
-        ("evaluation.probes", [TASKS[0]], "evaluation.probes"),
+        ("tasks.letters.test_images", 7, r"tasks\.letters\.test_images is .* Only the seeds may differ"),
         ("seed", 42, "have the same seed, 42"),
         ("pre-trained model", "f" * 64, "started from different pre-trained models"),
         ("finished", False, r"43/data/6_accuracy has no finished method"),
@@ -197,14 +198,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, valu
         read_runs(folders, allow_missing=False)
 
 
-def test_experiment_device_and_generator_seed_may_differ(tmp_path: Path) -> None:
-    folders = write_seeds(tmp_path, 42, 43)
-    for key, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
-        change(folders[1], key, value)
-    assert read_runs(folders, allow_missing=False).seeds == (42, 43)
-
-
-def test_probes_are_compared_seed_by_seed_and_have_to_be_the_same_in_all_runs(tmp_path: Path) -> None:
+def test_probes_are_compared_seed_by_seed_(tmp_path: Path) -> None:
     """gift_static_fisher keeps 74, 73 and 75; finetune 19 less with every seed. The terminal has 80 columns."""
     folders, long = [tmp_path / str(seed) for seed in (42, 43, 44)], "gift_static_fisher"
     for seed, folder in enumerate(folders, start=42):
@@ -216,20 +210,10 @@ def test_probes_are_compared_seed_by_seed_and_have_to_be_the_same_in_all_runs(tm
     table = result.stdout.partition("The comparison:")[0].splitlines()
     assert max(map(len, table)) == 80 and any("Δ Last Δ kept" in line for line in table)
     assert next(line for line in table if line.startswith("Fine-tuning")).split()[5:] == ["55.0±1.0", "−20.0", "−19.0"]
-    values = pd.read_csv(tmp_path / "out" / "comparison.csv")
-    assert values[values.method == long]["probes"].tolist() == [74.0, 73.0, 75.0]
     methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
     assert methods[long]["figures"]["probes"] == {"mean": 74.0, "deviation": 1.0, "seeds": 3}
     expected = {"mean": -19.0, "interval_95": [-19.0, -19.0], "exceeds_noise": True, "seeds": 3}
     assert methods["finetune"]["difference"]["probes"] == expected
-    assert "Zero-shot kept: accuracy on the tasks" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    change(
-        folders[1],
-        "tasks.flags",
-        {**load_config(folders[1] / "params.yaml").tasks["flags"].model_dump(), "test_images": 7},
-    )
-    with pytest.raises(UserError, match=r"tasks\.flags\.test_images is .* Only the seeds may differ"):
-        read_runs(folders, allow_missing=False)
 
 
 def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:
@@ -239,12 +223,9 @@ def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_mean
         seen = {"finetune": (90.0, 50.0), "gift": (92.0, 80.0 + seed - 43)}
         write_seen_run(folder, tasks=steps, zero_shot=(70.0, 60.0), seen=seen, seed=seed)
     compare_runs(folders, tmp_path / "out")
-    values = pd.read_csv(tmp_path / "out" / "comparison.csv")
-    assert list(values.columns) == ["seed", "method", "avg", "last"]
-    assert values[values.method == "gift"]["last"].tolist() == [79.0, 80.0, 81.0]
     methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
+    assert methods["gift"]["figures"].keys() == {"avg", "last"}
     assert methods["gift"]["figures"]["avg"] == {"mean": 86.0, "deviation": 0.5, "seeds": 3}
-    assert methods["zero_shot"]["figures"]["last"]["mean"] == 60.0
     assert methods["finetune"]["difference"]["last"]["mean"] == -30.0
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps of the miniature benchmark." in page
@@ -252,6 +233,3 @@ def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_mean
     chart = mean_seen_chart(compared(folders))
     assert chart is not None
     assert chart.hovers[2] == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
-    write_run(tmp_path / "other", tasks=steps, matrices={"gift": [[70, 60], [80, 60], [80, 80]]}, seed=45)
-    with pytest.raises(UserError, match=r"evaluation\.protocol is class_incremental in the first and task_incremental"):
-        read_runs([folders[0], tmp_path / "other"], allow_missing=False)

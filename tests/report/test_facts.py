@@ -31,8 +31,6 @@ OWN = {
     "on_bad_image": "refuse",
 }  # fmt: skip
 CASES = {  # slots as in params.yaml: what follows "learning_rate 0.0001"
-    "replay: {images: task, teacher: previous, texts: {kind: random_tokens, count: 1000, length: 10}}":
-        ", replay task (teacher previous, texts random_tokens (count 1000, length 10))",
     "trains: {kind: lora, rank: 4, alpha: 8.0, targets: [c_fc, c_proj], dropout: 0.1}":
         ", trains lora (rank 4, alpha 8, targets c_fc and c_proj, dropout 0.1)",
     "trains: {kind: image_tower}, layer_decay: 0.7, replay: {images: synthetic, teacher: previous, keep_earlier: 10}":

@@ -16,7 +16,7 @@ from gift_core.artifacts.task import describe_task, images_at
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.highlight import headline, run_summary
+from gift_core.report.highlight import headline
 from gift_core.report.kept_images import KeptTask, prediction_pictures
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
@@ -68,7 +68,6 @@ def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tup
     require_images(whole[0], letters, [150, 181, 213, 244, 275, 306, 338, 369])
     answers = [(f"letters {(int(image.text[-1]) + 1) % 10}", image.text) for image, *_ in letters.images]
     assert [predicted for _, *predicted in letters.images] == [[*each] for each in answers]
-    assert 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."' in page(*whole)
 
 
 def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested(tmp_path: Path) -> None:
@@ -92,8 +91,6 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     record, other = read_run(Layout(tmp_path), config), read_run(Layout(whole[0]), whole[1])
     assert (record.metrics, record.columns) == (other.metrics, other.columns)
     assert all(record.matrices[method].equals(other.matrices[method]) for method in record.methods)
-    summary = run_summary(record)
-    assert summary == {**run_summary(other), "protocol": "cross_domain", "result": summary["result"]}
     assert "mean accuracy among the classes of all tasks" in headline(record)[0]
     html = page(tmp_path, config)
     assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html

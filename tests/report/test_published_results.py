@@ -73,9 +73,6 @@ def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zer
     first, *others = matrices["lwf"].rows
     assert (first.name, [cell.text for cell in first.cells][:2]) == ("zero-shot", ["24", "88"])
     assert [row.name for row in others] == list(record.tasks)
-    second = mtil_record(tmp_path / "2", ORDER_2)
-    assert published_matrices(second) == {}
-    assert [row.method for row in published_rows(second)][-2:] == ["gift", "FARA (best plain CLIP)"]
 
 
 def test_data_sets_that_differ_are_named_in_order_of_size_with_what_to_check(tmp_path: Path) -> None:
@@ -127,19 +124,14 @@ def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> 
     layout, config = Layout(tmp_path / "part"), write_mtil(tmp_path / "part", row={"allow_partial": True})
     write_task_json(layout, "t0", notes=["incomplete: 3,000 of 3,334 training images"])
     write_task_json(layout, "t1", skipped=[("a.jpg", "cut short")])
-    withheld = ("t0: incomplete: 3,000 of 3,334 training images", "t1: 1 unreadable image skipped")
-    assert withheld_of(read_run(layout, config)) == withheld
-    what = "the run was tested on at most 50 test images of each task"
     limited = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_images": 50})})
     limit_accuracies(layout.root, 50)
-    record = read_run(layout, limited)
-    assert what in zero_shot_of(record).sentence
-    assert withheld_of(record) == (*withheld, what) and published_rows(record) == []
-
-
-def withheld_of(record: RunRecord) -> tuple[str, ...]:
-    assert record.published is not None
-    return record.published.withheld
+    withheld = read_run(layout, limited).published.withheld  # type: ignore[union-attr]
+    assert withheld == (
+        "t0: incomplete: 3,000 of 3,334 training images",
+        "t1: 1 unreadable image skipped",
+        "the run was tested on at most 50 test images of each task",
+    )
 
 
 def test_a_run_that_is_no_benchmark_does_not_mention_one(tmp_path: Path) -> None:
