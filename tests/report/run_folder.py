@@ -125,23 +125,9 @@ def write_seen_run(
     seed: int = 42,
 ) -> Config:
     """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
-    names = PROBE_NAMES if probes else ()
+    matrices = {method: [zero_shot, *[curve] * len(tasks)] for method, curve in seen.items()}  # of which the diagonal
     evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
-    config = write_params(root, tasks, tuple(seen), probes=names, seed=seed, changes={"evaluation": evaluation})
-    for method, curve in seen.items():
-        hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
-        for step, task in enumerate(tasks):
-            hashes[f"model:{task}"] = f"{step + 1:064x}"
-            common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
-            start = {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100}
-            trained = {"step": step, "trained_task": task, "phase": "current", "top1": curve[step] / 100}
-            of_probes = _probe_rows(method, tasks, probes[method], step) if probes else []
-            rows = pd.DataFrame(
-                [start | common, trained | common, *(row | {"protocol": "class_incremental"} for row in of_probes)]
-            )
-            write_accuracy(Layout(root).accuracy(method, task), rows, hashes)
-    _write_rest(Layout(root), config, tasks, tuple(seen))
-    return config
+    return write_run(root, tasks=tasks, matrices=matrices, probes=probes, seed=seed, changes={"evaluation": evaluation})
 
 
 def write_mtil(
@@ -257,15 +243,20 @@ def write_accuracies(
 ) -> None:
     """Accuracy files. Each step adds its own model on all tasks and all earlier models on its task.
 
-    A cross-domain step has all models on all tasks so far, with 99 % in all files but the last.
+    A cross-domain step has all models on all tasks so far, with 99 % in all files but the last. A class-incremental
+    step has its own model and the pre-trained one.
     """
     hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
     for step, task in enumerate(tasks):
-        hashes[f"model:{task}"] = f"{step + 1:x}" * 64
+        hashes[f"model:{task}"] = f"{step + 1:x}".ljust(64, "0")
         entries = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
         if protocol == "cross_domain":
             entries = [(earlier, seen) for earlier in range(-1, step + 1) for seen in range(step + 1)]
+        if protocol == "class_incremental":
+            entries = [(-1, step), (step, step)]
         rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries])
+        if protocol == "class_incremental":
+            rows["n"] = 500 * (step + 1)
         if protocol == "cross_domain" and task != tasks[-1]:
             rows = rows.assign(top1=0.99)
         of_probes = pd.DataFrame(_probe_rows(method, tasks, probes, step) if probes else [])

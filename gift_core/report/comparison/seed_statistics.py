@@ -97,33 +97,26 @@ class Comparison:
 
 
 def compare_methods(runs: Runs, against: str | None) -> Comparison:
-    """The comparison. `against` defaults to the best contender by Last.
+    """The comparison. `against` defaults to the contender with the highest mean Last, or the zero-shot model.
 
     UserError with the nearest name if `against` is no method of the runs.
     """
-    names = (ZERO_SHOT, *runs.methods)
-    chosen = best_by_last(runs) if against is None else lookup({name: name for name in names}, against, "--against")
-    return Comparison(
-        runs=runs,
-        against=chosen,
-        groups=groups_of(runs),
-        spreads={
-            name: {column: spread_of(runs.scores(name, column)) for column in shown_columns(runs, name)}
-            for name in names
-        },
-        differences={name: _differences(runs, name, chosen) for name in names if name != chosen},
-    )
-
-
-def best_by_last(runs: Runs) -> str:
-    """The contender with the highest mean Last, or the zero-shot model if there is no contender."""
+    columns = {
+        name: SEPARATE_MODEL_COLUMNS if name in runs.separate_models else runs.columns
+        for name in (ZERO_SHOT, *runs.methods)
+    }
     contenders = [name for name in runs.methods if name not in runs.references]
-    return max(contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
-
-
-def shown_columns(runs: Runs, method: str) -> tuple[str, ...]:
-    """The columns that are defined for the method."""
-    return SEPARATE_MODEL_COLUMNS if method in runs.separate_models else runs.columns
+    if against is None:
+        against = max(contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
+    lookup(columns, against, "--against")
+    spreads, differences = {}, {}
+    for name, of_method in columns.items():
+        scores = {column: runs.scores(name, column) for column in of_method}
+        spreads[name] = {column: spread_of(values) for column, values in scores.items()}
+        found = {c: difference_of(scores[c], runs.scores(against, c)) for c in of_method if c in columns[against]}
+        if name != against:
+            differences[name] = {column: each for column, each in found.items() if each is not None}
+    return Comparison(runs, against, groups_of(runs), spreads, differences)
 
 
 def groups_of(runs: Runs) -> tuple[Group, ...]:
@@ -163,9 +156,3 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
     margin = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(mean, mean - margin, mean + margin, count)
-
-
-def _differences(runs: Runs, method: str, against: str) -> dict[str, Difference]:
-    columns = [column for column in shown_columns(runs, method) if column in shown_columns(runs, against)]
-    found = {column: difference_of(runs.scores(method, column), runs.scores(against, column)) for column in columns}
-    return {column: difference for column, difference in found.items() if difference is not None}
