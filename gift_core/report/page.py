@@ -23,7 +23,7 @@ from gift_core.report.run_record import RunRecord, Sections
 from gift_core.report.synthetic_pairs import synthetic_pairs
 from gift_core.report.task_images import task_images
 
-SECTIONS: tuple[Sections, ...] = (
+SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
     task_images,
     accuracies,
