@@ -68,7 +68,7 @@ BUDGET = {
     "gift_core/work": 2_000,
     "recipes": 1_230,
     "stages": 7_240,
-    "tests": 27_650,
+    "tests": 27_660,
 }
 
 
