@@ -99,7 +99,7 @@ def test_the_command_ends_with_the_phase_and_exit_code_1_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real stage, with an allocation by torch that fails while the model is built."""
-    monkeypatch.setattr("open_clip.create_model", lambda *args, **options: torch.empty(10**15))
+    monkeypatch.setattr("gift_core.clip.architectures.CLIP", lambda **options: torch.empty(10**15))
     result = CliRunner().invoke(app, ["import_model", "--params", str(PARAMS), "--root", str(tmp_path)])
     assert result.exit_code == 1
     assert "error: import_model: out of memory while loading the model (4000000000000000 bytes req" in result.output

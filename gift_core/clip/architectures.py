@@ -1,4 +1,4 @@
-"""Which CLIPs can be used: architectures of open_clip that can be trained here, and what sound weights are.
+"""Which CLIPs can be used: architectures of open_clip that can be trained here, weights that fit them and are sound.
 
 Every model that is loaded passes `require_sound` (clip.model.as_clip).
 """
@@ -8,33 +8,31 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.coca_model import CoCa
-from open_clip.model import CLIP, CustomTextCLIP, set_model_preprocess_cfg
+from open_clip.convert import convert_state_dict
+from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import StoredTensor, read_header
 from gift_core.errors import UserError, lookup
+from gift_core.quantities import first_names
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
-LARGEST_IMAGE = 4096  # px; the largest of open_clip's models has 512
 # Preprocessing settings, other than the size, that belong to released weights.
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 # s = exp(logit_scale) multiplies cosines. CLIP's training starts at 14.3 and is clamped at 100; SigLIP ends near 118.
 SCALES = (1.0, 1000.0)
-CHANNELS = 3
-STDS = (1e-3, 1e3)  # pixels are 0-1 before the normalization
+_LEVELS = {"mean": (-1e3, 1e3), "std": (1e-3, 1e3)}  # of pixels from 0 to 1, before the normalization
 _CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
 LARGEST_WEIGHT = 1e18  # the square of a larger float32 is infinite, so no feature has a length
 REMEDY = "Fetch the model again, or train it with a lower learning rate."
-_INTEGERS = ("num_batches_tracked", "position_ids", "attn_mask")  # counters and indices, which are no weights
+_COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it has no effect here
 
 
 def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
@@ -51,8 +49,7 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
 def require_supported(model_config: Mapping[str, Any], location: str) -> None:
     """Raises UserError if the stages cannot use a model of `model_config` (open_clip's model_cfg)."""
-    reason = unsupported_reason(model_config)
-    if reason:
+    if reason := unsupported_reason(model_config):
         raise UserError(f"{location}: not supported: {reason}. See docs/models.md for what is.")
 
 
@@ -62,11 +59,16 @@ def unsupported_reason(model_config: Mapping[str, Any]) -> str | None:
     They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
     SigLIP's logit bias stay unchanged.
     """
-    reason = shape_fault(model_config)
-    if reason:
-        return reason
-    reasons = (check(model_config) for check in _CHECKS)
-    return next((reason for reason in reasons if reason), None)
+    if fault := shape_fault(model_config):
+        return fault
+    size, text = model_config["vision_cfg"].get("image_size", 224), model_config["text_cfg"]
+    sides = [size, size] if isinstance(size, int) else size
+    if len(sides) != 2 or sides[0] != sides[1]:
+        return f"its images are {' x '.join(map(str, sides))} px, crops here are squares"
+    entries = text.get("vocab_size", CLIP_VOCABULARY)
+    if not text.get("hf_model_name") and not text.get("hf_tokenizer_name") and entries != CLIP_VOCABULARY:
+        return f"its vocabulary has {entries} entries, and open_clip names no tokenizer for it"
+    return None
 
 
 def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) -> torch.nn.Module:
@@ -75,22 +77,19 @@ def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) 
     `preprocess` overrides open_clip's preprocessing, except for the size, which is the image tower's. Nothing is
     downloaded except the configuration of a Hugging Face text tower. UserError for settings that do not fit each other.
     """
-    try:
-        return _build_model(model_config, preprocess)
-    except (TypeError, ValueError, LookupError, ArithmeticError, AssertionError, AttributeError, RuntimeError) as error:
-        what = f"open_clip cannot build a model of it ({' '.join(str(error).split())[:200]})"
-        raise UserError(f"model_cfg: {what}. Correct the configuration, or fetch the model again.") from error
-
-
-def _build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) -> torch.nn.Module:
     settings = copy.deepcopy(dict(model_config))
     settings["vision_cfg"]["timm_model_pretrained"] = False
     settings["text_cfg"]["hf_model_pretrained"] = False
     custom_text = settings.pop("custom_text", False) or bool(settings["text_cfg"].get("hf_model_name"))
     kind = CLIP if not custom_text else CoCa if "multimodal_cfg" in settings else CustomTextCLIP
-    model: Any = kind(**settings)
-    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
-    set_model_preprocess_cfg(model, merged | {"size": model.visual.image_size})
+    try:
+        model: Any = kind(**settings)
+        merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
+        set_model_preprocess_cfg(model, merged | {"size": model.visual.image_size})
+    except Exception as error:  # open_clip, timm and transformers raise many types
+        what = f"open_clip cannot build a model of it ({' '.join(str(error).split())[:200]})"
+        remedy = "Correct the configuration, or fetch the model again. A text tower of the hub needs a connection once."
+        raise UserError(f"model_cfg: {what}. {remedy}") from error
     built: torch.nn.Module = model
     return built
 
@@ -99,6 +98,41 @@ def build_empty(model_config: Mapping[str, Any]) -> torch.nn.Module:
     """The model of `model_config` on the meta device: names and shapes without memory."""
     with torch.device("meta"):
         return build_model(model_config, {})
+
+
+def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
+    """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
+
+    UserError with examples if a name or a shape differs.
+    # differs: open_clip interpolates position embeddings of another size and makes up a missing logit_bias, silently.
+    """
+    named = dict(convert_state_dict(model, dict(tensors)))  # Apple's MobileCLIP has names of its own
+    if hasattr(model, "text"):  # models keep the parts of the text tower in `.text` or in themselves
+        named = dict(convert_to_custom_text_state_dict(named))
+    elif not any(name.startswith("transformer.") for name in named):
+        named = {name.removeprefix("text."): value for name, value in named.items()}
+    state = model.state_dict()
+    for name in ("logit_scale", "logit_bias"):  # 0- or 1-dimensional, by version
+        if name in state and name in named and named[name].numel() == 1:
+            named[name] = named[name].reshape(state[name].shape)
+    missing = [name for name in state if name not in named]
+    shapes = {name: [_size(value) for value in (named[name], state[name])] for name in state if name in named}
+    problems = {
+        "missing": [name for name in missing if not name.endswith(_COUNTER)],
+        "not part of the model": [name for name in named if name not in state],
+        "of another shape": [
+            f"{name} is {own}, expected {size}" for name, (own, size) in shapes.items() if own != size
+        ],
+    }
+    found = [f"{len(names)} {what} ({first_names(names, 3)})" for what, names in problems.items() if names]
+    if found:
+        remedy = "Name their architecture in model.name. The file should hold a whole CLIP, image and text tower."
+        raise UserError(f"{location}: the weights do not fit: {'; '.join(found)}. {remedy}")
+    model.load_state_dict({name: state[name] for name in missing} | named)
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:
@@ -110,36 +144,6 @@ def preprocess_of(architecture: str) -> dict[str, Any]:
     configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
     shared = [key for key in _PREPROCESS_KEYS if len({json.dumps(config.get(key)) for config in configs}) == 1]
     return {key: configs[0][key] for key in shared if configs[0].get(key) is not None}
-
-
-def _without_possible_size(config: Mapping[str, Any]) -> str | None:
-    size = config["vision_cfg"].get("image_size", 224)
-    sides = size if isinstance(size, (list, tuple)) and len(size) == 2 else [size]
-    if all(type(side) is int and 1 <= side <= LARGEST_IMAGE for side in sides):
-        return None
-    return f"its image size is {size!r}, expected 1 to {LARGEST_IMAGE} px"
-
-
-def _without_square(config: Mapping[str, Any]) -> str | None:
-    size = config["vision_cfg"].get("image_size", 224)
-    if isinstance(size, int) or (len(size) == 2 and size[0] == size[1]):
-        return None
-    return f"its images are {size[0]} x {size[1]} px, crops here are squares"
-
-
-def _without_tokenizer(config: Mapping[str, Any]) -> str | None:
-    text = config["text_cfg"]
-    entries = text.get("vocab_size", CLIP_VOCABULARY)
-    if text.get("hf_model_name") or text.get("hf_tokenizer_name") or entries == CLIP_VOCABULARY:
-        return None
-    return f"its vocabulary has {entries} entries, and open_clip names no tokenizer for it"
-
-
-_CHECKS: tuple[Callable[[Mapping[str, Any]], str | None], ...] = (
-    _without_possible_size,
-    _without_square,
-    _without_tokenizer,
-)
 
 
 def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], location: str) -> None:
@@ -156,26 +160,17 @@ def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], locatio
             f"{location}: logit_scale is {math.log(scale) if 0 < scale < math.inf else scale:.4g}, expected {low:g} to "
             f"{high:.2f} (cosines are multiplied by its exponential: {SCALES[0]:g} to {SCALES[1]:g}). {REMEDY}"
         )
-    problem = _preprocessing_problem(preprocess)
-    if problem:
-        raise UserError(f"{location}: preprocess_cfg: {problem}. Correct it beside the weights.")
-
-
-def require_stored_as_weights(path: Path, model: torch.nn.Module, location: str) -> None:
-    """Raises UserError if the file `path` has integers in place of weights, or another shape than `model` has.
-
-    It also finds a missing logit_bias. For all three open_clip silently takes something else.
-    """
-    stored, own = _stored(path), model.state_dict()
-    for name, tensor in stored.items():
-        if not tensor.floating and not name.endswith(_INTEGERS):
-            raise UserError(f"{location}: {path.name}: {name} has integers, expected floating-point weights. {REMEDY}")
-        if name in own and tensor.shape != tuple(own[name].shape) and own[name].numel() != 1:
-            found, expected = (" x ".join(map(str, shape)) for shape in (tensor.shape, own[name].shape))
-            what = f"{name} is {found}, expected {expected}"
-            raise UserError(f"{location}: {path.name}: {what}. Weights and configuration do not belong together.")
-    if own.get("logit_bias") is not None and not any(name.endswith("logit_bias") for name in stored):
-        raise UserError(f"{location}: {path.name}: logit_bias is missing. {REMEDY}")
+    where = f"{location}: preprocess_cfg:"
+    for key, (least, most) in _LEVELS.items():
+        values = preprocess.get(key)
+        numbers = values if isinstance(values, (list, tuple)) else ()
+        if len(numbers) != 3 or not all(isinstance(each, (int, float)) and least <= each <= most for each in numbers):
+            what = f"{key} should be 3 numbers from {least:g} to {most:g}, it is {values!r}"
+            raise UserError(f"{where} {what}. Correct it beside the weights.")
+    for key, known in _CHOICES.items():
+        if (value := preprocess.get(key)) is not None and value not in known:
+            what = f"{key} should be {' or '.join(known)}, it is {value!r}"
+            raise UserError(f"{where} {what}. Correct it beside the weights.")
 
 
 def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy: str = REMEDY) -> None:
@@ -189,29 +184,3 @@ def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy:
         count = int((~(value.abs() <= LARGEST_WEIGHT)).sum())
         what = f"{count} of the {value.numel()} numbers of {name} are NaN, infinite or above {LARGEST_WEIGHT:g}"
         raise UserError(f"{location}: {what}. {remedy}")
-
-
-def _stored(path: Path) -> Mapping[str, StoredTensor]:
-    if path.suffix == ".safetensors":
-        return read_header(path)
-    values = torch.load(path, map_location="meta", weights_only=True)  # no memory for the numbers
-    values = values.get("state_dict", values)
-    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
-    return {name: StoredTensor(tuple(value.shape), value.is_floating_point()) for name, value in tensors.items()}
-
-
-def _preprocessing_problem(preprocess: Mapping[str, Any]) -> str | None:
-    for key in ("mean", "std"):
-        values = preprocess.get(key)
-        if not isinstance(values, (list, tuple)) or len(values) != CHANNELS or not all(map(_is_finite, values)):
-            return f"{key} should be {CHANNELS} finite numbers, one for each color, it is {values!r}"
-    if not all(STDS[0] <= value <= STDS[1] for value in preprocess["std"]):
-        return f"std should be from {STDS[0]:g} to {STDS[1]:g}, it is {preprocess['std']!r}"
-    for key, known in _CHOICES.items():
-        if (value := preprocess.get(key)) is not None and value not in known:
-            return f"{key} should be {' or '.join(known)}, it is {value!r}"
-    return None
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

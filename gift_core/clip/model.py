@@ -11,6 +11,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import load_state_dict
 from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
@@ -26,12 +27,11 @@ from gift_core.artifacts.model_folder import (
     write_losses,
     write_provenance,
 )
-from gift_core.clip.architectures import require_sound, require_stored_as_weights, require_supported
+from gift_core.clip.architectures import build_model, fill_weights, require_sound, require_supported
 from gift_core.clip.tokenizers import (
     LOCAL,
     load_tokenizer,
     require_known_tokens,
-    require_text_tower,
     short_message,
     tokenizer_contents,
     tokenizer_files_of,
@@ -125,6 +125,25 @@ def as_clip(
     return Clip(model.eval(), tokenizer, config, precision, tokenizer_files, origin or {})
 
 
+def assemble(
+    config: Mapping[str, Any],
+    tokenizer: Callable[[list[str]], torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    device: torch.device,
+    location: str,
+    **options: Any,
+) -> Clip:
+    """A Clip of `config` (the content of open_clip_config.json) and weights. The `options` are those of as_clip.
+
+    UserError, which begins with `location`, where the parts do not fit each other.
+    """
+    require_known_tokens(tokenizer, config["model_cfg"], location)
+    model = build_model(config["model_cfg"], config.get("preprocess_cfg", {}))
+    fill_weights(model, tensors, location)
+    return as_clip(model.to(device), tokenizer, config["model_cfg"], location=location, **options)
+
+
 def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: str = "") -> Clip:
     """The model that an earlier stage saved in `folder`.
 
@@ -133,9 +152,9 @@ def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: s
     """
     recover(folder)
     try:
-        check_folder(folder)
+        config = check_folder(folder)
         digest = sha256 or model_hash(folder)
-        return dataclasses.replace(_load(folder, device, precision), weights_sha256=digest)
+        return dataclasses.replace(_load(folder, config, device, precision), weights_sha256=digest)
     except UserError as error:
         remedy = "The stages import_model and finetune write these folders: run `dvc repro`, or `dvc pull`."
         raise ContractError(f"{error} {remedy}") from error
@@ -146,43 +165,42 @@ def open_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
 
     If a provenance.json in the folder notes the hash of the weights, it is checked.
     """
-    check_folder(folder)
+    config = check_folder(folder)
     require_noted_files(folder)
-    return _load(folder, device, precision)
+    return _load(folder, config, device, precision)
 
 
-def _load(folder: Path, device: torch.device, precision: str) -> Clip:
-    config = _read_config(folder / CONFIG)["model_cfg"]
-    tokenizer = load_tokenizer(f"{LOCAL}{folder}")
-    require_text_tower(config, str(folder))
-    require_known_tokens(tokenizer, config, str(folder))
-    model = create_model(f"{LOCAL}{folder}", device, location=str(folder))
-    for path in _weights_files(folder):
-        require_stored_as_weights(path, model, str(folder))
-    files = tokenizer_files_of(folder)
-    return as_clip(model, tokenizer, config, location=str(folder), precision=precision, tokenizer_files=files)
+def _load(folder: Path, config: Mapping[str, Any], device: torch.device, precision: str) -> Clip:
+    file = _weights_of_folder(folder)
+    try:
+        tensors = load_state_dict(str(file), weights_only=True)
+    except Exception as error:  # torch and pickle raise many types
+        raise UserError(f"{file}: no file of weights ({short_message(error)}). Fetch the folder again.") from error
+    tokenizer, files = load_tokenizer(f"{LOCAL}{folder}"), tokenizer_files_of(folder)
+    options: dict[str, Any] = {"precision": precision, "tokenizer_files": files}
+    return assemble(config, tokenizer, tensors, device=device, location=str(folder), **options)
 
 
-def _weights_files(folder: Path) -> list[Path]:
-    """The files that open_clip may read: WEIGHTS where it exists."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
-    return [path for path in files if path.name == WEIGHTS] or files
+def _weights_of_folder(folder: Path) -> Path:
+    """WEIGHTS where it exists, else another file, in open_clip's order."""
+    files = [path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES]
+    if not files:
+        raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or fetch the folder again.")
+    return min(
+        files, key=lambda path: (not path.name.startswith("open_clip_"), WEIGHT_SUFFIXES.index(path.suffix), path.name)
+    )
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
-    """The content of the folder's open_clip_config.json, after checking all files that open_clip will read.
+    """The content of the folder's open_clip_config.json, after checking all files that are read with it.
 
     Weights are not loaded. UserError names the folder, the file and what is wrong with it.
     """
     if not folder.is_dir():
         raise UserError(f"{no_such_path(folder, 'folder')} It should hold {CONFIG} and {WEIGHTS}; check model.name.")
     config = _read_config(folder / CONFIG)
-    weights = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
-    if not weights:
-        raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or fetch the folder again.")
-    for path in weights:
-        if path.suffix == ".safetensors":
-            require_whole_safetensors(path)
+    if (weights := _weights_of_folder(folder)).suffix == ".safetensors":
+        require_whole_safetensors(weights)
     if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name") and not tokenizer_files_of(folder):
         raise UserError(f"{folder}: {CONFIG} names a tokenizer, but the folder holds no tokenizer file. Add its files.")
     require_supported(config["model_cfg"], str(folder))
@@ -227,6 +245,11 @@ def save_clip(
 def write_clip(clip: Clip, folder: Path) -> None:
     """Write weights, configuration and tokenizer into an existing `folder`."""
     save_file(weights_of(clip), folder / WEIGHTS)
+    write_description(clip, folder)
+
+
+def write_description(clip: Clip, folder: Path) -> None:
+    """Write configuration and tokenizer into an existing `folder`."""
     text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
     for name, content in tokenizer_contents(clip).items():
@@ -235,24 +258,26 @@ def write_clip(clip: Clip, folder: Path) -> None:
 
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
     """Copies of all parameters and buffers on the CPU; floating-point values become float32."""
-    return {name: _cpu_copy(value) for name, value in clip.model.state_dict().items()}
+    state = {name: value.detach().cpu() for name, value in clip.model.state_dict().items()}
+    floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return {name: value.contiguous().clone() for name, value in floats.items()}
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model folder. UserError if the file is missing or has none."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing, and a model folder needs it. Fetch the folder again.")
+    try:
+        value = read_json_file(path)
+    except ValueError as error:
+        raise UserError(f"{path}: it should be JSON, but {error}. Fetch the folder again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found a {type(value).__name__}. Fetch the folder again.")
+    return value
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: missing. An open_clip model folder needs it; fetch the folder again.")
-    try:
-        config = read_json_file(path)
-    except ValueError as error:
-        what = f"not a model configuration of open_clip: it should be JSON, but {error}"
-        raise UserError(f"{path}: {what}. Fetch the folder again.") from error
-    fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "it should be an object"
-    if fault:
+    config = read_json_object(path)
+    if fault := shape_fault(config.get("model_cfg")):
         raise UserError(f"{path}: not a model configuration of open_clip: {fault}. Fetch the folder again.")
-    checked: dict[str, Any] = config
-    return checked
-
-
-def _cpu_copy(value: torch.Tensor) -> torch.Tensor:
-    value = value.detach().cpu()
-    return (value.float() if value.is_floating_point() else value).contiguous().clone()
+    return config

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
+from gift_core.clip.architectures import require_supported
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, no_such_path
@@ -34,22 +34,18 @@ from gift_core.untrusted import parse_json
 from gift_core.work.publishing import write_atomically
 
 _DTYPES = {
-    "BFloat16Storage": torch.bfloat16,
-    "BoolStorage": torch.bool,
-    "ByteStorage": torch.uint8,
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-    "ShortStorage": torch.int16,
+    "BFloat16": torch.bfloat16, "Bool": torch.bool, "Byte": torch.uint8, "Double": torch.float64,
+    "Float": torch.float32, "Half": torch.float16, "Int": torch.int32, "Long": torch.int64, "Short": torch.int16,
+}  # fmt: skip
+# What the pickle of an archive may name beside modules and functions of torch.jit, and what replaces it.
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): dict,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda data, start, size, stride, *_: data.as_strided(size, stride, start),
+    **{("torch", f"{name}Storage"): dtype for name, dtype in _DTYPES.items()},
 }
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
 _NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
-# What the readers raise for files that are damaged or of another format.
-_DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
-            AttributeError)  # fmt: skip
 _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
@@ -101,14 +97,10 @@ class _TensorsOnly(pickle.Unpickler):
         """The replacement of a name in the pickle; UnpicklingError for every name that tensors do not need."""
         if module == "__torch__" or module.startswith("__torch__."):
             return _Module
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        if module == "torch.jit._pickle":
-            return _first
+        if module == "torch.jit._pickle":  # its functions only add the type to a list of numbers, their first argument
+            return lambda value, *_: value
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
@@ -116,17 +108,6 @@ class _TensorsOnly(pickle.Unpickler):
         _, dtype, key, _, count = pid
         data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
         return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
-
-
-def _rebuild(
-    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> torch.Tensor:
-    return torch.as_strided(storage, size, stride, offset)
-
-
-def _first(value: object, *_: object) -> object:
-    """Functions of torch.jit._pickle only add the type to a list of numbers: the list is their first argument."""
-    return value
 
 
 def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
@@ -163,86 +144,67 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Nothing in a pickle is executed. UserError if the file is damaged, or holds other objects or no weights.
     """
-    if path.is_dir():
-        return read_checkpoint(_weights_of_folder(path))
+    path = _weights_of_folder(path) if path.is_dir() else path
     stored, outer = _read(path)
     tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
-    prefix = _common_prefix(tensors)
+    # The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ...
+    prefixes = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
-    transformers = TRANSFORMERS_MARK in inside
-    known = weights_from_transformers(inside) if transformers else inside
-    weights = {name: value for name, value in known.items() if _is_weight(name)}
+    buffers = [name for name in OPENAI_BUFFERS if name in inside]
+    quick_gelu: bool | None = None
+    if TRANSFORMERS_MARK in inside:
+        inside, written_by = weights_from_transformers(inside), "transformers' CLIPModel"
+        quick_gelu, evidence = activation_beside(path)
+    elif buffers:
+        written_by, quick_gelu = "OpenAI", True
+        evidence = f"it has {', '.join(buffers)}, as the archives of OpenAI have, trained with QuickGELU"
+    elif "iteration" in outer:
+        written_by, quick_gelu = "ZSCL or GIFT_CL", True
+        evidence = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
+    elif "optimizer" in outer and "epoch" in outer:
+        written_by, evidence = "open_clip's training", "its checkpoints do not note the activation"
+    else:
+        written_by, evidence = "a state_dict", "a state_dict does not note the activation"
+    skipped = (*OPENAI_BUFFERS, *_NO_WEIGHTS)
+    weights = {name: value for name, value in inside.items() if name.rpartition(".")[2] not in skipped}
     if not weights:
         raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
-    written_by, quick_gelu, evidence = _origin(path, inside, outer, transformers=transformers)
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
 
 
 def _weights_of_folder(folder: Path) -> Path:
-    found = [folder / name for name in TRANSFORMERS_WEIGHTS if (folder / name).is_file()]
-    if not found:
-        if (folder / CONFIG).is_file():
-            raise UserError(
-                f"{folder}: an open_clip folder has its own architecture. Use model.name: local-dir:{folder}."
-            )
-        expected = " or ".join(TRANSFORMERS_WEIGHTS)
-        raise UserError(f"{folder}: holds no weights of a transformers CLIP, expected {expected}. Fetch it again.")
-    return found[0]
+    for name in TRANSFORMERS_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    if (folder / CONFIG).is_file():
+        raise UserError(f"{folder}: an open_clip folder has its own architecture. Use model.name: local-dir:{folder}.")
+    expected = " or ".join(TRANSFORMERS_WEIGHTS)
+    raise UserError(f"{folder}: holds no weights of a transformers CLIP, expected {expected}. Fetch it again.")
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """(the stored values by name, the keys of the checkpoint around them)."""
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         require_whole_safetensors(path)
         return load_file(path), ()
     try:
         stored: Any = read_torchscript(path) if is_torchscript(path) else torch.load(path, "cpu", weights_only=True)
-    except _DAMAGES as error:
-        raise _unreadable(path, error) from error
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # of files that are damaged or of another format
+        text = " ".join(str(error).split())
+        if named := re.search(r"GLOBAL (\S+)|it names (\S+),", text):
+            what = f"holds Python objects beside tensors ({named[1] or named[2]}); nothing in it was executed"
+            remedy = "If you trust the file, save its weights alone: torch.save(model.state_dict(), ...)."
+            raise UserError(f"{path}: {what}. {remedy}") from error
+        what = f"damaged, or not a file of weights ({text[:200]})"
+        raise UserError(f"{path}: {what}. Fetch or make it again.") from error
     if not isinstance(stored, Mapping):
         raise UserError(f"{path}: holds a {type(stored).__name__}, expected the state_dict of a CLIP model.")
     inner = next((key for key in _STATE_KEYS if isinstance(stored.get(key), Mapping)), None)
     return (stored, ()) if inner is None else (stored[inner], tuple(str(key) for key in stored))
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    text = " ".join(str(error).split())
-    named = re.search(r"GLOBAL (\S+)|it names (\S+),", text)
-    if named:
-        what = f"holds Python objects beside tensors ({named[1] or named[2]}); nothing in it was executed"
-        remedy = "If you trust the file, save its weights alone: torch.save(model.state_dict(), ...)."
-        return UserError(f"{path}: {what}. {remedy}")
-    return UserError(f"{path}: damaged, or not a file of weights ({text[:200]}). Fetch or make it again.")
-
-
-def _common_prefix(tensors: Mapping[str, Any]) -> str:
-    """The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ..."""
-    found = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
-    return found.most_common(1)[0][0] if found else ""
-
-
-def _is_weight(name: str) -> bool:
-    return name not in OPENAI_BUFFERS and name.rpartition(".")[2] not in _NO_WEIGHTS
-
-
-def _origin(
-    path: Path, tensors: Mapping[str, Any], outer: tuple[str, ...], *, transformers: bool
-) -> tuple[str, bool | None, str]:
-    """(who wrote it, whether it needs QuickGELU, how that is known)."""
-    buffers = [name for name in OPENAI_BUFFERS if name in tensors]
-    if transformers:
-        return "transformers' CLIPModel", *activation_beside(path)
-    if buffers:
-        return "OpenAI", True, f"it has {', '.join(buffers)}, as the archives of OpenAI have, trained with QuickGELU"
-    if "iteration" in outer:
-        because = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
-        return "ZSCL or GIFT_CL", True, because
-    if "optimizer" in outer and "epoch" in outer:
-        return "open_clip's training", None, "its checkpoints do not note the activation"
-    return "a state_dict", None, "a state_dict does not note the activation"
 
 
 def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -250,14 +212,18 @@ def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> N
 
     UserError if a tokenizer file is not text (sentencepiece models).
     """
-    tokenizer = {name: _text(name, content) for name, content in tokenizer_contents(clip).items()}
+    try:
+        tokenizer = {name: content.decode("utf-8") for name, content in tokenizer_contents(clip).items()}
+    except UnicodeDecodeError as error:
+        what = "its tokenizer is not text and cannot be stored in a safetensors header"
+        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
     description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
     with write_atomically(path) as unfinished:
         save_file(weights_of(clip), unfinished, metadata={KEY: json.dumps(description, sort_keys=True)})
 
 
-def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, bytes]]:
-    """(weights by name, the content of open_clip_config.json, the contents of the tokenizer files by name).
+def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """(the content of open_clip_config.json, the contents of the tokenizer files by name), without the weights.
 
     UserError if the file is missing or damaged, or has no configuration in its metadata.
     """
@@ -267,42 +233,14 @@ def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
     require_whole_safetensors(path)
     with safe_open(path, framework="pt") as file:
-        description = _description(path, file.metadata() or {})
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
-    return tensors, description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
-
-
-def read_description(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """As read_single_file, without the weights."""
-    if path.suffix != ".safetensors":
-        raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
-    require_whole_safetensors(path)
-    with safe_open(path, framework="pt") as file:
-        description = _description(path, file.metadata() or {})
-    return description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
-
-
-def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        found = parse_json(metadata.get(KEY, "{}"))
-    except ValueError as error:
-        raise UserError(f"{path}: its metadata should be JSON, but {error}. {_REMEDY}") from error
-    if not isinstance(found, dict) or "config" not in found:
+        text = (file.metadata() or {}).get(KEY)
+    if text is None:
         raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
-    config, texts = found["config"], found.get("tokenizer", {})
-    fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "config should be an object"
-    if not fault and not isinstance(config.get("preprocess_cfg"), dict):
-        fault = "preprocess_cfg should be an object"
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        fault = "tokenizer should be an object of texts"
-    if fault:
-        raise UserError(f"{path}: the configuration in its metadata is wrong: {fault}. {_REMEDY}")
-    return {"config": config, "tokenizer": texts}
-
-
-def _text(name: str, content: bytes) -> str:
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        what = f"its tokenizer file {name} is not text and cannot be stored in a safetensors header"
-        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
+        found = parse_json(text)
+        config, model_config = found["config"], found["config"]["model_cfg"]
+        contents = {name: content.encode() for name, content in found.get("tokenizer", {}).items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: the configuration in its metadata is wrong ({error}). {_REMEDY}") from error
+    require_supported(model_config, str(path))
+    return config, contents

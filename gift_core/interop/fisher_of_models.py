@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.fisher_file import FISHER, KEY
-from gift_core.artifacts.model_folder import PROVENANCE, DamagedFileError, read_provenance, read_shapes
+from gift_core.artifacts.model_folder import PROVENANCE, read_provenance, read_shapes
 from gift_core.errors import UserError, no_such_path
 from gift_core.interop.stored_model import StoredModel, read_tensor
 from gift_core.layout import Layout
-from gift_core.untrusted import parse_json
 
 
 def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: Layout) -> list[Path]:
@@ -23,7 +23,12 @@ def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: La
     """
     files = [Path(name) for name in given] or [_written_fisher(model, layout) for model in models]
     for model, file in zip(models, files, strict=True):
-        _require_fisher_of(model, file)
+        if not file.is_file():
+            raise UserError(f"merge --fisher {no_such_path(file, 'file')} Stage teach writes {FISHER}.")
+        noted, digest = _noted_model(file), _trained_hash(model)
+        if digest and noted != digest:
+            what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
+            raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
         if names := sorted(set(read_shapes(files[0])) ^ set(read_shapes(file))):
             raise UserError(f"merge: {names[0]} is in only one of {files[0]} and {file}. Give files of one method.")
     return files
@@ -41,18 +46,6 @@ def _written_fisher(model: StoredModel, layout: Layout) -> Path:
     raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
 
 
-def _require_fisher_of(model: StoredModel, file: Path) -> None:
-    if not file.is_file():
-        raise UserError(f"merge --fisher {no_such_path(file, 'file')} Stage teach writes {FISHER}.")
-    noted, digest = _noted_model(file), _trained_hash(model)
-    if digest and noted != digest:
-        what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
-        raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
-    for name, shape in read_shapes(file).items():
-        if name not in model.layout or tuple(model.layout[name].shape) != shape:
-            raise UserError(f"merge --fisher {file}: {name} has no weight of its shape in {model.file}.")
-
-
 def _trained_hash(model: StoredModel) -> str | None:
     """The hash of the trained weights: stage teach estimates the information of these, not of a release."""
     folder = Path(model.file).parent
@@ -63,10 +56,9 @@ def _trained_hash(model: StoredModel) -> str | None:
 def _noted_model(file: Path) -> str:
     """Returns the hash of the model whose Fisher information is in the file."""
     try:
-        read_shapes(file)
         with safe_open(file, framework="pt") as tensors:
-            return str(parse_json((tensors.metadata() or {})[KEY])["model"])
-    except (DamagedFileError, SafetensorError, ValueError, LookupError, TypeError) as error:
+            return str(json.loads((tensors.metadata() or {})[KEY])["model"])
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
         what = f"it should have Fisher information, with the hash of its model ({error})"
         raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error
 

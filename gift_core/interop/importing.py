@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from safetensors.torch import load_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, require_model_path
-from gift_core.clip.architectures import (
-    CLIP_VOCABULARY,
-    architecture_config,
-    build_model,
-    preprocess_of,
-    require_supported,
-)
+from gift_core.clip.architectures import CLIP_VOCABULARY, architecture_config, preprocess_of, require_supported
 from gift_core.clip.device import resolve_device
-from gift_core.clip.model import PRECISIONS, Clip, as_clip, create_model, open_folder
-from gift_core.clip.tokenizers import (
-    LOCAL,
-    load_tokenizer,
-    require_text_tower,
-    short_message,
-    tokenizer_files_of,
-    tokenizer_from,
-)
+from gift_core.clip.model import PRECISIONS, Clip, as_clip, assemble, create_model, open_folder, read_json_object
+from gift_core.clip.tokenizers import LOCAL, load_tokenizer, short_message, tokenizer_files_of, tokenizer_from
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
-from gift_core.interop.checkpoints import read_checkpoint, read_single_file
-from gift_core.interop.fitting import choose_activation, fill_weights, tag_activation
-from gift_core.interop.transformers_format import (
-    TRANSFORMERS_CONFIG,
-    model_config_of,
-    preprocess_beside,
-    read_config,
-)
+from gift_core.interop.checkpoints import Checkpoint, read_checkpoint, read_single_file
+from gift_core.interop.transformers_format import TRANSFORMERS_CONFIG, model_config_of, preprocess_beside
 
 FILE, HUB = "local-file:", "hf-hub:"
+QUICK_SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT-B-16-quickgelu QuickGELU
 
 
 def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip:
@@ -48,10 +32,11 @@ def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip
     """
     chosen = resolve_device(device)
     require_model_path(text)
-    name = _with_prefix(text)
+    path = Path(text)
+    name = f"{LOCAL}{text}" if path.is_dir() else f"{FILE}{text}" if path.is_file() else text
     architectures, plain = open_clip.list_models(), name.replace("/", "-")
     if not name.startswith((LOCAL, FILE, HUB)) and plain not in architectures:
-        what = f"{no_such_path(Path(text))} open_clip has no architecture of that name, either."
+        what = f"{no_such_path(path)} open_clip has no architecture of that name, either."
         raise UserError(f"{what} {nearest(plain, architectures)}docs/models.md says what can be loaded.")
     return load_clip(name, pretrained, device=chosen)
 
@@ -82,16 +67,59 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
         what = f"{pretrained[:80]!r} has no effect, because {name} has its own weights"
         raise UserError(f"model.pretrained: {what}. Leave it out (null), or name an architecture: ViT-B-16.")
     if name.startswith(LOCAL):
-        return _from_folder(Path(name.removeprefix(LOCAL)), device=device, precision=precision)
+        folder = Path(name.removeprefix(LOCAL))
+        if (folder / TRANSFORMERS_CONFIG).is_file() and not (folder / CONFIG).is_file():
+            return _from_transformers(folder, device, precision)
+        return open_folder(folder, device=device, precision=precision)
     if name.startswith(FILE):
-        return _from_single_file(Path(name.removeprefix(FILE)), device=device, precision=precision)
+        path = Path(name.removeprefix(FILE))
+        config, contents = read_single_file(path)
+        tokenizer = tokenizer_from(contents, config["model_cfg"])
+        return assemble(config, tokenizer, load_file(path), device=device, location=str(path), precision=precision)
     if name.startswith(HUB):
-        return _from_hub(name, device=device, precision=precision)
+        return _from_hub(name, device, precision)
     architecture, config = architecture_config(name)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is not None and pretrained not in tags and Path(pretrained).exists():
-        return _from_checkpoint(architecture, config, Path(pretrained), device=device, precision=precision)
-    return _from_tag(architecture, config, pretrained, device=device, precision=precision)
+        return _from_checkpoint(architecture, config, Path(pretrained), device, precision)
+    return _from_tag(architecture, config, pretrained, device, precision)
+
+
+def _from_transformers(folder: Path, device: torch.device, precision: str) -> Clip:
+    """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
+    config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
+    files = tokenizer_files_of(folder)
+    if files:
+        config["text_cfg"]["hf_tokenizer_name"] = "."
+    elif config["text_cfg"]["vocab_size"] != CLIP_VOCABULARY:
+        raise UserError(
+            f"{folder}: holds no tokenizer, and its vocabulary is not CLIP's. Save the tokenizer in that folder."
+        )
+    found = read_checkpoint(folder)
+    return assemble(
+        {"model_cfg": config, "preprocess_cfg": preprocess_beside(folder)},
+        tokenizer_from({path.name: path.read_bytes() for path in files}, config),
+        found.tensors,
+        device=device,
+        location=str(folder),
+        precision=precision,
+        tokenizer_files=files,
+        origin={"written_by": found.written_by, "activation": f"{_label(config['quick_gelu'])}: {found.evidence}"},
+    )
+
+
+def _from_hub(name: str, device: torch.device, precision: str) -> Clip:
+    location = f"model.name {name!r}"
+    _require_weights(name.removeprefix(HUB), "", "model.name")
+    try:
+        config = open_clip.get_model_config(name)
+    except Exception as error:  # the hub raises many types
+        remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
+        raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
+    require_supported(config, location)
+    tokenizer = load_tokenizer(name)
+    model = create_model(name, device, location=location)
+    return as_clip(model, tokenizer, config, location=location, precision=precision)
 
 
 def _require_weights(repository: str, file: str, key: str) -> None:
@@ -99,6 +127,59 @@ def _require_weights(repository: str, file: str, key: str) -> None:
     folder = f"data/0_raw/models/{repository.rpartition('/')[2]}"
     params = {"name": f"{LOCAL}{folder}", "pretrained": "null"}
     require_download(repository, (file,) if file else CACHED_WEIGHTS, key=key, folder=folder, params=params)
+
+
+def _from_checkpoint(
+    architecture: str, config: dict[str, Any], path: Path, device: torch.device, precision: str
+) -> Clip:
+    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`."""
+    location, found = f"model.pretrained {path}", read_checkpoint(path)
+    quick, activation = _choose_activation(architecture, config, found, location)
+    origin = {"written_by": found.written_by, "activation": activation}
+    if found.left_out:
+        origin["left_out"] = ", ".join(found.left_out)
+    return assemble(
+        {
+            "model_cfg": config | ({"quick_gelu": True} if quick else {}),
+            "preprocess_cfg": preprocess_of(architecture) | preprocess_beside(path),
+        },
+        load_tokenizer(architecture),
+        found.tensors,
+        device=device,
+        location=f"{location}, model.name {architecture}",
+        precision=precision,
+        origin=origin,
+    )
+
+
+def _choose_activation(
+    architecture: str, config: Mapping[str, Any], checkpoint: Checkpoint, location: str
+) -> tuple[bool, str]:
+    """(whether the model must compute QuickGELU, a sentence that says why and how to choose otherwise).
+
+    The checkpoint decides. Where it does not say, the architecture's own activation is used. UserError if the
+    architecture named has QuickGELU and the weights were trained with GELU.
+    # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
+    """
+    quick, evidence, computes_quick = checkpoint.quick_gelu, checkpoint.evidence, bool(config.get("quick_gelu"))
+    plain = architecture.removesuffix(QUICK_SUFFIX)
+    if quick is None:
+        other, trained = f"{plain}{QUICK_SUFFIX}", "descend from OpenAI's CLIP need QuickGELU"
+        advice = f"; weights that {trained}: model.name: {other}"
+        if architecture != plain:
+            other, advice = plain, f"; for weights trained with GELU: model.name: {plain}"
+        known = advice if other in open_clip.list_models() else ""
+        return computes_quick, f"{_label(computes_quick)} assumed: {evidence}{known}"
+    if computes_quick and not quick:
+        what = f"the weights were trained with GELU ({evidence}), {architecture} computes QuickGELU"
+        raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
+    if quick and not computes_quick:
+        return True, f"QuickGELU in place of the GELU of {architecture}: {evidence}"
+    return quick, f"{_label(quick)}: {evidence}"
+
+
+def _label(quick: bool) -> str:
+    return "QuickGELU" if quick else "GELU"
 
 
 def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
@@ -119,103 +200,20 @@ def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
     return {"pretrained": tag, "force_quick_gelu": quick}
 
 
-def _with_prefix(text: str) -> str:
-    """Paths of folders and files get the local-dir: or local-file: that load_clip expects."""
-    path = Path(text)
-    if path.is_dir():
-        return f"{LOCAL}{text}"
-    return f"{FILE}{text}" if path.is_file() else text
-
-
-def _from_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    if (folder / TRANSFORMERS_CONFIG).is_file() and not (folder / CONFIG).is_file():
-        return _from_transformers(folder, device=device, precision=precision)
-    return open_folder(folder, device=device, precision=precision)
-
-
-def _from_transformers(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
-    config = model_config_of(read_config(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
-    files = tokenizer_files_of(folder)
-    if files:
-        config["text_cfg"]["hf_tokenizer_name"] = "."
-    elif config["text_cfg"]["vocab_size"] != CLIP_VOCABULARY:
-        raise UserError(
-            f"{folder}: holds no tokenizer, and its vocabulary is not CLIP's. Save the tokenizer in that folder."
-        )
-    checkpoint = read_checkpoint(folder)
-    tokenizer = tokenizer_from({path.name: path.read_bytes() for path in files}, config)
-    model = build_model(config, preprocess_beside(folder))
-    fill_weights(model, checkpoint.tensors, str(folder))
-    kind = "QuickGELU" if config["quick_gelu"] else "GELU"
-    origin = {"written_by": checkpoint.written_by, "activation": f"{kind}: {checkpoint.evidence}"}
-    model = model.to(device)
-    location = str(folder)
-    return as_clip(
-        model, tokenizer, config, location=location, precision=precision, tokenizer_files=files, origin=origin
-    )
-
-
-def _from_single_file(path: Path, *, device: torch.device, precision: str) -> Clip:
-    tensors, config, tokenizer_contents = read_single_file(path)
-    model_config = config["model_cfg"]
-    require_supported(model_config, str(path))
-    require_text_tower(model_config, str(path))
-    tokenizer = tokenizer_from(tokenizer_contents, model_config)
-    model = build_model(model_config, config["preprocess_cfg"])
-    fill_weights(model, tensors, str(path))
-    return as_clip(model.to(device), tokenizer, model_config, location=str(path), precision=precision)
-
-
-def _from_hub(name: str, *, device: torch.device, precision: str) -> Clip:
-    location = f"model.name {name!r}"
-    _require_weights(name.removeprefix(HUB), "", "model.name")
-    try:
-        config = open_clip.get_model_config(name)
-    except Exception as error:  # the hub raises many types
-        remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
-        raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
-    require_supported(config, location)
-    tokenizer = load_tokenizer(name)
-    require_text_tower(config, location)
-    model = create_model(name, device, location=location)
-    return as_clip(model, tokenizer, config, location=location, precision=precision)
-
-
-def _from_checkpoint(
-    architecture: str, config: dict[str, Any], path: Path, *, device: torch.device, precision: str
-) -> Clip:
-    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`."""
-    location = f"model.pretrained {path}"
-    checkpoint = read_checkpoint(path)
-    computes_quick = bool(config.get("quick_gelu"))
-    quick, activation = choose_activation(architecture, computes_quick, checkpoint, location)
-    if quick:
-        config["quick_gelu"] = True
-    tokenizer = load_tokenizer(architecture)
-    require_text_tower(config, f"model.name {architecture!r}")
-    model = build_model(config, preprocess_of(architecture) | preprocess_beside(path))
-    fill_weights(model, checkpoint.tensors, f"{location}, model.name {architecture}")
-    origin = {"written_by": checkpoint.written_by, "activation": activation}
-    if checkpoint.left_out:
-        origin["left_out"] = ", ".join(checkpoint.left_out)
-    return as_clip(model.to(device), tokenizer, config, location=location, precision=precision, origin=origin)
-
-
-def _from_tag(
-    architecture: str, config: dict[str, Any], tag: str | None, *, device: torch.device, precision: str
-) -> Clip:
+def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device: torch.device, precision: str) -> Clip:
     options = tag_options(architecture, tag)
     repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
     if repository:
         _require_weights(repository, file, "model.pretrained")
-    computes_quick, forced = bool(config.get("quick_gelu")), options["force_quick_gelu"]
     tokenizer = load_tokenizer(architecture)
-    require_text_tower(config, f"model.name {architecture!r}")
     location = f"model.name {architecture!r}, model.pretrained {tag!r}"
     model = create_model(architecture, device, location=location, **options)
-    if forced:
+    computes_quick = bool(config.get("quick_gelu"))
+    activation = f"{_label(computes_quick)}: as {architecture} computes, and open_clip knows nothing else of {tag}"
+    if options["force_quick_gelu"]:
         config["quick_gelu"] = True
-    note = tag_activation(architecture, options["pretrained"], computes_quick=computes_quick, forced=forced)
-    origin = {"activation": note}
+        if not computes_quick:
+            because = f"open_clip knows that {tag} was trained with it"
+            activation = f"QuickGELU in place of the GELU of {architecture}: {because}"
+    origin = {"activation": activation}
     return as_clip(model, tokenizer, config, location=location, precision=precision, origin=origin)

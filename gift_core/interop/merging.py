@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, write_provenance
-from gift_core.clip.architectures import require_sound, require_sound_numbers
+from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, write_provenance
+from gift_core.clip.architectures import require_sound_numbers
 from gift_core.clip.disk_space import model_bytes
-from gift_core.clip.tokenizers import tokenizer_contents
+from gift_core.clip.model import write_description
 from gift_core.errors import UserError
 from gift_core.interop.fisher_of_models import read_diagonal
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
-from gift_core.interop.stored_model import StoredModel, read_tensor, write_tensors
+from gift_core.interop.stored_model import StoredModel, write_tensors
 from gift_core.seeds import seed_for
 from gift_core.work.publishing import build_folder, require_free_bytes
-
-_UPPER, _LOWER = 1 << 15, 1 << 16  # values of the upper and the lower half of the bits of a float32 that is >= 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,79 @@ class Merge:
         files = [{"name": str(file), "sha256": sha256_of(file)} for file in self.fishers]
         return {"merge": noted | dict(self.options) | base | ({"fisher": files} if files else {})}
 
+    @cached_property
+    def names(self) -> set[str]:
+        """The tensors that the kind merges. Changes are of weights only: a variance plus changes can be negative.
+
+        Fisher information is known of the weights that were trained.
+        """
+        if self.fishers:
+            return set(read_shapes(self.fishers[0]))
+        if self.base is not None:
+            return {name for name, _ in self.base.clip.model.named_parameters()}
+        return set(self.models[-1].layout)
+
+    @cached_property
+    def smallest(self) -> list[float]:
+        """For TIES: the magnitude of the smallest change of each model that is kept."""
+        base, names = self.base, sorted(self.names)
+        assert base is not None, "complete_options asks for it"
+        count = max(1, round(self.options["keep"] * sum(base.layout[name].numel() for name in names)))
+        changes = [partial(_changes, model, base, names) for model in self.models]
+        return [nth_largest(each, count) for each in changes]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Returns a merged tensor. UserError where a number of it is not finite.
+
+        The counters of BatchNorm are those of the last model. What the kind does not merge is averaged.
+        """
+        if not self.models[-1].layout[name].is_floating_point():
+            return self.models[-1].read(name)
+        weights = (model.read(name) for model in self.models)
+        kind = KINDS[self.kind].merge
+        options = {key: self.options[key] for key in ("alpha", "weight", "scale", "drop") if key in self.options}
+        if "keep" in self.options:
+            options["smallest"] = self.smallest
+        if "seed" in self.options:
+            seed = seed_for("merge", self.options["seed"], name)
+            options["generator"] = torch.Generator().manual_seed(seed)
+        if name not in self.names:
+            merged = mean([*weights])
+        elif self.base is not None:
+            base = self.base.read(name)
+            merged = base + kind([weight - base for weight in weights], **options)
+        else:
+            if self.fishers:
+                options["diagonals"] = [read_diagonal(file, name) for file in self.fishers]
+            merged = kind([*weights], **options)
+        remedy = "Give smaller weights or a smaller scale."
+        require_sound_numbers(merged, name, f"merge --kind {self.kind}", remedy)
+        return merged
+
+
+def _changes(model: StoredModel, base: StoredModel, names: Sequence[str]) -> Iterator[torch.Tensor]:
+    return (model.read(name) - base.read(name) for name in names)
+
+
+def nth_largest(tensors: Callable[[], Iterator[torch.Tensor]], n: int) -> float:
+    """Returns the magnitude of the n-th largest float32 number (n from 1) of tensors that are not in memory at once.
+
+    Numbers >= 0 have the order of their bits, so the upper half of the bits is found in one pass and the lower half in
+    another.
+    """
+    found, bins = 0, 1 << 16
+    for shift in (16, 0):
+        counts = torch.zeros(bins, dtype=torch.int64)
+        for tensor in tensors():
+            bits = tensor.abs().flatten().view(torch.int32)
+            part = bits >> 16 if shift else bits[bits >> 16 == found] % bins
+            counts += torch.bincount(part, minlength=bins)
+        from_top = counts.flip(0).cumsum(0)
+        position = int(torch.searchsorted(from_top, n))
+        n -= int(from_top[position - 1]) if position else 0
+        found = found * bins + bins - 1 - position
+    return float(torch.tensor(found, dtype=torch.int32).view(torch.float32))
+
 
 def merge_models(merge: Merge, folder: Path) -> None:
     """Writes the merged model into `folder`, with the configuration and the tokenizer of the last model.
@@ -54,133 +125,20 @@ def merge_models(merge: Merge, folder: Path) -> None:
     for other in (*merge.models, *filter(None, [merge.base])):
         _require_same(merge.models[0], other)
     require_free_bytes(folder, model_bytes(last.clip), "merge")
-    merged = _merged_tensors(merge)
     with build_folder(folder) as unfinished:
-        write_tensors(unfinished / WEIGHTS, last.layout, merged)
-        scale = torch.nn.ParameterDict({"logit_scale": read_tensor(unfinished / WEIGHTS, "logit_scale")})
-        require_sound(scale, last.clip.config["preprocess_cfg"], f"{folder}, merged with --kind {merge.kind}")
-        text = json.dumps(last.clip.config, indent=2, sort_keys=True) + "\n"
-        (unfinished / CONFIG).write_text(text, encoding="utf-8")
-        for name, content in tokenizer_contents(last.clip).items():
-            (unfinished / name).write_bytes(content)
+        write_tensors(unfinished / WEIGHTS, last.layout, merge.tensor)
+        write_description(last.clip, unfinished)
         write_provenance(unfinished, merge.provenance)
 
 
-def _merged_tensors(merge: Merge) -> Callable[[str], torch.Tensor]:
-    """Returns a function that gives the merged tensor of a name.
-
-    The counters of BatchNorm are those of the last model. What the kind does not merge (_merged_names) is averaged.
-    """
-    function, names, arguments = KINDS[merge.kind].merge, _merged_names(merge), _arguments(merge)
-
-    def merged(name: str) -> torch.Tensor:
-        if not merge.models[-1].layout[name].is_floating_point():
-            return merge.models[-1].read(name)
-        weights = (model.read(name) for model in merge.models)
-        if name not in names:
-            return mean([*weights])
-        if merge.base is None:
-            return function([*weights], **arguments(name))
-        base = merge.base.read(name)
-        return base + function([weight - base for weight in weights], **arguments(name))
-
-    def sound(name: str) -> torch.Tensor:
-        value = merged(name)
-        require_sound_numbers(value, name, f"merge --kind {merge.kind}", "Give smaller weights or a smaller scale.")
-        return value
-
-    return sound
-
-
-def _merged_names(merge: Merge) -> set[str]:
-    """Returns the tensors that the kind merges. Changes are of weights only: a variance plus changes can be negative.
-
-    Fisher information is known of the weights that were trained.
-    """
-    if merge.fishers:
-        return set(read_shapes(merge.fishers[0]))
-    if merge.base is not None:
-        return {name for name, _ in merge.base.clip.model.named_parameters()}
-    return set(merge.models[-1].layout)
-
-
-def _arguments(merge: Merge) -> Callable[[str], dict[str, Any]]:
-    """Returns a function that gives the keyword arguments of the kind for the tensor of a name."""
-    constant = {name: value for name, value in merge.options.items() if name in ("alpha", "weight", "scale", "drop")}
-    if "keep" in merge.options:
-        constant["smallest"] = [_smallest_kept(merge, model) for model in merge.models]
-
-    def arguments(name: str) -> dict[str, Any]:
-        if merge.fishers:
-            return constant | {"diagonals": [read_diagonal(file, name) for file in merge.fishers]}
-        if "seed" in merge.options:
-            seed = seed_for("merge", merge.options["seed"], name)
-            return constant | {"generator": torch.Generator().manual_seed(seed)}
-        return constant
-
-    return arguments
-
-
-def _smallest_kept(merge: Merge, model: StoredModel) -> float:
-    """Returns the magnitude of the smallest change of the model that TIES keeps."""
-    base, names = merge.base, sorted(_merged_names(merge))
-    assert base is not None, "complete_options asks for it"
-
-    def changes() -> Iterator[torch.Tensor]:
-        return (model.read(name) - base.read(name) for name in names)
-
-    count = sum(base.layout[name].numel() for name in names)
-    return nth_largest(changes, max(1, round(merge.options["keep"] * count)))
-
-
-def nth_largest(tensors: Callable[[], Iterator[torch.Tensor]], n: int) -> float:
-    """Returns the magnitude of the n-th largest float32 number (n from 1) of tensors that are not in memory at once.
-
-    Numbers >= 0 have the order of their bits, so the upper half of the bits is found in one pass and the lower half in
-    another.
-    """
-    upper, above = _nth_bin(_histogram((bits >> 16 for bits in _bits(tensors())), _UPPER), n)
-    within = (bits[bits >> 16 == upper] % _LOWER for bits in _bits(tensors()))
-    lower, _ = _nth_bin(_histogram(within, _LOWER), n - above)
-    return float(torch.tensor(upper * _LOWER + lower, dtype=torch.int32).view(torch.float32))
-
-
-def _bits(tensors: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-    return (tensor.abs().flatten().view(torch.int32) for tensor in tensors)
-
-
-def _histogram(numbers: Iterator[torch.Tensor], bins: int) -> torch.Tensor:
-    counts = torch.zeros(bins, dtype=torch.int64)
-    for each in numbers:
-        counts += torch.bincount(each, minlength=bins)
-    return counts
-
-
-def _nth_bin(counts: torch.Tensor, n: int) -> tuple[int, int]:
-    """Returns the bin of the n-th number from the top, and how many numbers are in the bins above it."""
-    from_top = counts.flip(0).cumsum(0)
-    position = int(torch.searchsorted(from_top, n))
-    return len(counts) - 1 - position, int(from_top[position - 1]) if position else 0
-
-
 def _require_same(first: StoredModel, other: StoredModel) -> None:
-    """Raises UserError if two models differ in architecture or preprocessing: the settings, a tensor and both files."""
-    settings = _flat(first.clip.config), _flat(other.clip.config)
-    keys = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
-    sizes = [{name: _sizes(value.shape) for name, value in model.layout.items()} for model in (first, other)]
-    names = sorted(name for name in {*sizes[0], *sizes[1]} if sizes[0].get(name) != sizes[1].get(name))
-    differing = [f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in keys[:3]]
-    for name in names[:1]:
-        one, two = (size.get(name, "missing") for size in sizes)
-        differing.append(f"the tensor {name} ({one} in {first.file}, {two} in {other.file})")
-    if differing:
+    """Raises UserError if two models differ in a setting of their architecture or preprocessing."""
+    one, two = _flat(first.clip.config), _flat(other.clip.config)
+    keys = sorted(key for key in {*one, *two} if one.get(key) != two.get(key))
+    if keys:
         models = f"{first.identity['name']} and {other.identity['name']}"
-        what = f"{models} differ in {', '.join(differing)}"
-        raise UserError(f"merge: {what}. Only models of one architecture can be merged.")
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "one number"
+        differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
+        raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,32 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
 from safetensors import safe_open
 
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, require_model_path, require_noted_files
-from gift_core.clip.architectures import (
-    build_model,
-    require_sound,
-    require_sound_numbers,
-    require_stored_as_weights,
-)
+from gift_core.clip.architectures import build_model, require_sound_numbers
 from gift_core.clip.model import Clip, check_folder
-from gift_core.clip.tokenizers import (
-    LOCAL,
-    load_tokenizer,
-    require_known_tokens,
-    require_text_tower,
-    tokenizer_files_of,
-    tokenizer_from,
-)
-from gift_core.interop.checkpoints import read_description
+from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
+from gift_core.interop.checkpoints import read_single_file
 from gift_core.interop.importing import FILE, model_identity, open_model
 
-_HEADER_ALIGNMENT = 8
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 
@@ -67,21 +53,30 @@ def open_stored(name: str) -> StoredModel:
     are not those of open_clip's model, and for any other format, the whole model is loaded.
     """
     require_model_path(name)
-    path = Path(name.removeprefix(LOCAL).removeprefix(FILE))
+    path, files = Path(name.removeprefix(LOCAL).removeprefix(FILE)), tuple[Path, ...]()
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-        clip, file = _from_folder(path), path / WEIGHTS
+        config, file, files = check_folder(path), path / WEIGHTS, tokenizer_files_of(path)
+        require_noted_files(path)
+        tokenizer = load_tokenizer(f"{LOCAL}{path}")
     elif path.is_file():
-        clip, file = _from_file(path), path
+        config, contents = read_single_file(path)
+        file, tokenizer = path, tokenizer_from(contents, config["model_cfg"])
     else:
         return _loaded(name)
-    require_stored_as_weights(file, clip.model, name)
-    shapes = {key: tuple(value.shape) for key, value in clip.model.state_dict().items()}
-    if read_shapes(file) != dict(sorted(shapes.items())):
+    require_known_tokens(tokenizer, config["model_cfg"], name)
+    with torch.device("meta"):
+        model = build_model(config["model_cfg"], config.get("preprocess_cfg", {})).eval()
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if read_shapes(file) != shapes:
         return _loaded(name)
-    model = StoredModel(model_identity(name), clip, str(file), partial(read_tensor, file))
-    scale = torch.nn.ParameterDict({"logit_scale": model.read("logit_scale")})
-    require_sound(scale, clip.config["preprocess_cfg"], name)
-    return model
+    preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))  # complete, as clip.model.as_clip has it
+    clip = Clip(model, tokenizer, {"model_cfg": config["model_cfg"], "preprocess_cfg": preprocess}, "fp32", files)
+    return StoredModel(model_identity(name), clip, str(file), partial(read_tensor, file))
+
+
+def _loaded(name: str) -> StoredModel:
+    clip = open_model(name, device="cpu")
+    return StoredModel(model_identity(name), clip, name, clip.model.state_dict().__getitem__)
 
 
 def read_tensor(file: Path, name: str) -> torch.Tensor:
@@ -103,38 +98,8 @@ def write_tensors(file: Path, layout: Mapping[str, torch.Tensor], get: Callable[
         shape = list(layout[name].shape)
         header[name] = {"dtype": _DTYPES[layout[name].dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
+    text += b" " * (-len(text) % 8)
     with file.open("wb") as output:
         output.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             output.write(get(name).contiguous().numpy().data)
-
-
-def _from_folder(folder: Path) -> Clip:
-    config = check_folder(folder)
-    require_noted_files(folder)
-    location, tokenizer = str(folder), load_tokenizer(f"{LOCAL}{folder}")
-    require_text_tower(config["model_cfg"], location)
-    require_known_tokens(tokenizer, config["model_cfg"], location)
-    return _empty_clip(config, tokenizer, tokenizer_files_of(folder))
-
-
-def _from_file(file: Path) -> Clip:
-    config, tokenizer_contents = read_description(file)
-    require_text_tower(config["model_cfg"], str(file))
-    return _empty_clip(config, tokenizer_from(tokenizer_contents, config["model_cfg"]))
-
-
-def _empty_clip(
-    config: Mapping[str, Any], tokenizer: Callable[[list[str]], torch.Tensor], files: tuple[Path, ...] = ()
-) -> Clip:
-    """On the meta device. The preprocessing is complete, as clip.model.as_clip has it."""
-    with torch.device("meta"):
-        model = build_model(config["model_cfg"], config.get("preprocess_cfg", {})).eval()
-    preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))
-    return Clip(model, tokenizer, {"model_cfg": config["model_cfg"], "preprocess_cfg": preprocess}, "fp32", files)
-
-
-def _loaded(name: str) -> StoredModel:
-    clip = open_model(name, device="cpu")
-    return StoredModel(model_identity(name), clip, name, clip.model.state_dict().__getitem__)

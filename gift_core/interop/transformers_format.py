@@ -15,8 +15,8 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from gift_core.artifacts.model_config import shape_fault
+from gift_core.clip.model import read_json_object
 from gift_core.errors import UserError
-from gift_core.untrusted import read_json_file
 
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -62,17 +62,6 @@ _LAYER = {
 _QKV = ("q", "k", "v")
 _THEIR_LAYER = re.compile(r"(vision_model|text_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _OUR_LAYER = re.compile(r"(visual\.transformer|transformer)\.resblocks\.(\d+)\.(.+?)[._](weight|bias)")
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. UserError if the file has none."""
-    try:
-        value = read_json_file(path)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}). Fetch it again.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object, found a {type(value).__name__}. Fetch it again.")
-    return value
 
 
 def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
@@ -173,7 +162,7 @@ def activation_beside(path: Path) -> tuple[bool | None, str]:
     config = path.parent / TRANSFORMERS_CONFIG
     if not config.is_file():
         return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
-    settings = read_config(config)
+    settings = read_json_object(config)
     vision = settings.get("vision_config", {})
     name = str(vision.get("hidden_act", "quick_gelu")) if isinstance(vision, dict) else "unknown"
     return _ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
@@ -237,7 +226,7 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
     found = [folder / name for name in _PREPROCESSING_FILES if (folder / name).is_file()]
     if not found:
         return {}
-    settings = read_config(found[0])
+    settings = read_json_object(found[0])
     settings = settings.get("image_processor", settings)
     if not isinstance(settings, dict):
         raise UserError(f"{found[0]}: image_processor should be an object. Fetch the folder again.")

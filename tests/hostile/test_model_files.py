@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save_file
 
 from gift_core.artifacts.report_json import read_metrics
-from gift_core.clip.model import check_folder, open_folder
+from gift_core.clip.model import check_folder, open_folder, read_json_object
 from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
 from gift_core.errors import UserError
 from gift_core.interop.checkpoints import KEY, read_single_file
 from gift_core.interop.importing import open_model
-from gift_core.interop.transformers_format import activation_beside, model_config_of, preprocess_beside, read_config
+from gift_core.interop.transformers_format import activation_beside, model_config_of, preprocess_beside
 from tests.hostile.test_params import HERE, Case, experiment, keys_of, with_here
 from tests.hostile.values import JSON_FILES, JSON_VALUES, faults
 
@@ -56,7 +56,7 @@ FILES: dict[str, tuple[Any, tuple[Read, ...]]] = {
     ),
     "metadata.json": ({"config": {"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {}},
                        "tokenizer": {"vocab.json": "{}"}}, (_safetensors,)),
-    "config.json": (TRANSFORMERS, (lambda path: model_config_of(read_config(path), str(path)), activation_beside)),
+    "config.json": (TRANSFORMERS, (lambda path: model_config_of(read_json_object(path), str(path)), activation_beside)),
     "preprocessor_config.json": (PREPROCESSING, (preprocess_beside,)),
     "model_index.json": (json.loads((MINI / "diffusion" / "model_index.json").read_text()),
                          (lambda path: pipeline_parameters(path.parent),)),
