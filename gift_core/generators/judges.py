@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +43,20 @@ def load_head(path: Path, size: int) -> AestheticHead:
     christophschuhmann/improved-aesthetic-predictor). `size`: D. UserError for a file that is missing, damaged, or no
     head for features of this size.
     """
-    state = _read_state(path)
-    names = sorted((name for name in state if name.endswith("weight")), key=_position)
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds of errors
+        reason = " ".join(str(error).split()[:30])
+        raise UserError(
+            f"{HEAD_KEY}: {path} cannot be read ({reason}). Fetch it again, or correct the path."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
+        raise UserError(f"{HEAD_KEY}: {path}: it should be a state dict of linear layers. Use another file.")
+    order = {name: [int(number) for number in re.findall(r"\d+", name)] for name in state}
+    names = sorted((name for name in state if name.endswith("weight")), key=order.__getitem__)
     weight, bias = np.eye(size), np.zeros(size)
     for name in names:
         layer = state[name].double().numpy()
@@ -61,26 +72,6 @@ def load_head(path: Path, size: int) -> AestheticHead:
     if not names or weight.shape[0] != 1:
         raise UserError(f"{HEAD_KEY}: {path}: its last layer should give one number. Use a head with one score.")
     return AestheticHead(weight[0].astype(np.float32), float(bias[0]))
-
-
-def _position(name: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", name)]
-
-
-def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    import torch
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UserError(f"{HEAD_KEY}: {path}: no such file. Put it there, or correct the path.")
-    try:
-        read = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds of errors
-        reason = " ".join(str(error).split()[:30])
-        raise UserError(f"{HEAD_KEY}: {path} cannot be read ({reason}). Fetch it again.") from error
-    if not isinstance(read, dict) or not all(isinstance(each, torch.Tensor) for each in read.values()):
-        raise UserError(f"{HEAD_KEY}: {path}: it should be a state dict of linear layers. Use another file.")
-    return read
 
 
 @dataclass(frozen=True)

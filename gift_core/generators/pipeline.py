@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError
 from gift_core.generators.pretrained import add_lora, check_lora, pretrained_pipeline
 from gift_core.generators.sampling_settings import CallSettings, call_settings, set_scheduler
 from gift_core.work.overlap import copied_to_cpu
@@ -53,7 +53,11 @@ class TextToImage:
                     self._check_size(output.images.shape[-1], output.images.shape[-2])
                     return _ImagesOnDevice(output.images)
         except torch.OutOfMemoryError as error:
-            raise UserError(_out_of_memory(self.config)) from error
+            config = self.config
+            what = f"the device ran out of memory for {config.batch_size} images of {config.size} px at once"
+            savers = "{vae_slicing: true, vae_tiling: false, offload: model, attention: null}"
+            remedy = f"Lower batch_size; set memory: {savers}; or use dtype: float16 or bfloat16."
+            raise UserError(f"{KEY}: {what}. {remedy}") from error
         except ValueError as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
@@ -110,14 +114,6 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     return TextToImage(pipeline, config, settings)
 
 
-def _out_of_memory(config: GeneratorConfig) -> str:
-    return (
-        f"{KEY}: the device ran out of memory for {config.batch_size} images of {config.size} px at once. "
-        "Lower batch_size; set memory: {vae_slicing: true, vae_tiling: false, offload: model, attention: null}; or use "
-        "dtype: float16 or bfloat16."
-    )
-
-
 def check_memory(config: GeneratorMemoryConfig | None, device: torch.device) -> None:
     """Raises UserError if offloading lacks its package or a GPU to offload from. Loads nothing."""
     if config is None or config.offload == "none":
@@ -139,7 +135,11 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
         return
     for key, switch in VAE_SWITCHES.items():
         if getattr(config, key):
-            _switch_on(pipeline, key, switch)
+            try:
+                getattr(getattr(pipeline, "vae", None), switch)()
+            except (AttributeError, NotImplementedError) as error:
+                what = f"true, but {type(pipeline).__name__} has no VAE that supports it"
+                raise UserError(f"{MEMORY_KEY}.{key}: {what}. Write {key}: false.") from error
     if config.attention is not None:
         _set_attention(pipeline, config.attention)
     if config.offload == "none":
@@ -148,23 +148,14 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
         getattr(pipeline, OFFLOADS[config.offload])(device=device)
 
 
-def _switch_on(pipeline: Any, key: str, switch: str) -> None:
-    vae = getattr(pipeline, "vae", None)
-    try:
-        getattr(vae, switch)()
-    except (AttributeError, NotImplementedError) as error:
-        what = f"true, but {type(pipeline).__name__} has no VAE that supports it"
-        raise UserError(f"{MEMORY_KEY}.{key}: {what}. Write {key}: false.") from error
-
-
 def _set_attention(pipeline: Any, backend: str) -> None:
-    from diffusers.models.attention_dispatch import AttentionBackendName
-
-    known = [name.value for name in AttentionBackendName]
-    if backend not in known:
-        hint = did_you_mean(backend, (name for name in known if not name.startswith("_")))
-        raise UserError(f"{MEMORY_KEY}.attention: unknown backend {backend!r}. {hint} Or write null.")
-    models = [part for part in pipeline.components.values() if _supports_attention_backend(part)]
+    # On the UNets of SD and SDXL set_attention_backend has no effect.
+    models = [
+        part
+        for part in pipeline.components.values()
+        if hasattr(part, "set_attention_backend")
+        and any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())
+    ]
     if not models:
         what = f"{backend}, but no part of {type(pipeline).__name__} supports attention backends"
         raise UserError(f"{MEMORY_KEY}.attention: {what}. Write attention: null.")
@@ -174,10 +165,3 @@ def _set_attention(pipeline: Any, backend: str) -> None:
     except (RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
-
-
-def _supports_attention_backend(part: Any) -> bool:
-    """Returns whether set_attention_backend has an effect on a part. On the UNets of SD and SDXL it has none."""
-    if not hasattr(part, "set_attention_backend"):
-        return False
-    return any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())

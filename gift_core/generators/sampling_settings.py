@@ -58,17 +58,27 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
     if missing:
         what = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
         raise UserError(f"{KEY}.pipeline: {what}. Use a text-to-image pipeline.")
-    scale = _guidance_parameter(parameters)
+    # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
+    known = [name for name in GUIDANCE if name in parameters]
+    scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))
+    if scale is None and config.guidance > 0:
+        raise UserError(f"{KEY}.guidance: {config.guidance}, but {kind} has no guidance. Write guidance: 0.0.")
     fixed: dict[str, Any] = {"num_inference_steps": config.steps}
     fixed |= {name: config.size for name in ("height", "width") if name in parameters}
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
     fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
     fixed |= _text_length(parameters, pipeline)
-    fixed |= _guidance(scale, config, kind)
-    negative = config.negative_prompt
+    fixed |= {} if scale is None else {scale: config.guidance}
+    negative, own = config.negative_prompt, {"true_cfg_scale", "negative_prompt"}
+    has_true_guidance = own <= parameters.keys() and scale != "true_cfg_scale"
     if isinstance(negative, str):
-        return CallSettings(fixed, _negative_prompt(parameters, scale, negative, config.guidance, kind))
-    _require_true_guidance(parameters, scale, negative.true_guidance, kind)
+        _require_negative_prompt(negative, parameters, kind, has_true_guidance=has_true_guidance)
+        # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
+        blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
+        return CallSettings(fixed, negative or blank)
+    if not has_true_guidance:
+        what = f"{negative.true_guidance}, but {kind} has no true guidance in addition to its guidance"
+        raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
     return CallSettings({**fixed, "true_cfg_scale": negative.true_guidance}, negative.text)
 
 
@@ -81,42 +91,14 @@ def _text_length(parameters: Parameters, pipeline: Any) -> dict[str, int]:
     return {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
 
 
-def _guidance_parameter(parameters: Parameters) -> str | None:
-    """The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image."""
-    known = [name for name in GUIDANCE if name in parameters]
-    with_default = [name for name in known if parameters[name].default is not None]
-    return next(iter(with_default or known), None)
-
-
-def _guidance(scale: str | None, config: GeneratorConfig, kind: str) -> dict[str, float]:
-    if scale is not None:
-        return {scale: config.guidance}
-    if config.guidance > 0:
-        raise UserError(f"{KEY}.guidance: {config.guidance}, but {kind} has no guidance. Write guidance: 0.0.")
-    return {}
-
-
-def _negative_prompt(parameters: Parameters, scale: str | None, text: str, guidance: float, kind: str) -> str | None:
+def _require_negative_prompt(text: str, parameters: Parameters, kind: str, *, has_true_guidance: bool) -> None:
     if text and "negative_prompt" not in parameters:
         what = f"{text!r}, but {kind} has no negative prompt"
         raise UserError(f'{KEY}.negative_prompt: {what}. Write negative_prompt: "".')
-    if text and _has_true_guidance(parameters, scale):
+    if text and has_true_guidance:
         what = f"{text!r}: the guidance of {kind} is distilled into its weights, so it needs true guidance as well"
         remedy = f'Write negative_prompt: "", or negative_prompt: {{text: {text!r}, true_guidance: 2.0}}'
         raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
-    if scale == "true_cfg_scale" and guidance > 1:  # there is no guidance without a negative prompt, even if blank
-        return text or " "
-    return text or None
-
-
-def _require_true_guidance(parameters: Parameters, scale: str | None, value: float, kind: str) -> None:
-    if not _has_true_guidance(parameters, scale):
-        what = f"{value}, but {kind} has no true guidance in addition to its guidance"
-        raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
-
-
-def _has_true_guidance(parameters: Parameters, scale: str | None) -> bool:
-    return {"true_cfg_scale", "negative_prompt"} <= set(parameters) and scale != "true_cfg_scale"
 
 
 def set_scheduler(pipeline: Any, name: str | None, steps: int) -> None:
@@ -128,8 +110,17 @@ def set_scheduler(pipeline: Any, name: str | None, steps: int) -> None:
     if name is not None:
         pipeline.scheduler = _make_scheduler(pipeline.scheduler, name)
     scheduler = getattr(pipeline, "scheduler", None)
-    if scheduler is not None:
-        _try_steps(scheduler, steps)
+    if scheduler is None:
+        return
+    copy = type(scheduler).from_config(scheduler.config)
+    shifts = copy.config.get("use_dynamic_shifting") and "mu" in inspect.signature(copy.set_timesteps).parameters
+    shift = {"mu": 1.0} if shifts else {}  # some schedulers need one, whose value does not matter here
+    try:
+        copy.set_timesteps(num_inference_steps=steps, **shift)
+    except (ValueError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        what = f"{type(scheduler).__name__} does not support {steps} steps ({reason})"
+        raise UserError(f"{KEY}.steps: {what}. Change steps, or use another scheduler.") from error
 
 
 def _make_scheduler(own: Any, name: str) -> Any:
@@ -153,20 +144,3 @@ def _matches_flow(scheduler: Any) -> bool:
     settings = scheduler.config
     by_settings = settings.get("prediction_type") == "flow_prediction" or settings.get("use_flow_sigmas")
     return "FlowM" in type(scheduler).__name__ or bool(by_settings)
-
-
-def _try_steps(scheduler: Any, steps: int) -> None:
-    """Tries the steps on a copy. Some schedulers need a shift, whose value does not matter here."""
-    levels = scheduler.config.get("num_train_timesteps")
-    if isinstance(levels, int) and steps > levels:
-        what = f"{steps}, but {type(scheduler).__name__} has {levels} noise levels"
-        raise UserError(f"{KEY}.steps: {what}. Write at most {levels}.")
-    copy = type(scheduler).from_config(scheduler.config)
-    shifts = copy.config.get("use_dynamic_shifting") and "mu" in inspect.signature(copy.set_timesteps).parameters
-    shift = {"mu": 1.0} if shifts else {}
-    try:
-        copy.set_timesteps(num_inference_steps=steps, **shift)
-    except (ValueError, IndexError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        what = f"{type(scheduler).__name__} does not support {steps} steps ({reason})"
-        raise UserError(f"{KEY}.steps: {what}. Change steps, or use another scheduler.") from error

@@ -87,7 +87,8 @@ def synthesize(
         if len(shards) > 1 and offered():
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
-    with work_folder(work, _work_key(digest, config), say=say) as unfinished:
+    key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
+    with work_folder(work, key, say=say) as unfinished:
         load = None if load_tools is None else partial(_load_generation, load_tools, unfinished.absolute())
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
@@ -157,17 +158,6 @@ def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Call
             advance(len(batch.requests))
 
 
-def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> dict[str, Any]:
-    return {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
-
-
-def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
-    if config.filters is None:
-        return {"redrawn": counts["black"]}
-    rejected = {reason: counts[reason] for reason in counted_reasons(config.filters)}
-    return {"redrawn": counts["black"], "rejected": rejected}
-
-
 @dataclass
 class _Batch:
     """Consecutive requests of a shard, the images that are kept so far, and the verdicts on the others.
@@ -231,17 +221,14 @@ class _Keeping:
         """Keeps or rejects images for batch.missing. Returns whether nothing is missing now, so that it is stored."""
         with self.copies.stream():
             if batch.is_kept:
-                self._recall(batch)
+                if self.filters.compares_images:
+                    pairs = _finished(self.folder, batch.shard, batch.requests)
+                    self.filters.recall(pair.image for pair in pairs or ())
                 return True
             self._decide(batch, images)
         if not batch.missing:
             self._store(batch)
         return not batch.missing
-
-    def _recall(self, batch: _Batch) -> None:
-        if self.filters.compares_images:
-            pairs = _finished(self.folder, batch.shard, batch.requests)
-            self.filters.recall(pair.image for pair in pairs or ())
 
     def _decide(self, batch: _Batch, images: Sequence[Image.Image]) -> None:
         encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)
@@ -260,7 +247,10 @@ class _Keeping:
             self.pairs.append(Pair(key, request.prompt_id, request.prompt, batch.kept[index]))
         self.counts.update(str(verdict.reason) for verdicts in batch.rejected.values() for verdict in verdicts)
         if batch.is_last:
-            write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
+            stats: dict[str, Any] = {"redrawn": self.counts["black"]}
+            if self.config.filters is not None:
+                stats["rejected"] = {reason: self.counts[reason] for reason in counted_reasons(self.config.filters)}
+            write_shard(self.folder, batch.shard, self.pairs, stats)
             self.pairs, self.counts = [], Counter()
 
 
