@@ -6,7 +6,7 @@ B images, C channels, H W pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.func import functional_call
+from torch.nn import MultiheadAttention
 
 from gift_core.clip.device import own_random_numbers
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
@@ -42,7 +43,9 @@ def lora_layers(
     from peft.tuners.lora import LoraModel
 
     layers = _chosen_layers(clip, targets)
-    weights = _weights_of(clip, layers)
+    names = [_weight_name(name, layer) for name, layer in layers.items()]
+    names += [f"{name}.out_proj.weight" for name, layer in layers.items() if isinstance(layer, MultiheadAttention)]
+    weights = {name: clip.model.get_parameter(name) for name in names}
     pattern = "|".join(map(re.escape, layers))
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)  # type: ignore[arg-type]
     adapted = LoraModel(clip.model, config, ADAPTER)
@@ -50,7 +53,9 @@ def lora_layers(
     try:
         yield {name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights
     finally:
-        merged = _merged(clip.model, layers)
+        with torch.no_grad():
+            sums = {name: _sums(clip.model.get_submodule(name)) for name in layers}
+        merged = {f"{name}.{own}": value for name, found in sums.items() for own, value in found.items()}
         adapted.unload()
         vars(clip.model).pop("peft_config", None)  # older versions of peft leave it there
         _put_back(clip.model, weights, merged)
@@ -81,9 +86,7 @@ def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
 
     open_clip looks at the type of text_projection, so that one cannot be replaced.
     """
-    attention = [
-        f"{name}." for name, module in clip.model.named_modules() if isinstance(module, torch.nn.MultiheadAttention)
-    ]
+    attention = [f"{name}." for name, module in clip.model.named_modules() if isinstance(module, MultiheadAttention)]
     trainable = clip.trainable()
     return {
         name: module
@@ -96,17 +99,9 @@ def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
 
 def _weight_name(name: str, module: torch.nn.Module) -> str:
     """The name of the weight that an adapter changes, empty for a layer that cannot have one."""
-    if isinstance(module, torch.nn.MultiheadAttention):
+    if isinstance(module, MultiheadAttention):
         return f"{name}.in_proj_weight"
     return f"{name}.weight" if isinstance(module, torch.nn.Linear) else ""
-
-
-def _weights_of(clip: Clip, layers: dict[str, torch.nn.Module]) -> Named:
-    names = [_weight_name(name, layer) for name, layer in layers.items()]
-    names += [
-        f"{name}.out_proj.weight" for name, layer in layers.items() if isinstance(layer, torch.nn.MultiheadAttention)
-    ]
-    return {name: clip.model.get_parameter(name) for name in names}
 
 
 def _compute_attention_exactly(model: torch.nn.Module) -> None:
@@ -115,10 +110,10 @@ def _compute_attention_exactly(model: torch.nn.Module) -> None:
     An interrupted training would then continue to other bytes. It also adds the one of out_proj twice. See
     decisions/0067.
     """
-    from peft.tuners.lora.layer import MultiheadAttention
+    from peft.tuners.lora.layer import MultiheadAttention as Adapted
 
     for layer in model.modules():
-        if isinstance(layer, MultiheadAttention):
+        if isinstance(layer, Adapted):
             layer.forward = partial(_attend, layer)  # type: ignore[method-assign]
 
 
@@ -132,17 +127,11 @@ def _attend(layer: Any, *arguments: Any, **options: Any) -> Any:
 def _sums(layer: Any) -> dict[str, torch.Tensor]:
     """W + alpha / rank * B @ A for each weight W of a layer with adapters, by the name in the layer."""
     added, base = layer.get_delta_weight(ADAPTER), layer.base_layer
-    if not isinstance(base, torch.nn.MultiheadAttention):
+    if not isinstance(base, MultiheadAttention):
         return {"weight": base.weight + added}
     projection: Any = base.out_proj
     projected = projection.base_layer.weight + projection.get_delta_weight(ADAPTER)
     return {"in_proj_weight": base.in_proj_weight + added, "out_proj.weight": projected}
-
-
-@torch.no_grad()
-def _merged(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, torch.Tensor]:
-    sums = {name: _sums(model.get_submodule(name)) for name in layers}
-    return {f"{name}.{own}": value for name, found in sums.items() for own, value in found.items()}
 
 
 @torch.no_grad()

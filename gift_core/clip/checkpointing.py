@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from open_clip.hf_model import HFTextEncoder
+from open_clip.model import CLIP
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import TextTransformer, VisionTransformer
@@ -28,22 +29,16 @@ def checkpointed(clip: Clip) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for side, tower in towers(clip.model).items():
-            stack.enter_context(_checkpointed_tower(side, tower))
+            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), None)
+            if switch is None:
+                raise _unsupported(side, tower, "it has no layers that open_clip can checkpoint")
+            stack.enter_context(switch(side, tower))
         yield
 
 
 def towers(model: Any) -> dict[str, Any]:
     """Returns the image tower and the text tower. In open_clip.CLIP the text tower is the model itself."""
     return {"image": model.visual, "text": getattr(model, "text", model)}
-
-
-def _checkpointed_tower(side: str, tower: Any) -> AbstractContextManager[None]:
-    for kind, switch in SWITCHES.items():
-        if isinstance(tower, kind):
-            return switch(side, tower)
-    if hasattr(getattr(tower, "transformer", None), "grad_checkpointing"):  # open_clip.CLIP itself
-        return _transformer(side, tower)
-    raise _unsupported(side, tower, "it has no layers that open_clip can checkpoint")
 
 
 @contextmanager
@@ -98,6 +93,7 @@ def _transformers(side: str, tower: Any) -> Iterator[None]:
 
 Switch = Callable[[str, Any], AbstractContextManager[None]]
 SWITCHES: dict[type, Switch] = {
+    CLIP: _transformer,  # which is its own text tower
     VisionTransformer: _transformer,
     TextTransformer: _transformer,
     ModifiedResNet: _resnet,

@@ -17,7 +17,9 @@ def model_bytes(clip: Clip, *, iterations: int = 0) -> int:
     """Returns an upper bound for a folder that save_clip writes, with the losses of so many iterations."""
     tokenizer = sum(map(len, tokenizer_contents(clip).values()))
     header = _TENSOR_BYTES * len(clip.model.state_dict()) + len(json.dumps(clip.config, indent=2))
-    return _weight_bytes(clip) + header + tokenizer + _LOSS_ROW_BYTES * iterations + _FOLDER_BYTES
+    tensors = clip.model.state_dict().values()  # floating-point values are stored as float32
+    weights: int = sum(value.numel() * (4 if value.is_floating_point() else value.element_size()) for value in tensors)
+    return weights + header + tokenizer + _LOSS_ROW_BYTES * iterations + _FOLDER_BYTES
 
 
 def training_bytes(clip: Clip, *, iterations: int, trained: int) -> int:
@@ -27,9 +29,3 @@ def training_bytes(clip: Clip, *, iterations: int, trained: int) -> int:
     """
     header = _TENSOR_BYTES * SNAPSHOT_COPIES * len(clip.model.state_dict()) + _LOSS_ROW_BYTES * iterations
     return model_bytes(clip, iterations=iterations) + SNAPSHOT_COPIES * 4 * trained + header
-
-
-def _weight_bytes(clip: Clip) -> int:
-    """Of weights_of: floating-point values are stored as float32."""
-    tensors = clip.model.state_dict().values()
-    return sum(value.numel() * (4 if value.is_floating_point() else value.element_size()) for value in tensors)

@@ -200,18 +200,15 @@ def _encode_short_rows(tower: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
     dtype = tower.transformer.get_cast_dtype()
     hidden_NLW = tower.token_embedding(tokens_NL).to(dtype) + tower.positional_embedding[:length].to(dtype)
     hidden_NLW = tower.transformer(hidden_NLW, attn_mask=tower.attn_mask[:length, :length])
-    pooled_NW = text_global_pool(
+    pooled_NW: torch.Tensor = text_global_pool(
         tower.ln_final(hidden_NLW), tokens_NL, _pool_type(tower), eos_token_id=_end_token(tower)
     )
-    return _project(pooled_NW, tower.text_projection)
-
-
-def _project(pooled_NW: torch.Tensor, projection: torch.nn.Module | torch.Tensor | None) -> torch.Tensor:
+    projection = tower.text_projection
     if projection is None:
         return pooled_NW
-    if isinstance(projection, torch.Tensor):
-        return pooled_NW @ projection
-    projected_ND: torch.Tensor = projection(pooled_NW)
+    projected_ND: torch.Tensor = (
+        pooled_NW @ projection if isinstance(projection, torch.Tensor) else projection(pooled_NW)
+    )
     return projected_ND
 
 

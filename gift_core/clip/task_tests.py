@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import torch
@@ -17,24 +17,6 @@ from gift_core.artifacts.task import CLASSES, PAIRS
 from gift_core.clip.model import Clip
 from gift_core.clip.retrieval import Retrieval, queries, retrieve
 from gift_core.clip.test_set import TestSet, nearest_classes
-
-
-class Test(Protocol):
-    """What a model makes of the test images of a task."""
-
-    @property
-    def top1(self) -> float:
-        """The share of right answers (0-1): of classified images, or Recall@1."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """The number of test images."""
-        ...
-
-    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
-        """Returns the rows of artifacts.predictions. `columns` are method, protocol, step, trained_task and task."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class Classification:
 
     @property
     def top1(self) -> float:
-        """The accuracy."""
+        """The accuracy (0-1)."""
         return float((self.predicted_N == self.labels_N).double().mean())
 
     @property
@@ -60,9 +42,12 @@ class Classification:
         return len(self.labels_N)
 
     def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
-        """Returns the rows of artifacts.predictions."""
+        """Returns the rows of artifacts.predictions. `columns` are method, protocol, step, trained_task and task."""
         labels, predicted, images = (each.numpy() for each in (self.labels_N, self.predicted_N, self.positions_N))
         return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
+
+
+Test = Classification | Retrieval  # what a model makes of the test images of a task
 
 
 @dataclass(frozen=True)

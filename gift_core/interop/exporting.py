@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +59,22 @@ def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any])
 
     UserError with the reason where no CLIPModel computes what `clip` does.
     """
+    from transformers import CLIPImageProcessor
+
     config = clip_config_of(clip.config["model_cfg"])
     settings = image_processor_settings(clip.config["preprocess_cfg"], clip.image_size)
     weights = {name.removeprefix("text."): value for name, value in weights_of(clip).items()}
     weights["logit_scale"] = weights["logit_scale"].reshape(())
+    tokenizer = tokenizer_contents(clip)
     with build_folder(folder) as unfinished:
         save_file(weights_to_transformers(weights), unfinished / SAFETENSORS, metadata={"format": "pt"})
         (unfinished / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        _write_tokenizer(clip, unfinished)
-        _write_image_processor(settings, unfinished)
+        for name, content in tokenizer.items():
+            (unfinished / name).write_bytes(content)
+        if not tokenizer:
+            length = clip.config["model_cfg"]["text_cfg"].get("context_length", 77)
+            clip_tokenizer(length).save_pretrained(unfinished)
+        CLIPImageProcessor(**settings).save_pretrained(unfinished)
         write_provenance(unfinished, provenance)
 
 
@@ -77,7 +84,6 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
     image.onnx (pixels [B, 3, S, S] -> features [B, D]), text.onnx (tokens [N, L] -> features [N, D]), model.json (the
     preprocessing and the scale), the tokenizer's files. UserError if torch cannot export the model.
     """
-    length = int(clip.tokenizer(["a"]).shape[1])
     pixels_BCHW = torch.zeros(2, 3, clip.image_size, clip.image_size)
     tokens_NL = clip.tokenizer(["a", "b c"])
     with build_folder(folder) as unfinished:
@@ -85,7 +91,16 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
         _write_graph(_Features(clip.model, "encode_text"), tokens_NL, unfinished / TEXT_GRAPH, name="tokens")
         for name, content in tokenizer_contents(clip).items():
             (unfinished / name).write_bytes(content)
-        write_json(unfinished / DESCRIPTION, _description(clip, length))
+        length = int(tokens_NL.shape[1])
+        how_to_use: dict[str, Any] = {
+            "opset": OPSET,
+            "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},
+            "text": {"file": TEXT_GRAPH, "input": "tokens", "output": "features", "context_length": length},
+            "scale": float(clip.scale),
+            "preprocess_cfg": clip.config["preprocess_cfg"],
+            "model_cfg": clip.config["model_cfg"],
+        }
+        write_json(unfinished / DESCRIPTION, how_to_use)
         write_provenance(unfinished, provenance)
 
 
@@ -116,20 +131,6 @@ def clip_tokenizer(context_length: int = 77) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=list(source.bpe_ranks), model_max_length=context_length)
 
 
-def _write_tokenizer(clip: Clip, folder: Path) -> None:
-    contents = tokenizer_contents(clip)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    if not contents:
-        clip_tokenizer(clip.config["model_cfg"]["text_cfg"].get("context_length", 77)).save_pretrained(folder)
-
-
-def _write_image_processor(settings: Mapping[str, Any], folder: Path) -> None:
-    from transformers import CLIPImageProcessor
-
-    CLIPImageProcessor(**settings).save_pretrained(folder)
-
-
 class _Features(torch.nn.Module):
     """One tower with normalized features."""
 
@@ -143,7 +144,9 @@ class _Features(torch.nn.Module):
 
 
 def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, name: str) -> None:
-    with _silent():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the exporter's progress
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
         try:
             program = torch.onnx.export(
                 tower.eval(),
@@ -155,33 +158,10 @@ def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, n
                 opset_version=OPSET,
                 verbose=False,
             )
+            assert program is not None, "with dynamo=True there is one"
+            program.save(path)
         except Exception as error:  # the exporter's own errors do not name the tower
             reason = " ".join(str(error).split()[:40])
             raise UserError(f"export --to onnx: {path.name}: torch cannot export this tower: {reason}") from error
-        if program is None:
-            raise UserError(f"export --to onnx: {path.name}: torch made no graph of this tower.")
-        program.save(path)
-
-
-def _description(clip: Clip, length: int) -> dict[str, Any]:
-    """What a program needs in addition to the graphs to classify with them."""
-    return {
-        "opset": OPSET,
-        "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},
-        "text": {"file": TEXT_GRAPH, "input": "tokens", "output": "features", "context_length": length},
-        "scale": float(clip.scale),
-        "preprocess_cfg": clip.config["preprocess_cfg"],
-        "model_cfg": clip.config["model_cfg"],
-    }
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Hides the exporter's progress on stdout and its warnings."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
         finally:
             logging.disable(logging.NOTSET)

@@ -142,17 +142,14 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
         if not OPTIONS[name].accepts(value):
             raise UserError(f"merge --{name} {_shown(value)}: should be {OPTIONS[name].expected}.")
     if "weight" in options:
-        options["weight"] = _one_each(options["weight"], models)
+        weight = [*options["weight"]]
+        if len(weight) not in (1, models):
+            what = f"{len(weight)} numbers for {models} models"
+            raise UserError(f"merge --weight {_shown(weight)}: {what}. Give {OPTIONS['weight'].expected}.")
+        options["weight"] = weight if len(weight) == models else weight * models
     if len(options.get("fisher", ())) not in (0, models):
         raise UserError(f"merge --fisher: {len(options['fisher'])} given for {models} models. Give one for each.")
     return options
-
-
-def _one_each(weights: Sequence[float], models: int) -> list[float]:
-    if len(weights) not in (1, models):
-        what = f"{len(weights)} numbers for {models} models"
-        raise UserError(f"merge --weight {_shown(weights)}: {what}. Give {OPTIONS['weight'].expected}.")
-    return [*weights] if len(weights) == models else [*weights] * models
 
 
 def _shown(value: Any) -> str:

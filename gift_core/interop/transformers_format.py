@@ -73,47 +73,44 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
         raise UserError(f"{location}: {what}. Only transformers' CLIPModel can be imported.")
     try:
         whole = CLIPConfig.from_dict(dict(config))
-        found = _model_config_of(whole, location)
-    except UserError:
-        raise
+        vision, text = whole.vision_config, whole.text_config
+        name, quick = vision.hidden_act, _ACTIVATIONS.get(vision.hidden_act)
+        differ = (name, vision.layer_norm_eps) != (text.hidden_act, text.layer_norm_eps)
+        norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
+        is_last = text.eos_token_id in (_ARGMAX, text.vocab_size - 1)
+        found = {
+            "embed_dim": whole.projection_dim,
+            "quick_gelu": quick,
+            "vision_cfg": {
+                "image_size": vision.image_size,
+                "layers": vision.num_hidden_layers,
+                "width": vision.hidden_size,
+                "head_width": vision.hidden_size // vision.num_attention_heads,
+                "mlp_ratio": vision.intermediate_size / vision.hidden_size,
+                "patch_size": vision.patch_size,
+                **norm,
+            },
+            "text_cfg": {
+                "context_length": text.max_position_embeddings,
+                "vocab_size": text.vocab_size,
+                "width": text.hidden_size,
+                "heads": text.num_attention_heads,
+                "layers": text.num_hidden_layers,
+                "mlp_ratio": text.intermediate_size / text.hidden_size,
+                **({} if is_last else {"pool_type": "eos", "eos_id": text.eos_token_id}),
+                **norm,
+            },
+        }
     except Exception as error:  # transformers checks the values in several ways, each with errors of its own
         what = f"its values do not describe a CLIPModel ({' '.join(str(error).split())[:200]})"
         raise UserError(f"{location}: {what}. Fetch it again.") from error
     if fault := shape_fault(found):
         raise UserError(f"{location}: its values do not describe a CLIPModel: {fault}. Fetch it again.")
-    return found
-
-
-def _model_config_of(whole: Any, location: str) -> dict[str, Any]:
-    vision, text = whole.vision_config, whole.text_config
-    quick = {_is_quick_gelu(tower.hidden_act, location) for tower in (vision, text)}
-    if len(quick) > 1 or vision.layer_norm_eps != text.layer_norm_eps:
-        what = "its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot"
+    if quick is None or differ:
+        unknown = f"hidden_act is {str(name)[:80]!r}, open_clip has {', '.join(_ACTIVATIONS)}"
+        what = unknown if quick is None else "its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot"
         raise UserError(f"{location}: {what}. Such a model cannot be imported.")
-    norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
-    return {
-        "embed_dim": whole.projection_dim,
-        "quick_gelu": quick.pop(),
-        "vision_cfg": {
-            "image_size": vision.image_size,
-            "layers": vision.num_hidden_layers,
-            "width": vision.hidden_size,
-            "head_width": vision.hidden_size // vision.num_attention_heads,
-            "mlp_ratio": vision.intermediate_size / vision.hidden_size,
-            "patch_size": vision.patch_size,
-            **norm,
-        },
-        "text_cfg": {
-            "context_length": text.max_position_embeddings,
-            "vocab_size": text.vocab_size,
-            "width": text.hidden_size,
-            "heads": text.num_attention_heads,
-            "layers": text.num_hidden_layers,
-            "mlp_ratio": text.intermediate_size / text.hidden_size,
-            **_pooling(text.eos_token_id, text.vocab_size),
-            **norm,
-        },
-    }
+    return found
 
 
 def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,8 +118,7 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
     The opposite of model_config_of.
     """
-    reason = _unsupported(model_config)
-    if reason:
+    if reason := _unsupported(model_config):
         what = f"transformers' CLIPModel cannot express this model: {reason}"
         raise UserError(f"export: {what}. Export safetensors or onnx instead.")
     vision = CLIPVisionCfg(**model_config["vision_cfg"])
@@ -287,27 +283,12 @@ def _unsupported(model_config: Mapping[str, Any]) -> str | None:
         return f"its text feature is read by pool_type {text['pool_type']!r}"
     if vision.get("pool_type", "tok") != "tok":
         return f"its image feature is read by pool_type {vision['pool_type']!r}"
-    unknown = [f"vision_cfg.{name}" for name in _unknown_settings(CLIPVisionCfg, vision, _SHARED_VISION)]
-    unknown += [f"text_cfg.{name}" for name in _unknown_settings(CLIPTextCfg, text, _SHARED_TEXT)]
+    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have.
+    sections = (("vision_cfg", CLIPVisionCfg(), _SHARED_VISION), ("text_cfg", CLIPTextCfg(), _SHARED_TEXT))
+    unknown = [
+        f"{section}.{key}"
+        for section, default, shared in sections
+        for key, value in sorted(model_config[section].items())
+        if key not in shared + _WITHOUT_EFFECT and value != asdict(default)[key]
+    ]
     return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None
-
-
-def _unknown_settings(kind: Any, settings: Mapping[str, Any], shared: tuple[str, ...]) -> list[str]:
-    """The settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have."""
-    defaults = asdict(kind())
-    return sorted(
-        key for key, value in settings.items() if key not in shared + _WITHOUT_EFFECT and value != defaults[key]
-    )
-
-
-def _is_quick_gelu(name: str, location: str) -> bool:
-    if name not in _ACTIVATIONS:
-        what = f"hidden_act is {str(name)[:80]!r}, open_clip has {', '.join(_ACTIVATIONS)}"
-        raise UserError(f"{location}: {what}. Such a model cannot be imported.")
-    return _ACTIVATIONS[name]
-
-
-def _pooling(end_token: int, entries: int) -> dict[str, Any]:
-    if end_token in (_ARGMAX, entries - 1):
-        return {}
-    return {"pool_type": "eos", "eos_id": end_token}

@@ -121,7 +121,7 @@ def right_of(test: Test) -> np.ndarray:
     """Returns which answers of a test are right, float [N]. Its mean is top1: images and captions count the same."""
     if isinstance(test, Classification):
         return (test.predicted_N == test.labels_N).double().numpy()
-    ranks, images = test.ranks_Q, test.count  # type: ignore[attr-defined]
+    ranks, images = test.ranks_Q, test.count
     half, captions = len(ranks) / 2, len(ranks) - images
     weights = torch.cat([torch.full((count,), half / count) for count in (images, captions)])
     right: np.ndarray = ((ranks == 1) * weights).numpy()
