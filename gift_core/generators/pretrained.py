@@ -51,15 +51,15 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or the files
     of a tokenizer are missing. Of missing tensors the libraries warn.
     """
-    import diffusers
-    import transformers
-
     check_local_folder(config.pipeline)
     if not Path(config.pipeline).is_dir():
         folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
         params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
         key, revision = "generator.pipeline", config.revision
         require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=revision)
+    import diffusers
+    import transformers
+
     # These bars are of loading weights, which takes seconds. Downloads from the hub keep their bars.
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

@@ -23,16 +23,13 @@ def under(prefix: str) -> dict[str, torch.Tensor]:
     return {f"{prefix}{name}": value for name, value in STATE.items()}
 
 
-NUMBERS = {name: torch.tensor(16) for name in ("input_resolution", "context_length", "vocab_size")}
 TRAINING = {"epoch": 3, "name": "run", "state_dict": under("module."), "optimizer": {"state": {}}}
 # Who writes it -> (what torch.save gets, the writer that is recognized, whether QuickGELU is needed).
 FORMATS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
     "a state_dict": (under(""), "a state_dict", None),
     "a parallel model's state_dict": (under("module."), "a state_dict", None),
-    "wise-ft's image encoder": ({"state_dict": under("model.")}, "a state_dict", None),
     "open_clip's training": (TRAINING, "open_clip's training", None),
     "ZSCL and GIFT_CL": ({"iteration": 1000, "state_dict": under("")}, "ZSCL or GIFT_CL", True),
-    "an OpenAI state_dict": (under("") | NUMBERS, "OpenAI", True),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
 from gift_core.artifacts.contract import sha256_of
@@ -21,7 +22,6 @@ from gift_core.interop.checkpoints import save_single_file
 from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
 from gift_core.interop.transformers_format import preprocess_beside
 from tests.clip.tiny import CONTEXT
-from tests.conftest import PROJECT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
@@ -93,12 +93,6 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
             load_clip(name, saved(tmp_path, weights), device="cpu")
 
 
-def test_other_weights_for_a_model_that_has_its_own_are_refused() -> None:
-    for name in (f"local-dir:{PROJECT / 'data/mini/clip'}", "local-file:x", "hf-hub:owner/model"):
-        with pytest.raises(UserError, match=r"model.pretrained: 'openai' has no effect, because .* its own weights"):
-            load_clip(name, "openai", device="cpu")
-
-
 def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(tmp_path: Path) -> None:
     open_clip.factory._MODEL_CONFIGS["TinyCustom"] = open_clip.get_model_config("Tiny") | {"custom_text": True}
     custom = load_clip("TinyCustom", saved(tmp_path, PLAIN.state_dict()), device="cpu")
@@ -109,14 +103,10 @@ def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(tmp_path: 
 
 def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
     torch.manual_seed(5)
-    config = CLIPConfig(
-        text_config={"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-                     "max_position_embeddings": CONTEXT, "eos_token_id": 49407, "hidden_act": "quick_gelu"},
-        vision_config={"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2,
-                       "image_size": 16, "patch_size": 8, "hidden_act": "quick_gelu"},
-        projection_dim=8,
-    )  # fmt: skip
-    model = CLIPModel(config).eval()
+    shared = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_act": "quick_gelu"}
+    text = {"hidden_size": 16, "intermediate_size": 64, "max_position_embeddings": CONTEXT, "eos_token_id": 49407}
+    vision = {"hidden_size": 32, "intermediate_size": 128, "image_size": 16, "patch_size": 8}
+    model = CLIPModel(CLIPConfig(text_config=shared | text, vision_config=shared | vision, projection_dim=8)).eval()
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.05 * torch.randn_like(value))
@@ -177,16 +167,24 @@ def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypa
         assert tag_options("ViT-B-16", tag) == {"pretrained": tag, "force_quick_gelu": quick}
 
 
-def test_an_unknown_name_or_tag_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.undo()
-    refused = {
-        ("ViT-B-61", "openai"): r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'",
-        ("ViT-B-16", "openia"): r"unknown name 'openia'\. Did you mean 'openai'",
-        ("ViT-B-16", None): r"model\.pretrained: .*ViT-B-16.*openai",
-    }
-    for (name, tag), message in refused.items():
+    save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
+    for name, pretrained, message in (
+        ("ViT-B-61", "openai", r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"),
+        ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
+        ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
+        ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
+        (
+            f"local-file:{tmp_path / 'bare.safetensors'}",
+            None,
+            "only weights, no configuration .* Give its architecture",
+        ),
+        (f"local-file:{tmp_path / 'no.safetensors'}", None, "no such file"),
+        (f"local-file:{__file__}", None, "not a .safetensors file"),
+    ):
         with pytest.raises(UserError, match=message):
-            load_clip(name, tag, device="cpu")
+            load_clip(name, pretrained, device="cpu")
 
 
 def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -> None:
