@@ -32,6 +32,7 @@ _LEVELS = {"mean": (-1e3, 1e3), "std": (1e-3, 1e3)}  # of pixels from 0 to 1, be
 _CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
 LARGEST_WEIGHT = 1e18  # the square of a larger float32 is infinite, so no feature has a length
 REMEDY = "Fetch the model again, or train it with a lower learning rate."
+NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
 _COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it has no effect here
 
 
@@ -112,6 +113,7 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     elif not any(name.startswith("transformer.") for name in named):
         named = {name.removeprefix("text."): value for name, value in named.items()}
     state = model.state_dict()
+    named = {name: value for name, value in named.items() if name in state or name.split(".")[-1] not in NO_WEIGHTS}
     for name in ("logit_scale", "logit_bias"):  # 0- or 1-dimensional, by version
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
@@ -126,7 +128,8 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     }
     found = [f"{len(names)} {what} ({first_names(names, 3)})" for what, names in problems.items() if names]
     if found:
-        remedy = "Name their architecture in model.name. The file should hold a whole CLIP, image and text tower."
+        remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
+        remedy += "The file should hold a whole CLIP, image and text tower."
         raise UserError(f"{location}: the weights do not fit: {'; '.join(found)}. {remedy}")
     model.load_state_dict({name: state[name] for name in missing} | named)
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.model_folder import CONFIG
-from gift_core.clip.architectures import require_supported
+from gift_core.clip.architectures import NO_WEIGHTS, require_supported
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, no_such_path
@@ -45,7 +45,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
-_NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
 _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
@@ -167,7 +166,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         written_by, evidence = "open_clip's training", "its checkpoints do not note the activation"
     else:
         written_by, evidence = "a state_dict", "a state_dict does not note the activation"
-    skipped = (*OPENAI_BUFFERS, *_NO_WEIGHTS)
+    skipped = (*OPENAI_BUFFERS, *NO_WEIGHTS)
     weights = {name: value for name, value in inside.items() if name.rpartition(".")[2] not in skipped}
     if not weights:
         raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")

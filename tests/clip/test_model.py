@@ -12,7 +12,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from gift_core.clip.disk_space import model_bytes
 from gift_core.clip.images import evaluation_transform
@@ -58,9 +58,12 @@ def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> No
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path) -> None:
-    weights = load_file(folder / "open_clip_model.safetensors")
-    save_file({name: value.half() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
+def test_half_precision_files_of_older_versions_become_float32_models(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "open_clip_model.safetensors") | {"embeddings.position_ids": torch.arange(9)}
+    (folder / "open_clip_model.safetensors").unlink()
+    torch.save(
+        {f"module.{name}": value.half() for name, value in weights.items()}, folder / "open_clip_pytorch_model.bin"
+    )
     (folder / "provenance.json").unlink()
     clip = load(folder)
     save_clip(clip, tmp_path / "saved", {})
