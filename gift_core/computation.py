@@ -49,7 +49,7 @@ class Computation(Generic[U]):
         merge: makes one state of the state so far and that of the next unit.
         rows: the number of rows of a unit, for the progress bar.
         noun: what a row is.
-        is_large: whether a state is as large as the model, so that only a few units may be ahead of a missing one.
+        is_large: whether a state is as large as the model, so that it waits for those before it in a file.
         keys: of the units, where their states serve later computations, too: each names what decides the state.
     """
 

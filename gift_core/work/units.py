@@ -23,7 +23,7 @@ from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 from gift_core.work.publishing import require_free_bytes
 from gift_core.work.snapshot import Snapshot, read_state, write_state
-from gift_core.work.spread import offered, spread
+from gift_core.work.spread import spread
 
 Numbered = tuple[int, Any]  # a unit with its number
 
@@ -69,7 +69,7 @@ class KeptUnits:
                 add(unit[0])
                 bar.update(computation.rows(unit[1]))
 
-            with spread(left, load, take=take, say=self.say, may_begin=merged.may_begin) as queue:
+            with spread(left, load, take=take, say=self.say) as queue:
 
                 def advance(rows: int) -> None:
                     bar.update(rows)
@@ -142,14 +142,12 @@ class _Merged:
         """Whether the unit is done."""
         return number < self.end or number in self.waiting
 
-    def may_begin(self, unit: Numbered) -> bool:
-        """Whether a large unit is near enough to the first missing one: each worker has one unit at most."""
-        offer = offered()
-        return not self.computation.is_large or unit[0] < self.end + 1 + (offer.count if offer else 0)
-
     def add(self, number: int, state: State | None = None) -> None:
-        """Merges the state of a unit as soon as all before it are merged. None: a helper has written it to its file."""
+        """Merges the state of a unit as soon as all before it are merged. None: it is in its file, from a helper."""
         with self.lock:
+            if state is not None and self.computation.is_large and number > self.end:
+                write_state(_file_of(self.path, number), state)
+                state = None
             self.waiting[number] = state
             while self.end in self.waiting:
                 file = _file_of(self.path, self.end)

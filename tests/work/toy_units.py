@@ -1,6 +1,5 @@
-"""A stage of units that write a file each: `python -m tests.work.toy_units FOLDER COUNT [AHEAD]`.
+"""A stage of units that write a file each: `python -m tests.work.toy_units FOLDER COUNT`.
 
-With AHEAD, a unit begins only where fewer than so many units come between it and the first one that is missing.
 The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpers wait in the middle of a unit,
 FOLDER/fail-3 makes unit 3 raise a UserError, and FOLDER/broken makes helpers unable to load.
 """
@@ -53,24 +52,14 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Computes the units, and prints those of helpers."""
-    folder, (count, ahead) = Path(sys.argv[1]), map(int, [*sys.argv[2:], "1000"][:2])
+    folder, count = Path(sys.argv[1]), int(sys.argv[2])
     module.PATIENCE_SECONDS = module.SETTLE_SECONDS = 0.1
     by: dict[int, int] = {}
-    own: set[int] = set()
-
-    def may_begin(unit: int) -> bool:
-        return unit < next(each for each in range(count + 1) if each not in by and each not in own) + ahead
-
-    with (
-        interruptible(),
-        spread(
-            range(count), partial(load, folder, os.getpid()), take=by.__setitem__, say=say, may_begin=may_begin
-        ) as work,
-    ):
+    load_here = partial(load, folder, os.getpid())
+    with interruptible(), spread(range(count), load_here, take=by.__setitem__, say=say) as work:
         for units in work.rounds():
             for unit in units:
                 compute(folder, os.getpid(), unit)
-                own.add(unit)
     say(f"helpers computed {len(by)} of {count}")
     say(f"ray is {'imported' if 'ray' in sys.modules else 'not imported'}")
 
