@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
+from gift_core.work.publishing import write_atomically
 
 WAIT_SECONDS = 10.0  # an owner whose parent was killed ends within this time
 KEY = ".key.json"  # marks a folder as ours, and holds the whole key
@@ -49,7 +50,6 @@ def kept_folder(
     another process owns it for longer than `wait_seconds`. The operating system releases the lock of a process that was
     killed.
     """
-    _require_no_link(base)
     key = json.loads(json.dumps(key))  # as it is read again
     base.parent.mkdir(parents=True, exist_ok=True)
     with _owned(base, wait_seconds):
@@ -59,7 +59,8 @@ def kept_folder(
             say(_not_continued(others[-1], key))
         _remove_old(base, others)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_key(folder, key)
+        with write_atomically(folder / KEY) as unfinished:
+            unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
         yield folder
 
 
@@ -90,39 +91,9 @@ def unfinished_works(base: Path) -> list[Unfinished]:
 
 def remove_work(base: Path) -> None:
     """Removes the work of all keys in `base`. UserError where a process owns it or it is a link."""
-    _require_no_link(base)
     with _owned(base, 0):
         for work in unfinished_works(base):
             _remove(work.folder)
-
-
-def key_beside(path: Path) -> Key:
-    """Returns the key of the work folder that holds the file `path`, empty for a file in no work folder."""
-    try:
-        key = read_json_file(path.with_name(KEY))
-    except (OSError, ValueError):
-        return {}
-    return key if isinstance(key, dict) else {}
-
-
-def difference(old: Key, new: Key) -> str:
-    """Returns what differs, such as "inputs.seed 42, now 43", and at most SHOWN such differences."""
-    found = list(_differences(old, new))
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return "; ".join(found[:SHOWN]) + more
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
-    elif old != new:
-        yield f"{name} {_short(old)}, now {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 24 else f"{text[:12]}..."
 
 
 def _digest(key: Key) -> str:
@@ -130,18 +101,23 @@ def _digest(key: Key) -> str:
 
 
 def _not_continued(work: Unfinished, key: Key) -> str:
+    """Says which work is not continued, and the first differences between the two keys."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(work.changed_at))
+    old, new = dict(_leaves(work.key)), dict(_leaves(key))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    found = [f"{name} {old.get(name)!s:.24}, now {new.get(name)!s:.24}" for name in names[:SHOWN]]
     return (
-        f"starts from the beginning. The unfinished work of {when} is of another run ({difference(work.key, key)}). "
+        f"starts from the beginning. The unfinished work of {when} is of another run ({'; '.join(found)}). "
         f"It stays in {work.folder}: run with those values to continue it, or remove it with gift clean."
     )
 
 
-def _write_key(folder: Path, key: Key) -> None:
-    """Writes KEY whole or not at all."""
-    unfinished = folder / f"{KEY}.new"
-    unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
-    unfinished.replace(folder / KEY)
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(each, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
 
 
 def _is_ours(folder: Path) -> bool:
@@ -151,7 +127,7 @@ def _is_ours(folder: Path) -> bool:
 def _describe(folder: Path) -> Unfinished:
     facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
     size = sum(fact.st_size for fact in facts[1:])
-    return Unfinished(folder, key_beside(folder / KEY), size, max(fact.st_mtime for fact in facts))
+    return Unfinished(folder, read_json_file(folder / KEY), size, max(fact.st_mtime for fact in facts))
 
 
 def _remove_old(base: Path, others: list[Unfinished]) -> None:
@@ -165,55 +141,38 @@ def _remove_old(base: Path, others: list[Unfinished]) -> None:
 
 def _remove(folder: Path) -> None:
     """Removes a folder with KEY, and then its parent if that is empty."""
-    if not _is_ours(folder):
-        return
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != KEY:  # the last one: a kill leaves a folder that is still ours
-            path.unlink()
-    shutil.rmtree(folder)
-    try:
-        folder.parent.rmdir()
-    except OSError:  # it holds other work
-        return
-
-
-def _require_no_link(base: Path) -> None:
-    if base.is_symlink():
-        raise UserError(
-            f"{base}: it is a link to {base.readlink()}. Unfinished work needs a folder of its own. Remove the link. "
-            "To keep all unfinished work on another disk, link .gift itself."
-        )
+    if _is_ours(folder):
+        shutil.rmtree(folder)
+        with suppress(OSError):  # it holds other work
+            folder.parent.rmdir()
 
 
 @contextmanager
 def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
     """Holds the lock file next to `base`, never in it: the folder is removed while the lock is held."""
+    if base.is_symlink():
+        raise UserError(
+            f"{base}: it is a link to {base.readlink()}. Unfinished work needs a folder of its own. Remove the link. "
+            "To keep all unfinished work on another disk, link .gift itself."
+        )
     lock = FileLock(base.with_name(f"{base.name}.lock"))
-    note = base.with_name(f"{base.name}.owner.json")
+    note = base.with_name(f"{base.name}.owner")
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:
-        raise UserError(f"{base}: {_owner(note)}.") from None
+        owner = "another process works on it. Wait until it ends"
+        with suppress(OSError):
+            owner = note.read_text() or owner
+        raise UserError(f"{base}: {owner}.") from None
     try:
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started}) + "\n")
+        who, started = f"process {os.getpid()} on {socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
+        note.write_text(
+            f"{who} has worked on it since {started}. Wait until it ends, or stop it with: kill {os.getpid()}"
+        )
         yield
     finally:
         note.unlink(missing_ok=True)
         lock.release()
-
-
-def _owner(note: Path) -> str:
-    try:
-        owner = json.loads(note.read_text())
-        pid, host, started = owner["pid"], owner["host"], owner["started"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process works on it. Wait until it ends"
-    where = "" if host == socket.gethostname() else f" on {host}"
-    stop = f"Wait until it ends, or stop it{where} with: kill {pid}"
-    return f"process {pid} on {host} has worked on it since {started}. {stop}"
 
 
 def owner_of(base: Path) -> str:
