@@ -55,7 +55,7 @@ _QUOTED = re.compile(r"""(?:file|path) (['"])(.+?)\1""")  # by pyarrow and safet
 _NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
 # torch and numpy say how much was written, not why it was too little.
 _SHORT_WRITE = re.compile(r"unexpected pos \d+ vs \d+|file write failed|\d+ requested and \d+ written")
-# A folder of gift_core.work.partial. What is in it has the name that it will have outside.
+# A folder of gift_core.work.publishing. What is in it has the name that it will have outside.
 _PARTIAL = re.compile(r"(?:^|(?<=/))\.[^/]+\.partial/|/\.[^/]+\.partial$")
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from gift_core.errors import ContractError
-from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
 A = TypeVar("A")
@@ -36,9 +35,7 @@ def broken(path: Path, expectation: str, stage: str) -> ContractError:
 
 
 def require_file(path: Path, stage: str) -> None:
-    """Raises ContractError if the file is missing. An interrupted writer's folder is put back first."""
-    if not path.is_file():
-        recover(path.parent)
+    """Raises ContractError if the file is missing."""
     if not path.is_file():
         raise broken(path, "the file is missing", stage)
 

@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from gift_core.artifacts.contract import broken, parse, read, require_file, require_hash, sha256_of, write_json
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import RELEASED
-from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
 _WRONG_LENGTH = ("not fully covered", "MetadataIncompleteBuffer")  # of safetensors' errors, by version
@@ -86,7 +85,6 @@ def require_model_folder(folder: Path, stage: str) -> None:
 
     `stage` is the one that makes the folder again: import_model or finetune.
     """
-    recover(folder)
     if not folder.is_dir():
         raise broken(folder, "the model folder is missing", stage)
     read(_Config, folder / CONFIG, stage)

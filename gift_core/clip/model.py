@@ -38,7 +38,6 @@ from gift_core.clip.tokenizers import (
 )
 from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
-from gift_core.work.partial import recover
 from gift_core.work.publishing import build_folder
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
@@ -150,7 +149,6 @@ def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: s
     `sha256` is what model_hash returned, where the caller has hashed the weights already. ContractError if the model is
     missing or damaged, changed since it was saved, or of another method or task than the folder's name says.
     """
-    recover(folder)
     try:
         config = check_folder(folder)
         digest = sha256 or model_hash(folder)

@@ -1,11 +1,21 @@
-"""Files and folders that are published whole or not at all."""
+"""Files and folders that are published whole or not at all.
+
+A writer works in a folder beside the final path, `.<name>.<host>-<random>.partial`, in which what is written has its
+final name. It holds a lock on the folder (flock). The operating system releases the lock however the process ends, so
+the next writer of the path knows which folders it can remove. The locks of another machine cannot be seen: its folders
+stay until a writer there removes them.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import glob
+import hashlib
 import os
+import secrets
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -13,15 +23,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gift_core.errors import UserError
-from gift_core.os_errors import OUT_OF_SPACE
+from gift_core.os_errors import OUT_OF_SPACE, number_of
 from gift_core.quantities import byte_size
-from gift_core.work.partial import partial_folder, put_aside
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks: there the folders of killed writers stay
+    fcntl = None  # type: ignore[assignment]
 
 MANY_FILES = 1000
 _HERE = -100  # AT_FDCWD: a relative path begins in the working folder
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
-# An old kernel, a sandbox that knows no such call, or a file system without it, such as NFS. EXDEV: a folder of a lower
-# layer of overlayfs, such as a project in the image of a container.
+# An old kernel, a sandbox that knows no such call, or a file system without it, such as NFS.
 _UNSUPPORTED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV)
 
 
@@ -32,7 +45,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     Whenever the process or the machine stops, `path` is the old file or the new one. It has the mode of the old file,
     or the one that the umask gives to a new file.
     """
-    with partial_folder(path) as folder:
+    with _partial_folder(path) as folder:
         temporary = folder / path.name
         yield temporary
         _set_mode(temporary, _mode_of_new(folder))
@@ -47,12 +60,11 @@ def build_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder to fill. It replaces `path` when the block succeeds, else it is removed.
 
     Whenever the process or the machine stops, `path` is the old folder or the new one. Where the file system cannot
-    exchange two folders (NFS), there may be none for a moment: if the process is killed in it, the next one that reads
-    or writes `path` puts the old folder back. If `path` is a link to a folder, that folder is replaced. The new folder
-    has the mode of the old one; all in it has the modes that the umask gives to new files and folders.
+    exchange two folders (NFS), there is none for a moment. If `path` is a link to a folder, that folder is replaced.
+    The new folder has the mode of the old one; all in it has the modes that the umask gives to new files and folders.
     """
     path = _replaceable_folder(path)
-    with partial_folder(path) as folder:
+    with _partial_folder(path) as folder:
         new = folder / path.name
         new.mkdir()
         yield new
@@ -61,9 +73,57 @@ def build_folder(path: Path) -> Iterator[Path]:
         if not os.path.lexists(path):
             new.rename(path)
         elif not exchange(new, path):
-            put_aside(folder, path)
+            path.rename(folder / f"{path.name}.old")
             new.rename(path)
         _flush(path.parent)
+
+
+@contextmanager
+def _partial_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside `path`, locked, and removes it at the end. Removes first what dead writers left.
+
+    An error that the disk is full names `path`, whatever library met it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{host}-*.partial"):
+        with _lock(left, wait=False) as held:
+            if held:
+                shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = path.with_name(f".{path.name}.{host}-{secrets.token_hex(4)}.partial")
+        folder.mkdir()
+        with _lock(folder, wait=True):
+            if not folder.exists():  # another writer locked and removed it first
+                continue
+            try:
+                yield folder
+            except Exception as error:
+                number = number_of(error)
+                if number not in OUT_OF_SPACE or getattr(error, "filename", None):
+                    raise
+                raise OSError(number, os.strerror(number), str(path)) from error
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Yields whether this process now holds the lock of the folder. It does not where there are no locks."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # removed, or on Windows
+        yield False
+        return
+    held = False
+    with suppress(OSError, AttributeError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        held = True
+    try:
+        yield held
+    finally:
+        os.close(descriptor)
 
 
 def require_free_bytes(path: Path, needed: int, purpose: str) -> None:

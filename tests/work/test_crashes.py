@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gift_core.artifacts.contract import require_file, write_json
+from gift_core.artifacts.contract import write_json
 from gift_core.errors import UserError
-from gift_core.work import partial, publishing
+from gift_core.work import publishing
 from gift_core.work.publishing import build_folder, write_atomically
 
 # Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
@@ -104,15 +102,12 @@ def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], t
     old, new = CONTENTS[kind]
     before = old if before == "old" else None
     paths = crash_everywhere(tmp_path, project, mode)
-    assert len(paths) > 15, "the events of the writer were not seen"
+    assert len(paths) > 10, "the events of the writer were not seen"
     assert content(paths[-1]) == new and sorted(file.name for file in paths[-1].parent.iterdir()) == ["result"]
     found = [content(path) for path in paths]
     assert found[0] == before and all(each in (before, new) for each in found if each is not None)
     missing = [path for path, each in zip(paths, found, strict=True) if each is None and before is not None]
     assert (len(missing) > 0) == (how == "rename")
-    for path in missing:  # the reader puts the old folder back
-        require_file(path / "part", "teach")
-        assert content(path) == old
     assert sum(any(path.parent.glob(".*.partial")) for path in paths) > 5
     for path in paths:
         if kind == "file":
@@ -123,28 +118,6 @@ def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], t
                 (folder / "next").write_text("next")
         assert content(path) == ("next" if kind == "file" else {"next": "next"})
         assert [file.name for file in path.parent.iterdir()] == ["result"]
-
-
-def old_folder(path: Path) -> Path:
-    path.mkdir()
-    (path / "part").write_text("old")
-    return path
-
-
-def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one in the image of a container: overlayfs refuses to rename a folder of a lower layer."""
-    path, rename = old_folder(tmp_path / "result"), Path.rename
-
-    def refused(self: Path, target: Path) -> Path:
-        if self == path:
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        return rename(self, target)
-
-    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
-    monkeypatch.setattr(Path, "rename", refused)
-    with build_folder(path) as folder:
-        (folder / "part").write_text("new")
-    assert content(path) == {"part": "new"} and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,35 +141,6 @@ def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypa
     published = events.index("exchange")
     assert {"result", "deep", "file"} <= set(events[:published])
     assert events[published + 1 :] == [tmp_path.name]
-
-
-def test_a_folder_whose_removal_was_interrupted_is_put_back_whole(tmp_path: Path) -> None:
-    path = tmp_path / "result"
-    path.mkdir()
-    left = leave_partial(path, host=partial._this_host())
-    old_folder(left / "result.old")
-    (left / partial.REMOVING).touch()
-    partial.recover(path)
-    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
-
-
-def leave_partial(path: Path, *, host: str, age_s: float = 0.0) -> Path:
-    """A folder that a writer on `host` would leave if it were killed."""
-    left = path.with_name(f".{path.name}.{host}-0123abcd.partial")
-    (left / path.name).mkdir(parents=True)
-    (left / path.name / "half").write_text("half")
-    for each in (left / path.name / "half", left / path.name, left):
-        os.utime(each, (time.time() - age_s,) * 2)
-    return left
-
-
-def test_the_work_of_another_machine_goes_a_week_after_its_last_change(tmp_path: Path) -> None:
-    path = tmp_path / "result"
-    recent = leave_partial(path, host="0" * 8, age_s=6 * 24 * 3600)
-    old = leave_partial(path, host="1" * 8, age_s=8 * 24 * 3600)
-    with write_atomically(path) as temporary:
-        temporary.write_text("new")
-    assert recent.exists() and not old.exists()
 
 
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
