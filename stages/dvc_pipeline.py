@@ -7,11 +7,13 @@ so that other stages run in between. Each step does what DVC's Stage.reproduce, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,11 +72,10 @@ class DvcPipeline:
         known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
         stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
-        self._unwritten: list[str] = []
-        self._locked: dict[Path, Any] = {}
-        self._params: dict[str, Any] = {}
-        self._hashes: dict[tuple[str, str | None], Any] = {}
+        self._unwritten: list[Any] = []
         self._next_write = 0.0
+        self._locked_before: dict[Path, set[str]] = {}  # the stages of a dvc.lock before this run
+        self._params: dict[str, Any] = {}
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
         }
@@ -108,8 +109,13 @@ class DvcPipeline:
                 bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
                 bool(stage.cmd) and stage.changed_stage(),
                 {key: values for dep in params for key, values in self._changed_params(dep)},
-                {path: word for dep in files for path, word in self._status(dep) if path not in code},
-                {path: word for out in stage.outs for path, word in self._status(out)},
+                {
+                    path: word
+                    for dep in files
+                    for word in dep.status().values()
+                    if (path := self._path(dep)) not in code
+                },
+                {self._path(out): word for out in stage.outs for word in out.status().values()},
                 frozenset(code),
                 lambda path, now: self._recorded(code[path], now),
             )
@@ -134,16 +140,6 @@ class DvcPipeline:
     def _path(self, entry: Any) -> str:
         """The path of a dependency or an output, below the root of the project."""
         return Path(entry.fs_path).relative_to(self._repo.root_dir).as_posix()
-
-    def _status(self, entry: Any) -> Iterator[tuple[str, str]]:
-        """Yields the path and DVC's word for what changed. DVC would hash a file again for each stage that reads it."""
-        key, compute = (entry.fs_path, entry.hash_name), entry.get_hash
-        if entry.is_in_repo:
-            entry.get_hash = lambda: self._hashes.get(key) or self._hashes.setdefault(key, compute())
-        try:
-            yield from ((self._path(entry), word) for word in entry.status().values())
-        finally:
-            entry.__dict__.pop("get_hash", None)
 
     def _recorded(self, dep: Any, now: Any) -> Any:
         """The content of a JSON file when the stage ran: `now`, of the workspace or DVC's cache; None if it is lost."""
@@ -224,7 +220,6 @@ class DvcPipeline:
             if not stage.cmd or stage.frozen:
                 if stage.reproduce(force=force):
                     stage.dump(update_pipeline=False)
-                    self._locked.clear()
                 return Verdict.VERIFIED
             if not force and not stage.changed():
                 return Verdict.UNCHANGED
@@ -250,70 +245,39 @@ class DvcPipeline:
             uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
             stage.save(run_cache=not uncached)
             stage.commit()
-        self._unwritten.append(name)
+        self._unwritten.append(stage)
 
     def write_lock(self, *, now: bool = False) -> None:
-        """Writes recorded stages to their dvc.lock, if this is due.
+        """Writes recorded stages to their dvc.lock, if this is due or `now`. What is new has the order of `dvc repro`.
 
-        DVC reads and writes all of dvc.lock for each stage, which takes seconds if it has thousands. Here it is read
-        once, and written again after ten times as long as writing takes, or `now`. Until then a stage whose outputs
-        are gone is restored from the run cache.
+        DVC reads and writes all of dvc.lock for each stage, which takes seconds if it has thousands. Here that takes at
+        most a tenth of the time. Until then a stage whose outputs are gone is restored from the run cache. A file is
+        written whole or not at all: DVC refuses one that a killed process left half-written.
         """
+        from dvc.stage.serialize import to_lockfile
+        from dvc.utils.serialize import modify_yaml
+
         if not self._unwritten or (time.monotonic() < self._next_write and not now):
             return
         started = time.monotonic()
-        files: dict[str, list[Any]] = {}
-        for name in self._unwritten:
-            files.setdefault(self._stages[name].path, []).append(self._stages[name])
-        with dvc_errors():
-            for stages in files.values():
-                self._add_to_lock(stages[0].dvcfile._lockfile, stages)
+        for path in sorted({stage.path for stage in self._unwritten}):
+            lock = Path(path).with_suffix(".lock")
+            with dvc_errors(), write_atomically(lock) as unfinished:
+                if lock.is_file():
+                    shutil.copyfile(lock, unfinished)
+                with modify_yaml(unfinished) as content:
+                    content.setdefault("schema", "2.0")
+                    stages = content.setdefault("stages", {})
+                    before = self._locked_before.setdefault(lock, set(stages))
+                    for stage in self._unwritten:
+                        if stage.path == path:  # copied, because YAML writes values that stages share as a reference
+                            stages.update(copy.deepcopy(to_lockfile(stage)))
+                    for name in [each.name for each in self._stages.values() if each.path == path]:
+                        if name in stages and name not in before:
+                            stages[name] = stages.pop(name)
+            self._repo.scm_context.track_file(os.path.relpath(lock))
         self._unwritten.clear()
         self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
-
-    def _add_to_lock(self, lockfile: Any, stages: Sequence[Any]) -> None:
-        """Does what `dump_stages` of DVC's Lockfile does, but parses the file only the first time."""
-        from dvc.stage.serialize import to_lockfile
-        from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-
-        file = Path(lockfile.path)
-        if file not in self._locked:
-            text = file.read_text(encoding="utf-8") if file.is_file() else ""
-            self._locked[file] = parse_yaml_for_update(text, file) or {"schema": "2.0"}
-        content = self._locked[file]
-        content["stages"] = content.get("stages", {})
-        for stage in stages:  # as text, because YAML writes values that two stages share as a reference
-            content["stages"].update(parse_yaml_for_update(dumps_yaml(to_lockfile(stage)), file))
-        self._write(file, content)
-        self._repo.scm_context.track_file(lockfile.relpath)
-
-    def _write(self, lockfile: Path, content: Any) -> None:
-        """Writes dvc.lock whole or not at all: DVC refuses one that a killed process left half-written."""
-        from dvc.utils.serialize import dump_yaml
-
-        with write_atomically(lockfile) as unfinished:
-            dump_yaml(unfinished, content)
-
-    def sort_lock(self, names: Collection[str]) -> None:
-        """Brings the entries that are new in dvc.lock, `names`, into the order in which `dvc repro` appends them."""
-        from dvc.utils.serialize import parse_yaml_for_update
-
-        order = [self._stages[name] for name in self._stages if name in names]
-        for path in sorted({stage.dvcfile._lockfile.path for stage in order}):
-            new = [stage.name for stage in order if stage.dvcfile._lockfile.path == path]
-            content = parse_yaml_for_update(Path(path).read_text(encoding="utf-8"), path)
-            for name in new:
-                content["stages"][name] = content["stages"].pop(name)
-            self._write(Path(path), content)
-
-    def locked_names(self) -> set[str]:
-        """Returns the stages that dvc.lock has now."""
-        files = {stage.path: stage.dvcfile for stage in self._stages.values() if stage.cmd}
-        found: set[str] = set()
-        for file in files.values():
-            locked = file._lockfile.load().get("stages", {})
-            found |= {name for name, stage in self._stages.items() if stage.path == file.path and stage.name in locked}
-        return found
 
     def command(self, name: str) -> str:
         """Returns the command of a stage, empty where it has none."""

@@ -39,7 +39,7 @@ COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "ski
 class RunLoop:
     """One run. `environment` is that of all stages, `seconds` the expected time of each stage that may run.
 
-    After `run`, `failed` has the reason of each stage that failed, and `recorded` those that DVC knows now.
+    After `run`, `failed` has the reason of each stage that failed.
     """
 
     pipeline: DvcPipeline
@@ -52,7 +52,6 @@ class RunLoop:
     keep_going: bool = False
     force: bool = False
     failed: dict[str, str] = field(default_factory=dict)
-    recorded: set[str] = field(default_factory=set)
     _attempts: dict[str, int] = field(default_factory=dict)
     _took: float = 0.0  # of the stages that ran to their end, and what was expected of them
     _expected: float = 0.0
@@ -61,7 +60,6 @@ class RunLoop:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
         self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self.logs.mkdir(parents=True, exist_ok=True)
-        before = self.pipeline.locked_names()
         try:
             while not stop.is_set():
                 name = self._startable()
@@ -76,7 +74,6 @@ class RunLoop:
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
             self.pipeline.write_lock(now=True)
-            self.pipeline.sort_lock(self.recorded - before)
 
     def _startable(self) -> str | None:
         """The most urgent stage for which there is room."""
@@ -149,7 +146,6 @@ class RunLoop:
             except UserError as error:
                 self._fail(name, [str(error), *self._last_lines(name)])
                 continue
-            self.recorded.add(name)
             self._schedule.finish(name)
             seconds = self.log.end(name, state, what)
             if state == "done":

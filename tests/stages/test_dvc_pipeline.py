@@ -35,7 +35,7 @@ def run(pipeline: DvcPipeline, name: str) -> None:
 
 
 def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half_written(path: Path, content: object) -> None:
+    def half_written(path: Path, content: object, **options: object) -> None:
         path.write_text("sche")
         raise KeyboardInterrupt
 
@@ -45,7 +45,7 @@ def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeyp
         before = Path("dvc.lock").read_bytes()
         run(pipeline, "second")
         with monkeypatch.context() as failing, pytest.raises(KeyboardInterrupt):
-            failing.setattr("dvc.utils.serialize.dump_yaml", half_written)
+            failing.setattr("dvc.utils.serialize._common._dump_data", half_written)
             pipeline.write_lock(now=True)
     assert Path("dvc.lock").read_bytes() == before
     assert not list(project.glob(".dvc.lock.*"))
