@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gift_core.execution.pool import Pool
 
     from .dvc_pipeline import DvcPipeline
-    from .run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
@@ -82,7 +81,7 @@ def run(
 
     from .dvc_pipeline import open_pipeline
     from .interruption import Interruption, postponed
-    from .run_loop import RunLog, RunLoop
+    from .run_loop import RunLoop
     from .time_left import expected_seconds
 
     require_params(PARAMS)
@@ -104,12 +103,11 @@ def run(
             pool, environment = _open_workers(
                 resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
             )
-            stages, workers = len(pipeline.upstream), pool.capacity.workers
-            note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
+            capacity = pool.capacity
+            note(f"{len(pipeline.upstream)} stages, {capacity.workers} workers, {capacity.gpus:g} GPUs")
             loop = RunLoop(
                 pipeline,
                 pool,
-                RunLog(stages),
                 LOGS.absolute(),
                 environment,
                 expected_seconds(pipeline, names, config),
@@ -122,7 +120,13 @@ def run(
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
         raise
-    _report(loop)
+    note(loop.summary())
+    if loop.failed:
+        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
+        raise UserError(
+            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
+            "Correct the cause, and run it again: it continues from here."
+        )
 
 
 def _open_workers(
@@ -173,7 +177,8 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
     times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
     length = plural(len(path), "stage")
-    typer.echo(f"The longest path has {length}{times}: {' > '.join(_shortened(path))}")
+    shown = path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
+    typer.echo(f"The longest path has {length}{times}: {' > '.join(shown)}")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -183,18 +188,3 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) <= SHOWN_NAMES:
         return ", ".join(names)
     return ", ".join(f"{len(stages)} of {block}" for block, stages in sorted(blocks(names).items()))
-
-
-def _shortened(path: Sequence[str]) -> Iterator[str]:
-    yield from path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
-
-
-def _report(loop: RunLoop) -> None:
-    """Prints the summary. UserError where a stage failed."""
-    note(loop.log.summary())
-    if loop.failed:
-        stages = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
-        raise UserError(
-            f"gift run: failed: {stages}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
-            "Correct the cause, and run it again: it continues from here."
-        )

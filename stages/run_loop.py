@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +44,6 @@ class RunLoop:
 
     pipeline: DvcPipeline
     pool: Pool
-    log: RunLog
     logs: Path
     environment: Mapping[str, str]
     seconds: dict[str, float]
@@ -52,28 +51,39 @@ class RunLoop:
     keep_going: bool = False
     force: bool = False
     failed: dict[str, str] = field(default_factory=dict)
-    _attempts: dict[str, int] = field(default_factory=dict)
+    _running: dict[str, float] = field(default_factory=dict)  # and when each started
+    _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
+    _attempts: Counter[str] = field(default_factory=Counter)
     _took: float = 0.0  # of the stages that ran to their end, and what was expected of them
     _expected: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
+        self._began = time.monotonic()
+
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
-        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             while not stop.is_set():
                 name = self._startable()
                 if name is not None:
                     self._begin(name)
-                elif not self.log.running():
+                elif not self._running:
                     break
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
                 self.pipeline.write_lock()
             if stop.is_set():
-                self.log.say(f"stopping {len(self.log.running())} stages")
+                say(f"stopping {len(self._running)} stages")
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
             self.pipeline.write_lock(now=True)
+
+    def summary(self) -> str:
+        """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""
+        counts = {"waiting": len(self._schedule.waiting), "running": len(self._running), **self._ended}
+        parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
+        return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
 
     def _startable(self) -> str | None:
         """The most urgent stage for which there is room."""
@@ -93,74 +103,70 @@ class RunLoop:
             return
         if verdict is Verdict.RUN:
             self._log(name).write_bytes(b"")
-            self.log.start(name)
-            self.log.say(f"{name}: started ({self._how_far()})")
             self._submit(name)
+            of, now = len(self.pipeline.upstream), time.monotonic()
+            running = {each: now - started for each, started in self._running.items()}
+            left = self._schedule.seconds_left(running, self.pool.capacity.workers)
+            number, total = of - len(self._schedule.waiting), sum(self.seconds.values())
+            progress = describe(number, of, left, took=self._took, expected=self._expected, total=total)
+            say(f"{name}: started ({progress})")
         elif verdict is Verdict.RESTORED:
-            self._record([name], "restored", "restored from the run cache")
+            self._record(name, "restored", "restored from the run cache")
         else:
             self._schedule.finish(name)
-            self.log.end(name, "unchanged")
-
-    def _how_far(self) -> str:
-        of = len(self.pipeline.upstream)
-        left = self._schedule.seconds_left(self.log.running(), self.pool.capacity.workers)
-        total = sum(self.seconds.values())
-        return describe(
-            of - self.log.counts["waiting"], of, left, took=self._took, expected=self._expected, total=total
-        )
+            self._end(name, "unchanged")
 
     def _submit(self, name: str) -> None:
-        self._attempts[name] = self._attempts.get(name, 0) + 1
+        self._attempts[name] += 1
+        self._running[name] = time.monotonic()
         environment = {**self.environment, **self.pipeline.environment(name)}
         job = Job(self.pipeline.arguments(name), self.pipeline.folder(name), environment, str(self._log(name)))
         self.pool.submit(name, job, self._gpus(name))
 
     def _take(self, ended: list[Ended]) -> None:
-        self._record([each.name for each in ended if each.code == 0], "done")
+        """Records the stages that ended well, and runs those again that something else than themselves ended."""
         for each in ended:
+            name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
             if each.code == 0:
-                continue
-            what = (
-                f"its worker was lost: {each.reason}" if each.code is None else each.reason or f"exit code {each.code}"
-            )
-            if each.can_run_again and self._attempts[each.name] < ATTEMPTS:
-                self._run_again(each.name, what)
+                self._record(name, "done")
+            elif each.can_run_again and self._attempts[name] < ATTEMPTS:
+                with self._log(name).open("a", encoding="utf-8") as log:
+                    log.write(f"\n--- {each.reason}; {attempt}\n")
+                say(f"{name}: {each.reason}; {attempt}")
+                self.pipeline.remove_outputs(name)
+                self._submit(name)
             else:
-                self._fail(each.name, [what, *self._last_lines(each.name)])
+                self._fail(name, [each.reason, *self._last_lines(name)])
 
-    def _run_again(self, name: str, reason: str) -> None:
-        attempt = f"attempt {self._attempts[name] + 1} of {ATTEMPTS}"
-        with self._log(name).open("a", encoding="utf-8") as log:
-            log.write(f"\n--- {reason}; {attempt}\n")
-        self.log.start(name)
-        self.log.say(f"{name}: {reason}; {attempt}")
-        self.pipeline.remove_outputs(name)
-        self._submit(name)
-
-    def _record(self, names: list[str], state: str, what: str = "") -> None:
-        """Records stages in DVC. Only then the stages after them can start."""
-        for name in names:
-            try:
-                self.pipeline.record(name)
-            except UserError as error:
-                self._fail(name, [str(error), *self._last_lines(name)])
-                continue
-            self._schedule.finish(name)
-            seconds = self.log.end(name, state, what)
-            if state == "done":
-                self._took += seconds
-                self._expected += self.seconds.get(name, 0.0)
+    def _record(self, name: str, state: str, what: str = "") -> None:
+        """Records a stage in DVC. Only then the stages after it can start."""
+        try:
+            self.pipeline.record(name)
+        except UserError as error:
+            self._fail(name, [str(error), *self._last_lines(name)])
+            return
+        self._schedule.finish(name)
+        if name in self._running:
+            self._took += time.monotonic() - self._running[name]
+            self._expected += self.seconds.get(name, 0.0)
+        self._end(name, state, what or state)
 
     def _fail(self, name: str, lines: list[str]) -> None:
+        """Prints why a stage failed, also with --quiet, and skips the stages after it."""
         self.failed[name] = lines[0]
-        self.log.end(name, "failed")
-        self.log.explain_failure(name, lines)
-        skipped = self._schedule.drop_after(name)
-        for each in skipped:
-            self.log.end(each, "skipped", f"skipped, because {name} failed")
-        if not self.keep_going and self.log.running():
-            self.log.say(f"no other stage starts; waiting for {', '.join(self.log.running())}")
+        self._end(name, "failed")
+        print("\n".join([f"failed: {name}", *(f"  {line}" for line in lines)]), file=sys.stderr, flush=True)  # noqa: T201
+        for each in self._schedule.drop_after(name):
+            self._end(each, "skipped", f"skipped, because {name} failed")
+        if not self.keep_going and self._running:
+            say(f"no other stage starts; waiting for {', '.join(self._running)}")
+
+    def _end(self, name: str, state: str, what: str = "") -> None:
+        """Notes how a stage ended, one of COUNTED, and prints `what` with the time that it ran."""
+        self._ended[state] += 1
+        started = self._running.pop(name, None)
+        if what:
+            say(f"{name}: {what}{'' if started is None else f' after {duration(time.monotonic() - started)}'}")
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name.replace('/', '_')}.log"
@@ -174,48 +180,7 @@ class RunLoop:
         return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]
 
 
-class RunLog:
-    """The lines of a run, and the state of each stage. `counts` has how many there are of each of COUNTED."""
-
-    def __init__(self, stages: int) -> None:
-        self._started = time.monotonic()
-        self._running: dict[str, float] = {}
-        self.counts = Counter(waiting=stages)
-
-    def running(self) -> dict[str, float]:
-        """Returns how many seconds each running stage has run."""
-        return {name: time.monotonic() - started for name, started in self._running.items()}
-
-    def start(self, name: str) -> None:
-        """Notes that a stage runs, perhaps once more."""
-        if name not in self._running:
-            self._move("waiting", "running")
-        self._running[name] = time.monotonic()
-
-    def end(self, name: str, state: str, what: str = "") -> float:
-        """Notes how a stage ended, one of COUNTED. Returns the seconds that it ran, 0 if it did not run."""
-        started = self._running.pop(name, None)
-        seconds = 0.0 if started is None else time.monotonic() - started
-        self._move("waiting" if started is None else "running", state)
-        if state not in ("unchanged", "failed"):
-            self.say(f"{name}: {what or state}{f' after {duration(seconds)}' if started is not None else ''}")
-        return seconds
-
-    def say(self, message: str) -> None:
-        """Prints a line with the time. Not with --quiet."""
-        if not is_quiet():
-            print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)  # noqa: T201
-
-    def explain_failure(self, name: str, lines: Sequence[str]) -> None:
-        """Prints why a stage failed, also with --quiet."""
-        text = "\n".join([f"failed: {name}", *(f"  {line}" for line in lines)])
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-    def summary(self) -> str:
-        """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""
-        parts = [f"{self.counts[state]} {state}" for state in COUNTED if self.counts[state]]
-        return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._started)}"
-
-    def _move(self, before: str, after: str) -> None:
-        self.counts[before] -= 1
-        self.counts[after] += 1
+def say(message: str) -> None:
+    """Prints a line with the time. Not with --quiet."""
+    if not is_quiet():
+        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)  # noqa: T201

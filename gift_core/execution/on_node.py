@@ -1,13 +1,19 @@
 """What runs in a Ray worker: one stage, and the check of its machine.
 
-Ray gets these functions by value, because a machine without the project cannot import them. So they import what they
-need inside, and the standard library and psutil alone.
+Ray gets these functions by value, because a machine without the project cannot import them. So they need the standard
+library and psutil alone.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+
+import psutil
 
 STOP_SECONDS = 6.0  # a stage ends within 4 seconds of SIGTERM by itself (stages/interruption.py)
 VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # Ray sets them for each worker
@@ -36,14 +42,11 @@ def run_job(job: Job) -> int:
 
     Where Ray cancels it, the stage is stopped first.
     """
-    import os
-    import subprocess
-
     remove_mark(job)
     environment = {**os.environ, **job.environment} if job.inherits else dict(job.environment)
     if job.picks_gpus:
         environment.update({name: os.environ[name] for name in VISIBLE_GPUS if name in os.environ})
-    with open(job.log, "ab") as log:  # noqa: PTH123
+    with Path(job.log).open("ab") as log:
         for command in job.commands:
             process = subprocess.Popen(
                 command, cwd=job.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -51,7 +54,8 @@ def run_job(job: Job) -> int:
             code = None
             try:
                 while code is None:
-                    code = poll(process)
+                    with suppress(subprocess.TimeoutExpired):  # Ray cannot cancel an endless wait
+                        code = process.wait(timeout=0.5)
             finally:
                 if code is None:
                     stop_stage()
@@ -62,55 +66,23 @@ def run_job(job: Job) -> int:
 
 def remove_mark(job: Job) -> None:
     """Notes that the job does not wait for a worker any more."""
-    import os
-    from contextlib import suppress
-
     with suppress(OSError):
-        os.unlink(job.mark)  # noqa: PTH108
-
-
-def poll(process: Any) -> int | None:
-    """Returns the exit code, None if it has not ended after a while. Ray cannot cancel an endless wait."""
-    import subprocess
-
-    try:
-        return int(process.wait(timeout=0.5))
-    except subprocess.TimeoutExpired:
-        return None
+        Path(job.mark).unlink()
 
 
 def stop_stage() -> None:
     """Ends all processes of the stage: the children of this worker, and what the fork server put into its group."""
-    import os
-
-    import psutil
-
     stage = psutil.Process().children(recursive=True)
     if os.getpgrp() == os.getpid():
-        group = (each for each in psutil.process_iter() if each.pid not in (0, 1, os.getpid()))
-        stage += [each for each in group if each not in stage and _is_in_my_group(each.pid)]
-    for process in stage:
-        _send(process.terminate)
-    for process in psutil.wait_procs(stage, timeout=STOP_SECONDS)[1]:
-        _send(process.kill)
-
-
-def _is_in_my_group(pid: int) -> bool:
-    import os
-
-    try:
-        return os.getpgid(pid) == os.getpgrp()
-    except OSError:
-        return False
-
-
-def _send(signal: Any) -> None:
-    from contextlib import suppress
-
-    import psutil
-
-    with suppress(psutil.Error):
-        signal()
+        for process in psutil.process_iter():
+            with suppress(OSError):
+                if os.getpgid(process.pid) == os.getpid() != process.pid and process not in stage:
+                    stage.append(process)
+    for signal in (psutil.Process.terminate, psutil.Process.kill):
+        for process in stage:
+            with suppress(psutil.Error):
+                signal(process)
+        stage = psutil.wait_procs(stage, timeout=STOP_SECONDS)[1]
 
 
 def node_facts(job: Job, token: str) -> dict[str, str]:
@@ -118,11 +90,7 @@ def node_facts(job: Job, token: str) -> dict[str, str]:
 
     `token` is a file that the machine which runs `gift run` has just written into the project.
     """
-    import json
-    import os
-    import subprocess
-
-    if not os.path.isfile(token):  # noqa: PTH113
+    if not Path(token).is_file():
         return {"error": f"it has no {token}: the project must lie on a file system that all machines share"}
     environment = {**os.environ, **job.environment}
     done = subprocess.run(job.commands[0], cwd=job.folder, env=environment, capture_output=True, text=True)

@@ -56,11 +56,11 @@ QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warnin
 
 @dataclass(frozen=True)
 class Ended:
-    """How a stage ended: its exit code, or None and the reason why its worker was lost."""
+    """How a stage ended: its exit code, None where its worker was lost, and in words what ended it."""
 
     name: str
     code: int | None
-    reason: str = ""
+    reason: str
 
     @property
     def can_run_again(self) -> bool:
@@ -124,12 +124,12 @@ class Pool:
         name, _, job = self._running.pop(task)
         on_node.remove_mark(job)
         try:
-            return Ended(name, int(self._ray.get(task)))
+            code = int(self._ray.get(task))
+            return Ended(name, code, f"exit code {code}")
         except RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, OSError) else error
-            return Ended(name, 1, str(cause))
+            return Ended(name, 1, str(error.cause if isinstance(error.cause, OSError) else error))
         except RayError as error:
-            return Ended(name, None, (str(error).strip() or type(error).__name__).splitlines()[0])
+            return Ended(name, None, f"its worker was lost: {_first_line(error)}")
 
     def stop(self) -> list[Ended]:
         """Stops all running jobs, and returns those that had already ended."""
@@ -195,7 +195,7 @@ def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) 
     except Exception as error:  # Ray raises many types, also Exception itself
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             raise  # a full disk, for example
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0].strip()
+        reason = f"{type(error).__name__}: {_first_line(error).partition('. ')[0]}"
         remedy = "Run it again. If it fails again, free memory, or use one worker: --workers 1"
         raise UserError(f"gift run: Ray did not start, or a process of it was killed ({reason}). {remedy}.") from error
 
@@ -211,8 +211,8 @@ def _connect(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--address {address}: no Ray cluster answers ({reason}). See docs/scaling.md.") from None
+        what = f"--address {address}: no Ray cluster answers ({_first_line(error)})"
+        raise UserError(f"{what}. See docs/scaling.md.") from None
 
 
 def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus: bool) -> Capacity:
@@ -258,4 +258,8 @@ def _facts(ray: Any, task: Any) -> dict[str, str]:
     try:
         return dict(ray.get(task, timeout=CHECK_SECONDS))
     except ray.exceptions.RayError as error:
-        return {"error": str(error).strip().splitlines()[0]}
+        return {"error": _first_line(error)}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
