@@ -46,8 +46,8 @@ MACHINE: Mapping[int, str] = {
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN), _MOUNT),
 }
 _ELSEWHERE = "Use another path"
-# What is wrong with the path. ENOENT and EEXIST are explained only where `_obstacle` finds their cause.
-PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
+# What is wrong with the path. ENOENT is explained only where a link leads nowhere.
+PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WITHOUT_PATH = (*OUT_OF_SPACE, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 _KEPT = "No result is half-written: the old one stays until the new one is whole."
@@ -93,8 +93,8 @@ def number_of(error: BaseException) -> int | None:
 def _explanation(error: BaseException) -> tuple[str, str, str]:
     """Returns the path that is at fault ("" if unknown), what is wrong, and the remedy ("" for any other error)."""
     number, known = number_of(error), _path_of(error)
-    if number in (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP) and known:
-        return _obstacle(Path(known), number)
+    if number in (errno.ENOENT, errno.EEXIST) and known and (broken := _broken_link(Path(known))):
+        return broken
     if number is None or (isinstance(error, OSError) and error.errno and not known and number not in _WITHOUT_PATH):
         return "", "", ""  # without a path: of a socket or a process
     remedy = MACHINE.get(number) or (_ELSEWHERE if number in PATH else "")
@@ -111,18 +111,13 @@ def _path_of(error: BaseException) -> str:
     return quoted[2] if quoted else ""
 
 
-def _obstacle(path: Path, number: int) -> tuple[str, str, str]:
-    """Names the first part of the path that is no folder, and says what is wrong with it."""
+def _broken_link(path: Path) -> tuple[str, str, str] | None:
+    """Names the link in the path that leads nowhere."""
     for part in (*reversed(path.parents), path):
-        if not os.path.lexists(part) or part.is_dir():
-            continue
-        shown = _PARTIAL.sub("", str(part))
         if part.is_symlink() and not part.exists():
             what = f"this link leads to {part.readlink()}, which cannot be reached"
-            return shown, what, "Make its target available, or remove the link"
-        if part != path or number == errno.EEXIST:
-            return shown, "there is a file where a folder should be", _ELSEWHERE
-    return _PARTIAL.sub("", str(path)), os.strerror(number), _ELSEWHERE if number in PATH else ""
+            return _PARTIAL.sub("", str(part)), what, "Make its target available, or remove the link"
+    return None
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

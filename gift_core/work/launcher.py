@@ -39,18 +39,6 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 READY, DONE = "ready", "done"
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """What a process reports: when it failed, and the message of a GiftError, or the traceback of a bug."""
-
-    at: float
-    text: str
-    is_message: bool
-
-    def error(self) -> Exception:
-        return UserError(self.text) if self.is_message else RuntimeError(self.text)
-
-
 @dataclass
 class _Watch:
     """A thread that reads what the other processes report. Where one failed and this one hangs, it ends this one.
@@ -59,7 +47,7 @@ class _Watch:
     """
 
     others: dict[Connection, tuple[Any, Path]]  # the process and the file of its output
-    failure: _Failure | None = None
+    error: Exception | None = None  # of the process that failed first
     failed: threading.Event = field(default_factory=threading.Event)
     all_ready: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -67,29 +55,23 @@ class _Watch:
     def run(self) -> None:
         """Reads until all are done, or one has failed."""
         running, ready = set(self.others), 0
-        while running and self.failure is None:
-            reports = self._reports(running)
-            failures = [report for report in reports.values() if isinstance(report, _Failure)]
-            if failures:  # those that lost the connection to a killed process may be heard before its end is noticed
-                late = self._reports(running - set(reports), SETTLE_SECONDS)
-                failures += [report for report in late.values() if isinstance(report, _Failure)]
-            self.failure = min(failures, key=lambda failure: failure.at, default=None)
+        while running and self.error is None:
+            reports = self._reports(running, None)
+            if any(isinstance(report, tuple) for report in reports.values()):
+                # those that lost the connection to a killed process may be heard before its end is noticed
+                reports |= self._reports(running - set(reports), SETTLE_SECONDS)
+                failures = [report for report in reports.values() if isinstance(report, tuple)]
+                self.error = min(failures, key=lambda failure: failure[0])[1]
             running -= {pipe for pipe, report in reports.items() if report == DONE}
             ready += list(reports.values()).count(READY)
-            if ready == len(self.others) or self.failure is not None:
+            if ready == len(self.others) or self.error is not None:
                 self.all_ready.set()
-        if self.failure is not None:
+        if self.error is not None:
             self.failed.set()
             if not self.ended.wait(GRACE_SECONDS):
                 with suppress(OSError):
-                    os.write(2, f"error: {self.failure.text}\n".encode(errors="backslashreplace"))
+                    os.write(2, f"error: {self.error}\n".encode(errors="backslashreplace"))
                 os._exit(1)
-
-    def require_ready(self) -> None:
-        """Waits until all others have loaded what they need. Raises the error of one that failed."""
-        self.all_ready.wait()
-        if self.failure is not None:
-            raise self.failure.error()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -99,15 +81,15 @@ class _Watch:
         except GiftError:
             raise
         except Exception as error:
-            if self.failed.wait(GRACE_SECONDS / 2) and self.failure is not None:
-                raise self.failure.error() from error
+            if self.failed.wait(GRACE_SECONDS / 2) and self.error is not None:
+                raise self.error from error
             raise
 
-    def _reports(self, running: Iterable[Connection], seconds: float | None = None) -> dict[Connection, object]:
-        """Waits for reports, at most this long."""
-        return {pipe: self._report(pipe) for pipe in wait(list(running), seconds) if isinstance(pipe, Connection)}
+    def _reports(self, running: Iterable[Connection], seconds: float | None) -> dict[Any, object]:
+        """Waits for reports, at most this long: READY, DONE, or when a process failed and its error."""
+        return {pipe: self._report(pipe) for pipe in wait(list(running), seconds)}
 
-    def _report(self, pipe: Connection) -> object:
+    def _report(self, pipe: Any) -> object:
         with suppress(EOFError, OSError):
             return pipe.recv()
         process, log = self.others[pipe]
@@ -117,7 +99,7 @@ class _Watch:
         memory = ". The system ends processes where memory is insufficient: see docs/memory.md"
         what = f"training.processes: {process.name} {end}{memory if process.exitcode == -9 else ''}"
         # no other failure ends a process without its report, so this is the first one
-        return _Failure(0.0, f"{what}. {f'It printed: {printed}' if printed else 'Run it again.'}", True)
+        return 0.0, UserError(f"{what}. {f'It printed: {printed}' if printed else 'Run it again.'}")
 
 
 @contextmanager
@@ -148,7 +130,9 @@ def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any]
                 work = pickle.dumps((Processes(rank, count), device, store, threads, job, arguments))
                 _start(rank, count, work, others, Path(folder), gpu=device.type == "cuda")
             thread.start()
-            watch.require_ready()
+            watch.all_ready.wait()
+            if watch.error is not None:
+                raise watch.error
             with ExitStack() as group:
                 with watch.explained():
                     group.enter_context(Processes(0, count).joined(device, store))
@@ -217,9 +201,8 @@ def _reporting(pipe: Connection) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        is_message, name = isinstance(error, GiftError), multiprocessing.current_process().name
-        text = str(error) if is_message else f"{name} failed:\n{traceback.format_exc()}"
-        pipe.send(_Failure(time.time(), text, is_message))
+        text = f"{multiprocessing.current_process().name} failed:\n{traceback.format_exc()}"
+        pipe.send((time.time(), UserError(str(error)) if isinstance(error, GiftError) else RuntimeError(text)))
         raise SystemExit(1) from None
 
 

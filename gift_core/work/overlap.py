@@ -91,15 +91,7 @@ def _finished_after(earlier: Sequence[Future[bool]], finish: Callable[[T, M], bo
 
 def prefetched(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
     """Yields `items`, prefetched by a thread unless `device` is the CPU."""
-    return in_turn(items, device=device) if device.type == "cpu" else prefetch_in_thread(items, device=device)
-
-
-def in_turn(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
-    """Yields each of `items` when it is asked for, on any device.
-
-    For items that use torch's own random numbers: a thread would share them with the training.
-    """
-    yield from items
+    return (item for item in items) if device.type == "cpu" else prefetch_in_thread(items, device=device)
 
 
 def prefetch_in_thread(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
