@@ -16,7 +16,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -398,6 +398,8 @@ def require_free(root: Path) -> None:
 
 def _running_stage(folder: Path) -> int | None:
     """The process whose stage runs, and writes its outputs."""
+    import psutil
+
     try:
         written = json.loads((folder / "rwlock").read_text(encoding="utf-8"))["write"]
         processes = [int(entry["pid"]) for entry in written.values()]
@@ -406,7 +408,11 @@ def _running_stage(folder: Path) -> int | None:
         return _remove_damaged(folder)
     except (OSError, KeyError, TypeError, AttributeError):
         return None
-    return next((process for process in processes if _started_before(process, changed)), None)
+    for process in processes:
+        with suppress(psutil.Error):
+            if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
+                return process
+    return None
 
 
 def _remove_damaged(folder: Path) -> int | None:
@@ -423,27 +429,14 @@ def _remove_damaged(folder: Path) -> int | None:
     return None
 
 
-def _started_before(process: int, changed: float) -> bool:
-    """Whether it is the process that wrote the file, not a later one with the number of one that was killed."""
-    import psutil
-
-    try:
-        return bool(psutil.Process(process).create_time() <= changed)
-    except psutil.Error:
-        return False
-
-
 def _lock_holder(folder: Path) -> int | None:
     import fcntl
 
-    try:
-        with (folder / "lock").open("rb+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(lock.read())
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError, ValueError), (folder / "lock").open("rb+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read())
     return None
 
 

@@ -71,15 +71,11 @@ def run_in_server(package: str) -> int | None:
             signal.signal(signal.SIGINT, former)
             return None
         connection.settimeout(None)  # the process at the other end waits for the stage, and ends with it
-        return _explained(int(answers.readline() or -signal.SIGKILL))
-
-
-def _explained(code: int) -> int:
-    """Returns the exit code that a shell reports. Prints why, where a signal ended the process of the stage."""
-    if code < 0:
-        cause = " The system does that where memory is insufficient." if code == -signal.SIGKILL else ""
-        sys.stderr.write(f"error: the process of this stage was ended by {signal.Signals(-code).name}.{cause}\n")
-    return _exit_code(code)
+        code = int(answers.readline() or -signal.SIGKILL)
+        if code < 0:
+            cause = " The system does that where memory is insufficient." if code == -signal.SIGKILL else ""
+            sys.stderr.write(f"error: the process of this stage was ended by {signal.Signals(-code).name}.{cause}\n")
+        return _exit_code(code)
 
 
 def limit_spinning(environment: MutableMapping[str, str]) -> None:
@@ -212,8 +208,6 @@ def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv, sys.path[0] = request["argv"], request["path"]
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("gift_core", "stages")]:
-        del sys.modules[name]
     package, code = request["package"], 1
     try:
         importlib.import_module(f"{package}.interruption").started_as = request["process"]  # type: ignore[attr-defined]
