@@ -7,11 +7,13 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from gift_core.config.experiment import PromptsConfig
 from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
 from gift_core.config.replay_options import ReplayConfig
 from gift_core.consolidation import CONSOLIDATIONS, AdaptiveFisher, FrozenFisher, NoConsolidation, StaticFisher, Uniform
 from gift_core.losses import LOSSES, align, distill
 from gift_core.methods import ENTROPIES, Method, build_method
+from gift_core.replay.prompts import STRATEGIES
 from gift_core.replay.teach import REPLAYS
 from tests.pair_features import LOSS_OPTIONS
 
@@ -43,6 +45,7 @@ def test_every_name_that_params_yaml_allows_has_an_implementation() -> None:
     assert list(LossesConfig.model_fields) == list(LOSSES)
     assert names_of(ConsolidationConfig, "kind") == set(CONSOLIDATIONS) == set(KINDS)
     assert names_of(ReplayConfig, "images") == set(REPLAYS)
+    assert set(get_args(PromptsConfig.model_fields["strategy"].annotation)) == set(STRATEGIES)
 
 
 def test_gift_of_the_preset_is_the_papers_gift(mini_params: Params) -> None:

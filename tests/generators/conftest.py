@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gift_core.config.generator import GeneratorConfig
+from gift_core.work.overlap import Copies
 from tests.generators import tiny
 
 
@@ -35,3 +37,10 @@ def settings(mini_params: dict[str, Any]) -> Callable[..., GeneratorConfig]:
         return GeneratorConfig.model_validate(section)
 
     return make
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def each_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The CPU, and one that only says "cuda": there, threads finish images while the next ones are generated."""
+    monkeypatch.setattr("gift_core.generators.synthesize.Copies", lambda device: Copies(torch.device("cpu")))
+    return torch.device(request.param)

@@ -1,9 +1,13 @@
-"""Generating pairs: exactly one image per prompt, black images again, and interrupted runs resume."""
+"""Generating pairs: exactly one image per prompt, black images again, and interrupted runs resume.
+
+With `each_device`, also where images are finished by threads while the next ones are generated: with the same bytes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +29,8 @@ from gift_core.seeds import seed_for
 from gift_core.work.spread import OFFER, Offer
 from tests.artifacts.damage import cut, tree_hash
 from tests.execution.pretended_helper import PretendedHelper
+from tests.generators import tiny
+from tests.stages.toy_pipeline import wait
 
 CPU = torch.device("cpu")
 CONFIG = GeneratorConfig(
@@ -35,23 +41,32 @@ PROMPTS = pd.DataFrame({"prompt_id": range(7), "prompt": [f"a photo of a {i}." f
 
 
 class Painter:
-    """Paints a plain color that encodes the seed, and black for chosen seeds."""
+    """Paints a plain color that encodes the seed, and black for chosen seeds. `before` gets the number of a batch."""
 
-    def __init__(self, config: GeneratorConfig = CONFIG, black_seeds: Sequence[int] = (), fail_after: int = 99) -> None:
-        self.config, self.black_seeds, self.fail_after, self.batches = config, set(black_seeds), fail_after, 0
+    def __init__(
+        self,
+        config: GeneratorConfig = CONFIG,
+        black_seeds: Sequence[int] = (),
+        before: Callable[[int], object] = lambda number: None,
+    ) -> None:
+        self.config, self.black_seeds, self.before, self.batches = config, set(black_seeds), before, 0
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        self.before(self.batches)
         self.batches += 1
-        if self.batches > self.fail_after:
-            raise KeyboardInterrupt
         return [
             Image.new("RGB", (8, 8), (0, 0, 0) if seed in self.black_seeds else (seed % 255 + 1, seed // 255 % 255, 7))
             for seed in seeds
         ]
 
 
-def generated(folder: Path, painter: Painter, name: str = "shards") -> dict[str, Any]:
-    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters(), device=CPU)
+def generated(folder: Path, painter: Any, name: str = "shards", *, device: torch.device = CPU) -> Any:
+    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters(), device=device)
+
+
+def files_of(folder: Path) -> list[str]:
+    """The hashes of the files, without the name of the folder."""
+    return list(tree_hash(folder).values())
 
 
 def image_seed(prompt: int, attempt: int = 0) -> int:
@@ -64,10 +79,12 @@ def pixels(folder: Path) -> str:
     return hashlib.sha256(b"".join(shown)).hexdigest()
 
 
-def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(tmp_path: Path) -> None:
+def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
+    tmp_path: Path, each_device: torch.device
+) -> None:
     """The images are those of the first release."""
     black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
-    manifest = generated(tmp_path, Painter(black_seeds=black))
+    manifest = generated(tmp_path, Painter(black_seeds=black), device=each_device)
     assert (manifest.images, manifest.redrawn) == (7, 3)
     assert manifest.prompts.model_dump() == prompts_digest(PROMPTS)
     assert [shard.name for shard in manifest.shards] == ["00000.tar", "00001.tar", "00002.tar"]
@@ -81,6 +98,17 @@ def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cau
     with pytest.raises(UserError, match=told):
         generated(tmp_path, Painter(half, black_seeds=[image_seed(6, attempt) for attempt in range(3)]))
     assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_overlap_changes_no_byte_even_where_images_are_generated_again(
+    tmp_path: Path, each_device: torch.device, batch_size: int
+) -> None:
+    black = [image_seed(prompt, attempt) for prompt, attempt in ((0, 0), (1, 0), (1, 1), (4, 0), (6, 0), (6, 1))]
+    painter = Painter(CONFIG.model_copy(update={"batch_size": batch_size}), black)
+    generated(tmp_path, painter, device=each_device)
+    generated(tmp_path, painter, "alone")
+    assert files_of(tmp_path / "shards") == files_of(tmp_path / "alone")
 
 
 def put_shard(work: Path, prompts: pd.DataFrame) -> None:
@@ -99,18 +127,35 @@ def put_shard(work: Path, prompts: pd.DataFrame) -> None:
     ids=["sound", "cut short", "of another task"],
 )
 def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_bytes(
-    damage: Callable[[Path], None], batches: int, tmp_path: Path
+    damage: Callable[[Path], None], batches: int, tmp_path: Path, each_device: torch.device
 ) -> None:
+    def interrupt(number: int) -> None:
+        if number == 3:
+            wait(lambda: list((tmp_path / "work").glob("*/00000_stats.json")), "the last file of the first shard")
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        generated(tmp_path, Painter(fail_after=3))
+        generated(tmp_path, Painter(before=interrupt), device=each_device)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("background")]
     assert not (tmp_path / "shards").exists()
     (unfinished,) = (tmp_path / "work").iterdir()
     damage(unfinished)
     second = Painter()
-    generated(tmp_path, second)
+    generated(tmp_path, second, device=each_device)
     assert second.batches == batches and not (tmp_path / "work").exists()
     generated(tmp_path, Painter(), "whole")
-    assert list(tree_hash(tmp_path / "shards").values()) == list(tree_hash(tmp_path / "whole").values())
+    assert files_of(tmp_path / "shards") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+def test_every_family_has_the_same_bytes_with_overlap(
+    family: str, tmp_path: Path, folder_of: Callable[[str], str], settings: Callable[..., Any], gpu: torch.device
+) -> None:
+    pipeline = tiny.load(folder_of(family), settings, device=gpu, batch_size=2, images_per_shard=3)
+    for name, device in (("one", CPU), ("other", gpu)):  # of what finishes the images; the pipeline stays where it is
+        generated(tmp_path, pipeline, name, device=device)
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "other")
 
 
 BLACK = [image_seed(prompt) for prompt in (0, 4, 6)]
@@ -129,7 +174,7 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     synthesize(PROMPTS, painter, folder, work=work, filters=filters, device=device, load_tools=tools)
     assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
     generated(tmp_path, Painter(black_seeds=BLACK), "alone")
-    assert list(tree_hash(folder).values()) == list(tree_hash(tmp_path / "alone").values())
+    assert files_of(folder) == files_of(tmp_path / "alone")
 
 
 def test_filters_that_compare_images_have_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.prompt_files import VocabularyEntry, write_prompts
-from gift_core.config.experiment import PromptsConfig
 from gift_core.datasets.captions import Captions, base_vocabulary
 from gift_core.errors import UserError
-from gift_core.replay.prompts import STRATEGIES, sample_prompts
+from gift_core.replay.prompts import sample_prompts
 from gift_core.seeds import seed_for
 
 BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
@@ -93,8 +92,3 @@ def test_general_captions_are_sampled_as_often_as_class_names(tmp_path: Path) ->
     assert 880 < counts["two dogs on a beach"] < 1120  # five entries: 1000 expected, standard deviation 28
     assert prompts[prompts.prompt == "two dogs on a beach"].source_task.unique().tolist() == ["base"]
     write_prompts(tmp_path / "letters.parquet", prompts)
-
-
-def test_the_strategies_are_those_that_params_yaml_takes() -> None:
-    schema = PromptsConfig.model_json_schema()["properties"]["strategy"]["enum"]
-    assert sorted(schema) == sorted(STRATEGIES)
