@@ -1,4 +1,4 @@
-"""revisions.json and verified_code.json fit the code, and data/code has what differs from them."""
+"""revisions.json and verified_code.json fit the code. What an edit makes stale: end_to_end/test_revisions.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from gift_core.revisions import (
 from gift_core.stage_graph import read_blocks
 from recipes.revisions.decide import Change, decide
 from recipes.revisions.probe import Instance, Outcome
-from tests.code_edits import edit_function
 from tests.imports import ROOT
 
 CODE = Code(CodeBase(ROOT))
@@ -74,20 +73,6 @@ def test_verified_code_has_revisions_alone(config: Config) -> None:
     assert set(methods) < set(files)
     assert all(set(content) - {"settings"} == {"revisions"} for content in files.values())
     assert all(part_name(name.split("/")[2].removesuffix(".json")) in files[name]["revisions"] for name in files)
-
-
-@pytest.fixture
-def edited(tmp_path: Path) -> Code:
-    copied = copy_of_the_code(tmp_path)
-    edit_function(tmp_path, "gift_core/losses.py", "align")
-    return copied
-
-
-def test_edited_code_counts_by_its_hash_where_it_is_used(edited: Code) -> None:
-    state = edited.state("finetune", ["losses.align", "losses.distill"])
-    assert list(state["edited"]) == ["gift_core/losses.py: align"]
-    assert state["revisions"] == CODE.state("finetune", ["losses.align", "losses.distill"])["revisions"]
-    assert "edited" not in edited.state("finetune", ["losses.distill"])
 
 
 def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:

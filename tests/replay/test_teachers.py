@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
-from gift_core.artifacts.features import Features
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
@@ -65,22 +63,13 @@ def test_alpha_is_the_share_of_the_model_before_the_task(folders: dict[str, Path
     assert not mixed.clip.model.training
 
 
-CLIP = tiny_clip()
-
-
-FEATURES = encoded(CLIP, PAIRS, batch_size=4)
-
-
-def replay_of(features: Features) -> PairReplay:
-    return PairReplay(CLIP, iter(PAIRS), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
-
-
 def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> None:
-    images, texts = FEATURES.image_MD[::-1].copy(), FEATURES.text_MD[::-1].copy()
-    backwards = dataclasses.replace(FEATURES, keys=FEATURES.keys[::-1], image_MD=images, text_MD=texts)
-    (batch,) = replay_of(backwards).sample(0)
+    clip = tiny_clip()
+    backwards = encoded(clip, PAIRS[::-1], batch_size=4)
+    replay = PairReplay(clip, iter(PAIRS), backwards, batch_size=4, names=("test",), cache_budget=CacheBudget())
+    (batch,) = replay.sample(0)
     with torch.no_grad():
-        torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
-        torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
+        torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)
+        torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
     same_MM = batch.prompt_ids_M[:, None] == batch.prompt_ids_M[None, :]
     assert int(same_MM.sum()) == 6  # four pairs, two of them with the same prompt

@@ -1,47 +1,21 @@
-"""Unpaired replay: batches of images with all texts, and rows of random tokens."""
+"""Unpaired replay: rows of random tokens. Of its batches: test_learning_methods.py, lwf and lwf_vr."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
-from gift_core.artifacts.features import ImageFeatures, TextFeatures
-from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, image_features, text_features
-from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
+from gift_core.clip.encoding import SHORTEST_ROWS
 from gift_core.clip.model import Clip, open_folder
 from gift_core.errors import UserError
 from gift_core.replay.own_task import random_token_rows
-from gift_core.replay.unpaired import UnpairedReplay
-from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
+from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 
-IMAGES = [png(seed, width=20 + seed) for seed in range(6)]
-TEXTS = ("a cat.", "a very long text about a dog and a horse.", "a bird.")
-CLIP = tiny_clip()
 START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
-
-
-def replay_of(*, images: int = 6) -> UnpairedReplay:
-    """Replay of six images, where the teacher's features cover the first `images`. Token rows are not trimmed."""
-    image_ND = image_features(CLIP, evaluation_pixels(CLIP, IMAGES[:images]), batch_size=4).numpy()
-    of_images = ImageFeatures(tuple(f"{row:08d}" for row in range(images)), image_ND, {})
-    tokens_PL = CLIP.tokenizer(list(TEXTS)).numpy().astype(np.int64)
-    of_texts = TextFeatures(TEXTS, tokens_PL, text_features(CLIP, TEXTS, batch_size=4).numpy(), {})
-    options = {"batch_size": 6, "names": ("test",), "cache_budget": CacheBudget()}
-    return UnpairedReplay(CLIP, [in_memory(image) for image in IMAGES], of_images, of_texts, **options)
-
-
-def test_the_teachers_features_are_those_of_the_images_and_texts_of_the_batch() -> None:
-    (batch,) = replay_of().sample(0)
-    assert batch.tokens_ML.shape == (3, 16) and batch.prompt_ids_M.tolist() == [0, 1, 2]  # all, without padding
-    with torch.no_grad():
-        torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
-        torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
-    assert torch.unique(batch.teacher_image_MD, dim=0).shape == (6, 8)  # all rows differ
 
 
 @pytest.fixture(scope="module")
