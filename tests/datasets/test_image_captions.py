@@ -38,6 +38,7 @@ def config(**changes: Any) -> PairsTaskConfig:
     return PairsTaskConfig(**{**row, "on_bad_image": "refuse", **changes})
 
 
+FOLDS = "image,caption,fold\n00.png,a,train\n00.png,b,test\n"
 TABLE = {"table": "captions.csv", "image_column": "image", "caption_column": "caption"}
 
 
@@ -136,23 +137,17 @@ def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "changes", "expected"),
     [
-        ("image,text\n00.png,zero\n", "caption_column: "),
-        ("image,caption\n00.png,zero\n01.png,\n", "line 3, column caption: is empty. Fill it in"),
-        ("image,caption\n00.png,zero\nnone.png,one\n", "1 image file is missing: line 3: none.png"),
-        ("image,caption,fold\n00.png,a,train\n00.png,b,test\n", "column 'fold' has only the values test, train"),
+        ("image,text\n00.png,zero\n", {}, "caption_column: "),
+        ("image,caption\n00.png,zero\nnone.png,one\n", {}, "1 image file is missing: line 3: none.png"),
+        (FOLDS, {}, "column 'fold' has only the values test, train"),
+        (FOLDS, {"split_column": "fold"}, "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima"),
     ],
 )
-def test_an_unsound_table_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+def test_an_unsound_table_is_refused(text: str, changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     (put(tmp_path) / "captions.csv").write_text(text)
-    assert expected in refusal(tmp_path, **TABLE)
-
-
-def test_an_image_in_both_splits_of_a_table_is_refused(tmp_path: Path) -> None:
-    (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
-    expected = "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an image has one label and belongs"
-    assert expected in refusal(tmp_path, **TABLE, split_column="fold")
+    assert expected in refusal(tmp_path, **TABLE, **changes)
 
 
 @pytest.mark.parametrize(
@@ -173,41 +168,27 @@ def test_an_unsound_tar_is_refused(files: dict[str, bytes], expected: str, tmp_p
 KEY = "params.yaml: methods.zscl.replay.folder"
 
 
-def put_png(folder: Path, name: str, caption: str | None, *, seed: int = 0) -> bytes:
-    """Writes a PNG and its caption; returns the PNG."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png(seed))
-    if caption is not None:
-        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
-    return path.read_bytes()
-
-
-def test_pairs_are_sorted_by_path_and_those_with_one_caption_share_a_prompt(tmp_path: Path) -> None:
-    """A caption is one line without extra spaces."""
-    later = put_png(tmp_path, "b.png", "a dog", seed=1)
-    deeper = put_png(tmp_path, "a/z.png", "  a cat\non a   mat\r\n", seed=2)
-    first = put_png(tmp_path, "a/b.png", "a cat on a mat", seed=3)
-    pairs = list(iterate_folder(tmp_path, KEY))
-    assert [pair.read_again and pair.read_again() for pair in pairs] == [first, deeper, later]
+def test_pairs_of_a_folder_are_sorted_by_path_and_those_with_one_caption_share_a_prompt(tmp_path: Path) -> None:
+    """A caption is one line without extra spaces. Other and hidden files are ignored. A suffix may have any case."""
+    for key, caption in {"2": "a dog", "1/4": "  a cat\non a   mat\r\n", "1/3": "a cat on a mat"}.items():
+        put(tmp_path, captions={key: [caption]}, folder="mine")
+    folder = tmp_path / "mine"
+    (folder / "2.png").rename(folder / "2.PNG")
+    for name in ("._a.png", "README.md", ".cache/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    pairs = list(iterate_folder(folder, KEY))
+    assert [pair.read_again and pair.read_again() for pair in pairs] == [png(3), png(4), png(2)]
     assert pairs == [
-        Pair("a/b.png", 0, "a cat on a mat", first),
-        Pair("a/z.png", 0, "a cat on a mat", deeper),
-        Pair("b.png", 1, "a dog", later),
+        Pair("1/3.png", 0, "a cat on a mat", png(3)),
+        Pair("1/4.png", 0, "a cat on a mat", png(4)),
+        Pair("2.PNG", 1, "a dog", png(2)),
     ]
-
-
-def test_other_and_hidden_files_are_ignored_and_a_suffix_may_have_any_case(tmp_path: Path) -> None:
-    put_png(tmp_path, "a.PNG", "a cat")
-    put_png(tmp_path, "._a.png", None)
-    put_png(tmp_path, ".cache/a.png", None)
-    (tmp_path / "README.md").write_text("of img2dataset")
-    assert [pair.key for pair in list(iterate_folder(tmp_path, KEY))] == ["a.PNG"]
 
 
 def test_what_is_wrong_with_a_folder_to_replay_is_said_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{KEY}: {tmp_path} has no images"):
         list(iterate_folder(tmp_path, KEY))
-    put_png(tmp_path, "b.png", None)
+    (tmp_path / "b.png").write_bytes(png(0))
     with pytest.raises(UserError, match=f"{KEY}: 1 image without a caption: b.png"):
         list(iterate_folder(tmp_path, KEY))
