@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 THOROUGH = re.compile(
     r"""tests/(
     benchmarks/ | docs/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
-    | clip/test_(architectures|soundness)
+    | clip/test_architectures
     | doctor/test_(memory_estimate|operations|storage)
     | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|revisions|wheel)

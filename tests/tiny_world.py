@@ -23,6 +23,7 @@ from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
+from tests.made import made_task
 
 CLASSES = {"birds": ("tit", "wren", "owl"), "digits": ("one", "two"), "letters": ("alpha", "beta")}
 TEMPLATES = ("a photo of a {}.", "the {}")
@@ -48,8 +49,7 @@ def make_world(root: Path) -> Layout:
 def write_images(folder: Path, *, seed: int) -> None:
     """The task that the folder is named after: image `seed` + n has label n modulo the number of classes."""
     names = CLASSES[folder.name]
-    train = [(png(seed + row), "png", row % len(names)) for row in range(12)]
-    write_task(folder, TaskInfo(folder.name, names, TEMPLATES, "a test"), train, train[:2], images_per_shard=5)
+    made_task(folder, [row % len(names) for row in range(12)], names, TEMPLATES, test=[0, 1], first=seed)
 
 
 def write_pair_task(folder: Path) -> None:

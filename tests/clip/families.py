@@ -37,7 +37,7 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "coca_roberta-ViT-B-32": (VIT | {"attn_pooler_heads": 2}, {"width": 32}),
 }
 _ROBERTA = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "intermediate_size": 64}  # fmt: skip
+            "intermediate_size": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
 _MT5 = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
 _M2M = {"vocab_size": VOCABULARY, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64,
         "encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 64}  # fmt: skip

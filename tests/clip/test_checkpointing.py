@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from open_clip.model import CustomTextCLIP
-from transformers import BertConfig, BertModel
 
 from gift_core.clip.checkpointing import checkpointed
-from gift_core.clip.encoding import encode_images, encode_tokens
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.training.loop import training_mode
-from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
+from tests.clip.families import small_clip, without_the_hub
+from tests.clip.tiny import tiny_clip
 
-TIMM = {"timm_model_pretrained": False, "timm_proj": "linear", "image_size": 32}
-
-
-def timm_tower(name: str, pool: str) -> Clip:
-    return _custom(TIMM | {"timm_model_name": name, "timm_pool": pool}, {})
-
-
-def transformers_text_tower(tmp_path: Path) -> Clip:
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    BertModel(BertConfig(vocab_size=49408, **sizes, **no_dropout)).save_pretrained(tmp_path)
-    text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
-    return _custom({}, text | {"hf_proj_type": "linear"})
-
-
-def _custom(vision: dict[str, Any], text: dict[str, Any]) -> Clip:
-    config = tiny_config()
-    config["model_cfg"]["vision_cfg"] |= vision
-    config["model_cfg"]["text_cfg"] |= text
-    config["preprocess_cfg"]["size"] = [config["model_cfg"]["vision_cfg"]["image_size"]] * 2
-    torch.manual_seed(0)
-    return dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**config["model_cfg"]).eval(), config=config)
-
-
-FAMILIES: dict[str, Callable[[Path], Clip]] = {
-    "open_clip transformer": lambda folder: tiny_clip(),
-    "open_clip ResNet": lambda folder: tiny_clip(tower="resnet"),
-    "own text tower": lambda folder: _custom({"layers": 2}, {"layers": 2}),
-    "timm transformer": lambda folder: timm_tower("test_vit", "token"),
-    "timm convolutions": lambda folder: timm_tower("test_resnet", "avg"),
-    "transformers text tower": transformers_text_tower,
-}
+# The towers of open_clip, a text tower of its own, timm's transformers and convolutions, and transformers' text towers.
+FAMILIES = ("vit", "resnet", "ViT-B-16-SigLIP", "convnext_base_w", "roberta-ViT-B-32")
 
 
 @pytest.fixture(params=FAMILIES)
-def clip(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -> Clip:
-    clip = FAMILIES[request.param](tmp_path)
+def clip(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> Clip:
+    if request.param in ("vit", "resnet"):
+        return tiny_clip(tower=request.param, device=device)
+    without_the_hub(monkeypatch)
+    clip = small_clip(request.param)
     return dataclasses.replace(clip, model=clip.model.to(device))
 
 
 def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], list[int]]:
     """Gradients of a loss of both towers, and the bytes that each tower keeps for the backward pass."""
-    generator = torch.Generator().manual_seed(1)
-    images_BCHW = torch.randn(3, 3, clip.image_size, clip.image_size, generator=generator).to(clip.device)
-    tokens_NL = torch.randint(1, 400, (4, CONTEXT), generator=generator).to(clip.device)
+    torch.manual_seed(1)  # also of the layers that a block drops
+    images_BCHW = torch.randn(3, 3, clip.image_size, clip.image_size).to(clip.device)
+    tokens_NL = tokenize(clip, ["3 4 5 6 7 8 9 10", "6 7", "8", "9 10 11"]).to(clip.device)
     weights = {value.untyped_storage().data_ptr() for value in clip.model.parameters()}
     kept: list[int] = []
 

@@ -1,8 +1,9 @@
-"""A saved folder, which open_clip loads by itself; what is wrong with a damaged one."""
+"""A saved folder, which open_clip loads by itself; damaged ones, and models that no feature can come from."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -72,33 +73,72 @@ def test_half_precision_files_of_older_versions_become_float32_models(folder: Pa
 
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+KERNEL = "visual.conv1.weight"
+Tensors = dict[str, torch.Tensor]
+Damage = Callable[[Path], object]
 
 
-def cut(name: str) -> Callable[[Path], object]:
-    """Keeps the first half of a file."""
-    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size // 2)
+def cut_weights(folder: Path) -> None:
+    """Keeps the first half."""
+    os.truncate(folder / WEIGHTS, (folder / WEIGHTS).stat().st_size // 2)
 
 
-def with_config(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+def with_config(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Damage:
+    """`change` gets the configuration of the model and the preprocessing."""
+
     def write(folder: Path) -> None:
         config = tiny_config()
-        change(config["model_cfg"])
+        change(config["model_cfg"], config["preprocess_cfg"])
         (folder / CONFIG).write_text(json.dumps(config))
+        (folder / "provenance.json").unlink()  # it would refuse every change
 
     return write
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+def with_weights(change: Callable[[Tensors], object]) -> Damage:
+    def write(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        change(tensors)
+        save_file(tensors, folder / WEIGHTS)
+        (folder / "provenance.json").unlink()
+
+    return write
+
+
+def with_values(name: str, value: float, count: int = 1) -> Damage:
+    return with_weights(lambda tensors: tensors[name].view(-1)[:count].fill_(value))
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
     "no folder": (shutil.rmtree, "clip: no such folder"),
     "an incomplete configuration": (
-        with_config(lambda config: config.pop("embed_dim")),
+        with_config(lambda config, _: config.pop("embed_dim")),
         "open_clip_config.json: not a model configuration of open_clip: it has no embed_dim",
     ),
-    "half the weights": (cut(WEIGHTS), "model.safetensors: damaged or incomplete"),
     "no tokenizer": (
-        with_config(lambda config: config["text_cfg"].update(hf_tokenizer_name=".")),
+        with_config(lambda config, _: config["text_cfg"].update(hf_tokenizer_name=".")),
         "the folder holds no tokenizer file",
     ),
+    "a mean of NaN": (with_config(lambda _, own: own.update(mean=[0.5, math.nan, 0.5])), "NaN, which is not a number"),
+    "a deviation of 0": (with_config(lambda _, own: own.update(std=[0.25, 0.0, 0.2])), "std should be from 0.001 to 1"),
+    "another resampling": (
+        with_config(lambda _, own: own.update(interpolation="nearest")),
+        "interpolation should be bicubic or bilinear or random, it is 'nearest'",
+    ),
+    "no side": (
+        with_config(lambda config, _: config["vision_cfg"].update(image_size=[16])),
+        r"its image size is \[16\], expected 1 to 4096 px",
+    ),
+    "half the weights": (cut_weights, "model.safetensors: damaged or incomplete"),
+    "NaN": (with_values(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
+    "huge": (with_values("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or abov"),
+    "integers": (with_weights(lambda t: t.update({KERNEL: t[KERNEL].to(torch.int32)})), f"{KERNEL} has integers"),
+    "a missing tensor": (with_weights(lambda t: t.pop("ln_final.bias")), "ln_final.bias"),
+    "another shape": (
+        with_weights(lambda t: t.update({"visual.positional_embedding": torch.zeros(10, 32)})),
+        "visual.positional_embedding is 10 x 32, expected 5 x 32",
+    ),
+    "a large scale": (with_values("logit_scale", 100.0), "logit_scale is 100, expected 0 to 6.91"),
 }
 
 
@@ -106,12 +146,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_folder_is_refused_with_the_file_and_the_reason(folder: Path, damage: str) -> None:
     change, message = DAMAGES[damage]
     change(folder)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         load(folder)
+    assert str(folder) in str(caught.value)
 
 
 def test_the_error_of_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
-    cut(WEIGHTS)(folder)
+    cut_weights(folder)
     with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
         load_folder(folder, device=CPU, precision="fp32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,17 @@ CLIP = tiny_clip()
 CAPTIONS = [("a cat.", "the cat", "one cat"), ("a dog.", "the dog"), ("a cat.",), ("a hen.",)]
 
 
+def write_pets(folder: Path, all_captions: Sequence[tuple[str, ...]]) -> Path:
+    """The training and the test images of a task have these captions."""
+    images = [(png(seed), "png", captions) for seed, captions in enumerate(all_captions)]
+    info = TaskInfo("pets", ("a cat.", "a dog."), ("{}",), "pairs")
+    write_task(folder / "pets", info, images, images, images_per_shard=2)
+    return folder / "pets"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    images = [(png(seed), "png", captions) for seed, captions in enumerate(CAPTIONS)]
-    write_task(tmp_path / "pets", TaskInfo("pets", ("a cat.", "a dog."), ("{}",), "pairs"), images, images,
-               images_per_shard=9)  # fmt: skip
-    return tmp_path / "pets"
+    return write_pets(tmp_path, CAPTIONS)
 
 
 def pairs(folder: Path, *, batch_size: int = 4, share: Share = all_rows) -> TrainingPairs:
@@ -105,10 +111,7 @@ TESTED = [("a cat.", "the cat"), ("a dog.",), ("a hen.", "the hen", "one hen"), 
 @pytest.fixture
 def tested(tmp_path: Path) -> Path:
     """Five test images with nine captions."""
-    images = [(png(seed), "png", captions) for seed, captions in enumerate(TESTED)]
-    info = TaskInfo("pets", ("a cat.", "a dog."), ("{}",), "pairs")
-    write_task(tmp_path / "pets", info, images[:2], images, images_per_shard=2)
-    return tmp_path / "pets"
+    return write_pets(tmp_path, TESTED)
 
 
 def opened(tested: Path, limit: ImageLimit | None = None) -> TestSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from open_clip.model import CLIP
 from PIL import Image
 
 from gift_core.clip.model import Clip
+from tests.artifacts.damage import encoded
 
 torch.set_num_threads(1)
 CONTEXT = 24
@@ -58,9 +58,7 @@ def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:
 
 def png(seed: int, *, width: int = 16, height: int = 16) -> bytes:
     """The PNG file of `picture`."""
-    file = io.BytesIO()
-    picture(seed, width=width, height=height).save(file, format="PNG")
-    return file.getvalue()
+    return encoded(picture(seed, width=width, height=height))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, write_task
+from gift_core.artifacts.task import index_task, iterate_task
 from gift_core.errors import UserError
 from gift_core.report.rate_search import hold_out, sample_training_images
 from tests.clip.tiny import png
+from tests.made import made_task
 
 PER_CLASS = (10, 4, 1)
 
@@ -18,11 +19,8 @@ PER_CLASS = (10, 4, 1)
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A task whose test tar is garbage: whoever reads it fails."""
-    folder = tmp_path / "source" / "birds"
     labels = [label for label, count in enumerate(PER_CLASS) for _ in range(count)]
-    train = [(png(row), "png", label) for row, label in enumerate(labels)]
-    info = TaskInfo("birds", ("tit", "wren", "owl"), ("a {}",), "a test")
-    write_task(folder, info, train, train[:2], images_per_shard=4)
+    folder = made_task(tmp_path / "source" / "birds", labels, ("tit", "wren", "owl"))
     for tar in folder.glob("test-*.tar"):
         tar.write_bytes(b"garbage")
     return folder
@@ -47,10 +45,9 @@ def test_a_validation_split_of_the_data_set_is_taken_and_all_training_images_sta
 
 
 def test_single_images_of_each_class_cannot_be_held_out(tmp_path: Path) -> None:
-    info = TaskInfo("birds", ("tit", "wren"), ("a {}",), "a test")
-    write_task(tmp_path / "source" / "birds", info, [(png(0), "png", 0), (png(1), "png", 1)], [], images_per_shard=4)
+    source = made_task(tmp_path / "source" / "birds", [0, 1])
     with pytest.raises(UserError, match="no class has two training images, so none can be held out"):
-        hold_out(tmp_path / "source" / "birds", tmp_path / "birds", seed=1, images_per_shard=4)
+        hold_out(source, tmp_path / "birds", seed=1, images_per_shard=4)
 
 
 @pytest.mark.parametrize(("most", "expected"), [(7, {0: 5, 1: 2}), (100, {0: 10, 1: 4, 2: 1})])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import save_clip
-from tests.clip.tiny import png, tiny_clip
+from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import TASKS, owner
+from tests.made import made_task
 
 
 @pytest.fixture
@@ -17,10 +17,9 @@ def tasks(tmp_path: Path) -> dict[str, Path]:
     """Of two classes: 4, 5 and 6 test images; the templates of each task are its own."""
     folders = {}
     for number, name in enumerate(TASKS):
-        folders[name] = tmp_path / "tasks" / name
-        info = TaskInfo(name, (f"{name} one", f"{name} two"), (f"a {{}}, {name}.", "the {}"), "made for a test")
-        images = [(png(10 * number + row, width=16 + 3 * row), "png", row % 2) for row in range(4 + number)]
-        write_task(folders[name], info, images[:2], images, images_per_shard=3)
+        classes, templates = (f"{name} one", f"{name} two"), (f"a {{}}, {name}.", "the {}")
+        labels = [row % 2 for row in range(4 + number)]
+        folders[name] = made_task(tmp_path / "tasks" / name, labels, classes, templates, first=10 * number)
     return folders
 
 

@@ -15,6 +15,7 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.test_set import choose_images, encode_test_set, nearest_classes
 from gift_core.errors import UserError
 from tests.clip.tiny import png, tiny_clip
+from tests.made import made_task
 
 IMAGES = 23
 BYTES_AN_IMAGE = 3 * 16 * 16
@@ -22,10 +23,9 @@ BYTES_AN_IMAGE = 3 * 16 * 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    info = TaskInfo("shapes", ("one", "two", "three"), ("a {}.", "the {}"), "made for a test")
-    images = [(png(row, width=16 + row, height=40 - row), "png", row % 3) for row in range(IMAGES)]
-    write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
-    return tmp_path / "shapes"
+    return made_task(
+        tmp_path / "shapes", [row % 3 for row in range(IMAGES)], ("one", "two", "three"), ("a {}.", "the {}")
+    )
 
 
 def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,9 +70,8 @@ def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_image_at_all_is_r
     write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
     with pytest.raises(OSError, match="cannot identify image"):
         list(open_test_set(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
-    write_task(tmp_path / "shapes", info, images[:1], [], images_per_shard=10)
-    with pytest.raises(UserError, match=r"shapes: the task has no test images\. Give it some"):
-        open_test_set(tmp_path / "shapes", batch_size=4)
+    with pytest.raises(UserError, match=r"empty: the task has no test images\. Give it some"):
+        open_test_set(made_task(tmp_path / "empty", [0, 1], test=[]), batch_size=4)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar
-from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.encoding import image_features
 from gift_core.clip.images import evaluation_pixels
 from gift_core.replay.exemplars import choose_exemplars, herding
 from tests.clip.tiny import png, tiny_clip
+from tests.made import made_task
 
 
 def herding_by_hand(rows: list[list[float]], count: int) -> list[int]:
@@ -41,18 +41,15 @@ def test_herding_equals_a_plain_loop(seed: int) -> None:
     assert herding(torch.eye(2).repeat(2, 1), 4) == [0, 1, 2, 3]  # ties go to the lowest index
 
 
-BIRDS = [(png(seed), label) for seed, label in enumerate([0, 1, 0, 1, 0, 0, 1, 0])]  # five tits, three wrens
-DIGITS = [(png(100 + seed), seed % 3) for seed in range(9)]
+BIRDS = [0, 1, 0, 1, 0, 0, 1, 0]  # five tits, three wrens
 
 
 @pytest.fixture
 def tasks(tmp_path: Path) -> tuple[Path, Path]:
     """The tasks birds and digits."""
-    for name, samples, classes in (("birds", BIRDS, ("tit", "wren")), ("digits", DIGITS, ("zero", "one", "two"))):
-        info = TaskInfo(name, classes, ("a photo of a {}.", "a {}."), "folder")
-        train = [(image, "png", label) for image, label in samples]
-        write_task(tmp_path / name, info, train, train[:1], images_per_shard=3)
-    return tmp_path / "birds", tmp_path / "digits"
+    templates = ("a photo of a {}.", "a {}.")
+    birds = made_task(tmp_path / "birds", BIRDS, ("tit", "wren"), templates)
+    return birds, made_task(tmp_path / "digits", [0, 1, 2] * 3, ("zero", "one", "two"), templates, first=100)
 
 
 def choose(task: Path, memory: int, earlier: list[Exemplar] | None = None, batch_size: int = 4) -> list[Exemplar]:
@@ -62,7 +59,7 @@ def choose(task: Path, memory: int, earlier: list[Exemplar] | None = None, batch
 def test_images_of_a_class_are_chosen_by_herding_and_have_its_prompt_and_their_rank(tasks: tuple[Path, Path]) -> None:
     clip, chosen = tiny_clip(), choose(tasks[0], memory=4)
     for label in (0, 1):
-        images = [image for image, own in BIRDS if own == label]
+        images = [png(row) for row, own in enumerate(BIRDS) if own == label]
         features_ND = image_features(clip, evaluation_pixels(clip, images), batch_size=8)
         expected = [images[index] for index in herding_by_hand(features_ND.double().tolist(), 2)]
         assert [each.image for each in chosen if each.label == label] == expected
