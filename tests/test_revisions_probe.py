@@ -19,8 +19,7 @@ from gift_core.revisions import Code
 from recipes.revisions.decide import Change, PartsOf, decide, functions_that_ran, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe
-from tests.clone import Clone, commit, new_project
-from tests.code_edits import edit_function
+from tests.clone import Clone, commit, edit_function, new_project
 from tests.imports import ROOT
 
 MUTANTS = 60

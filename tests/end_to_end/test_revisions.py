@@ -16,8 +16,7 @@ import yaml
 
 from gift_core.fingerprint import REVISIONS, VERIFIED, CodeBase
 from gift_core.revisions import verified_content
-from tests.clone import Clone, clone_of, commit, copy_of, new_project
-from tests.code_edits import edit_function
+from tests.clone import Clone, clone_of, commit, copy_of, edit_function, new_project
 from tests.imports import with_all_methods
 
 pytestmark = pytest.mark.end_to_end

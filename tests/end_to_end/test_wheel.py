@@ -20,8 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import PROBE, copy_of_repository, small, stages_in
-from tests.code_edits import edit_function
+from tests.clone import PROBE, copy_of_repository, edit_function, small, stages_in
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 from tests.packaging.distribution import NO_PART, build

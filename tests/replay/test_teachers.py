@@ -1,21 +1,34 @@
-"""The three teachers, their features of pairs, and batches of replayed pairs, each with its own features."""
+"""The three teachers, and their features and Fisher sums of pairs: the same bits in units and with a helper.
+
+Of interrupted work: tests/interruption.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.images import CacheBudget
-from gift_core.clip.model import save_clip
+from gift_core.clip.encoding import encode_images, encode_tokens, image_features, tokenize
+from gift_core.clip.images import CacheBudget, evaluation_pixels
+from gift_core.clip.model import Clip, save_clip
+from gift_core.computation import Run, in_turn
 from gift_core.config.replay_options import SyntheticReplayConfig
+from gift_core.replay import fisher, teacher_features
+from gift_core.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.replay.pairs import PairReplay
+from gift_core.replay.teacher_features import encode_pairs
 from gift_core.replay.teachers import Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
+from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import moved
 from tests.training.tiny_training import encoded
 
@@ -73,3 +86,71 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> Non
         torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
     same_MM = batch.prompt_ids_M[:, None] == batch.prompt_ids_M[None, :]
     assert int(same_MM.sum()) == 6  # four pairs, two of them with the same prompt
+
+
+Arrays = dict[str, np.ndarray]
+Compute = Callable[..., Arrays]
+COUNT, BATCH = 11, 2
+MORE_PAIRS = [Pair(f"{n}", n, f"a photo of {n} cats{' and dogs' * (n == 9)}.", png(n)) for n in range(COUNT)]
+
+
+@pytest.fixture(autouse=True)
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of two batches."""
+    monkeypatch.setattr(teacher_features, "BATCHES", 2)
+    monkeypatch.setattr(fisher, "BATCHES", 2)
+    monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
+
+
+def load_clip() -> Clip:
+    return moved(tiny_clip(), seed=1)
+
+
+def pairs_from(first: int) -> Iterator[Pair]:
+    return islice(MORE_PAIRS, first, None)
+
+
+def features(*, load_clip: Callable[[], Clip] | None = None, run: Run = in_turn) -> Arrays:
+    teacher = Teacher(tiny_clip(), "a model", load_clip)
+    found = encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
+    assert found.keys == tuple(pair.key for pair in MORE_PAIRS)
+    return {"image_MD": found.image_MD, "text_MD": found.text_MD}
+
+
+def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:
+    return fisher_of_pairs(load_clip(), pairs_from, estimator=estimator, batch_size=BATCH, **options)
+
+
+def require_same_bits(found: Arrays, expected: Arrays) -> None:
+    assert list(found) == list(expected)
+    assert [name for name in found if found[name].tobytes() != expected[name].tobytes()] == []
+
+
+def test_fisher_information_in_units_is_that_of_all_pairs_at_once() -> None:
+    clip = load_clip()
+    pixels, tokens = (
+        evaluation_pixels(clip, (p.image for p in MORE_PAIRS)),
+        tokenize(clip, [p.prompt for p in MORE_PAIRS]),
+    )
+    found = estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=BATCH)
+    require_same_bits(estimated(), {name: value.numpy() for name, value in found.items()})
+
+
+def test_features_in_units_are_those_of_batches_in_a_row() -> None:
+    clip = tiny_clip()
+    pixels = [
+        evaluation_pixels(clip, [pair.image for pair in MORE_PAIRS[at : at + BATCH]]) for at in range(0, COUNT, BATCH)
+    ]
+    expected = torch.cat([image_features(clip, each, batch_size=BATCH).cpu() for each in pixels])
+    assert np.array_equal(features()["image_MD"], expected.numpy())
+
+
+@pytest.mark.parametrize(
+    ("compute", "loads"), [(features, tiny_clip), (estimated, load_clip), (partial(estimated, "batch"), load_clip)]
+)
+def test_a_helper_changes_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Compute, loads: Callable[[], Clip]
+) -> None:
+    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
+    require_same_bits(compute(run=run, load_clip=loads), compute())
+    assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
