@@ -19,7 +19,6 @@ from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
 
 SIDE = 8
 TRAIN_SHARE = 4  # training images for one test image, where a data set is split 80/20
-Splits = Mapping[str, list[tuple[str, str]]]  # split -> (class, file)
 
 
 def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | None = None) -> Path:
