@@ -142,6 +142,14 @@ def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gift_core.work.snapshot.SHARE_OF_TIME", float("inf"))
 
 
+@pytest.fixture
+def one_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All models that are loaded share one tokenizer, because building it takes longer than everything else."""
+    from tests.clip.tiny import TOKENIZER
+
+    monkeypatch.setattr("open_clip.get_tokenizer", lambda name: TOKENIZER)
+
+
 @pytest.fixture(scope="session")
 def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of the finished small experiment, tests/clone.py. All processes of the tests share it: copy it."""

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 
@@ -27,15 +26,14 @@ from gift_core.layout import Layout
 from gift_core.losses import LOSSES, task_loss
 from gift_core.pair_features import PairFeatures, ReplayBatch
 from gift_core.training.loop import learning_rates
-from tests.clip.tiny import CONTEXT, png
+from tests.clip.tiny import png
 from tests.pair_features import LOSS_OPTIONS, loss_of
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
 
 RATE, ITERATIONS, WEIGHT = 2e-3, 3, 20.0
 PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)
-
+pytestmark = pytest.mark.usefixtures("one_tokenizer")
 Weights = dict[str, torch.Tensor]
 Begin = Callable[..., TinyExperiment]
 
@@ -43,12 +41,6 @@ Begin = Callable[..., TinyExperiment]
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(autouse=True)
-def one_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All models share one tokenizer, because building it takes longer than everything else."""
-    monkeypatch.setattr(open_clip, "get_tokenizer", lambda name: TOKENIZER)
 
 
 @pytest.fixture

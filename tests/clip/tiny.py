@@ -17,6 +17,7 @@ from tests.artifacts.damage import encoded
 torch.set_num_threads(1)
 CONTEXT = 24
 CPU = torch.device("cpu")
+TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)  # building it takes longer than a model
 
 
 def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32", dev
     torch.manual_seed(seed)
     config = tiny_config(tower=tower)
     model = CLIP(**config["model_cfg"]).eval().to(device)
-    return Clip(model, open_clip.SimpleTokenizer(context_length=CONTEXT), config, precision)
+    return Clip(model, TOKENIZER, config, precision)
 
 
 def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:

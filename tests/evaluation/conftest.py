@@ -24,7 +24,7 @@ def tasks(tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> dict[str, Path]:
+def models(tmp_path: Path, one_tokenizer: None) -> dict[str, Path]:
     """The pre-trained model and one after each task, all with different weights."""
     folders = {}
     for seed, name in enumerate(("pretrained", *TASKS)):
