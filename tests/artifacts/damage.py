@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,13 @@ def tree_hash(path: Path) -> dict[str, str]:
     """{relative path: sha256} of a file or a folder's files."""
     files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
     return {file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the record in a JSON file."""
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
 
 
 def cut(path: Path, share: float = 0.5) -> None:

@@ -27,7 +27,7 @@ from gift_core.artifacts.shards import (
     write_shard,
 )
 from gift_core.artifacts.tars import write_tar
-from tests.artifacts.damage import broken_message, cut, flip, png
+from tests.artifacts.damage import broken_message, change_json, cut, flip, png
 
 PAIRS = [
     [Pair(pair_key(0, 0), 0, "a photo of a snowman.", png(0)), Pair(pair_key(0, 1), 1, "a größe.", png(1))],
@@ -47,12 +47,6 @@ def folder(tmp_path: Path) -> Path:
     write_shard(folder, 1, PAIRS[1], {"redrawn": 1})
     write_manifest(folder, GENERATOR, prompts_digest(PROMPTS))
     return folder
-
-
-def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    record = json.loads((folder / "manifest.json").read_text())
-    change(record)
-    (folder / "manifest.json").write_text(json.dumps(record))
 
 
 def test_the_pairs_come_back_in_their_order_and_are_read_again_from_their_tars(folder: Path) -> None:
@@ -142,6 +136,5 @@ def test_pairs_of_other_prompts_are_refused(folder: Path, tmp_path: Path) -> Non
     ],
 )
 def test_a_damaged_manifest_is_refused(change: Callable[[dict[str, Any]], object], expected: str, folder: Path) -> None:
-    change_manifest(folder, change)
-    message = broken_message(lambda: read_manifest(folder), folder / "manifest.json", "synthesize")
-    assert expected in message
+    change_json(folder / "manifest.json", change)
+    assert expected in broken_message(lambda: read_manifest(folder), folder / "manifest.json", "synthesize")

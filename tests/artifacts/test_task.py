@@ -12,14 +12,15 @@ import pytest
 
 from gift_core.artifacts.task import (
     TaskInfo,
-    describe_task,
+    describe_own_task,
     images_at,
     index_task,
     iterate_task,
     read_task,
     write_task,
 )
-from tests.artifacts.damage import broken_message, cut, png, tree_hash
+from gift_core.errors import ContractError
+from tests.artifacts.damage import broken_message, change_json, cut, png, tree_hash
 
 INFO = TaskInfo(
     "birds", ("great tit", "wren"), ("a photo of a {}.", "a {}."), "folder", notes=("incomplete: 7 of 8 images",)
@@ -33,12 +34,6 @@ def folder(tmp_path: Path) -> Path:
     """The task birds."""
     write_task(tmp_path / "birds", INFO, TRAIN, TEST, images_per_shard=2)
     return tmp_path / "birds"
-
-
-def change_json(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    record = json.loads((folder / "task.json").read_text())
-    change(record)
-    (folder / "task.json").write_text(json.dumps(record))
 
 
 def test_what_is_written_in_shards_of_the_asked_size_is_read_in_its_order(tmp_path: Path) -> None:
@@ -77,15 +72,18 @@ def test_a_damaged_task_json_is_refused(
     if change is None:
         cut(folder / "task.json")
     else:
-        change_json(folder, change)
+        change_json(folder / "task.json", change)
     assert expected in broken_message(lambda: read_task(folder), folder / "task.json", "ingest")
 
 
-def test_a_task_is_described_without_its_tars(folder: Path) -> None:
+def test_a_task_is_described_without_its_tars(folder: Path, tmp_path: Path) -> None:
     written, tar = read_task(folder), folder / "train-00001.tar"
     tar.unlink()
     assert "task.json names it" in broken_message(lambda: read_task(folder), tar, "ingest")
-    assert describe_task(folder) == written
+    assert describe_own_task(folder) == written
+    folder.rename(tmp_path / "cars")
+    with pytest.raises(ContractError, match="it should be of task 'cars', it is of 'birds'"):
+        describe_own_task(tmp_path / "cars")
 
 
 def test_images_are_found_by_their_position_in_the_split(folder: Path) -> None:
@@ -101,7 +99,7 @@ def test_images_are_found_by_their_position_in_the_split(folder: Path) -> None:
 
 
 def test_a_changed_tar_and_a_wrong_count_are_refused(folder: Path) -> None:
-    change_json(folder, lambda record: record["counts"].update(train=6))
+    change_json(folder / "task.json", lambda record: record["counts"].update(train=6))
     message = broken_message(lambda: list(iterate_task(folder, "train")), folder / "task.json", "ingest")
     assert "there should be 6 train images, there are 5" in message
     cut(folder / "train-00001.tar")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pillow_heif
 import pytest
 from PIL import Image
 
@@ -24,8 +23,6 @@ from gift_core.errors import UserError
 from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
 from tests.datasets.folders import birds, colors, config, ingest_birds
-
-pillow_heif.register_heif_opener()  # to write HEIC
 
 WHITE = (255, 255, 255)
 Pixel = tuple[int, ...]

@@ -21,12 +21,6 @@ NAMES = ("per_sample", "batch")
 Sums = dict[str, torch.Tensor]
 
 
-def clip_called(name: str, project: Path) -> Clip:
-    if name == "mini":
-        return load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
-    return tiny_clip(tower=name)
-
-
 def pairs_for(clip: Clip, prompts: list[str] = PROMPTS) -> tuple[torch.Tensor, torch.Tensor]:
     size = (len(prompts), 3, clip.image_size, clip.image_size)
     pixels_MCHW = torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -63,7 +57,8 @@ def assert_same(found: Sums, expected: Sums, *, rtol: float = 1e-4) -> None:
 
 @pytest.mark.parametrize("model", ["vit", "resnet", "mini"])
 def test_both_estimators_are_those_of_the_gradients_of_the_pairs(model: str, project: Path) -> None:
-    clip = clip_called(model, project)
+    mini = f"local-dir:{project / 'data/mini/clip'}"
+    clip = load_clip(mini, device="cpu") if model == "mini" else tiny_clip(tower=model)
     pixels, tokens = pairs_for(clip)
     gradients = gradients_pair_by_pair(clip, pixels, tokens)
     every = {name: torch.stack([gradient[name] for gradient in gradients]) for name in clip.trainable()}
