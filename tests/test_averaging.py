@@ -1,20 +1,18 @@
-"""Weight averaging, by hand."""
+"""Weight averaging, by hand. The merge after a task: test_learning_methods.py."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pytest
 import torch
 
-from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging, interpolate
+from gift_core.averaging import RunningMean, interpolate
 
 TRAJECTORY = [1.0, 4.0, 10.0, 15.0, 31.0]  # the weight after iterations 1 to 5; it starts at 100
 
 
-def average_of(build: Callable[[Parameters], WeightAveraging]) -> float:
+def running_mean(every: int) -> float:
     parameters = {"a": torch.nn.Parameter(torch.tensor([100.0]))}
-    averaging = build(parameters)
+    averaging = RunningMean(parameters, every=every)
     for iterations_done, value in enumerate(TRAJECTORY, 1):
         with torch.no_grad():
             parameters["a"].fill_(value)
@@ -37,12 +35,7 @@ def average_of(build: Callable[[Parameters], WeightAveraging]) -> float:
     ],
 )
 def test_the_running_mean_is_over_the_start_and_every_nth_iteration(every: int, mean: float) -> None:
-    assert average_of(lambda parameters: RunningMean(parameters, every=every)) == pytest.approx(mean, rel=1e-6)
-
-
-@pytest.mark.parametrize(("alpha", "mix"), [(0.8, 0.8 * 31 + 0.2 * 100), (1.0, 31.0), (0.0, 100.0)])
-def test_alpha_is_the_share_of_the_new_weights(alpha: float, mix: float) -> None:
-    assert average_of(lambda parameters: Interpolation(parameters, alpha=alpha)) == pytest.approx(mix, rel=1e-6)
+    assert running_mean(every) == pytest.approx(mean, rel=1e-6)
 
 
 def test_interpolate_mixes_every_tensor_leaves_its_inputs_and_changes_no_bit_of_equal_ones() -> None:
