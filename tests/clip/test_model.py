@@ -13,7 +13,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gift_core.clip.disk_space import model_bytes
 from gift_core.clip.images import evaluation_transform
@@ -120,19 +120,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "the folder holds no tokenizer file",
     ),
     "a mean of NaN": (with_config(lambda _, own: own.update(mean=[0.5, math.nan, 0.5])), "NaN, which is not a number"),
-    "a deviation of 0": (with_config(lambda _, own: own.update(std=[0.25, 0.0, 0.2])), "std should be from 0.001 to 1"),
+    "a deviation of 0": (
+        with_config(lambda _, own: own.update(std=[0.25, 0.0, 0.2])),
+        "std should be 3 numbers",
+    ),
     "another resampling": (
         with_config(lambda _, own: own.update(interpolation="nearest")),
         "interpolation should be bicubic or bilinear or random, it is 'nearest'",
     ),
     "no side": (
         with_config(lambda config, _: config["vision_cfg"].update(image_size=[16])),
-        r"its image size is \[16\], expected 1 to 4096 px",
+        "its images are 16 px, crops here are squares",
     ),
     "half the weights": (cut_weights, "model.safetensors: damaged or incomplete"),
     "NaN": (with_values(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
     "huge": (with_values("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or abov"),
-    "integers": (with_weights(lambda t: t.update({KERNEL: t[KERNEL].to(torch.int32)})), f"{KERNEL} has integers"),
     "a missing tensor": (with_weights(lambda t: t.pop("ln_final.bias")), "ln_final.bias"),
     "another shape": (
         with_weights(lambda t: t.update({"visual.positional_embedding": torch.zeros(10, 32)})),

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
+from gift_core.artifacts.predictions import write_predictions
 from gift_core.artifacts.task import TaskInfo
 from gift_core.errors import UserError
 from gift_core.evaluation import PROTOCOLS, Measurement, evaluate_class_incremental, require_distinct_classes
 from stages.evaluate import SUMMARIES, summarize_class_incremental
-from tests.evaluation.sequence import TASKS, inputs_of, slow_answers
+from tests.evaluation.sequence import TASKS, inputs_of, require_agreement, slow_answers
 from tests.made import made_task
 
 Folders = dict[str, Path]
@@ -40,7 +40,7 @@ def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders
         assert list(zip(found.label, found.predicted, strict=True)) == slow
     path = tmp_path / "gift" / f"{TASKS[step]}.parquet"
     write_predictions(path, made.predictions, made.metadata)
-    require_agreement(path, read_predictions(path), (made.rows, made.metadata))
+    require_agreement(path, made.rows)
     pretrained, learned = made.rows.top1
     said = f"{learned:.1%} on {len(images)} test images of all classes so far (the pre-trained model: {pretrained:.1%})"
     assert summarize_class_incremental(made.rows) == said

@@ -191,7 +191,7 @@ def test_a_file_that_is_no_head_is_named(state: object, expected: str, tmp_path:
     torch.save(state, tmp_path / "head.pth")
     with pytest.raises(UserError, match=rf"aesthetic.head: .*head.pth: {expected}"):
         load_head(tmp_path / "head.pth", 3)
-    with pytest.raises(UserError, match="other.pth: no such file"):
+    with pytest.raises(UserError, match="other.pth cannot be read .*No such file"):
         load_head(tmp_path / "other.pth", 3)
 
 
