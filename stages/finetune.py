@@ -4,40 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-
-from gift_core.errors import UserError
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage
 
 if TYPE_CHECKING:
-    import torch
-
     from gift_core.clip.model import Clip
     from gift_core.methods import TrainingData
-    from gift_core.replay.source import Replay, StepReplay
+    from gift_core.replay.source import Replay
     from gift_core.training.encoders import EncoderStrategy
     from gift_core.training.loop import LossRow
     from gift_core.work.processes import Processes
 
-MAX_FACTOR = 1000.0  # as in params.yaml
 SNAPSHOT = "training.safetensors"
-
-
-def _checked_factor(factor: float | None) -> float | None:
-    if factor is not None and not 0 < factor <= MAX_FACTOR:  # typer's own bounds accept nan
-        raise UserError(
-            f"--learning-rate-factor {factor}: should be more than 0 and at most {MAX_FACTOR:g}. Change it."
-        )
-    return factor
-
-
 HELP = "The factor on the method's learning rate. [default: that of the step in params.yaml]"
-Factor = Annotated[float | None, typer.Option(metavar="NUMBER", help=HELP, callback=_checked_factor)]
+Factor = Annotated[float | None, typer.Option(metavar="NUMBER", help=HELP, min=0.001, max=1000)]  # as in params.yaml
 
 
 def finetune(
@@ -50,43 +34,39 @@ def finetune(
     Example: gift finetune gift letters
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
-        from gift_core.clip.device import require_devices, resolve_device
+        from gift_core.artifacts.contract import sha256_of
+        from gift_core.clip.device import resolve_device
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
-        from gift_core.work.launcher import started
-        from gift_core.work.processes import Processes
-        from gift_core.work.snapshot import Snapshot
 
         from .tracked import tracked_training
-        from .unfinished import threads_of, unfinished
+        from .unfinished import hashes_below, threads_of, unfinished
 
         require_tracker()
-        device, count = resolve_device(stage.config.run.device), stage.config.training.processes
-        require_devices(device, count)
-        if learning_rate_factor is None:
-            learning_rate_factor = stage.step(task).learning_rate_factor
-        step = _Step(stage, method, task, learning_rate_factor)
-        loaded = step.load(Processes(0, count))
-        provenance = _provenance(step, loaded.clip.weights_sha256)
+        factor = stage.step(task).learning_rate_factor if learning_rate_factor is None else learning_rate_factor
+        step = Step(stage, method, task, (stage.method(method).learning_rate or 0.0) * factor)
+        device, loaded = resolve_device(stage.config.run.device), step.load()
+        provenance = _provenance(step, loaded.clip.weights_sha256, factor)
+        read = {  # what the provenance does not name
+            "start": hashes_below(stage.start_model(method, task)),
+            "tasks": [sha256_of(folder / "task.json") for folder in stage.tasks_so_far(task)],
+        }
         with (
-            unfinished(stage, device, {**_read(step), **provenance}) as work,
+            unfinished(stage, device, {**read, **provenance}) as work,
             tracked_training(stage, provenance, loaded.data.iterations) as tracked,
-            started(count if loaded.data.iterations else 1, device, _assist, (step, work / SNAPSHOT)) as processes,
         ):
-            stage.phase = "training"
-            snapshot = Snapshot(work / SNAPSHOT, stage.say)
-            losses = step.train(loaded, processes, snapshot=snapshot, on_iteration=tracked.log_losses)
+            losses = train_together(step, loaded, work / SNAPSHOT, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
-            recorded = environment(device) | {"processes": processes.count}
+            count = stage.config.training.processes if loaded.data.iterations else 1
+            recorded = environment(device) | {"processes": count}
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         stage.say(f"{loaded.data.summary}, {loaded.data.iterations} iterations{_summary(losses)}")
 
 
-@dataclass(frozen=True)
-class _Loaded:
+class Loaded(NamedTuple):
     """The start model, what the step learns from, and what it replays."""
 
     clip: Clip
@@ -95,37 +75,48 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Step:
-    """The step that is trained, in each process of the training."""
+class Step:
+    """The step that is trained, in each process of the training, and the peak of its learning rate."""
 
     stage: Stage
     method: str
     task: str
-    learning_rate_factor: float
+    learning_rate: float
 
-    @cached_property
-    def replay(self) -> StepReplay[Any]:
-        """What the step replays."""
+    def load(self, rank: int = 0) -> Loaded:
+        """Loads the start model, the replay, and those images that the process `rank` decodes.
+
+        UserError if the devices do not suffice, the method cannot train the model, or the disk is too full.
+        """
+        from gift_core.clip.device import require_devices, resolve_device
+        from gift_core.clip.disk_space import training_bytes
+        from gift_core.clip.model import load_folder
+        from gift_core.methods import build_method, load_replay, load_training_data
+        from gift_core.training.loop import require_trainable
+        from gift_core.work.processes import Processes
+        from gift_core.work.publishing import require_free_bytes
+
         from .replay_source import replay_of
 
-        return replay_of(self.stage, self.method, self.task)
-
-    def load(self, processes: Processes) -> _Loaded:
-        """Loads what the step needs: the images that this process decodes."""
-        from gift_core.clip.device import resolve_device
-        from gift_core.methods import load_replay, load_training_data
-
-        stage, row = self.stage, self.stage.method(self.method)
+        stage, row, config = self.stage, self.stage.method(self.method), self.stage.config
+        training, share = config.training, Processes(rank, config.training.processes).share
+        device = resolve_device(config.run.device)
+        require_devices(device, training.processes)
         stage.phase = "loading the model"
-        clip = _load_start_model(stage, self.method, self.task, resolve_device(stage.config.run.device))
-        training, names = stage.config.training, ("finetune", stage.config.seed)
+        start = stage.start_model(self.method, self.task)
+        clip = load_folder(start, device=device, precision=config.model.precision)
+        trained = require_trainable(clip, training, build_method(row))
+        needed = training_bytes(clip, iterations=training.iterations, trained=trained)
+        target = stage.layout.model(self.method, self.task)
+        require_free_bytes(target, needed, f"{stage.title}: the model and its checkpoint")
         stage.phase = "reading the training images"
-        tasks = self.replay.source.tasks
-        data = load_training_data(row, clip, tasks, training=training, names=names, share=processes.share)
+        tasks, names = stage.tasks_so_far(self.task), ("finetune", config.seed)
+        data = load_training_data(row, clip, tasks, training=training, names=names, share=share)
         stage.phase = "reading the replayed data"
-        return _Loaded(clip, data, load_replay(row, clip, self.replay, share=processes.share))
+        replay = load_replay(row, clip, replay_of(stage, self.method, self.task), share=share)
+        return Loaded(clip, data, replay)
 
-    def train(self, loaded: _Loaded, processes: Processes, **options: Any) -> list[LossRow]:
+    def train(self, loaded: Loaded, processes: Processes, **options: Any) -> list[LossRow]:
         """Trains the model in place; `options` are those of gift_core.work.training.drive."""
         from gift_core.methods import build_method, load_fisher
         from gift_core.training.encoders import GradientCache
@@ -136,14 +127,14 @@ class _Step:
         clip, batches, total = loaded.clip, loaded.data.batches, loaded.data.iterations
         if not total:
             return []
-        row, training = self.stage.method(self.method), self.stage.config.training
-        method = build_method(row, fisher=load_fisher(row, self.replay.source.teacher))
-        peak = (row.learning_rate or 0.0) * self.learning_rate_factor
-        rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=peak)
+        stage, row, training = self.stage, self.stage.method(self.method), self.stage.config.training
+        stage.phase = "training"
+        method = build_method(row, fisher=load_fisher(row, stage.layout.teacher(self.method, self.task)))
+        rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=self.learning_rate)
         encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
         if processes.count > 1:
             encoders = DataParallel(clip, encoders, processes)
-        seed, prompts = self.stage.config.seed, batches.class_prompts
+        seed, prompts = stage.config.seed, batches.class_prompts
         with training_run(
             clip, prompts, method=method, training=training, rates=rates, seed=seed, encoders=encoders
         ) as run:
@@ -156,50 +147,34 @@ class _Step:
         return run.rows
 
 
-def _assist(processes: Processes, step: _Step, snapshot: Path) -> Callable[[], None]:
+def train_together(step: Step, loaded: Loaded, snapshot: Path, **options: Any) -> list[LossRow]:
+    """Trains the model in place, together with the other processes of training.processes. Returns the losses.
+
+    Continues from the file `snapshot` of an interrupted run. `options` are those of gift_core.work.training.drive.
+    """
+    from gift_core.work.launcher import started
+    from gift_core.work.snapshot import Snapshot
+
+    count = step.stage.config.training.processes if loaded.data.iterations else 1
+    with started(count, loaded.clip.device, _assist, (step, snapshot)) as processes:
+        return step.train(loaded, processes, snapshot=Snapshot(snapshot, step.stage.say), **options)
+
+
+def _assist(processes: Processes, step: Step, snapshot: Path) -> Callable[[], None]:
     """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
     from gift_core.work.snapshot import Snapshot
 
     with explained(step.stage):
-        loaded = step.load(processes)
+        loaded = step.load(processes.rank)
 
     def train() -> None:
-        step.stage.phase = "training"
         with explained(step.stage):
             step.train(loaded, processes, snapshot=Snapshot(snapshot))
 
     return train
 
 
-def _load_start_model(stage: Stage, method: str, task: str, device: torch.device) -> Clip:
-    """The model from which the step starts. UserError if the method cannot train it or the disk is too full."""
-    from gift_core.clip.disk_space import training_bytes
-    from gift_core.clip.model import load_folder
-    from gift_core.methods import build_method
-    from gift_core.training.loop import require_trainable
-    from gift_core.work.publishing import require_free_bytes
-
-    training = stage.config.training
-    clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
-    trained = require_trainable(clip, training, build_method(stage.method(method)))
-    needed = training_bytes(clip, iterations=training.iterations, trained=trained)
-    require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
-    return clip
-
-
-def _read(step: _Step) -> dict[str, Any]:
-    """The hashes of what the provenance does not name: the files beside the weights, and all tasks."""
-    from gift_core.artifacts.contract import sha256_of
-
-    from .unfinished import hashes_below
-
-    return {
-        "start": hashes_below(step.stage.start_model(step.method, step.task)),
-        "tasks": [sha256_of(folder / "task.json") for folder in step.replay.source.tasks],
-    }
-
-
-def _provenance(step: _Step, start: str) -> dict[str, Any]:
+def _provenance(step: Step, start: str, learning_rate_factor: float) -> dict[str, Any]:
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_source import SOURCE
@@ -215,7 +190,7 @@ def _provenance(step: _Step, start: str) -> dict[str, Any]:
         "teacher": sha256_of(teacher) if teacher.is_file() else None,
         "seed": stage.config.seed,
         "precision": stage.config.model.precision,
-        "learning_rate_factor": step.learning_rate_factor,
+        "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.method(method).trained_settings,
     }

@@ -24,22 +24,14 @@ if TYPE_CHECKING:
 FACTORS = (1 / 3, 1.0, 3.0)
 
 
-def _checked_rates(rates: list[float] | None) -> list[float] | None:
-    from gift_core.config.section import MAX_RATE, MIN_RATE
-
-    for rate in rates or []:
-        if not MIN_RATE <= rate <= MAX_RATE:  # typer's own bounds accept nan
-            raise typer.BadParameter(f"{rate:g} should be {MIN_RATE:g} to {MAX_RATE:g}.")
-    return sorted(set(rates)) if rates else None
-
-
 Rates = Annotated[
     list[float] | None,
     typer.Option(
         "--rates",
         metavar="RATE...",
         help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
-        callback=_checked_rates,
+        min=1e-9,
+        max=10,
     ),
 ]
 Only = Annotated[
@@ -86,16 +78,16 @@ def search(
     name = contender(config, method)
     stage = Stage("search", f"{name}-{task}", config, Layout(root))
     present = present_rate(stage, name, task)
-    chosen = rates or [float(f"{present * factor:.1e}") for factor in FACTORS]
+    chosen = sorted({*rates}) if rates else [float(f"{present * factor:.1e}") for factor in FACTORS]
     count = iterations or config.training.iterations
 
-    from .trials import open_step, run_trials
+    from .trials import run_trials, with_iterations
 
-    step = open_step(stage, name, task, (root / PARAMS).read_text(encoding="utf-8"), count)
+    stage.config = with_iterations(config, name, count)
     target = f"teach@{name}-step{config.position(task)}"
     _announce(name, task, chosen, count, target)
     _make_inputs(root, target)
-    found = run_trials(step, chosen)
+    found = run_trials(stage, name, task, chosen)
     change = change_of(stage, name, found)
     if as_json:
         print_json(_record(found, name, count, change))

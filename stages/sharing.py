@@ -157,6 +157,8 @@ Tolerance = Annotated[
         min=0,
         max=100,
         help="By how much a metric may be worse than in the revision.",
+        min=0,
+        max=100,
     ),
 ]
 ShippedMethod = Annotated[

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
-
-if TYPE_CHECKING:
-    from gift_core.config.replay_options import TaughtReplay
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -18,29 +13,23 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
     Example: gift teach gift letters
     """
     with open_stage("teach", params, root, method=method, task=task) as stage:
-        replay = stage.method(method).replay
-        if replay.images == "none":
-            _write_no_replay(stage, method, task)
-        else:
-            _teach(stage, method, task, replay)
+        stage.say(teach_step(stage, method, task))
 
 
-def _write_no_replay(stage: Stage, method: str, task: str) -> None:
-    """A constant file: nothing behind it goes stale when the synthetic images change."""
+def teach_step(stage: Stage, method: str, task: str) -> str:
+    """Writes what the teacher of the step gives, and returns a sentence about it. Resumes an interrupted run."""
     from gift_core.artifacts.teacher_source import write_source
-    from gift_core.work.publishing import build_folder
+    from gift_core.work.publishing import build_folder, require_free_bytes
 
-    with build_folder(stage.layout.teacher(method, task)) as folder:
-        write_source(folder, replay="none", read={})
-    stage.say("no replay")
-
-
-def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
+    options = stage.method(method).replay
+    if options.images == "none":  # a constant file: nothing behind it goes stale when the synthetic images change
+        with build_folder(stage.layout.teacher(method, task)) as folder:
+            write_source(folder, replay="none", read={})
+        return "no replay"
     from gift_core.clip.device import resolve_device
     from gift_core.replay.teach import teach as write_features
     from gift_core.replay.teach import teacher_bytes
     from gift_core.replay.teachers import load_teacher
-    from gift_core.work.publishing import build_folder, require_free_bytes
     from gift_core.work.units import KeptUnits
 
     from .replay_source import replay_of
@@ -64,4 +53,4 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
         "settings": [sampling.batch_size, sampling.encode_batch_size, sampling.names],
     }
     with unfinished(stage, device, inputs) as work, build_folder(source.teacher) as folder:
-        stage.say(write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say)))
+        return write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say))
