@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from gift_core.artifacts.contract import READ_BYTES
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
-from gift_core.work.publishing import write_atomically
 
 READERS = 8  # objects read from the remote at the same time
 LISTING = ".dir"
@@ -29,8 +27,7 @@ _OBJECT = re.compile(r"[0-9a-f]{32}")
 _UNTRUSTED = "Nothing was written. DVC would follow it, so take dvc.lock and .dvc files only from people you trust."
 
 
-@dataclass(frozen=True)
-class TrackedFile:
+class TrackedFile(NamedTuple):
     """A file of an output, and the name of its object."""
 
     path: Path
@@ -39,21 +36,20 @@ class TrackedFile:
 
 @dataclass(frozen=True)
 class Output:
-    """An output that dvc.lock or a .dvc file records. `stage` makes it, and is empty for raw data.
+    """An output `out` of DVC that dvc.lock or a .dvc file records. `stage` makes it, and is empty for raw data.
 
-    `listing` is the object that lists a folder's files, empty for a single file. The files of a folder are unknown, and
-    so none, while the cache has no whole listing.
+    `oid` is the name of its object, of a folder that of the listing of its files.
     """
 
+    out: Any
     path: Path
     stage: str
-    listing: str
-    files: tuple[TrackedFile, ...]
+    oid: str
 
     @property
-    def objects(self) -> list[str]:
-        """The names of all its objects."""
-        return [*([self.listing] if self.listing else []), *(file.oid for file in self.files)]
+    def listing(self) -> str:
+        """The object that lists the files of a folder; empty for a single file."""
+        return self.oid if self.oid.endswith(LISTING) else ""
 
 
 class DvcStore:
@@ -72,183 +68,152 @@ class DvcStore:
         UserError for a hash that is none, an output outside the project, and a listing with a file that is not below
         the output's folder.
         """
+        found = []
         with dvc_errors():
-            outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info and out.hash_name == "md5"]
-            return sorted((self._output(out) for out in outs), key=lambda output: output.path)
+            for out in self._repo.index.outs:
+                if not (out.use_cache and out.hash_info and out.hash_name == "md5"):
+                    continue
+                path, oid = Path(out.fs_path), str(out.hash_info.value)
+                if not _OBJECT.fullmatch(oid.removesuffix(LISTING)):
+                    raise UserError(f"{path}: its recorded hash {oid!r} is no MD5. {_UNTRUSTED}")
+                if not out.is_in_repo:
+                    raise UserError(f"{path}: this output of {out.stage.relpath} is outside the project. {_UNTRUSTED}")
+                found.append(Output(out, path, str(getattr(out.stage, "name", None) or ""), oid))
+                self.files(found[-1])
+        return sorted(found, key=lambda output: output.path)
 
-    def _output(self, out: Any) -> Output:
-        path, oid, stage = Path(out.fs_path), str(out.hash_info.value), str(getattr(out.stage, "name", None) or "")
-        if not _OBJECT.fullmatch(_plain(oid)):
-            raise UserError(f"{path}: its recorded hash {oid!r} is no MD5. {_UNTRUSTED}")
-        if not out.is_in_repo:
-            raise UserError(f"{path}: this output of {out.stage.relpath} is outside the project. {_UNTRUSTED}")
-        if oid.endswith(LISTING):
-            return Output(path, stage, oid, self._files(path, oid))
-        return Output(path, stage, "", (TrackedFile(path, oid),))
+    def files(self, output: Output) -> list[TrackedFile]:
+        """Returns the files of the output; none of a folder while the cache has no whole listing of it."""
+        if not output.listing:
+            return [TrackedFile(output.path, output.oid)]
+        return listed_files(output.path, self._cache_path(output.oid)) if self.is_whole(output.oid) else []
 
-    def _files(self, path: Path, listing: str) -> tuple[TrackedFile, ...]:
-        return listed_files(path, self._cache_path(listing)) if self._is_whole(listing) else ()
+    def objects(self, output: Output) -> list[str]:
+        """Returns the names of all objects of the output that are known."""
+        return list(dict.fromkeys([output.oid, *(file.oid for file in self.files(output))]))
 
-    def _reread(self, output: Output) -> Output:
-        """The output with its files, if the cache has its listing by now."""
-        return replace(output, files=self._files(output.path, output.listing)) if output.listing else output
+    def is_whole(self, oid: str) -> bool:
+        """Whether the cache has the object with the content that its name says."""
+        return md5_of(self._cache_path(oid)) == oid.removesuffix(LISTING)
 
     def _cache_path(self, oid: str) -> Path:
         return Path(self._odb.oid_to_path(oid))
 
-    def _is_whole(self, oid: str) -> bool:
-        return md5_of(self._cache_path(oid)) == _plain(oid)
+    def _damaged_objects(self, output: Output) -> list[str]:
+        return [oid for oid in self.objects(output) if self._cache_path(oid).is_file() and not self.is_whole(oid)]
 
     def problems(self, output: Output) -> list[str]:
         """Returns what is wrong with the output in the cache and, if it is there, in the workspace."""
-        output = self._reread(output)
-        changed = [oid for oid in output.objects if self._cache_path(oid).is_file() and not self._is_whole(oid)]
-        problems = [f"the cache has other bytes under {oid}" for oid in changed]
+        problems = [f"the cache has other bytes under {oid}" for oid in self._damaged_objects(output)]
         if not output.path.exists():
             return problems
-        if not output.files:
-            return [*problems, "the cache has no listing of its files, so they cannot be compared with dvc.lock"]
-        return problems + [text for file in output.files if (text := self._workspace_problem(file))]
+        files = self.files(output)
+        if not files:
+            problems.append("the cache has no listing of its files, so they cannot be compared with dvc.lock")
+        for path, oid in files:
+            if not path.is_file():
+                problems.append(f"{path.name} is missing")
+            elif md5_of(path) != oid:
+                problems.append(f"{path.name} is not the file that dvc.lock records")
+        return problems
 
-    def _workspace_problem(self, file: TrackedFile) -> str:
-        if not file.path.is_file():
-            return f"{file.path.name} is missing"
-        return "" if md5_of(file.path) == file.oid else f"{file.path.name} is not the file that dvc.lock records"
+    def heal(self, outputs: Sequence[Output]) -> None:
+        """Deletes what is damaged, and restores it from a whole copy: in the workspace, the cache or the remote.
 
-    def heal(self, output: Output) -> None:
-        """Restores the output from the copy that is whole: in the workspace, the cache or the default remote.
-
-        Broken copies are removed. Where none is whole, DVC will find the output missing and make it again.
+        Where none is whole, DVC will find the output missing and make it again.
         """
         from dvc.repo import lock_repo
 
+        present = [output for output in outputs if output.path.exists()]
         with dvc_errors(), lock_repo(self._repo):
-            if output.listing:
-                self._heal_listing(output)
-            for file in self._reread(output).files:
-                self._heal_object(file.oid, file.path)
+            for output in outputs:
+                self._delete_damaged(output)
                 if output.path.exists():
-                    self._heal_file(file)
+                    output.out.commit(relink=False)  # into the cache
+            if self.has_remote:
+                self._repo.fetch([str(output.path) for output in outputs], onerror=lambda *failed: None)
+                for output in outputs:  # a listing that is known now, and what the remote has damaged
+                    self._delete_damaged(output)
+            whole = [str(each.path) for each in present if all(map(self.is_whole, self.objects(each)))]
+            if whole:  # DVC would remove the rest of a folder that is not
+                self._repo.checkout(whole, force=True)
 
-    def _heal_listing(self, output: Output) -> None:
-        from dvc_data.hashfile.hash_info import HashInfo
-        from dvc_data.hashfile.tree import Tree
-
-        self._heal_object(output.listing, output.path)
-        if self._is_whole(output.listing) or not output.path.is_dir():
-            return
-        tree = Tree()
-        for file in sorted(path for path in output.path.rglob("*") if path.is_file()):
-            tree.add(file.relative_to(output.path).parts, None, HashInfo("md5", md5_of(file)))
-        tree.digest()
-        if tree.oid == output.listing:
-            self._odb.add(tree.path, tree.fs, tree.oid)
-
-    def _heal_object(self, oid: str, copy: Path) -> None:
-        """Replaces an object that is not whole by the file `copy` or the remote's object, if these are whole."""
-        from dvc.fs import LocalFileSystem
-
-        path = self._cache_path(oid)
-        if self._is_whole(oid):
-            return
-        path.unlink(missing_ok=True)
-        if md5_of(copy) == oid:
-            self._odb.add(str(copy), LocalFileSystem(), oid)
-        elif self.has_remote:
-            self._pull(oid)
-            if not self._is_whole(oid):
+    def _delete_damaged(self, output: Output) -> None:
+        files = self.files(output)
+        for oid in self._damaged_objects(output):
+            self._cache_path(oid).unlink()
+        for path, oid in files:
+            if md5_of(path) != oid:
                 path.unlink(missing_ok=True)
-
-    def _heal_file(self, file: TrackedFile) -> None:
-        if md5_of(file.path) == file.oid:
-            return
-        file.path.unlink(missing_ok=True)
-        if self._is_whole(file.oid):
-            with write_atomically(file.path) as unfinished:
-                shutil.copyfile(self._cache_path(file.oid), unfinished)
 
     @property
     def has_remote(self) -> bool:
         """Whether there is a default remote."""
         return bool(self._repo.config["core"].get("remote"))
 
-    def _pull(self, oid: str) -> None:
-        from dvc_data.hashfile.hash_info import HashInfo
-
-        self._repo.cloud.pull({HashInfo("md5", oid)})
-
     def broken_on_remote(self) -> list[str]:
         """Returns the names of the outputs' objects that have other bytes on the default remote. It reads all of them.
 
         UserError if there is no default remote. Objects that were never pushed are left out.
         """
+        from dvc_data.hashfile.hash_info import HashInfo
+
         if not self.has_remote:
             raise UserError(
                 "verify --remote: there is no default remote. Set one up: dvc remote add --default NAME URL"
             )
         with dvc_errors():
-            for output in self.outputs():
-                if output.listing and not output.files:
-                    self._pull(output.listing)
-            oids = sorted({oid for output in self.outputs() for oid in output.objects})
-            remote = self._repo.cloud.get_remote_odb()
+            outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
+            unlisted = {HashInfo("md5", output.oid) for output in outputs if not self.files(output)}
+            if unlisted:
+                self._repo.cloud.pull(unlisted)
+
+            def is_whole_or_absent(oid: str) -> bool:
+                try:
+                    with remote.fs.open(remote.oid_to_path(oid), "rb") as file:
+                        return _md5(file) == oid.removesuffix(LISTING)
+                except FileNotFoundError:
+                    return True
+
+            oids = sorted({oid for output in outputs for oid in self.objects(output)})
             with ThreadPoolExecutor(READERS) as readers:
-                whole = list(readers.map(lambda oid: _is_whole_or_absent(remote, oid), oids))
+                whole = list(readers.map(is_whole_or_absent, oids))
         return [oid for oid, is_whole in zip(oids, whole, strict=True) if not is_whole]
 
-    def remove_from_remote(self, oids: Iterable[str]) -> None:
+    def remove_from_remote(self, oids: Collection[str]) -> None:
         """Removes the objects and the listings that name them, so that the next `dvc push` uploads them again."""
         from dvc_data.hashfile.db import get_index
 
-        removed = set(oids)
-        listings = {output.listing for output in self.outputs() if output.listing and removed & set(output.objects)}
+        listings = {each.listing for each in self.outputs() if each.listing and {*oids} & {*self.objects(each)}}
         with dvc_errors():
             remote = self._repo.cloud.get_remote_odb()
-            for oid in sorted(removed | listings):
+            for oid in sorted({*oids} | listings):
                 path = remote.oid_to_path(oid)
                 if remote.fs.exists(path):
                     remote.fs.remove(path)
             with closing(get_index(remote)) as index:  # what DVC remembers of the remote's content
                 index.clear()
 
-    def can_push(self, oids: Iterable[str]) -> bool:
-        """Whether the cache has all of these objects, whole."""
-        return all(self._is_whole(oid) for oid in oids)
 
-
-def listed_files(folder: Path, listing: Path) -> tuple[TrackedFile, ...]:
+def listed_files(folder: Path, listing: Path) -> list[TrackedFile]:
     """Returns the files of `folder` that the object `listing` names.
 
-    UserError for an entry that is not the relative path of a file below `folder`, or is there twice, and for a hash
-    that is no MD5. DVC checks neither.
+    UserError for an entry that is not the relative path of a file below `folder`, or whose hash is no MD5. DVC checks
+    neither.
     """
-    try:
-        entries = read_json_file(listing)
-        found: dict[str, TrackedFile] = {}
-        for entry in entries if isinstance(entries, list) else [entries]:
-            name, oid = _entry(entry)
-            if name in found:
-                raise ValueError(f"it has {name!r} twice")
-            found[name] = TrackedFile(folder / name, oid)
-    except ValueError as error:
-        what = f"{listing}: this is DVC's listing of {folder}, but {error}"
-        raise UserError(f"{what}. {_UNTRUSTED}") from None
-    return tuple(found.values())
-
-
-def _entry(entry: Any) -> tuple[str, str]:
-    """The path and the hash of one entry. ValueError if they are not what DVC writes."""
-    name, oid = (entry.get(key) for key in ("relpath", "md5")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(name, str) or not is_below(name):
-        raise ValueError(f"{name!r} is no path of a file in this folder")
-    if not isinstance(oid, str) or not _OBJECT.fullmatch(oid):
-        raise ValueError(f"{name!r} has the hash {oid!r}, which is no MD5")
-    return name, oid
-
-
-def is_below(name: str, *, windows: bool = os.name == "nt") -> bool:
-    """Returns whether a path of a listing stays in the listing's folder, on this operating system."""
-    return not {"", ".", ".."} & set(name.split("/")) and not (windows and re.search(r"[\\:]", name))
+    entries: Iterable[Any] = read_json_file(listing)
+    found = []
+    for entry in entries:
+        name, oid = str(entry.get("relpath")), str(entry.get("md5"))
+        if {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name)):
+            what = f"{name!r} is no path of a file in this folder"
+        elif not _OBJECT.fullmatch(oid):
+            what = f"{name!r} has the hash {oid!r}, which is no MD5"
+        else:
+            found.append(TrackedFile(folder / name, oid))
+            continue
+        raise UserError(f"{listing}: this is DVC's listing of {folder}, but {what}. {_UNTRUSTED}")
+    return found
 
 
 def md5_of(path: Path) -> str:
@@ -264,18 +229,6 @@ def _md5(file: BinaryIO) -> str:
     while block := file.read(READ_BYTES):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _plain(oid: str) -> str:
-    return oid.removesuffix(LISTING)
-
-
-def _is_whole_or_absent(remote: Any, oid: str) -> bool:
-    try:
-        with remote.fs.open(remote.oid_to_path(oid), "rb") as file:
-            return _md5(file) == _plain(oid)
-    except FileNotFoundError:
-        return True
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -14,6 +13,8 @@ from .command_line import AsJson, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root, params_of, require_params
 
 if TYPE_CHECKING:
+    from gift_core.verification import Artifact
+
     from .dvc_store import DvcStore, Output
 
 Heal = Annotated[
@@ -25,22 +26,15 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
 
 
-@dataclass(frozen=True)
-class Item:
-    """What is checked: an artifact, an output of DVC, or both. `problems` returns what is wrong with it."""
+class Item(NamedTuple):
+    """What is checked: an artifact, an output of DVC, or both."""
 
     path: Path
-    problems: Callable[[], list[str]]
+    artifact: Artifact | None
     output: Output | None
 
-    def check(self) -> Checked:
-        """Reads the files. It may take long."""
-        problems = self.problems()
-        return Checked(self.path, BROKEN if problems else OK if self.path.exists() else MISSING, problems)
 
-
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """The status of an item (OK, MISSING or BROKEN), and what is wrong with it."""
 
     path: Path
@@ -70,17 +64,26 @@ def verify(
 
     Example: gift verify --heal
     """
+    from gift_core.progress import progress
+
     params = params_of(params, root)
     require_params(params)
     store = _store(root)
-    items = _items(params, root, store)
-    checked = _check_all(items, as_json=as_json, verbose=verbose)
+    items, checked = _items(params, root, store), dict[Path, Checked]()
+    listed = verbose and not as_json
+    for item in items if listed else progress(items, len(items), "artifacts"):
+        checked[item.path] = _check(item, store)
+        if listed:
+            checked[item.path].show()
     broken = [item for item in items if checked[item.path].status == BROKEN]
+    if not (as_json or verbose):
+        for item in broken:
+            checked[item.path].show()
     if broken and heal and store:
         note("healing ...") if as_json else typer.echo("\nhealing:")
+        store.heal([item.output for item in broken if item.output and store.problems(item.output)])
         for item in broken:
-            _heal(item, store)
-            checked[item.path] = item.check()
+            checked[item.path] = _check(item, store)
             if not as_json:
                 checked[item.path].show()
         broken = [item for item in broken if checked[item.path].status != OK]
@@ -92,21 +95,13 @@ def verify(
     raise typer.Exit(1 if broken or on_remote else 0)
 
 
-def _check_all(items: Sequence[Item], *, as_json: bool, verbose: bool) -> dict[Path, Checked]:
-    """Checks the items. Prints a line for each if `verbose`, otherwise a progress bar and then the broken ones."""
-    from gift_core.progress import progress
-
-    checked: dict[Path, Checked] = {}
-    listed = verbose and not as_json
-    for item in items if listed else progress(items, len(items), "artifacts"):
-        checked[item.path] = item.check()
-        if listed:
-            checked[item.path].show()
-    if not (as_json or verbose):
-        for each in checked.values():
-            if each.status == BROKEN:
-                each.show()
-    return checked
+def _check(item: Item, store: DvcStore | None) -> Checked:
+    """Reads the files. It may take long."""
+    is_here = item.path.exists()
+    problems = [problem] if item.artifact and is_here and (problem := item.artifact.problem()) else []
+    if store and item.output:
+        problems += store.problems(item.output)
+    return Checked(item.path, BROKEN if problems else OK if is_here else MISSING, problems)
 
 
 def _record(checked: list[Checked], on_remote: list[str]) -> dict[str, object]:
@@ -132,35 +127,21 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from gift_core.layout import Layout
     from gift_core.verification import artifacts_of
 
-    layout = Layout(root)
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
-    items = []
-    for artifact in artifacts_of(layout, load_config(params)):
-        output = outputs.pop(os.path.realpath(artifact.path), None)
-
-        def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]
-            own = [artifact.problem()] if artifact.path.exists() else []
-            return [*filter(None, own), *(store.problems(output) if store and output else [])]
-
-        items.append(Item(artifact.path, problems, output))
-    return items + [_other(store, output, root) for output in outputs.values() if store]
-
-
-def _other(store: DvcStore, output: Output, root: Path) -> Item:
-    path = root / os.path.relpath(output.path, root)
-    return Item(path, lambda: store.problems(output), output)
-
-
-def _heal(item: Item, store: DvcStore) -> None:
-    if item.output is not None and store.problems(item.output):
-        store.heal(item.output)
+    items = [
+        Item(artifact.path, artifact, outputs.pop(os.path.realpath(artifact.path), None))
+        for artifact in artifacts_of(Layout(root), load_config(params))
+    ]
+    return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
 
 
 def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
     """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
     broken = store.broken_on_remote()
     for oid in broken:
-        paths = sorted({str(file.path) for output in store.outputs() for file in output.files if file.oid == oid})
+        paths = sorted(
+            {str(file.path) for output in store.outputs() for file in store.files(output) if file.oid == oid}
+        )
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
     if not broken or not heal:
@@ -170,7 +151,7 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
         )
         return broken
     store.remove_from_remote(broken)
-    where = "here" if store.can_push(broken) else "in a clone that has them, or after dvc repro"
+    where = "here" if all(map(store.is_whole, broken)) else "in a clone that has them, or after dvc repro"
     done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push"
     typer.echo(done, err=as_json)
     return []
