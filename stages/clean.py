@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,12 @@ class Work:
         owner = self.owner or ("kept for later steps" if self.title.startswith(FEATURES) else "interrupted")
         return f"{self.title:<28} {duration(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
 
+    @property
+    def record(self) -> dict[str, object]:
+        """The row as --json has it."""
+        age = round(self.seconds_old)
+        return {"stage": self.title, "bytes": self.size, "seconds_old": age, "owner": self.owner}
+
 
 def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
     """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays.
@@ -53,10 +60,10 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
     """
     if not Layout(root).timings().parent.is_dir():
         require_params(root / PARAMS)
-    works = [work for stage in RESUMED for folder in _folders(Layout(root), stage) for work in _works(stage, folder)]
+    works = list(_works(Layout(root)))
     if as_json:
         _remove(works if yes else [])
-        print_json({"works": [_record(work) for work in works], "removed": yes})
+        print_json({"works": [work.record for work in works], "removed": yes})
         _require_idle(works if yes else [])
         return
     if not works:
@@ -88,22 +95,14 @@ def _require_idle(works: list[Work]) -> None:
         raise UserError(f"{running} stages are running, so their work stays. Stop them first.")
 
 
-def _record(work: Work) -> dict[str, object]:
-    return {"stage": work.title, "bytes": work.size, "seconds_old": round(work.seconds_old), "owner": work.owner}
-
-
-def _folders(layout: Layout, stage: str) -> list[Path]:
-    parent = layout.work(stage, "any").parent
-    return sorted(parent.iterdir()) if parent.is_dir() else []
-
-
-def _works(stage: str, folder: Path) -> list[Work]:
-    """The work that the stage instance keeps, of the newest settings first."""
+def _works(layout: Layout) -> Iterator[Work]:
+    """Yields the work that each stage instance keeps, of the newest settings first."""
     from gift_core.work.folder import owner_of, unfinished_works
 
-    kept = unfinished_works(folder)
-    owner = owner_of(folder) if kept else ""
-    return [
-        Work(f"{stage}@{folder.name}", folder, work.size, max(0.0, time.time() - work.changed_at), owner)
-        for work in reversed(kept)
-    ]
+    for stage in RESUMED:
+        for folder in sorted(layout.work(stage, "any").parent.glob("*")):
+            kept = unfinished_works(folder)
+            owner = owner_of(folder) if kept else ""
+            for work in reversed(kept):
+                age = max(0.0, time.time() - work.changed_at)
+                yield Work(f"{stage}@{folder.name}", folder, work.size, age, owner)

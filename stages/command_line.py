@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -83,6 +83,25 @@ def print_difference(lines: list[str]) -> None:
     """Prints the lines of a unified difference, with color on a terminal."""
     for line in lines:
         typer.secho(line, fg=COLORS.get(line[:1]))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, bold: int | None = None, left: int = 0
+) -> None:
+    """Prints a table of texts as they are, without rich's markup.
+
+    Columns are aligned to the right, but for the first `left`. `bold` is the number of a row.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for number, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if number < left else "right", overflow="fold")
+    for number, row in enumerate(rows):
+        table.add_row(*map(Text, row), style="bold" if number == bold else None)
+    Console().print(Text(title), table, sep="\n")
 
 
 class GiftCommand(TyperCommand):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,20 +21,6 @@ CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
 
 
-class OnBadImage(str, Enum):
-    """What happens to an image that cannot be decoded."""
-
-    REFUSE = "refuse"
-    SKIP = "skip"
-
-
-class OnDuplicate(str, Enum):
-    """What happens to an image that is there twice."""
-
-    KEEP = "keep"
-    SKIP = "skip"
-
-
 def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
 
@@ -52,14 +37,15 @@ TestFraction = Annotated[
     float | None,
     _option("--test-fraction", "SHARE", "The share of each class for testing, if the data has no splits: 0.2."),
 ]
-BadImage = Annotated[
-    OnBadImage, typer.Option("--on-bad-image", metavar="refuse|skip", help="What to do with an undecodable image.")
-]
+BadImage = Annotated[str, _option("--on-bad-image", "refuse|skip", "What to do with an undecodable image.")]
 Duplicate = Annotated[
-    OnDuplicate,
-    typer.Option("--on-duplicate", metavar="keep|skip",
-                 help="What to do with copies (the same bytes), and with test images that are also in training."),
-]  # fmt: skip
+    str,
+    _option(
+        "--on-duplicate",
+        "keep|skip",
+        "What to do with copies (the same bytes), and with test images that are also in training.",
+    ),
+]
 ClassNames = Annotated[
     Path | None, _option("--class-names", "FILE", "A text file in the folder with one name per line, in label order.")
 ]
@@ -98,9 +84,7 @@ VocabularyCaptions = Annotated[
 ]
 Factor = Annotated[
     float | None,
-    typer.Option(
-        "--learning-rate-factor", metavar="NUMBER", help="A factor for each method's learning rate in this task: 1.0."
-    ),
+    _option("--learning-rate-factor", "NUMBER", "A factor for each method's learning rate in this task: 1.0."),
 ]
 Probe = Annotated[
     bool,
@@ -118,8 +102,8 @@ def add_task(
     images: Images,
     template: Templates = None,
     test_fraction: TestFraction = None,
-    on_bad_image: BadImage = OnBadImage.REFUSE,
-    on_duplicate: Duplicate = OnDuplicate.KEEP,
+    on_bad_image: BadImage = "refuse",
+    on_duplicate: Duplicate = "keep",
     class_names: ClassNames = None,
     shots: Shots = None,
     learning_rate_factor: Factor = None,
@@ -164,7 +148,7 @@ def add_task(
         "table": table, "image_column": image_column, "label_column": label_column, "caption_column": caption_column,
         "split_column": split_column, "train": webdataset, "test": webdataset_test, "label": label,
         "vocabulary_captions": vocabulary_captions, "templates": template or None, "test_fraction": test_fraction,
-        "on_duplicate": "skip" if on_duplicate is OnDuplicate.SKIP else None, "on_bad_image": on_bad_image.value,
+        "on_duplicate": None if on_duplicate == "keep" else on_duplicate, "on_bad_image": on_bad_image,
         "class_names": class_names, "shots": shots,
     }  # fmt: skip
     row = new_row(images, given, captions=captions)
@@ -179,7 +163,7 @@ def add_task(
     else:
         stages = stages_of_step(pipeline, after, name)
     findings = (check_images if check else check_headers)(addition.dataset, name)
-    is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
+    is_refused = bool(findings.broken) and on_bad_image == "refuse"
     images_per_task = None if probe else addition.config.prompts.images_per_task
     composition = list(composition_notes(addition.dataset, images_per_task))
     if not as_json:
@@ -211,23 +195,19 @@ def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
         for sample in dataset.train[:PAIRS_SHOWN]:
             typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
     else:
-        _show_classes(dataset)
+        counts_of_classes, width = _count_classes(dataset), max(map(len, dataset.class_names))
+        typer.echo(f"  {'class':<{width}}  train  test")
+        for class_name, count in list(counts_of_classes.items())[:CLASSES_SHOWN]:
+            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+        if len(counts_of_classes) > CLASSES_SHOWN:
+            typer.echo(f"  ... and {len(counts_of_classes) - CLASSES_SHOWN} more")
+        if all(class_name.isdigit() for class_name in counts_of_classes):
+            warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
+            typer.secho(warning, fg=typer.colors.YELLOW)
     for note in notes:
         typer.echo(f"  {note}")
     if warning := miniature_of(addition.config).warning:
         typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
-
-
-def _show_classes(dataset: Dataset) -> None:
-    counts, width = _count_classes(dataset), max(map(len, dataset.class_names))
-    typer.echo(f"  {'class':<{width}}  train  test")
-    for class_name, count in list(counts.items())[:CLASSES_SHOWN]:
-        typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
-    if len(counts) > CLASSES_SHOWN:
-        typer.echo(f"  ... and {len(counts) - CLASSES_SHOWN} more")
-    if all(class_name.isdigit() for class_name in counts):
-        warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
-        typer.secho(warning, fg=typer.colors.YELLOW)
 
 
 def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -288,7 +268,11 @@ def show_removal(kind: str, names: list[str], removal: Removal, *, dry_run: bool
     if not dry_run:
         removal.carry_out()
     if as_json:
-        print_json({f"{kind}s": names, **_removal_record(removal), "written": not dry_run})
+        print_json({
+            f"{kind}s": names, "stages_gone": removal.gone, "stages": removal.stages if removal.config.sequence else [],
+            "learned_again": removal.later, "results": removal.results, "images": removal.images,
+            "written": not dry_run,
+        })  # fmt: skip
         return
     print_difference(removal.difference())
     if removal.gone:
@@ -303,12 +287,6 @@ def show_removal(kind: str, names: list[str], removal: Removal, *, dry_run: bool
         print_next_stages(change, removal.stages)
     else:
         hint(change)
-    _print_what_stays(removal)
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-
-
-def _print_what_stays(removal: Removal) -> None:
     if removal.results:
         hint("These results stay, and so do their copies in the cache of DVC:")
         print_names(removal.results)
@@ -316,13 +294,5 @@ def _print_what_stays(removal: Removal) -> None:
     for images in removal.images:
         target = f", a link to {images.readlink()}" if images.is_symlink() else ""
         hint(f"The images stay in {images}{target}.")
-
-
-def _removal_record(removal: Removal) -> dict[str, object]:
-    return {
-        "stages_gone": removal.gone,
-        "stages": removal.stages if removal.config.sequence else [],
-        "learned_again": removal.later,
-        "results": removal.results,
-        "images": removal.images,
-    }
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command_line import AsJson, hint, note, print_json, require_new
+from .command_line import AsJson, hint, note, print_json, print_table, require_new
 from .stage import PARAMS, Params
 
 if TYPE_CHECKING:
@@ -118,18 +118,9 @@ def percent(value: float | None) -> str:
 
 def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], *, title: str) -> None:
     """Prints one row per task. The title of a column is its key without the unit; differences have a sign."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column("task", overflow="fold")
-    for column in columns:
-        name = column.removesuffix("_percent").removesuffix("_points").replace("_", " ")
-        table.add_column(name.capitalize(), justify="right")
-    for task, row in rows.items():
-        table.add_row(Text(task), *(_with_unit(column, row[column]) for column in columns))
-    Console().print(Text(title), table, sep="\n")
+    names = [each.removesuffix("_percent").removesuffix("_points").replace("_", " ").capitalize() for each in columns]
+    cells = [(task, *(_with_unit(column, row[column]) for column in columns)) for task, row in rows.items()]
+    print_table(("task", *names), cells, title=title, left=1)
 
 
 def print_text(text: str) -> None:

@@ -35,18 +35,13 @@ Templates = Annotated[
 Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, the best first.", min=1, max=MOST)]
 
 
-def _checked_threshold(value: float | None) -> float | None:
-    if value is None or -1 <= value <= 1:  # typer's own bounds accept nan
-        return value
-    raise typer.BadParameter(f"{value:g} should be from -1 to 1.")
-
-
 Threshold = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
         help='An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
-        callback=_checked_threshold,
+        min=-1,
+        max=1,
     ),
 ]
 Format = Annotated[

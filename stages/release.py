@@ -11,7 +11,7 @@ import typer
 
 from gift_core.errors import UserError
 
-from .command_line import AsJson, hint, note, print_difference, print_json, print_next_stages
+from .command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, params_of, require_params
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def release(
     if as_json:
         print_json(_record(method, found, unseen, written=write))
     else:
-        _print_table(method, stage, found)
+        _show_alphas(method, stage, found)
         _print_notes(found, unseen)
     _propose(params, stage, found.proposed.alpha, write=write, silent=as_json)
 
@@ -96,22 +96,17 @@ def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch
     return found, unseen
 
 
-def _print_table(method: str, stage: Stage, found: AlphaSearch) -> None:
+def _show_alphas(method: str, stage: Stage, found: AlphaSearch) -> None:
     """Prints a row for each alpha, the proposed one marked."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for title in ("alpha", "learned tasks", "difference to 1", "probes"):
-        table.add_column(title, justify="right")
+    rows = []
     for each in found.releases:
-        (change, error), best = found.change(each), each is found.proposed
+        (change, error), mark = found.change(each), "* " if each is found.proposed else ""
         difference = f"{change:+.1f} (noise {error:.1f})" if each is not found.releases[-1] else ""
-        cells = (f"{each.learned:.1f}", difference, "-" if each.kept is None else f"{each.kept:.1f}")
-        table.add_row(f"{'* ' if best else ''}{each.alpha:g}", *cells, style="bold" if best else None)
+        kept = "-" if each.kept is None else f"{each.kept:.1f}"
+        rows.append((f"{mark}{each.alpha:g}", f"{each.learned:.1f}", difference, kept))
     title = f"{method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
-    Console().print(Text(title), table, sep="\n")
+    columns = ("alpha", "learned tasks", "difference to 1", "probes")
+    print_table(columns, rows, title=title, bold=found.releases.index(found.proposed))
 
 
 def _print_notes(found: AlphaSearch, unseen: Mapping[str, bool]) -> None:

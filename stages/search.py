@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,12 +11,13 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from .command_line import AsJson, hint, note, print_json
+from .command_line import AsJson, hint, note, print_json, print_table
 from .completion import complete_method
 from .interruption import run_to_end
 from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:
+    from gift_core.report.accuracies import Score
     from gift_core.report.rate_search import RateSearch
 
 FACTORS = (1 / 3, 1.0, 3.0)
@@ -71,7 +70,10 @@ def search(
     Example: gift search greek --rates 1e-4 3e-4 1e-3
     """
     from gift_core.config.loading import load_config
+    from gift_core.quantities import plural
     from gift_core.report.contender import contender
+
+    from .dvc_pipeline import require_free
 
     require_params(root / PARAMS)
     config = load_config(root / PARAMS)
@@ -85,14 +87,18 @@ def search(
 
     stage.config = with_iterations(config, name, count)
     target = f"teach@{name}-step{config.position(task)}"
-    _announce(name, task, chosen, count, target)
-    _make_inputs(root, target)
+    runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
+    note(f"{runs} with {name} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
+    note(f"First, dvc repro {target} makes what they read, where it is missing.")
+    require_free(root)
+    if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
+        raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
     found = run_trials(stage, name, task, chosen)
     change = change_of(stage, name, found)
     if as_json:
         print_json(_record(found, name, count, change))
         return
-    print_table(found)
+    show_trials(found)
     _print_advice(found, present, change)
     if count < config.training.iterations:
         hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
@@ -104,23 +110,6 @@ def present_rate(stage: Stage, method: str, task: str) -> float:
     if rate is None:
         raise UserError(f"params.yaml: methods.{method}: it learns nothing. Name another method with --method.")
     return rate * stage.step(task).learning_rate_factor
-
-
-def _announce(method: str, task: str, rates: Sequence[float], iterations: int, target: str) -> None:
-    from gift_core.quantities import plural
-
-    runs = f"{plural(len(rates), 'run')} of {plural(iterations, 'iteration')}"
-    note(f"{runs} with {method} on {task}, at the learning rates {', '.join(map(shown, rates))}.")
-    note(f"First, dvc repro {target} makes what they read, where it is missing.")
-
-
-def _make_inputs(root: Path, target: str) -> None:
-    """Lets DVC make what the training of the step reads: all before finetune. Its output is on stderr."""
-    from .dvc_pipeline import require_free
-
-    require_free(root)
-    if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
-        raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
 
 
 def shown(rate: float) -> str:
@@ -150,33 +139,27 @@ def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
     return Change(f"learning_rate_factor: {found.best.rate / own:.4g}", location)
 
 
-def print_table(found: RateSearch) -> None:
+def show_trials(found: RateSearch) -> None:
     """Prints a row for each rate, the best one marked, and which rates failed."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from gift_core.quantities import duration
 
-    table = Table()
-    for title in ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time"):
-        table.add_column(title, justify="right")
-    table.add_row("start", _accuracy(found.start[found.task].percent, found.start[found.task].interval), "", "", "")
+    start = found.start[found.task]
+    rows = [("start", _accuracy(start), "", "", "")]
     for trial in found.trials:
-        score, best = trial.scores[found.task], trial is found.best
+        rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"
         lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
-        cells = (_accuracy(score.percent, score.interval), f"{found.gained(trial):+.1f}", lost, duration(trial.seconds))
-        table.add_row(Text(f"{'* ' if best else ''}{shown(trial.rate)}"), *cells, style="bold" if best else None)
-    images = found.start[found.task].images
-    Console().print(
-        Text(f"{found.task}: {images} images of the validation part, in percent and points"), table, sep="\n"
-    )
-    for rate, reason in found.failed.items():
-        typer.echo(f"{shown(rate)} failed: {reason.partition('. ')[0]}.")
+        gained = f"{found.gained(trial):+.1f}"
+        rows.append((rate, _accuracy(trial.scores[found.task]), gained, lost, duration(trial.seconds)))
+    columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
+    title = f"{found.task}: {start.images} images of the validation part, in percent and points"
+    print_table(columns, rows, title=title, bold=1 + found.trials.index(found.best))
+    for failed, reason in found.failed.items():
+        typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
 
 
-def _accuracy(percent: float, interval: tuple[float, float]) -> str:
-    return f"{percent:.1f} ({interval[0]:.1f} to {interval[1]:.1f})"
+def _accuracy(score: Score) -> str:
+    low, high = score.interval
+    return f"{score.percent:.1f} ({low:.1f} to {high:.1f})"
 
 
 def _print_advice(found: RateSearch, present: float, change: Change) -> None:

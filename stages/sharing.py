@@ -37,11 +37,12 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
 
     require_params(root / PARAMS)
     remote, has_lock = check_remote(root, read_settings(root)), (root / "dvc.lock").is_file()
-    targets, code, missing = [] if has_lock else raw_data_files(root), None, list[str]()
+    targets = [] if has_lock else raw_data_files(root)
+    code, missing = None, list[str]()
     if remote.mark != "ok" or remote.remedy:
         note(f"The remote: {remote.found}. {remote.remedy}")
         note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
-    elif not targets and not has_lock:
+    elif not (targets or has_lock):
         note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
     else:
         note(f"The remote: {remote.found}.")
@@ -157,8 +158,6 @@ Tolerance = Annotated[
         min=0,
         max=100,
         help="By how much a metric may be worse than in the revision.",
-        min=0,
-        max=100,
     ),
 ]
 ShippedMethod = Annotated[

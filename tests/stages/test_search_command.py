@@ -16,7 +16,7 @@ from gift_core.report.rate_search import RateSearch, Trial
 from stages import trials
 from stages.app import app
 from stages.finetune import Step
-from stages.search import change_of, present_rate, print_table, shown
+from stages.search import change_of, present_rate, show_trials, shown
 from stages.stage import Stage
 from stages.teach import teach
 from stages.trials import run_trials, with_iterations
@@ -68,7 +68,7 @@ def test_it_changes_nothing_and_reads_no_test_image(
     before = content(tmp_path)
     found = run_trials(stage, method, "digits", RATES[:1])
     assert captions or found.start["digits"].images == 3 * len(CLASSES["digits"])
-    print_table(found)
+    show_trials(found)
     assert ("Recall@1 (95%)" if captions else "accuracy (95%)") in capsys.readouterr().out
     assert [trial.rate for trial in found.trials] == RATES[:1]
     assert list(found.start) == ["digits", "birds", "letters"]
