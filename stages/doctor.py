@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +42,10 @@ def doctor(
     Example: gift doctor --preset mtil_order_1
     """
     from gift_core.doctor.examine import examine, examine_quickly, examine_time, summarize
+    from gift_core.errors import lookup
+    from gift_core.presets import find_presets
 
-    file = _file_of(preset, root) if preset else None
+    file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []
     shown: list[Finding] = []
     for finding in (examine_time if time else examine_quickly if quick else examine)(root, file):
@@ -63,13 +64,6 @@ def doctor(
             typer.echo(f"first: {name_guides(first)}")
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
-
-
-def _file_of(preset: str, root: Path) -> Path:
-    from gift_core.errors import lookup
-    from gift_core.presets import find_presets
-
-    return lookup(find_presets(root), preset, "gift doctor: presets")
 
 
 def _show(finding: Finding, *, title: bool) -> None:

@@ -53,7 +53,8 @@ def export(
         remedy = "make setup EXTRAS=onnx, or pip install 'gift-pipeline[onnx]'"
         raise UserError(f"export --to onnx: it needs {' and '.join(missing)}. Install the extra: {remedy}.")
     require_model_path(model)
-    folder = out or _default_folder(model, to)
+    name = "-".join([*Path(model).parts[-2:], to])
+    folder = out or Path("exports") / re.sub(r"[^\w.-]+", "-", name).strip("-")
     require_new(folder, model)
     from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.exporting import export_clip
@@ -69,8 +70,3 @@ def export(
         return
     for path in files:
         typer.echo(f"{path}  {byte_size(path.stat().st_size)}")
-
-
-def _default_folder(model: str, to: str) -> Path:
-    name = "-".join(Path(model).parts[-2:])
-    return Path("exports") / re.sub(r"[^\w.-]+", "-", f"{name}-{to}").strip("-")

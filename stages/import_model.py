@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage
+from .stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -35,13 +35,8 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
             stage.say(f"{what.replace('_', ' ')}: {found}")
-        _note_unwatched(stage, model.pretrained or model.name.partition(":")[2])
-
-
-def _note_unwatched(stage: Stage, location: str) -> None:
-    """Prints a note if the model is on this disk, but in a folder that import_model does not depend on in dvc.yaml."""
-    path = Path(location).absolute()
-    watched = [stage.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
-    if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
-        stage.say(f"note: DVC does not watch {location}: move it to {stage.layout.raw('models')}, or run "
-                 "`dvc repro --force import_model` after a change")  # fmt: skip
+        location = model.pretrained or model.name.partition(":")[2]
+        path, watched = Path(location).absolute(), (stage.layout.raw("models"), Path("data/mini/clip"))
+        if path.exists() and not any(path.is_relative_to(folder.absolute()) for folder in watched):
+            stage.say(f"note: DVC does not watch {location}: move it to {stage.layout.raw('models')}, or run "
+                     "`dvc repro --force import_model` after a change")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,6 @@ from .predict import interval, numbers
 from .stage import MOST, PARAMS, ROOT, Params, Root, params_of, require_params
 
 if TYPE_CHECKING:
-    from gift_core.interop.merging import Merge
     from gift_core.layout import Layout
     from gift_core.report.accuracies import Score
 
@@ -122,16 +121,12 @@ def merge(
     fishers = find_fishers(stored, options["fisher"], layout) if kind == "fisher" else []
     merging = Merge(kind, stored, options, start, fishers)
     merge_models(merging, out)
-    _print_merged(out, merging, scores_of(out), as_json=as_json)
-
-
-def _print_merged(out: Path, merging: Merge, scores: Mapping[str, Score], *, as_json: bool) -> None:
-    """Prints what was merged, and the accuracy on each task of `scores`."""
+    scores = scores_of(out)
     if as_json:
         accuracy = {task: numbers(score) for task, score in scores.items()}
         print_json({"model": out, **merging.provenance["merge"], "accuracy": accuracy})
         return
-    typer.echo(f"{out}: {merging.kind} of {', '.join(model.identity['name'] for model in merging.models)}")
+    typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
     for task, score in scores.items():
         what = f"{score.percent:.1f}% of {score.images:,} test images are right"
         typer.echo(f"{task}: {what} (95% interval: {interval(score)})")

@@ -39,7 +39,9 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     origin = origin_of(root / "params.yaml", files)
     summaries = [summarize(file) for file in files.values()]
     if as_json:
-        print_json([_summary_record(summary, origin) for summary in summaries])
+        active = {origin.preset: list(origin.changed)} if origin else {}
+        more = [{"active": each.name in active, "changed_keys": active.get(each.name, [])} for each in summaries]
+        print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
         return
     width = max(len(_head(summary.name, origin)) for summary in summaries)
     for summary in summaries:
@@ -54,11 +56,6 @@ def size_of(summary: Summary) -> str:
     methods = ", ".join(summary.methods) if few else f"{len(summary.methods)} methods"
     tasks = f"{summary.tasks} task{'s' if summary.tasks > 1 else ''} x" if summary.tasks else "no task yet,"
     return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
-
-
-def _summary_record(summary: Summary, origin: Origin | None) -> dict[str, object]:
-    active = origin is not None and origin.preset == summary.name
-    return {**asdict(summary), "active": active, "changed_keys": list(origin.changed) if origin and active else []}
 
 
 def _head(name: str, origin: Origin | None) -> str:
@@ -103,7 +100,11 @@ def use(
     if switch.changes and not dry_run:
         switch.carry_out()
     if as_json:
-        print_json(_switch_record(switch, summary, dry_run, diff))
+        print_json({
+            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": _counts(switch),
+            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in _commands(summary)],
+            **({"difference": switch.difference()} if diff else {}),
+        })  # fmt: skip
     elif switch.changes:
         if diff:
             print_difference(switch.difference())
@@ -134,7 +135,10 @@ def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
     typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
     typer.echo(f"  {size_of(summary)}")
     typer.echo(f"  {time}")
-    typer.echo(f"  {_changes(switch)}")
+    counts = _counts(switch)
+    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
+    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
+    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
     if switch.backup is not None:
         typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
     if dry_run:
@@ -143,16 +147,6 @@ def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
     hint("Next:")
     for command in _commands(summary):
         hint(f"  {command}")
-
-
-def _changes(switch: Switch) -> str:
-    counts = _counts(switch)
-    if counts is None:
-        return "It replaces all of params.yaml."
-    if not counts:
-        return "Only comments and the layout change. --diff prints them."
-    parts = ", ".join(f"{count} in {section}" for section, count in counts.items())
-    return f"Changed keys: {parts}. --diff prints them."
 
 
 def _counts(switch: Switch) -> dict[str, int] | None:
@@ -164,14 +158,3 @@ def _counts(switch: Switch) -> dict[str, int] | None:
 def _commands(summary: Summary) -> list[str]:
     first = [] if summary.tasks else [ADD]
     return [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
-
-
-def _switch_record(switch: Switch, summary: Summary, dry_run: bool, diff: bool) -> dict[str, object]:
-    return {
-        "preset": summary.name,
-        "written": switch.changes and not dry_run,
-        "changed_keys": _counts(switch),
-        "backup": switch.backup,
-        "next": [command.partition("#")[0].strip() for command in _commands(summary)],
-        **({"difference": switch.difference()} if diff else {}),
-    }

@@ -12,9 +12,8 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from .command_line import AsJson, hint, note, print_json, print_table
-from .completion import complete_method
 from .interruption import run_to_end
-from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
+from .stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, require_params
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
@@ -33,15 +32,6 @@ Rates = Annotated[
         max=10,
     ),
 ]
-Only = Annotated[
-    str | None,
-    typer.Option(
-        "--method",
-        metavar="METHOD",
-        help="The method, if run.methods has several besides references such as finetune and joint.",
-        autocompletion=complete_method,
-    ),
-]
 Iterations = Annotated[
     int | None,
     typer.Option("--iterations", metavar="N", min=1, max=MOST, help="Of each run. Default: training.iterations."),
@@ -51,7 +41,7 @@ Iterations = Annotated[
 def search(
     task: Task,
     rates: Rates = None,
-    method: Only = None,
+    method: ShippedMethod = None,
     iterations: Iterations = None,
     as_json: AsJson = False,
     root: Root = ROOT,

@@ -11,8 +11,7 @@ import typer
 from gift_core.errors import GiftError, UserError
 
 from .command_line import AsJson, hint, name_guides, note, print_json
-from .completion import complete_method
-from .stage import PARAMS, ROOT, Root, require_params
+from .stage import PARAMS, ROOT, Root, ShippedMethod, require_params
 
 if TYPE_CHECKING:
     from gift_core.team.lock_merge import MergedLock
@@ -158,15 +157,6 @@ Tolerance = Annotated[
         min=0,
         max=100,
         help="By how much a metric may be worse than in the revision.",
-    ),
-]
-ShippedMethod = Annotated[
-    str | None,
-    typer.Option(
-        "--method",
-        metavar="METHOD",
-        help="The method to ship, if run.methods has several besides references such as finetune and joint.",
-        autocompletion=complete_method,
     ),
 ]
 

@@ -144,8 +144,12 @@ def _print_tasks(summary: Summary) -> None:
     for method, row in summary["methods"].items():
         steps = plural(len(summary["tasks"]), "step" if protocol == "class_incremental" else "task")
         end = row.get("probes", {}).get("by_task", {})
-        probes = {f"{name} (probe)": _probe_row(zero_shot[name], value, protocol) for name, value in end.items()}
-        rows = {**row["by_task"], **probes}
+        before = "zero_shot_percent" if protocol == "class_incremental" else "before_percent"
+        after = "after_percent" if protocol == "class_incremental" else "end_percent"
+        rows = {**row["by_task"]}
+        for name, value in end.items():  # the other columns stay empty
+            known = {before: zero_shot[name], after: value, "difference_points": value - zero_shot[name]}
+            rows[f"{name} (probe)"] = dict.fromkeys(BY_TASK[protocol]) | known
         print_by_task(rows, BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
     print_text(
         "On all classes seen so far. Difference: after - zero-shot."
@@ -154,15 +158,6 @@ def _print_tasks(summary: Summary) -> None:
     )
     if zero_shot:
         print_text("A probe is a task that no step learns. Difference: the last step's model - zero-shot.")
-
-
-def _probe_row(zero_shot: float, end: float, protocol: str) -> dict[str, float | None]:
-    """The columns of BY_TASK."""
-    if protocol == "class_incremental":
-        columns = {"classes_seen": None, "zero_shot_percent": zero_shot, "after_percent": end}
-    else:
-        columns = {"before_percent": zero_shot, "after_percent": None, "end_percent": end}
-    return {**columns, "difference_points": end - zero_shot}
 
 
 def _print_times(folder: Path, *, as_json: bool) -> None:

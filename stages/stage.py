@@ -30,6 +30,15 @@ Method = Annotated[
     str,
     typer.Argument(help="A method in run.methods of params.yaml.", show_default=False, autocompletion=complete_method),
 ]
+ShippedMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="The method, if run.methods has several besides references such as finetune and joint.",
+        autocompletion=complete_method,
+    ),
+]
 Params = Annotated[Path, typer.Option("--params", metavar="FILE", help="The experiment to read.")]
 
 

@@ -55,6 +55,7 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     require_params(PARAMS)
     from gift_core.config.loading import load_config
     from gift_core.provenance import edited_files
+    from gift_core.quantities import byte_size, duration, first_names, plural
 
     from .dvc_pipeline import open_pipeline
 
@@ -69,7 +70,9 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         print_json({"stale": [asdict(each) for each in found], "pull": pull, **summary})
         return
     if pulled:
-        _print_pull(pulled, size, files)
+        typer.echo(f"{first_names([*pulled], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
+        seconds = duration(PULL_SECONDS + size / PULL_BYTES)
+        typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {seconds} at 100 Mbit/s.")
     _print(found, chosen)
     if found or summary["follow"]:
         typer.echo(describe(summary))
@@ -77,14 +80,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         typer.echo(f"Nothing {'else ' if pulled else ''}is new or changed: dvc repro would run nothing.")
     if edited_files():
         typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
-
-
-def _print_pull(stages: Collection[str], size: int, files: int) -> None:
-    from gift_core.quantities import byte_size, duration, first_names, plural
-
-    typer.echo(f"{first_names([*stages], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
-    seconds = PULL_SECONDS + size / PULL_BYTES
-    typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {duration(seconds)} at 100 Mbit/s.")
 
 
 def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], dict[str, list[Any]]]:
@@ -147,7 +142,8 @@ def _input_reasons(
     for key, (old, new) in changes.params.items():
         yield f"{key}: {_shown(old, new)}"
     for path, status in changes.deps.items():
-        writer = _writer(path, writers)
+        above = (str(each) for each in (Path(path), *Path(path).parents))
+        writer = next((writers[each] for each in above if each in writers), None)
         if writer and status != "deleted":
             yield f"{path}, which {writer} writes, is not what it was when this stage ran"
         elif writer not in stale:
@@ -159,11 +155,6 @@ def _input_reasons(
 def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:
     for path in sorted(changes.code & code.keys()):
         yield from explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
-
-
-def _writer(path: str, writers: Mapping[str, str]) -> str | None:
-    """The stage that writes a file or the folder that it is in."""
-    return next((writers[str(each)] for each in (Path(path), *Path(path).parents) if str(each) in writers), None)
 
 
 def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
@@ -207,18 +198,13 @@ def _reason(part: str, number: int) -> str:
 
 
 def _shown(old: Any, new: Any) -> str:
-    """Both values. Of long ones, what is around the first difference."""
+    """Both values. Of long ones, the part from a little before the first difference."""
     texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
-    differing = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
-    same = next(differing, 0)
+    same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
     start = max(0, same - SHOWN_BEFORE) if max(map(len, texts)) > SHOWN_VALUE else 0
-    return " -> ".join(_cut(text, start) for text in texts)
-
-
-def _cut(text: str, start: int) -> str:
-    part = text[start:]
-    shown = part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..."
-    return f"...{shown}" if start else shown
+    parts = [text[start:] for text in texts]
+    parts = [part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..." for part in parts]
+    return " -> ".join(f"...{part}" if start else part for part in parts)
 
 
 def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
 from gift_core.config.section import ONE_LINE, Count, Pattern, Section, Template, Text, is_template, text_or_section
-from gift_core.layout import Layout
 
 Findings = Iterator[tuple[str, str]]
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
@@ -23,23 +21,8 @@ ClassNames = Annotated[
 TABLES = (".csv", ".tsv", ".parquet")
 MAX_TEMPLATE = 1000  # characters
 SHOWN = 80  # characters of a wrong template in a message
-_LAYOUT = Layout(Path())
-MADE = tuple(
-    path.as_posix()
-    for path in (
-        _LAYOUT.task("x").parent,
-        _LAYOUT.base_vocabulary().parent,
-        _LAYOUT.shards("x").parent,
-        _LAYOUT.first_teacher().parent,
-        _LAYOUT.pretrained().parent,
-        _LAYOUT.pretrained_accuracy().parent,
-        _LAYOUT.probe("x").parent,
-        _LAYOUT.released("x", "x").parents[1],
-        _LAYOUT.predictions("x", "x").parents[1],
-        _LAYOUT.reports(),
-        _LAYOUT.timings().parent,
-    )
-)
+# Where the pipeline writes, and the folders above.
+MADE = re.compile(r"data|(data/([1-9]_[^/]*|code)|reports|\.gift)(/.*)?")
 
 
 class MiniTaskConfig(Section):
@@ -198,10 +181,8 @@ def _check_path(key: str, path: str) -> Findings:
         yield key, f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path."
     elif plain == ".":
         yield key, f"{path} is the whole project. Put the data into a folder of data/0_raw."
-    for made in MADE:
-        if plain == made or made.startswith(f"{plain}/") or plain.startswith(f"{made}/"):
-            yield key, f"{path} overlaps with {made}, which the pipeline writes. Use a folder of data/0_raw."
-            return
+    elif MADE.fullmatch(plain):
+        yield key, f"{path} is where the pipeline writes. Use a folder of data/0_raw."
 
 
 def check_templates(key: str, templates: Sequence[str]) -> Findings:

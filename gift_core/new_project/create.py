@@ -24,12 +24,6 @@ from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
 STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
-_IN_CLONE = "python -m stages "
-_CHECK = "    cmd: gift check\n"
-_CODE = "      - gift_core\n      - stages\n"
-_ALWAYS = (
-    "    always_changed: true   # it reads the installed package, which is no file of the project; about a second\n"
-)
 DISTRIBUTION = "gift-pipeline"
 TEMPLATE = Path(__file__).parent / "template"
 # What a folder may have already. The user's file stays as it is, or gets our lines at its end.
@@ -47,29 +41,9 @@ def find_repository(folder: Path) -> Path | None:
     if shutil.which("git") is None:
         raise UserError("git: not found. A project keeps its history in git, and DVC needs it. Install git.")
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    found = _git(existing, "rev-parse", "--show-toplevel")
-    if found.returncode == 0:
-        return Path(found.stdout.strip())
     if any(os.path.lexists(parent / ".git") for parent in (existing, *existing.parents)):
-        raise UserError(f"git: {_reason(found)}. Correct that, or name a folder outside of this repository.")
+        return Path(_git(existing, "rev-parse", "--show-toplevel"))
     return None
-
-
-def start_git(folder: Path, undo: ExitStack) -> None:
-    """Makes `folder` a git repository."""
-    undo.callback(shutil.rmtree, folder / ".git", ignore_errors=True)
-    done = _git(folder, "init", "--quiet")
-    if done.returncode != 0:
-        raise UserError(f"git init: {_reason(done)}")
-
-
-def start_dvc(folder: Path, repository: Path, undo: ExitStack) -> None:
-    """Makes `folder` a DVC repository. It is the root of the git `repository`, or a folder in it."""
-    subdirectory = [] if folder.samefile(repository) else ["--subdir"]
-    undo.callback(_forget, folder)
-    done = run_dvc(folder, "init", "--quiet", *subdirectory)
-    if done.returncode != 0:
-        raise UserError(f"dvc init: {dvc_error(done)}")
 
 
 def set_merge_drivers(repository: Path) -> None:
@@ -82,10 +56,8 @@ def set_merge_drivers(repository: Path) -> None:
         "merge.ours.driver": "true",
     }
     for name, value in settings.items():
-        if _git(repository, "config", "--get", name).returncode != 0:
-            done = _git(repository, "config", "--local", name, value)
-            if done.returncode != 0:
-                raise UserError(f"git config {name}: {_reason(done)}")
+        if name not in _git(repository, "config", "--list", "--name-only").split():
+            _git(repository, "config", "--local", name, value)
 
 
 def _forget(folder: Path) -> None:
@@ -95,14 +67,12 @@ def _forget(folder: Path) -> None:
     (folder / ".dvcignore").unlink(missing_ok=True)
 
 
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8")
-
-
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Returns the first line of git's error."""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return (lines[0] if lines else "no reason given").removeprefix("fatal: ").rstrip(".")
+def _git(folder: Path, *words: str) -> str:
+    """Returns what git prints. UserError with its reason where it fails."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise UserError(f"git {words[0]}: {done.stderr.strip().removeprefix('fatal: ')}")
+    return done.stdout.strip()
 
 
 def project_pipeline(text: str) -> str:
@@ -111,7 +81,10 @@ def project_pipeline(text: str) -> str:
     The commands start with `gift`. `check` depends on params.yaml alone and runs at every `dvc repro`, so that it sees
     another version of the package. Its outputs are the same bytes as long as the code is the same.
     """
-    return text.replace(_IN_CLONE, "gift ").replace(_CODE, "", 1).replace(_CHECK, _CHECK + _ALWAYS, 1)
+    check = "    cmd: gift check\n"
+    remark = "it reads the installed package, which is no file of the project; about a second"
+    text = text.replace("python -m stages ", "gift ").replace("      - gift_core\n      - stages\n", "", 1)
+    return text.replace(check, f"{check}    always_changed: true   # {remark}\n", 1)
 
 
 @dataclass(frozen=True)
@@ -133,12 +106,18 @@ class NewProject:
         """Makes the project. After an error or an interruption, what was made is removed again."""
         with ExitStack() as undo:
             _make_folder(self.folder, undo)
+            repository = self.repository or self.folder
             if self.repository is None:
-                start_git(self.folder, undo)
-            start_dvc(self.folder, self.repository or self.folder, undo)
+                undo.callback(shutil.rmtree, self.folder / ".git", ignore_errors=True)
+                _git(self.folder, "init", "--quiet")
+            undo.callback(_forget, self.folder)
+            subdirectory = [] if self.folder.samefile(repository) else ["--subdir"]
+            done = run_dvc(self.folder, "init", "--quiet", *subdirectory)
+            if done.returncode != 0:
+                raise UserError(f"dvc init: {dvc_error(done)}")
             for name, content in self.files.items():
                 _write(self.folder / name, content, undo)
-            set_merge_drivers(self.repository or self.folder)
+            set_merge_drivers(repository)
             undo.pop_all()
 
 
@@ -162,7 +141,10 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         what = f"has files of a project already: {first_names(names)}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
-    new = {name: _after(folder / name) + content for name, content in files.items() if name not in kept}
+    new = {name: content for name, content in files.items() if name not in kept}
+    for name in {*EXTENDED}.intersection(found):
+        before = (folder / name).read_bytes()
+        new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
     config = load_preset(file)
     return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
 
@@ -177,14 +159,6 @@ def _files(params: str) -> dict[str, bytes]:
     required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
     made = {"dvc.yaml": pipeline, "params.yaml": params, "requirements.txt": required}
     return {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
-
-
-def _after(path: Path) -> bytes:
-    """Returns what a file of EXTENDED has before our lines: the user's, a line break and a heading."""
-    if not path.exists():
-        return b""
-    before = path.read_bytes()
-    return before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING
 
 
 def _make_folder(folder: Path, undo: ExitStack) -> None:
