@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import webdataset
 import yaml
 
 from gift_core.config.loading import load_config
 from gift_core.stage_graph import stages_of_probe, stages_of_step
-from tests.artifacts.damage import png, tree_hash
+from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, flat_birds, picture
 from tests.imports import ROOT
 from tests.stages.experiment import Gift, invoke
@@ -160,21 +159,6 @@ def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root
     assert row | used == row
 
 
-def test_tars_become_a_task(root: Path, add: Gift) -> None:
-    folder = root / "data/0_raw/tars"
-    folder.mkdir()
-    for split, count in (("train", 6), ("test", 2)):
-        with webdataset.TarWriter(str(folder / f"{split}-0.tar")) as tar:
-            for number in range(count):
-                tar.write({"__key__": f"{number}", "png": png(number), "txt": ("owl", "wren")[number % 2]})
-    output = add(
-        "birds", "--images", "data/0_raw/tars", "--webdataset", "train-*.tar", "--webdataset-test", "test-*.tar",
-        "--label", "txt",
-    ).output  # fmt: skip
-    assert "birds: 2 classes, 6 training images, 2 test images" in output
-    assert load_config(root / "params.yaml").tasks["birds"].source == "webdataset"
-
-
 def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere: Path) -> None:
     message = refused(add, "owls", "--images", str(elsewhere))
     assert f"--images {elsewhere}: is outside data/0_raw" in message
@@ -190,27 +174,6 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
     assert (raw / "owls").is_symlink() and (raw / "owls").resolve() == elsewhere.resolve()
     assert not (raw / "wrens").is_symlink() and files(raw / "wrens") == files(elsewhere)
     assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"
-
-
-@pytest.mark.parametrize("words", [".", "..", "data --copy", "to_project --link"])
-def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Gift, words: str) -> None:
-    (root / "to_project").symlink_to(root)
-    message = refused(add, "birds", "--images", *words.split())
-    assert "so the data set would contain itself. Name a folder that has only the images." in message
-
-
-@pytest.mark.parametrize("option", ["--link", "--copy"])
-def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
-    option: str, root: Path, add: Gift, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = tree_hash(root)
-
-    def full(path: Path) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr("gift_core.params_edit.write_atomically", full)
-    add("owls", "--images", str(elsewhere), option, expect=1)
-    assert tree_hash(root) == before and not os.path.lexists(root / "data/0_raw/owls")
 
 
 @pytest.mark.parametrize(

@@ -116,16 +116,3 @@ def test_add_task_captions_shows_pairs_and_writes_the_row(pets: Path, gift: Gift
     table = ("--table", "captions.csv", "--caption-column", "text", "--vocabulary-captions", "5")
     output = gift("add-task", "more", "--images", "data/0_raw/pets", "--captions", *table).output
     assert "more: 10 captions, 8 training images" in output and "caption_column: text" in output
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("--captions --shots 3", "params.yaml: tasks.pets.shots: unknown key. Known: caption_column"),
-        ("--captions --caption-column text", "gift add-task: --caption-column needs --table"),
-    ],
-)
-def test_options_that_do_not_fit_captions_are_refused(words: str, expected: str, pets: Path, gift: Gift) -> None:
-    before = (pets / "params.yaml").read_bytes()
-    assert expected in gift("add-task", "pets", "--images", "data/0_raw/pets", *words.split(), expect=1).output
-    assert (pets / "params.yaml").read_bytes() == before
