@@ -15,14 +15,14 @@ from typing import Any
 
 from gift_core.config.editing import activate_method, append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
-from gift_core.config.loading import parse_config
+from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.method_catalogue import KnownMethod, read_catalogue
 from gift_core.config.tasks import OwnDataConfig
-from gift_core.errors import UserError, did_you_mean, lookup, no_such_path
+from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.layout import Layout
 from gift_core.shipped import pipeline_root
 from gift_core.stage_graph import stages_of_method, stages_of_probe, stages_of_step
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
@@ -48,16 +48,6 @@ class ParamsEdit:
             unfinished.write_bytes(self.after.encode())
 
 
-def read_params(params: Path) -> str:
-    """Returns the text of a params file with its line ends. UserError if it cannot be read."""
-    if not params.is_file():
-        raise UserError(f"--params {no_such_path(params, 'file')} Run in the project's root, or name the file.")
-    try:
-        return decode_text(read_limited(params, MAX_YAML_BYTES))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--params {params}: cannot be read ({error}). Save it as UTF-8 text.") from None
-
-
 @dataclass(frozen=True)
 class MethodAddition(ParamsEdit):
     """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists.
@@ -78,7 +68,7 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     Raises:
         UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
     """
-    before = read_params(params)
+    before = read_settings(params)
     present = parse_config(before, params.name)
     changed = dict(_setting(text) for text in settings)
     known = known_methods(present, params)
@@ -136,7 +126,7 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
 
     UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
     """
-    after_text = text = read_params(params)
+    after_text = text = read_settings(params)
     before = parse_config(text, params.name)
     for name in names:
         lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
@@ -159,7 +149,7 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
 
 def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
     """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
-    text = read_params(params)
+    text = read_settings(params)
     before = parse_config(text, params.name)
     after_text = remove_method(text, name)
     after = parse_config(after_text, params.name)

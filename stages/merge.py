@@ -12,7 +12,7 @@ import typer
 from .command_line import AsJson, plain_path, print_json, require_new
 from .completion import complete_task
 from .predict import interval, numbers
-from .stage import MOST, PARAMS, ROOT, Params, Root, params_of, require_params
+from .stage import MOST, PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.layout import Layout
@@ -142,7 +142,6 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
 
     if not tasks:
         return lambda model: {}
-    require_params(params)
     config = load_config(params)
     for task in tasks:
         lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")

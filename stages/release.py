@@ -12,7 +12,7 @@ import typer
 from gift_core.errors import UserError
 
 from .command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, params_of, require_params
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, params_of
 
 if TYPE_CHECKING:
     from gift_core.report.alpha_search import AlphaSearch
@@ -51,7 +51,6 @@ def release(
     from gift_core.layout import Layout
 
     params = params_of(params, root)
-    require_params(params)
     stage = Stage("release", method, load_config(params), Layout(root))
     row = stage.method(method)
     if row.learns == "nothing" or row.keeps_every_model:
@@ -124,10 +123,10 @@ def _print_notes(found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
 def _propose(params: Path, stage: Stage, alpha: float, *, write: bool, silent: bool) -> None:
     """Says what to write to params.yaml, or writes it."""
     from gift_core.config.editing import set_release
-    from gift_core.config.loading import parse_config
-    from gift_core.params_edit import ParamsEdit, read_params
+    from gift_core.config.loading import parse_config, read_settings
+    from gift_core.params_edit import ParamsEdit
 
-    before, name = read_params(params), stage.name
+    before, name = read_settings(params), stage.name
     after = set_release(before, name, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if write:

@@ -13,7 +13,7 @@ from gift_core.layout import Layout
 
 from .command_line import AsJson, hint, note, print_json, print_table
 from .interruption import run_to_end
-from .stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, require_params
+from .stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
@@ -65,7 +65,6 @@ def search(
 
     from .dvc_pipeline import require_free
 
-    require_params(root / PARAMS)
     config = load_config(root / PARAMS)
     name = contender(config, method)
     stage = Stage("search", f"{name}-{task}", config, Layout(root))

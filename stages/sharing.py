@@ -191,7 +191,6 @@ def gate(
             raise UserError(
                 "gift gate: no criterion. Give --min-last, --max-forgetting, --max-probe-loss or --against."
             )
-        require_params(root / PARAMS)
         config = load_config(root / PARAMS)
         verdict = judge(root, config, contender(config, method), limits, against=against)
     except GiftError as error:

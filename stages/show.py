@@ -14,7 +14,7 @@ import typer
 
 from .command_line import AsJson, hint, print_json
 from .metrics import percent, print_by_task, print_link, print_metrics, print_text
-from .stage import PARAMS, ROOT, Root, require_params
+from .stage import PARAMS, ROOT, Root
 
 Summary = Mapping[str, Any]
 
@@ -46,7 +46,6 @@ def show(
         return
     reports = Layout(root).reports()
     if not (reports / "summary.json").is_file() and not (reports / "metrics.json").is_file():
-        require_params(root / PARAMS)
         require_task(load_config(root / PARAMS), PARAMS.name)
     if as_json:
         print_json(read_summary(reports / "summary.json"))

@@ -117,10 +117,10 @@ def params_of(params: Path, root: Path) -> Path:
 
 
 def require_params(params: Path) -> None:
-    """Raises UserError unless the params file exists. For one that --params names, it says what is beside it."""
-    if not params.is_file():
-        found = f"{params}: no such file." if params.name == PARAMS.name else f"--params {no_such_path(params, 'file')}"
-        raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR")
+    """Raises UserError unless the params file exists and can be read."""
+    from gift_core.config.loading import read_settings
+
+    read_settings(params)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from .command_line import AsJson, hint, note, print_json
-from .stage import PARAMS, ROOT, Params, Root, params_of, require_params
+from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.verification import Artifact
@@ -67,7 +67,6 @@ def verify(
     from gift_core.progress import progress
 
     params = params_of(params, root)
-    require_params(params)
     store = _store(root)
     items, checked = _items(params, root, store), dict[Path, Checked]()
     listed = verbose and not as_json

@@ -13,7 +13,7 @@ import typer
 
 from .check import code_files, describe_edits
 from .command_line import AsJson, print_json
-from .stage import PARAMS, require_params
+from .stage import PARAMS
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -52,7 +52,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     Example: gift why finetune@gift-step1
     """
-    require_params(PARAMS)
     from gift_core.config.loading import load_config
     from gift_core.provenance import edited_files
     from gift_core.quantities import byte_size, duration, first_names, plural

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from gift_core.config.checks import cross_check
 from gift_core.config.experiment import DEVICE, Config
 from gift_core.config.section import CLASS_NAME, ONE_LINE, Section
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
@@ -49,13 +49,18 @@ def load_config(path: Path) -> Config:
 
     UserError lists everything that is wrong, one line each: "params.yaml: <key>: <what is wrong>. <remedy>".
     """
+    return parse_config(read_settings(path), path.name)
+
+
+def read_settings(path: Path) -> str:
+    """Returns the text of a settings file, with its line ends. UserError if it cannot be read."""
     try:
-        text = decode_text(read_limited(path, MAX_YAML_BYTES))
+        return decode_text(read_limited(path, MAX_YAML_BYTES))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Run in a project's root, or make a project: gift init DIR") from None
+        found = f"{path}: no such file." if path.name == "params.yaml" else no_such_path(path, "file")
+        raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
-    return parse_config(text, path.name)
 
 
 def parse_config(text: str, name: str) -> Config:
@@ -69,7 +74,8 @@ def parse_config(text: str, name: str) -> Config:
         config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise UserError(_lines([_explain(finding) for finding in _findings(error)], name)) from None
-    _require_nothing(cross_check(config), name)
+    if wrong := cross_check(config):
+        raise UserError(_lines(wrong, name))
     return config
 
 
@@ -111,11 +117,6 @@ def _cut(text: str, most: int) -> str:
 
 def _shown(value: Any) -> str:
     return _cut(repr(value), MAX_VALUE)
-
-
-def _require_nothing(wrong: list[tuple[str, str]], name: str) -> None:
-    if wrong:
-        raise UserError(_lines(wrong, name))
 
 
 def _parse_yaml(text: str, name: str) -> dict[str, Any]:

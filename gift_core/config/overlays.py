@@ -17,11 +17,11 @@ from pydantic import Field, ValidationError
 
 from gift_core.config.checks import START
 from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, styled, take_above
+from gift_core.config.loading import read_settings
 from gift_core.config.method_catalogue import read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
 from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.shipped import shipped_root
-from gift_core.untrusted import MAX_YAML_BYTES, read_limited
 
 REPLACE, DELETE = "!replace", "!delete"
 FROM_CATALOGUE = "catalogue"
@@ -42,7 +42,7 @@ def complete_text(preset: Path) -> str:
     The base lies beside the preset, or is one that comes with GIFT.
     UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
     """
-    text = _read(preset)
+    text = read_settings(preset)
     overlay = Document.parse(text, preset.name).content
     if "base" not in overlay:
         document = Document.parse(text, preset.name)
@@ -53,7 +53,7 @@ def complete_text(preset: Path) -> str:
     if path is None:
         known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
         raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
-    base = Document.parse(_read(path), path.name)
+    base = Document.parse(read_settings(path), path.name)
     if "base" in base.content:
         raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
     _fill_from_catalogue(base, path)
@@ -147,10 +147,3 @@ def _expand(slices: Any, name: str) -> dict[str, Any]:
             for task, before in zip(names, [START, *names], strict=False)
         ],
     }
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_limited(path, MAX_YAML_BYTES).decode()  # bytes: line ends stay as they are
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None

@@ -37,7 +37,7 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
          "Did you mean 'owls'? Ingested tasks: owls."),
         ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),
         ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
-        ("check --params presets/mini.yaml", "--params presets/mini.yaml: no such file. This folder has no presets, "),
+        ("check --params presets/mini.yaml", "presets/mini.yaml: no such file. This folder has no presets, "),
     ],
 )  # fmt: skip
 def test_the_nearest_names_are_shown_and_no_catalogue(words: str, expected: str, project: Path) -> None:
