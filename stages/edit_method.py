@@ -12,7 +12,7 @@ from .edit_task import show_removal
 from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
-    from gift_core.params_edit import MethodAddition
+    pass
 
 Name = Annotated[
     str,
@@ -95,7 +95,9 @@ def add_method(
     if not dry_run:
         addition.carry_out()
     if as_json:
-        print_json(_record(name, addition, stages, dry_run))
+        row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
+        made = {"method": name, "copy_of": addition.base, "row": row}
+        print_json({**made, "written": not dry_run, "stages": stages})
         return
     what = f"a copy of {addition.base}" if addition.base else "its row is in methods already"
     if addition.base == name:
@@ -107,11 +109,6 @@ def add_method(
         return
     print_next_stages("params.yaml has the new method.", stages)
     hint(f"To take it back: {f'gift remove-method {name}' if addition.base else f'remove {name} from run.methods'}")
-
-
-def _record(name: str, addition: MethodAddition, stages: list[str], dry_run: bool) -> dict[str, object]:
-    row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-    return {"method": name, "copy_of": addition.base, "row": row, "written": not dry_run, "stages": stages}
 
 
 KnownName = Annotated[

@@ -88,13 +88,8 @@ def push_shards(
     from gift_core.team.hub import DATASET, Repository, build_shards
 
     repository = Repository(to, DATASET, revision)
-    _push(
-        partial(build_shards, shards, repository=repository, license=license),
-        repository,
-        shards,
-        private=private,
-        out=out,
-    )
+    build = partial(build_shards, shards, repository=repository, license=license)
+    _push(build, repository, shards, private=private, out=out)
 
 
 @pull.command("model", cls=GiftCommand)

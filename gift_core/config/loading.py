@@ -144,19 +144,18 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
             what = f"unknown {section.noun}. {did_you_mean(str(location[-1]), section.model_fields)}"
         case "union_tag_not_found" | "union_tag_invalid":
             key = context["discriminator"].strip("'")
-            known = _literals(kind, key)
             unknown = f"unknown {key} {_shown(value.get(key))}. " if key in value else "missing. "
-            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), known)
+            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
         case "literal_error":
-            (literal,) = _members(kind).values()
-            what = f"unknown value {_shown(value)}. {did_you_mean(str(value), map(str, get_args(literal)))}"
+            known = re.findall("'(.*?)'", context["expected"])
+            what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
         case "string_pattern_mismatch":
             what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
         case "too_short" | "string_too_short":
             what = "should not be empty. Write at least one."
         case "too_long":
-            most = f"{'' if _is_pair(kind) else 'at most '}{context['max_length']}"
-            what = f"should have {most} entries, it has {context['actual_length']}. Remove some."
+            most, count = context["max_length"], context["actual_length"]
+            what = f"should have at most {most} entries, it has {count}. Remove some."
         case "string_too_long":
             what = f"should have at most {context['max_length']} characters, it has {len(value)}. Shorten it."
         case name if name in _TYPES:
@@ -166,12 +165,6 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
             change = f"should be {bounds[0]}, it is {_number(value)}. Change the number." if bounds else ""
             what = change or f"{error['msg']}. Compare it with {EXAMPLE}."
     return _dotted(location), what
-
-
-def _is_pair(kind: Any) -> bool:
-    """Returns whether a type is a tuple of a fixed length."""
-    (plain,) = _members(kind).values()
-    return get_origin(plain) is tuple and Ellipsis not in get_args(plain)
 
 
 def _number(value: float) -> str:
@@ -235,12 +228,6 @@ def _tags(member: Any) -> list[str]:
         if get_origin(field.annotation) is Literal
         for value in get_args(field.annotation)
     ]
-
-
-def _literals(union: Any, key: str) -> list[str]:
-    """Returns the values of `key` that choose a member of the union."""
-    members = _members(union).values()
-    return sorted({value for member in members for value in get_args(member.model_fields[key].annotation)})
 
 
 def _child(kind: Any, part: int | str) -> Any:
