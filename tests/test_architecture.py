@@ -59,7 +59,7 @@ BUDGET = {
     "gift_core/interop": 1_750,
     "gift_core/library": 820,
     "gift_core/mini": 770,
-    "gift_core/new_project": 210,
+    "gift_core/new_project": 190,
     "gift_core/published": 90,
     "gift_core/replay": 1_430,
     "gift_core/report": 4_280,
