@@ -47,29 +47,29 @@ CIRCLE_1 = (
 MAX_CIRCLE_1_LINES = 3_460  # 3,410, and the loss and the consolidation that docs/adding_a_method.md adds
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_300,
-    "gift_core/*.py": 5_070,  # with the loss and the consolidation that docs/adding_a_method.md adds
-    "gift_core/artifacts": 2_590,
+    "benchmarks": 3_330,
+    "gift_core/*.py": 4_650,  # with the loss and the consolidation that docs/adding_a_method.md adds
+    "gift_core/artifacts": 2_450,
     "gift_core/clip": 2_340,
-    "gift_core/config": 2_100,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_070,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_810,
     "gift_core/doctor": 1_780,
-    "gift_core/execution": 560,
-    "gift_core/generators": 1_300,
-    "gift_core/interop": 1_750,
+    "gift_core/execution": 540,
+    "gift_core/generators": 1_070,
+    "gift_core/interop": 1_420,
     "gift_core/library": 820,
     "gift_core/mini": 770,
     "gift_core/new_project": 190,
     "gift_core/published": 90,
-    "gift_core/replay": 1_430,
-    "gift_core/report": 4_280,
+    "gift_core/replay": 1_420,
+    "gift_core/report": 3_560,
     "gift_core/team": 760,
     "gift_core/tracking": 300,
     "gift_core/training": 380,
-    "gift_core/work": 2_000,
-    "recipes": 1_230,
-    "stages": 7_240,
-    "tests": 27_660,
+    "gift_core/work": 1_680,
+    "recipes": 1_260,
+    "stages": 6_770,
+    "tests": 26_400,
 }
 
 
