@@ -19,7 +19,7 @@ from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
-from gift_core.artifacts.teacher_source import read_source
+from gift_core.artifacts.teacher_source import SOURCE, read_source
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
@@ -139,7 +139,8 @@ def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
         hold_out(layout.task(task), trial.task(task), seed=config.seed, images_per_shard=shard, validation=own)
     opened = TrialStage("finetune", stage.name, config, trial)
     replay = replay_of(opened, method, task)
-    if read_source(replay.source.teacher).read != replay.hashes():
+    taught = layout.teacher(method, task)
+    if not (taught / SOURCE).is_file() or read_source(taught).read != replay.hashes():
         teaches = replace(trial, teaches=True)
         opened = TrialStage("finetune", stage.name, config, teaches)
         if not teaches.teacher(method, task).exists():

@@ -96,17 +96,16 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def record_as_verified(folder: Path, *risen: str) -> None:
     """Does what `make revisions` does at its end: the code is verified, and the revisions of these parts rise."""
-    from recipes.revisions.decide import describe_code
+    from recipes.revisions.decide import parts_of
 
-    parts, hashes = describe_code(folder)
     table = folder / REVISIONS
     rows = json.loads(table.read_text(encoding="utf-8"))
-    for name in parts:
+    for name in parts_of(folder):
         rows.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
     for name in risen:
         rows[name] = {"revision": rows[name]["revision"] + 1, "reasons": {**rows[name]["reasons"], "2": "for a test"}}
     table.write_text(json.dumps(rows), encoding="utf-8")
-    (folder / VERIFIED).write_text(json.dumps(verified_content(CodeBase(folder), hashes)), encoding="utf-8")
+    (folder / VERIFIED).write_text(json.dumps(verified_content(CodeBase(folder))), encoding="utf-8")
 
 
 def ran(clone: Clone) -> set[str]:
