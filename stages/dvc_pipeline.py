@@ -318,7 +318,7 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
     """
     from dvc.repo import Repo, lock_repo
 
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the table
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
     require_free(root)  # DVC's own lock is free while a stage of `dvc repro` runs
     with dvc_errors():
         repo = Repo(os.fspath(root))

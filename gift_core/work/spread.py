@@ -195,7 +195,8 @@ class Spread(Generic[U, R]):
         """Notes that a helper has computed its unit, or has loaded what it needs."""
         for unit in units:
             self.take(unit, result)
-            self.away -= 1
+        with self.lock:
+            self.away -= len(units)
         if not units:
             self.say("a free worker helps")
 

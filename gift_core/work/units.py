@@ -2,7 +2,6 @@
 
 The state of the first units is one file, which is replaced now and then (Snapshot). A unit that a helper has computed
 is a file of its own until its turn comes. Units with keys are files in another folder, which stay for later stages.
-All have the key of their folder and checksums.
 """
 
 from __future__ import annotations
