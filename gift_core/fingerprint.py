@@ -37,7 +37,6 @@ COUNTS: Mapping[str, str] = {
     "gift_core/progress.py": NEVER,
     "gift_core/out_of_memory.py": NEVER,
     "gift_core/os_errors.py": NEVER,
-    "gift_core/report/retrieved_images.py: recalls": NEVER,
     "gift_core/tracking/": NEVER,
     "stages/app.py": NEVER,
     "stages/command_line.py": NEVER,

@@ -19,9 +19,9 @@ from gift_core.progress import progress
 from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
+    from gift_core.artifacts.predictions import Recalls
     from gift_core.clip.model import Clip
     from gift_core.report.accuracies import Score
-    from gift_core.report.retrieved_images import Recalls
 
 Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
 KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
@@ -128,10 +128,10 @@ class CaptionedTask:
 
     def retrieve(self, clip: Clip, batch_size: int) -> tuple[Recalls, int]:
         """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images."""
+        from gift_core.artifacts.predictions import recalls
         from gift_core.clip.images import CacheBudget
         from gift_core.clip.task_tests import test_of
         from gift_core.clip.test_set import TestSet
-        from gift_core.report.retrieved_images import recalls
 
         test_set = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0))
         columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")

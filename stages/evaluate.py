@@ -120,8 +120,7 @@ def summarize_probes(rows: pd.DataFrame) -> list[str]:
 
 def summarize_retrieval(predictions: pd.DataFrame, task: str) -> list[str]:
     """Returns a line with Recall@1, 5, 10 in both directions and the mean ranks, if the new task is one of pairs."""
-    from gift_core.artifacts.predictions import of_pairs
-    from gift_core.report.retrieved_images import recalls
+    from gift_core.artifacts.predictions import of_pairs, recalls
 
     own = predictions[(predictions.step == predictions.step.max()) & (predictions.task == task)]
     if not of_pairs(own).any():

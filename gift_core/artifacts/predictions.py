@@ -18,6 +18,7 @@ Columns of text are dictionaries, and the position of an image is stored as a di
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ RETRIEVAL = pa.schema(
         ("retrieved", pa.list_(pa.int32())),  # the first answers: positions of captions, of a caption those of images
     ]
 )
-TEST = ["step", "task"]  # a model on the test set of a task
+RECALLS = (1, 5, 10)
 COUNTED = ("image",)  # columns of increasing numbers
 Columns = Mapping[str, Any]
 Numbers = Iterable[Any]
@@ -96,6 +97,34 @@ def of_pairs(rows: pd.DataFrame) -> pd.Series:
     """Returns which rows are of tasks of pairs."""
     query = rows["query"] if "query" in rows.columns else pd.Series(OF_CLASS, index=rows.index)
     return query.isin([OF_IMAGE, OF_CAPTION])
+
+
+@dataclass(frozen=True)
+class Recalls:
+    """A model on a task of pairs, in percent: Recall@1, 5, 10 of the images for captions and of captions for images.
+
+    The mean ranks count from 1.
+    """
+
+    images: tuple[float, ...]
+    images_rank: float
+    captions: tuple[float, ...]
+    captions_rank: float
+
+    @property
+    def mean(self) -> float:
+        """Recall@1, the mean of both directions: the task's number in the accuracy matrix."""
+        return (self.images[0] + self.captions[0]) / 2
+
+
+def recalls(test: pd.DataFrame) -> Recalls:
+    """Returns the recalls of the rows of one test."""
+    shares, means = {}, {}
+    for query in (OF_CAPTION, OF_IMAGE):
+        ranks = test.loc[test["query"] == query, "rank"]
+        shares[query] = tuple(100 * float((ranks <= first).mean()) for first in RECALLS)
+        means[query] = float(ranks.mean())
+    return Recalls(shares[OF_CAPTION], means[OF_CAPTION], shares[OF_IMAGE], means[OF_IMAGE])
 
 
 def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:

@@ -6,12 +6,11 @@ All comes from the predictions of the stage evaluate (artifacts.predictions).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, read_predictions
+from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_predictions, recalls
 from gift_core.artifacts.task import STAGE, images_at
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.highlight import best_method, reading_order
@@ -19,7 +18,6 @@ from gift_core.report.kept_images import forgetful_method
 from gift_core.report.run_record import RunRecord, Section
 from gift_core.report.thumbnails import a_few, thumbnail
 
-RECALLS = (1, 5, 10)
 MAX_TASKS = 6
 CAPTIONS_SHOWN = 4
 BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
@@ -28,40 +26,12 @@ Model = tuple[str, str]  # a method and a time
 Tests = Mapping[Model, pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Recalls:
-    """A model on a task of pairs, in percent: Recall@1, 5, 10 of the images for captions and of captions for images.
-
-    The mean ranks count from 1.
-    """
-
-    images: tuple[float, ...]
-    images_rank: float
-    captions: tuple[float, ...]
-    captions_rank: float
-
-    @property
-    def mean(self) -> float:
-        """Recall@1, the mean of both directions: the task's number in the accuracy matrix."""
-        return (self.images[0] + self.captions[0]) / 2
-
-
 def retrieval(record: RunRecord) -> Iterator[Section]:
     """Yields the section of the tasks of pairs (MAX_TASKS at most) whose predictions are on this machine."""
     tests = {task: _tests(record, task) for task in a_few(record.pair_tasks, MAX_TASKS)}
     tasks = [_task(record, task, of_task) for task, of_task in tests.items() if of_task]
     if tasks:
         yield Section("retrieval", "Retrieval", "retrieval.html.j2", {"tasks": tasks})
-
-
-def recalls(test: pd.DataFrame) -> Recalls:
-    """Returns the recalls of the rows of one test."""
-    shares, means = {}, {}
-    for query in (OF_CAPTION, OF_IMAGE):
-        ranks = test.loc[test["query"] == query, "rank"]
-        shares[query] = tuple(100 * float((ranks <= first).mean()) for first in RECALLS)
-        means[query] = float(ranks.mean())
-    return Recalls(shares[OF_CAPTION], means[OF_CAPTION], shares[OF_IMAGE], means[OF_IMAGE])
 
 
 def _tests(record: RunRecord, task: str) -> Tests:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gift_core import revisions
 from gift_core.config.loading import load_config
-from gift_core.fingerprint import COUNTS, NEVER, CodeBase, category, digest_of, normalized, unit_key
+from gift_core.fingerprint import NEVER, CodeBase, category, digest_of, normalized, unit_key
 from gift_core.revisions import Code, Units, part_name
 from gift_core.stage_graph import read_blocks
 from recipes.revisions.probe import NEW_PARAMS, Instance, Outcome
@@ -117,7 +117,7 @@ def missed(code: Code, outcome: Outcome, options: Collection[str]) -> list[str]:
             units = code.base.module(file).units.items()
             name = next((name for name, unit in units if name and unit.lines[0] <= line <= unit.lines[1]), "")
             found |= {unit_key(file, name)} - known.keys()
-    return sorted(key for key in found if COUNTS.get(key) != NEVER)
+    return sorted(found)
 
 
 def functions_that_ran(root: Path, outcome: Outcome) -> set[Function]:
