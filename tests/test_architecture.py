@@ -49,7 +49,7 @@ MAX_CIRCLE_1_LINES = 3_460  # 3,410, and the loss and the consolidation that doc
 BUDGET = {
     "benchmarks": 3_330,
     "gift_core/*.py": 4_650,  # with the loss and the consolidation that docs/adding_a_method.md adds
-    "gift_core/artifacts": 2_450,
+    "gift_core/artifacts": 2_480,
     "gift_core/clip": 2_340,
     "gift_core/config": 2_070,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_810,
@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/new_project": 190,
     "gift_core/published": 90,
     "gift_core/replay": 1_420,
-    "gift_core/report": 3_560,
+    "gift_core/report": 3_530,
     "gift_core/team": 760,
     "gift_core/tracking": 300,
     "gift_core/training": 380,
