@@ -15,6 +15,7 @@ from gift_core.consolidation import (
     AdaptiveFisher,
     Consolidation,
     FrozenFisher,
+    NoConsolidation,
     Parameters,
     StaticFisher,
     Uniform,
@@ -77,6 +78,12 @@ def test_the_penalty_and_its_gradient_by_hand(kind: str, weight: float) -> None:
     own = parameters["a"].grad - torch.tensor([5.0, 7.0])
     torch.testing.assert_close(own, 2 * weight * 0.1 * torch.tensor(of_a), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parameters["b"].grad, 2 * weight * 0.1 * torch.tensor([[of_b]]))
+
+
+def test_no_consolidation_does_nothing() -> None:
+    parameters = two_parameters()
+    assert NoConsolidation(parameters).pull(parameters) == 0
+    assert parameters["a"].grad is None
 
 
 # Squares 1, 9 -> F = (0.2, 1.8); squares 4, 0 -> F = (2, 0); squares 25, 25 -> F = (1, 1); squares 0, 49 -> F = (0, 2).
