@@ -172,7 +172,7 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
     return Work(
         method=build_method(row, fisher=load_fisher(row, replay.source.teacher)),
         data=load_training_data(row, clip, replay.source.tasks, training=training, names=("step time",)),
-        replay=load_replay(row, clip, replay, read=replay.hashes()),
+        replay=load_replay(row, clip, replay),
         training=training,
     )
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from benchmarks.curve import COLORS, MARKERS
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
-from gift_core.artifacts.task import iterate_task, read_own_task
+from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip.encoding import class_prompts, image_features, text_features
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip, load_folder
@@ -86,7 +86,7 @@ def _distance(clip: Clip, start: Clip) -> float:
 @torch.no_grad()
 def _log_probabilities(clip: Clip, task: Path) -> torch.Tensor:
     """The log-probabilities of the classes [N, K] for the test images of a task."""
-    info = read_own_task(task)
+    info = read_task(task)
     pixels_NCHW = evaluation_pixels(clip, (image for image, _ in iterate_task(task, "test")))
     image_ND = image_features(clip, pixels_NCHW, batch_size=BATCH)
     class_KD = text_features(clip, class_prompts(info.class_names, info.templates), batch_size=BATCH)

@@ -40,7 +40,11 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
     "a loss": ("gift_core/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
     "Fisher information": ("gift_core/replay/fisher.py", "per_sample", of("teach", "ewc")),
     "a consolidation": ("gift_core/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
-    "a kind of replay": ("gift_core/replay/exemplars.py", "ExemplarReplay.teach", of("teach", "icarl")),
+    "a kind of replay": (
+        "gift_core/replay/exemplars.py",
+        "ExemplarReplay.teach",
+        of("teach", "icarl") | of("finetune", "icarl"),
+    ),
     "a reader": ("gift_core/datasets/webdataset.py", "list_tars", {"ingest@packed"}),
     "the loop": ("gift_core/training/loop.py", "learning_rates", of("finetune", *METHODS)),
     "the accuracy": ("gift_core/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
