@@ -128,9 +128,10 @@ def add_task(
 ) -> None:
     """Add your own data set as the next task: its row and its step in params.yaml.
 
-    With --probe, no step learns it. After every step the model is tested on it:
-    what is left of zero-shot. The data set is checked first and its classes are shown. params.yaml keeps its
-    comments and order. An error changes nothing. To look first: --check --dry-run.
+    With --probe, no step learns it: the model is tested on it after every step.
+    The data set is checked first, and its classes are shown. params.yaml keeps
+    its comments and order. An error changes nothing. To look first: --check
+    --dry-run.
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
