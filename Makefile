@@ -40,7 +40,7 @@ $(sort $(INSTALLED) $(DEV)): pyproject.toml constraints.txt
 
 repro: $(INSTALLED) ## run the stages that are new or changed, print the result and the location of the report
 	@gift doctor --quick
-	@python -m stages.fork_server dvc repro
+	@python -m stages.dvc.fork_server dvc repro
 	@gift show
 
 repro-parallel: $(INSTALLED) ## the same, several stages at once, with Ray (EXTRAS=ray; docs/scaling.md)
@@ -73,7 +73,7 @@ test: $(DEV) ## run the test suite, in WORKERS=3 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV) ### run the tests of the method, the library and the settings, without a pipeline
-	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/test_*.py tests/clip tests/config tests/library tests/replay tests/training $(ARGS)
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/test_*.py tests/clip tests/config tests/library tests/method/replay tests/method/training $(ARGS)
 
 test-all: $(DEV) ### run the test suite with crashes, clusters, documents, browsers, bad input and the benchmarks' scripts
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)

@@ -50,10 +50,12 @@ class EditableWheel(editable_wheel):
         super().run()
 
 
+STAGES = ["gift_core.stages", "gift_core.stages.commands", "gift_core.stages.dvc"]
+STAGES = ["gift_core.stages", "gift_core.stages.commands", "gift_core.stages.dvc"]
 NO_PACKAGES = ["gift_core.new_project.*"]  # what `gift init` copies is data, no packages
 
 setup(
-    packages=[*find_namespace_packages(include=["gift_core*"], exclude=NO_PACKAGES), "gift_core.stages"],
+    packages=[*find_namespace_packages(include=["gift_core*"], exclude=NO_PACKAGES), *STAGES],
     package_dir={"gift_core.stages": "stages"},
     package_data={"": ["*.html", "*.css", "*.js", "*.csv", "*.json", "*.yaml", "*.j2"]},
     include_package_data=False,

@@ -27,7 +27,7 @@ from gift_core.config.method_catalogue import catalogue_rows
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.metrics import metrics_by_method
+from gift_core.method.metrics import metrics_by_method
 from gift_core.progress import progress
 from stages.evaluate import evaluate
 from stages.finetune import finetune

@@ -2,7 +2,7 @@
 
     python -m benchmarks.golden             # writes tests/golden/losses/<method>.jsonl, one row per iteration
     python -m benchmarks.golden --disturb   # prints the effect of rounding noise on the losses instead
-    python -m benchmarks.golden --device cuda --out folder   # of a GPU, for tests/test_golden_losses.py
+    python -m benchmarks.golden --device cuda --out folder   # of a GPU, for tests/method/test_golden_losses.py
 
 It runs the stages on the preset's first two tasks with its own rows, reduced by REDUCED. The first task is short. The
 losses are those of the second task, where teachers differ, exemplars are kept and Fisher diagonals are accumulated. The

@@ -39,9 +39,9 @@ from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.methods import build_method
-from gift_core.pair_features import ReplayBatch
-from gift_core.training.loop import sampled, training_run
+from gift_core.method.methods import build_method
+from gift_core.method.pair_features import ReplayBatch
+from gift_core.method.training.loop import sampled, training_run
 from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import Snapshot
 from gift_core.work.training import drive

@@ -23,13 +23,13 @@ import pandas as pd
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
-from gift_core.classifier import EncodingSettings
 from gift_core.clip.device import resolve_device
 from gift_core.config.method_options import ReleaseConfig
-from gift_core.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
-from gift_core.metrics import probe_scores, summarize
+from gift_core.method.classifier import EncodingSettings
+from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
+from gift_core.method.metrics import probe_scores, summarize
 from gift_core.progress import progress
-from gift_core.release import release_model
+from gift_core.use.release import release_model
 
 SHOWN = ["transfer", "avg", "last", "forgetting", "probes", "kept"]
 KEY = ["method", "seed", "alpha"]

@@ -24,7 +24,7 @@ from benchmarks.options import parser_of, read_choices, run_script
 from benchmarks.variants import Variant
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.rate_search import hold_out
 from stages.ingest import ingest
 

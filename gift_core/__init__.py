@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gift_core.averaging import Interpolation, RunningMean
-    from gift_core.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.errors import GiftError, UserError
     from gift_core.library.finetuning import Training, finetune, released
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.method_rows import method_row
-    from gift_core.losses import (
+    from gift_core.method.averaging import Interpolation, RunningMean
+    from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
+    from gift_core.method.losses import (
         align,
         distill,
         distill_features,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         distill_vocabulary,
         task_loss,
     )
-    from gift_core.methods import WeightedLoss, distill_entropy
-    from gift_core.training.loop import learning_rates
+    from gift_core.method.methods import WeightedLoss, distill_entropy
+    from gift_core.method.training.loop import learning_rates
 
 __all__ = [
     "AdaptiveFisher",
@@ -57,15 +57,15 @@ __all__ = [
     "task_loss",
 ]
 _MODULES = {
-    "averaging": ("Interpolation", "RunningMean"),
-    "consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
+    "method.averaging": ("Interpolation", "RunningMean"),
+    "method.consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
     "errors": ("GiftError", "UserError"),
     "library.finetuning": ("Training", "finetune", "released"),
     "library.given_pairs": ("estimate_fisher",),
     "library.method_rows": ("method_row",),
-    "methods": ("WeightedLoss", "distill_entropy"),
-    "losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
-    "training.loop": ("learning_rates",),
+    "method.methods": ("WeightedLoss", "distill_entropy"),
+    "method.losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
+    "method.training.loop": ("learning_rates",),
 }
 
 

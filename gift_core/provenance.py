@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core import fingerprint
+from gift_core.code import fingerprint
 
 if TYPE_CHECKING:
     import torch

@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 
-from .fork_server import PLAN, limit_spinning, run_in_server
+from .dvc.fork_server import PLAN, limit_spinning, run_in_server
 
 
 def main() -> None:
     """The console command `gift`. A stage runs in the fork server, where one is running."""
     limit_spinning(os.environ)
     if PLAN in os.environ:
-        from .time_left import announce
+        from .dvc.time_left import announce
 
         announce()
     code = run_in_server(__package__)

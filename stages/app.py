@@ -9,34 +9,34 @@ from collections.abc import Callable
 import typer
 
 from .check import check
-from .clean import clean
 from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
-from .data import data
-from .doctor import doctor
-from .edit_method import add_method, methods, remove_method
-from .edit_task import add_task, remove_task
+from .commands.clean import clean
+from .commands.data import data
+from .commands.doctor import doctor
+from .commands.edit_method import add_method, methods, remove_method
+from .commands.edit_task import add_task, remove_task
+from .commands.export import export
+from .commands.hub import hub
+from .commands.merge import merge
+from .commands.metrics import compare, metrics
+from .commands.predict import predict, test
+from .commands.presets import presets, use
+from .commands.project import dag, docs, init
+from .commands.release import release
+from .commands.run import run
+from .commands.search import search
+from .commands.sharing import gate, get, merge_lock, remote
+from .commands.show import show
+from .commands.verify import verify
+from .commands.why import why
 from .evaluate import evaluate
-from .export import export
 from .finetune import finetune
-from .hub import hub
 from .import_model import import_model
 from .ingest import ingest
-from .merge import merge
-from .metrics import compare, metrics
-from .predict import predict, test
-from .presets import presets, use
 from .probe import probe
-from .project import dag, docs, init
-from .release import release
 from .report import report
-from .run import run
-from .search import search
-from .sharing import gate, get, merge_lock, remote
-from .show import show
 from .synthesize import synthesize
 from .teach import teach
-from .verify import verify
-from .why import why
 from .write_prompts import write_prompts
 from .write_vocabulary import write_vocabulary
 

@@ -20,11 +20,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from gift_core import os_errors
 from gift_core.errors import GiftError
 from gift_core.progress import QUIET, is_quiet
+from gift_core.work import os_errors
 
-from .interruption import interruptible
+from .dvc.interruption import interruptible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]

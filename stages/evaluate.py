@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from gift_core.classifier import EncodingSettings
-    from gift_core.evaluation import EvaluationInputs
+    from gift_core.method.classifier import EncodingSettings
+    from gift_core.method.evaluation import EvaluationInputs
 
 TABLE_BYTES = 1 << 20
 PREDICTION_BYTES = 1 << 22  # 100,000 test images take about 0.3 MB for each model
@@ -36,9 +36,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device
-        from gift_core.evaluation import PROTOCOLS, with_probes
+        from gift_core.method.evaluation import PROTOCOLS, with_probes
         from gift_core.provenance import environment
-        from gift_core.release import release_model
+        from gift_core.use.release import release_model
         from gift_core.work.publishing import require_free_bytes
         from gift_core.work.units import KeptUnits
 
@@ -77,7 +77,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
 
 def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> EvaluationInputs:
     from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
-    from gift_core.evaluation import EvaluationInputs, newest_model, own_model
+    from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
 
     layout, tasks = stage.layout, [*stage.learned_before(task), task]
     _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
@@ -94,8 +94,8 @@ def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> Evalu
 
 def encoding_settings(stage: Stage, device: torch.device) -> EncodingSettings:
     """Returns how models are loaded and images encoded for a test."""
-    from gift_core.classifier import EncodingSettings
     from gift_core.clip.test_set import ImageLimit
+    from gift_core.method.classifier import EncodingSettings
 
     config, most = stage.config, stage.config.evaluation.max_images
     limit = None if most is None else ImageLimit(most, config.seed)

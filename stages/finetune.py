@@ -13,10 +13,10 @@ from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, o
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
-    from gift_core.methods import TrainingData
-    from gift_core.replay.source import Replay
-    from gift_core.training.encoders import EncoderStrategy
-    from gift_core.training.loop import LossRow
+    from gift_core.method.methods import TrainingData
+    from gift_core.method.replay.source import Replay
+    from gift_core.method.training.encoders import EncoderStrategy
+    from gift_core.method.training.loop import LossRow
     from gift_core.work.processes import Processes
 
 SNAPSHOT = "training.safetensors"
@@ -91,8 +91,8 @@ class Step:
         from gift_core.clip.device import require_devices, resolve_device
         from gift_core.clip.disk_space import training_bytes
         from gift_core.clip.model import load_folder
-        from gift_core.methods import build_method, load_replay, load_training_data
-        from gift_core.training.loop import require_trainable
+        from gift_core.method.methods import build_method, load_replay, load_training_data
+        from gift_core.method.training.loop import require_trainable
         from gift_core.work.processes import Processes
         from gift_core.work.publishing import require_free_bytes
 
@@ -118,9 +118,9 @@ class Step:
 
     def train(self, loaded: Loaded, processes: Processes, **options: Any) -> list[LossRow]:
         """Trains the model in place; `options` are those of gift_core.work.training.drive."""
-        from gift_core.methods import build_method, load_fisher
-        from gift_core.training.encoders import GradientCache
-        from gift_core.training.loop import learning_rates, sampled, training_run
+        from gift_core.method.methods import build_method, load_fisher
+        from gift_core.method.training.encoders import GradientCache
+        from gift_core.method.training.loop import learning_rates, sampled, training_run
         from gift_core.work.processes import DataParallel
         from gift_core.work.training import drive
 

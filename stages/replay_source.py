@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gift_core.replay.source import ReplaySource, Sampling, StepReplay
-from gift_core.replay.teach import step_replay
+from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay
+from gift_core.method.replay.teach import step_replay
 
 from .stage import Stage
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gift_core import os_errors, out_of_memory
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.progress import is_quiet
+from gift_core.work import os_errors, out_of_memory
 
 from .completion import complete_method, complete_task
 
@@ -133,13 +133,13 @@ def open_stage(
     the result as that of the other ones.
 
     Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
-    says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
-    so that a wrong name is reported at once.
+    says what to change (gift_core.work.out_of_memory, gift_core.work.os_errors). Commands import slow modules inside
+    the block, so that a wrong name is reported at once.
     """
     from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import load_config
 
-    from .guards import require_checked_code, require_same_settings
+    from .dvc.guards import require_checked_code, require_same_settings
 
     started = time.monotonic()
     params = params_of(params, root)

@@ -27,9 +27,9 @@ def teach_step(stage: Stage, method: str, task: str) -> str:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.clip.device import resolve_device
-    from gift_core.replay.teach import teach as write_features
-    from gift_core.replay.teach import teacher_bytes
-    from gift_core.replay.teachers import load_teacher
+    from gift_core.method.replay.teach import teach as write_features
+    from gift_core.method.replay.teach import teacher_bytes
+    from gift_core.method.replay.teachers import load_teacher
     from gift_core.work.units import KeptUnits
 
     from .replay_source import replay_of

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, noted_hash
-from gift_core.fingerprint import CodeBase
+from gift_core.code.fingerprint import CodeBase
+from gift_core.code.revisions import Code, all_options, work_units
 from gift_core.provenance import EDITED, environment
-from gift_core.revisions import Code, all_options, work_units
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
 

@@ -17,8 +17,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.datasets.captions import read_captions
+        from gift_core.method.replay.prompts import sample_prompts
         from gift_core.quantities import first_names
-        from gift_core.replay.prompts import sample_prompts
         from gift_core.work.publishing import require_free_bytes
 
         settings = stage.config.prompts

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from stages.fork_server import SOCKET
+from stages.dvc.fork_server import SOCKET
 from tests import preloaded
 from tests.imports import ROOT, with_all_methods
 
@@ -113,7 +113,7 @@ def fork_server(variables: frozenset[tuple[str, str]]) -> tuple[str, subprocess.
     `make repro` starts one for each run. Here one is for all: most changes run no stage but check, and loading PyTorch
     for it takes longer than the rest.
     """
-    command = [sys.executable, "-m", "stages.fork_server", "sh", "-c", f'echo "${SOCKET}"; exec cat']
+    command = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", f'echo "${SOCKET}"; exec cat']
     server = subprocess.Popen(
         command, cwd=ROOT, env=dict(variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -161,7 +161,7 @@ def finished_experiment(folder: Path) -> None:
     """Runs the small experiment in a clone of the project, folder/gift, and commits the result."""
     project = new_project(folder / "gift")
     project.write_params(small(project.params))
-    printed = project.run(sys.executable, "-m", "stages.fork_server", "dvc", "repro")  # as `make repro` does
+    printed = project.run(sys.executable, "-m", "stages.dvc.fork_server", "dvc", "repro")  # as `make repro` does
     (folder / PRINTED).write_text(printed, encoding="utf-8")
     commit(project, "the first result")
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.fingerprint import PACKAGES, VERIFIED, hashes_of_files
+from gift_core.code.fingerprint import PACKAGES, VERIFIED, hashes_of_files
 from gift_core.provenance import environment
 from tests.imports import ROOT
 

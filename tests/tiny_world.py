@@ -16,8 +16,8 @@ from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.methods import TrainingData, load_replay, load_training_data
-from gift_core.replay.source import Replay, StepReplay
+from gift_core.method.methods import TrainingData, load_replay, load_training_data
+from gift_core.method.replay.source import Replay, StepReplay
 from stages.finetune import finetune
 from stages.replay_source import replay_of
 from stages.stage import Stage

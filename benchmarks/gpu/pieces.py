@@ -29,12 +29,12 @@ MEMORY = ("-m", "benchmarks.memory", "--device", "{device}", "--out", "{out}")
 GOLDEN = ("-m", "benchmarks.golden", "--device", "{device}", "--out", "{out}")
 
 PIECES = (
-    tests("official-steps", "the recorded iterations of the official loop", "tests/test_parity.py"),
-    tests("golden-losses", "the golden losses of all methods", "tests/test_golden_losses.py"),
+    tests("official-steps", "the recorded iterations of the official loop", "tests/method/test_parity.py"),
+    tests("golden-losses", "the golden losses of all methods", "tests/method/test_golden_losses.py"),
     tests(
         "training",
         "precisions, gradient cache, checkpointing, reading losses late",
-        "tests/training",
+        "tests/method/training",
         "tests/clip/test_checkpointing.py",
         "tests/work/test_training.py",
     ),
@@ -43,7 +43,7 @@ PIECES = (
         "prefetch, pinned copies, the message of a full memory",
         "tests/work/test_overlap.py",
         "tests/clip/test_device.py",
-        "tests/test_out_of_memory.py",
+        "tests/work/test_out_of_memory.py",
     ),
     tests("generators", "images of every family of pipelines, and synthesize", "tests/generators"),
     Piece("losses", "the losses of this device, to be compared with the golden ones", GOLDEN, GOLDEN),

@@ -129,7 +129,7 @@ def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes the metrics, and with them those of the probes (gift_core.metrics.probe_scores) where there are some."""
+    """Writes the metrics, and those of the probes (gift_core.method.metrics.probe_scores) where there are some."""
     write_json(path, metrics_content(metrics))
 
 

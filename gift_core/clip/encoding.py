@@ -23,7 +23,7 @@ from gift_core.work.overlap import prefetched
 
 # Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in
 # the last bit from those of full rows. At the first iteration student and teacher are equal, so the gradient of the
-# distillation is rounding noise, which Adam turns into updates of full size: tests/test_parity.py fails then.
+# distillation is rounding noise, which Adam turns into updates of full size: tests/method/test_parity.py fails then.
 SHORTEST_ROWS = 16
 
 # By model.precision of params.yaml. fp32 computes in the type of the weights.

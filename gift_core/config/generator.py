@@ -147,3 +147,8 @@ def is_watched(path: str, folder: str) -> bool:
 def unwatched(path: str, folder: str) -> str:
     """Returns the error text for a file outside the folder that the pipeline watches."""
     return f"{path} is outside {folder}, which the pipeline watches for changes. Move or link it there."
+
+
+def looks_local(name: str) -> bool:
+    """Returns True when `name` can only be a path on this machine. Hub names have the form owner/name."""
+    return name.startswith((".", "/", "data/")) or name.count("/") > 1

@@ -11,7 +11,7 @@ from gift_core.config.replay_options import ReplayConfig
 from gift_core.config.section import Alpha, Count, Factor, Rate, Section, Share, Temperature, Weight
 from gift_core.config.trains_options import TrainsConfig
 
-# The losses on replayed data. The computations are in gift_core/losses.py.
+# The losses on replayed data. The computations are in gift_core/method/losses.py.
 
 
 class LossOptions(Section):
@@ -102,7 +102,7 @@ class LossesConfig(Section):
         return len(list(self.items()))
 
 
-# Weight consolidation: what pulls the weights towards those at the start of the task. See gift_core/consolidation.py.
+# Weight consolidation pulls the weights towards those at the start of the task (gift_core/method/consolidation.py).
 
 
 class ConsolidationOptions(Section):

@@ -12,12 +12,12 @@ from typing import Any
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
+from gift_core.config.params_edit import ParamsEdit
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.spelling import require_utf8
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
-from gift_core.params_edit import ParamsEdit
 from gift_core.work.publishing import build_folder, require_free_bytes
 
 TEST_FRACTION, PROBE_FRACTION = 0.2, 0.99  # nothing is learned of a probe: one image of a class is left at least

@@ -70,8 +70,8 @@ def check_trained(project: Project) -> Iterator[Finding]:
 
     from gift_core.clip.architectures import build_empty
     from gift_core.clip.model import Clip
-    from gift_core.methods import build_method
-    from gift_core.training.loop import require_trainable
+    from gift_core.method.methods import build_method
+    from gift_core.method.training.loop import require_trainable
 
     length = config["text_cfg"].get("context_length", 77)
     described = {"model_cfg": config, "preprocess_cfg": {"size": config["vision_cfg"].get("image_size", 224)}}
@@ -107,7 +107,7 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
 def check_filters(project: Project) -> Iterator[Finding]:
     """Yields a problem for each local model of the filters that is missing. Those of the hub are not looked up."""
-    from gift_core.generators.pretrained import looks_local
+    from gift_core.config.generator import looks_local
 
     filters = project.config.generator.filters
     if filters is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-STOP_SECONDS = 6.0  # a stage ends within 4 seconds of SIGTERM by itself (stages/interruption.py)
+STOP_SECONDS = 6.0  # a stage ends within 4 seconds of SIGTERM by itself (stages/dvc/interruption.py)
 VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # Ray sets them for each worker
 
 

@@ -19,8 +19,8 @@ from gift_core.errors import UserError
 from gift_core.execution import on_node
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
-from gift_core.os_errors import socket_folder
 from gift_core.work.needs import CPUS, Capacity, default_workers
+from gift_core.work.os_errors import socket_folder
 from gift_core.work.spread import Offer
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it

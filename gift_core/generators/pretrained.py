@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gift_core.config.generator import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError
 
@@ -38,11 +39,6 @@ def check_local_folder(name: str) -> None:
             f"{PIPELINE_KEY}: there is no folder {name}. "
             "Use an existing diffusers folder, or a hub name such as stable-diffusion-v1-5/stable-diffusion-v1-5."
         )
-
-
-def looks_local(name: str) -> bool:
-    """Returns True when `name` can only be a path on this machine. Hub names have the form owner/name."""
-    return name.startswith((".", "/", "data/")) or name.count("/") > 1
 
 
 def pretrained_pipeline(config: GeneratorConfig) -> Any:

@@ -17,9 +17,9 @@ from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
+from gift_core.method.averaging import released_weights
+from gift_core.method.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 from gift_core.progress import progress
-from gift_core.release import released_weights
-from gift_core.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 
 
 @dataclass(frozen=True)

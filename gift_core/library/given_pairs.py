@@ -34,10 +34,10 @@ from gift_core.library.given_model import (
     two_parts,
 )
 from gift_core.library.method_rows import GivenMethod
-from gift_core.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
+from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
+from gift_core.method.replay.fisher import estimate_fisher as estimate
+from gift_core.method.replay.source import NoReplay, Replay
 from gift_core.progress import progress
-from gift_core.replay.fisher import estimate_fisher as estimate
-from gift_core.replay.source import NoReplay, Replay
 
 PAIR = "(image, prompt)"
 ALONE = "one pair has nothing to be compared with, so it would protect nothing"
@@ -96,7 +96,7 @@ def estimate_fisher(
     """Returns the diagonal Fisher information of `model` on `pairs` for each trained parameter, float32 on the CPU.
 
     For consolidation static_fisher: estimate it before the training, and for EWC over several tasks add the results.
-    All pairs are in memory at once. Source: Kirkpatrick et al. 2017, section 2.1 (see gift_core.replay.fisher).
+    All pairs are in memory at once. Source: Kirkpatrick et al. 2017, section 2.1 (see gift_core.method.replay.fisher).
 
     Args:
         model: of open_clip, float32. Its weights do not change. It is left in evaluation mode.

@@ -13,13 +13,13 @@ from gift_core.artifacts.model_folder import ENTROPY, LOSS_FIELDS
 from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
+from gift_core.config.presets import load_preset
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, require_number
-from gift_core.losses import Loss
-from gift_core.methods import Method, WeightedLoss, build_method
-from gift_core.pair_features import FEATURES
-from gift_core.presets import load_preset
+from gift_core.method.losses import Loss
+from gift_core.method.methods import Method, WeightedLoss, build_method
+from gift_core.method.pair_features import FEATURES
 from gift_core.shipped import shipped_root
 
 PAPER_PRESET = shipped_root() / "presets" / "mtil_order_1.yaml"

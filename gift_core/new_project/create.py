@@ -17,9 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gift_core.config.overlays import complete_text
+from gift_core.config.presets import load_preset, needs_of
 from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
 from gift_core.errors import UserError, lookup
-from gift_core.presets import load_preset, needs_of
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
@@ -92,7 +92,7 @@ class NewProject:
     """A project about to be made. `files`: {path relative to the folder: its bytes}, without those that are `kept`.
 
     `repository` is the root of the git repository that contains the folder, None if there is none yet. `needs` is what
-    the preset needs in addition to this machine (gift_core.presets.needs_of). `has_task`: whether it has one to learn.
+    the preset needs in addition to this machine (gift_core.config.presets.needs_of). `has_task`: whether it has one.
     """
 
     folder: Path

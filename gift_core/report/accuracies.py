@@ -18,7 +18,7 @@ from gift_core.artifacts.accuracy_rows import without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables, with_zero_shot
+from gift_core.method.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables, with_zero_shot
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]

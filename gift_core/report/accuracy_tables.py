@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.published.mtil import MODEL
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
 from gift_core.report.facts import data_notes, differences

@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from gift_core.artifacts.model_folder import WEIGHTS, model_hash
 from gift_core.artifacts.task import read_task, write_task
-from gift_core.classifier import EncodingSettings
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.task_tests import Classification, Test, test_of
 from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images
 from gift_core.layout import Layout
+from gift_core.method.averaging import released_weights
+from gift_core.method.classifier import EncodingSettings
 from gift_core.progress import progress
-from gift_core.release import released_weights
 from gift_core.report.rate_search import sample_training_images
 
 MOST = 500  # training images of each task that are tested

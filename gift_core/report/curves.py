@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import BOTTOM, TOP, TOP_WITH_TRAINED, Chart, Frame, thin_ticks
 from gift_core.report.heat_tables import accuracy_matrices, probe_table, published_matrices, step_table

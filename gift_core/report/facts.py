@@ -11,7 +11,7 @@ from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
 from gift_core.report.highlight import best_method

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import reading_order
 from gift_core.report.labels import label, number, signed
 from gift_core.report.run_record import RunRecord

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import SUMMARY_METRICS, metrics_content, rounded
-from gift_core.metrics import ZERO_SHOT, last_by_task, transfer_by_task
+from gift_core.method.metrics import ZERO_SHOT, last_by_task, transfer_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from gift_core.artifacts.report_json import one_decimal
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import first_names, plural
 
 COLUMN_TITLES = {

@@ -13,7 +13,7 @@ from gift_core.artifacts.report_json import NO_BENCHMARK
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.metrics import ZERO_SHOT, accuracy_matrix, matrix_scores
+from gift_core.method.metrics import ZERO_SHOT, accuracy_matrix, matrix_scores
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural

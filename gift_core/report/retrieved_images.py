@@ -12,7 +12,7 @@ import pandas as pd
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_predictions, recalls
 from gift_core.artifacts.task import STAGE, images_at
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import best_method, reading_order
 from gift_core.report.kept_images import forgetful_method
 from gift_core.report.run_record import RunRecord, Section

@@ -20,7 +20,7 @@ from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.metrics import probe_scores
+from gift_core.method.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, Scores, read_accuracies, score_run
 from gift_core.report.published_results import PublishedResults, published_results

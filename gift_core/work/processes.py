@@ -21,7 +21,7 @@ from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
-    from gift_core.training.encoders import Encode, EncoderStrategy
+    from gift_core.method.training.encoders import Encode, EncoderStrategy
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 TIMEOUT = timedelta(hours=1)  # of a wait for another process. The launcher notices at once when one has ended

@@ -23,8 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gift_core.errors import UserError
-from gift_core.os_errors import OUT_OF_SPACE, number_of
 from gift_core.quantities import byte_size
+from gift_core.work.os_errors import OUT_OF_SPACE, number_of
 
 try:
     import fcntl

@@ -32,7 +32,7 @@ OFFER = "GIFT_HELPERS"  # in the environment of a stage that `gift run` has star
 PATIENCE_SECONDS = 20.0  # a helper needs about as long to start, and most stages of the miniature are shorter
 SETTLE_SECONDS = 2.0  # a worker is free for so long before a helper gets it: `gift run` starts the next stage first
 POLL_SECONDS = 0.2
-CLOSE_SECONDS = 3.0  # for the end of the helpers; a stage that is interrupted has 4 s (stages/interruption.py)
+CLOSE_SECONDS = 3.0  # for the end of the helpers; a stage that is interrupted has 4 s (stages/dvc/interruption.py)
 LOSSES = 3  # of helpers, until the stage asks for no other one
 # The variables that helpers and stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)

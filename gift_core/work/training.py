@@ -1,4 +1,4 @@
-"""Drives a training run (gift_core.training.loop). It resumes: a training is one chain, so its state is one snapshot.
+"""Drives a training run (gift_core.method.training.loop). A training is one chain, so its state is one snapshot.
 
 Batches are prefetched, a GPU does not wait until losses are read, and several processes can train together.
 """
@@ -20,7 +20,7 @@ from gift_core.work.processes import ALONE, Processes
 from gift_core.work.snapshot import NOT_KEPT, Snapshot
 
 if TYPE_CHECKING:
-    from gift_core.training.loop import Iteration, LossRow, Sampled, TrainingRun
+    from gift_core.method.training.loop import Iteration, LossRow, Sampled, TrainingRun
 
 LOSSES = "losses"
 

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gift_core.fingerprint import NEVER, REVISIONS, VERIFIED, WORK, CodeBase, category
-from gift_core.revisions import Code, verified_content
+from gift_core.code.fingerprint import NEVER, REVISIONS, VERIFIED, WORK, CodeBase, category
+from gift_core.code.revisions import Code, verified_content
 from recipes.revisions.decide import Change, PartsOf, Used, decide, find_changes, missed, parts_of
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import Instance, Outcome, Probe
@@ -30,7 +30,7 @@ TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
 SHOWN = ("settings", "captions")  # the experiments that also run where only messages changed
 WITHOUT_REPORT = "methods"  # the largest experiment
 HEADING = "### Runs again\n"
-MISSED = "gift_core/fingerprint.py follows imports, and did not find this one. Import it where it is used."
+MISSED = "gift_core/code/fingerprint.py follows imports, and did not find this one. Import it where it is used."
 
 
 def main() -> None:

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core import revisions
+from gift_core.code import revisions
+from gift_core.code.fingerprint import NEVER, CodeBase, category, digest_of, normalized, unit_key
+from gift_core.code.revisions import Code, Units, part_name
+from gift_core.code.stage_graph import read_blocks
 from gift_core.config.loading import load_config
-from gift_core.fingerprint import NEVER, CodeBase, category, digest_of, normalized, unit_key
-from gift_core.revisions import Code, Units, part_name
-from gift_core.stage_graph import read_blocks
 from recipes.revisions.probe import NEW_PARAMS, Instance, Outcome
 
 Used = tuple[Outcome, list[str]]  # the outcome of a stage, and the parts that it uses

@@ -24,13 +24,13 @@ from typing import Any
 
 import yaml
 
+from gift_core.code.fingerprint import PACKAGES, VERIFIED, CodeBase
+from gift_core.code.revisions import verified_content
 from gift_core.config.loading import parse_config
 from gift_core.errors import UserError
-from gift_core.fingerprint import PACKAGES, VERIFIED, CodeBase
-from gift_core.revisions import verified_content
 from recipes.revisions import tracing
 from recipes.revisions.experiments import Experiment
-from stages.fork_server import PRELOADED, SOCKET
+from stages.dvc.fork_server import PRELOADED, SOCKET
 
 LANES = min(os.cpu_count() or 1, 8)  # methods that run at the same time
 SECONDS = 300.0  # after which a stage is ended

@@ -14,7 +14,7 @@ from benchmarks import compare
 from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
 from benchmarks.variants import Variant, read_variants
 from gift_core.config.loading import load_config
-from stages.seed_runs import seeds_of
+from stages.dvc.seed_runs import seeds_of
 
 
 def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str, Any]) -> None:

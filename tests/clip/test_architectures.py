@@ -23,10 +23,10 @@ from gift_core.clip.trained import lora, training_mode
 from gift_core.errors import UserError
 from gift_core.interop import importing
 from gift_core.interop.importing import load_clip
-from gift_core.losses import align, distill
+from gift_core.method.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
 from tests.clip.tiny import tiny_clip
-from tests.pair_features import loss_of, pair_features
+from tests.method.pair_features import loss_of, pair_features
 
 REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
 TEXTS = ["3 4 5", "6 7", "8 9 10 11"]

@@ -11,7 +11,7 @@ from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.training.loop import training_mode
+from gift_core.method.training.loop import training_mode
 from tests.clip.families import small_clip, without_the_hub
 from tests.clip.tiny import tiny_clip
 

@@ -16,8 +16,8 @@ from gift_core.config.editing import (
     remove_task,
 )
 from gift_core.config.overlays import complete_text
+from gift_core.config.presets import find_presets
 from gift_core.errors import UserError
-from gift_core.presets import find_presets
 from tests.imports import ROOT
 
 ROW: dict[str, Any] = {

@@ -29,7 +29,7 @@ BLOCK = re.compile(
 # What the last test does not run, and why.
 NOT_RUN = {
     "make format lint": "mypy takes a minute; ruff is run above",
-    "python -m pytest tests/test_losses.py tests/test_consolidation.py tests/test_methods.py "
+    "python -m pytest tests/method/test_losses.py tests/method/test_consolidation.py tests/method/test_methods.py "
     "tests/config/test_method_options.py tests/test_architecture.py tests/docs/test_methods_page.py": "run above",
 }
 
@@ -79,7 +79,7 @@ def test_no_block_is_left_out_and_the_changed_files_pass_the_linter_and_the_test
     copy, files = followed
     fences = re.findall(r"^```(\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(fences) == len(files) + len([block for block in BLOCKS if block.language == "sh"])
-    assert {"gift_core/losses.py", "gift_core/consolidation.py", "docs/methods.md"} <= set(files)
+    assert {"gift_core/method/losses.py", "gift_core/method/consolidation.py", "docs/methods.md"} <= set(files)
     assert set(NOT_RUN) <= set(commands())
     printed = copy.run("python", "-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
     assert printed.split() == [str(copy.folder / name / "__init__.py") for name in ("gift_core", "stages")]

@@ -26,8 +26,8 @@ from gift_core.doctor.memory_estimate import (
 from gift_core.doctor.published_models import PIPELINES
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
-from tests.training.tiny_training import GIFT_LOSSES
-from tests.training.tiny_training import training as tiny_training
+from tests.method.training.tiny_training import GIFT_LOSSES
+from tests.method.training.tiny_training import training as tiny_training
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")

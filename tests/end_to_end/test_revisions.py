@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.fingerprint import REVISIONS, VERIFIED, CodeBase
-from gift_core.revisions import verified_content
+from gift_core.code.fingerprint import REVISIONS, VERIFIED, CodeBase
+from gift_core.code.revisions import verified_content
 from tests.clone import Clone, clone_of, commit, copy_of, edit_function, new_project
 from tests.imports import with_all_methods
 
@@ -37,17 +37,17 @@ def of(stage: str, *methods: str) -> set[str]:
 
 # The file and the function: the stages that run besides check.
 EDITS: dict[str, tuple[str, str, set[str]]] = {
-    "a loss": ("gift_core/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
-    "Fisher information": ("gift_core/replay/fisher.py", "per_sample", of("teach", "ewc")),
-    "a consolidation": ("gift_core/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
+    "a loss": ("gift_core/method/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
+    "Fisher information": ("gift_core/method/replay/fisher.py", "per_sample", of("teach", "ewc")),
+    "a consolidation": ("gift_core/method/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
     "a kind of replay": (
-        "gift_core/replay/exemplars.py",
+        "gift_core/method/replay/exemplars.py",
         "ExemplarReplay.teach",
         of("teach", "icarl") | of("finetune", "icarl"),
     ),
     "a reader": ("gift_core/datasets/webdataset.py", "list_tars", {"ingest@packed"}),
-    "the loop": ("gift_core/training/loop.py", "learning_rates", of("finetune", *METHODS)),
-    "the accuracy": ("gift_core/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
+    "the loop": ("gift_core/method/training/loop.py", "learning_rates", of("finetune", *METHODS)),
+    "the accuracy": ("gift_core/method/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
     "a message": ("gift_core/progress.py", "progress_bar", set()),
 }
 
@@ -138,7 +138,7 @@ def test_an_update_with_the_same_revisions_runs_check_alone(finished: Clone, tmp
 
 def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, tmp_path: Path) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
-    edit_function(clone.folder, "gift_core/losses.py", "align")
+    edit_function(clone.folder, "gift_core/method/losses.py", "align")
     record_as_verified(clone.folder, "finetune losses.align")
     assert ran(clone) == of("finetune", "gift", "gift_vocabulary")
     content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
@@ -148,7 +148,7 @@ def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, 
 
 def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(finished: Clone, tmp_path: Path) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
-    edit_function(clone.folder, "gift_core/losses.py", "align")
+    edit_function(clone.folder, "gift_core/method/losses.py", "align")
     clone.edit("gift_core/work/training.py", "Drives a training run", "Drives one training run")
     params = clone.params
     params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
@@ -156,7 +156,7 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     printed = clone.run(sys.executable, "-m", "stages", "why")
     (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
-    assert "  gift_core/losses.py: align was edited\n" in printed
+    assert "  gift_core/method/losses.py: align was edited\n" in printed
     others = "1 file edited that no stage depends on (gift_core/work/training.py)"
     assert f"Note: 1 file of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed

@@ -75,7 +75,15 @@ def project(installed: Installed) -> Path:
     params = small(params, TASK)
     params["run"]["methods"] = ["gift"]
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    make_repro = ("python", "-m", "gift_core.stages.fork_server", "python", "-m", "dvc", "repro")  # as in its Makefile
+    make_repro = (
+        "python",
+        "-m",
+        "gift_core.stages.dvc.fork_server",
+        "python",
+        "-m",
+        "dvc",
+        "repro",
+    )  # as in its Makefile
     installed.ran = stages_in(installed.run(*make_repro, cwd=folder))  # type: ignore[attr-defined]
     return folder
 
@@ -148,7 +156,7 @@ def test_the_commands_of_its_readme_run_in_order(
 
 
 def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:
-    edit_function(installed.packages, "gift_core/losses.py", "align")
+    edit_function(installed.packages, "gift_core/method/losses.py", "align")
     assert "check" in installed.run("gift", "check", cwd=project)
     changed = json.loads(installed.run("python", "-m", "dvc", "status", "--json", cwd=project))
     assert changed["finetune@gift-step0"] == [{"changed deps": {"data/code/finetune/gift.json": "modified"}}]

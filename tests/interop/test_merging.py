@@ -22,7 +22,7 @@ from gift_core.interop.merge_kinds import KINDS, complete_options
 from gift_core.interop.merging import Merge, merge_models
 from gift_core.interop.stored_model import open_stored
 from gift_core.layout import Layout
-from stages.merge import KINDS as NAMES
+from stages.commands.merge import KINDS as NAMES
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved
 

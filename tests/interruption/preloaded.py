@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gift_core.evaluation
+import gift_core.method.evaluation
 import gift_core.work.training
 import stages.app
 import stages.replay_source
 from stages.unfinished import code_of
 
-LOADED = [gift_core.evaluation, gift_core.work.training, stages.app, stages.replay_source]
+LOADED = [gift_core.method.evaluation, gift_core.work.training, stages.app, stages.replay_source]
 for stage in ("teach", "finetune", "evaluate"):
     code_of(stage)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import gift_core
 from gift_core.clip.images import evaluation_transform
 from tests.clip.tiny import CONTEXT, picture, tiny_clip
-from tests.training.tiny_training import GIFT_LOSSES, PROMPTS
+from tests.method.training.tiny_training import GIFT_LOSSES, PROMPTS
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)
 CLASS_PROMPTS = ["a one.", "a two.", "a three."]

@@ -18,7 +18,7 @@ from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 from gift_core.library.given_pairs import PairSequence
-from gift_core.replay.fisher import fisher_of_pairs
+from gift_core.method.replay.fisher import fisher_of_pairs
 from tests.clip.tiny import picture, tiny_clip
 from tests.conftest import PROJECT
 from tests.library.given import (
@@ -30,9 +30,9 @@ from tests.library.given import (
     given_pairs,
     images,
 )  # fmt: skip
-from tests.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
-from tests.training.tiny_training import gift as gift_of_the_pipeline
-from tests.training.tiny_training import pairs as pairs_of_the_pipeline
+from tests.method.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
+from tests.method.training.tiny_training import gift as gift_of_the_pipeline
+from tests.method.training.tiny_training import pairs as pairs_of_the_pipeline
 
 SIX = gift_core.Training(replay_batch_size=6)
 
@@ -64,7 +64,9 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
     for row, expected_row in zip(found, expected, strict=True):
         assert row == pytest.approx(expected_row, rel=1e-4)
     for name, value in clip.trainable().items():
-        atol = 4e-3 if name.endswith("in_proj_bias") else 2e-5  # as in the test of gift in tests/training/test_loop.py
+        atol = (
+            4e-3 if name.endswith("in_proj_bias") else 2e-5
+        )  # as in the test of gift in tests/method/training/test_loop.py
         torch.testing.assert_close(model.get_parameter(name).detach(), value.detach(), rtol=0, atol=atol, msg=name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gift_core.metrics import metrics_by_method
+from gift_core.method.metrics import metrics_by_method
 from gift_core.published import mtil
 from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, Benchmark, accuracy_rows, summary
 from tests.imports import ROOT

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gift_core.config.experiment import Config
+from gift_core.config.presets import load_preset
 from gift_core.layout import Layout
-from gift_core.presets import load_preset
 from gift_core.report.comparison.compare import compare_runs
 from tests.report import run_folder as runs
 from tests.report.browser import Page, chromium, open_browser

@@ -19,7 +19,7 @@ from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
 from stages.app import app
-from stages.seed_runs import seeds_of
+from stages.dvc.seed_runs import seeds_of
 from tests.clone import content
 from tests.report.run_folder import (
     MATRICES,

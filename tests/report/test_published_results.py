@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from gift_core.layout import Layout
-from gift_core.metrics import accuracy_matrix
+from gift_core.method.metrics import accuracy_matrix
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from gift_core.report.accuracy_tables import published_rows

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from gift_core.code.stage_graph import stages_of_probe, stages_of_step
 from gift_core.config.loading import load_config
-from gift_core.stage_graph import stages_of_probe, stages_of_step
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, flat_birds, picture
 from tests.imports import ROOT

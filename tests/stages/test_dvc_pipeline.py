@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gift_core.errors import UserError
-from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline, require_free
+from stages.dvc.pipeline import DvcPipeline, Verdict, open_pipeline, require_free
 
 NAMES = ("first", "second", "third")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.time_left import describe
+from stages.dvc.time_left import describe
 from tests.conftest import PROJECT
 from tests.stages.toy_pipeline import ANNOUNCED, ToyPipeline, wait
 
@@ -25,18 +25,18 @@ PROGRAM = {
     "__init__.py": "",
     "__main__.py": """
 import sys
-from stages.fork_server import run_in_server
+from stages.dvc.fork_server import run_in_server
 code = run_in_server("program")
 if code is None:
     from program import app
     app.main()
 sys.exit(code)
 """,
-    "interruption.py": "import stages.interruption, sys\nsys.modules[__name__] = stages.interruption\n",
+    "interruption.py": "import stages.dvc.interruption, sys\nsys.modules[__name__] = stages.interruption\n",
     "app.py": """
 import atexit, os, signal, sys, time
 from pathlib import Path
-from stages.interruption import Interruption, interruptible
+from stages.dvc.interruption import Interruption, interruptible
 def main():
     how = sys.argv[1]
     print("preloaded" if "wave" in sys.modules else "not preloaded", Path.cwd(), os.environ["NAMED"], *sys.argv[1:])
@@ -78,8 +78,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def started(folder: Path, *command: str, **options: object) -> subprocess.Popen[str]:
     """The command beside a fork server that loads the module `wave` only, after a first stage."""
     code = (
-        "import stages.fork_server as server, sys; server.PRELOADED = ('wave',); server.GPU_DRIVERS = ()\n"
-        "import gift_core.os_errors; gift_core.os_errors.MAX_TEMPORARY_BYTES = 90\n"
+        "import stages.dvc.fork_server as server, sys; server.PRELOADED = ('wave',); server.GPU_DRIVERS = ()\n"
+        "import gift_core.work.os_errors; gift_core.work.os_errors.MAX_TEMPORARY_BYTES = 90\n"
         "sys.exit(server.main(sys.argv[1:]))"
     )
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -139,7 +139,7 @@ def test_before_each_stage_that_runs_it_says_how_far_dvc_repro_is(tmp_path: Path
     (toy.folder / "stage.py").write_text(program.replace(imports, imports + ANNOUNCED))
 
     def announced() -> list[str]:
-        done = toy.command("stages.fork_server", "dvc", "repro")
+        done = toy.command("stages.dvc.fork_server", "dvc", "repro")
         assert done.returncode == 0, done.stderr
         return re.findall(r"^stage . of 4, about .* left$", done.stderr, re.MULTILINE)
 

@@ -93,7 +93,7 @@ def test_whatever_ends_the_stage_ends_its_other_process(
 @pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux only")
 def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_params: dict[str, Any]) -> None:
     experiment = project(tmp_path / "project", mini_params)
-    stage = command(experiment, before=(sys.executable, "-m", "stages.fork_server"))
+    stage = command(experiment, before=(sys.executable, "-m", "stages.dvc.fork_server"))
     printed, _ = stage.communicate(timeout=SECONDS)
     assert stage.returncode == 0, printed
     assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations, task loss ")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gift_core.code.stage_graph import list_stages
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
-from gift_core.stage_graph import list_stages
 from tests.artifacts.damage import tree_hash
 from tests.clone import copy_of
 from tests.datasets.folders import flat_birds

@@ -136,13 +136,13 @@ def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_
     repro = subprocess.Popen(["dvc", "repro", "left"], cwd=toy.folder, env=toy.environment, stdout=subprocess.DEVNULL)
     toy.wait_for("left")
     message = f"error: another process works on this project: `dvc repro left` (process {repro.pid}, since "
-    for command in (["stages", "run"], ["stages.fork_server", "dvc", "repro"], ["stages", "verify"]):
+    for command in (["stages", "run"], ["stages.dvc.fork_server", "dvc", "repro"], ["stages", "verify"]):
         done = toy.command(*command)
         assert done.returncode == 1 and message in done.stderr, (command, done.stderr)
         assert f"stop it (kill {repro.pid}; finished stages are kept). Then run this again." in done.stderr
     toy.release("left")
     assert repro.wait() == 0
-    assert toy.command("stages.fork_server", "dvc", "repro").returncode == 0
+    assert toy.command("stages.dvc.fork_server", "dvc", "repro").returncode == 0
     assert toy.runs == ["first", "left", "right", "last"]
 
 

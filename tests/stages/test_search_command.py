@@ -13,13 +13,13 @@ import typer
 from gift_core.errors import UserError
 from gift_core.report.accuracies import Score
 from gift_core.report.rate_search import RateSearch, Trial
-from stages import trials
 from stages.app import app
+from stages.commands import trials
+from stages.commands.search import change_of, present_rate, show_trials, shown
+from stages.commands.trials import run_trials, with_iterations
 from stages.finetune import Step
-from stages.search import change_of, present_rate, show_trials, shown
 from stages.stage import Stage
 from stages.teach import teach
-from stages.trials import run_trials, with_iterations
 from tests.clone import content
 from tests.datasets.folders import picture
 from tests.tiny_world import CLASSES, TinyExperiment, make_world, write_pair_task

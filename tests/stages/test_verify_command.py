@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 import yaml
 
-from stages.dvc_store import DvcStore
+from stages.dvc.store import DvcStore
 from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, clone_of, copy_of
 from tests.imports import ROOT

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from gift_core.work.publishing import write_atomically
-from stages.interruption import interruptible
+from stages.dvc.interruption import interruptible
 
 name, *inputs = sys.argv[1:]
 with interruptible():
@@ -37,7 +37,7 @@ with interruptible():
         unfinished.write_text(text)
     print("wrote", text)
 """
-ANNOUNCED = "from stages.time_left import announce\n\nannounce()\n"  # as stages/__main__.py does
+ANNOUNCED = "from stages.dvc.time_left import announce\n\nannounce()\n"  # as stages/__main__.py does
 
 DIAMOND = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 

@@ -17,9 +17,9 @@ from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError
+from gift_core.method.training import loop
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import describe, require_tracker
-from gift_core.training import loop
 from stages.stage import Stage
 from stages.tracked import track_metrics
 from tests.clone import content

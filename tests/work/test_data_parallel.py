@@ -22,27 +22,27 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from gift_core import losses
 from gift_core.clip.batches import TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
-from gift_core.methods import build_method
-from gift_core.pair_features import ReplayBatch
-from gift_core.replay.pairs import PairReplay
-from gift_core.replay.source import NoReplay
-from gift_core.training import encoders, loop
-from gift_core.training.loop import LossRow
+from gift_core.method import losses
+from gift_core.method.methods import build_method
+from gift_core.method.pair_features import ReplayBatch
+from gift_core.method.replay.pairs import PairReplay
+from gift_core.method.replay.source import NoReplay
+from gift_core.method.training import encoders, loop
+from gift_core.method.training.loop import LossRow
 from gift_core.work.launcher import started
 from gift_core.work.processes import ALONE, Processes
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import Picture, png, tiny_clip
 from tests.imports import ROOT
 from tests.interruption.processes import SERVER
-from tests.training.tiny_training import GIFT_LOSSES, encoded, gift, method_config, pairs, training
-from tests.training.tiny_training import train as train_together
+from tests.method.training.tiny_training import GIFT_LOSSES, encoded, gift, method_config, pairs, training
+from tests.method.training.tiny_training import train as train_together
 from tests.work.test_training import require_equal, with_dropout
 
 CPU = torch.device("cpu")

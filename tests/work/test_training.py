@@ -17,15 +17,15 @@ from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
-from gift_core.methods import build_method
-from gift_core.replay.source import NoReplay
-from gift_core.training.loop import LossRow
+from gift_core.method.methods import build_method
+from gift_core.method.replay.source import NoReplay
+from gift_core.method.training.loop import LossRow
 from gift_core.work import training
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip
-from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
-from tests.training.tiny_training import train as train_tiny
-from tests.training.tiny_training import training as settings
+from tests.method.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
+from tests.method.training.tiny_training import train as train_tiny
+from tests.method.training.tiny_training import training as settings
 
 pytestmark = pytest.mark.usefixtures("every_snapshot")
 ITERATIONS = 6

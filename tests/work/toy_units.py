@@ -17,7 +17,7 @@ from gift_core.errors import UserError
 from gift_core.work import spread as module
 from gift_core.work.publishing import write_atomically
 from gift_core.work.spread import spread
-from stages.interruption import interruptible
+from stages.dvc.interruption import interruptible
 
 
 def load(folder: Path, stage: int) -> Callable[[int], int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.charts import Frame, round_ticks, spread_labels
 from gift_core.report.comparison.seed_statistics import Comparison
 from gift_core.report.labels import label, number, shorten

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gift_core.errors import lookup
-from gift_core.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import COLORS

@@ -1,0 +1,1 @@
+"""What code a stage runs, and which of its edits make results stale."""

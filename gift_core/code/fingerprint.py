@@ -1,0 +1,339 @@
+"""What code a stage runs, so that an edit makes only those stages stale that use it.
+
+The code of a stage is its module, the modules that these import, also inside functions, and the data files beside them.
+A module is one unit of code. Where COUNTS names something in it, each of its definitions is a unit, and counts only
+where a unit that counts names it. The hash of a unit is that of its syntax tree: comments, docstrings, layout,
+type-checking imports and the texts of raised errors do not count, and it is the same on every supported Python version.
+
+The sections of params.yaml (gift_core.config) count by their methods and their defaults only: their values are DVC
+parameters, and a new key in them must not run everything again. A default of None means a feature that is not used.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("gift_core", "stages")
+REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
+NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
+CONFIG = "gift_core/config/"
+NOT_DATA = (".py", ".pyc", ".md")  # data files beside modules are none of these
+# NEVER: what a person sees while a stage runs, and how it begins and ends. It cannot change what the stage writes.
+# WORK: how work is resumed, shared and published. It must not change what a stage writes; `make revisions` compares.
+NEVER, WORK = "never", "work"
+# What does not count for every stage that imports it, and the option of params.yaml with which it does: for `losses.*`
+# it is that of each entry of the dictionary.
+COUNTS: Mapping[str, str] = {
+    "gift_core/__init__.py": NEVER,
+    "gift_core/code/fingerprint.py": NEVER,
+    "gift_core/code/revisions.py": NEVER,
+    "gift_core/progress.py": NEVER,
+    "gift_core/work/out_of_memory.py": NEVER,
+    "gift_core/work/os_errors.py": NEVER,
+    "gift_core/tracking/": NEVER,
+    "stages/app.py": NEVER,
+    "stages/command_line.py": NEVER,
+    "stages/dvc/interruption.py": NEVER,
+    "stages/completion.py": NEVER,
+    "stages/dvc/guards.py": NEVER,
+    "stages/tracked.py": NEVER,
+    "gift_core/work/": WORK,
+    "gift_core/method/losses.py: LOSSES": "losses.*",
+    "gift_core/method/methods.py: ENTROPIES": "losses.*",
+    "gift_core/method/consolidation.py: CONSOLIDATIONS": "consolidation.*",
+    "gift_core/method/replay/teach.py: REPLAYS": "replay.*",
+    "gift_core/clip/trained.py: TRAINS": "trains.*",
+    "gift_core/datasets/ingest.py: READERS": "source.*",
+    "gift_core/datasets/ingest.py: _rendered": "source.mini",
+    "gift_core/method/averaging.py: RunningMean": "average",
+    "gift_core/method/averaging.py: Interpolation": "merge",
+    "gift_core/clip/layers.py: layer_factors": "layer_decay",
+    "gift_core/method/averaging.py: released_weights": "release",
+    "gift_core/method/replay/fisher.py: fisher_of_pairs": "fisher",
+    "gift_core/generators/filters.py: QualityFilters": "filters",
+    "gift_core/generators/filters.py: load_scorer": "filters",
+    "gift_core/generators/judges.py: load_head": "filters",
+    "gift_core/generators/judges.py: load_safety_checker": "filters",
+}
+DIVIDED = {key.partition(": ")[0] for key in COUNTS if ": " in key}  # modules whose definitions are units
+
+
+def category(file: str) -> str:
+    """Returns NEVER or WORK for a module that is one of these, an empty text for any other file."""
+    return COUNTS.get(file) or next((COUNTS[key] for key in COUNTS if key[-1] == "/" and file.startswith(key)), "")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A module, or a definition in one: its hash ("" where nothing counts), lines, the names it uses and imports."""
+
+    hash: str
+    lines: tuple[int, int]
+    names: frozenset[str]
+    imports: Mapping[str, str]
+
+
+@dataclass
+class Module:
+    """`units` by name; "" has all that is no unit of its own. `imports`: {name: what it is} at the module's level."""
+
+    imports: dict[str, str]
+    units: dict[str, Unit]
+
+
+@dataclass
+class CodeBase:
+    """The modules of gift_core, below `root`, and of stages. Each is read and parsed once.
+
+    `stages` is the folder of that package, root/stages if None. A wheel has it inside gift_core (setup.py), but its
+    modules have the same names here as in the repository: stages/finetune.py.
+    """
+
+    root: Path
+    stages: Path | None = None
+    _modules: dict[str, Module] = field(default_factory=dict)
+    _files: dict[str, str | None] = field(default_factory=dict)
+    _data: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def that_runs(cls, stages: Path) -> CodeBase:
+        """Returns the code of this process: the gift_core of this module, and the package in the folder `stages`."""
+        return cls(Path(__file__).resolve().parents[2], stages)
+
+    def path(self, file: str) -> Path:
+        """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
+        if self.stages is not None and file.split("/")[0] == "stages":
+            return self.stages.joinpath(*file.split("/")[1:])
+        return self.root / file
+
+    def module(self, file: str) -> Module:
+        """Returns the module in `file`."""
+        if file not in self._modules:
+            self._modules[file] = read_module(file, self.path(file).read_text(encoding="utf-8"))
+        return self._modules[file]
+
+    def units(self) -> dict[str, str]:
+        """Returns {unit: hash} of all modules."""
+        files = [name for name in hashes_of_files(self.root, self.path(PACKAGES[1])) if name.endswith(".py")]
+        found = {unit_key(file, name): unit.hash for file in files for name, unit in self.module(file).units.items()}
+        return {key: digest for key, digest in found.items() if digest}
+
+    def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
+        """Returns {unit or data file: hash} of what the stage runs with these options: "losses.distill"."""
+        found: dict[str, str] = {}
+        waiting = [(f"stages/{stage}.py", "")]
+        while waiting:
+            file, name = waiting.pop()
+            if unit_key(file, name) in found or category(file) == NEVER or not _is_chosen(file, name, options):
+                continue
+            module, unit = self.module(file), self.module(file).units[name]
+            found |= {unit_key(file, name): unit.hash, **self.data_beside(file)}
+            imports = {**module.imports, **unit.imports}
+            for used in unit.names | unit.imports.keys() if file in DIVIDED else imports:
+                waiting += self._imported(imports[used]) if used in imports else self._named(file, used)
+            package = self.find(file.rpartition("/")[0].replace("/", "."))
+            waiting += [(each, "") for each in (file, package) if each]
+        return dict(sorted(found.items()))
+
+    def _imported(self, name: str) -> list[tuple[str, str]]:
+        """The units (file, name) that a dotted name means: those of a module, or of a name in one."""
+        parent, _, last = name.rpartition(".")
+        if file := self.find(name):
+            return [(file, each) for each in self.module(file).units]
+        return self._named(file, last) if (file := self.find(parent)) else []
+
+    def _named(self, file: str, name: str) -> list[tuple[str, str]]:
+        module = self.module(file)
+        if file not in DIVIDED:
+            return [(file, "")]
+        if name in module.imports:
+            return self._imported(module.imports[name])
+        return [(file, each) for each in module.units if each == name or each.startswith(f"{name}[")]
+
+    def find(self, name: str) -> str | None:
+        """Returns the file of one of our modules by its dotted name, None for any other name."""
+        if name not in self._files:
+            base = name.replace(".", "/")
+            files = (f"{base}.py", f"{base}/__init__.py") if name.split(".")[0] in PACKAGES else ()
+            self._files[name] = next((file for file in files if self.path(file).is_file()), None)
+        return self._files[name]
+
+    def data_beside(self, file: str) -> dict[str, str]:
+        """Returns {data file: hash} of the files in the folder of a module, and below it outside of packages."""
+        folder = file.rpartition("/")[0]
+        if folder not in self._data:
+            found: list[Path] = []
+            for entry in self.path(folder).iterdir():
+                if entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
+                    found += [each for each in entry.rglob("*") if each.is_file()]
+                elif entry.is_file() and entry.suffix not in NOT_DATA:
+                    found.append(entry)
+            names = {f"{folder}/{each.relative_to(self.path(folder)).as_posix()}": each for each in sorted(found)}
+            self._data[folder] = {
+                name: digest_of(each.read_bytes()) for name, each in names.items() if name not in (REVISIONS, VERIFIED)
+            }
+        return self._data[folder]
+
+
+def unit_key(file: str, name: str) -> str:
+    """Returns "gift_core/method/losses.py" for a module, "gift_core/method/losses.py: LOSSES[align]" for a part."""
+    return f"{file}: {name}" if name else file
+
+
+def entry_name(name: str) -> str:
+    """ "LOSSES[align]" -> "align"."""
+    return name.rpartition("[")[2].removesuffix("]")
+
+
+def _is_chosen(file: str, name: str, options: Collection[str]) -> bool:
+    counts = COUNTS.get(f"{file}: {name.partition('[')[0]}")
+    return counts is None or counts.replace("*", entry_name(name)) in options
+
+
+def read_module(file: str, text: str) -> Module:
+    """Returns the units of the module that `file` is, whose content is `text`."""
+    imports: dict[str, str] = {}
+    named: dict[str, list[ast.AST]] = {"": []}
+    for statement in ast.parse(text, file).body:
+        if _is_docstring(statement) or _is_type_checking(statement):
+            continue
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            imports |= _imports_of(statement, file)
+        elif file not in DIVIDED:
+            named[""].append(statement)
+        else:
+            name = getattr(statement, "name", "") or _assigned_name(statement)
+            if COUNTS.get(f"{file}: {name}", "").endswith("*"):
+                value = getattr(statement, "value", None)
+                assert isinstance(value, ast.Dict), f"{file}: {name} should be a dictionary"
+                named |= {
+                    f"{name}[{ast.literal_eval(k)}]": [v] for k, v in zip(value.keys, value.values, strict=True) if k
+                }
+            else:
+                named.setdefault(name, []).append(statement)
+    return Module(imports, {name: _unit(file, name, nodes) for name, nodes in named.items()})
+
+
+def _unit(file: str, name: str, nodes: list[ast.AST]) -> Unit:
+    names: set[str] = set()
+    imports: dict[str, str] = {}
+    lines: list[int] = []
+    waiting: list[ast.AST] = [*nodes]
+    while waiting:
+        node = waiting.pop()
+        if _is_type_checking(node):
+            continue
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imports |= _imports_of(node, file)
+        lines += [node.lineno, node.end_lineno or 0] if isinstance(node, ast.stmt | ast.expr) else []
+        waiting.extend(ast.iter_child_nodes(node))
+    text = "".join(_defaults(node) if file.startswith(CONFIG) else normalized(node) for node in nodes)
+    span = (min(lines, default=0), max(lines, default=0))
+    return Unit(digest_of(f"{name} {text}".encode()) if text else "", span, frozenset(names), imports)
+
+
+def _defaults(node: ast.AST) -> str:
+    """Of a section of params.yaml, its methods and the names and defaults of its keys, without their types."""
+    if not isinstance(node, ast.ClassDef):
+        return normalized(node) if isinstance(node, ast.FunctionDef) else ""
+    parts = [normalized(each) for each in (*node.bases, *node.keywords, *node.decorator_list)]
+    for each in node.body:
+        value = getattr(each, "value", None)
+        if isinstance(each, ast.FunctionDef):
+            parts.append(normalized(each))
+        elif not (value is None or _is_docstring(each) or (isinstance(value, ast.Constant) and value.value is None)):
+            parts += map(normalized, [*getattr(each, "targets", [getattr(each, "target", each)]), value])
+    return "".join(parts)
+
+
+def _assigned_name(node: ast.stmt) -> str:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
+
+
+def _imports_of(node: ast.Import | ast.ImportFrom, file: str) -> dict[str, str]:
+    """{the name here: the dotted name of what it is}, without other packages' modules."""
+    if isinstance(node, ast.Import):
+        found = {alias.asname or alias.name: alias.name for alias in node.names}
+    else:
+        package = file.removesuffix(".py").rpartition("/")[0].replace("/", ".")
+        base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+        found = {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+    return {name: target for name, target in found.items() if target.split(".")[0] in PACKAGES}
+
+
+def normalized(node: ast.AST) -> str:
+    """Returns the syntax tree as text that is the same on every Python version.
+
+    ast.dump and ast.unparse are not: their output changed in 3.9, 3.12 and 3.13. Empty fields are left out, since new
+    versions of Python add fields.
+    """
+    if isinstance(node, ast.Constant):
+        return f"Constant<{type(node.value).__name__} {node.value!r}>"
+    parts = [type(node).__name__]
+    for name, value in _counting_fields(node):
+        values = [each for each in (value if isinstance(value, list) else [value]) if not _is_type_checking(each)]
+        if values:
+            texts = (normalized(each) if isinstance(each, ast.AST) else f"<{each!r}>" for each in values)
+            parts.append(f"({name}{''.join(texts)})")
+    return "".join(parts)
+
+
+def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """The fields of a node without documentation, messages of errors, and empty ones."""
+    if isinstance(node, ast.Raise):
+        yield "exc", node.exc.func if isinstance(node.exc, ast.Call) else node.exc or []
+        return
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if name in ("ctx", "type_comment") or (name == "msg" and isinstance(node, ast.Assert)):
+            continue
+        if isinstance(node, ast.JoinedStr):  # some versions add empty texts to f-strings
+            value = [each for each in node.values if not (isinstance(each, ast.Constant) and each.value == "")]
+        if name == "body" and isinstance(value, list) and value and _is_docstring(value[0]):
+            value = value[1:]
+        if value is not None:
+            yield name, value
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_type_checking(node: object) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def hashes_of_files(root: Path, stages: Path) -> dict[str, str]:
+    """Returns {file: hash} of the modules in root/gift_core and `stages`, and of the data files beside them, sorted.
+
+    What `gift init` copies is left out, and so are the two records of what was verified.
+    """
+    found: dict[str, Path] = {}
+    for package, base in zip(PACKAGES, (root / PACKAGES[0], stages), strict=True):
+        files = (path for path in base.rglob("[!.]*") if "__pycache__" not in path.parts and path.is_file())
+        found |= {f"{package}/{path.relative_to(base).as_posix()}": path for path in files}
+    ours = (name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in (REVISIONS, VERIFIED))
+    return {name: digest_of(found[name].read_bytes()) for name in ours}
+
+
+def edited_files(root: Path, stages: Path) -> tuple[str, ...]:
+    """Returns the files of the code whose bytes are not those of verified_code.json, new and deleted ones included."""
+    record = root / VERIFIED
+    verified = json.loads(record.read_text(encoding="utf-8")).get("files", {}) if record.is_file() else {}
+    found = hashes_of_files(root, stages)
+    return tuple(sorted(name for name in {*verified, *found} if verified.get(name) != found.get(name)))
+
+
+def digest_of(data: bytes) -> str:
+    """Returns the first digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:12]

@@ -1,0 +1,196 @@
+"""What the stage check writes of the code: revisions of its parts, and what was edited since they were verified.
+
+A part is a stage, or what an option adds to it: "finetune", "finetune losses.distill", "ingest source.folder". A stage
+that uses a part runs again when the revision of the part rises, and not when only its code changes. revisions.json has
+the revision of each part, and the reason for each one. verified_code.json has the hashes of the code that was verified
+with these revisions. Code with another hash was edited, and counts by its hash (docs/decisions/0064-revisions.md).
+It also has a hash of the bytes of each file: where all are the same, the code need not be parsed, which takes a second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gift_core.code.fingerprint import (
+    COUNTS,
+    NEVER,
+    PACKAGES,
+    REVISIONS,
+    VERIFIED,
+    WORK,
+    CodeBase,
+    category,
+    edited_files,
+    entry_name,
+    hashes_of_files,
+)
+from gift_core.layout import CODE
+
+if TYPE_CHECKING:
+    from gift_core.code.stage_graph import Block
+    from gift_core.config.experiment import Config
+    from gift_core.config.method_options import MethodConfig
+
+Units = Mapping[str, Mapping[str, str]]  # {part: {unit of code: hash}}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The revision of a part, and why each of its revisions began, by number."""
+
+    revision: int
+    reasons: Mapping[str, str]
+
+
+@dataclass
+class Code:
+    """Code, and beside it the record of what was verified."""
+
+    base: CodeBase
+    _reached: dict[tuple[str, frozenset[str]], dict[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The parts of revisions.json by name."""
+        return {name: Part(row["revision"], row["reasons"]) for name, row in self._read(REVISIONS).items()}
+
+    @cached_property
+    def verified(self) -> Mapping[str, str]:
+        """{unit or data file: hash} of verified_code.json."""
+        record = self._read(VERIFIED)
+        data = {name: digest for name, digest in record.get("files", {}).items() if not name.endswith(".py")}
+        return {**data, **record.get("units", {})}
+
+    @cached_property
+    def edited_files(self) -> tuple[str, ...]:
+        """The files that do not have the bytes of the verified code."""
+        return edited_files(self.base.root, self.base.path(PACKAGES[1]))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.base.root / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
+        """Returns {unit or data file: hash} of what the stage runs with these options."""
+        key = stage, frozenset(options)
+        if key not in self._reached:
+            self._reached[key] = self.base.reached(*key)
+        return self._reached[key]
+
+    def state(self, stage: str, options: Collection[str]) -> dict[str, Any]:
+        """Returns the content of the file in data/code of a stage with these options."""
+        names = [part_name(stage), *(part_name(stage, option) for option in sorted(options))]
+        reached = self.reached(stage, options) if self.edited_files else {}
+        edited = {
+            key: digest
+            for key, digest in reached.items()
+            if category(key) != WORK and self.verified.get(key, "") != digest
+        }
+        state = {"revisions": {name: self.parts[name].revision for name in names if name in self.parts}}
+        return {**state, "edited": edited} if edited else state
+
+
+def verified_content(code: CodeBase) -> dict[str, Any]:
+    """Returns the content of verified_code.json: the hashes of the bytes of all files, and of the units of code."""
+    return {"files": hashes_of_files(code.root, code.path(PACKAGES[1])), "units": code.units()}
+
+
+def part_name(stage: str, option: str = "") -> str:
+    """Returns the name of a part: "finetune losses.distill"."""
+    return f"{stage} {option}".rstrip()
+
+
+def code_files(code: Code, blocks: Sequence[Block], config: Config) -> dict[str, dict[str, Any]]:
+    """Returns {path below the project: content} of all files in data/code that stages of dvc.yaml depend on.
+
+    A stage of a task or a method has a file of its own where dvc.yaml says so: data/code/finetune/gift.json. Otherwise
+    one file stands for all of them.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for block in blocks:
+        own = options_of(block.name, config)
+        every = sorted({option for options in own.values() for option in options})
+        for dep in block.deps:
+            if dep == f"{CODE}{block.name}.json":
+                files[dep] = code.state(block.name, every)
+            elif dep.startswith(f"{CODE}{block.name}/"):
+                for name, options in own.items():
+                    settings = settings_of(block.name, name, config)
+                    files[f"{CODE}{block.name}/{name}.json"] = code.state(block.name, options) | settings
+    return files
+
+
+def settings_of(stage: str, name: str, config: Config) -> dict[str, Any]:
+    """Returns {"settings": the part of the method's row that the stage depends on}; {} for another stage.
+
+    DVC can depend on a whole row alone, but an edit of `release` trains nothing.
+    """
+    if stage == "finetune":
+        return {"settings": config.methods[name].trained_settings}
+    if stage == "evaluate":
+        return {"settings": config.methods[name].model_dump(mode="json", include={"release"}, exclude_none=True)}
+    return {}
+
+
+def options_of(stage: str, config: Config) -> dict[str, list[str]]:
+    """Returns the options that choose code of the stage, for each task or method that it runs for."""
+    if stage == "ingest":
+        return {name: [f"source.{task.source}"] for name, task in config.tasks.items()}
+    if stage == "synthesize":
+        return {"": ["filters"] if config.generator.filters else []}
+    if stage in ("teach", "finetune", "evaluate"):
+        return {name: sorted(_options_of_method(stage, config.methods[name])) for name in config.run.methods}
+    return {"": []}
+
+
+def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
+    if stage == "evaluate":
+        yield from ["release"] if method.release else []
+        return
+    yield f"replay.{method.replay.images}"
+    if getattr(method.replay, "fisher", None) is not None and stage == "teach":
+        yield "fisher"
+    if stage == "finetune":
+        yield from (f"losses.{name}" for name, _ in method.losses.items())
+        yield f"consolidation.{method.consolidation.kind}"
+        yield from (name for name in ("average", "merge", "layer_decay") if getattr(method, name) is not None)
+        if method.trains is not None:
+            yield f"trains.{method.trains.kind}"
+
+
+def work_units(code: CodeBase) -> dict[str, str]:
+    """Returns {unit: hash} of the code that resumes, shares and publishes work."""
+    return {key: digest for key, digest in code.units().items() if category(key.partition(": ")[0]) == WORK}
+
+
+def all_options(code: CodeBase) -> list[str]:
+    """Returns every option that chooses code, sorted."""
+    found = {option for option in COUNTS.values() if option not in (NEVER, WORK) and not option.endswith("*")}
+    for key, option in COUNTS.items():
+        file, _, table = key.partition(": ")
+        names = code.module(file).units if option.endswith("*") and code.path(file).is_file() else ()
+        found |= {option.replace("*", entry_name(name)) for name in names if name.startswith(f"{table}[")}
+    return sorted(found)
+
+
+def units_of_parts(code: Code, stages: Collection[str]) -> Units:
+    """Returns {part: {unit: hash}}: what each stage always runs, and what each option adds to that."""
+    parts: dict[str, Mapping[str, str]] = {}
+    every = all_options(code.base)
+    for stage in stages:
+        always = parts[part_name(stage)] = code.reached(stage, ())
+        for option in every:
+            added = _added(code.reached(stage, [option]), always) or _added(
+                code.reached(stage, every), code.reached(stage, [each for each in every if each != option])
+            )  # the second for an option that only works together with another
+            if added:
+                parts[part_name(stage, option)] = added
+    return parts
+
+
+def _added(more: Mapping[str, str], less: Mapping[str, str]) -> dict[str, str]:
+    return {key: digest for key, digest in more.items() if key not in less}

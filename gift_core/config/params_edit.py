@@ -1,0 +1,185 @@
+"""Changes of params.yaml by commands: a method that is added, a task or a method that is removed.
+
+gift_core.datasets.new_task adds a task. What a change would be is known before anything is written. A removal keeps all
+other lines, except for `after` of the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gift_core.code.stage_graph import stages_of_method, stages_of_probe, stages_of_step
+from gift_core.config.editing import activate_method, append_method, remove_method, remove_task
+from gift_core.config.experiment import Config
+from gift_core.config.loading import parse_config, read_settings
+from gift_core.config.method_catalogue import KnownMethod, read_catalogue
+from gift_core.config.tasks import OwnDataConfig
+from gift_core.errors import UserError, did_you_mean, lookup
+from gift_core.layout import Layout
+from gift_core.shipped import pipeline_root
+from gift_core.untrusted import parse_yaml
+from gift_core.work.publishing import write_atomically
+
+BASE = "gift"
+
+
+@dataclass(frozen=True)
+class ParamsEdit:
+    """A new text for the file `params`. `config` is the experiment in it."""
+
+    params: Path
+    before: str
+    after: str
+    config: Config
+
+    def difference(self) -> list[str]:
+        """Returns the lines of a unified diff of the file with one line of context."""
+        name, before, after = self.params.name, self.before.splitlines(), self.after.splitlines()
+        return list(difflib.unified_diff(before, after, name, name, n=1, lineterm=""))
+
+    def carry_out(self) -> None:
+        """Replaces the file atomically. A link to it stays."""
+        with write_atomically(self.params.resolve()) as unfinished:
+            unfinished.write_bytes(self.after.encode())
+
+
+@dataclass(frozen=True)
+class MethodAddition(ParamsEdit):
+    """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists.
+
+    It is the method's own name for a row of the catalogue.
+    """
+
+    base: str | None
+
+
+def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> MethodAddition:
+    """Returns the addition of a method. Nothing is written.
+
+    With `base` or `settings` ("losses.distill.weight=2.0"), its row is a copy of `base` with these values. Without
+    `base`, it is a copy of the row that the catalogue has under its name, or else of gift. Without both, a row that
+    exists only gets its name in run.methods.
+
+    Raises:
+        UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
+    """
+    before = read_settings(params)
+    present = parse_config(before, params.name)
+    changed = dict(_setting(text) for text in settings)
+    known = known_methods(present, params)
+    is_copy = base is not None or bool(settings)
+    if name in present.methods:
+        if is_copy or name in present.run.methods:
+            how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
+            raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
+        after = activate_method(before, name)
+        return MethodAddition(params, before, after, parse_config(after, params.name), None)
+    if not is_copy and name not in known:
+        what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
+        raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
+    copied = base or (name if name in known else BASE)
+    after = append_method(before, name, copied, changed, known)
+    return MethodAddition(params, before, after, parse_config(after, params.name), copied)
+
+
+def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
+    """Returns the catalogue's methods for this experiment (see read_catalogue). `params` is its file."""
+    return read_catalogue(params.parent / "presets", model=config.model.name, iterations=config.training.iterations)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """The key and the value of "losses.distill.weight=2.0". The value is read as YAML, an empty one is null."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"--set {text}: should be KEY=VALUE, as losses.distill.weight=2.0. Correct it.")
+    try:
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"--set {text}: the value is not valid YAML ({error}). Correct it.") from None
+
+
+@dataclass(frozen=True)
+class Removal(ParamsEdit):
+    """Tasks or a method that are about to be removed from params.yaml. No other file changes.
+
+    `gone` are the stages that made their results, by their names before. `stages` are those that `dvc repro` runs next.
+    `later` are the tasks that are learned again, because the sequence before them changes. Stages and tasks that never
+    ran (dvc.lock) are in none of these. `results` are their artifacts on this machine, without accuracies and
+    predictions, which the stage check moves to .gift/taken_back. `images` are the folders of the user's images that no
+    other task reads.
+    """
+
+    gone: tuple[str, ...]
+    stages: tuple[str, ...]
+    later: tuple[str, ...]
+    results: tuple[Path, ...]
+    images: tuple[Path, ...]
+
+
+def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Removal:
+    """Returns the removal of tasks, their steps, and the links to them in the steps after. Nothing is written.
+
+    UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
+    """
+    after_text = text = read_settings(params)
+    before = parse_config(text, params.name)
+    for name in names:
+        lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
+    for name in dict.fromkeys(names):
+        after_text = remove_task(after_text, name)
+    after = parse_config(after_text, params.name)
+    ran, pipeline, values = _stages_that_ran(root), pipeline_root(root), before.model_dump(mode="json")
+    gone = tuple(stage for stage in stages_of_step(pipeline, values, *names) if "@" in stage and stage in ran)
+    order = [step.task for step in before.sequence]
+    first = min((order.index(name) for name in names if name in order), default=len(order))
+    trained = {stage.rpartition("-step")[2] for stage in ran if stage.startswith("finetune@")}
+    later = tuple(task for task in order[first:] if task not in names and str(order.index(task)) in trained)
+    is_probe = not {*names}.isdisjoint(before.evaluation.probes)
+    changed = stages_of_probe if is_probe else stages_of_step
+    again = [*changed(pipeline, after.model_dump(mode="json"), *later)] if ran else []
+    stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
+    results = _present(path for name in names for path in _results_of_task(Layout(root), before, name))
+    return Removal(params, text, after_text, after, gone, stages, later, results, _own_images(before, names, root))
+
+
+def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
+    """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
+    text = read_settings(params)
+    before = parse_config(text, params.name)
+    after_text = remove_method(text, name)
+    after = parse_config(after_text, params.name)
+    pipeline = pipeline_root(root)
+    ran = _stages_that_ran(root)
+    made = stages_of_method(pipeline, before.model_dump(mode="json"), name)
+    gone = tuple(stage for stage in made if "@" in stage and stage in ran)
+    stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ())
+    layout = Layout(root)
+    results = _present([layout.teacher(name, ""), layout.model(name, ""), layout.released(name, "")])
+    return Removal(params, text, after_text, after, gone, stages, (), results, ())
+
+
+def _stages_that_ran(root: Path) -> set[str]:
+    """The stages that dvc.lock has, as DVC writes it."""
+    lock = root / "dvc.lock"
+    return set(re.findall(r"^  (\S+):$", lock.read_text(encoding="utf-8"), re.MULTILINE)) if lock.is_file() else set()
+
+
+def _results_of_task(layout: Layout, config: Config, task: str) -> Iterator[Path]:
+    yield from (layout.task(task), layout.prompts(task), layout.vocabulary(task), layout.shards(task))
+    for method in config.run.methods:
+        yield from (layout.teacher(method, task), layout.model(method, task), layout.released(method, task))
+
+
+def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.exists())
+
+
+def _own_images(config: Config, names: Sequence[str], root: Path) -> tuple[Path, ...]:
+    own = {row.path: root / row.path for name in names if isinstance(row := config.tasks[name], OwnDataConfig)}
+    others = {row.path for task, row in config.tasks.items() if task not in names}
+    return _present(folder for path, folder in own.items() if path not in others)

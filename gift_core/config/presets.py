@@ -1,0 +1,231 @@
+"""The presets: which there are, what each contains and needs, and how one becomes params.yaml."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from gift_core.config.experiment import Config
+from gift_core.config.generator import looks_local
+from gift_core.config.loading import parse_config
+from gift_core.config.method_catalogue import CATALOGUE
+from gift_core.config.overlays import complete_text
+from gift_core.errors import UserError, lookup
+from gift_core.shipped import shipped_root
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
+from gift_core.work.publishing import write_atomically
+
+PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
+_FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
+_EXPERIMENT = re.compile(r"^experiment: *['\"]?([\w.-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A preset in one line. `iterations` are per task; `needs` is what a fresh clone does not have."""
+
+    name: str
+    title: str
+    tasks: int
+    iterations: int
+    methods: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A preset about to become params.yaml.
+
+    `before` and `after` are the texts of params.yaml (None: there is none before). `backup` is where the present file
+    is kept; None if it can be written again from a preset.
+    """
+
+    preset: Path
+    params: Path
+    before: str | None
+    after: str
+    backup: Path | None
+
+    @property
+    def changes(self) -> bool:
+        """Whether params.yaml would differ afterwards."""
+        return self.before != self.after
+
+    def changed_keys(self) -> list[str] | None:
+        """Returns the keys of params.yaml whose values change; None if there is no params.yaml, or it is not YAML."""
+        return None if self.before is None else _differing(self.before, self.after)
+
+    def difference(self) -> list[str]:
+        """Returns the lines of a unified diff from params.yaml to the preset, with one line of context."""
+        before, after = (self.before or "").splitlines(), self.after.splitlines()
+        return list(difflib.unified_diff(before, after, str(self.params), str(self.preset), n=1, lineterm=""))
+
+    def carry_out(self) -> None:
+        """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
+        if self.backup is not None and self.before is not None:
+            _write(self.backup, self.before)
+        _write(self.params, self.after)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own).
+
+    `changed` are the keys that differ from it. `same` says whether it is the preset's text, byte for byte; with no
+    changed keys and another text, only comments or the layout differ.
+    """
+
+    preset: str | None
+    changed: tuple[str, ...] = ()
+    same: bool = False
+
+
+def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
+    """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
+    try:
+        text = _read(params)
+        preset = presets.get(_experiment_of(text))
+        if preset is None:
+            return Origin(None) if _differing(text, text) is not None else None
+        changed = _differing(complete_text(preset), text)
+        return None if changed is None else Origin(preset.stem, tuple(changed), same=complete_text(preset) == text)
+    except UserError:
+        return None
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the dotted keys that differ. A section that only one side has counts once, an entry of a list of sections
+    has its position: "tasks.birds", "sequence[3]"."""
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new = before.get(key), after.get(key)
+        if key not in before or key not in after:
+            yield f"{prefix}{key}"
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changed_keys(old, new, f"{prefix}{key}.")
+        elif isinstance(old, list) and isinstance(new, list) and any(isinstance(each, Mapping) for each in old + new):
+            pairs = zip_longest(old, new)
+            yield from (f"{prefix}{key}[{index}]" for index, (one, other) in enumerate(pairs) if one != other)
+        elif old != new:
+            yield f"{prefix}{key}"
+
+
+def find_presets(root: Path) -> dict[str, Path]:
+    """Returns {name: file}, sorted: root/presets, and of those that come with GIFT the other names."""
+    folders = (shipped_root() / "presets", root / "presets")  # a later one replaces an earlier one of its name
+    presets = {file.stem: file for folder in folders for file in folder.glob("*.yaml") if file.name != CATALOGUE}
+    return dict(sorted(presets.items()))
+
+
+def load_preset(preset: Path) -> Config:
+    """Returns the experiment in a preset's file, merged into its base. UserError if it is not valid."""
+    return parse_config(complete_text(preset), preset.name)
+
+
+def summarize(preset: Path) -> Summary:
+    """Returns what `gift presets` and `gift use` say of a preset's file. UserError if it is not valid."""
+    config = load_preset(preset)
+    return Summary(
+        name=preset.stem,
+        title=_title(preset.read_text(encoding="utf-8")),
+        tasks=len(config.sequence),
+        iterations=config.training.iterations,
+        methods=config.run.methods,
+        needs=needs_of(config),
+    )
+
+
+def needs_of(config: Config) -> tuple[str, ...]:
+    """Returns what the experiment needs in addition to a fresh clone and two CPU cores, of: hub, GPU, data.
+
+    hub: the model or the generator is not on this machine. GPU: images are generated in half precision. data: a task is
+    not part of the miniature benchmark, or there is no task yet.
+    """
+    model, generator = config.model, config.generator
+    model_is_local = model.name.startswith(("local-dir:", "local-file:")) or "/" in (model.pretrained or "")
+    found = {
+        "hub": not (model_is_local and looks_local(generator.pipeline)),
+        "GPU": generator.dtype != "float32",
+        "data": not config.tasks or any(task.source != "mini" for task in config.tasks.values()),
+    }
+    return tuple(name for name, needed in found.items() if needed)
+
+
+def plan_switch(root: Path, name: str) -> Switch:
+    """Returns the change that makes the preset `name` the active experiment; nothing is written.
+
+    UserError for an unknown name, a preset that is not valid, a params.yaml that cannot be read, and a folder that is
+    no project. A params.yaml that is not, byte for byte, what a preset gives is kept as the first free
+    params.backup-N.yaml.
+    """
+    presets = find_presets(root)
+    preset = lookup(presets, name, "gift use: presets")
+    load_preset(preset)
+    params = root / "params.yaml"
+    if not any((root / name).exists() for name in PROJECT):
+        remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
+        raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
+    before, after = _read(params) if params.exists() else None, complete_text(preset)
+    backup = None
+    if before is not None and before != _text_of_preset(presets, before):
+        number = 1
+        while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
+            number += 1
+    return Switch(preset, params, before, after, backup)
+
+
+def _experiment_of(text: str) -> str:
+    experiment = _EXPERIMENT.search(text)
+    return experiment[1] if experiment else ""
+
+
+def _text_of_preset(presets: Mapping[str, Path], text: str) -> str | None:
+    """What the preset gives that the key `experiment` of `text` names. None if there is no such preset."""
+    name = _experiment_of(text)
+    try:
+        return complete_text(presets[name]) if name in presets else None
+    except UserError:  # an invalid preset should not prevent the use of another one
+        return None
+
+
+def _differing(before: str, after: str) -> list[str] | None:
+    try:
+        old, new = parse_yaml(before), parse_yaml(after)
+    except ValueError:
+        return None
+    return list(changed_keys(old, new)) if isinstance(old, Mapping) and isinstance(new, Mapping) else None
+
+
+def _is_text_of(preset: Path, text: str) -> bool:
+    try:
+        return complete_text(preset) == text
+    except UserError:  # an invalid preset should not prevent the use of another one
+        return False
+
+
+def _title(text: str) -> str:
+    """Returns the first sentence of the comment at the top of the file."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    words = " ".join(lines)
+    sentence = _FIRST_SENTENCE.match(words)
+    return sentence[1] if sentence else words
+
+
+def _read(file: Path) -> str:
+    try:
+        return read_limited(file, MAX_YAML_BYTES).decode()  # bytes: line ends are compared, too
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error}). Move it away and try again.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    with write_atomically(path.resolve()) as unfinished:  # a link stays
+        unfinished.write_bytes(text.encode())

@@ -1,0 +1,208 @@
+"""A method is data: its row in params.yaml fills the slots of the training loop. No method has code of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gift_core.artifacts.fisher_file import FISHER, read_fisher
+from gift_core.artifacts.task import index_task, read_task
+from gift_core.artifacts.teacher_source import require_unchanged
+from gift_core.clip.batches import JointImages, Share, TaskBatches, all_rows
+from gift_core.clip.encoding import class_prompts
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.layers import layer_factors
+from gift_core.clip.model import Clip
+from gift_core.clip.pair_batches import TRAINING_BATCHES
+from gift_core.clip.trained import TRAINS, Trains, everything
+from gift_core.method.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
+from gift_core.method.consolidation import CONSOLIDATIONS, Consolidation
+from gift_core.method.losses import (
+    LOSSES,
+    SCALE,
+    TEMPERATURE,
+    Loss,
+    distill_both_directions,
+    distill_vocabulary,
+    similarities,
+)
+from gift_core.method.replay.source import NoReplay, Replay, StepReplay
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import TrainingConfig
+    from gift_core.config.method_options import LossOptions, MethodConfig
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """A replay loss and its weight in the total.
+
+    Args:
+        weight: the factor of the loss in the sum of all losses.
+        function: takes features by the names of its parameters (see PairFeatures.evaluate); returns a scalar.
+        entropy: of a cross-entropy against the teacher: the smallest value it can have, by a function like `function`.
+    """
+
+    weight: float
+    function: Loss
+    entropy: Loss | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the training loop needs of a method.
+
+    `losses` are the replay losses by name. `build_consolidation` takes the trained parameters at the start of a task,
+    `build_averages` the weights that training changes. By default the weights stay as the last iteration left them.
+    `trains` says what is trained, and `rate_factors` the factor on the learning rate of each parameter, 1 if left out.
+    """
+
+    losses: Mapping[str, WeightedLoss]
+    build_consolidation: Callable[[Parameters], Consolidation]
+    build_averages: Callable[[Parameters], tuple[WeightAveraging, ...]] = lambda parameters: ()
+    trains: Trains = everything
+    rate_factors: Callable[[Clip, Iterable[str]], Mapping[str, float]] = lambda clip, names: {}
+
+
+def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
+    """Returns the method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher)."""
+    options = config.consolidation.keywords()
+    if config.consolidation.needs_fisher:
+        options["fisher"] = fisher or {}
+    chosen: dict[str, Any] = {}
+    if config.trains is not None:
+        chosen["trains"] = partial(TRAINS[config.trains.kind], **config.trains.keywords())
+    if config.layer_decay is not None:
+        chosen["rate_factors"] = partial(layer_factors, decay=config.layer_decay)
+    return Method(
+        losses={name: _weighted_loss(name, loss) for name, loss in config.losses.items()},
+        build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
+        build_averages=lambda parameters: _averages(config, parameters),
+        **chosen,
+    )
+
+
+def _weighted_loss(name: str, options: LossOptions) -> WeightedLoss:
+    entropy = partial(ENTROPIES[name], **options.keywords()) if name in ENTROPIES else None
+    return WeightedLoss(options.weight, partial(LOSSES[name], **options.keywords()), entropy)
+
+
+def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAveraging, ...]:
+    """The running mean comes first: the interpolation mixes it with the start weights."""
+    mean = [RunningMean(parameters, every=config.average.every)] if config.average else []
+    mix = [Interpolation(parameters, alpha=config.merge.alpha)] if config.merge else []
+    return (*mean, *mix)
+
+
+def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any], *, share: Share = all_rows) -> Replay:
+    """Returns the batches of `replay`; NoReplay for a method without replay losses.
+
+    ContractError where a file of the teacher's folder was changed. `share`: the images of a batch that this process
+    decodes.
+    """
+    if config.replay.images != "none":
+        require_unchanged(replay.source.teacher)
+    return replay.load(clip, config.losses, share) if config.losses else NoReplay()
+
+
+def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
+    """Returns the diagonals that the stage teach wrote into `teacher`, by name; empty where none are needed."""
+    if not config.consolidation.needs_fisher:
+        return {}
+    return {name: torch.from_numpy(values) for name, values in read_fisher(teacher / FISHER).diagonals.items()}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The task images of one step of the sequence, the number of iterations to train on them, and what they are."""
+
+    batches: TaskBatches
+    iterations: int
+    summary: str
+
+
+def load_training_data(
+    config: MethodConfig,
+    clip: Clip,
+    tasks: Sequence[Path],
+    *,
+    training: TrainingConfig,
+    names: tuple[str | int, ...],
+    share: Share = all_rows,
+) -> TrainingData:
+    """Returns what the method learns in the step of the last of `tasks`, the folders of all tasks so far.
+
+    The seed of the batches depends on `names` and the task only, so all methods see the same batches. `share`: the
+    images of a batch that this process decodes.
+    """
+    images, cache_budget = [], CacheBudget()
+    for folder in LEARNS[config.learns](tasks):
+        info = read_task(folder)
+        images.append(
+            TRAINING_BATCHES[info.kind](
+                clip,
+                index_task(folder, "train"),
+                class_prompts=class_prompts(info.class_names, info.templates),
+                batch_size=training.batch_size,
+                crop_scale=training.crop_scale,
+                names=(*names, info.name),
+                cache_budget=cache_budget,
+                share=share,
+            )
+        )
+    batches = images[0] if len(images) == 1 else JointImages(images, names)
+    return TrainingData(batches, training.iterations * len(images), batches.summary)
+
+
+# By the value of `learns` in params.yaml: which of the tasks so far.
+LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
+    "task": lambda tasks: tasks[-1:],
+    "seen": lambda tasks: tasks,
+    "nothing": lambda tasks: (),
+}
+
+
+def distill_entropy(
+    teacher_image_MD: torch.Tensor,
+    teacher_text_MD: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """Returns the smallest value that `distill` and its one-sided forms can have: the entropy of the teacher.
+
+    It is the entropy of softmax(Z / T), times T^2, over the rows plus over the columns. `distill` minus this is the KL
+    divergence of the student from the teacher, KL(teacher || student), times T^2; 0 where both agree. No gradient.
+    """
+    with torch.no_grad():
+        teacher_MM = similarities(teacher_image_MD, teacher_text_MD, scale)
+        return distill_both_directions(teacher_MM, teacher_MM, temperature=temperature)
+
+
+def distill_vocabulary_entropy(
+    vocabulary_text_PD: torch.Tensor,
+    all_image_ND: torch.Tensor,
+    prompt_ids_M: torch.Tensor,
+    image_ids_M: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """Returns the smallest value that `distill_vocabulary` can have, as `distill_entropy` does for `distill`."""
+    pairs = all_image_ND[image_ids_M], vocabulary_text_PD[prompt_ids_M], vocabulary_text_PD, all_image_ND
+    with torch.no_grad():
+        return distill_vocabulary(*pairs, prompt_ids_M, image_ids_M, temperature=temperature, scale=scale)
+
+
+# Of the losses that are a cross-entropy against the teacher: the teacher's entropy, with the options of the loss.
+ENTROPIES: Mapping[str, Loss] = {
+    "distill": distill_entropy,
+    "distill_image_side": distill_entropy,
+    "distill_text_side": distill_entropy,
+    "distill_vocabulary": distill_vocabulary_entropy,
+}

@@ -1,0 +1,114 @@
+"""Replay of images of earlier tasks, chosen by iCaRL's herding, in a memory of fixed size: replay.images: exemplars.
+
+N images, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
+from gift_core.artifacts.task import index_task, read_task
+from gift_core.clip.batches import Share, all_rows
+from gift_core.clip.encoding import class_prompts, tokenize
+from gift_core.clip.images import in_memory
+from gift_core.clip.model import Clip
+from gift_core.computation import Run, in_turn
+from gift_core.method.replay.source import ROW_BYTES, NoReplay, Replay, hash_of
+from gift_core.method.replay.teacher_features import features_of_listed
+from gift_core.method.replay.teachers import Teacher
+from gift_core.method.replay.unpaired import UnpairedStepReplay
+
+if TYPE_CHECKING:
+    from gift_core.config.method_options import LossesConfig
+    from gift_core.config.replay_options import ExemplarReplayConfig  # noqa: F401
+
+
+class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
+    """The exemplars after the task before this one, and the prompts of their classes. The first task has none."""
+
+    def hashes(self) -> dict[str, str]:
+        """The exemplars before are in the teacher's folder of the step before."""
+        return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in self.source.tasks[-2:-1]}
+
+    def feature_bytes(self, feature: int) -> int:
+        """The features, and images as large as those of the task before."""
+        memory, images = self.options.memory, 0
+        if len(self.source.tasks) > 1:
+            tars = sum(tar.stat().st_size for tar in self.source.tasks[-2].glob("*.tar"))
+            images = memory * tars // sum(read_task(self.source.tasks[-2]).counts.values())
+        return memory * (2 * feature + ROW_BYTES) + images
+
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes the exemplars and their features."""
+        if len(self.source.tasks) == 1:
+            write_exemplars(folder, [])
+            return "no exemplars yet"
+        kept = choose_exemplars(
+            teacher.clip,
+            self.source.tasks[-2],
+            memory=self.options.memory,
+            earlier=read_exemplars(self.source.teacher_before),
+            batch_size=self.sampling.encode_batch_size,
+            run=run,
+        )
+        write_exemplars(folder, kept)
+        texts = list(dict.fromkeys(exemplar.prompt for exemplar in kept))
+        images = [in_memory(exemplar.image) for exemplar in kept]
+        return self.write(teacher, folder, run, images, texts, tokenize(teacher.clip, texts))
+
+    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
+        """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
+        images = [in_memory(exemplar.image) for exemplar in read_exemplars(self.source.teacher)]
+        return self.batches(clip, images, share) if images else NoReplay()
+
+
+def herding(features_ND: torch.Tensor, count: int) -> list[int]:
+    """Returns the indices of `count` rows, or of all N where there are fewer, whose mean is near the mean of all rows.
+
+    Algorithm 4 of iCaRL (Rebuffi et al. 2017): the k-th row is the one that brings the mean of the first k rows nearest
+    to the mean of all; ties go to the lowest index. Any prefix of the result is the result for its length. The rows of
+    `features_ND` are unit vectors, the means are not normalized.
+    """
+    features_ND = features_ND.double()
+    mean_D = features_ND.mean(dim=0)
+    sum_D = torch.zeros_like(mean_D)
+    free_N = torch.ones(len(features_ND), dtype=torch.bool, device=features_ND.device)
+    chosen: list[int] = []
+    for k in range(1, min(count, len(features_ND)) + 1):
+        # k times the paper's |mean - (feature + sum) / k|; without the division, ties stay ties
+        distances_N = (k * mean_D - sum_D - features_ND).norm(dim=1)
+        best = int(distances_N.where(free_N, torch.inf).argmin())
+        chosen.append(best)
+        free_N[best] = False
+        sum_D = sum_D + features_ND[best]
+    return chosen
+
+
+def choose_exemplars(
+    clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int, run: Run = in_turn
+) -> list[Exemplar]:
+    """Returns the exemplars after the task in the folder `task`: those of `earlier` that stay, then the task's own.
+
+    Every class so far keeps memory // classes images, and at least one, so with more classes than `memory` there are
+    more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
+    by clip's features of the training images, in the order of label and rank.
+    """
+    info = read_task(task)
+    classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
+    share = max(1, memory // classes)
+    images = index_task(task, "train")
+    reads = [image.read for image in images]
+    features_ND = features_of_listed(clip, reads, batch_size=batch_size, run=run, name="candidates")
+    labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
+    kept = [exemplar for exemplar in earlier if exemplar.rank < share]
+    for label, prompt in enumerate(class_prompts(info.class_names, info.templates)):
+        members = (labels_N == label).nonzero().flatten()
+        for rank, index in enumerate(members[herding(features_ND[members], share)].tolist()):
+            key, image = f"{info.name}-{label:04d}-{rank:04d}", images[index].read()
+            kept.append(Exemplar(key, info.name, label, info.class_names[label], prompt, rank, image))
+    return kept

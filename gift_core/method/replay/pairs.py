@@ -1,0 +1,196 @@
+"""Replay of images with their own texts: what the stage teach writes, and batches with the teacher's features.
+
+M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels, D features.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from gift_core.artifacts.features import (
+    FEATURES,
+    TEXT_FEATURES,
+    Features,
+    TextFeatures,
+    read_features,
+    read_text_features,
+    write_features,
+    write_text_features,
+)
+from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
+from gift_core.artifacts.shards import Pair
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
+from gift_core.clip.device import to_device
+from gift_core.clip.encoding import tokenize
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
+from gift_core.clip.model import Clip
+from gift_core.computation import Run
+from gift_core.errors import ContractError
+from gift_core.method.pair_features import ReplayBatch
+from gift_core.method.replay.fisher import added, fisher_of_pairs
+from gift_core.method.replay.source import ROW_BYTES, StepReplay
+from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
+from gift_core.method.replay.teachers import Teacher
+
+if TYPE_CHECKING:
+    from gift_core.config.method_options import LossesConfig
+    from gift_core.config.replay_options import PairedReplay
+
+P = TypeVar("P", bound="PairedReplay")
+
+
+class PairedStepReplay(StepReplay[P]):
+    """Pairs (image, prompt), of which Fisher information can be estimated, too."""
+
+    @abstractmethod
+    def pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs in their order, but the `first` ones."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Returns the number of pairs."""
+
+    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs of this step alone, but the `first` ones."""
+        return self.pairs(first)
+
+    def feature_bytes(self, feature: int) -> int:
+        """An image and a text feature for each pair."""
+        return self.count() * (2 * feature + ROW_BYTES)
+
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
+        summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
+        if fisher is None:
+            return summary
+        diagonals = fisher_of_pairs(
+            teacher.clip,
+            self.own_pairs,
+            estimator=fisher.estimator,
+            batch_size=self.sampling.batch_size,
+            run=run,
+            load_clip=teacher.load_clip,
+        )
+        if fisher.accumulate and len(self.source.tasks) > 1:
+            diagonals = added(diagonals, read_fisher(self.source.teacher_before / FISHER).diagonals)
+        write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
+        return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
+
+    def write_features(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
+        size = self.sampling.encode_batch_size
+        features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
+        write_features(folder / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
+        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+        texts = self.texts()
+        if texts is None:
+            return summary
+        vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
+        write_text_features(folder / TEXT_FEATURES, vocabulary)
+        return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
+
+    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> PairReplay:
+        """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
+        has_vocabulary = losses.need_vocabulary and self.texts() is not None
+        return PairReplay(
+            clip,
+            self.pairs(),
+            read_features(self.source.teacher / FEATURES),
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
+            cache_budget=CacheBudget(),
+            vocabulary=read_text_features(self.source.teacher / TEXT_FEATURES) if has_vocabulary else None,
+            share=share,
+        )
+
+    def texts(self) -> list[str] | None:
+        """Returns the texts that belong to the vocabulary besides the prompts of the pairs; None: there are none."""
+        return None
+
+
+class PairReplay:
+    """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
+
+    Images are decoded and cached as far as `cache_budget` permits. The others are read again and decoded when they are
+    sampled. The vocabulary is `vocabulary`, or the distinct prompts of the pairs. ContractError where `features` or
+    `vocabulary` are those of other pairs.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        pairs: Iterable[Pair],
+        features: Features,
+        *,
+        batch_size: int,
+        names: tuple[str | int, ...],
+        cache_budget: CacheBudget,
+        vocabulary: TextFeatures | None = None,
+        share: Share = all_rows,
+    ) -> None:
+        keys: list[str] = []
+        prompts: list[str] = []
+
+        def images() -> Iterator[tuple[bytes, Read | None]]:
+            for pair in pairs:
+                keys.append(pair.key)
+                prompts.append(pair.prompt)
+                yield pair.image, pair.read_again
+
+        self._clip, self._share = clip, share
+        self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
+        rows = _rows_of(features, keys)
+        first = first_rows(prompts)
+        numbers = {prompt: number for number, prompt in enumerate(first)}
+        self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
+        self._tokens_PL = tokenize(clip, list(numbers))
+        self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
+        if vocabulary is None:
+            text_PD = features.text_MD[[rows[row] for row in first.values()]]
+        else:
+            _require_prompts_first(vocabulary.texts, list(numbers))
+            text_PD = vocabulary.text_PD
+        self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
+        self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
+
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the M pairs of iteration `iteration`."""
+        chosen = torch.from_numpy(self._indices.sample(iteration))
+        on_device = to_device(chosen, self._clip.device)
+        prompt_ids_M = self._prompt_ids_N[on_device]
+        batch = ReplayBatch(
+            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
+            tokens_ML=self._tokens_PL[prompt_ids_M],
+            prompt_ids_M=prompt_ids_M,
+            teacher_image_MD=self._teacher_image_ND[on_device],
+            teacher_text_MD=self._teacher_text_PD[prompt_ids_M],
+            vocabulary_text_PD=self._teacher_text_PD,
+            all_image_ND=self._teacher_image_ND,
+            image_ids_M=on_device,
+        )
+        return (batch,)
+
+
+def _require_prompts_first(texts: Sequence[str], prompts: list[str]) -> None:
+    if list(texts[: len(prompts)]) != prompts:
+        raise ContractError(
+            f"text_features.parquet should begin with the {len(prompts)} different prompts of the pairs, in their "
+            f"order. It begins with {', '.join(map(repr, texts[:3]))}. Run the stage teach again for this step."
+        )
+
+
+def _rows_of(features: Features, keys: list[str]) -> list[int]:
+    """The row of each key in `features`. Both must hold exactly the same pairs."""
+    row_of = {key: row for row, key in enumerate(features.keys)}
+    missing = [key for key in keys if key not in row_of]
+    if missing or len(row_of) != len(keys):
+        raise ContractError(
+            f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
+            f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
+        )
+    return [row_of[key] for key in keys]

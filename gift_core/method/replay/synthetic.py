@@ -1,0 +1,62 @@
+"""Replay of the synthetic pairs of the stage synthesize, and of those of earlier steps: replay.images: synthetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
+from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
+from gift_core.method.replay.pairs import PairedStepReplay
+from gift_core.method.replay.prompts import vocabulary_texts
+from gift_core.method.replay.source import ROW_BYTES, hash_of
+
+if TYPE_CHECKING:
+    from gift_core.config.replay_options import SyntheticReplayConfig  # noqa: F401
+
+
+class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
+    """The step's own pairs, and those of the `keep_earlier` steps before, whose keys begin with their task."""
+
+    def pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs of the step, then those of the steps before."""
+        skipped = first and min(first, _images_in(self.source.shards))
+        yield from self.own_pairs(skipped)
+        for shards, prompts in self._kept:
+            first -= skipped
+            skipped = first and min(first, _images_in(shards))
+            for pair in iterate_pairs(shards, prompts, first=skipped):
+                yield replace(pair, key=f"{shards.name}/{pair.key}")
+
+    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs of the step alone."""
+        return iterate_pairs(self.source.shards, self.source.prompts, first=first)
+
+    def count(self) -> int:
+        """Returns the number of pairs, by the manifests. ContractError for a damaged one."""
+        return sum(map(_images_in, [self.source.shards, *(shards for shards, _ in self._kept)]))
+
+    def hashes(self) -> dict[str, str]:
+        """A manifest holds the hash of every shard."""
+        own = {"shards": hash_of(self.source.shards / MANIFEST, "synthesize")}
+        kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder, _ in self._kept}
+        return own | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
+
+    def feature_bytes(self, feature: int) -> int:
+        """Adds the most texts that the vocabulary can have: the prompt of each pair may be one of its own."""
+        texts = self.count() + len(read_vocabulary(self.source.vocabulary))
+        return super().feature_bytes(feature) + texts * (feature + ROW_BYTES)
+
+    def texts(self) -> list[str]:
+        """Returns the class names of the vocabulary, each in its first template."""
+        return vocabulary_texts(read_vocabulary(self.source.vocabulary))
+
+    @property
+    def _kept(self) -> tuple[tuple[Path, Path], ...]:
+        return self.source.earlier[: self.options.keep_earlier]
+
+
+def _images_in(shards: Path) -> int:
+    return read_manifest(shards).images

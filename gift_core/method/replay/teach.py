@@ -1,0 +1,59 @@
+"""The kinds of replay by the value of replay.images, and what the stage teach writes for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.artifacts.teacher_source import write_source
+from gift_core.clip.model import Clip
+from gift_core.computation import Run, in_turn
+from gift_core.method.replay.exemplars import ExemplarReplay
+from gift_core.method.replay.own_task import TaskReplay
+from gift_core.method.replay.reference import ReferenceReplay
+from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay
+from gift_core.method.replay.synthetic import SyntheticReplay
+from gift_core.method.replay.teachers import Teacher
+from gift_core.provenance import environment
+
+if TYPE_CHECKING:
+    from gift_core.config.replay_options import ReplayConfig
+
+FLOAT_BYTES = 4
+FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost to whole blocks
+
+
+# By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
+REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
+    "none": StepReplay,
+    "synthetic": SyntheticReplay,
+    "reference": ReferenceReplay,
+    "task": TaskReplay,
+    "exemplars": ExemplarReplay,
+}
+
+
+def step_replay(options: ReplayConfig, source: ReplaySource, sampling: Sampling) -> StepReplay[Any]:
+    """Returns the replay of a step."""
+    return REPLAYS[options.images](options, source, sampling)
+
+
+def teach(
+    teacher: Teacher, replay: StepReplay[Any], folder: Path, *, read: Mapping[str, str], run: Run = in_turn
+) -> str:
+    """Writes what fine-tuning needs of the frozen teacher into `folder`; returns a summary of it.
+
+    These are the features of the replayed images and texts, the Fisher diagonals where `replay.fisher` asks for them,
+    and source.json with `read`, the hashes of the replay.
+    """
+    images, summary = replay.options.images, replay.teach(teacher, folder, run)
+    computed_with = None if images == "none" else environment(teacher.clip.device)
+    write_source(folder, replay=images, read=read, model=teacher.model, environment=computed_with)
+    return summary
+
+
+def teacher_bytes(clip: Clip, replay: StepReplay[Any]) -> int:
+    """Returns about what the stage teach writes. ContractError if the data that are replayed are missing."""
+    fisher = clip.parameter_count * FLOAT_BYTES if getattr(replay.options, "fisher", None) else 0
+    return replay.feature_bytes(clip.embedding_size * FLOAT_BYTES) + fisher + FOLDER_BYTES

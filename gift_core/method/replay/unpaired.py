@@ -1,0 +1,115 @@
+"""Unpaired replay: batches of images against texts that are not theirs, such as class prompts or random tokens.
+
+N images, P texts, L tokens, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from gift_core.artifacts.features import (
+    IMAGE_FEATURES,
+    TEXT_FEATURES,
+    ImageFeatures,
+    TextFeatures,
+    read_image_features,
+    read_text_features,
+    write_image_features,
+    write_text_features,
+)
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
+from gift_core.clip.device import to_device
+from gift_core.clip.encoding import trim_rows
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
+from gift_core.clip.model import Clip
+from gift_core.computation import Run
+from gift_core.errors import ContractError
+from gift_core.method.pair_features import ReplayBatch
+from gift_core.method.replay.source import StepReplay
+from gift_core.method.replay.teacher_features import features_of_listed, features_of_texts
+from gift_core.method.replay.teachers import Teacher
+
+O = TypeVar("O")  # noqa: E741
+
+
+class UnpairedReplay:
+    """Batches of images under the evaluation transform, in seeded epochs. Every batch comes with all P texts.
+
+    Images are decoded when they are sampled, and cached as far as `cache_budget` permits.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        images: Sequence[Read],
+        image_features: ImageFeatures,
+        text_features: TextFeatures,
+        *,
+        batch_size: int,
+        names: tuple[str | int, ...],
+        cache_budget: CacheBudget,
+        share: Share = all_rows,
+    ) -> None:
+        if len(images) != len(image_features.keys):
+            raise ContractError(
+                f"image_features.parquet has {len(image_features.keys)} images, but the replay has {len(images)}. "
+                "Run the stage teach again for this step."
+            )
+        self._clip, self._share = clip, share
+        self._store = PixelCache(images, evaluation_preparation(clip), cache_budget)
+        self._tokens_PL = trim_rows(clip.model, torch.tensor(text_features.tokens_PL)).to(clip.device)
+        self._teacher_image_ND = torch.tensor(image_features.image_ND, device=clip.device)
+        self._teacher_text_PD = torch.tensor(text_features.text_PD, device=clip.device)
+        self._indices = ShuffledIndices(len(images), batch_size, (*names, "replay"))
+
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the images of iteration `iteration`, and all texts."""
+        chosen = torch.from_numpy(self._indices.sample(iteration))
+        batch = ReplayBatch(
+            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
+            tokens_ML=self._tokens_PL,
+            prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
+            teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],
+            teacher_text_MD=self._teacher_text_PD,
+        )
+        return (batch,)
+
+
+class UnpairedStepReplay(StepReplay[O]):
+    """What replays of images against other texts share: what the stage teach writes, and how it is loaded again."""
+
+    def write(
+        self,
+        teacher: Teacher,
+        folder: Path,
+        run: Run,
+        images: Sequence[Read],
+        texts: list[str],
+        tokens_PL: torch.Tensor,
+    ) -> str:
+        """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
+        clip, size = teacher.clip, self.sampling.encode_batch_size
+        image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
+        text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
+        keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
+        write_image_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))
+        rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, teacher.metadata)
+        write_text_features(folder / TEXT_FEATURES, rows)
+        return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
+
+    def batches(self, clip: Clip, images: Sequence[Read], share: Share) -> UnpairedReplay:
+        """Returns the images against the texts that `write` wrote."""
+        return UnpairedReplay(
+            clip,
+            images,
+            read_image_features(self.source.teacher / IMAGE_FEATURES),
+            read_text_features(self.source.teacher / TEXT_FEATURES),
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
+            cache_budget=CacheBudget(),
+            share=share,
+        )

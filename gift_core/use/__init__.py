@@ -1,0 +1,1 @@
+"""What people do with a model of a run: predictions, and tests on labeled images."""

@@ -1,0 +1,184 @@
+"""`gift test`: the accuracy of a model on labeled images, its interval, and the confusions; retrieval of captions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
+from gift_core.errors import UserError, no_such_path
+from gift_core.layout import Layout
+from gift_core.progress import progress
+from gift_core.quantities import first_names
+from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
+from gift_core.use.predict import Prediction, Unreadable, class_head, classify_images
+
+if TYPE_CHECKING:
+    from gift_core.artifacts.predictions import Recalls
+    from gift_core.clip.model import Clip
+    from gift_core.report.accuracies import Score
+
+Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
+KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
+
+
+def open_labeled_images(
+    source: str, templates: Path | None, layout: Layout
+) -> LabeledFolder | LabeledTask | CaptionedTask:
+    """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
+
+    Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
+    `source` is neither.
+    """
+    folder = Path(source)
+    task = folder if folder.is_dir() else layout.task(source)
+    if (task / "task.json").is_file():
+        classes = read_classes(str(task / "task.json"), templates, layout)
+        return CaptionedTask(task) if classes.are_captions else LabeledTask(task, classes)
+    return open_labeled_folder(folder, read_templates(templates))
+
+
+def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFolder:
+    """Returns the images of <folder>/<class>/*, or of <folder>/test/<class>/* where there are splits.
+
+    The name of a class is that of its folder, with spaces for underscores. UserError without images of two classes.
+    """
+    if not folder.is_dir():
+        raise UserError(no_such_path(folder, "folder"))
+    reader = FolderReader(folder, str(folder))
+    classes = reader.group(reader.images())
+    if test := _test_split(folder, classes):
+        classes = reader.group(classes[test], test)
+    label_of = {
+        path: default_class_name(printable(name))
+        for name, images in classes.items()
+        for path in sorted(folder / image for image in images)
+    }
+    names, notes = tuple(dict.fromkeys(label_of.values())), reader.left_out.notes()
+    if len(names) < 2:
+        what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
+        raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")
+    return LabeledFolder(label_of, Classes(names, templates), notes)
+
+
+def _test_split(folder: Path, subfolders: Iterable[str]) -> str | None:
+    """Returns the folder of the test split, None if the folders are classes. UserError if it is missing or unclear."""
+    splits = list(map(split_of, subfolders))
+    tests = [name for name in subfolders if split_of(name) == "test"]
+    named = " and ".join(f"{name}/" for name in tests or subfolders)
+    if len(tests) > 1:
+        raise UserError(f"{folder}: {named} are both names of the test split. Merge them, or name one of them.")
+    if not tests and len(splits) > 1 and "train" in splits and None not in splits:
+        raise UserError(f"{folder}: {named} look like splits, not like classes. Name the folder of the images to test.")
+    return tests[0] if tests else None
+
+
+@dataclass(frozen=True)
+class LabeledFolder:
+    """The images of a folder, and the class of each. `notes` say what was left out."""
+
+    label_of: Mapping[Path, str]
+    classes: Classes
+    notes: tuple[str, ...]
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+        """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
+
+        Files that are no images are appended to `unreadable`.
+        """
+        found = classify_images(clip, list(self.label_of), among, top=1, batch_size=batch_size)
+        for each in progress(found, len(self.label_of), "images"):
+            if isinstance(each, Prediction):
+                yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
+            else:
+                unreadable.append(each)
+
+
+@dataclass(frozen=True)
+class LabeledTask:
+    """The test images of the ingested task in `folder`, whatever its source was."""
+
+    folder: Path
+    classes: Classes
+    notes: tuple[str, ...] = ()
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+        """Yields as LabeledFolder. Nothing is unreadable: `ingest` has read all images."""
+        from gift_core.clip.images import CacheBudget
+        from gift_core.clip.test_set import TestSet, encode_test_set
+
+        test_set, names = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0)), names_of(among)
+        (image_ND,) = encode_test_set([clip], test_set)
+        best = (image_ND @ class_head(clip, among, batch_size=batch_size).T).max(dim=1)
+        of_images = (each.tolist() for each in (test_set.labels_N, best.indices, best.values))
+        for label, predicted, similarity in zip(*of_images, strict=True):
+            yield self.classes.names[label], names[predicted], similarity
+
+
+@dataclass(frozen=True)
+class CaptionedTask:
+    """The test images of the ingested task in `folder`, which have captions."""
+
+    folder: Path
+
+    def retrieve(self, clip: Clip, batch_size: int) -> tuple[Recalls, int]:
+        """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images."""
+        from gift_core.artifacts.predictions import recalls
+        from gift_core.clip.images import CacheBudget
+        from gift_core.clip.task_tests import test_of
+        from gift_core.clip.test_set import TestSet
+
+        test_set = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0))
+        columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")
+        return recalls(test_of(clip, test_set).rows({"step": 0, **columns})), len(test_set)
+
+
+def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> dict[str, str]:
+    """Returns {class of the images: the same class in `among`}, which may have another case.
+
+    UserError, which begins with `option`, where `among` lacks one.
+    """
+    known = {comparison_key(name): name for name in names_of(among)}
+    missing = [repr(name) for name in classes.names if comparison_key(name) not in known]
+    if missing:
+        what = f"the images are of {first_names(missing)}, and the classes are {first_names(names_of(among))}"
+        raise UserError(f"{option}: {what}. Give the folder of a class its name, or leave {option.split()[0]} out.")
+    return {name: known[comparison_key(name)] for name in classes.names}
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The score on all images and on each class, and which classes were taken for others.
+
+    `confusions`: (class, predicted class, number of images), the most frequent first. `threshold`: the similarity of
+    image and predicted class that KNOWN of the images reach, rounded down.
+    """
+
+    total: Score
+    by_class: Mapping[str, Score]
+    confusions: tuple[tuple[str, str, int], ...]
+    threshold: float
+
+
+def score(answers: Answers) -> TestResult:
+    """Returns the result of all images. UserError if there are none."""
+    from gift_core.report.accuracies import Score
+
+    found = list(answers)
+    counts = Counter((label, predicted) for label, predicted, _ in found)
+    similarities = sorted(similarity for *_, similarity in found)
+    if not counts:
+        raise UserError("None of the images can be read. Give images that an image viewer opens.")
+    images: Counter[str] = Counter()
+    for (label, _), count in counts.items():
+        images[label] += count
+    by_class = {label: Score(counts[label, label], count) for label, count in images.items()}
+    wrong = [(*pair, count) for pair, count in counts.most_common() if pair[0] != pair[1]]
+    total = Score(sum(each.correct for each in by_class.values()), images.total())
+    lowest = similarities[int((1 - KNOWN) * len(similarities))]
+    return TestResult(total, by_class, tuple(wrong), math.floor(1000 * lowest) / 1000)

@@ -1,0 +1,223 @@
+"""`gift predict`: the most similar classes of any images, as a table, CSV or JSON.  B images, K classes, D features."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import printable
+from gift_core.errors import UserError, no_such_path
+from gift_core.quantities import first_names
+from gift_core.use.class_lists import Classes, names_of
+
+# Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
+if TYPE_CHECKING:
+    import torch
+
+    from gift_core.clip.model import Clip
+
+NONE = "none of these"  # the class of an image that is similar to none
+_DECIMALS = 6  # of a similarity and a score
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A class, its cosine with the image, and its score (0-1): the softmax over all K classes.
+
+    The score compares the given classes. It is no probability, as nothing has calibrated it. NONE has no score.
+    """
+
+    name: str
+    similarity: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes of one image, most similar first."""
+
+    path: Path
+    classes: tuple[Ranked, ...]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that is not an image, or a damaged one."""
+
+    path: Path
+    reason: str
+
+
+Lines = Callable[[Iterable[Prediction], list[Path]], Iterator[str]]
+
+
+def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Returns the images of each of `patterns` in order, sorted, without duplicates, and what was left out of folders.
+
+    A pattern is a file (with any suffix), a folder (with its subfolders, without hidden files), or a glob pattern with
+    * ? []. UserError for one without images.
+    """
+    found: dict[Path, None] = {}
+    notes: list[str] = []
+    for pattern in patterns:
+        path, left_out = Path(pattern), tuple[str, ...]()
+        if path.is_file():
+            paths = [path]
+        elif path.is_dir():
+            reader = FolderReader(path, pattern)
+            paths, left_out = sorted(path / name for name in reader.images()), reader.left_out.notes()
+        else:
+            matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
+            paths = sorted(file for file in matches if file.is_file())
+        if not paths:
+            if not path.exists() and not glob.has_magic(pattern):
+                raise UserError(no_such_path(path))
+            what = " ".join([f"{printable(pattern)}: no image found.", *left_out])
+            kinds = ", ".join(SUFFIXES)
+            raise UserError(f"{what} Give files, folders with images ({kinds}), or quoted patterns.")
+        found |= dict.fromkeys(paths)
+        notes += [f"{printable(pattern)}: {note}" for note in left_out]
+    return list(found), notes
+
+
+def class_head(clip: Clip, classes: Sequence[Classes], *, batch_size: int) -> torch.Tensor:
+    """Returns unit features [K, D] of the classes of all groups, each with the templates of its group."""
+    import torch
+
+    from gift_core.clip.encoding import class_features
+
+    return torch.cat([class_features(clip, each.names, each.templates, batch_size=batch_size) for each in classes])
+
+
+def classify_images(
+    clip: Clip, paths: Sequence[Path], classes: Sequence[Classes], *, top: int, batch_size: int
+) -> Iterator[Prediction | Unreadable]:
+    """Yields the result of each path, in order, as soon as its batch is done; one batch is in memory at a time.
+
+    Scores are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
+    Images are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several.
+    """
+    from gift_core.clip.images import evaluation_pixels
+
+    class_KD, names = class_head(clip, classes, batch_size=batch_size), names_of(classes)
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        images = [_read(path) for path in batch]
+        pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
+        rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top))
+        for path, image in zip(batch, images, strict=True):
+            yield Prediction(path, next(rows)) if isinstance(image, bytes) else image
+
+
+def readable(results: Iterable[Prediction | Unreadable], unreadable: list[Unreadable]) -> Iterator[Prediction]:
+    """Yields the predictions among `results`, and appends the others to `unreadable`."""
+    for each in results:
+        if isinstance(each, Prediction):
+            yield each
+        else:
+            unreadable.append(each)
+
+
+def above(threshold: float, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yields the predictions. The class of an image whose largest similarity is below the threshold is NONE."""
+    for each in predictions:
+        similarity = each.classes[0].similarity
+        yield each if similarity >= threshold else Prediction(each.path, (Ranked(NONE, similarity, None),))
+
+
+def unreadable_notes(unreadable: Iterable[Unreadable]) -> list[str]:
+    """Returns one line for each reason, with the number of files and the first of them."""
+    paths: dict[str, list[str]] = {}
+    for file in unreadable:
+        paths.setdefault(file.reason, []).append(printable(str(file.path)))
+    return [
+        f"not read: {len(names)} {'file' if len(names) == 1 else 'files'}, {reason} ({first_names(names)})"
+        for reason, names in paths.items()
+    ]
+
+
+def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
+    """Columns: path, similarity, score, class. `paths`, all paths that may come, set the width."""
+    width = max((len(str(path)) for path in paths), default=0)
+    yield f"{'path':{width}}  similarity  score  class"
+    for prediction in predictions:
+        for rank, each in enumerate(prediction.classes):
+            score = "" if each.score is None else f"{each.score:.3f}"
+            yield f"{'' if rank else str(prediction.path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
+
+
+def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
+    """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
+    del paths
+    rows = (
+        (str(each.path), rank, *_record(one).values())
+        for each in predictions
+        for rank, one in enumerate(each.classes, start=1)
+    )
+    for row in chain([("path", "rank", *_record(Ranked("", 0, 0)))], rows):
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="").writerow(row)
+        yield buffer.getvalue()
+
+
+def json_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
+    """One array, one object per line: {"path": ..., "classes": [{"class": ..., "similarity": ..., "score": ...}]}."""
+    del paths
+    pending = "["  # a comma follows an object only if another object comes
+    for prediction in predictions:
+        yield pending if pending == "[" else f"{pending},"
+        classes = [_record(each) for each in prediction.classes]
+        pending = json.dumps({"path": os.fspath(prediction.path), "classes": classes}, ensure_ascii=False)
+    yield pending
+    yield "]"
+
+
+def _record(ranked: Ranked) -> dict[str, Any]:
+    score = None if ranked.score is None else round(ranked.score, _DECIMALS)
+    return {"class": ranked.name, "similarity": round(ranked.similarity, _DECIMALS), "score": score}
+
+
+# Each yields a line as soon as its image is classified.
+FORMATS: dict[str, Lines] = {"table": table_lines, "csv": csv_lines, "json": json_lines}
+
+
+def _read(path: Path) -> bytes | Unreadable:
+    """The image as PNG or JPEG. Any damaged file is Unreadable, so that the others are still classified."""
+    try:
+        if printable(str(path)) != str(path):
+            raise BadImageError("its name is not UTF-8 or has control characters: rename it")
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise BadImageError("not a regular file")
+        with bad_image_errors():
+            data = path.read_bytes()
+        return plain_image(data, "png", shorter_side=None)[0]
+    except BadImageError as error:
+        return Unreadable(path, str(error))
+
+
+def _most_similar(
+    clip: Clip, pixels_BCHW: torch.Tensor, class_names: Sequence[str], class_KD: torch.Tensor, *, top: int
+) -> list[tuple[Ranked, ...]]:
+    from gift_core.clip.encoding import image_features, require_unit
+
+    if not len(pixels_BCHW):
+        return []
+    image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
+    similarities_BK = image_BD @ class_KD.T
+    scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
+    best = similarities_BK.topk(min(top, len(class_names)), dim=1)
+    of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
+    return [
+        tuple(Ranked(class_names[column], value, score) for column, value, score in zip(*row, strict=True))
+        for row in zip(*(each.tolist() for each in of_best), strict=True)
+    ]

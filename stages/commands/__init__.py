@@ -1,0 +1,1 @@
+"""The commands for users: options, one call, one print."""

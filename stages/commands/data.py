@@ -1,0 +1,181 @@
+"""data status, data fetch, data verify: the raw data of the tasks, one's own and those of published benchmarks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..command_line import AsJson, GiftCommand, hint, note, print_json
+from ..stage import PARAMS, ROOT, Params, Root, params_of
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+    from gift_core.datasets.status import RawData, Status
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.")
+]
+All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
+COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
+COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
+
+data = typer.Typer(
+    help="The data that params.yaml needs: which is complete, and how to get the rest.",
+    no_args_is_help=True,
+)
+
+
+@data.command(cls=GiftCommand)
+def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT) -> None:
+    """List the data that params.yaml needs: complete, partial, missing or wrong, with image counts and folders.
+
+    Your own images come first. Any data set of the catalogue is listed if you name
+    it. The column "tasks" is the number of tasks that read it. No image is decoded.
+    The exit code is 1 if something that params.yaml needs is missing or wrong.
+
+    Example: gift data status
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.datasets.status import data_in_use, data_named, status_of
+    from gift_core.progress import progress
+
+    config = load_config(params_of(params, root))
+    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
+    statuses = [status_of(raw, config, root=root) for raw in progress(raws, len(raws), "data sets")]
+    if as_json:
+        print_json([dataclasses.asdict(status) for status in statuses])
+    else:
+        _print_statuses(statuses)
+        if not names:
+            _print_rest(config, statuses)
+    if not all(status.suffices for status in statuses):
+        raise typer.Exit(1)
+
+
+def _print_statuses(statuses: Sequence[Status]) -> None:
+    """Prints a table with the images of each data set, and one line for each one that a task lacks."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not statuses:
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=True)
+    table.add_column("folder", overflow="fold")
+    for each in statuses:
+        counts = [
+            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
+        ]
+        values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
+        table.add_row(*(Text(value, style=COLORS.get(value, "")) for value in values))
+    Console().print(table)
+    for each in statuses:
+        if not each.suffices:
+            remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
+            note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
+
+
+def _print_rest(config: Config, statuses: Sequence[Status]) -> None:
+    """Prints what needs no data, and which data sets the catalogue has besides."""
+    from gift_core.config.checks import ADD_TASK, NO_TASK
+    from gift_core.datasets.catalogue.row import catalogue_names
+
+    drawn = sum(task.source == "mini" for task in config.tasks.values())
+    if drawn:
+        typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
+    if not config.tasks:
+        typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
+    listed = {status.data_set for status in statuses}
+    others = [name for name in catalogue_names() if name not in listed]
+    hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
+
+
+@data.command(cls=GiftCommand)
+def fetch(
+    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Download data sets into the folders that params.yaml names, or into data/0_raw/NAME.
+
+    For a data set that cannot be downloaded, this prints which archive to get, from
+    where, and where to unpack it. The exit code is 0 only if all are complete.
+
+    Example: gift data fetch dtd
+    """
+    from gift_core.datasets.catalogue.fetch import fetch as download
+    from gift_core.errors import UserError
+    from gift_core.layout import Layout
+
+    failed: list[str] = []
+    complete: list[str] = []
+    _, raws = _chosen(names, every, params_of(params, root), root)
+    for raw in raws:
+        if raw.row is None:
+            if not every:
+                what = f"has your own images, which nothing can download. Put them into {raw.path}"
+                raise UserError(f"gift data fetch: {raw.name} {what}.")
+            continue
+        note(f"{raw.name}: {raw.row.title} -> {raw.path}")
+        try:
+            download(raw.row, raw.path, Layout(root).work("fetch", raw.name))
+        except UserError as error:  # go on with the others
+            failed.append(raw.name)
+            typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        else:
+            complete.append(raw.name)
+            if not as_json:
+                typer.echo(f"{raw.name}: complete")
+    if as_json:
+        print_json({"complete": complete, "failed": failed})
+    if failed:
+        typer.secho(f"not complete: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
+
+
+@data.command(cls=GiftCommand)
+def verify(
+    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Decode every image, of your own tasks and of published data sets, and name the images that are broken.
+
+    Your own images are checked as by add-task --check. A published data set is
+    compared with its official counts. The exit code is 0 only if every image can be
+    read, and each published data set is the official one.
+
+    Example: gift data verify --all
+    """
+    from gift_core.datasets.status import verify as decode_all
+
+    config, raws = _chosen(names, every, params_of(params, root), root)
+    found: dict[str, tuple[bool, list[str]]] = {}
+    for raw in raws:
+        found[raw.name] = decode_all(raw, config, root=root)
+        for line in [] if as_json else found[raw.name][1]:
+            typer.echo(f"{raw.name}: {line}")
+    if as_json:
+        print_json([{"name": name, "sound": sound, "found": lines} for name, (sound, lines) in found.items()])
+    if bad := [name for name, (sound, _) in found.items() if not sound]:
+        typer.secho(f"not sound: {', '.join(bad)}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1)
+
+
+def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> tuple[Config, list[RawData]]:
+    """Returns the named data, or with `every` what params.yaml needs. UserError if there is none."""
+    from gift_core.config.checks import ADD_TASK
+    from gift_core.config.loading import load_config
+    from gift_core.datasets.status import data_in_use, data_named
+    from gift_core.errors import UserError
+
+    config = load_config(params)
+    if bool(names) == every:
+        what = "name data sets, or write --all for those that params.yaml needs"
+        raise UserError(f"gift data: {what}. `gift data status` lists them.")
+    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
+    if not raws:
+        raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
+    return config, raws

@@ -1,0 +1,299 @@
+"""add-task NAME, remove-task NAME: a row of tasks and its step in the sequence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
+from ..completion import complete_task
+from ..stage import PARAMS, ROOT, Params, Root, params_of
+
+if TYPE_CHECKING:
+    from gift_core.config.params_edit import Removal
+    from gift_core.datasets.dataset import Dataset
+    from gift_core.datasets.new_task import Addition
+
+CLASSES_SHOWN = 40
+PAIRS_SHOWN = 5
+
+
+def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
+
+
+TABLE = "Images listed in a table"
+TARS = "Images in WebDataset tars"
+PAIRS = "Images with captions"
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.")]
+Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Templates = Annotated[
+    list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
+]
+TestFraction = Annotated[
+    float | None,
+    _option("--test-fraction", "SHARE", "The share of each class for testing, if the data has no splits: 0.2."),
+]
+BadImage = Annotated[str, _option("--on-bad-image", "refuse|skip", "What to do with an undecodable image.")]
+Duplicate = Annotated[
+    str,
+    _option(
+        "--on-duplicate",
+        "keep|skip",
+        "What to do with copies (the same bytes), and with test images that are also in training.",
+    ),
+]
+ClassNames = Annotated[
+    Path | None, _option("--class-names", "FILE", "A text file in the folder with one name per line, in label order.")
+]
+Shots = Annotated[int | None, _option("--shots", "N", "The number of training images per class, sampled by seed.")]
+Table = Annotated[
+    str | None, _option("--table", "FILE", "A CSV or Parquet file in the folder, one row per image.", TABLE)
+]
+ImageColumn = Annotated[
+    str | None, _option("--image-column", "COLUMN", "The column of files, relative to the folder: image.", TABLE)
+]
+LabelColumn = Annotated[
+    str | None, _option("--label-column", "COLUMN", "The column of labels, numbers or names: label.", TABLE)
+]
+SplitColumn = Annotated[
+    str | None, _option("--split-column", "COLUMN", "The column with train or test. Without it: split by seed.", TABLE)
+]
+Tars = Annotated[
+    str | None, _option("--webdataset", "PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", TARS)
+]
+TestTars = Annotated[
+    str | None, _option("--webdataset-test", "PATTERN", "Test tars. Without them: split by seed.", TARS)
+]
+Label = Annotated[
+    str | None, _option("--label", "EXTENSION", "The extension of a sample's label: cls; or json:<key>.", TARS)
+]
+Captions = Annotated[
+    bool, typer.Option("--captions", help="Images with captions instead of classes: picture.txt beside picture.jpg, "
+                       "or a table or tars of them. Tested by retrieval.", rich_help_panel=PAIRS)
+]  # fmt: skip
+CaptionColumn = Annotated[
+    str | None, _option("--caption-column", "COLUMN", "The table's column of captions: caption. A row for each.", PAIRS)
+]
+VocabularyCaptions = Annotated[
+    int | None,
+    _option("--vocabulary-captions", "N", "How many training captions join the vocabulary of prompts: 200.", PAIRS),
+]
+Factor = Annotated[
+    float | None,
+    _option("--learning-rate-factor", "NUMBER", "A factor for each method's learning rate in this task: 1.0."),
+]
+Probe = Annotated[
+    bool,
+    typer.Option("--probe", help="No step learns it: every model is tested on it, which shows what it forgets."),
+]
+Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
+Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Decode every image: which are broken, tiny, in both splits, or there twice?")
+]
+
+
+def add_task(
+    name: Name,
+    images: Images,
+    template: Templates = None,
+    test_fraction: TestFraction = None,
+    on_bad_image: BadImage = "refuse",
+    on_duplicate: Duplicate = "keep",
+    class_names: ClassNames = None,
+    shots: Shots = None,
+    learning_rate_factor: Factor = None,
+    probe: Probe = False,
+    link: Link = False,
+    copy: Copy = False,
+    check: Check = False,
+    dry_run: DryRun = False,
+    table: Table = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    webdataset: Tars = None,
+    webdataset_test: TestTars = None,
+    label: Label = None,
+    captions: Captions = False,
+    caption_column: CaptionColumn = None,
+    vocabulary_captions: VocabularyCaptions = None,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
+) -> None:
+    """Add your own data set as the next task: its row and its step in params.yaml.
+
+    With --probe, no step learns it: the model is tested on it after every step.
+    The data set is checked first, and its classes are shown. params.yaml keeps
+    its comments and order. An error changes nothing. To look first: --check
+    --dry-run.
+
+    Example: gift add-task garments --images ~/photos/garments --link
+    """
+    from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
+    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
+    from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.errors import UserError
+    from gift_core.shipped import pipeline_root
+
+    if link and copy:
+        raise typer.BadParameter("give only one of --link and --copy")
+    if probe and learning_rate_factor is not None:
+        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
+    given = {
+        "table": table, "image_column": image_column, "label_column": label_column, "caption_column": caption_column,
+        "split_column": split_column, "train": webdataset, "test": webdataset_test, "label": label,
+        "vocabulary_captions": vocabulary_captions, "templates": template or None, "test_fraction": test_fraction,
+        "on_duplicate": None if on_duplicate == "keep" else on_duplicate, "on_bad_image": on_bad_image,
+        "class_names": class_names, "shots": shots,
+    }  # fmt: skip
+    row = new_row(images, given, captions=captions)
+    bring, params = "link" if link else "copy" if copy else None, params_of(params, root)
+    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
+    addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
+    pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
+    if probe:
+        stages = stages_of_probe(pipeline, after, name)
+    elif len(addition.config.sequence) == 1:
+        stages = list_stages(pipeline, after)
+    else:
+        stages = stages_of_step(pipeline, after, name)
+    findings = (check_images if check else check_headers)(addition.dataset, name)
+    is_refused = bool(findings.broken) and on_bad_image == "refuse"
+    images_per_task = None if probe else addition.config.prompts.images_per_task
+    composition = list(composition_notes(addition.dataset, images_per_task))
+    if not as_json:
+        left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
+        _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines(), *composition])
+    is_written = not dry_run and not is_refused
+    if is_written:
+        addition.carry_out()
+    if as_json:
+        print_json({
+            "task": name, **_record(addition, composition), "written": is_written, "stages": stages,
+            "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+        })  # fmt: skip
+    if is_refused:
+        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
+        raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
+    if not as_json:
+        _show_addition(name, addition, stages, dry_run=dry_run)
+
+
+def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
+    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
+    from gift_core.mini.miniature import miniature_of
+
+    dataset = addition.dataset
+    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
+    typer.echo(f"{name}: {dataset.described}, {counts}")
+    if dataset.has_captions:
+        for sample in dataset.train[:PAIRS_SHOWN]:
+            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
+    else:
+        counts_of_classes, width = _count_classes(dataset), max(map(len, dataset.class_names))
+        typer.echo(f"  {'class':<{width}}  train  test")
+        for class_name, count in list(counts_of_classes.items())[:CLASSES_SHOWN]:
+            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+        if len(counts_of_classes) > CLASSES_SHOWN:
+            typer.echo(f"  ... and {len(counts_of_classes) - CLASSES_SHOWN} more")
+        if all(class_name.isdigit() for class_name in counts_of_classes):
+            warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
+            typer.secho(warning, fg=typer.colors.YELLOW)
+    for note in notes:
+        typer.echo(f"  {note}")
+    if warning := miniature_of(addition.config).warning:
+        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
+
+
+def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    return {name: {"train": train[label], "test": test[label]} for label, name in dataset.classes.items()}
+
+
+def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
+    """Prints the difference in params.yaml, what `dvc repro` runs now, and how to undo the addition."""
+    from gift_core.config.checks import ADD_TASK
+
+    print_difference(addition.difference())
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    if not addition.config.sequence:  # a probe came first
+        hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
+    else:
+        print_next_stages("params.yaml has the new task.", stages)
+    hint(f"To take it back: gift remove-task {name}")
+
+
+def _record(addition: Addition, composition: list[str]) -> dict[str, object]:
+    from gift_core.mini.miniature import miniature_of
+
+    dataset = addition.dataset
+    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    found = {"captions": dataset.captions} if dataset.has_captions else {}
+    classes = {} if dataset.has_captions else _count_classes(dataset)
+    return {"classes": classes, **found, "notes": [*dataset.notes, *composition, *warnings]}
+
+
+KnownNames = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="A task of params.yaml, or several.", autocompletion=complete_task)
+]
+
+
+def remove_task(
+    names: KnownNames, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Remove tasks: their rows and their steps in params.yaml. The next step then follows the one before.
+
+    Tasks that come later in the sequence are learned again. Images and results
+    stay where they are, and the command names them.
+
+    Example: gift remove-task garments --dry-run
+    """
+    from gift_core.config.params_edit import plan_task_removal
+
+    removal = plan_task_removal(names, params=params_of(params, root), root=root)
+    show_removal("task", names, removal, dry_run=dry_run, as_json=as_json)
+
+
+def show_removal(kind: str, names: list[str], removal: Removal, *, dry_run: bool, as_json: bool) -> None:
+    """Carries out the removal of tasks or a method, and prints what changes, what runs, and what stays."""
+    from gift_core.config.checks import ADD_TASK
+
+    if not dry_run:
+        removal.carry_out()
+    if as_json:
+        print_json({
+            f"{kind}s": names, "stages_gone": removal.gone, "stages": removal.stages if removal.config.sequence else [],
+            "learned_again": removal.later, "results": removal.results, "images": removal.images,
+            "written": not dry_run,
+        })  # fmt: skip
+        return
+    print_difference(removal.difference())
+    if removal.gone:
+        typer.echo("Stages that go away:")
+        print_names(removal.gone)
+    if removal.later:
+        typer.echo(f"Learned again, at an earlier step than before: {', '.join(removal.later)}")
+    change = f"params.yaml {'would no longer have' if dry_run else 'no longer has'} {', '.join(names)}."
+    if not removal.config.sequence:
+        hint(f"{change} There is no task to learn: {ADD_TASK}")
+    elif removal.stages:
+        print_next_stages(change, removal.stages)
+    else:
+        hint(change)
+    if removal.results:
+        hint("These results stay, and so do their copies in the cache of DVC:")
+        print_names(removal.results)
+        hint("To free the disk, remove them, then run dvc gc --workspace: it keeps only what this params.yaml uses.")
+    for images in removal.images:
+        target = f", a link to {images.readlink()}" if images.is_symlink() else ""
+        hint(f"The images stay in {images}{target}.")
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")

@@ -1,0 +1,157 @@
+"""merge MODEL MODEL...: one model of several, by averaging their weights or adding up what they learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..command_line import AsJson, plain_path, print_json, require_new
+from ..completion import complete_task
+from ..stage import MOST, PARAMS, ROOT, Params, Root, params_of
+from .predict import interval, numbers
+
+if TYPE_CHECKING:
+    from gift_core.layout import Layout
+    from gift_core.report.accuracies import Score
+
+KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL", help="Two models or more of one architecture: folders or files.", callback=plain_path
+    ),
+]
+Kind = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help=f"How to merge: {', '.join(KINDS)}.",
+        autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write.")]
+Alpha = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="interpolate: the share of the second model. 0 gives the first.", min=0, max=1),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        callback=plain_path,
+        help="task_arithmetic, ties, magmax, dare: the model from which the others were trained.",
+    ),
+]
+Weight = Annotated[
+    list[float] | None,
+    typer.Option(metavar="NUMBER...", help="task_arithmetic, dare: by what to multiply the changes of each model."),
+]
+Scale = Annotated[
+    float | None, typer.Option(metavar="NUMBER", help="ties, magmax: by what to multiply the merged change (1).")
+]
+Keep = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="ties: the share of a model's changes that is kept (0.2).")
+]
+Drop = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="dare: the probability that a change is dropped (0.9).")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="dare: the seed of what is dropped (0).", max=MOST)]
+Fisher = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--evaluate",
+        metavar="TASK",
+        help="Test the result on an ingested task of params.yaml. Repeat it for several.",
+        autocompletion=complete_task,
+    ),
+]
+
+
+def merge(
+    models: Models,
+    out: Out,
+    kind: Kind = "interpolate",
+    alpha: Alpha = None,
+    base: Base = None,
+    weight: Weight = None,
+    scale: Scale = None,
+    keep: Keep = None,
+    drop: Drop = None,
+    seed: Seed = None,
+    fisher: Fisher = None,
+    evaluate: Tasks = None,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
+) -> None:
+    """Merge models of one architecture into one: interpolate two, or average or add up any number.
+
+    interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
+    docs/models.md describes the kinds.
+
+    Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out merged
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+    from gift_core.interop.merge_kinds import complete_options
+    from gift_core.layout import Layout
+
+    named: list[str] = [*models, *([base] if base else [])]
+    for name in named:
+        require_model_path(name)
+    given = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale, "keep": keep, "drop": drop}
+    options = complete_options(kind, given | {"seed": seed, "fisher": fisher or None}, models=len(models))
+    require_new(out, *named)
+    layout = Layout(root)
+    scores_of = _scoring(evaluate or [], params_of(params, root), layout)
+    from gift_core.interop.fisher_of_models import find_fishers
+    from gift_core.interop.merging import Merge, merge_models
+    from gift_core.interop.stored_model import open_stored
+
+    stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
+    fishers = find_fishers(stored, options["fisher"], layout) if kind == "fisher" else []
+    merging = Merge(kind, stored, options, start, fishers)
+    merge_models(merging, out)
+    scores = scores_of(out)
+    if as_json:
+        accuracy = {task: numbers(score) for task, score in scores.items()}
+        print_json({"model": out, **merging.provenance["merge"], "accuracy": accuracy})
+        return
+    typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
+    for task, score in scores.items():
+        what = f"{score.percent:.1f}% of {score.images:,} test images are right"
+        typer.echo(f"{task}: {what} (95% interval: {interval(score)})")
+
+
+def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Path], dict[str, Score]]:
+    """Returns a function that tests a model on each task, among the task's own classes, as the stage evaluate does.
+
+    UserError for a task that params.yaml does not have, ContractError for one that is not ingested.
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.errors import lookup
+
+    if not tasks:
+        return lambda model: {}
+    config = load_config(params)
+    for task in tasks:
+        lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")
+    from gift_core.clip.device import resolve_device
+    from gift_core.clip.images import CacheBudget
+    from gift_core.clip.test_set import ImageLimit, TestSet
+    from gift_core.report.rate_search import measure
+
+    device, settings = resolve_device(config.run.device), config.evaluation
+    limit = None if settings.max_images is None else ImageLimit(settings.max_images, config.seed)
+    open_task = partial(TestSet, batch_size=settings.batch_size, cache_budget=CacheBudget(0), limit=limit)
+    sets = [open_task(layout.task(task)) for task in tasks]
+    return partial(measure, sets=sets, device=device, precision=config.model.precision)

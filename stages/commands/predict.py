@@ -1,0 +1,275 @@
+"""predict MODEL IMAGES, test MODEL IMAGES: the classes of any images, and the accuracy on labeled ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..command_line import AsJson, hint, note, print_json
+from ..completion import complete_classes
+from ..stage import MOST, ROOT, Root
+from .export import Model, Pretrained
+
+if TYPE_CHECKING:
+    from gift_core.report.accuracies import Score
+    from gift_core.use import class_lists
+    from gift_core.use.labeled_images import CaptionedTask, TestResult
+    from gift_core.use.predict import Unreadable
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASSES",
+        help="A text file with one class name per line, a task.json, or an ingested task. "
+        "Default: the classes of all tasks that the model has learned.",
+        autocompletion=complete_classes,
+    ),
+]
+Templates = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name).")
+]
+Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, the best first.", min=1, max=MOST)]
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help='An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
+        min=-1,
+        max=1,
+    ),
+]
+Format = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=65_536)]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
+
+
+def predict(
+    model: Model,
+    images: Images,
+    classes: Classes = None,
+    templates: Templates = None,
+    top: Top = 1,
+    threshold: Threshold = None,
+    output: Format = "table",
+    batch_size: BatchSize = 64,
+    device: Device = "auto",
+    pretrained: Pretrained = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Classify images among the classes that the model has learned, or among any class names.
+
+    The similarity (-1 to 1) is the cosine of image and class. The score (0 to 1) compares
+    the classes with each other; it is not a calibrated probability. A model that has
+    learned only captions ranks captions. Files that are no images are left out and
+    counted. The exit code is 1 if an image cannot be read.
+
+    Example: gift predict data/6_released/gift/digits photos/ --top 3
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+    from gift_core.errors import lookup
+    from gift_core.layout import Layout
+    from gift_core.use.class_lists import learned_classes, names_of, read_classes
+    from gift_core.use.predict import FORMATS, above, classify_images, find_images, readable
+
+    lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
+    require_model_path(model)
+    chosen = [read_classes(classes, templates, layout)] if classes is not None else learned_classes(model, templates)
+    paths, notes = find_images(images)
+    if classes is not None and templates is None and Path(classes).is_file() and not classes.endswith(".json"):
+        chosen = [_with_templates(chosen[0], model)]
+    from gift_core.interop.importing import open_model
+    from gift_core.progress import progress
+
+    clip = open_model(model, pretrained, device=device)
+    for text in notes:
+        note(text)
+    if classes is None:
+        what = "captions of tasks" if chosen[0].are_captions else "classes: those"
+        note(f"{len(names_of(chosen))} {what} that the model has learned")
+    unreadable: list[Unreadable] = []
+    results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
+    if not sys.stdout.isatty():  # no progress bar between printed lines
+        results = progress(results, len(paths), "images")
+    predictions = readable(results, unreadable)
+    for line in lines(predictions if threshold is None else above(threshold, predictions), paths):
+        typer.echo(line)
+    exit_with(unreadable)
+
+
+def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Classes:
+    """The classes, which have no templates of their own, with those of the model's task; a note says which."""
+    from gift_core.use.class_lists import templates_of_model
+
+    found = templates_of_model(classes, model)
+    source = "For other texts: --templates FILE." if found is classes else "The model has learned a task with it."
+    note(f'The text of a class is "{found.templates[0]}". {source}')
+    return found
+
+
+def exit_with(unreadable: list[Unreadable]) -> None:
+    """Says which files were not read, and exits with 1 if there are any, else with 0."""
+    from gift_core.use.predict import unreadable_notes
+
+    for line in unreadable_notes(unreadable):
+        typer.secho(line, fg=typer.colors.RED, err=True)
+    raise typer.Exit(1 if unreadable else 0)
+
+
+LabeledImages = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
+        "with captions, retrieval is measured.",
+        autocompletion=complete_classes,
+    ),
+]
+Among = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="CLASSES",
+        help="A text file with one class name per line, a task.json, or an ingested task. "
+        "Default: the classes of IMAGES.",
+        autocompletion=complete_classes,
+    ),
+]
+Learned = Annotated[
+    bool,
+    typer.Option("--learned", help="Classify among all classes that the model has learned, as `gift predict` does."),
+]
+
+
+def test(
+    model: Model,
+    images: LabeledImages,
+    classes: Among = None,
+    learned: Learned = False,
+    templates: Templates = None,
+    batch_size: BatchSize = 64,
+    device: Device = "auto",
+    pretrained: Pretrained = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Measure the accuracy of any model on labeled images, with its 95% interval.
+
+    Each image is classified among the classes of IMAGES. With --learned or --classes it
+    is a harder question: among more classes. The exit code is 1 if an image cannot be read.
+
+    Example: gift test data/6_released/gift/digits photos/ --learned
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+    from gift_core.layout import Layout
+    from gift_core.use.class_lists import learned_classes, names_of, read_classes
+    from gift_core.use.labeled_images import CaptionedTask, LabeledFolder, open_labeled_images, require_labels, score
+
+    if learned and classes is not None:
+        raise typer.BadParameter("give only one of --learned and --classes")
+    require_model_path(model)
+    layout = Layout(root)
+    labeled = open_labeled_images(images, templates, layout)
+    if isinstance(labeled, CaptionedTask):
+        if learned or classes is not None or templates is not None:
+            raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
+        _test_retrieval(labeled, model, pretrained, device=device, batch_size=batch_size, as_json=as_json)
+        return
+    among = [labeled.classes]
+    if learned:
+        among = learned_classes(model, templates)
+    elif classes is not None:
+        among = [read_classes(classes, templates, layout)]
+    elif isinstance(labeled, LabeledFolder) and templates is None:
+        among = [_with_templates(labeled.classes, model)]
+    same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
+    from gift_core.interop.importing import open_model
+
+    clip = open_model(model, pretrained, device=device)
+    for text in labeled.notes:
+        note(f"{images}: {text}")
+    unreadable: list[Unreadable] = []
+    answers = labeled.classify(clip, among, unreadable, batch_size)
+    result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
+    if as_json:
+        print_json({"model": model, "images": images, "among": len(names_of(among)), **_record(result)})
+    else:
+        _show(model, result, len(names_of(among)))
+    exit_with(unreadable)
+
+
+def _show(model: str, result: TestResult, among: int) -> None:
+    total = result.total
+    what = f"{total.percent:.1f}% of {total.images:,} images are classified correctly, among {among} classes"
+    typer.echo(f"{model}: {what} (95% interval: {interval(total)})")
+    worst = sorted(result.by_class.items(), key=lambda each: each[1].percent)
+    width = max(map(len, result.by_class))
+    typer.echo(f"  {'class':{width}}  correct  images  95% interval")
+    for name, score in worst[:SHOWN_CLASSES]:
+        typer.echo(f"  {name:{width}}  {score.percent:6.1f}%  {score.images:6,}  {interval(score)}")
+    if len(worst) > SHOWN_CLASSES:
+        typer.echo(f"  ... and {len(worst) - SHOWN_CLASSES} better ones (--json has all)")
+    if result.confusions:
+        typer.echo("Most frequent confusions:")
+    for label, predicted, count in result.confusions[:SHOWN_CONFUSIONS]:
+        typer.echo(f"  {count:4} x {label} -> {predicted}")
+    hint(f"95% of the images have a similarity of {result.threshold} or more to their predicted class. Among the same")
+    hint(f'classes, gift predict --threshold {result.threshold} calls images below it "none of these".')
+
+
+def _test_retrieval(
+    task: CaptionedTask, model: str, pretrained: str | None, *, device: str, batch_size: int, as_json: bool
+) -> None:
+    from gift_core.interop.importing import open_model
+    from gift_core.report.accuracies import accuracy_interval
+
+    found, images = task.retrieve(open_model(model, pretrained, device=device), batch_size)
+    low, high = accuracy_interval([found.mean], [images])
+    rows = {
+        "images for captions": (*found.images, found.images_rank),
+        "captions for images": (*found.captions, found.captions_rank),
+    }
+    if as_json:
+        record = {
+            "model": model,
+            "images": images,
+            "recall_at_1": found.mean / 100,
+            "interval": [low / 100, high / 100],
+        }
+        for name, (one, five, ten, rank) in rows.items():
+            shares = {"recall_at_1": one / 100, "recall_at_5": five / 100, "recall_at_10": ten / 100}
+            record[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
+        print_json(record)
+        return
+    what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
+    typer.echo(f"{model}: {what} (95% interval: {low:.1f}% to {high:.1f}%)")
+    typer.echo(f"  {'':19}  Recall@1      @5     @10  mean rank")
+    for name, (one, five, ten, rank) in rows.items():
+        typer.echo(f"  {name:19}  {one:7.1f}% {five:6.1f}% {ten:6.1f}%  {rank:9.1f}")
+
+
+def interval(score: Score) -> str:
+    """Returns the 95% interval of an accuracy as text: `78.1% to 84.0%`."""
+    low, high = score.interval
+    return f"{low:.1f}% to {high:.1f}%"
+
+
+def _record(result: TestResult) -> dict[str, Any]:
+    confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
+    by_class = {name: numbers(score) for name, score in result.by_class.items()}
+    return {**numbers(result.total), "threshold": result.threshold, "classes": by_class, "confusions": confusions}
+
+
+def numbers(score: Score) -> dict[str, Any]:
+    """Returns a score as --json has it, accuracies from 0 to 1."""
+    accuracy, *bounds = (round(percent / 100, 6) for percent in (score.percent, *score.interval))
+    return {"accuracy": accuracy, "interval": bounds, "correct": score.correct, "images": score.images}

@@ -1,0 +1,160 @@
+"""presets, use PRESET: the experiments that come with GIFT, and which one params.yaml has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..command_line import AsJson, DryRun, hint, print_difference, print_json
+from ..completion import complete_preset
+from ..stage import ROOT, Root
+
+if TYPE_CHECKING:
+    from gift_core.config.presets import Origin, Summary, Switch
+
+FEW_METHODS = 4
+ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
+RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
+NEXT = {
+    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
+    "data": "gift data status   # lists the data sets that are present or missing",
+}
+
+
+def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
+    """List the presets with their tasks, iterations, methods and needs, and mark the active one.
+
+    If params.yaml differs from the preset that it was made from, the number of
+    changed keys is shown.
+
+    Example: gift presets
+    """
+    from gift_core.config.presets import find_presets, origin_of, summarize
+
+    files = find_presets(root)
+    origin = origin_of(root / "params.yaml", files)
+    summaries = [summarize(file) for file in files.values()]
+    if as_json:
+        active = {origin.preset: list(origin.changed)} if origin else {}
+        more = [{"active": each.name in active, "changed_keys": active.get(each.name, [])} for each in summaries]
+        print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
+        return
+    width = max(len(_head(summary.name, origin)) for summary in summaries)
+    for summary in summaries:
+        typer.secho(f"{_head(summary.name, origin):{width}}", nl=False, bold=True)
+        typer.echo(f"  {size_of(summary)}\n    {summary.title}")
+    hint(f"\n{_explanation(origin)} `gift use NAME` switches to another one.")
+
+
+def size_of(summary: Summary) -> str:
+    """Returns the tasks, iterations, methods and needs in one line."""
+    few = len(summary.methods) <= FEW_METHODS
+    methods = ", ".join(summary.methods) if few else f"{len(summary.methods)} methods"
+    tasks = f"{summary.tasks} task{'s' if summary.tasks > 1 else ''} x" if summary.tasks else "no task yet,"
+    return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
+
+
+def _head(name: str, origin: Origin | None) -> str:
+    """The name, with a star where it is the active one, and how many keys differ."""
+    if origin is None or origin.preset != name:
+        return name
+    if origin.same:
+        return f"{name} *"
+    count = len(origin.changed)
+    changed = f"{count} key{'s' if count > 1 else ''}" if count else "only comments or the layout"
+    return f"{name} *, changed: {changed}"
+
+
+def _explanation(origin: Origin | None) -> str:
+    if origin is None:
+        return "params.yaml is missing, or it cannot be read."
+    if origin.preset is None:
+        return "params.yaml is an experiment of your own."
+    return "* is the active experiment (params.yaml)."
+
+
+Preset = Annotated[
+    str, typer.Argument(metavar="PRESET", help="A name that `gift presets` lists.", autocompletion=complete_preset)
+]
+Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
+
+
+def use(
+    preset: Preset, dry_run: DryRun = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
+) -> None:
+    """Make a preset the active experiment: write it to params.yaml.
+
+    A params.yaml that you changed is kept as params.backup-1.yaml (or the next
+    free number).
+
+    Example: gift use mtil_order_1 --dry-run --diff
+    """
+    from gift_core.config.presets import plan_switch, summarize
+
+    switch = plan_switch(root, preset)
+    summary = summarize(switch.preset)
+    if switch.changes and not dry_run:
+        switch.carry_out()
+    if as_json:
+        print_json({
+            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": _counts(switch),
+            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in _commands(summary)],
+            **({"difference": switch.difference()} if diff else {}),
+        })  # fmt: skip
+    elif switch.changes:
+        if diff:
+            print_difference(switch.difference())
+        _show(switch, summary, _time_of(root, switch.preset), dry_run)
+    else:
+        typer.echo(f"params.yaml is already the preset {preset}")
+
+
+def _time_of(root: Path, preset: Path) -> str:
+    """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
+    from gift_core.config.presets import load_preset
+    from gift_core.doctor.finding import Project
+    from gift_core.doctor.time_estimate import estimate_time
+    from gift_core.errors import GiftError
+
+    try:
+        estimate = estimate_time(Project(root, load_preset(preset), counts=False))
+    except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
+        return f"Time: not known: {error}"
+    if estimate.workload.unknown:  # counting imports torch, which takes seconds
+        return "Time: gift doctor --time"
+    advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
+    return f"Time: {advice}about {estimate.sentence}"
+
+
+def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
+    """Prints at most ten lines: what the preset is, how much changes, the backup, and what comes next."""
+    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
+    typer.echo(f"  {size_of(summary)}")
+    typer.echo(f"  {time}")
+    counts = _counts(switch)
+    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
+    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
+    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
+    if switch.backup is not None:
+        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    hint("Next:")
+    for command in _commands(summary):
+        hint(f"  {command}")
+
+
+def _counts(switch: Switch) -> dict[str, int] | None:
+    """The number of changed keys of each section of params.yaml, in its order."""
+    keys = switch.changed_keys()
+    return None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
+
+
+def _commands(summary: Summary) -> list[str]:
+    first = [] if summary.tasks else [ADD]
+    return [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]

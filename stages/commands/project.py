@@ -1,0 +1,132 @@
+"""init DIR, dag, docs [PAGE]: a project without a clone of the code, its pipeline as a graph, and the guides."""
+
+from __future__ import annotations
+
+import pydoc
+import shlex
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..command_line import AsJson, print_json
+from ..stage import ROOT, Root
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one without a project.")]
+Preset = Annotated[str, typer.Option("--preset", metavar="NAME", help="The experiment that params.yaml gets.")]
+
+
+def init(folder: Folder, preset: Preset = "mini_quick") -> None:
+    """Make a project: dvc.yaml, params.yaml, presets, the miniature models, git and DVC.
+
+    Nothing in the folder is overwritten. An existing git repository is kept.
+
+    Example: gift init my-project
+    """
+    from gift_core.new_project.create import plan_project
+
+    project = plan_project(folder, preset)
+    project.create()
+    for name in project.kept:
+        typer.echo(f"{folder / name} is yours and stays as it is")
+    typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
+    for line in _next(folder, project.needs, has_task=project.has_task):
+        typer.echo(f"  {line}")
+    typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")
+
+
+def _next(folder: Path, needs: tuple[str, ...], *, has_task: bool) -> list[str]:
+    """Returns the commands to type now."""
+    from gift_core.config.checks import ADD_TASK
+
+    lines = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    if not all(map(shutil.which, ("gift", "dvc"))):
+        lines.append(f'export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
+    if needs:
+        lines.append(f"gift doctor    # the preset needs more ({', '.join(needs)}); this says what to do")
+    if not has_task:
+        lines.append(f"{ADD_TASK}    # your own images")
+    return [
+        *lines,
+        "dvc repro      # runs the pipeline",
+        "gift show      # prints the table of results, and the location of the report",
+        "git add --all && git commit --message 'A new project'",
+    ]
+
+
+Page = Annotated[str | None, typer.Argument(metavar="PAGE", help="A guide, such as memory.")]
+
+
+def docs(page: Page = None) -> None:
+    """List the guides, or show one of them.
+
+    Example: gift docs your_own_task
+    """
+    from gift_core.errors import lookup
+    from gift_core.shipped import guides
+
+    if page is None:
+        for name, file in guides().items():
+            typer.echo(f"{name:16} {_title(file)}")
+        return
+    text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
+    if sys.stdout.isatty():
+        pydoc.pager(text)
+    else:
+        typer.echo(text)
+
+
+def _title(file: Path) -> str:
+    with file.open(encoding="utf-8") as lines:
+        return next(line for line in lines if line.startswith("#")).strip("# \n")
+
+
+Edge = tuple[str, str]  # a block of dvc.yaml, and a later one that reads what it writes
+
+
+def dag(
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it for GitHub's or GitLab's pages.")] = False,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Draw which stage type reads what another one writes, with the number of stages of each.
+
+    `dvc dag` draws every single stage.
+
+    Example: gift dag --mermaid
+    """
+    counts, edges, chained = _read_graph(root)
+    labels = {name: f"{name} x {count}" if count > 1 else name for name, count in counts.items()}
+    if mermaid:
+        boxes = [f'  {name}["{label}"]' for name, label in labels.items()]
+        typer.echo("\n".join(["flowchart TD", *boxes, *(f"  {above} --> {below}" for above, below in edges)]))
+    elif as_json:
+        print_json({"stages": counts, "edges": edges, "reads_step_before": chained})
+    else:
+        from dvc.dagascii import draw
+
+        upwards = [(labels[below], labels[above]) for above, below in edges]  # DVC draws from the bottom up
+        typer.echo(draw(list(labels.values()), upwards))
+        typer.echo(f"Their stages also read those of the step before: {', '.join(chained)}")
+
+
+def _read_graph(root: Path) -> tuple[Mapping[str, int], Sequence[Edge], Sequence[str]]:
+    """Blocks with their numbers of stages, edges without shortcuts, and the blocks that read the step before."""
+    from ..dvc.store import dvc_errors
+
+    with dvc_errors():
+        import networkx
+        from dvc.repo import Repo
+
+        graph: Any = Repo(str(root)).index.graph
+    block = {stage: stage.name.partition("@")[0] for stage in graph if hasattr(stage, "name")}  # not of .dvc files
+    counts = Counter(block.values())
+    order = list(counts)  # of dvc.yaml
+    pairs = {(block[read], block[reader]) for reader, read in graph.edges if read in block and reader in block}
+    forward = networkx.DiGraph(pair for pair in pairs if order.index(pair[0]) < order.index(pair[1]))
+    edges = sorted(networkx.transitive_reduction(forward).edges, key=lambda edge: [*map(order.index, edge)])
+    return counts, edges, [name for name in order if (name, name) in pairs]

@@ -1,0 +1,190 @@
+"""run: the pipeline of dvc.yaml, several stages at once, with Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gift_core.errors import UserError
+
+from ..command_line import note
+from ..stage import MOST, PARAMS, require_params
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+    from gift_core.execution.pool import Pool
+
+    from ..dvc.pipeline import DvcPipeline
+
+LOGS = Path(".gift", "logs")
+SHOWN_NAMES = 30  # of a wave
+
+Targets = Annotated[
+    list[str] | None, typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, max=MOST, help="Stages at once. [default: what the machines hold]"),
+]
+GpusPerStage = Annotated[
+    float, typer.Option("--gpus-per-stage", metavar="N", help="GPUs of a stage that uses one. 0.5: two stages share.")
+]
+Helpers = Annotated[
+    int | None,
+    typer.Option(
+        "--helpers",
+        metavar="N",
+        min=0,
+        max=MOST,
+        help="Free workers that a long stage uses as well. [default: all of them]",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        envvar="RAY_ADDRESS",
+        help="A running Ray cluster: auto, or HOST:PORT. [default: this machine]",
+    ),
+]
+Dry = Annotated[bool, typer.Option("--dry", help="Only print what would run, in which order.")]
+KeepGoing = Annotated[bool, typer.Option("--keep-going", help="After a failure, run what does not depend on it.")]
+Force = Annotated[bool, typer.Option("--force", help="Run all stages, also unchanged ones.")]
+
+
+def run(
+    targets: Targets = None,
+    workers: Workers = None,
+    gpus_per_stage: GpusPerStage = 1.0,
+    helpers: Helpers = None,
+    address: Address = None,
+    dry: Dry = False,
+    keep_going: KeepGoing = False,
+    force: Force = False,
+) -> None:
+    """Run the stages that are new or changed, several at once, on this machine or on a Ray cluster.
+
+    The results, dvc.lock and the cache are those of `dvc repro`. The output of each
+    stage is in .gift/logs. Needs the extra `ray` (docs/install.md).
+
+    Example: gift run --workers 4
+    """
+    from gift_core.config.checks import require_task
+    from gift_core.config.loading import load_config
+    from gift_core.work.needs import check_gpus
+
+    from ..dvc.interruption import Interruption, postponed
+    from ..dvc.pipeline import open_pipeline
+    from ..dvc.run_loop import RunLoop
+    from ..dvc.time_left import expected_seconds
+
+    require_params(PARAMS)
+    address = None if address == "local" else address or None
+    config = load_config(PARAMS)
+    require_task(config, PARAMS.name)  # as the stage check, but before the workers start
+    device = config.run.device
+    check_gpus(gpus_per_stage, device)
+    if dry:
+        with open_pipeline(Path(), targets or []) as pipeline:
+            _print_plan(pipeline, config, force=force)
+        return
+    try:
+        with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+            names = list(pipeline.upstream) if force else pipeline.may_run()
+            if not names:  # before the workers start, which takes seconds
+                note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
+                return
+            pool, environment = _open_workers(
+                resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
+            )
+            capacity = pool.capacity
+            note(f"{len(pipeline.upstream)} stages, {capacity.workers} workers, {capacity.gpus:g} GPUs")
+            loop = RunLoop(
+                pipeline,
+                pool,
+                LOGS.absolute(),
+                environment,
+                expected_seconds(pipeline, names, config),
+                gpus_per_stage=gpus_per_stage,
+                keep_going=keep_going,
+                force=force,
+            )
+            with postponed() as stop:  # inside, because Ray sets a handler of its own
+                loop.run(stop)
+    except Interruption as interruption:
+        interruption.args += ("The finished stages are recorded.",)
+        raise
+    note(loop.summary())
+    if loop.failed:
+        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
+        raise UserError(
+            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
+            "Correct the cause, and run it again: it continues from here."
+        )
+
+
+def _open_workers(
+    resources: ExitStack,
+    address: str | None,
+    workers: int | None,
+    gpus_per_stage: float,
+    helpers: int | None,
+    *,
+    use_gpus: bool,
+) -> tuple[Pool, dict[str, str]]:
+    """Starts or finds the workers, and returns them with the environment of their stages."""
+    from gift_core.execution.pool import check_nodes, open_pool
+    from gift_core.work.spread import is_passed
+
+    from ..dvc.fork_server import serving
+
+    own = dict(os.environ)  # before Ray adds to it
+    pool = resources.enter_context(
+        open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus)
+    )
+    own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
+    own |= pool.offer(helpers, gpus_per_stage, (LOGS / "waiting").absolute())
+    if pool.is_local:
+        return pool, resources.enter_context(serving(own))
+    environment = {name: value for name, value in own.items() if is_passed(name)}
+    check_nodes(Path().absolute(), environment)
+    return pool, environment
+
+
+def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
+    """Prints the stages that would run, in waves, how many stages after them may have to run, and the times."""
+    from gift_core.execution.schedule import longest_path, waves
+    from gift_core.quantities import duration, plural
+
+    from .why import describe, stale_stages, total_time
+
+    found, pulled = stale_stages(pipeline, config)
+    chosen = pipeline.upstream if force else [*pulled, *(name for each in found for name in each.stages)]
+    stale = {name for name in chosen if pipeline.command(name)}
+    if not stale:
+        typer.echo("Nothing is new or changed: gift run would run nothing.")
+        return
+    for number, names in enumerate(waves(pipeline.upstream, stale), 1):
+        typer.echo(f"wave {number}: {_listed(names)}")
+    typer.echo(describe(total_time(pipeline, stale)))
+    seconds = pipeline.expected_seconds()
+    path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
+    times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
+    length = plural(len(path), "stage")
+    shown = path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
+    typer.echo(f"The longest path has {length}{times}: {' > '.join(shown)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names, or how many each block has where they are many."""
+    from ..dvc.pipeline import blocks
+
+    if len(names) <= SHOWN_NAMES:
+        return ", ".join(names)
+    return ", ".join(f"{len(stages)} of {block}" for block, stages in sorted(blocks(names).items()))

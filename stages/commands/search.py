@@ -1,0 +1,199 @@
+"""search: short runs of a task at several learning rates, measured on a validation part."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+from ..command_line import AsJson, hint, note, print_json, print_table
+from ..dvc.interruption import run_to_end
+from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task
+
+if TYPE_CHECKING:
+    from gift_core.report.accuracies import Score
+    from gift_core.report.rate_search import RateSearch
+
+FACTORS = (1 / 3, 1.0, 3.0)
+
+
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--rates",
+        metavar="RATE...",
+        help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
+        min=1e-9,
+        max=10,
+    ),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option("--iterations", metavar="N", min=1, max=MOST, help="Of each run. Default: training.iterations."),
+]
+
+
+def search(
+    task: Task,
+    rates: Rates = None,
+    method: ShippedMethod = None,
+    iterations: Iterations = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Find the learning rate for a task: train it at a few rates, and compare them on a validation part.
+
+    The validation part is the data set's own (val/ or validation/), or else 20% of
+    the training images of each class, sampled by seed. Of a task with captions Recall@1 is
+    measured, of others the accuracy. The test images are not used. Each run starts
+    from the model before the task. What it costs is measured, too: the accuracy lost
+    on training images of the other tasks, or without any, on the replayed pairs.
+    Nothing in data/ and dvc.lock changes, except that `dvc repro` first makes what
+    the task's training reads. Fewer iterations are faster, but tend to favor higher
+    rates. An interrupted search continues.
+
+    Example: gift search greek --rates 1e-4 3e-4 1e-3
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.quantities import plural
+    from gift_core.report.contender import contender
+
+    from ..dvc.pipeline import require_free
+
+    config = load_config(root / PARAMS)
+    name = contender(config, method)
+    stage = Stage("search", f"{name}-{task}", config, Layout(root))
+    present = present_rate(stage, name, task)
+    chosen = sorted({*rates}) if rates else [float(f"{present * factor:.1e}") for factor in FACTORS]
+    count = iterations or config.training.iterations
+
+    from .trials import run_trials, with_iterations
+
+    stage.config = with_iterations(config, name, count)
+    target = f"teach@{name}-step{config.position(task)}"
+    runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
+    note(f"{runs} with {name} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
+    note(f"First, dvc repro {target} makes what they read, where it is missing.")
+    require_free(root)
+    if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
+        raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
+    found = run_trials(stage, name, task, chosen)
+    change = change_of(stage, name, found)
+    if as_json:
+        print_json(_record(found, name, count, change))
+        return
+    show_trials(found)
+    _print_advice(found, present, change)
+    if count < config.training.iterations:
+        hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
+
+
+def present_rate(stage: Stage, method: str, task: str) -> float:
+    """Returns the learning rate of the method in the step of the task. UserError if it learns nothing."""
+    rate = stage.method(method).learning_rate
+    if rate is None:
+        raise UserError(f"params.yaml: methods.{method}: it learns nothing. Name another method with --method.")
+    return rate * stage.step(task).learning_rate_factor
+
+
+def shown(rate: float) -> str:
+    """Returns a rate as params.yaml has it: 3.0e-6, 1.25e-5."""
+    digits, exponent = f"{rate:.5e}".split("e")
+    return f"{digits.rstrip('0')}{'0' if digits.rstrip('0').endswith('.') else ''}e{int(exponent)}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """The line of params.yaml that gives a step its best rate, and where it is, if the key does not say it."""
+
+    line: str
+    location: str = ""
+
+
+def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
+    """Returns the change for the best rate: in the first step the method's rate, in a later one the step's factor.
+
+    Another rate of the method would make the steps before run again.
+    """
+    step, own = stage.step(found.task), stage.method(method).learning_rate
+    assert own is not None, "present_rate has checked it"
+    if not stage.learned_before(found.task):
+        return Change(f"methods.{method}.learning_rate: {shown(found.best.rate / step.learning_rate_factor)}")
+    location = f", sequence, the step of {found.task} (a factor for the rate of every method)"
+    return Change(f"learning_rate_factor: {found.best.rate / own:.4g}", location)
+
+
+def show_trials(found: RateSearch) -> None:
+    """Prints a row for each rate, the best one marked, and which rates failed."""
+    from gift_core.quantities import duration
+
+    start = found.start[found.task]
+    rows = [("start", _accuracy(start), "", "", "")]
+    for trial in found.trials:
+        rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"
+        lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
+        gained = f"{found.gained(trial):+.1f}"
+        rows.append((rate, _accuracy(trial.scores[found.task]), gained, lost, duration(trial.seconds)))
+    columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
+    title = f"{found.task}: {start.images} images of the validation part, in percent and points"
+    print_table(columns, rows, title=title, bold=1 + found.trials.index(found.best))
+    for failed, reason in found.failed.items():
+        typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
+
+
+def _accuracy(score: Score) -> str:
+    low, high = score.interval
+    return f"{score.percent:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _print_advice(found: RateSearch, present: float, change: Change) -> None:
+    best, others = found.best.rate, [name for name in found.start if name != found.task]
+    if others:
+        typer.echo(
+            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
+        )
+    if found.similar:
+        listed = ", ".join(shown(trial.rate) for trial in found.similar)
+        typer.echo(f"As good on {found.task}, for all that these images can tell: {listed}.")
+    if found.gained(found.best) <= 0:
+        typer.echo(f"No rate gains anything on {found.task}. Try others, or more iterations.")
+    elif abs(best / present - 1) < 0.01:
+        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
+    else:
+        typer.echo(f"In params.yaml{change.location}: {change.line}")
+    rates = sorted([*(trial.rate for trial in found.trials), *found.failed])
+    if best in (rates[0], rates[-1]) and len(rates) > 1:
+        end, beyond = ("lowest", best / 3) if best == rates[0] else ("highest", best * 3)
+        further = f"gift search {found.task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
+        hint(f"The best rate is the {end} one. Try further: {further}")
+
+
+def _record(found: RateSearch, method: str, iterations: int, change: Change) -> dict[str, Any]:
+    return {
+        "task": found.task,
+        "method": method,
+        "iterations": iterations,
+        "metric": found.metric,
+        "validation_images": found.start[found.task].images,
+        "start": {name: round(score.percent, 4) for name, score in found.start.items()},
+        "trials": [
+            {
+                "learning_rate": trial.rate,
+                "accuracy_percent": round(trial.scores[found.task].percent, 4),
+                "interval_95": [round(limit, 4) for limit in trial.scores[found.task].interval],
+                "gained_points": round(found.gained(trial), 4),
+                "lost_points": round(found.lost(trial), 4),
+                "by_task": {name: round(score.percent, 4) for name, score in trial.scores.items()},
+                "seconds": trial.seconds,
+            }
+            for trial in found.trials
+        ],
+        "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in found.failed.items()],
+        "best": found.best.rate,
+        "change": change.line,
+    }

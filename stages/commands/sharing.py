@@ -1,0 +1,204 @@
+"""get, remote URL, merge-lock, gate: results that others made, and what may be shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gift_core.errors import GiftError, UserError
+
+from ..command_line import AsJson, hint, name_guides, note, print_json
+from ..stage import PARAMS, ROOT, Root, ShippedMethod, require_params
+
+if TYPE_CHECKING:
+    from gift_core.team.lock_merge import MergedLock
+
+ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
+SHOWN_STAGES = 6
+NO, BAD_INPUT = 1, 2
+
+
+def get(as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Pull what others have pushed: results, raw data and the run cache.
+
+    Without a remote, or if it does not answer or is empty, nothing is changed, and
+    `dvc repro` makes the results here.
+
+    Example: gift get
+    """
+    from gift_core.doctor.storage import check_remote, read_settings
+    from gift_core.quantities import first_names
+    from gift_core.team.raw_data import raw_data_files
+    from gift_core.team.remotes import missing_outputs, pull
+
+    require_params(root / PARAMS)
+    remote, has_lock = check_remote(root, read_settings(root)), (root / "dvc.lock").is_file()
+    targets = [] if has_lock else raw_data_files(root)
+    code, missing = None, list[str]()
+    if remote.mark != "ok" or remote.remedy:
+        note(f"The remote: {remote.found}. {remote.remedy}")
+        note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
+    elif not (targets or has_lock):
+        note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
+    else:
+        note(f"The remote: {remote.found}.")
+        code, missing = pull(root, targets), missing_outputs(root)
+    if missing:
+        note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
+        note("`gift verify --remote` tells damaged from missing.")
+    if as_json:
+        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": code == 0, "missing": missing})
+    if code:
+        what = "`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more."
+        typer.echo(name_guides(what), err=True)
+        raise typer.Exit(code)
+
+
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="A folder, s3://, ssh://, gs://, azure://, http:// or https://")
+]
+
+
+def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Set where results are shared, and say whether it answers.
+
+    It becomes DVC's default remote, and DVC checks the hash of every file that
+    it pulls. Commit .dvc/config afterwards.
+
+    Example: gift remote s3://bucket/gift
+    """
+    from gift_core.team.remotes import set_remote
+
+    finding = set_remote(root, url)
+    if as_json:
+        record = {"url": url, "mark": finding.mark, "found": finding.found, "remedy": finding.remedy}
+        print_json(record)
+    else:
+        typer.echo(finding.found)
+        if finding.remedy:
+            typer.echo(finding.remedy)
+    if finding.mark == "fail":
+        raise typer.Exit(1)
+    if not as_json:
+        hint("Next: git commit .dvc/config, then make share")
+
+
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.")
+]
+
+
+def merge_lock(files: Files = None, root: Root = ROOT) -> None:
+    """Merge two versions of dvc.lock: the stages of both sides.
+
+    Without files, it resolves the conflict that `git merge` left in dvc.lock and
+    reports/metrics.json. `make setup` makes it git's merge driver for dvc.lock,
+    so that there is no conflict.
+
+    Example: gift merge-lock
+    """
+    from gift_core.team.lock_merge import merge_files, resolve_in_git
+
+    if files is None:
+        merge, rest = resolve_in_git(root)
+        _say(merge)
+        for name in rest:
+            typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
+        typer.echo("Next: git commit, then dvc repro --pull", err=True)
+    elif len(files) == 3:
+        _say(merge_files(*files))
+    else:
+        raise typer.BadParameter(f"expected BASE OURS THEIRS or no file, got {len(files)}")
+
+
+def _say(merge: MergedLock) -> None:
+    from gift_core.quantities import first_names
+
+    both = [name for name in merge.both if name not in ALWAYS_RUN]
+    typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
+    if both:
+        names = first_names(both, SHOWN_STAGES)
+        typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
+
+
+MinLast = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PERCENT",
+        min=0,
+        max=100,
+        help="Last has to be at least this: the mean accuracy after the last task.",
+    ),
+]
+MaxForgetting = Annotated[
+    float | None, typer.Option(metavar="POINTS", min=-100, max=100, help="Forgetting may be at most this.")
+]
+MaxProbeLoss = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        min=-100,
+        max=100,
+        help="The mean over evaluation.probes may be at most this below zero-shot.",
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="POINTS",
+        min=0,
+        max=100,
+        help="By how much a metric may be worse than in the revision.",
+    ),
+]
+
+
+def gate(
+    min_last: MinLast = None,
+    max_forgetting: MaxForgetting = None,
+    max_probe_loss: MaxProbeLoss = None,
+    against: Against = None,
+    tolerance: Tolerance = 1.0,
+    method: ShippedMethod = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Say whether the result may be shipped, by the limits given and in comparison with another revision.
+
+    Reads reports/metrics.json, and with --against what git has of it there: Last,
+    Transfer and the mean over the probes must not be lower, Forgetting not higher,
+    by more than --tolerance.
+    If that revision learned other tasks, there is nothing to compare, which is said.
+    The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
+
+    Example: gift gate --max-forgetting 5 --max-probe-loss 2 --against main
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.report.contender import contender
+    from gift_core.team.gate import Limits, judge
+
+    try:
+        limits = Limits(min_last, max_forgetting, max_probe_loss, tolerance)
+        if limits == Limits(tolerance=tolerance) and against is None:
+            raise UserError(
+                "gift gate: no criterion. Give --min-last, --max-forgetting, --max-probe-loss or --against."
+            )
+        config = load_config(root / PARAMS)
+        verdict = judge(root, config, contender(config, method), limits, against=against)
+    except GiftError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    if as_json:
+        print_json(dataclasses.asdict(verdict))
+    else:
+        typer.echo(verdict.sentence)
+    if not verdict.ok:
+        raise typer.Exit(NO)

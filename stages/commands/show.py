@@ -1,0 +1,214 @@
+"""show: the result in the terminal, the location of the report and what to do next, or the run times."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..command_line import AsJson, hint, print_json
+from ..stage import PARAMS, ROOT, Root
+from .metrics import percent, print_by_task, print_link, print_metrics, print_text
+
+Summary = Mapping[str, Any]
+
+
+def show(
+    root: Root = ROOT,
+    per_task: Annotated[bool, typer.Option("--per-task", help="Print the accuracies on every task.")] = False,
+    as_json: AsJson = False,
+    times: Annotated[bool, typer.Option("--times", help="Print the run times of the stages on this machine.")] = False,
+) -> None:
+    """Print what the run showed: a table of the methods, the result in words, and where the report is.
+
+    The table has Transfer, Avg, Last and Forgetting, what is kept of zero-shot (the
+    accuracy on evaluation.probes at the end), and the accuracy on the newest task
+    before and after it was learned. For a published benchmark, the first line
+    says whether the zero-shot accuracies agree. In git, the last lines have the
+    commit, and the difference to the result in it.
+
+    Example: gift show --per-task
+    """
+    from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
+    from gift_core.config.checks import require_task
+    from gift_core.config.loading import load_config
+    from gift_core.layout import Layout
+    from gift_core.team.gate import since_commit
+
+    if times:
+        _print_times(Layout(root).timings(), as_json=as_json)
+        return
+    reports = Layout(root).reports()
+    if not (reports / "summary.json").is_file() and not (reports / "metrics.json").is_file():
+        require_task(load_config(root / PARAMS), PARAMS.name)
+    if as_json:
+        print_json(read_summary(reports / "summary.json"))
+        return
+    if per_task:
+        _print_tasks(read_summary(reports / "summary.json"))
+        return
+    metrics = read_metrics(reports / "metrics.json")
+    zero_shot = reports / "zero_shot.json"
+    if zero_shot.is_file() and (sentence := read_zero_shot(zero_shot)["sentence"]):  # empty: no published benchmark
+        typer.echo(sentence)
+    summary = _summary_of(reports / "summary.json", metrics)
+    if summary is None:
+        print_metrics(metrics)
+    else:
+        _note_other_experiment(summary, root / PARAMS)
+        _print_result(summary)
+        for line in since_commit(root, metrics, summary["tasks"]):
+            typer.echo(line)
+    page = reports / "index.html"
+    if page.is_file():
+        print_link(f"The report: {page.resolve()}", page.resolve().as_uri())
+    else:
+        typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
+    if summary is not None:
+        _print_next(summary, page)
+
+
+def _note_other_experiment(summary: Summary, params: Path) -> None:
+    """Prints a note where params.yaml has another experiment by now, as after `gift use`."""
+    from gift_core.config.loading import load_config
+
+    if not params.is_file():
+        return
+    experiment = load_config(params).experiment
+    if experiment != summary["experiment"]:
+        was = summary["experiment"]
+        typer.echo(f"note: this is the result of {was}. {params} has {experiment}: run dvc repro", err=True)
+
+
+def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
+    """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
+    from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
+
+    remedy = "Get it with `dvc pull`, or make it with `dvc repro report`."
+    if not path.is_file():
+        typer.echo(f"note: {path} does not exist, so this is the table alone. {remedy}", err=True)
+        return None
+    summary = read_summary(path)
+    same = list(summary["methods"]) == list(metrics) and all(
+        row.get(key) in (None, metrics[method].get(name))  # None: a mean that says nothing about separate models
+        for method, row in summary["methods"].items()
+        for name, key in {**SUMMARY_METRICS, "probes": "probes"}.items()
+    )
+    if not same:
+        said = f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}"
+        typer.echo(said, err=True)
+    return summary if same else None
+
+
+def _print_result(summary: Summary) -> None:
+    from gift_core.artifacts.report_json import SUMMARY_METRICS
+
+    rows = {
+        method: {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
+        for method, row in summary["methods"].items()
+    }
+    newest = summary["tasks"][-1]
+    learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
+    on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
+    on += ", each image among the classes of all tasks" if summary["protocol"] == "cross_domain" else ""
+    lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
+    name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
+    print_metrics(rows, title=f"Accuracy in percent{on}{lower}", extra=(f"{name}:\nbefore -> after", learned))
+    for sentence in summary["result"]:
+        print_text(sentence)
+    if summary["note"]:
+        print_text(summary["note"])
+
+
+def _before_and_after(row: Mapping[str, float | None]) -> str:
+    """`61.0 -> 92.3` on the newest task; a model that never learns has one number."""
+    before, after = row.get("before_percent", row.get("zero_shot_percent")), row["after_percent"]
+    if before is None or after is None:
+        return "-"
+    return percent(after) if before == after else f"{percent(before)} -> {percent(after)}"
+
+
+def _print_tasks(summary: Summary) -> None:
+    from gift_core.artifacts.report_json import BY_TASK
+    from gift_core.quantities import plural
+
+    protocol = summary["protocol"]
+    zero_shot = summary["methods"]["zero_shot"].get("probes", {}).get("by_task", {})
+    for method, row in summary["methods"].items():
+        steps = plural(len(summary["tasks"]), "step" if protocol == "class_incremental" else "task")
+        end = row.get("probes", {}).get("by_task", {})
+        before = "zero_shot_percent" if protocol == "class_incremental" else "before_percent"
+        after = "after_percent" if protocol == "class_incremental" else "end_percent"
+        rows = {**row["by_task"]}
+        for name, value in end.items():  # the other columns stay empty
+            known = {before: zero_shot[name], after: value, "difference_points": value - zero_shot[name]}
+            rows[f"{name} (probe)"] = dict.fromkeys(BY_TASK[protocol]) | known
+        print_by_task(rows, BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
+    print_text(
+        "On all classes seen so far. Difference: after - zero-shot."
+        if protocol == "class_incremental"
+        else "Before: the model from which the step starts. After: right after the step. Difference: end - after."
+    )
+    if zero_shot:
+        print_text("A probe is a task that no step learns. Difference: the last step's model - zero-shot.")
+
+
+def _print_times(folder: Path, *, as_json: bool) -> None:
+    """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
+    from gift_core.artifacts.contract import read
+    from gift_core.quantities import duration, plural
+
+    seconds = {
+        stage.name: [read(dict[str, float], file, stage.name)["seconds"] for file in sorted(stage.glob("*.json"))]
+        for stage in sorted(folder.glob("*"))
+    }
+    longest_first = sorted(seconds.items(), key=lambda item: -sum(item[1]))
+    if as_json:
+        rows = {stage: {"instances": len(each), "seconds": round(sum(each), 2)} for stage, each in longest_first}
+        print_json({"stages": rows})
+        return
+    for stage, of_stage in longest_first:
+        typer.echo(f"{stage:16} {plural(len(of_stage), 'instance'):>14}  {duration(sum(of_stage)):>14}")
+    if not seconds:
+        typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
+
+
+def _print_next(summary: Summary, page: Path) -> None:
+    """What to type next, with the reason of each command."""
+    lines = [
+        (_view(page), "view the report"),
+        ("dvc repro && gift show", "after you change a number in params.yaml"),
+        ("gift use laptop", "for your own photos, without a GPU (with one: bring_your_own)")
+        if summary["miniature_model"]
+        else ("gift add-task NAME --images FOLDER", "add your own images, then: dvc repro"),
+    ]
+    if _needs_activation():
+        lines.insert(0, (f"source {_shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
+    width = max(len(command) for command, _ in lines)
+    hint("\nNext:")
+    for command, reason in lines:
+        hint(f"  {command:<{width}}  # {reason}")
+
+
+def _view(page: Path) -> str:
+    """The command that opens the page, or on a machine without one what to do instead."""
+    opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
+    return f"{opener} {shlex.quote(_shown(page))}" if opener else f"# copy {_shown(page)} to a machine with a browser"
+
+
+def _needs_activation() -> bool:
+    """Whether make put the environment on the PATH for this command only."""
+    activated = os.environ.get("VIRTUAL_ENV") == sys.prefix
+    return "MAKELEVEL" in os.environ and sys.prefix != sys.base_prefix and not activated
+
+
+def _shown(path: Path) -> str:
+    """The path relative to the current folder if it is inside it."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

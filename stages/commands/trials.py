@@ -1,0 +1,193 @@
+"""Training runs of `gift search`: the training of the stage finetune on a task without its validation part.
+
+What they write is in a work folder. DVC sees none of them, and no test image is read.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.contract import read, sha256_of, write_json
+from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.shards import iterate_pairs
+from gift_core.artifacts.tars import image_extension
+from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
+from gift_core.artifacts.teacher_source import SOURCE, read_source
+from gift_core.clip.device import resolve_device
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import save_clip
+from gift_core.clip.test_set import TestSet
+from gift_core.config.checks import check_lengths
+from gift_core.config.experiment import Config
+from gift_core.datasets.ingest import validation_images
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.progress import progress
+from gift_core.report.accuracies import Score
+from gift_core.report.rate_search import RateSearch, Scores, Trial, hold_out, measure, sample_training_images
+
+from ..command_line import note
+from ..finetune import Step, train_together
+from ..replay_source import replay_of
+from ..stage import Stage, explained
+from ..teach import teach_step
+from ..unfinished import hashes_below, unfinished
+
+MOST = 500  # images of each other task that are measured
+REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
+
+
+@dataclass(frozen=True)
+class TrialLayout(Layout):
+    """The project, but for the task that is tried: the task, the model after it and unfinished work are in `folder`.
+
+    So is what the teacher gives, if `teaches`.
+    """
+
+    folder: Path
+    tried: str
+    teaches: bool = False
+
+    def task(self, task: str) -> Path:
+        return self.folder / "task" / task if task == self.tried else super().task(task)
+
+    def model(self, method: str, task: str) -> Path:
+        return self.folder / "model" if task == self.tried else super().model(method, task)
+
+    def teacher(self, method: str, task: str) -> Path:
+        own = self.teaches and task == self.tried
+        return self.folder / "teacher" if own else super().teacher(method, task)
+
+    def work(self, stage: str, key: str) -> Path:
+        return self.folder / "work" / stage / key
+
+
+class TrialStage(Stage):
+    """A stage that prints on stderr: the table of the search is the result."""
+
+    def say(self, message: str) -> None:
+        note(f"{self.title}: {message}")
+
+
+def with_iterations(config: Config, method: str, iterations: int) -> Config:
+    """Returns the experiment with other training.iterations; the warm-up keeps its share.
+
+    UserError if the method's row does not fit them.
+    """
+    training = config.training
+    for key, what in check_lengths(f"methods.{method}", config.methods[method], iterations):
+        raise UserError(f"gift search --iterations {iterations}: params.yaml: {key}: {what}")
+    warmup = training.warmup_iterations * iterations // training.iterations
+    changes = {"iterations": iterations, "warmup_iterations": warmup}
+    return config.model_copy(update={"training": training.model_copy(update=changes)})
+
+
+def run_trials(stage: Stage, method: str, task: str, rates: Sequence[float]) -> RateSearch:
+    """Trains the step at each rate and measures the models. Continues an interrupted search, whatever its rates were.
+
+    UserError if no rate works.
+    """
+    config, start = stage.config, stage.start_model(method, task)
+    device, budget = resolve_device(config.run.device), CacheBudget()
+    others = [step.task for step in config.sequence if step.task != task]
+    others = [name for name in others if (stage.layout.task(name) / "task.json").is_file()]
+    with unfinished(stage, device, _inputs(stage, method, task, others)) as work:
+        trial_stage = _open_trial(stage, method, task, work)
+        folders = [trial_stage.layout.task(task), *_other_sets(stage, task, others, work / "measured")]
+        sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
+        scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
+        before = _noted(work / "start.json", lambda: Trial(0.0, scores(start), 0.0))
+        trials, failed = [], dict[float, str]()
+        for rate in progress(rates, len(rates), "rates"):
+            step = Step(trial_stage, method, task, rate)
+            try:
+                trials.append(_noted(work / f"rate-{rate!r}.json", partial(_trial, step, work, scores)))
+            except UserError as error:  # such as losses that are not finite
+                failed[rate] = str(error)
+        if not trials:
+            raise UserError(failed[rates[0]])
+    metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
+    return RateSearch(task, before.scores, trials, failed, metric)
+
+
+def _inputs(stage: Stage, method: str, task: str, others: Sequence[str]) -> Mapping[str, Any]:
+    """What decides the result of a trial besides its rate."""
+    layout, config, start = stage.layout, stage.config, stage.start_model(method, task)
+    return {
+        "row": config.methods[method].model_dump(mode="json", exclude={"learning_rate", "release"}),
+        "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
+        "task": config.tasks[task].model_dump(mode="json"),
+        "tasks": {name: sha256_of(layout.task(name) / "task.json") for name in [task, *others]},
+        "start": [model_hash(start), hashes_below(start)],
+        "teacher": hashes_below(layout.teacher(method, task)),
+    }
+
+
+def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
+    """Writes the task with its validation part, and what the teacher gives, where it has read the task's own images."""
+    layout, config, trial = stage.layout, stage.config, TrialLayout(stage.layout.root, work, task)
+    if not trial.task(task).exists():
+        shard, row = config.ingest.images_per_shard, config.tasks[task]
+        own = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
+        hold_out(layout.task(task), trial.task(task), seed=config.seed, images_per_shard=shard, validation=own)
+    opened = TrialStage("finetune", stage.name, config, trial)
+    replay = replay_of(opened, method, task)
+    taught = layout.teacher(method, task)
+    if not (taught / SOURCE).is_file() or read_source(taught).read != replay.hashes():
+        teaches = replace(trial, teaches=True)
+        opened = TrialStage("finetune", stage.name, config, teaches)
+        if not teaches.teacher(method, task).exists():
+            teach_step(TrialStage("teach", stage.name, config, teaches), method, task)
+    return opened
+
+
+def _trial(step: Step, work: Path, scores: Callable[[Path], Scores]) -> Trial:
+    """Trains a model at the rate, measures it and removes it."""
+    snapshot, started = work / f"rate-{step.learning_rate!r}.safetensors", time.monotonic()
+    model = step.stage.layout.model(step.method, step.task)
+    with explained(step.stage):
+        loaded = step.load()
+        losses = train_together(step, loaded, snapshot)
+        save_clip(loaded.clip, model, {}, losses)
+    seconds = time.monotonic() - started
+    trial = Trial(step.learning_rate, scores(model), round(seconds, 1))
+    shutil.rmtree(model)
+    snapshot.unlink(missing_ok=True)
+    return trial
+
+
+def _other_sets(stage: Stage, task: str, others: Sequence[str], folder: Path) -> list[Path]:
+    """Folders of tasks whose test images are training images of the other tasks, or else the replayed pairs."""
+    layout = stage.layout
+    for name in others:
+        if not (folder / name).exists():
+            sample_training_images(layout.task(name), folder / name, most=MOST, seed=stage.config.seed)
+    if others:
+        return [folder / name for name in others]
+    pairs = list(islice(iterate_pairs(layout.shards(task)), MOST))
+    prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
+    if len(prompts) < 2:
+        return []
+    images = [(pair.image, image_extension(pair.image), prompts.index(pair.prompt)) for pair in pairs]
+    info = TaskInfo(REPLAYED, tuple(prompts), ("{}",), "synthesize")
+    write_task(folder / REPLAYED, info, [], images, images_per_shard=MOST)
+    return [folder / REPLAYED]
+
+
+def _noted(path: Path, run: Callable[[], Trial]) -> Trial:
+    """Returns the trial that the file has, or runs it and writes the file."""
+    if path.is_file():
+        noted = read(dict[str, Any], path, "search")
+        scores = {name: Score(*numbers) for name, numbers in noted["scores"].items()}
+        return Trial(noted["rate"], scores, noted["seconds"])
+    trial = run()
+    numbers = {name: [score.correct, score.images] for name, score in trial.scores.items()}
+    write_json(path, {"rate": trial.rate, "scores": numbers, "seconds": trial.seconds})
+    return trial

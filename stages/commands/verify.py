@@ -1,0 +1,169 @@
+"""verify: checks every artifact of the active experiment, and heals broken ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from ..command_line import AsJson, hint, note, print_json
+from ..stage import PARAMS, ROOT, Params, Root, params_of
+
+if TYPE_CHECKING:
+    from gift_core.artifacts.verification import Artifact
+
+    from ..dvc.store import DvcStore, Output
+
+Heal = Annotated[
+    bool, typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is whole or missing, a line for each.")]
+Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
+
+
+class Item(NamedTuple):
+    """What is checked: an artifact, an output of DVC, or both."""
+
+    path: Path
+    artifact: Artifact | None
+    output: Output | None
+
+
+class Checked(NamedTuple):
+    """The status of an item (OK, MISSING or BROKEN), and what is wrong with it."""
+
+    path: Path
+    status: str
+    problems: list[str]
+
+    def show(self) -> None:
+        """Prints one line, with the problems below it."""
+        typer.secho(f"{self.status:8}", fg=COLORS[self.status], bold=True, nl=False)
+        typer.echo(self.path)
+        for problem in self.problems:
+            typer.echo(f"        {problem}")
+
+
+def verify(
+    heal: Heal = False,
+    remote: Remote = False,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
+) -> None:
+    """Check all artifacts: their content, their own hashes, and DVC's copies of them.
+
+    The exit code is 1 if something is broken. Artifacts that are not there yet
+    are counted, but are no error.
+
+    Example: gift verify --heal
+    """
+    from gift_core.progress import progress
+
+    params = params_of(params, root)
+    store = _store(root)
+    items, checked = _items(params, root, store), dict[Path, Checked]()
+    listed = verbose and not as_json
+    for item in items if listed else progress(items, len(items), "artifacts"):
+        checked[item.path] = _check(item, store)
+        if listed:
+            checked[item.path].show()
+    broken = [item for item in items if checked[item.path].status == BROKEN]
+    if not (as_json or verbose):
+        for item in broken:
+            checked[item.path].show()
+    if broken and heal and store:
+        note("healing ...") if as_json else typer.echo("\nhealing:")
+        store.heal([item.output for item in broken if item.output and store.problems(item.output)])
+        for item in broken:
+            checked[item.path] = _check(item, store)
+            if not as_json:
+                checked[item.path].show()
+        broken = [item for item in broken if checked[item.path].status != OK]
+    on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else []
+    if as_json:
+        print_json(_record(list(checked.values()), on_remote))
+    else:
+        _summarize([each.status for each in checked.values()], broken, healed=heal)
+    raise typer.Exit(1 if broken or on_remote else 0)
+
+
+def _check(item: Item, store: DvcStore | None) -> Checked:
+    """Reads the files. It may take long."""
+    is_here = item.path.exists()
+    problems = [problem] if item.artifact and is_here and (problem := item.artifact.problem()) else []
+    if store and item.output:
+        problems += store.problems(item.output)
+    return Checked(item.path, BROKEN if problems else OK if is_here else MISSING, problems)
+
+
+def _record(checked: list[Checked], on_remote: list[str]) -> dict[str, object]:
+    artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in checked]
+    counts = {status: sum(each.status == status for each in checked) for status in (OK, MISSING, BROKEN)}
+    return {**counts, "broken_on_remote": on_remote, "artifacts": artifacts}
+
+
+def _store(root: Path) -> DvcStore | None:
+    if not (root / ".dvc").is_dir():
+        note(f"{root}: no DVC project, so only the files of the stages are checked")
+        return None
+    from ..dvc.pipeline import require_free
+    from ..dvc.store import DvcStore
+
+    require_free(root)  # half of a new result looks broken
+    return DvcStore(root)
+
+
+def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
+    """The artifacts in the order of the stages, then DVC's other outputs."""
+    from gift_core.artifacts.verification import artifacts_of
+    from gift_core.config.loading import load_config
+    from gift_core.layout import Layout
+
+    outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
+    items = [
+        Item(artifact.path, artifact, outputs.pop(os.path.realpath(artifact.path), None))
+        for artifact in artifacts_of(Layout(root), load_config(params))
+    ]
+    return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
+
+
+def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
+    """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
+    broken = store.broken_on_remote()
+    for oid in broken:
+        paths = sorted(
+            {str(file.path) for output in store.outputs() for file in store.files(output) if file.oid == oid}
+        )
+        typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
+        typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
+    if not broken or not heal:
+        typer.echo(
+            f"the remote: {len(broken)} broken objects" + (". Next: gift verify --remote --heal" if broken else ""),
+            err=as_json,
+        )
+        return broken
+    store.remove_from_remote(broken)
+    where = "here" if all(map(store.is_whole, broken)) else "in a clone that has them, or after dvc repro"
+    done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push"
+    typer.echo(done, err=as_json)
+    return []
+
+
+def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> None:
+    found = list(statuses)
+    typer.echo(f"{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
+    if MISSING in found:
+        hint("missing: get them with dvc pull, or make them with dvc repro")
+    if broken and not healed:
+        hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
+    elif broken:
+        stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
+        again = " ".join(["--force --single-item", *stages] if stages else ["report"])
+        typer.echo(f"broken: no copy is whole. Make them again: dvc repro {again}")

@@ -1,0 +1,255 @@
+"""why: for each stage that would run, the reason in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..check import code_files, describe_edits
+from ..command_line import AsJson, print_json
+from ..stage import PARAMS
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+
+    from ..dvc.pipeline import Changes, DvcPipeline
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STAGE", help="Stages, with those that they need. [default: all]", show_default=False),
+]
+CHECK = "check"
+NEW = "it is new: dvc.lock does not have its outputs"
+PULL_SECONDS, PULL_BYTES = 3.0, 12.5e6  # that DVC takes to start, and a second of 100 Mbit/s
+SHOWN_VALUE = 60  # characters
+SHOWN_BEFORE = 20  # of them before the first difference
+SHOWN_NAMES = 6
+SHOWN_REASONS = 8  # of one kind
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Stages that would run for the same reasons, how long they took last, and how many stages depend on them."""
+
+    stages: Sequence[str]
+    reasons: Sequence[str]
+    seconds: float | None
+    follow: int
+
+
+def why(targets: Targets = None, as_json: AsJson = False) -> None:
+    """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it took.
+
+    It names keys of params.yaml with their old and new values, edited functions,
+    parts of GIFT with a new revision, changed files and missing outputs. The
+    stages that only follow from these are counted. Nothing runs.
+
+    Example: gift why finetune@gift-step1
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.provenance import edited_files
+    from gift_core.quantities import byte_size, duration, first_names, plural
+
+    from ..dvc.pipeline import open_pipeline
+
+    config = load_config(PARAMS)
+    with open_pipeline(Path(), targets or []) as pipeline:
+        found, pulled = stale_stages(pipeline, config)
+        size, files = pipeline.download_size([out for outs in pulled.values() for out in outs])
+        chosen = {name for name in targets or () if name in pipeline.upstream}
+        summary = total_time(pipeline, [name for each in found for name in each.stages], pulled)
+    if as_json:
+        pull = {"stages": list(pulled), "bytes": size, "files": files}
+        print_json({"stale": [asdict(each) for each in found], "pull": pull, **summary})
+        return
+    if pulled:
+        typer.echo(f"{first_names([*pulled], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
+        seconds = duration(PULL_SECONDS + size / PULL_BYTES)
+        typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {seconds} at 100 Mbit/s.")
+    _print(found, chosen)
+    if found or summary["follow"]:
+        typer.echo(describe(summary))
+    else:
+        typer.echo(f"Nothing {'else ' if pulled else ''}is new or changed: dvc repro would run nothing.")
+    if edited_files():
+        typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
+
+
+def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], dict[str, list[Any]]]:
+    """Returns the stages with a reason of their own, those that come first in front, and {stage: outputs to pull}.
+
+    A stage that only lacks outputs of dvc.lock, which the remote may have, has no other reason.
+    """
+    from gift_core.execution.schedule import Schedule
+
+    all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
+    code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
+    writers = pipeline.writers()
+    reasons: dict[str, tuple[str, ...]] = {}
+    pulled: dict[str, list[Any]] = {}
+    for name, changes in all_changes.items():
+        outputs = [] if any(_code_reasons(changes, code)) else pipeline.remote_outputs(name, changes, pulled)
+        if outputs:
+            pulled[name] = outputs
+        stale = {each for each in reasons if reasons[each]} | pulled.keys()
+        reasons[name] = () if outputs else tuple(_reasons(changes, code, writers, stale))
+    seconds = pipeline.expected_seconds()
+    schedule = Schedule(pipeline.upstream, {})
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name in schedule.order:
+        if reasons[name]:
+            groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
+    own = {name for name in reasons if reasons[name]}
+    found = [
+        Stale(
+            names,
+            why_,
+            sum(seconds[name] for name in names) if all(name in seconds for name in names) else None,
+            len({each for name in names for each in schedule.behind(name)} - own) if names != [CHECK] else 0,
+        )
+        for (_, why_), names in groups.items()
+    ]
+    return found, pulled
+
+
+def _reasons(
+    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
+) -> Iterator[str]:
+    """Yields why a stage would run: what changed itself, not what may change because a stage before it runs."""
+    if changes.is_new:
+        yield NEW
+        return
+    inputs = [*_input_reasons(changes, code, writers, stale)]
+    yield from inputs
+    for path, status in changes.outs.items():
+        is_gone = status in ("deleted", "not in cache")
+        if not (is_gone and inputs):  # it writes them anyway
+            yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
+
+
+def _input_reasons(
+    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
+) -> Iterator[str]:
+    if changes.command:
+        yield "its command in dvc.yaml changed"
+    for key, (old, new) in changes.params.items():
+        yield f"{key}: {_shown(old, new)}"
+    for path, status in changes.deps.items():
+        above = (str(each) for each in (Path(path), *Path(path).parents))
+        writer = next((writers[each] for each in above if each in writers), None)
+        if writer and status != "deleted":
+            yield f"{path}, which {writer} writes, is not what it was when this stage ran"
+        elif writer not in stale:
+            without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
+            yield f"{path} is missing{without}" if status == "deleted" else f"{path} changed"
+    yield from _code_reasons(changes, code)
+
+
+def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:
+    for path in sorted(changes.code & code.keys()):
+        yield from explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
+
+
+def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost.
+
+    `name` is that of the task or method whose file it is.
+    """
+    from ..dvc.pipeline import leaves
+
+    if old == new:
+        return
+    if old is None:
+        yield "it ran with other code, which the cache does not have"
+        return
+    was, now = (dict(leaves(f"methods.{name}", row["settings"]) if row.get("settings") else ()) for row in (old, new))
+    for key in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
+        yield f"{key}: {_shown(was.get(key), now.get(key))}"
+    for part, number in new["revisions"].items():
+        former = old["revisions"].get(part)
+        if former is not None and former != number:
+            older = ". This installation is older than the one that ran the stage"
+            yield f"revision of {part}: {former} -> {number}{older if number < former else _reason(part, number)}"
+        elif former is None:
+            yield f"{part} is used now"
+    yield from (f"{part} is not used any more" for part in old["revisions"].keys() - new["revisions"].keys())
+    before, after = old.get("edited", {}), new.get("edited", {})
+    edited = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    for key in edited[:SHOWN_REASONS]:
+        is_undone = key in before and key not in after
+        yield f"{key.rstrip(':')} {'is as released again, after an edit' if is_undone else 'was edited'}"
+    if len(edited) > SHOWN_REASONS:
+        yield f"{len(edited) - SHOWN_REASONS} more files were edited"
+
+
+def _reason(part: str, number: int) -> str:
+    from gift_core.code.fingerprint import CodeBase
+    from gift_core.code.revisions import Code
+
+    row = Code(CodeBase.that_runs(Path(__file__).resolve().parents[1])).parts.get(part)
+    return f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
+
+
+def _shown(old: Any, new: Any) -> str:
+    """Both values. Of long ones, the part from a little before the first difference."""
+    texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
+    same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
+    start = max(0, same - SHOWN_BEFORE) if max(map(len, texts)) > SHOWN_VALUE else 0
+    parts = [text[start:] for text in texts]
+    parts = [part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..." for part in parts]
+    return " -> ".join(f"...{part}" if start else part for part in parts)
+
+
+def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
+    from gift_core.quantities import duration, plural
+
+    for each in found:
+        names = ", ".join(each.stages[:SHOWN_NAMES])
+        if len(each.stages) > SHOWN_NAMES:
+            names = f"{names} and {len(each.stages) - SHOWN_NAMES} more"
+        typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
+        for reason in each.reasons:
+            typer.echo(f"  {reason}")
+        took = "Such stages took" if NEW in each.reasons else "It took"
+        times = "" if each.seconds is None else f"{took} {duration(each.seconds)} the last time. "
+        follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
+        if times or follow:
+            typer.echo(f"  {times}{follow}".rstrip())
+
+
+def total_time(pipeline: DvcPipeline, run: Collection[str], pulled: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
+    from gift_core.execution.schedule import Schedule
+
+    schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
+    first = {*run, *pulled} - {CHECK}  # what follows check is known
+    behind = {each for name in first for each in schedule.behind(name)}
+    follow = {name for name in behind if pipeline.command(name)} - {*run, *pulled}
+    known = [seconds[name] for name in {*run, *follow} if name in seconds]
+    return {
+        "run": len(run),
+        "of": sum(bool(pipeline.command(name)) for name in pipeline.upstream),
+        "follow": len(follow),
+        "seconds": round(sum(known), 1),
+        "without_time": len(run) + len(follow) - len(known),
+    }
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """Returns the sentences about total_time."""
+    from gift_core.quantities import duration, plural
+
+    text = f"{summary['run']:,} of {summary['of']:,} stages would run."
+    if summary["follow"]:
+        text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."
+    if not summary["seconds"]:
+        return f"{text} How long they take is not known yet: `gift doctor --time` estimates it."
+    unknown = summary["without_time"]
+    more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
+    return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."

@@ -1,0 +1,74 @@
+"""What DVC does not compare: the code that runs with that of `check`, and settings that change while a stage runs.
+
+DVC never reads the code again after `check`, and reads the settings once more when a stage has ended. So a result could
+be recorded as that of other code or other settings. A stage that is run by hand is not recorded, and not compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gift_core.code.revisions import options_of, settings_of
+from gift_core.code.stage_graph import PARAMS, read_blocks
+from gift_core.config.experiment import Config
+from gift_core.errors import UserError
+from gift_core.layout import CODE
+from gift_core.shipped import pipeline_root
+from gift_core.untrusted import parse_yaml, read_json_file
+
+from ..unfinished import running_code
+
+DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
+
+
+def require_checked_code(root: Path, config: Config, stage: str, name: str) -> None:
+    """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
+    options, file = options_of(stage, config), root / CODE / stage / f"{name}.json"
+    chosen = options.get(name, [])
+    if not file.is_file():  # one file for all tasks and methods
+        file, chosen = root / CODE / f"{stage}.json", sorted({each for row in options.values() for each in row})
+    if DVC_STAGE not in os.environ or not file.is_file():
+        return
+    checked, settings = read_json_file(file), settings_of(stage, name, config) if name in options else {}
+    if checked.pop("settings", None) != settings.get("settings"):
+        what = f"{PARAMS}: methods.{name} was edited after `check` ran"
+        raise UserError(
+            f"{stage}: {what}, so the result would be recorded as that of other settings. Run dvc repro again."
+        )
+    found = running_code().state(stage, chosen)
+    if checked != found:
+        edited = {*checked.get("edited", {}).items()} ^ {*found.get("edited", {}).items()}
+        what = f"the code was edited after `check` ran{f' ({min(edited)[0]})' if edited else ''}"
+        raise UserError(f"{stage}: {what}, so the result would be recorded as that of other code. Run dvc repro again.")
+
+
+def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *, method: str, task: str) -> None:
+    """Raises UserError where DVC runs the stage, and a value that it records is not as in `before`, the file's content
+    when the stage began."""
+    if DVC_STAGE not in os.environ or (now := params.read_bytes()) == before:
+        return
+    try:
+        old, new = parse_yaml(before), parse_yaml(now)
+    except ValueError as error:
+        what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
+        raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
+    (block,) = (block for block in read_blocks(pipeline_root(root)) if block.name == stage)
+    keys = [key.replace("${item.method}", method).replace("${key}", task) for key in block.params]
+    for key in [*keys, *_keys_of_row(stage, method, old, new)]:
+        was, value = old, new
+        for name in key.split("."):
+            was, value = (each.get(name) if isinstance(each, Mapping) else None for each in (was, value))
+        if was != value:
+            what = f"{params.name}: {key} changed while {stage} ran. The result has the former value"
+            raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
+
+
+def _keys_of_row(stage: str, method: str, *contents: Mapping[str, Any]) -> list[str]:
+    """The keys of the method's row that settings_of takes."""
+    if stage not in ("finetune", "evaluate"):
+        return []
+    names = {name for content in contents for name in content["methods"].get(method, ())}
+    return [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]

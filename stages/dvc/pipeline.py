@@ -1,0 +1,454 @@
+"""The pipeline as DVC sees it: its graph, which stages are stale, and how a finished one is recorded.
+
+`dvc repro` decides about a stage, runs it and records it before it looks at the next one. Here these are three steps,
+so that other stages run in between. Each step does what DVC's Stage.reproduce, Stage.run and run_stage do. Before that,
+`require_free` looks at the two files with which DVC locks a project.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gift_core.errors import UserError
+from gift_core.layout import CODE, Layout
+from gift_core.work.publishing import write_atomically
+
+from ..command_line import note
+from .store import dvc_errors
+
+WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
+WAIT_SECONDS = 3.0  # as long as DVC waits: most commands have ended by then
+POLL_SECONDS = 0.5
+
+
+class Verdict(Enum):
+    """What DVC has to do with a stage."""
+
+    UNCHANGED = "unchanged"
+    RESTORED = "restored"  # from the run cache; it still has to be recorded
+    VERIFIED = "verified"  # raw data, imports and frozen stages: DVC has done and recorded it
+    RUN = "run"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is different from the time when DVC recorded a stage.
+
+    `params` are keys with their old and new values, `deps` and `outs` paths with DVC's word for them, `code` the files
+    in data/code that the stage depends on.
+    """
+
+    is_new: bool
+    command: bool
+    params: Mapping[str, tuple[Any, Any]]
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    code: frozenset[str]
+    recorded: Callable[[str, Any], Any]  # of a path in `code` and its content now: that of then, None where it is lost
+
+
+class DvcPipeline:
+    """The stages that `dvc repro TARGET...` would go through. Only open_pipeline makes one."""
+
+    def __init__(self, repo: Any, targets: Sequence[str]) -> None:
+        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+        self._repo = repo
+        graph = get_active_graph(repo.index.graph)
+        known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
+        stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
+        self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
+        self._unwritten: list[Any] = []
+        self._next_write = 0.0
+        self._locked_before: dict[Path, set[str]] = {}  # the stages of a dvc.lock before this run
+        self._params: dict[str, Any] = {}
+        self.upstream: dict[str, list[str]] = {
+            name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
+        }
+
+    def is_stale(self, name: str) -> bool:
+        """Whether `dvc repro` would run the stage as the workspace is now. DVC's own `changed` needs its lock."""
+        stage = self._stages[name]
+        deps = () if stage.frozen else stage.deps
+        always = not stage.frozen and (stage.is_callback or stage.always_changed)
+        with dvc_errors():
+            return bool(always or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)))
+
+    def may_run(self) -> list[str]:
+        """Returns the stages that are stale and those after them, which `dvc repro` may have to run."""
+        found: dict[str, None] = {}
+        for name, before in self.upstream.items():  # DVC has these in front of the stage
+            if not found.keys().isdisjoint(before) or self.is_stale(name):
+                found[name] = None
+        return list(found)
+
+    def changes(self, name: str) -> Changes:
+        """Returns what is different since the stage was recorded, without looking at the stages before it."""
+        from dvc.dependency.param import ParamsDependency
+
+        stage = self._stages[name]
+        with dvc_errors():
+            files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+            params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+            code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
+            return Changes(
+                bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
+                bool(stage.cmd) and stage.changed_stage(),
+                {key: values for dep in params for key, values in self._changed_params(dep)},
+                {
+                    path: word
+                    for dep in files
+                    for word in dep.status().values()
+                    if (path := self._path(dep)) not in code
+                },
+                {self._path(out): word for out in stage.outs for word in out.status().values()},
+                frozenset(code),
+                lambda path, now: self._recorded(code[path], now),
+            )
+
+    def _changed_params(self, dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+        """Yields the keys of a params file that differ, down to single values, with their old and new values.
+
+        DVC would read the file again for each stage.
+        """
+        from dvc.utils.serialize import load_path
+
+        if dep.fs_path not in self._params:
+            self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
+        recorded = dep.hash_info.value or {}
+        before = dict(leaf for key, value in recorded.items() for leaf in leaves(key, value))
+        now = {key: _lookup(self._params[dep.fs_path], key) for key in dep.params or recorded}
+        after = dict(leaf for key, value in now.items() for leaf in leaves(key, value))
+        for key in sorted({*before, *after}):
+            if before.get(key) != after.get(key):
+                yield key, (before.get(key), after.get(key))
+
+    def _path(self, entry: Any) -> str:
+        """The path of a dependency or an output, below the root of the project."""
+        return Path(entry.fs_path).relative_to(self._repo.root_dir).as_posix()
+
+    def _recorded(self, dep: Any, now: Any) -> Any:
+        """The content of a JSON file when the stage ran: `now`, of the workspace or DVC's cache; None if it is lost."""
+        digest = str(dep.hash_info.value or "")
+        written = f"{json.dumps(now, indent=2, ensure_ascii=False)}\n".encode()  # as write_json does
+        if hashlib.md5(written, usedforsecurity=False).hexdigest() == digest:
+            return now
+        for path in (dep.fs_path, self._repo.cache.local.oid_to_path(digest) if digest else ""):
+            try:
+                text = Path(path).read_bytes()
+                if hashlib.md5(text, usedforsecurity=False).hexdigest() == digest:
+                    return json.loads(text)
+            except (OSError, ValueError):
+                continue
+        return None
+
+    def remote_outputs(self, name: str, changes: Changes, pulled: Collection[str]) -> list[Any]:
+        """Returns the outputs of dvc.lock that are not here, of a stage that only lacks these. None without a remote.
+
+        What the stage reads is what it read, as far as dvc.lock and the stages before it, `pulled`, can tell.
+        """
+        stage, recorded = self._stages[name], self._recorded_outputs
+        lacking = [out for out in stage.outs if self._path(out) in changes.outs]
+        if not self._repo.config["core"].get("remote") or changes.is_new or changes.command or changes.params:
+            return []
+        if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
+            return []
+        for path, word in changes.deps.items():
+            if path in recorded:
+                writers = {recorded[path][0]}
+                dep = next(each for each in stage.deps if self._path(each) == path)
+                if recorded[path][1] != dep.hash_info:
+                    return []
+            else:
+                writers = {writer for each, (writer, _) in recorded.items() if _overlap(each, path)}
+            if not writers or (word != "deleted" and writers.isdisjoint(pulled)):
+                return []
+        return lacking
+
+    @cached_property
+    def _recorded_outputs(self) -> dict[str, tuple[str, Any]]:
+        """{path: the stage that writes it, its hash in dvc.lock}."""
+        return {self._path(out): (name, out.hash_info) for name, stage in self._stages.items() for out in stage.outs}
+
+    def _is_cached(self, out: Any) -> bool:
+        return bool(self._repo.cache.local.exists(str(out.hash_info.value)))
+
+    def download_size(self, outputs: Sequence[Any]) -> tuple[int, int]:
+        """Returns the bytes and the files of those outputs that DVC's cache does not have."""
+        missing = [out.meta for out in outputs if not self._is_cached(out)]
+        return sum(meta.size or 0 for meta in missing), sum(meta.nfiles or 1 for meta in missing)
+
+    def writers(self) -> dict[str, str]:
+        """Returns {path of an output: the stage that writes it}."""
+        return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
+
+    def timing(self, name: str) -> Path | None:
+        """Returns the file with the run time of a stage, None for one that writes none."""
+        return timing_note(Layout(Path()).timings(), self.command(name))
+
+    def expected_seconds(self) -> dict[str, float]:
+        """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
+        notes = {name: self.timing(name) for name in self.upstream}
+        known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
+        found: dict[str, float] = {}
+        for names in blocks(list(notes)).values():
+            times = [known[name] for name in names if name in known]
+            if times:
+                found |= {name: known.get(name, sum(times) / len(times)) for name in names}
+        return found
+
+    def begin(self, name: str, *, force: bool) -> Verdict:
+        """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        stage = self._stages[name]
+        with dvc_errors():
+            if not stage.cmd or stage.frozen:
+                if stage.reproduce(force=force):
+                    stage.dump(update_pipeline=False)
+                return Verdict.VERIFIED
+            if not force and not stage.changed():
+                return Verdict.UNCHANGED
+            self.remove_outputs(name)
+            if force:
+                return Verdict.RUN
+            try:
+                self._repo.stage_cache.restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                return Verdict.RUN
+            return Verdict.RESTORED
+
+    def remove_outputs(self, name: str) -> None:
+        """Removes the outputs of a stage before it runs, those with `persist: true` excepted."""
+        with dvc_errors():
+            self._stages[name].remove_outs(ignore_remove=False, force=False)
+
+    def record(self, name: str) -> None:
+        """Moves the outputs of a finished stage into the cache and its run into the run cache, for `write_lock`."""
+        stage = self._stages[name]
+        with dvc_errors():
+            uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+            stage.save(run_cache=not uncached)
+            stage.commit()
+        self._unwritten.append(stage)
+
+    def write_lock(self, *, now: bool = False) -> None:
+        """Writes recorded stages to their dvc.lock, if this is due or `now`. What is new has the order of `dvc repro`.
+
+        DVC reads and writes all of dvc.lock for each stage, which takes seconds if it has thousands. Here that takes at
+        most a tenth of the time. Until then a stage whose outputs are gone is restored from the run cache. A file is
+        written whole or not at all: DVC refuses one that a killed process left half-written.
+        """
+        from dvc.stage.serialize import to_lockfile
+        from dvc.utils.serialize import modify_yaml
+
+        if not self._unwritten or (time.monotonic() < self._next_write and not now):
+            return
+        started = time.monotonic()
+        for path in sorted({stage.path for stage in self._unwritten}):
+            lock = Path(path).with_suffix(".lock")
+            with dvc_errors(), write_atomically(lock) as unfinished:
+                if lock.is_file():
+                    shutil.copyfile(lock, unfinished)
+                with modify_yaml(unfinished) as content:
+                    content.setdefault("schema", "2.0")
+                    stages = content.setdefault("stages", {})
+                    before = self._locked_before.setdefault(lock, set(stages))
+                    for stage in self._unwritten:
+                        if stage.path == path:  # copied, because YAML writes values that stages share as a reference
+                            stages.update(copy.deepcopy(to_lockfile(stage)))
+                    for name in [each.name for each in self._stages.values() if each.path == path]:
+                        if name in stages and name not in before:
+                            stages[name] = stages.pop(name)
+            self._repo.scm_context.track_file(os.path.relpath(lock))
+        self._unwritten.clear()
+        self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
+
+    def command(self, name: str) -> str:
+        """Returns the command of a stage, empty where it has none."""
+        command = self._stages[name].cmd or ""
+        return "\n".join(command) if isinstance(command, list) else str(command)
+
+    def arguments(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Returns the arguments of the processes that DVC would start for a stage, one after another."""
+        from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
+
+        shell = get_executable()
+        return tuple(tuple(_make_cmd(shell, line)) for line in _enforce_cmd_list(self._stages[name].cmd))
+
+    def folder(self, name: str) -> str:
+        """Returns the folder in which the stage runs."""
+        return str(self._stages[name].wdir)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Returns the variables that DVC sets for a stage."""
+        from dvc.env import DVC_ROOT, DVC_STAGE
+
+        return {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
+
+
+def read_pipeline(root: Path) -> DvcPipeline:
+    """Returns the pipeline of the project in `root` for a look at it, while a stage of `dvc repro` runs."""
+    from dvc.repo import Repo
+
+    with dvc_errors():
+        return DvcPipeline(Repo(os.fspath(root)), [])
+
+
+@contextmanager
+def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
+    """Yields the pipeline of the project in `root`, which no other DVC process can use meanwhile.
+
+    UserError where another one uses it, for an unknown target, and where dvc.yaml cannot be read.
+    """
+    from dvc.repo import Repo, lock_repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
+    require_free(root)  # DVC's own lock is free while a stage of `dvc repro` runs
+    with dvc_errors():
+        repo = Repo(os.fspath(root))
+        guard = lock_repo(repo)
+        guard.__enter__()
+    try:
+        with repo.scm_context(quiet=True):
+            with dvc_errors():
+                pipeline = DvcPipeline(repo, targets)
+            yield pipeline
+    finally:
+        guard.__exit__(None, None, None)
+        repo.close()
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of the paths is the other or within it."""
+    return f"{one}/".startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _lookup(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
+
+
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from leaves(f"{key}.{name}", each)
+    else:
+        yield key, value
+
+
+def _read_seconds(note: Path) -> float | None:
+    try:
+        return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def timing_note(timings: Path, command: str) -> Path | None:
+    """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
+
+    `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
+    """
+    words = shlex.split(command)
+    start = next((index for index, word in enumerate(words) if word in ("stages", "gift")), None)
+    if start is None or start + 1 == len(words):
+        return None
+    stage, *rest = words[start + 1 :]
+    end = next((index for index, word in enumerate(rest) if word.startswith("-")), len(rest))
+    return timings / stage / f"{'-'.join(rest[:end]) or stage}.json"
+
+
+def blocks(names: Collection[str]) -> Mapping[str, list[str]]:
+    """Returns {"finetune": ["finetune@gift-step0", ...], ...}."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.partition("@")[0], []).append(name)
+    return found
+
+
+def require_free(root: Path) -> None:
+    """UserError with the process and what to do, if another process works on the DVC project that has `root`."""
+    projects = (each for each in (root.absolute(), *root.absolute().parents) if (each / ".dvc" / "config").is_file())
+    folder = next(projects, root) / ".dvc" / "tmp"
+    end = time.monotonic() + WAIT_SECONDS
+    while process := _lock_holder(folder) or _running_stage(folder):
+        if time.monotonic() > end:
+            raise UserError(
+                f"another process works on this project: {_described(process)}. Wait until it has ended, or stop it "
+                f"(kill {process}; finished stages are kept). Then run this again."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _running_stage(folder: Path) -> int | None:
+    """The process whose stage runs, and writes its outputs."""
+    import psutil
+
+    try:
+        written = json.loads((folder / "rwlock").read_text(encoding="utf-8"))["write"]
+        processes = [int(entry["pid"]) for entry in written.values()]
+        changed = (folder / "rwlock").stat().st_mtime
+    except ValueError:
+        return _remove_damaged(folder)
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None
+    for process in processes:
+        with suppress(psutil.Error):
+            if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
+                return process
+    return None
+
+
+def _remove_damaged(folder: Path) -> int | None:
+    """Removes the list of running stages that a second Ctrl-C damaged. Returns a process of a stage that does run."""
+    import psutil
+    from dvc.env import DVC_ROOT
+
+    project = str(folder.parents[1].resolve())
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get(DVC_ROOT) == project:
+            return int(process.pid)
+    (folder / "rwlock").unlink()
+    note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
+    return None
+
+
+def _lock_holder(folder: Path) -> int | None:
+    import fcntl
+
+    with suppress(OSError, ValueError), (folder / "lock").open("rb+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read())
+    return None
+
+
+def _described(process: int) -> str:
+    """`dvc repro` (process 123, since 14:02)."""
+    import psutil
+
+    try:
+        found = psutil.Process(process)
+        words, started = found.cmdline(), time.strftime("%H:%M", time.localtime(found.create_time()))
+    except psutil.Error:
+        return f"process {process} of another user or machine"
+    words = [word for word in words if word != "-m" and not Path(word).name.startswith("python")]
+    command = " ".join(["gift" if words[0] == "stages" else Path(words[0]).name, *words[1:]]) if words else found.name()
+    return f"`{command}` (process {process}, since {started})"

@@ -1,0 +1,186 @@
+"""The loop of `gift run`: ready stages go to the workers, this process records finished ones in DVC.
+
+It prints one line for each event, and only failures with --quiet.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gift_core.errors import UserError
+from gift_core.execution.on_node import Job
+from gift_core.execution.schedule import Schedule
+from gift_core.progress import is_quiet
+from gift_core.quantities import duration
+from gift_core.work.needs import gpus_of
+
+from .pipeline import DvcPipeline, Verdict
+from .time_left import describe
+
+if TYPE_CHECKING:
+    from gift_core.execution.pool import Ended, Pool
+
+POLL_SECONDS = 0.2
+ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
+SHOWN_LINES = 15  # of the log of a failed stage
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
+COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
+
+
+@dataclass
+class RunLoop:
+    """One run. `environment` is that of all stages, `seconds` the expected time of each stage that may run.
+
+    After `run`, `failed` has the reason of each stage that failed.
+    """
+
+    pipeline: DvcPipeline
+    pool: Pool
+    logs: Path
+    environment: Mapping[str, str]
+    seconds: dict[str, float]
+    gpus_per_stage: float = 1.0
+    keep_going: bool = False
+    force: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    _running: dict[str, float] = field(default_factory=dict)  # and when each started
+    _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
+    _attempts: Counter[str] = field(default_factory=Counter)
+    _took: float = 0.0  # of the stages that ran to their end, and what was expected of them
+    _expected: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
+        self._began = time.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            while not stop.is_set():
+                name = self._startable()
+                if name is not None:
+                    self._begin(name)
+                elif not self._running:
+                    break
+                self._take(self.pool.wait(0 if name else POLL_SECONDS))
+                self.pipeline.write_lock()
+            if stop.is_set():
+                say(f"stopping {len(self._running)} stages")
+                self._take([each for each in self.pool.stop() if each.code == 0])
+        finally:
+            self.pipeline.write_lock(now=True)
+
+    def summary(self) -> str:
+        """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""
+        counts = {"waiting": len(self._schedule.waiting), "running": len(self._running), **self._ended}
+        parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
+        return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
+
+    def _startable(self) -> str | None:
+        """The most urgent stage for which there is room."""
+        if self.failed and not self.keep_going:
+            return None
+        return next((name for name in self._schedule.ready() if self.pool.has_room(self._gpus(name))), None)
+
+    def _gpus(self, name: str) -> float:
+        return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)
+
+    def _begin(self, name: str) -> None:
+        self._schedule.start(name)
+        try:
+            verdict = self.pipeline.begin(name, force=self.force)
+        except UserError as error:
+            self._fail(name, [str(error)])
+            return
+        if verdict is Verdict.RUN:
+            self._log(name).write_bytes(b"")
+            self._submit(name)
+            of, now = len(self.pipeline.upstream), time.monotonic()
+            running = {each: now - started for each, started in self._running.items()}
+            left = self._schedule.seconds_left(running, self.pool.capacity.workers)
+            number, total = of - len(self._schedule.waiting), sum(self.seconds.values())
+            progress = describe(number, of, left, took=self._took, expected=self._expected, total=total)
+            say(f"{name}: started ({progress})")
+        elif verdict is Verdict.RESTORED:
+            self._record(name, "restored", "restored from the run cache")
+        else:
+            self._schedule.finish(name)
+            self._end(name, "unchanged")
+
+    def _submit(self, name: str) -> None:
+        self._attempts[name] += 1
+        self._running[name] = time.monotonic()
+        environment = {**self.environment, **self.pipeline.environment(name)}
+        job = Job(self.pipeline.arguments(name), self.pipeline.folder(name), environment, str(self._log(name)))
+        self.pool.submit(name, job, self._gpus(name))
+
+    def _take(self, ended: list[Ended]) -> None:
+        """Records the stages that ended well, and runs those again that something else than themselves ended."""
+        for each in ended:
+            name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
+            if each.code == 0:
+                self._record(name, "done")
+            elif each.can_run_again and self._attempts[name] < ATTEMPTS:
+                with self._log(name).open("a", encoding="utf-8") as log:
+                    log.write(f"\n--- {each.reason}; {attempt}\n")
+                say(f"{name}: {each.reason}; {attempt}")
+                self.pipeline.remove_outputs(name)
+                self._submit(name)
+            else:
+                self._fail(name, [each.reason, *self._last_lines(name)])
+
+    def _record(self, name: str, state: str, what: str = "") -> None:
+        """Records a stage in DVC. Only then the stages after it can start."""
+        try:
+            self.pipeline.record(name)
+        except UserError as error:
+            self._fail(name, [str(error), *self._last_lines(name)])
+            return
+        self._schedule.finish(name)
+        if name in self._running:
+            self._took += time.monotonic() - self._running[name]
+            self._expected += self.seconds.get(name, 0.0)
+        self._end(name, state, what or state)
+
+    def _fail(self, name: str, lines: list[str]) -> None:
+        """Prints why a stage failed, also with --quiet, and skips the stages after it."""
+        self.failed[name] = lines[0]
+        self._end(name, "failed")
+        print("\n".join([f"failed: {name}", *(f"  {line}" for line in lines)]), file=sys.stderr, flush=True)  # noqa: T201
+        for each in self._schedule.drop_after(name):
+            self._end(each, "skipped", f"skipped, because {name} failed")
+        if not self.keep_going and self._running:
+            say(f"no other stage starts; waiting for {', '.join(self._running)}")
+
+    def _end(self, name: str, state: str, what: str = "") -> None:
+        """Notes how a stage ended, one of COUNTED, and prints `what` with the time that it ran."""
+        self._ended[state] += 1
+        started = self._running.pop(name, None)
+        if what:
+            say(f"{name}: {what}{'' if started is None else f' after {duration(time.monotonic() - started)}'}")
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name.replace('/', '_')}.log"
+
+    def _last_lines(self, name: str) -> list[str]:
+        """The end of the stage's log, and where the rest is."""
+        log = self._log(name)
+        if not log.is_file():
+            return []
+        lines = COLORS.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+        return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]
+
+
+def say(message: str) -> None:
+    """Prints a line with the time. Not with --quiet."""
+    if not is_quiet():
+        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,175 @@
+"""What a stage runs is followed import by import, and its hashes are the same on every Python version."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gift_core.code.fingerprint import CodeBase, digest_of, normalized, read_module
+from tests.imports import ROOT
+
+# Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
+SAMPLE = '''"""A docstring."""
+from __future__ import annotations
+import math
+from typing import TYPE_CHECKING, TypeVar
+if TYPE_CHECKING:
+    from pathlib import Path
+T = TypeVar("T")
+NUMBERS = (1, 1.5, 1e-7, 10**20, 2j, -0.0, None, True, ..., b"a\\x00", "\\u00e9\\n", 'it"s')
+
+class A(dict[str, int], metaclass=type):
+    """Another docstring."""
+
+    x: int = 3
+
+    async def f(self, a, /, b=1, *c: int, d: str = "e", **g) -> list[int]:
+        async with a as h, b:
+            pass
+        return [i async for i in c if i] or {**g, "k": d[1:2, ::3]}
+
+def outer(value: object) -> str:
+    match value:
+        case {"a": [1, *rest], **more} if rest:
+            return f"{value!r:>{10}} {more=} {{}} {'x'} {value:%Y-%m}"
+        case A(x=1) | None:
+            pass
+    try:
+        assert value, f"a message about {value}"
+        lambda *a, k=1: (yield)
+    except (ValueError, KeyError) as error:
+        raise RuntimeError("a text") from error
+    else:
+        global T
+        del value
+    return "a" "b" f"c{math.pi:.2f}"
+'''
+RECORDED = "473e63b5d3a9"  # of SAMPLE, on Python 3.11 and 3.13
+PRINT = """
+import ast, pathlib, sys
+from gift_core.code.fingerprint import digest_of, normalized
+texts = [sys.stdin.read(), *(file.read_text("utf-8") for file in sorted(pathlib.Path("gift_core").rglob("*.py")))]
+print([digest_of(normalized(ast.parse(text)).encode()) for text in texts])
+"""
+
+
+def hash_of(text: str) -> str:
+    return digest_of(normalized(ast.parse(text)).encode())
+
+
+def test_the_hash_of_a_sample_is_the_recorded_one() -> None:
+    assert hash_of(SAMPLE) == RECORDED
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_other_python_versions_compute_the_same_hashes_of_the_sample_and_every_module(version: str) -> None:
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode:
+        pytest.skip(f"Python {version} is not installed")
+    done = subprocess.run([python, "-c", PRINT], input=SAMPLE, capture_output=True, text=True, check=True, cwd=ROOT)
+    modules = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "gift_core").rglob("*.py"))]
+    assert done.stdout.strip() == str([RECORDED, *map(hash_of, modules)])
+
+
+BASE = "def f(x):\n    return x + 1\n"
+SAME = {
+    "a comment": "# why\ndef f(x):  # how\n    return x + 1\n",
+    "a docstring": '"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1\n',
+    "layout": "def f(\n    x,\n):\n\n    return (x\n        + 1)\n",
+    "a type-checking import": "if TYPE_CHECKING:\n    import z\ndef f(x):\n    return x + 1\n",
+}
+DIFFERENT = {
+    "a number": "def f(x):\n    return x + 2\n",
+    "an operator": "def f(x):\n    return x - 1\n",
+    "a type of number": "def f(x):\n    return x + 1.0\n",
+    "a name": "def g(x):\n    return x + 1\n",
+    "a default": "def f(x=0):\n    return x + 1\n",
+    "a decorator": "@cache\ndef f(x):\n    return x + 1\n",
+    "a new line of code": "y = 1\ndef f(x):\n    return x + 1\n",
+}
+
+
+@pytest.mark.parametrize("change", [*SAME, *DIFFERENT])
+def test_what_may_change_a_result_counts_and_nothing_else(change: str) -> None:
+    assert (hash_of((SAME | DIFFERENT)[change]) == hash_of(BASE)) == (change in SAME)
+
+
+def test_the_text_of_an_error_does_not_count_but_its_type_and_condition_do() -> None:
+    text = "def f(x):\n    if x < {}:\n        raise {}('{}')\n"
+    changes = [(1, "ValueError", "a"), (1, "ValueError", "b"), (1, "KeyError", "a"), (2, "ValueError", "a")]
+    base, words, kind, limit = (hash_of(text.format(*each)) for each in changes)
+    assert words == base and base not in (kind, limit)
+
+
+def reached(folder: Path, *options: str, **modules: str) -> set[str]:
+    """What `run` in stages/run.py reaches of these modules of gift_core with the options, without empty modules."""
+    (folder / "stages").mkdir(parents=True)
+    (folder / "gift_core").mkdir()
+    (folder / "stages" / "run.py").write_text(modules.pop("run"), encoding="utf-8")
+    for name, text in modules.items():
+        (folder / "gift_core" / f"{name}.py").write_text(text, encoding="utf-8")
+    found = CodeBase(folder).reached("run", options)
+    return {key.removeprefix("gift_core/") for key, digest in found.items() if digest}
+
+
+def test_modules_are_followed_through_imports_also_inside_functions(tmp_path: Path) -> None:
+    found = reached(
+        tmp_path,
+        run="def run():\n    from gift_core.b import g\n    return g()\n",
+        b="from gift_core import c, progress\nif TYPE_CHECKING:\n    from gift_core import d\ng = c.h\n",
+        c="N = 1\n",
+        d="unused = 1\n",
+        progress="shown = 1\n",
+    )
+    assert found == {"stages/run.py", "b.py", "c.py"}
+
+
+LOSSES = """
+from gift_core.b import helper
+from gift_core.c import other
+def align(): return shared()
+def shared(): return helper()
+def distill(): return other()
+def used(): return 1
+LOSSES = {"align": align, "distill": distill}
+"""
+
+
+def test_an_entry_of_a_table_and_what_only_it_uses_count_with_its_option(tmp_path: Path) -> None:
+    run = "from gift_core.method.losses import LOSSES, used\ndef run(): return LOSSES, used\n"
+    modules = {"run": run, "losses": LOSSES, "b": "def helper(): pass\n", "c": "def other(): pass\n"}
+    always = {"stages/run.py", "losses.py: used"}
+    aligned = {"losses.py: LOSSES[align]", "losses.py: align", "losses.py: shared", "b.py"}
+    assert reached(tmp_path / "1", **modules) == always
+    assert reached(tmp_path / "2", "losses.align", **modules) == always | aligned
+    assert reached(tmp_path / "3", "losses.distill", **modules) == always | {
+        "losses.py: LOSSES[distill]", "losses.py: distill", "c.py",
+    }  # fmt: skip
+
+
+def test_data_files_beside_a_module_count_by_their_bytes(tmp_path: Path) -> None:
+    reached(tmp_path, run="from gift_core.a import x\ndef run(): return x\n", a="x = 1\n")
+    data = tmp_path / "gift_core" / "rows" / "names.csv"
+    for file in (data, tmp_path / "gift_core" / "other" / "b.py", tmp_path / "gift_core" / "other" / "other.csv"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("one\n", encoding="utf-8")
+    before = CodeBase(tmp_path).reached("run", ())
+    assert [name for name in before if not name.endswith(".py")] == ["gift_core/rows/names.csv"]
+    data.write_text("two\n", encoding="utf-8")
+    assert CodeBase(tmp_path).reached("run", ())["gift_core/rows/names.csv"] != before["gift_core/rows/names.csv"]
+
+
+def test_of_params_yaml_the_methods_and_the_defaults_of_sections_count() -> None:
+    def hash_with(fields: str, *, before: str = "", method: str = "1") -> str:
+        text = f"{before}\nclass A:\n{fields}\n    def f(self):\n        return {method}\n"
+        return read_module("gift_core/config/rows.py", text).units[""].hash
+
+    base = hash_with("    x: int")
+    assert hash_with("    x: str\n    new: int | None = None", before="LIMIT = 3") == base
+    assert base != hash_with("    x: int", method="2")
+    assert base != hash_with("    x: int = 1") != hash_with("    x: int = 2")
+    assert hash_with("    x: int = 1") == hash_with("    x: float = 1")

@@ -1,0 +1,94 @@
+"""Prompts sampled from the vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gift_core.artifacts.prompt_files import VocabularyEntry, write_prompts
+from gift_core.datasets.captions import Captions, base_vocabulary
+from gift_core.errors import UserError
+from gift_core.method.replay.prompts import sample_prompts
+from gift_core.seeds import seed_for
+
+BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
+VOCABULARY = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
+
+
+def sample(
+    vocabulary: Sequence[VocabularyEntry] = VOCABULARY,
+    count: int = 200,
+    *,
+    task: str = "letters",
+    seed: int = 42,
+    strategy: str = "class_template",
+    captions: Captions = Captions(),  # noqa: B008  frozen
+) -> pd.DataFrame:
+    """Prompts, by default with the paper's strategy."""
+    return sample_prompts(vocabulary, count, task=task, seed=seed, strategy=strategy, captions=captions)
+
+
+def test_class_names_are_sampled_uniformly_and_fill_the_first_template_of_their_source() -> None:
+    prompts = sample(count=4000)
+    assert set(prompts.prompt) == {f"a photo of a {entry.class_name}." for entry in BASE} | {"a wren, a bird."}
+    assert {*zip(prompts.source_task, prompts.template, strict=True)} == {
+        ("base", "a photo of a {}."), ("birds", "a {}, a bird."),
+    }  # fmt: skip
+    counts = prompts.class_name.value_counts()
+    assert set(counts.index) == {"snowman", "spade", "heart", "wren"}
+    assert all(880 < count < 1120 for count in counts)  # 1000 expected, standard deviation 27
+
+
+def test_the_sample_depends_on_seed_and_task_only() -> None:
+    first = sample(count=50)
+    assert first.equals(sample(count=50))
+    assert not first.prompt.equals(sample(count=50, task="textures").prompt)
+    assert not first.prompt.equals(sample(count=50, seed=43).prompt)
+    assert first.seed.is_unique and first.seed[7] == seed_for("image", 42, "letters", 7)
+
+
+def test_braces_in_a_class_name_stay_and_an_empty_vocabulary_is_refused() -> None:
+    assert sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1).prompt[0] == "a {curly}."
+    with pytest.raises(UserError, match=r"base_vocabulary: none leaves no prompts for the first task, 'letters'"):
+        sample([], 10)
+
+
+def test_the_papers_strategy_samples_the_prompts_of_the_first_release() -> None:
+    vocabulary = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in base_vocabulary("imagenet")]
+    vocabulary += [VocabularyEntry("birds", name, ("a {}, a bird.", "the {}.")) for name in ("wren", "tit")]
+    table = sample(vocabulary, 300).to_csv(index=False, lineterminator="\n")
+    assert hashlib.sha256(table.encode()).hexdigest() == (
+        "321965b930de80610f6b6daaf9cf533702beb07ac89a8720b1f752a2ef68e2e5"
+    )
+
+
+def test_all_templates_of_a_data_set_are_equally_likely() -> None:
+    prompts = sample(count=6000, strategy="all_templates")
+    assert prompts.class_name.equals(sample(count=6000).class_name)  # the strategy does not change the class names
+    assert set(prompts[prompts.source_task == "base"].template) == {"a photo of a {}."}
+    counts = prompts[prompts.source_task == "birds"].prompt.value_counts()
+    assert set(counts.index) == {"a wren, a bird.", "the wren.", "my wren."}
+    assert all(410 < count < 590 for count in counts)  # 500 expected, standard deviation 22
+
+
+def test_classes_without_captions_get_their_template() -> None:
+    captions = Captions(by_class={"wren": ("a wren in the rain", "a {} on a wall"), "dodo": ("gone",)})
+    prompts = sample(count=400, strategy="captions", captions=captions)
+    wrens = prompts[prompts.class_name == "wren"]
+    assert set(wrens.prompt) == {"a wren in the rain", "a wren on a wall"}
+    assert set(wrens.template) == {"a wren in the rain", "a {} on a wall"}
+    assert set(prompts[prompts.class_name == "spade"].prompt) == {"a photo of a spade."}
+    assert "gone" not in set(prompts.prompt)
+
+
+def test_general_captions_are_sampled_as_often_as_class_names(tmp_path: Path) -> None:
+    captions = Captions(general=("two dogs on a beach",))
+    prompts = sample(count=5000, strategy="captions", captions=captions)
+    counts = prompts.prompt.value_counts()
+    assert 880 < counts["two dogs on a beach"] < 1120  # five entries: 1000 expected, standard deviation 28
+    assert prompts[prompts.prompt == "two dogs on a beach"].source_task.unique().tolist() == ["base"]
+    write_prompts(tmp_path / "letters.parquet", prompts)

@@ -1,0 +1,123 @@
+"""What the tests of the training loop share: a task of nine images, six pairs, methods, and a short training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from gift_core.artifacts.features import Features
+from gift_core.artifacts.shards import Pair
+from gift_core.clip.batches import TaskBatches, TrainingImages
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.method_options import MethodConfig
+from gift_core.method.methods import Method, build_method
+from gift_core.method.replay.pairs import PairReplay
+from gift_core.method.replay.source import NoReplay, Replay
+from gift_core.method.replay.teacher_features import encode_pairs
+from gift_core.method.replay.teachers import Teacher
+from gift_core.method.training.encoders import GradientCache
+from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
+from gift_core.work.processes import ALONE, DataParallel, Processes
+from gift_core.work.snapshot import NOT_KEPT, Snapshot
+from gift_core.work.training import drive
+from tests.clip.tiny import CPU, Picture, png, tiny_clip
+
+GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
+PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
+
+
+def training(iterations: int = 3, **changes: Any) -> TrainingConfig:
+    settings = {"iterations": iterations, "batch_size": 4, "replay_batch_size": 4, "warmup_iterations": 1}
+    settings |= {"weight_decay": 0.0, "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0)}
+    settings |= {"micro_batch_size": None, "gradient_checkpointing": False}
+    return TrainingConfig.model_validate(settings | changes)
+
+
+def method_config(*, losses: dict[str, Any] | None = None, **consolidation: Any) -> MethodConfig:
+    """A method with these replay losses and the options of its consolidation; without options it has none."""
+    replay = {"images": "synthetic", "teacher": "previous"} if losses else {"images": "none"}
+    row = {"replay": replay, "losses": losses or {}, "consolidation": consolidation or {"kind": "none"}}
+    return MethodConfig.model_validate({"learning_rate": 1e-3, **row})
+
+
+def gift() -> MethodConfig:
+    return method_config(losses=GIFT_LOSSES, kind="adaptive_fisher", weight=1.0)
+
+
+def task_images(clip: Clip) -> TrainingImages:
+    images = [Picture(png(seed), seed % 3) for seed in range(9)]
+    options = {"batch_size": 4, "crop_scale": (0.9, 1.0), "names": ("test",), "cache_budget": CacheBudget()}
+    return TrainingImages(clip, images, class_prompts=["a one.", "a two.", "a three."], **options)
+
+
+def pairs() -> list[Pair]:
+    return [Pair(f"{row:05d}", row, prompt, png(100 + row)) for row, prompt in enumerate(PROMPTS)]
+
+
+def encoded(clip: Clip, pairs: Sequence[Pair], *, batch_size: int, model: str = "a model") -> Features:
+    """Returns the features, of which the metadata call the teacher `model`."""
+    return encode_pairs(Teacher(clip, model), lambda first: iter(pairs[first:]), len(pairs), batch_size=batch_size)[0]
+
+
+def pair_replay(teacher: Clip) -> PairReplay:
+    features: Features = encoded(teacher, pairs(), batch_size=4)
+    return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
+
+
+def other_teacher(device: torch.device = CPU) -> PairReplay:
+    """Replay with another model as teacher. Where student and teacher are equal, gradients are rounding noise."""
+    return pair_replay(tiny_clip(seed=7, device=device))
+
+
+def train(
+    clip: Clip,
+    task_batches: TaskBatches,
+    *,
+    method: Method,
+    replay: Replay,
+    training: TrainingConfig,
+    learning_rate: float,
+    iterations: int,
+    seed: int = 1,
+    processes: Processes = ALONE,
+    **options: Any,
+) -> list[LossRow]:
+    """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
+    encoders = GradientCache(clip, training.micro_batch_size)
+    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
+    strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
+    slots: dict[str, Any] = {"method": method, "training": training, "rates": rates, "seed": seed}
+    with training_run(clip, task_batches.class_prompts, encoders=strategy, **slots) as run:
+        drive(
+            run, lambda first: sampled(task_batches, replay, range(first, iterations)), processes=processes, **options
+        )
+    return run.rows
+
+
+def run(
+    clip: Clip,
+    config: MethodConfig,
+    *,
+    iterations: int = 3,
+    replay: Replay | None = None,
+    method: Method | None = None,
+    on_iteration: Callable[[LossRow], None] = lambda row: None,
+    snapshot: Snapshot = NOT_KEPT,
+    **changes: Any,
+) -> list[LossRow]:
+    """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
+    return train(
+        clip,
+        task_images(clip),
+        method=method or build_method(config),
+        replay=replay or (pair_replay(clip) if len(config.losses) else NoReplay()),
+        training=training(iterations, **changes),
+        learning_rate=config.learning_rate or 0.0,
+        iterations=iterations,
+        on_iteration=on_iteration,
+        snapshot=snapshot,
+    )

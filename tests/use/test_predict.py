@@ -1,0 +1,313 @@
+"""Images, class names, templates and labels as people give them; scores, accuracies, and files that are not images."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import binomtest
+
+from gift_core.artifacts.contract import sha256_of
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import evaluation_transform
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.report.accuracies import Score
+from gift_core.use.class_lists import Classes, learned_classes, names_of, read_classes
+from gift_core.use.labeled_images import open_labeled_folder, score
+from gift_core.use.predict import Prediction, Unreadable, classify_images, find_images, readable
+from tests.clip.tiny import picture, tiny_clip
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Images in a folder and its subfolder, beside other files."""
+    for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp", "deeper/d.json"):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pictures" / name).touch()
+    return tmp_path / "pictures"
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_patterns_and_named_files_give_each_image_once_in_order(pictures: Path) -> None:
+    asked = [str(pictures / "b.png"), str(pictures / "*.*"), str(pictures / "**" / "c.*")]
+    assert names(find_images(asked)[0]) == ["b.png", "a.JPG", "notes.txt", "c.webp"]
+    with pytest.raises(UserError, match=r"no image found. Give files, folders with images \(.jpg"):
+        find_images([str(pictures), f"{pictures}/*.gif"])
+
+
+def test_a_folder_gives_its_images_at_every_depth_sorted_and_what_is_left_out_by_kind(pictures: Path) -> None:
+    for name in ("Thumbs.db", "._b.png", ".cache/x.png", "__MACOSX/b.png"):
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).touch()
+    found, notes = find_images([str(pictures), str(pictures / "b.png")])
+    assert names(found) == ["a.JPG", "b.png", "c.webp"]
+    left_out = "1 Thumbs.db, 1 in .cache, 1 in __MACOSX, 1 .json (deeper/d.json), 1 .txt (notes.txt)."
+    assert notes == [f"{pictures}: 6 files left out: 1 ._ files of macOS, {left_out}"]
+
+
+CLIP = tiny_clip()
+CLASSES = Classes(("cat", "dog", "owl"), ("a photo of a {}.",))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Five files: images of several sizes, and text in the middle one."""
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(paths):
+        picture(number, width=20 + 3 * number, height=17).save(path)
+    paths[2].write_text("no picture")
+    return paths
+
+
+def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
+    [found] = classify_images(CLIP, files[:1], [CLASSES], top=3, batch_size=8)
+    with torch.no_grad():
+        image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
+        text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
+    cosines_K = (image_BD @ text_KD.T)[0]
+    scores_K = (CLIP.scale * cosines_K).softmax(dim=0)
+    assert isinstance(found, Prediction)
+    assert [each.name for each in found.classes] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
+    for each in found.classes:
+        expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
+        assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
+
+
+def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_path: Path) -> None:
+    files[4].write_bytes(files[3].read_bytes()[:60])
+    odd = files[0].rename(tmp_path / "\udcff.png")
+    unreadable: list[Unreadable] = []
+    results = classify_images(CLIP, [odd, *files[1:], tmp_path / "gone.png"], [CLASSES], top=1, batch_size=2)
+    assert [each.path for each in readable(results, unreadable)] == [files[1], files[3]]
+    assert [each.path for each in unreadable] == [odd, files[2], files[4], tmp_path / "gone.png"]
+    assert unreadable[0].reason == "its name is not UTF-8 or has control characters: rename it"
+    assert unreadable[1].reason == "not an image" and "No such file" in unreadable[3].reason
+
+
+def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
+    upright = picture(7, width=24, height=16)
+    upright.save(tmp_path / "upright.png")
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be rotated by 270 degrees
+    turned.save(tmp_path / "turned.png", exif=exif)
+    transparent = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    transparent.save(tmp_path / "transparent.png")
+    Image.new("RGB", (16, 16), "white").save(tmp_path / "white.png")
+    paths = [tmp_path / f"{name}.png" for name in ("upright", "turned", "transparent", "white")]
+    found = [each.classes for each in readable(classify_images(CLIP, paths, [CLASSES], top=3, batch_size=4), [])]
+    assert found[0] == found[1] and found[2] == found[3] and found[0] != found[2]
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_text_file_has_one_name_per_line_and_the_usual_template(tmp_path: Path) -> None:
+    file = text(tmp_path / "classes.txt", "\ufeffblack cat\n\n  dog  \r\nnaïve café\n")
+    found = read_classes(str(file), None, Layout(tmp_path))
+    assert found.names == ("black cat", "dog", "naïve café")
+    assert found.templates == ("a photo of a {}.",)
+    templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
+    assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
+
+
+def test_a_task_is_known_by_its_name_and_by_its_file_and_brings_its_templates(tmp_path: Path) -> None:
+    folder = Layout(tmp_path).task("pets")
+    folder.mkdir(parents=True)
+    file = text(folder / "task.json", json.dumps({"class_names": ["cat", "dog"], "templates": ["the {}", "{}!"]}))
+    for source in ("pets", str(file)):
+        found = read_classes(source, None, Layout(tmp_path))
+        assert (found.names, found.templates) == (("cat", "dog"), ("the {}", "{}!"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("cat\n", "found 1 class names"),
+        ("cat\ndog\ncat\n", "cat is listed more than once"),
+        ("naïve\n".encode("latin-1").decode("utf-8", "surrogateescape"), "Save it as UTF-8 text"),
+    ],
+)
+def test_a_list_without_two_different_names_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=f"--classes.*classes.txt.*{message}"):
+        read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
+
+
+TASKS = {"pets": ["cat", "dog"], "birds": ["wren", "Cat"], "cars": ["van", "bus"]}
+SETTINGS = {
+    "previous": {"start": "previous", "learns": "task"},
+    "joint": {"start": "pretrained", "learns": "seen"},
+    "separate": {"start": "pretrained", "learns": "task"},
+    "nothing": {"start": "previous", "learns": "nothing"},
+}
+
+
+def train(layout: Layout, method: str, name: str, step: int, task: str, **changed: Any) -> None:
+    """Writes the provenance of the model in the folder `name` of the method, as finetune does."""
+    folder = layout.model(method, name)
+    folder.mkdir(parents=True)
+    start = f"weights {step - 1}" if SETTINGS[method]["start"] == "previous" else "pretrained"
+    record = {"method": method, "task": task, "step": step, "start_model": start, "weights_sha256": f"weights {step}"}
+    record |= {"task_json": sha256_of(layout.task(task) / "task.json"), "settings": SETTINGS[method], **changed}
+    text(folder / "provenance.json", json.dumps(record))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "project")
+    for task, class_names in TASKS.items():
+        layout.task(task).mkdir(parents=True)
+        text(layout.task(task) / "task.json", json.dumps({"class_names": class_names, "templates": [f"{task}: {{}}"]}))
+    for method in SETTINGS:
+        for step, task in enumerate(TASKS):
+            train(layout, method, task, step, task)
+    return layout
+
+
+def learned(folder: Path, templates: Path | None = None) -> list[Classes]:
+    return learned_classes(str(folder), templates)
+
+
+@pytest.mark.parametrize("method", ["previous", "joint"])
+def test_a_model_knows_the_classes_of_all_tasks_so_far_each_with_its_templates(method: str, layout: Layout) -> None:
+    assert learned(layout.model(method, "birds")) == [
+        Classes(("cat", "dog"), ("pets: {}",)),
+        Classes(("wren",), ("birds: {}",)),  # Cat is a class of pets already
+    ]
+    groups = learned(layout.model(method, "cars"), text(layout.root / "templates.txt", "art of {}"))
+    assert names_of(groups) == ("cat", "dog", "wren", "van", "bus")
+    assert {group.templates for group in groups} == {("art of {}",)}
+
+
+def test_models_of_other_tasks_or_of_another_sequence_in_the_same_folder_do_not_count(layout: Layout) -> None:
+    assert learned(layout.model("separate", "birds")) == [Classes(("wren", "Cat"), ("birds: {}",))]
+    train(layout, "previous", "old", 1, "cars", weights_sha256="of the old sequence")
+    assert names_of(learned(layout.model("previous", "cars"))) == ("cat", "dog", "wren", "van", "bus")
+
+
+def test_a_released_model_follows_the_model_that_the_one_before_was_released_of(layout: Layout) -> None:
+    for step, task in enumerate(TASKS):
+        folder = layout.released("previous", task)
+        folder.mkdir(parents=True)
+        record = json.loads((layout.model("previous", task) / "provenance.json").read_text())
+        record |= {"weights_sha256": f"released {step}", "trained_model": record["weights_sha256"]}
+        text(folder / "provenance.json", json.dumps(record))
+    assert learned(layout.released("previous", "cars")) == learned(layout.model("previous", "cars"))
+
+
+def test_captions_count_where_a_model_has_learned_nothing_else(layout: Layout) -> None:
+    captions = {"class_names": ["a walk.", "A walk"], "templates": ["{}"], "captions": {"train": 2, "test": 0}}
+    layout.task("walks").mkdir()
+    text(layout.task("walks") / "task.json", json.dumps(captions))
+    for method in ("previous", "separate"):
+        train(layout, method, "walks", 3, "walks")
+    assert names_of(learned(layout.model("previous", "walks"))) == ("cat", "dog", "wren", "van", "bus")
+    alone = [Classes(("a walk.", "A walk"), ("{}",), are_captions=True)]
+    assert learned(layout.model("separate", "walks")) == alone == [read_classes("walks", None, layout)]
+
+
+def copy_of(name: str) -> Callable[[Layout], Path]:
+    return lambda layout: Path(shutil.copytree(layout.model("previous", name), layout.root.parent / "copied"))
+
+
+def ingest_again(layout: Layout) -> Path:
+    text(layout.task("pets") / "task.json", json.dumps({"class_names": ["cat", "fox"], "templates": ["{}"]}))
+    return layout.model("previous", "cars")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (copy_of("cars"), "the model before cars is not in .*Take the model in its project, after dvc checkout, or"),
+        (copy_of("pets"), "it has learned pets, and there is no /.*1_tasks/pets/task.json"),
+        (ingest_again, "pets was ingested again since, from other data. Run dvc repro, or name the classes: --cla"),
+        (lambda layout: layout.model("nothing", "cars"), "its provenance.json names no task .*Name the classes: --cla"),
+        (lambda layout: layout.root, "there is no .*provenance.json. Name the classes: --classes FILE or TASK"),
+    ],
+    ids=["out of its project", "the first out of its project", "ingested again", "nothing", "no provenance"],
+)
+def test_a_model_whose_classes_are_unknown_needs_the_option(
+    prepare: Callable[[Layout], Path], message: str, layout: Layout
+) -> None:
+    with pytest.raises(UserError, match=message):
+        learned(prepare(layout))
+
+
+TEMPLATES = ("a {}.",)
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_the_class_of_an_image_is_the_name_of_its_folder(tmp_path: Path) -> None:
+    found = open_labeled_folder(touch(tmp_path, "red_fox/b/1.png", "red_fox/a.JPG", "wren/2.png", "x.png"), TEMPLATES)
+    assert [(path.name, name) for path, name in found.label_of.items()] == [
+        ("a.JPG", "red fox"), ("1.png", "red fox"), ("2.png", "wren"),
+    ]  # fmt: skip
+    assert found.classes == Classes(("red fox", "wren"), TEMPLATES)
+    assert found.notes == ("1 file left out: 1 in no class folder (x.png).",)
+
+
+def test_only_the_test_split_of_a_folder_with_splits_is_taken_and_a_class_may_have_its_name(tmp_path: Path) -> None:
+    found = open_labeled_folder(touch(tmp_path / "one", "train/0.png", "boat/0.png"), TEMPLATES)
+    assert found.classes.names == ("boat", "train")
+    names = [f"{split}/{name}/{split}.png" for split in ("train", "Test", "val") for name in ("fox", "wren")]
+    found = open_labeled_folder(touch(tmp_path / "two", *names), TEMPLATES)
+    assert [path.name for path in found.label_of] == ["Test.png", "Test.png"]
+    assert found.classes.names == ("fox", "wren")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Train", "VAL"), "Train/ and VAL/ look like splits, not like classes. Name the folder of the images to"),
+        (("train", "test", "Testing"), "Testing/ and test/ are both names of the test split. Merge them, or name one"),
+    ],
+)
+def test_splits_without_one_for_testing_are_refused(names: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    files = [f"{split}/{name}/0.png" for split in names for name in ("fox", "wren")]
+    with pytest.raises(UserError, match=re.escape(expected)):
+        open_labeled_folder(touch(tmp_path, *files), TEMPLATES)
+
+
+def test_a_folder_without_two_classes_is_refused_with_what_was_left_out(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at least two classes. 1 file left out: 1 .txt \(wren/n.txt\). Put them into"):
+        open_labeled_folder(touch(tmp_path, "fox/1.png", "wren/n.txt"), TEMPLATES)
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        open_labeled_folder(tmp_path / "nowhere", TEMPLATES)
+
+
+def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:
+    pairs = [("a", "a")] * 3 + [("a", "b")] + [("b", "a")] * 2 + [("b", "b")] * 4
+    result = score((*pair, 0.5) for pair in pairs)
+    assert (result.total, result.by_class) == (Score(7, 10), {"a": Score(3, 4), "b": Score(4, 6)})
+    assert result.confusions == (("b", "a", 2), ("a", "b", 1))
+    assert result.total.percent == 70
+    falling = score(("a", "a", (100 - number) / 1000 - 1e-5) for number in range(100))
+    assert falling.threshold == 0.005  # 95 of 100 images have 0.00599 or more
+    with pytest.raises(UserError, match="None of the images can be read"):
+        score([])
+
+
+@pytest.mark.parametrize(("correct", "count"), [(7, 10), (0, 12), (12, 12)])
+def test_the_interval_is_the_one_of_wilson(correct: int, count: int) -> None:
+    expected = binomtest(correct, count).proportion_ci(0.95, method="wilson")
+    assert Score(correct, count).interval == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-2)

@@ -1,0 +1,114 @@
+"""What the operating system refuses ends in one message: what was done, the path, the reason, the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models
+
+from gift_core.artifacts.contract import write_json
+from gift_core.errors import ContractError, UserError
+from gift_core.work.os_errors import explain
+from gift_core.work.publishing import build_folder, require_free_bytes
+from tests.mounts import read_only, small_disk
+
+LARGE = np.zeros(1 << 17)
+NOBODY = 65534
+KEPT = "No result is half-written: the old one stays until the new one is whole."
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB. Each test has its own, since a removed file may stay open until its error is collected."""
+    with small_disk(tmp_path / "disk", 256) as folder:
+        yield folder
+
+
+def caught(act: Callable[[], object]) -> Exception:
+    try:
+        act()
+    except Exception as error:
+        return error
+    raise AssertionError("it should have failed")
+
+
+def explained(act: Callable[[], object]) -> str:
+    return str(explain(caught(act), doing="gift export", phase="writing"))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "python": lambda path: path.write_bytes(LARGE.tobytes()),
+    "safetensors": lambda path: save_file({"a": torch.from_numpy(LARGE)}, path),
+    "pyarrow": lambda path: pq.write_table(pa.table({"a": np.random.default_rng(0).random(1 << 17)}), path),
+    "tokenizers": lambda path: Tokenizer(models.WordLevel({f"{n}": n for n in range(50_000)}, "0")).save(str(path)),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_recognized_in_the_errors_of_each_library(write: Callable[[Path], object], disk: Path) -> None:
+    def into_a_folder() -> None:
+        with build_folder(disk / "out") as unfinished:
+            write(unfinished / "file")
+
+    message = explained(lambda: write(disk / "out"))
+    assert "No space left on device while writing" in message and "Free some space there" in message and KEPT in message
+    shutil.rmtree(disk / "out", ignore_errors=True)
+    (disk / "out").unlink(missing_ok=True)
+    message = explained(into_a_folder)
+    assert message.startswith(f"gift export: {disk / 'out'}"), "the path should be known, and be the final one"
+    assert list(disk.iterdir()) == []
+
+
+@contextmanager
+def without_permission(folder: Path) -> Iterator[Path]:
+    """The folder, where nobody may write; root may write everywhere."""
+    folder.chmod(0o555)
+    os.seteuid(NOBODY if os.getuid() == 0 else os.getuid())
+    try:
+        yield folder
+    finally:
+        os.seteuid(os.getuid())
+
+
+@pytest.mark.parametrize(
+    ("refusing", "words"), [(read_only, "Read-only file system"), (without_permission, "Permission denied")]
+)
+def test_a_folder_that_cannot_be_written_is_named_before_the_work_and_while_writing(
+    refusing: Callable[[Path], AbstractContextManager[Path]], words: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name, refusing(Path(name)) as folder:
+        early = explained(lambda: require_free_bytes(folder / "out", 1, "export"))
+        late = explained(lambda: write_json(folder / "out", []))
+        wrapped = explained(lambda: save_file({"a": torch.zeros(1)}, folder / "out"))
+        parquet = explained(lambda: pq.write_table(pa.table({"a": [1]}), folder / "out"))
+    assert early.startswith(f"gift export: {folder}: {words} while writing. Change its owner")
+    assert late.startswith(f"gift export: {folder}: {words} while writing.")
+    assert wrapped.startswith(f"gift export: {folder}") and words in wrapped
+    assert parquet.startswith(f"gift export: {folder / 'out'}: {words}")
+
+
+def test_an_error_of_the_library_gives_way_only_if_the_machine_lacks_something() -> None:
+    def raised(error: Exception, cause: Exception) -> Exception:
+        error.__cause__ = cause
+        return error
+
+    broken = ContractError("out.tar: it should be a whole tar, but [Errno 5]. Recreate it with: dvc repro ingest")
+    lost = raised(broken, OSError(errno.EIO, "Input/output error", "out.tar"))
+    assert "Input/output error" in str(explain(lost, doing="finetune@gift-birds"))
+    wrong = raised(UserError("--out a: it is a file."), NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"))
+    assert explain(wrong, doing="gift export") is None
+    assert explain(UserError("a message that has [Errno 28] in it"), doing="gift export") is None
+    first = explain(lost, doing="finetune@gift-birds")
+    assert first is not None and explain(raised(first, lost), doing="gift finetune") is first
