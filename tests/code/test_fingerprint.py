@@ -108,10 +108,10 @@ def test_the_text_of_an_error_does_not_count_but_its_type_and_condition_do() -> 
 def reached(folder: Path, *options: str, **modules: str) -> set[str]:
     """What `run` in stages/run.py reaches of these modules of gift_core with the options, without empty modules."""
     (folder / "stages").mkdir(parents=True)
-    (folder / "gift_core").mkdir()
+    (folder / "gift_core" / "method").mkdir(parents=True)
     (folder / "stages" / "run.py").write_text(modules.pop("run"), encoding="utf-8")
     for name, text in modules.items():
-        (folder / "gift_core" / f"{name}.py").write_text(text, encoding="utf-8")
+        (folder / "gift_core" / f"{name.replace('_', '/')}.py").write_text(text, encoding="utf-8")
     found = CodeBase(folder).reached("run", options)
     return {key.removeprefix("gift_core/") for key, digest in found.items() if digest}
 
@@ -141,13 +141,13 @@ LOSSES = {"align": align, "distill": distill}
 
 def test_an_entry_of_a_table_and_what_only_it_uses_count_with_its_option(tmp_path: Path) -> None:
     run = "from gift_core.method.losses import LOSSES, used\ndef run(): return LOSSES, used\n"
-    modules = {"run": run, "losses": LOSSES, "b": "def helper(): pass\n", "c": "def other(): pass\n"}
-    always = {"stages/run.py", "losses.py: used"}
-    aligned = {"losses.py: LOSSES[align]", "losses.py: align", "losses.py: shared", "b.py"}
+    modules = {"run": run, "method_losses": LOSSES, "b": "def helper(): pass\n", "c": "def other(): pass\n"}
+    always = {"stages/run.py", "method/losses.py: used"}
+    aligned = {"method/losses.py: LOSSES[align]", "method/losses.py: align", "method/losses.py: shared", "b.py"}
     assert reached(tmp_path / "1", **modules) == always
     assert reached(tmp_path / "2", "losses.align", **modules) == always | aligned
     assert reached(tmp_path / "3", "losses.distill", **modules) == always | {
-        "losses.py: LOSSES[distill]", "losses.py: distill", "c.py",
+        "method/losses.py: LOSSES[distill]", "method/losses.py: distill", "c.py",
     }  # fmt: skip
 
 

@@ -52,9 +52,9 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
     copied = Code(CodeBase(tmp_path))
     assert copied.edited_files == ()
     states = code_files(copied, read_blocks(ROOT), config)
-    assert not any(name.startswith("gift_core/training") for name in copied.base._modules)
+    assert not any(name.startswith("gift_core/method/training") for name in copied.base._modules)
 
-    with (tmp_path / "gift_core" / "losses.py").open("a", encoding="utf-8") as losses:
+    with (tmp_path / "gift_core" / "method" / "losses.py").open("a", encoding="utf-8") as losses:
         losses.write("# a comment\n")
     parsed = Code(CodeBase(tmp_path))
     assert parsed.edited_files == ("gift_core/method/losses.py",)

@@ -25,7 +25,7 @@ from gift_core.method.training.loop import LossRow, learning_rates, training_run
 from tests.method.training.tiny_training import method_config, training
 
 CPU = torch.device("cpu")
-RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
+RECORDED = np.load(Path(__file__).parents[1] / "golden" / "parity" / "official_steps.npz")
 SETTINGS = json.loads(bytes(RECORDED["config"]))
 LOSSES = json.loads(bytes(RECORDED["losses"]))
 DISTILL = {"distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]}}

@@ -21,7 +21,7 @@ START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
 @pytest.fixture(scope="module")
 def mini() -> Clip:
     """Context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
-    folder = Path(__file__).resolve().parents[2] / "data" / "mini" / "clip"
+    folder = Path(__file__).resolve().parents[3] / "data" / "mini" / "clip"
     return open_folder(folder, device=torch.device("cpu"), precision="fp32")
 
 
