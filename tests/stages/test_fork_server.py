@@ -32,7 +32,8 @@ if code is None:
     app.main()
 sys.exit(code)
 """,
-    "interruption.py": "import stages.dvc.interruption, sys\nsys.modules[__name__] = stages.interruption\n",
+    "dvc/__init__.py": "",
+    "dvc/interruption.py": "import stages.dvc.interruption, sys\nsys.modules[__name__] = stages.dvc.interruption\n",
     "app.py": """
 import atexit, os, signal, sys, time
 from pathlib import Path
@@ -63,7 +64,7 @@ def main():
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the program, and another one for temporary files."""
-    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "dvc").mkdir(parents=True)
     for name, text in PROGRAM.items():
         (tmp_path / "program" / name).write_text(text)
     (tmp_path / "temporary").mkdir()
