@@ -326,14 +326,28 @@ def hashes_of_files(root: Path, stages: Path) -> dict[str, str]:
     return {name: digest_of(found[name].read_bytes()) for name in ours}
 
 
+def read_verified(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns {file: hash of its bytes} and {unit: hash} of verified_code.json. Both are empty where there is none.
+
+    It has {folder: {name: hashes}}: of a file that of its bytes, of a module then that of its unit.
+    """
+    path = root / VERIFIED
+    files, units = dict[str, str](), dict[str, str]()
+    for folder, rows in json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}").items():
+        for name, hashes in rows.items():
+            first, *second = hashes.split()
+            (units if ": " in name else files)[f"{folder}/{name}"] = first
+            if second:
+                units[f"{folder}/{name}"] = second[0]
+    return files, units
+
+
 def edited_files(root: Path, stages: Path) -> tuple[str, ...]:
     """Returns the files of the code whose bytes are not those of verified_code.json, new and deleted ones included."""
-    record = root / VERIFIED
-    verified = json.loads(record.read_text(encoding="utf-8")).get("files", {}) if record.is_file() else {}
-    found = hashes_of_files(root, stages)
+    verified, found = read_verified(root)[0], hashes_of_files(root, stages)
     return tuple(sorted(name for name in {*verified, *found} if verified.get(name) != found.get(name)))
 
 
 def digest_of(data: bytes) -> str:
     """Returns the first digits of the SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:12]
+    return hashlib.sha256(data).hexdigest()[:8]

@@ -20,13 +20,13 @@ from gift_core.code.fingerprint import (
     NEVER,
     PACKAGES,
     REVISIONS,
-    VERIFIED,
     WORK,
     CodeBase,
     category,
     edited_files,
     entry_name,
     hashes_of_files,
+    read_verified,
 )
 from gift_core.layout import CODE
 
@@ -61,9 +61,8 @@ class Code:
     @cached_property
     def verified(self) -> Mapping[str, str]:
         """{unit or data file: hash} of verified_code.json."""
-        record = self._read(VERIFIED)
-        data = {name: digest for name, digest in record.get("files", {}).items() if not name.endswith(".py")}
-        return {**data, **record.get("units", {})}
+        files, units = read_verified(self.base.root)
+        return {**{name: digest for name, digest in files.items() if not name.endswith(".py")}, **units}
 
     @cached_property
     def edited_files(self) -> tuple[str, ...]:
@@ -94,9 +93,16 @@ class Code:
         return {**state, "edited": edited} if edited else state
 
 
-def verified_content(code: CodeBase) -> dict[str, Any]:
+def verified_content(code: CodeBase) -> dict[str, dict[str, str]]:
     """Returns the content of verified_code.json: the hashes of the bytes of all files, and of the units of code."""
-    return {"files": hashes_of_files(code.root, code.path(PACKAGES[1])), "units": code.units()}
+    units = code.units()
+    content: dict[str, dict[str, str]] = {}
+    for file, digest in hashes_of_files(code.root, code.path(PACKAGES[1])).items():
+        folder, _, name = file.rpartition("/")
+        rows = content.setdefault(folder, {})
+        rows[name] = f"{digest} {units.get(file, '')}".rstrip()
+        rows |= {key.removeprefix(f"{folder}/"): units[key] for key in units if key.startswith(f"{file}: ")}
+    return content
 
 
 def part_name(stage: str, option: str = "") -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.code.fingerprint import CodeBase
+from gift_core.code.fingerprint import VERIFIED, CodeBase
 from gift_core.code.revisions import (
-    VERIFIED,
     Code,
     code_files,
     options_of,
