@@ -12,13 +12,13 @@ parameters, and a new key in them must not run everything again. A default of No
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any
+
+from gift_core.code.syntax import digest_of, is_docstring, is_type_checking, normalized
 
 PACKAGES = ("gift_core", "stages")
 REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
@@ -29,10 +29,11 @@ NOT_DATA = (".py", ".pyc", ".md")  # data files beside modules are none of these
 # WORK: how work is resumed, shared and published. It must not change what a stage writes; `make revisions` compares.
 NEVER, WORK = "never", "work"
 # What does not count for every stage that imports it, and the option of params.yaml with which it does: for `losses.*`
-# it is that of each entry of the dictionary.
+# it is that of each entry of the dictionary; of a union or a section of params.yaml, that of each class that it names.
 COUNTS: Mapping[str, str] = {
     "gift_core/__init__.py": NEVER,
     "gift_core/code/fingerprint.py": NEVER,
+    "gift_core/code/syntax.py": NEVER,
     "gift_core/code/revisions.py": NEVER,
     "gift_core/progress.py": NEVER,
     "gift_core/work/out_of_memory.py": NEVER,
@@ -61,6 +62,11 @@ COUNTS: Mapping[str, str] = {
     "gift_core/generators/filters.py: load_scorer": "filters",
     "gift_core/generators/judges.py: load_head": "filters",
     "gift_core/generators/judges.py: load_safety_checker": "filters",
+    "gift_core/config/tasks.py: TaskConfig": "source.*",
+    "gift_core/config/replay_options.py: ReplayConfig": "replay.*",
+    "gift_core/config/trains_options.py: TrainsConfig": "trains.*",
+    "gift_core/config/method_options.py: ConsolidationConfig": "consolidation.*",
+    "gift_core/config/method_options.py: LossesConfig": "losses.*",
 }
 DIVIDED = {key.partition(": ")[0] for key in COUNTS if ": " in key}  # modules whose definitions are units
 
@@ -82,10 +88,14 @@ class Unit:
 
 @dataclass
 class Module:
-    """`units` by name; "" has all that is no unit of its own. `imports`: {name: what it is} at the module's level."""
+    """`units` by name; "" has all that is no unit of its own. `imports`: {name: what it is} at the module's level.
+
+    `options`: {unit: the option with which it counts}.
+    """
 
     imports: dict[str, str]
     units: dict[str, Unit]
+    options: dict[str, str]
 
 
 @dataclass
@@ -131,9 +141,11 @@ class CodeBase:
         waiting = [(f"stages/{stage}.py", "")]
         while waiting:
             file, name = waiting.pop()
-            if unit_key(file, name) in found or category(file) == NEVER or not _is_chosen(file, name, options):
+            if unit_key(file, name) in found or category(file) == NEVER:
                 continue
             module, unit = self.module(file), self.module(file).units[name]
+            if name in module.options and module.options[name] not in options:
+                continue
             found |= {unit_key(file, name): unit.hash, **self.data_beside(file)}
             imports = {**module.imports, **unit.imports}
             for used in unit.names | unit.imports.keys() if file in DIVIDED else imports:
@@ -155,7 +167,8 @@ class CodeBase:
             return [(file, "")]
         if name in module.imports:
             return self._imported(module.imports[name])
-        return [(file, each) for each in module.units if each == name or each.startswith(f"{name}[")]
+        found = [(file, each) for each in module.units if each == name or each.startswith(f"{name}[")]
+        return found or [(file, "")]
 
     def find(self, name: str) -> str | None:
         """Returns the file of one of our modules by its dotted name, None for any other name."""
@@ -187,38 +200,53 @@ def unit_key(file: str, name: str) -> str:
     return f"{file}: {name}" if name else file
 
 
-def entry_name(name: str) -> str:
-    """ "LOSSES[align]" -> "align"."""
-    return name.rpartition("[")[2].removesuffix("]")
-
-
-def _is_chosen(file: str, name: str, options: Collection[str]) -> bool:
-    counts = COUNTS.get(f"{file}: {name.partition('[')[0]}")
-    return counts is None or counts.replace("*", entry_name(name)) in options
-
-
 def read_module(file: str, text: str) -> Module:
     """Returns the units of the module that `file` is, whose content is `text`."""
     imports: dict[str, str] = {}
+    options: dict[str, str] = {}
     named: dict[str, list[ast.AST]] = {"": []}
     for statement in ast.parse(text, file).body:
-        if _is_docstring(statement) or _is_type_checking(statement):
+        if is_docstring(statement) or is_type_checking(statement):
             continue
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= _imports_of(statement, file)
-        elif file not in DIVIDED:
-            named[""].append(statement)
-        else:
-            name = getattr(statement, "name", "") or _assigned_name(statement)
-            if COUNTS.get(f"{file}: {name}", "").endswith("*"):
-                value = getattr(statement, "value", None)
-                assert isinstance(value, ast.Dict), f"{file}: {name} should be a dictionary"
-                named |= {
-                    f"{name}[{ast.literal_eval(k)}]": [v] for k, v in zip(value.keys, value.values, strict=True) if k
-                }
-            else:
-                named.setdefault(name, []).append(statement)
-    return Module(imports, {name: _unit(file, name, nodes) for name, nodes in named.items()})
+            continue
+        name = (getattr(statement, "name", "") or _assigned_name(statement)) if file in DIVIDED else ""
+        option, value = COUNTS.get(f"{file}: {name}", ""), getattr(statement, "value", None)
+        if option.endswith("*") and isinstance(value, ast.Dict):
+            entries = {ast.literal_eval(k): v for k, v in zip(value.keys, value.values, strict=True) if k}
+            named |= {f"{name}[{entry}]": [node] for entry, node in entries.items()}
+            options |= {f"{name}[{entry}]": option.replace("*", entry) for entry in entries}
+            continue
+        named.setdefault(name, []).append(statement)
+        if option.endswith("*"):
+            options |= {each: option.replace("*", entry) for each, entry in _option_classes(statement, named)}
+        elif option:
+            options[name] = option
+    if file.startswith(CONFIG):  # only classes of options are units
+        others = [node for name, nodes in named.items() if name not in options for node in nodes]
+        named = {"": others, **{name: named[name] for name in options}}
+    return Module(imports, {name: _unit(file, name, nodes) for name, nodes in named.items()}, options)
+
+
+def _option_classes(node: ast.stmt, named: Mapping[str, list[ast.AST]]) -> Iterator[tuple[str, str]]:
+    """Yields (class, option) of a union by the `Literal["..."]` of its classes, of a section by the names of its keys.
+
+    Not the option "none": it has no code.
+    """
+    if isinstance(node, ast.ClassDef):
+        fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+        for each in fields:
+            names = {part.id for part in ast.walk(each.annotation) if isinstance(part, ast.Name)}
+            yield from ((name, ast.unparse(each.target)) for name in names & named.keys())
+        return
+    key = next(each.value for each in ast.walk(node) if isinstance(each, ast.keyword) and each.arg == "discriminator")
+    for name in {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} & named.keys():
+        for each in getattr(named[name][0], "body", []):
+            if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == ast.literal_eval(key):
+                (entry,) = (part.value for part in ast.walk(each.annotation) if isinstance(part, ast.Constant))
+                if entry != "none":
+                    yield name, str(entry)
 
 
 def _unit(file: str, name: str, nodes: list[ast.AST]) -> Unit:
@@ -228,7 +256,7 @@ def _unit(file: str, name: str, nodes: list[ast.AST]) -> Unit:
     waiting: list[ast.AST] = [*nodes]
     while waiting:
         node = waiting.pop()
-        if _is_type_checking(node):
+        if is_type_checking(node):
             continue
         if isinstance(node, ast.Name):
             names.add(node.id)
@@ -250,7 +278,7 @@ def _defaults(node: ast.AST) -> str:
         value = getattr(each, "value", None)
         if isinstance(each, ast.FunctionDef):
             parts.append(normalized(each))
-        elif not (value is None or _is_docstring(each) or (isinstance(value, ast.Constant) and value.value is None)):
+        elif not (value is None or is_docstring(each) or (isinstance(value, ast.Constant) and value.value is None)):
             parts += map(normalized, [*getattr(each, "targets", [getattr(each, "target", each)]), value])
     return "".join(parts)
 
@@ -269,48 +297,6 @@ def _imports_of(node: ast.Import | ast.ImportFrom, file: str) -> dict[str, str]:
         base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
         found = {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
     return {name: target for name, target in found.items() if target.split(".")[0] in PACKAGES}
-
-
-def normalized(node: ast.AST) -> str:
-    """Returns the syntax tree as text that is the same on every Python version.
-
-    ast.dump and ast.unparse are not: their output changed in 3.9, 3.12 and 3.13. Empty fields are left out, since new
-    versions of Python add fields.
-    """
-    if isinstance(node, ast.Constant):
-        return f"Constant<{type(node.value).__name__} {node.value!r}>"
-    parts = [type(node).__name__]
-    for name, value in _counting_fields(node):
-        values = [each for each in (value if isinstance(value, list) else [value]) if not _is_type_checking(each)]
-        if values:
-            texts = (normalized(each) if isinstance(each, ast.AST) else f"<{each!r}>" for each in values)
-            parts.append(f"({name}{''.join(texts)})")
-    return "".join(parts)
-
-
-def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The fields of a node without documentation, messages of errors, and empty ones."""
-    if isinstance(node, ast.Raise):
-        yield "exc", node.exc.func if isinstance(node.exc, ast.Call) else node.exc or []
-        return
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if name in ("ctx", "type_comment") or (name == "msg" and isinstance(node, ast.Assert)):
-            continue
-        if isinstance(node, ast.JoinedStr):  # some versions add empty texts to f-strings
-            value = [each for each in node.values if not (isinstance(each, ast.Constant) and each.value == "")]
-        if name == "body" and isinstance(value, list) and value and _is_docstring(value[0]):
-            value = value[1:]
-        if value is not None:
-            yield name, value
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _is_type_checking(node: object) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def hashes_of_files(root: Path, stages: Path) -> dict[str, str]:
@@ -346,8 +332,3 @@ def edited_files(root: Path, stages: Path) -> tuple[str, ...]:
     """Returns the files of the code whose bytes are not those of verified_code.json, new and deleted ones included."""
     verified, found = read_verified(root)[0], hashes_of_files(root, stages)
     return tuple(sorted(name for name in {*verified, *found} if verified.get(name) != found.get(name)))
-
-
-def digest_of(data: bytes) -> str:
-    """Returns the first digits of the SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:8]

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.code.fingerprint import (
     COUNTS,
-    NEVER,
     PACKAGES,
     REVISIONS,
     WORK,
     CodeBase,
     category,
     edited_files,
-    entry_name,
     hashes_of_files,
     read_verified,
 )
@@ -36,6 +34,14 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig
 
 Units = Mapping[str, Mapping[str, str]]  # {part: {unit of code: hash}}
+# The kinds of options that choose code of a stage.
+CHOOSE: Mapping[str, Sequence[str]] = {
+    "ingest": ["source"],
+    "synthesize": ["filters"],
+    "teach": ["replay", "fisher"],
+    "finetune": ["replay", "losses", "consolidation", "average", "merge", "layer_decay", "trains"],
+    "evaluate": ["release"],
+}
 
 
 @dataclass(frozen=True)
@@ -175,19 +181,15 @@ def work_units(code: CodeBase) -> dict[str, str]:
 
 def all_options(code: CodeBase) -> list[str]:
     """Returns every option that chooses code, sorted."""
-    found = {option for option in COUNTS.values() if option not in (NEVER, WORK) and not option.endswith("*")}
-    for key, option in COUNTS.items():
-        file, _, table = key.partition(": ")
-        names = code.module(file).units if option.endswith("*") and code.path(file).is_file() else ()
-        found |= {option.replace("*", entry_name(name)) for name in names if name.startswith(f"{table}[")}
-    return sorted(found)
+    files = sorted({key.partition(": ")[0] for key in COUNTS if ": " in key})
+    return sorted({each for file in files if code.path(file).is_file() for each in code.module(file).options.values()})
 
 
 def units_of_parts(code: Code, stages: Collection[str]) -> Units:
     """Returns {part: {unit: hash}}: what each stage always runs, and what each option adds to that."""
     parts: dict[str, Mapping[str, str]] = {}
-    every = all_options(code.base)
     for stage in stages:
+        every = [each for each in all_options(code.base) if each.partition(".")[0] in CHOOSE.get(stage, ())]
         always = parts[part_name(stage)] = code.reached(stage, ())
         for option in every:
             added = _added(code.reached(stage, [option]), always) or _added(

@@ -158,8 +158,8 @@ def _shown_only(units: Mapping[str, str]) -> dict[str, str]:
 
 
 def _write(table: Mapping[str, Any]) -> None:
-    for path, content in ((TABLE, table), (ROOT / VERIFIED, verified_content(CodeBase(ROOT)))):
-        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for path, content, indent in ((TABLE, table, 1), (ROOT / VERIFIED, verified_content(CodeBase(ROOT)), 0)):
+        path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _note(rising: Mapping[str, str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.code.fingerprint import CodeBase, digest_of, normalized, read_module
+from gift_core.code.fingerprint import CodeBase, read_module
+from gift_core.code.syntax import digest_of, normalized
 from tests.imports import ROOT
 
 # Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
@@ -51,7 +52,7 @@ def outer(value: object) -> str:
 RECORDED = "473e63b5"  # of SAMPLE, on Python 3.11 and 3.13
 PRINT = """
 import ast, pathlib, sys
-from gift_core.code.fingerprint import digest_of, normalized
+from gift_core.code.syntax import digest_of, normalized
 texts = [sys.stdin.read(), *(file.read_text("utf-8") for file in sorted(pathlib.Path("gift_core").rglob("*.py")))]
 print([digest_of(normalized(ast.parse(text)).encode()) for text in texts])
 """
@@ -173,3 +174,23 @@ def test_of_params_yaml_the_methods_and_the_defaults_of_sections_count() -> None
     assert base != hash_with("    x: int", method="2")
     assert base != hash_with("    x: int = 1") != hash_with("    x: int = 2")
     assert hash_with("    x: int = 1") == hash_with("    x: float = 1")
+
+
+def test_an_options_class_of_params_yaml_counts_with_the_option_that_chooses_it() -> None:
+    text = """
+class TableTaskConfig(Section):
+    source: Literal["table"]
+class NewTaskConfig(Section):
+    source: Literal["new"]
+    suffix: Text = ".png"
+TaskConfig = Annotated[TableTaskConfig | NewTaskConfig, Field(discriminator="source")]
+def check(task): return task
+"""
+    file = "gift_core/config/tasks.py"
+    module = read_module(file, text)
+    assert module.options == {"TableTaskConfig": "source.table", "NewTaskConfig": "source.new"}
+    assert set(module.units) == {"", *module.options}
+    edited = read_module(file, text.replace(".png", ".jpg")).units
+    assert [name for name, unit in module.units.items() if edited[name].hash != unit.hash] == ["NewTaskConfig"]
+    losses = "class A(Options):\n    x: int = 1\nclass LossesConfig(Section):\n    distill: A | None = None\n"
+    assert read_module("gift_core/config/method_options.py", losses).options == {"A": "losses.distill"}

@@ -1,0 +1,157 @@
+"""A reader, a section, a command and a check of the doctor are added to the files that docs/architecture.md names.
+
+A loss, a consolidation and a method are added by docs/adding_a_method.md (tests/docs/test_adding_a_method.py).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.clone import Clone
+from tests.imports import ROOT
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.thorough]
+NEW = ""  # instead of a line of the file: the file is new
+# The row of the table -> (file, the line above which the text is added, text).
+ADDED: dict[str, list[tuple[str, str, str]]] = {
+    "a reader of data": [
+        (
+            "gift_core/datasets/named_files.py",
+            NEW,
+            '''"""A folder of images whose names begin with their class: cat_1.png."""
+
+from pathlib import Path
+
+from gift_core.config.tasks import NamedTaskConfig
+from gift_core.datasets.dataset import Listing, Sample
+
+
+def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
+    """Returns the images, sorted by their names."""
+    files = sorted((root / config.path).glob(f"*{config.suffix}"))
+    samples = [Sample(file.name.split("_")[0], file.name, file.stat().st_size, file) for file in files]
+    return Listing(samples, f"params.yaml: tasks.{name}.path: {config.path}")
+''',
+        ),
+        ("gift_core/datasets/ingest.py", "from gift_core.errors", "from .named_files import list_named\n"),
+        ("gift_core/datasets/ingest.py", '    "folder": list_folder,', '    "named": list_named,\n'),
+        (
+            "gift_core/config/tasks.py",
+            "class TableTaskConfig",
+            'class NamedTaskConfig(OwnTaskConfig):\n    source: Literal["named"]\n    suffix: Text\n\n\n',
+        ),
+        ("gift_core/config/tasks.py", "    MiniTaskConfig | FolderTaskConfig", "    NamedTaskConfig |\n"),
+    ],
+    "a section of the report": [
+        (
+            "gift_core/report/greeting.py",
+            NEW,
+            '''"""A greeting."""
+
+from collections.abc import Iterator
+
+from gift_core.report.run_record import RunRecord, Section
+
+
+def greeting(record: RunRecord) -> Iterator[Section]:
+    """Yields the section."""
+    yield Section("greeting", "A greeting", "greeting.html.j2", {"name": record.config.experiment})
+''',
+        ),
+        (
+            "gift_core/report/templates/greeting.html.j2",
+            NEW,
+            '<section id="greeting"><h2>A greeting</h2><p>Hello, {{ name }}!</p></section>\n',
+        ),
+        ("gift_core/report/page.py", "from gift_core.report.heat_tables", "from .greeting import greeting\n"),
+        ("gift_core/report/page.py", "    what_ran,\n)", "    greeting,\n"),
+    ],
+    "a command": [
+        (
+            "stages/commands/hello.py",
+            NEW,
+            '''"""The command `hello`."""
+
+import typer
+
+
+def hello(name: str) -> None:
+    """Greet somebody."""
+    typer.echo(f"Hello, {name}!")
+''',
+        ),
+        ("stages/app.py", "from .commands.hub import", "from .commands.hello import hello\n"),
+        ("stages/app.py", "        init, run, why", "        hello,\n"),
+    ],
+    "a check of the doctor": [
+        (
+            "gift_core/doctor/names.py",
+            NEW,
+            '''"""A check of the experiment's name."""
+
+from collections.abc import Iterator
+
+from gift_core.doctor.finding import Finding, Project
+
+
+def check_name(project: Project) -> Iterator[Finding]:
+    """Yields how long it is."""
+    yield Finding("name", "info", f"the name has {len(project.config.experiment)} letters")
+''',
+        ),
+        ("gift_core/doctor/examine.py", "from gift_core.errors", "from .names import check_name\n"),
+        ("gift_core/doctor/examine.py", "    (MODELS, check_filters)", "    (DATA, check_name),\n"),
+    ],
+}
+ROWS = dict(
+    re.findall(
+        r"^\| ([^|]+) \| ([^|]+) \|$", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+)
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_the_files_are_those_that_the_table_names(what: str) -> None:
+    named = re.findall(r"`([a-z_/.]+)`", ROWS[what])
+    for file, anchor, _ in ADDED[what]:
+        path = file.removeprefix("gift_core/")
+        assert path in named or (anchor == NEW and f"{path.rpartition('/')[0]}/" in named), file
+
+
+@pytest.fixture(scope="module")
+def extended(clone: Clone) -> Clone:
+    """The finished small experiment, with everything added and one task more."""
+    for file, anchor, text in (row for rows in ADDED.values() for row in rows):
+        if anchor == NEW:
+            (clone.folder / file).write_text(text, encoding="utf-8")
+        else:
+            clone.edit(file, f"\n{anchor}", f"\n{text}{anchor}")
+    folder = clone.folder / "data" / "0_raw" / "named"
+    folder.mkdir(parents=True)
+    for number in range(8):
+        Image.new("RGB", (8, 8), (number, 99, 9)).save(folder / f"{'cat' if number % 2 else 'dog'}_{number}.png")
+    row = {
+        "source": "named",
+        "path": "data/0_raw/named",
+        "suffix": ".png",
+        "templates": ["a {}."],
+        "test_fraction": 0.5,
+    }
+    params = clone.params
+    clone.write_params({**params, "tasks": {**params["tasks"], "named": {**row, "on_bad_image": "refuse"}}})
+    return clone
+
+
+def test_only_what_reads_them_runs_and_all_of_them_work(extended: Clone) -> None:
+    assert set(extended.repro()) == {"check", "ingest@named", "report"}
+    page = (extended.folder / "reports" / "index.html").read_text(encoding="utf-8")
+    assert f"Hello, {extended.params['experiment']}!" in page and 'href="#greeting"' in page
+    gift = (sys.executable, "-m", "stages")
+    assert "Hello, you!" in extended.run(*gift, "hello", "you")
+    assert "hello" in extended.run(*gift, "--help")
+    assert "the name has" in extended.run(*gift, "doctor", "--json")
+    assert extended.repro() == []
