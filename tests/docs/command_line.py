@@ -20,15 +20,15 @@ BEGIN = "<!-- From here on, the page is written by `make command-line`. -->"
 
 
 def reference() -> str:
-    """The section of every command: what it does, and an example."""
+    """The list of the commands: an example of each, and what it does. The stages are left out, since DVC runs them."""
     group = typer.main.get_command(app)
     panels: dict[str, list[str]] = {}
     for name, command in _commands(group, ()):
         panel = getattr(command, "rich_help_panel", None)
         title = panel if isinstance(panel, str) else "Commands"
-        panels.setdefault(title, []).append(_section(name, command))
-    ordered = sorted(panels, key=lambda panel: panel == "Stages of dvc.yaml")  # the stages are run by DVC
-    return "\n".join(f"## {panel}\n\n" + "\n".join(panels[panel]) for panel in ordered)
+        panels.setdefault(title, []).append(_entry(name, command))
+    panels.pop("Stages of dvc.yaml")
+    return "\n".join(f"## {panel}\n\n" + "".join(entries) for panel, entries in panels.items())
 
 
 def _commands(group: Any, before: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -39,13 +39,14 @@ def _commands(group: Any, before: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield " ".join((*before, name)), command
 
 
-def _section(name: str, command: Any) -> str:
-    """The first paragraph and the example. The rest, with all arguments and options, is in `gift COMMAND -h`."""
+def _entry(name: str, command: Any) -> str:
+    """The example and the first paragraph. The rest, with all arguments and options, is in `gift COMMAND -h`."""
     about, _, example = command.help.partition("Example: ")
     text = " ".join(about.strip().split("\n\n")[0].split()).replace("<", "\\<")
-    wrapped = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-    shown = f"\n`{example.strip()}`" if example and example.strip() != f"gift {name}" else ""
-    return "\n".join([f"### gift {name}", "", *wrapped, *shown.splitlines(), ""])
+    head = f"- `{example.strip() or f'gift {name}'}`: "
+    blank = "x" * len(head)  # the command is not broken
+    wrapped = textwrap.wrap(blank + text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapped).replace(blank, head, 1) + "\n"
 
 
 def page() -> str:

@@ -91,7 +91,6 @@ NOT_RUN = [
     ("docs/doctor.md", "gift doctor", "gift doctor --preset", FULL_SIZE),
     ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB; tests/full_size/test_laptop_models.py makes small ones"),
     ("docs/full_size.md", "make gpu-checks", "", "needs a GPU; on the CPU, a quarter of an hour"),
-    ("docs/full_size.md", "python -m pip download", "", NETWORK),
     ("docs/full_size.md", "gift use", "gift (data|doctor)|make repro", FULL_SIZE),
     ("docs/install.md", "python -m venv", "", WHEEL),
     ("docs/install.md", "pip install", "", "a later version"),
