@@ -1,4 +1,4 @@
-"""What a stage, or a helper of one, asks of a machine. No other module says so."""
+"""What a stage, or a helper of one, asks of a machine."""
 
 from __future__ import annotations
 
