@@ -1,6 +1,6 @@
 """Counts operations and bytes on torch's meta device: models run as they are configured, without weights or memory.
 
-A multiplication and an addition count as two operations. Numbers count with 4 bytes. Imports torch and open_clip.
+A multiplication and an addition count as two operations. Numbers count with 4 bytes. Imports torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from typing import Any
 from unittest.mock import patch
 
-import open_clip
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -100,11 +99,6 @@ def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) 
         text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
     weights = sum(parameter.numel() for parameter in model.parameters())
     return ClipCount(image, text / context, image_bytes, text_bytes / context, weights, model_config["embed_dim"])
-
-
-def uses_quick_gelu(architecture: str, pretrained: str | None) -> bool:
-    """Returns whether published weights of open_clip were trained with QuickGELU, which keeps more than GELU."""
-    return bool(open_clip.get_pretrained_cfg(architecture, pretrained or "").get("quick_gelu"))
 
 
 def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> PipelineCount:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,10 +31,6 @@ class Finding:
         """What was found and the remedy, as sentences."""
         found = self.found if self.found.endswith((".", "?")) else f"{self.found}."
         return f"{found} {self.remedy}".rstrip()
-
-    def record(self) -> dict[str, str]:
-        """Returns the line as `gift doctor --json` prints it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from gift_core.doctor.operations import (
     read_model_config,
 )
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
-from gift_core.errors import ContractError, UserError, lookup
+from gift_core.errors import ContractError, UserError
 from gift_core.mini.miniature import miniature_of
 
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
@@ -36,7 +36,15 @@ def check_clip(project: Project) -> Iterator[Finding]:
     """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
     name, pretrained = project.config.model.name, project.config.model.pretrained
     if name.startswith(FOLDER):
-        yield check_local_clip(project.root, name)
+        folder = project.root / name.removeprefix(FOLDER)
+        weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+        if not weights or not any((folder / file).is_file() for file in (CONFIG, "config.json")):
+            what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
+            yield Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
+            return
+        if (folder / CONFIG).is_file():
+            read_model_config(folder / CONFIG)
+        yield check_weights_file(weights[0])
     elif name.startswith(FILE):
         yield check_weights_file(project.root / name.removeprefix(FILE))
     elif pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):  # no tag has these
@@ -44,9 +52,23 @@ def check_clip(project: Project) -> Iterator[Finding]:
     elif project.quick:
         return
     elif name.startswith(HUB):
-        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
+        yield check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
     else:
-        yield _check_tag(name, pretrained)
+        import open_clip
+
+        from gift_core.clip.architectures import architecture_config
+        from gift_core.interop.importing import tag_options
+
+        architecture, _ = architecture_config(name)
+        tag_options(architecture, pretrained)
+        source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
+        repository, _, file = source.get("hf_hub", "").rpartition("/")
+        if repository:
+            yield check_cache(repository, (file,) if file else CACHED_WEIGHTS)
+        elif (kept := CLIP_CACHE.expanduser() / Path(source["url"]).name).is_file():
+            yield Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
+        else:
+            yield download_finding("model", source["url"])
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -125,18 +147,6 @@ def check_filters(project: Project) -> Iterator[Finding]:
             yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
 
 
-def check_local_clip(root: Path, name: str) -> Finding:
-    """Returns whether a folder has weights and a configuration for open_clip."""
-    folder = root / name.removeprefix(FOLDER)
-    weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-    if not weights or not any((folder / file).is_file() for file in (CONFIG, "config.json")):
-        what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
-        return Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
-    if (folder / CONFIG).is_file():
-        read_model_config(folder / CONFIG)
-    return check_weights_file(weights[0])
-
-
 def check_weights_file(path: Path) -> Finding:
     """Returns whether a weights file (or a folder of them) exists. A safetensors file must be complete."""
     if not path.exists():
@@ -144,26 +154,6 @@ def check_weights_file(path: Path) -> Finding:
     if path.suffix == ".safetensors":
         return Finding("model", "ok", f"{path}, {count_numbers(path) / 1e6:.1f}M parameters")
     return Finding("model", "ok", str(path))
-
-
-def _check_tag(name: str, pretrained: str | None) -> Finding:
-    import open_clip
-
-    from gift_core.clip.architectures import architecture_config
-
-    architecture, _ = architecture_config(name)
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if pretrained is None:
-        raise UserError(f"params.yaml: model.pretrained: {architecture} needs weights. Choose one of {tags}.")
-    lookup({tag: tag for tag in tags}, pretrained, f"params.yaml: model.pretrained (tags of {architecture})")
-    source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
-    repository, _, file = source.get("hf_hub", "").rpartition("/")
-    if repository:
-        return _check_cache(repository, (file,) if file else CACHED_WEIGHTS)
-    kept = CLIP_CACHE.expanduser() / Path(source["url"]).name
-    if kept.is_file():
-        return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
-    return download_finding("model", source["url"])
 
 
 def count_numbers(path: Path) -> int:
@@ -181,26 +171,24 @@ def count_numbers(path: Path) -> int:
 def pipeline_parameters(folder: Path) -> dict[str, int]:
     """Returns {part: parameters} for the parts of a diffusers folder that have weights.
 
-    Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Parts
-    with pickled weights are counted by their size in bytes, as float32.
+    Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Of
+    copies of the same weights (fp16, non_ema), the plain files count. Parts with pickled weights are counted by their
+    size in bytes, as float32.
     """
     parts = parts_of(folder)
     if missing := [part for part in parts if not (folder / part).is_dir()]:
         raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
-    counts = {name: _count_part(folder / name) for name in parts}
+    counts = {}
+    for name in parts:
+        files = sorted((folder / name).glob("*.safetensors"))
+        plain = [file for file in files if not {"fp16", "non_ema"} & set(file.name.split("."))] or files
+        pickled = sum(file.stat().st_size for file in (folder / name).glob("*.bin")) // 4
+        counts[name] = sum(map(count_numbers, plain)) if plain else pickled
     return {name: count for name, count in counts.items() if count}
 
 
-def _count_part(folder: Path) -> int:
-    """Counts the plain files if there are also copies of the same weights (fp16, non_ema)."""
-    files = sorted(folder.glob("*.safetensors"))
-    plain = [file for file in files if not {"fp16", "non_ema"} & set(file.name.split("."))] or files
-    if plain:
-        return sum(map(count_numbers, plain))
-    return sum(file.stat().st_size for file in folder.glob("*.bin")) // 4
-
-
-def _check_cache(repository: str, files: tuple[str, ...]) -> Finding:
+def check_cache(repository: str, files: tuple[str, ...]) -> Finding:
+    """Returns whether one of the files of the CLIP is in the hub cache, or can be downloaded."""
     found = in_cache(repository, files)
     if found is not None:
         return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")

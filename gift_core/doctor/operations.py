@@ -120,9 +120,13 @@ def clip_count(project: Project) -> ClipCount | None:
         return None
 
     def count() -> ClipCount:
-        from gift_core.doctor.counting import count_clip, uses_quick_gelu
+        import open_clip
 
-        quick = {"quick_gelu": True} if uses_quick_gelu(model.name.replace("/", "-"), model.pretrained) else {}
+        from gift_core.doctor.counting import count_clip
+
+        # QuickGELU keeps more than GELU. open_clip knows which published weights were trained with it.
+        published = open_clip.get_pretrained_cfg(model.name.replace("/", "-"), model.pretrained or "")
+        quick = {"quick_gelu": True} if published.get("quick_gelu") else {}
         return count_clip(config | quick, checkpointing=checkpointing)
 
     checkpointing = project.config.training.gradient_checkpointing

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gift_core.config.experiment import Config
-from gift_core.doctor.device_speed import (
-    bfloat16_share,
-    core_count,
-    core_rate,
-    fastest,
-    may_have_bfloat16,
-    may_have_gpu,
-)
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, Workload, count_work
 from gift_core.layout import Layout
@@ -25,20 +18,24 @@ from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import duration, plural
 from gift_core.untrusted import read_json_file
 
+if TYPE_CHECKING:
+    import torch
+
 HOUR = 3600
 LONG, TOO_LONG = 12 * HOUR, 24 * HOUR  # on a CPU
 MINIATURE_PIPELINE = "data/mini/diffusion"
 # The stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md).
 EFFICIENCY = 0.65
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
-GPU_SQUARE = 4096  # rows of the matrices that a GPU multiplies
+CPU_SQUARE, GPU_SQUARE = 512, 4096  # rows of the matrices that a device multiplies
+MEASURED_SECONDS, RUNS = 0.2, 4  # how long a device is measured, and how many times at least
 SHORTER = {  # the settings that decide how long the stages of a type take
     "synthesize": "generator.steps or prompts.images_per_task",
     "finetune": "training.iterations or training.batch_size",
     "evaluate": "evaluation.max_images (empty: all test images)",
 }
-BF16 = ("amp_bf16", "bfloat16")  # model.precision and generator.dtype
-WORTH_HALVING, FASTER = 0.5 * HOUR, 0.8  # from which time on bfloat16 is tried, and up to which share it is proposed
+TYPES = {"fp32": "float32", "amp_bf16": "bfloat16", "amp_fp16": "float16"}  # of torch, by model.precision
+WORTH_HALVING, FASTER = 0.5 * HOUR, 1.25  # from which time on bfloat16 is tried, and from which gain on it is proposed
 INSTEAD = (
     "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
     "CPU (gift use laptop). {shorter} To run it here all the same: dvc repro."
@@ -69,17 +66,13 @@ LARGE_GPU = Speed("a GPU of 100 TFLOP/s", False, 1e14, 1e14)
 
 @dataclass(frozen=True)
 class StageTime:
-    """The stages of one type: how many, the seconds from scratch here and on LARGE_GPU, and those still to run here.
-
-    `measured`: the seconds here are partly those of earlier runs.
-    """
+    """The stages of one type: how many, the seconds from scratch here and on LARGE_GPU, and those still to run here."""
 
     stage: str
     count: int
     here: float
     gpu: float
     left: float
-    measured: bool
 
 
 @dataclass(frozen=True)
@@ -125,8 +118,7 @@ def check_time(project: Project) -> Iterator[Finding]:
     found, is_long = f"about {estimate.sentence}{still}", estimate.here.is_cpu and left > LONG
     if not project.quick:
         for each in estimate.stages:
-            source = ", after earlier runs" if each.measured else ""
-            times = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device}"
+            times = f"{duration(each.here)} here, {duration(each.gpu)} on {LARGE_GPU.device}"
             yield Finding(f"time of {each.stage}", "info", f"{times} ({plural(each.count, 'stage')})")
         for what in estimate.workload.unknown:
             yield Finding("time", "info", f"not estimated: {what}")
@@ -140,15 +132,18 @@ def check_time(project: Project) -> Iterator[Finding]:
     elif not project.quick:
         yield Finding("time", "ok", found)
     if not project.quick and estimate.here.is_cpu and WORTH_HALVING < left <= TOO_LONG:
-        yield from _bfloat16(config)
+        yield from check_bfloat16(project)
 
 
-def _bfloat16(config: Config) -> Iterator[Finding]:
-    """Proposes bfloat16 where a CPU is faster with it."""
-    keys = [f"model.precision: {BF16[0]}"] if config.model.precision != BF16[0] else []
-    keys += [f"generator.dtype: {BF16[1]}"] if config.generator.dtype != BF16[1] else []
-    if keys and may_have_bfloat16() and (share := bfloat16_share()) < FASTER:
-        found = f"on this CPU a matrix product in bfloat16 takes {share:.0%} of the time in float32"
+def check_bfloat16(project: Project) -> Iterator[Finding]:
+    """Proposes bfloat16 where the CPU is faster with it."""
+    import torch
+
+    chosen = {"model.precision: amp_bf16": project.config.model.precision == "amp_bf16"}
+    chosen["generator.dtype: bfloat16"] = project.config.generator.dtype == "bfloat16"
+    keys, cpu = [key for key, has_it in chosen.items() if not has_it], torch.device("cpu")
+    if keys and (gain := measure_rate(cpu, "bfloat16") / measure_rate(cpu, "float32")) > FASTER:
+        found = f"on this CPU a matrix product in bfloat16 takes {1 / gain:.0%} of the time in float32"
         remedy = f"Write {' and '.join(keys)}. It changes all results slightly: do it before the first run."
         yield Finding("bfloat16", "info", found, remedy)
 
@@ -156,25 +151,33 @@ def _bfloat16(config: Config) -> Iterator[Finding]:
 def estimate_time(project: Project) -> TimeEstimate:
     """Returns the estimate for the device of params.yaml. Measures the device for a third of a second.
 
-    UserError if the device is not available here.
+    The run times of stages that ran since params.yaml was changed replace their estimates. UserError if the device is
+    not available here.
     """
     workload, here = count_work(project), measure_speed(project)
-    ran = _run_times(project, workload.stages, here)
+    changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
+
+    def seconds(work: StageWork) -> float:
+        note = _timing(project, work)
+        ran = work.made and note.is_file() and note.stat().st_mtime > changed
+        return float(read_json_file(note)["seconds"]) if ran else here.seconds(work)
+
     times = []
     for stage, group in groupby(workload.stages, key=lambda work: work.stage):
         works = list(group)
-        # Run times since params.yaml was changed correct the estimate of the stages of the same type and method.
-        seconds = [here.seconds(work) * ran.get((stage, work.method), 1.0) for work in works]
-        left = sum(each for work, each in zip(works, seconds, strict=True) if not work.made)
-        gpu, measured = sum(map(LARGE_GPU.seconds, works)), any((stage, work.method) in ran for work in works)
-        times.append(StageTime(stage, len(works), sum(seconds), gpu, left, measured))
+        here_each = [seconds(work) for work in works]
+        left = sum(each for work, each in zip(works, here_each, strict=True) if not work.made)
+        times.append(StageTime(stage, len(works), sum(here_each), sum(map(LARGE_GPU.seconds, works)), left))
     return TimeEstimate(here, tuple(times), workload)
 
 
 def estimate_stages(project: Project) -> dict[Path | None, float]:
     """Returns {file with the run time of a stage: its estimated seconds}. A GPU is not measured, but LARGE_GPU."""
-    config = project.config
-    speed = LARGE_GPU if config.run.device != "cpu" and may_have_gpu() else _cpu_speed(config)
+    from gift_core.clip.device import resolve_device
+
+    named = project.config.run.device
+    is_cpu = "cpu" in (named, resolve_device("auto").type if named == "auto" else named)
+    speed = measure_speed(project) if is_cpu else LARGE_GPU
     return {_timing(project, work): speed.seconds(work) for work in count_work(project).stages}
 
 
@@ -183,52 +186,48 @@ def _timing(project: Project, work: StageWork) -> Path:
     return Layout(project.root).timings() / work.stage / f"{name}.json"
 
 
-def _run_times(project: Project, stages: Iterable[StageWork], speed: Speed) -> dict[tuple[str, str], float]:
-    """Returns {(stage type, method): run times / estimates} of the stages that ran since params.yaml was changed."""
-    sums: dict[tuple[str, str], tuple[float, float]] = {}
-    changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
-    for work in stages:
-        note = _timing(project, work)
-        if work.made and note.is_file() and note.stat().st_mtime > changed:
-            measured, estimated = sums.get(key := (work.stage, work.method), (0.0, 0.0))
-            sums[key] = measured + read_json_file(note)["seconds"], estimated + speed.seconds(work)
-    return {key: measured / estimated for key, (measured, estimated) in sums.items()}
-
-
 def measure_speed(project: Project) -> Speed:
     """Returns the speed of the device of params.yaml, from matrix products of the precisions that are used.
 
-    UserError if the device is not available.
+    A CPU computes in float32, or in bfloat16 where the settings have it. UserError if the device is not available.
     """
-    config = project.config
-    if config.run.device == "cpu" or (config.run.device == "auto" and not may_have_gpu()):
-        return _cpu_speed(config)
+    from gift_core.clip.device import resolve_device
+
+    device = resolve_device(project.config.run.device)
+    is_cpu = device.type == "cpu"
+    chosen = TYPES[project.config.model.precision], project.config.generator.dtype
+    clip, pipeline = ("float32" if is_cpu and each != "bfloat16" else each for each in chosen)
+    rates = {each: EFFICIENCY * measure_rate(device, each) for each in {clip, pipeline}}
+    name = f"this CPU ({plural(core_count(), 'core')})" if is_cpu else "this GPU"
+    return Speed(name, is_cpu, rates[clip], rates[pipeline])
+
+
+def measure_rate(device: torch.device, dtype: str) -> float:
+    """Returns the operations per second of a matrix product: those of the fastest run, which others disturb least.
+
+    Of a CPU, the processor time of one thread is measured, which depends little on what else the machine does. It
+    counts for each core.
+    """
     import torch
 
-    from gift_core.clip.device import resolve_device, wait_for
+    from gift_core.clip.device import wait_for
 
-    device = resolve_device(config.run.device)
-    if device.type == "cpu":
-        return _cpu_speed(config)
-    halves = {"fp32": torch.float32, "amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
-
-    def rate(dtype: torch.dtype) -> float:
-        matrix = torch.ones(GPU_SQUARE, GPU_SQUARE, device=device, dtype=dtype)
-
-        def multiply() -> None:
+    is_cpu, threads = device.type == "cpu", torch.get_num_threads()
+    side, clock = (CPU_SQUARE, time.process_time) if is_cpu else (GPU_SQUARE, time.perf_counter)
+    matrix = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
+    end, seconds = time.perf_counter() + MEASURED_SECONDS, list[float]()
+    torch.set_num_threads(1)
+    try:
+        while time.perf_counter() < end or len(seconds) < RUNS:
+            started = clock()
             matrix @ matrix
             wait_for(device)
+            seconds.append(clock() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return (core_count() if is_cpu else 1) * 2 * side**3 / min(seconds)
 
-        return EFFICIENCY * 2 * GPU_SQUARE**3 / fastest(multiply, time.perf_counter)
 
-    return Speed("this GPU", False, rate(halves[config.model.precision]), rate(getattr(torch, config.generator.dtype)))
-
-
-def _cpu_speed(config: Config) -> Speed:
-    """The operations per second of one core, times the cores. bfloat16 is measured where the settings have it."""
-    cores = core_count()
-    rate = EFFICIENCY * cores * core_rate()
-    halves = config.model.precision == BF16[0], config.generator.dtype == BF16[1]
-    half = rate / bfloat16_share() if any(halves) else rate
-    clip, pipeline = (half if chosen else rate for chosen in halves)
-    return Speed(f"this CPU ({plural(cores, 'core')})", True, clip, pipeline)
+def core_count() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,7 +55,7 @@ def doctor(
             _show(finding, title=not shown or finding.group != shown[-1].group)
             shown.append(finding)
     if as_json:
-        print_json([finding.record() for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     elif shown and not time:
         counts, first = summarize(findings)
         typer.secho(counts, bold=True)

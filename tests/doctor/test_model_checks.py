@@ -71,7 +71,7 @@ def test_an_unknown_architecture_or_tag_is_an_error(tmp_path: Path) -> None:
     for key, value, message in (
         ("model__name", "ViT-B-166", "Did you mean 'ViT-B-16'"),
         ("model__pretrained", "openal", "Did you mean 'openai'"),
-        ("model__pretrained", None, "needs weights"),
+        ("model__pretrained", None, "has no weights of its own"),
     ):
         with pytest.raises(UserError, match=message):
             list(check_clip(make_project(tmp_path, "mtil_order_1", **{key: value})))
