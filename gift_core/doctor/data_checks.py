@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig
+from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -28,8 +29,15 @@ def check_data(project: Project) -> Iterator[Finding]:
         subject = f"data {names[0]}" if len(names) == 1 else f"data {names[0]} ... {names[-1]}"
         if not folder.is_dir() or not any(folder.iterdir()):
             found = f"{folder} is empty" if folder.is_dir() else f"there is no {folder}"
-            ingested = all((Layout(project.root).task(name) / "task.json").is_file() for name in names)
-            yield Finding(subject, "fail", found, _remedy(tasks[names[0]], names, ingested))
+            remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
+            if isinstance(task := tasks[names[0]], CatalogueTaskConfig):
+                archives = catalogue_row(task.dataset, "params.yaml: tasks: dataset").archives
+                size = byte_size(sum(archive.bytes for archive in archives))
+                remedy = f"Run: gift data fetch {task.dataset} ({size}). It says what to download by hand, if anything."
+                remedy += f" Or learn without it: gift remove-task {names[0]}." if len(names) == 1 else ""
+            if all((Layout(project.root).task(name) / "task.json").is_file() for name in names):
+                remedy += " The ingested data is there. To run without the raw data: dvc repro --allow-missing."
+            yield Finding(subject, "fail", found, remedy)
         elif not project.quick:
             yield from _check_contents(project, subject, names)
 
@@ -60,17 +68,3 @@ def _check_contents(project: Project, subject: str, names: list[str]) -> Iterato
     is_probe = names[-1] in project.config.evaluation.probes
     for note in composition_notes(listing, None if is_probe else project.config.prompts.images_per_task):
         yield Finding(subject, "warn", note)
-
-
-def _remedy(task: TaskConfig, names: list[str], ingested: bool) -> str:
-    if isinstance(task, CatalogueTaskConfig):
-        from gift_core.datasets.catalogue.row import catalogue_row
-
-        row = catalogue_row(task.dataset, "params.yaml: tasks: dataset")
-        size = byte_size(sum(archive.bytes for archive in row.archives))
-        remedy = f"Run: gift data fetch {task.dataset} ({size}). It says what to download by hand, if anything."
-        remedy += f" Or learn without it: gift remove-task {names[0]}." if len(names) == 1 else ""
-    else:
-        remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
-    allow = " The ingested data is there. To run without the raw data: dvc repro --allow-missing." if ingested else ""
-    return remedy + allow

@@ -26,10 +26,22 @@ INSTALL = "Run: make setup"
 
 
 def check_environment() -> Iterator[Finding]:
-    """Yields the findings that do not depend on the experiment."""
+    """Yields what does not depend on the experiment: Python, packages, torch, and each GPU or else the CPU."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from check_packages(DISTRIBUTION)
-    yield from check_devices()
+    import torch
+
+    cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    yield Finding("torch", "ok", f"{torch.__version__}, {cuda}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            found = f"{torch.cuda.get_device_name(index)}, {byte_size(total)}, {byte_size(free)} free"
+            yield Finding(f"cuda:{index}", "ok", found)
+    elif torch.backends.mps.is_available():
+        yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
+    else:
+        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 
 def check_packages(distribution: str) -> Iterator[Finding]:
@@ -53,23 +65,6 @@ def check_packages(distribution: str) -> Iterator[Finding]:
     if not problems:
         found = f"all {len(required)} are installed in the versions that pyproject.toml requires"
         yield Finding("packages", "ok", found)
-
-
-def check_devices() -> Iterator[Finding]:
-    """Yields the build of torch, then each GPU with its memory, or the CPU if there is no GPU."""
-    import torch
-
-    cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    yield Finding("torch", "ok", f"{torch.__version__}, {cuda}")
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            found = f"{torch.cuda.get_device_name(index)}, {byte_size(total)}, {byte_size(free)} free"
-            yield Finding(f"cuda:{index}", "ok", found)
-    elif torch.backends.mps.is_available():
-        yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
-    else:
-        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (

@@ -88,7 +88,7 @@ def generation_bytes(count: PipelineCount, generator: GeneratorConfig) -> int:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """The name of a device, and its memory in bytes. 0 means that it is not known."""
+    """The name of a device, and its memory in bytes."""
 
     name: str
     total: int
@@ -101,11 +101,10 @@ def check_memory(project: Project) -> Iterator[Finding]:
 
     device = resolve_device(project.config.run.device)
     memory, processes = memory_of(device), project.config.training.processes
+    share = memory
     if device.type == "cpu" and processes > 1:
-        each = DeviceMemory(f"each of {processes} processes", memory.total // processes, memory.free // processes)
-    else:
-        each = memory
-    yield check_training(project, each)
+        share = DeviceMemory(f"each of {processes} processes", memory.total // processes, memory.free // processes)
+    yield check_training(project, share)
     try:
         require_devices(device, processes)
     except UserError as error:
@@ -185,8 +184,6 @@ def memory_finding(
     `choices` maps settings to their estimates.
     """
     need = MARGIN * estimate
-    if not device.total:
-        return Finding(subject, "info", f"up to {byte_size(need)} for {what}; the memory of {device.name} is not known")
     found = f"up to {byte_size(need)} for {what}; {device.name} has {byte_size(device.total)}, "
     found += f"{byte_size(device.free)} free"
     if need <= device.free:

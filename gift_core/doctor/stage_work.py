@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 
 from gift_core.artifacts.task import read_task
 from gift_core.config.experiment import TESTED
-from gift_core.config.method_options import MethodConfig
 from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig
 from gift_core.datasets.captions import base_vocabulary
 from gift_core.doctor.finding import Project
-from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, PipelineCount, clip_count, pipeline_count
+from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, clip_count, pipeline_count
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 
@@ -83,117 +83,86 @@ class Workload:
 
 def count_work(project: Project) -> Workload:
     """Returns all stages of the experiment, from scratch. One task of typical size stands for an empty sequence."""
-    config, clip, pipeline = project.config, clip_count(project), pipeline_count(project)
-    known, probes = task_sizes(project), {name: _task_size(project, name) for name in project.config.evaluation.probes}
-    sizes, unknown = known or {"task": TYPICAL}, []
-    stages = [*_ingest(project, {**sizes, **probes})]
+    config, layout, unknown = project.config, Layout(project.root), []
+    clip, pipeline, generator = clip_count(project), pipeline_count(project), config.generator
+    known, probes = task_sizes(project), {name: _task_size(project, name) for name in config.evaluation.probes}
+    sizes, pairs = known or {"task": TYPICAL}, config.prompts.images_per_task
+    stages = []
+    for task, size in {**sizes, **probes}.items():
+        images = (size.train + size.test) * (1 if config.ingest.shorter_side is None else RESIZED_IMAGES)
+        made = (layout.task(task) / "task.json").is_file()
+        stages.append(StageWork("ingest", "", task, made, images=images, bytes=size.bytes))
     if pipeline is None:
-        unknown.append(f"synthesize: {config.generator.pipeline} is not on this machine yet, or has no UNet")
+        unknown.append(f"synthesize: {generator.pipeline} is not on this machine yet, or has no UNet")
     else:
-        stages += _synthesize(project, sizes, pipeline)
+        passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
+        operations = pairs * (passes * pipeline.denoiser + pipeline.decoder)
+        start = START_SECONDS + FILE_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
+        written = int(pairs * generator.size**2 * PIXEL_BYTES[generator.image_format])
+        for task in sizes:
+            work = StageWork("synthesize", "", task, layout.shards(task).is_dir(), start, pairs, operations)
+            stages.append(replace(work, generates=True, bytes=written))
     if clip is None:
         unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
     else:
-        stages += [*_teach(project, sizes, clip), *_finetune(project, sizes, clip)]
-        stages += _evaluate(project, sizes, probes, clip)
-    stages += _others(project, sizes, clip.weights if clip else 0)
+        stages += _with_clip(project, sizes, probes, clip)
+    weights = clip.weights if clip else 0
+    start = START_SECONDS + FILE_SECONDS * weights
+    made = layout.pretrained().is_dir()
+    stages.append(StageWork(OTHERS, "", "import_model", made, start, bytes=FLOAT_BYTES * weights))
+    stages.append(StageWork(OTHERS, "", "write_vocabulary", layout.base_vocabulary().is_file()))
+    stages += [StageWork(OTHERS, "", task, layout.prompts(task).is_file()) for task in sizes]
+    stages.append(StageWork(OTHERS, "", "report", (layout.reports() / "index.html").is_file(), START_SECONDS))
     assumed = "" if known else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
     return Workload(tuple(stages), tuple(unknown), assumed)
 
 
-def _ingest(project: Project, sizes: dict[str, TaskSize]) -> Iterator[StageWork]:
-    factor = 1 if project.config.ingest.shorter_side is None else RESIZED_IMAGES
-    for task, size in sizes.items():
-        made = (Layout(project.root).task(task) / "task.json").is_file()
-        yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test), bytes=size.bytes)
-
-
-def _synthesize(project: Project, sizes: dict[str, TaskSize], pipeline: PipelineCount) -> Iterator[StageWork]:
-    generator, count = project.config.generator, project.config.prompts.images_per_task
-    passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
-    image = passes * pipeline.denoiser + pipeline.decoder
-    start = START_SECONDS + FILE_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
-    size = int(count * generator.size**2 * PIXEL_BYTES[generator.image_format])
-    for task in sizes:
-        made = Layout(project.root).shards(task).is_dir()
-        yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True, bytes=size)
-
-
-def _each(project: Project, sizes: dict[str, TaskSize]) -> Iterator[tuple[str, MethodConfig, list[TaskSize], str]]:
-    """The name and row of each method, with the tasks so far and the name of the last of them."""
-    for name in project.config.run.methods:
-        for step, task in enumerate(sizes, start=1):
-            yield name, project.config.methods[name], list(sizes.values())[:step], task
-
-
-def _encoded(project: Project, tasks: Sequence[TaskSize], method: MethodConfig) -> tuple[int, int]:
-    """About how many images and texts the teacher encodes in the step of the last of `tasks`."""
-    prompts, names = project.config.prompts, 0
-    with suppress(UserError):  # write_vocabulary says so
-        names = len(base_vocabulary(prompts.base_vocabulary, project.root))
-    return method.replay.encoded(prompts.images_per_task, names, [(size.train, size.classes) for size in tasks])
-
-
-def _teach(project: Project, sizes: dict[str, TaskSize], clip: ClipCount) -> Iterator[StageWork]:
-    for name, method, tasks, task in _each(project, sizes):
-        images, texts = _encoded(project, tasks, method)
-        fisher = getattr(method.replay, "fisher", None) is not None
-        trained = project.config.prompts.images_per_task if fisher else 0
-        operations = (images + BACKWARD * trained) * clip.image + (texts + BACKWARD * trained) * TOKENS * clip.token
-        start = START_SECONDS + FILE_SECONDS * clip.weights if images else START_SECONDS_WITHOUT_MODEL
-        made = Layout(project.root).teacher(name, task).is_dir()
-        size = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
-        yield StageWork("teach", name, task, made, start, images + trained, operations, bytes=size)
-
-
-def _finetune(project: Project, sizes: dict[str, TaskSize], clip: ClipCount) -> Iterator[StageWork]:
-    training, size = project.config.training, FLOAT_BYTES * clip.weights
-    again = training.gradient_checkpointing or training.micro_batch_size is not None  # one more forward pass
-    start = START_SECONDS + 2 * FILE_SECONDS * clip.weights
-    for name, method, tasks, task in _each(project, sizes):
-        iterations = training.iterations * {"task": 1, "seen": len(tasks), "nothing": 0}[method.learns]
-        images, texts = training.batch_size, tasks[-1].trained_texts(training.batch_size)
-        if method.losses and _encoded(project, tasks, method)[0]:
-            images += training.replay_batch_size
-            texts += training.replay_batch_size if method.replay.pairs else 0
-        operations = (BACKWARD + again) * (images * clip.image + texts * TOKENS * clip.token)
-        operations += UPDATE_OPERATIONS * clip.weights
-        made = Layout(project.root).model(name, task).is_dir()
-        yield StageWork("finetune", name, task, made, start, iterations * images, iterations * operations, bytes=size)
-
-
-def _evaluate(
+def _with_clip(
     project: Project, sizes: dict[str, TaskSize], probes: dict[str, TaskSize], clip: ClipCount
 ) -> Iterator[StageWork]:
-    layout, most, size = Layout(project.root), project.config.evaluation.max_images, FLOAT_BYTES * clip.weights
-    start = START_SECONDS + 2 * FILE_SECONDS * clip.weights
+    """Yields the stages of each method and step, and the tests of the pre-trained model on the probes."""
+    config, layout, tasks = project.config, Layout(project.root), list(sizes.values())
+    training, pairs, size = config.training, config.prompts.images_per_task, FLOAT_BYTES * clip.weights
+    again = training.gradient_checkpointing or training.micro_batch_size is not None  # one more forward pass
+    start, names = START_SECONDS + FILE_SECONDS * clip.weights, 0
+    with suppress(UserError):  # write_vocabulary says so
+        names = len(base_vocabulary(config.prompts.base_vocabulary, project.root))
 
-    def testing(tested: Sequence[TaskSize]) -> tuple[int, float]:
-        """The images and operations of testing a model on each of these."""
-        images = sum(min(each.test, most or each.test) for each in tested)
-        return images, images * clip.image + sum(each.test_texts for each in tested) * TOKENS * clip.token
+    def encoding(images: float, texts: float) -> float:
+        return images * clip.image + texts * TOKENS * clip.token
 
-    for name, method, tasks, task in _each(project, sizes):
-        pairs = TESTED[project.config.evaluation.protocol](len(tasks) - 1)
+    def evaluating(method: str, task: str, made: bool, tested: Sequence[TaskSize]) -> StageWork:
+        images = sum(min(each.test, config.evaluation.max_images or each.test) for each in tested)
+        operations = encoding(images, sum(each.test_texts for each in tested))
+        return StageWork("evaluate", method, task, made, start + FILE_SECONDS * clip.weights, images, operations)
+
+    for name, (step, task) in product(config.run.methods, enumerate(sizes)):
+        method = config.methods[name]
+        images, texts = method.replay.encoded(pairs, names, [(each.train, each.classes) for each in tasks[: step + 1]])
+        fisher = getattr(method.replay, "fisher", None) is not None
+        trained = pairs if fisher else 0
+        operations = encoding(images + BACKWARD * trained, texts + BACKWARD * trained)
+        taught = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
+        begin, made = start if images else START_SECONDS_WITHOUT_MODEL, layout.teacher(name, task).is_dir()
+        yield StageWork("teach", name, task, made, begin, images + trained, operations, bytes=taught)
+
+        iterations = training.iterations * {"task": 1, "seen": step + 1, "nothing": 0}[method.learns]
+        replayed = training.replay_batch_size if method.losses and images else 0
+        images, texts = training.batch_size + replayed, tasks[step].trained_texts(training.batch_size)
+        operations = (BACKWARD + again) * encoding(images, texts + (replayed if method.replay.pairs else 0))
+        operations = iterations * (operations + UPDATE_OPERATIONS * clip.weights)
+        begin, made = start + FILE_SECONDS * clip.weights, layout.model(name, task).is_dir()
+        yield StageWork("finetune", name, task, made, begin, iterations * images, operations, bytes=size)
+
+        tests = TESTED[config.evaluation.protocol](step)
         if method.keeps_every_model:
-            pairs = [(test if test <= model else -1, test) for model, test in pairs]
+            tests = [(tested if tested <= model else -1, tested) for model, tested in tests]
         elif method.learns == "nothing":
-            pairs = [(-1, test) for _, test in pairs]
-        tested = [*(tasks[test] for _, test in set(pairs)), *probes.values()]
-        made = layout.released(name, task).is_dir()
-        yield StageWork("evaluate", name, task, made, start, *testing(tested), bytes=size)
+            tests = [(-1, tested) for _, tested in tests]
+        tested = [*(tasks[position] for _, position in set(tests)), *probes.values()]
+        yield replace(evaluating(name, task, layout.released(name, task).is_dir(), tested), bytes=size)
     for task, probe in probes.items():
-        yield StageWork("evaluate", "", task, layout.probe(task).is_file(), start, *testing([probe]))
-
-
-def _others(project: Project, sizes: dict[str, TaskSize], weights: int) -> Iterator[StageWork]:
-    layout, start = Layout(project.root), START_SECONDS + FILE_SECONDS * weights
-    made = layout.pretrained().is_dir()
-    yield StageWork(OTHERS, "", "import_model", made, start, bytes=FLOAT_BYTES * weights)
-    yield StageWork(OTHERS, "", "write_vocabulary", layout.base_vocabulary().is_file())
-    for task in sizes:
-        yield StageWork(OTHERS, "", task, layout.prompts(task).is_file())
-    yield StageWork(OTHERS, "", "report", (layout.reports() / "index.html").is_file(), START_SECONDS)
+        yield evaluating("", task, layout.probe(task).is_file(), [probe])
 
 
 def task_sizes(project: Project) -> dict[str, TaskSize]:

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,11 +162,11 @@ def estimate_time(project: Project) -> TimeEstimate:
         return float(read_json_file(note)["seconds"]) if ran else here.seconds(work)
 
     times = []
-    for stage, group in groupby(workload.stages, key=lambda work: work.stage):
-        works = list(group)
-        here_each = [seconds(work) for work in works]
-        left = sum(each for work, each in zip(works, here_each, strict=True) if not work.made)
-        times.append(StageTime(stage, len(works), sum(here_each), sum(map(LARGE_GPU.seconds, works)), left))
+    for stage in dict.fromkeys(work.stage for work in workload.stages):
+        works = [work for work in workload.stages if work.stage == stage]
+        times_here = [seconds(work) for work in works]
+        left = sum(each for work, each in zip(works, times_here, strict=True) if not work.made)
+        times.append(StageTime(stage, len(works), sum(times_here), sum(map(LARGE_GPU.seconds, works)), left))
     return TimeEstimate(here, tuple(times), workload)
 
 

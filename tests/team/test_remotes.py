@@ -78,7 +78,7 @@ def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, 
         unused.bind(("127.0.0.1", 0))
         use_store(second, f"http://127.0.0.1:{unused.getsockname()[1]}")
         said = get(second)
-    assert "cannot be reached" in said and UNCHANGED in said
+    assert "Cannot connect" in said and UNCHANGED in said
     (tmp_path / "empty").mkdir()
     use_store(second, tmp_path / "empty")
     assert "It is empty." in get(second)
