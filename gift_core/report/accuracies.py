@@ -80,7 +80,11 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
         fractions = {name: PROTOCOLS[key].accuracies(rows, name) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
-    _require_sequence(layout, config, fractions)
+    tasks = tuple(step.task for step in config.sequence)
+    for name, of_method in fractions.items():
+        if tuple(of_method.index) != tasks:
+            trained = ", ".join(of_method.index)
+            raise _broken(layout, f"{name} was trained on {trained}, but the sequence is {', '.join(tasks)}.")
     scores = {name: Summary(key, accuracies).metrics for name, accuracies in fractions.items()}
     probes = {name: 100.0 * tables[name] for name in names if name in tables}
     for name, table in probes.items():
@@ -96,14 +100,6 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
 def own_task_accuracy(matrix: pd.DataFrame) -> float:
     """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
-
-
-def _require_sequence(layout: Layout, config: Config, accuracies: Mapping[str, pd.DataFrame | pd.Series]) -> None:
-    tasks = tuple(step.task for step in config.sequence)
-    for name, of_method in accuracies.items():
-        if tuple(of_method.index) != tasks:
-            trained = ", ".join(of_method.index)
-            raise _broken(layout, f"{name} was trained on {trained}, but the sequence is {', '.join(tasks)}.")
 
 
 def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]]) -> None:

@@ -59,7 +59,12 @@ def result(record: RunRecord) -> Iterator[Section]:
 
 def result_rows(record: RunRecord) -> list[ResultRow]:
     """The zero-shot row, then the contenders in the order of params.yaml. The best value of each column is marked."""
-    best = {column: _best(record, column) for column in record.columns}
+    best = {}
+    for column in record.columns:
+        values = [record.scores[method][column] for method in record.contenders]
+        defined = [value for value in values if value is not None and not math.isnan(value)]
+        if len(defined) > 1:  # methods that print the same are all marked
+            best[column] = number(min(defined) if column in LOWER_IS_BETTER else max(defined))
     cells = _cells(record, record.scores[ZERO_SHOT], {}, {"last": last_interval(record, ZERO_SHOT)})
     zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", cells)
     return [zero_shot, *(_result_row(record, method, best) for method in record.contenders)]
@@ -102,12 +107,3 @@ def _cells(
 ) -> tuple[ResultCell, ...]:
     texts = {column: number(scores.get(column)) for column in record.columns}
     return tuple(ResultCell(text, text == best.get(column), below.get(column, "")) for column, text in texts.items())
-
-
-def _best(record: RunRecord, column: str) -> str:
-    """The best value as printed, so that methods that print the same are all marked. Empty for a single contender."""
-    values = [record.scores[method][column] for method in record.contenders]
-    defined = [value for value in values if value is not None and not math.isnan(value)]
-    if len(defined) < 2:
-        return ""
-    return number(min(defined) if column in LOWER_IS_BETTER else max(defined))

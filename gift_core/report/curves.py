@@ -31,8 +31,8 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         return
     shown: dict[str, Any]
     if record.seen is None:
-        shown = {"mean_chart": mean_chart(record), "task_charts": task_charts(record)}
-        shown["columns"] = panel_columns(len(record.tasks))
+        charts = [_panel(record, record.matrices, task, step) for step, task in enumerate(record.tasks, 1)]
+        shown = {"mean_chart": mean_chart(record), "task_charts": charts, "columns": panel_columns(len(charts))}
         yield Section("forgetting", "Forgetting", "forgetting.html.j2", shown)
         matrices = accuracy_matrices(record, reading_order(record, record.methods))
         shown = {"matrices": matrices, "published_matrices": published_matrices(record)}
@@ -42,8 +42,8 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
         charts = probe_charts(record)
-        shown = {"probes": probe_table(record), "probe_chart": probe_chart(record), "probe_charts": charts}
-        shown["columns"] = panel_columns(len(charts))
+        shown = {"probes": probe_table(record), "probe_chart": probe_chart(record)}
+        shown |= {"probe_charts": charts, "columns": panel_columns(len(charts))}
         yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
 
 
@@ -55,11 +55,6 @@ def mean_chart(record: RunRecord) -> Chart:
 def probe_chart(record: RunRecord) -> Chart:
     """Mean accuracy over the probes, the tasks that no step learns, after 0, 1, 2 ... tasks."""
     return _overview(record, "Mean accuracy over the probes", record.probes)
-
-
-def task_charts(record: RunRecord) -> list[Chart]:
-    """A chart for each task: its accuracy before, at and after the step that trains it."""
-    return [_panel(record, record.matrices, task, step) for step, task in enumerate(record.tasks, 1)]
 
 
 def probe_charts(record: RunRecord) -> list[Chart]:
@@ -95,7 +90,7 @@ def seen_curve_chart(
         x_min=float(first) if last > first else 0.0, x_max=last,
         y_min=10.0 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10)), y_max=100.0,
     )  # fmt: skip
-    chart = _accuracy_chart("All classes seen so far", curves, frame, steps, styles, _names(curves), gap)
+    chart = _accuracy_chart("All classes seen so far", curves, frame, steps, styles, gap)
     return replace(chart, x_title=x_title, y_ticks={value: str(value) for value in range(int(frame.y_min), 101, 10)})
 
 
@@ -110,11 +105,14 @@ def _overview(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]
     height = max(340, gap * len(curves) + TOP + BOTTOM)
     frame = Frame(640, height, left=44, right=206, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=100.0)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
-    return _accuracy_chart(title, curves, frame, steps, styles_of(record), _names(curves), gap)
+    return _accuracy_chart(title, curves, frame, steps, styles_of(record), gap)
 
 
 def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, trained: int | None = None) -> Chart:
-    """A small chart of one column of the tables. `trained`: the step that trains it, None for a probe."""
+    """A small chart of one column of the tables, the accuracy on a task over all steps.
+
+    `trained`: the step that trains it, None for a probe.
+    """
     curves = {method: percent[method][name].tolist() for method in (*record.continued, ZERO_SHOT)}
     few, tasks, steps = len(record.continued) <= FEW_METHODS, len(record.tasks), {0: "Before training"}
     frame = Frame(
@@ -128,17 +126,13 @@ def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, tr
     if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
         labeled = [0, tasks] if trained is None else [0, trained, tasks] if trained + 1 < tasks else [0, trained]
     ends = dict.fromkeys(record.continued if few else (), "")
-    chart = _accuracy_chart(name, curves, frame, steps, styles_of(record), ends, 22, trained)
-    return replace(chart, x_ticks={at: str(at) for at in labeled})
+    chart = _accuracy_chart(name, curves, frame, steps, styles_of(record), 22, trained)
+    return replace(chart, x_ticks={at: str(at) for at in labeled}, ends=ends)
 
 
 def _gap(record: RunRecord) -> int:
     """The minimum distance between the names at the ends of the lines."""
     return 15 if is_crowded(record) else 19
-
-
-def _names(curves: Curves) -> dict[str, str]:
-    return {method: shorten(label(method)) for method in curves}
 
 
 def _accuracy_chart(
@@ -147,11 +141,10 @@ def _accuracy_chart(
     frame: Frame,
     steps: Mapping[int, str],
     styles: Mapping[str, str],
-    ends: Mapping[str, str],
     gap: float,
     trained: int | None = None,
 ) -> Chart:
-    """`steps`: the x of each point and the heading of its tooltip. `ends`, `gap`, `trained`: see Chart."""
+    """`steps`: the x of each point and the heading of its tooltip. `gap`, `trained`: see Chart."""
     moment = "" if trained is None else f", trained at position {trained} of {max(steps)}"
     at_end = ", ".join(f"{label(method)} {number(curve[-1])}%" for method, curve in curves.items())
     rows = {method: [f"{label(method)}\t{number(value)}" for value in curve] for method, curve in curves.items()}
@@ -166,7 +159,7 @@ def _accuracy_chart(
         y_title="accuracy (%)",
         y_ticks={value: str(value) for value in range(0, 101, 25)},
         marked=QUIET not in styles.values() and len(steps) <= MAX_MARKED,
-        ends=ends,
+        ends={method: shorten(label(method)) for method in curves},
         gap=gap,
         hovers={at: "\n".join(each) for at, *each in zip(steps, steps.values(), *rows.values(), strict=True)},
         trained=trained,

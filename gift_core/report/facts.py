@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, require_model_folder
 from gift_core.artifacts.report_json import rounded
@@ -27,14 +26,6 @@ PROTOCOLS = {
 MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One line of the table "Settings and versions", or of a list of notes."""
-
-    name: str
-    value: str
-
-
 def what_ran(record: RunRecord) -> Iterator[Section]:
     """Yields the section with settings, environments and models."""
     last = rounded(record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"])
@@ -42,33 +33,33 @@ def what_ran(record: RunRecord) -> Iterator[Section]:
     yield Section("ran", "What ran", "what_ran.html.j2", shown)
 
 
-def run_facts(record: RunRecord) -> list[Fact]:
-    """The settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
+def run_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     config, environments = record.config, _by_name(record)
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
     same = [f"{name} {next(iter(of))}" for name, of in environments.items() if len(of) == 1 and name != EDITED]
     return [
-        Fact("Experiment", f"{config.experiment}, seed {config.seed}"),
-        Fact("Sequence", _sequence(record.infos, config.evaluation.max_images)),
-        *(Fact("Data", note) for note in data_notes(record)),
-        Fact("Evaluation", PROTOCOLS[config.evaluation.protocol]),
-        Fact("Model", ", ".join(filter(None, (model.name, model.pretrained, _size(record.layout), model.precision)))),
-        Fact(
+        ("Experiment", f"{config.experiment}, seed {config.seed}"),
+        ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
+        *(("Data", note) for note in data_notes(record)),
+        ("Evaluation", PROTOCOLS[config.evaluation.protocol]),
+        ("Model", ", ".join(filter(None, (model.name, model.pretrained, _size(record.layout), model.precision)))),
+        (
             "Generator",
             f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
             f"{generator.size} px, {generator.dtype}",
         ),
-        Fact("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
-        Fact(
+        ("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
+        (
             "Training",
             f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
-        *(Fact(label(name), summarize_method(config.methods[name])) for name in config.run.methods),
-        *(Fact("Environment", ", ".join(same)) for _ in same[:1]),
-        *(Fact(f"Environment, {name}", text) for name, text in differences(record).items()),
+        *((label(name), summarize_method(config.methods[name])) for name in config.run.methods),
+        *(("Environment", ", ".join(same)) for _ in same[:1]),
+        *((f"Environment, {name}", text) for name, text in differences(record).items()),
         *(
-            Fact("Edited code", f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
+            ("Edited code", f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
             for files, results in environments.get(EDITED, {}).items()
         ),
     ]

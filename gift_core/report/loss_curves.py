@@ -44,26 +44,26 @@ def loss_rows(record: RunRecord) -> pd.DataFrame:
 
 def loss_charts(record: RunRecord) -> list[Chart]:
     """A chart for each loss in the order of the logs. x is the position in the task sequence."""
-    return [_chart(record, str(name), rows) for name, rows in record.losses.groupby("loss", sort=False)]
-
-
-def _chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
-    tasks, of_method = len(record.tasks), dict(list(rows.groupby("method", sort=False)))
-    curves = {method: _points(of_method[method], tasks) for method in record.methods if method in of_method}
-    ticks = round_ticks(max(y for points in curves.values() for _, y in points if not math.isnan(y)))
-    means = ", ".join(f"{label(method)} {number(float(of_method[method]['value'].mean()))}" for method in curves)
-    return Chart(
-        title=name,
-        description=f"{name} loss over {tasks} tasks. Mean over all iterations: {means}.",
-        frame=Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1]),
-        curves=curves,
-        styles=styles_of(record),
-        x_title="task",
-        x_ticks={at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)},
-        y_title="weighted KL divergence" if name.endswith(KL) else "weighted loss",
-        y_ticks={at: f"{at:g}" for at in ticks},
-        boundaries=range(1, tasks) if tasks <= MAX_BOUNDARIES else (),
-    )
+    charts, tasks = [], len(record.tasks)
+    for name, rows in record.losses.groupby("loss", sort=False):
+        of_method = dict(list(rows.groupby("method", sort=False)))
+        curves = {method: _points(of_method[method], tasks) for method in record.methods if method in of_method}
+        ticks = round_ticks(max(y for points in curves.values() for _, y in points if not math.isnan(y)))
+        means = ", ".join(f"{label(method)} {number(float(of_method[method]['value'].mean()))}" for method in curves)
+        chart = Chart(
+            title=str(name),
+            description=f"{name} loss over {tasks} tasks. Mean over all iterations: {means}.",
+            frame=Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1]),
+            curves=curves,
+            styles=styles_of(record),
+            x_title="task",
+            x_ticks={at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)},
+            y_title="weighted KL divergence" if str(name).endswith(KL) else "weighted loss",
+            y_ticks={at: f"{at:g}" for at in ticks},
+            boundaries=range(1, tasks) if tasks <= MAX_BOUNDARIES else (),
+        )
+        charts.append(chart)
+    return charts
 
 
 def _points(rows: pd.DataFrame, tasks: int) -> list[Point]:

@@ -16,7 +16,7 @@ from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.heat_tables import FEW_TASKS
 from gift_core.report.highlight import QUIET, headline, is_crowded, styles_of
 from gift_core.report.kept_images import prediction_pictures
-from gift_core.report.labels import count_test_images, label, number, rejections, task_list
+from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
 from gift_core.report.loss_curves import losses
 from gift_core.report.retrieved_images import retrieval
 from gift_core.report.run_record import RunRecord, Sections
@@ -45,7 +45,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"plural": plural, "label": label, "number": number}
+    templates.filters |= {"plural": plural, "label": label, "number": number, "signed": signed}
     templates.filters |= {"task_list": task_list, "rejections": rejections, "code_spans": code_spans}
     templates.filters |= {"test_set": describe_test_set, "test_images": count_test_images}
     return templates

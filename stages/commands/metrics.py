@@ -228,8 +228,7 @@ def _print_comparison(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gift_core.report.comparison.compare import row_groups
-    from gift_core.report.labels import COLUMN_TITLES, label
+    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
 
     seeds = ", ".join(map(str, comparison.runs.seeds))
     columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
@@ -241,15 +240,18 @@ def _print_comparison(comparison: Comparison) -> None:
     table.add_column("", no_wrap=not probes, max_width=24)
     for heading in (*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)):
         table.add_column(heading.replace("-shot ", "-shot\n"), justify="right", no_wrap=True)
-    for group in row_groups(comparison):
+    for group in comparison.groups:
         table.add_row(f"[bold]{group.title}")
-        for row in group.rows:
-            cells, differences = (
-                dict(zip(columns, row.scores, strict=True)),
-                dict(zip(columns, row.differences, strict=True)),
-            )
-            scores = [f"{cells[c].mean}±{cells[c].deviation}" if cells[c].deviation else cells[c].mean for c in shown]
-            found = [differences[column] for column in compared]
-            name = f"{row.name} ({row.seeds})" if row.seeds else row.name
-            table.add_row(name, *scores, *(f"≈{each.mean}" if each.verdict == "noise" else each.mean for each in found))
+        for method in group.methods:
+            spreads, differences, cells = comparison.spreads[method], comparison.differences.get(method, {}), []
+            for spread in map(spreads.get, shown):
+                deviation = f"±{number(spread.deviation)}" if spread and spread.deviation is not None else ""
+                cells.append(number(spread.mean if spread else None) + deviation)
+            for column in compared:
+                found = differences.get(column)
+                noise = "≈" if found and found.verdict(column) == "noise" else ""
+                cells.append(noise + signed(found.mean) if found else "")
+            count, total = len(spreads[columns[-1]].scores), len(comparison.runs.seeds)
+            name = label(method) if count == total else f"{label(method)} ({count} of {total} seeds)"
+            table.add_row(name, *cells)
     Console().print(table)

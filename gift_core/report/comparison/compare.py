@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +13,15 @@ from gift_core.quantities import plural
 from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_chart
-from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
+from gift_core.report.comparison.seed_statistics import Comparison, compare_methods
 from gift_core.report.curves import seen_curve_chart
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
+from gift_core.report.labels import COLUMN_TITLES, label, number
 from gift_core.report.page import environment
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
-
-
-@dataclass(frozen=True)
-class ScoreCell:
-    """Mean and deviation as printed; `dots`: distance of each seed from the mean on the column's scale, -1 to 1."""
-
-    mean: str
-    deviation: str
-    dots: Sequence[float] = ()
-    tip: str = ""
-
-
-@dataclass(frozen=True)
-class DifferenceCell:
-    """`verdict`: better or worse (beyond the noise), noise (within it), unknown (no interval), none (no difference)."""
-
-    mean: str
-    interval: str
-    verdict: str
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """A method in both tables; `style` is a CSS class, `seeds` a note if it has fewer seeds than the others."""
-
-    name: str
-    style: str
-    seeds: str
-    scores: Sequence[ScoreCell]
-    differences: Sequence[DifferenceCell]
-
-
-@dataclass(frozen=True)
-class RowGroup:
-    """The rows of a group of methods."""
-
-    title: str
-    rows: Sequence[MethodRow]
 
 
 def compare_runs(
@@ -99,8 +60,9 @@ def render_comparison(comparison: Comparison) -> str:
             comparison=comparison,
             runs=runs,
             headline=comparison_headline(comparison),
-            columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in runs.columns],
-            groups=row_groups(comparison),
+            titles=COLUMN_TITLES,
+            scales={column: scale_of(comparison, column) for column in runs.columns},
+            styles=styles,
             legend={styles[method]: name for method, name in names.items()},
             scatter=scatter_chart(comparison),
             seen_chart=mean_seen_chart(comparison),
@@ -144,60 +106,14 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     means = runs.seen.groupby(["method", "step"])["percent"].mean()
     curves = {method: [float(value) for value in means[method]] for method in (*runs.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(runs.tasks)}" for step in range(1, len(runs.tasks) + 1)}
-    styles, gap = (
-        {method: comparison.styles[method] for method in runs.methods},
-        19 if len(curves) <= FEW_CURVES else 15,
-    )
-    return seen_curve_chart(curves, "steps", steps, styles=styles, gap=gap)
-
-
-def row_groups(comparison: Comparison) -> list[RowGroup]:
-    """The rows of both tables by group."""
-    scales = {column: scale_of(comparison, column) for column in comparison.runs.columns}
-    return [RowGroup(group.title, [_row(comparison, m, scales) for m in group.methods]) for group in comparison.groups]
+    styles = {method: comparison.styles[method] for method in runs.methods}
+    return seen_curve_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
     """The largest distance of a seed from its method's mean in this column, in points."""
-    methods = [method for method, spreads in comparison.spreads.items() if column in spreads]
-    scores = [comparison.runs.scores(method, column) for method in methods]
-    return max((float((series - series.mean()).abs().max()) for series in scores if len(series)), default=0.0)
-
-
-def _row(comparison: Comparison, method: str, scales: Mapping[str, float]) -> MethodRow:
-    runs, differences = comparison.runs, comparison.differences.get(method, {})
-    count, total = comparison.spreads[method][runs.columns[-1]].count, len(runs.seeds)
-    return MethodRow(
-        name=label(method),
-        style=comparison.styles[method],
-        seeds="" if count == total else f"{count} of {total} seeds",
-        scores=[_score_cell(comparison, method, column, scale) for column, scale in scales.items()],
-        differences=[_difference_cell(differences.get(column), column) for column in runs.columns],
-    )
-
-
-def _score_cell(comparison: Comparison, method: str, column: str, scale: float) -> ScoreCell:
-    spread = comparison.spreads[method].get(column, Spread(None, None, 0))
-    if spread.mean is None:
-        return ScoreCell(number(None), "")
-    scores = comparison.runs.scores(method, column)
-    return ScoreCell(
-        mean=number(spread.mean),
-        deviation="" if spread.deviation is None else number(spread.deviation),
-        dots=[round((float(value) - spread.mean) / (scale or 1.0), 3) for value in scores],
-        tip="\n".join([label(method), *(f"seed {seed}\t{float(value):.2f}" for seed, value in scores.items())]),
-    )
-
-
-def _difference_cell(difference: Difference | None, column: str) -> DifferenceCell:
-    if difference is None:
-        return DifferenceCell("", "", "none")
-    mean = signed(difference.mean)
-    if difference.low is None or difference.high is None:
-        return DifferenceCell(mean, "", "unknown")
-    better = (difference.mean > 0) != (column in LOWER_IS_BETTER)
-    verdict = "noise" if not difference.exceeds_noise else "better" if better else "worse"
-    return DifferenceCell(mean, f"{signed(difference.low)} to {signed(difference.high)}", verdict)
+    spreads = [of_method[column].scores for of_method in comparison.spreads.values() if column in of_method]
+    return max((float((scores - scores.mean()).abs().max()) for scores in spreads if len(scores)), default=0.0)
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
@@ -206,17 +122,15 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     for group in comparison.groups:
         for name in group.methods:
             figures = {
-                column: {"mean": rounded(each.mean), "deviation": rounded(each.deviation), "seeds": each.count}
+                column: {"mean": rounded(each.mean), "deviation": rounded(each.deviation), "seeds": len(each.scores)}
                 for column, each in comparison.spreads[name].items()
             }
-            found = {column: _difference_json(d) for column, d in comparison.differences.get(name, {}).items()}
+            found = {}
+            for column, each in comparison.differences.get(name, {}).items():
+                interval = None if each.low is None else [rounded(each.low), rounded(each.high)]
+                noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
+                found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": group.title, "figures": figures, "difference": found}
     missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
     head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
     return {**head, "against": comparison.against, "methods": methods}
-
-
-def _difference_json(difference: Difference) -> dict[str, Any]:
-    interval = None if difference.low is None else [rounded(difference.low), rounded(difference.high)]
-    noise = {"exceeds_noise": difference.exceeds_noise} if interval else {}
-    return {"mean": rounded(difference.mean), "interval_95": interval, **noise, "seeds": difference.count}

@@ -13,7 +13,7 @@ from gift_core.method.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import label
+from gift_core.report.labels import LOWER_IS_BETTER, label
 
 CONFIDENCE = 0.95
 
@@ -48,11 +48,24 @@ class Runs:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over `count` seeds, None if there are too few seeds."""
+    """The scores of a method by seed."""
 
-    mean: float | None
-    deviation: float | None
-    count: int
+    scores: pd.Series[float]
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean, None without any."""
+        return float(self.scores.mean()) if len(self.scores) else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Their sample standard deviation (n - 1), None of fewer than two."""
+        return float(self.scores.std(ddof=1)) if len(self.scores) > 1 else None
+
+    @property
+    def by_seed(self) -> str:
+        """A line for each seed, for a tooltip."""
+        return "\n".join(f"seed {seed}\t{float(value):.2f}" for seed, value in self.scores.items())
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,12 @@ class Difference:
     def exceeds_noise(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def verdict(self, column: str) -> str:
+        """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
+        if not self.exceeds_noise:
+            return "unknown" if self.low is None else "noise"
+        return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
 
 
 @dataclass(frozen=True)
@@ -112,7 +131,7 @@ def compare_methods(runs: Runs, against: str | None) -> Comparison:
     spreads, differences = {}, {}
     for name, of_method in columns.items():
         scores = {column: runs.scores(name, column) for column in of_method}
-        spreads[name] = {column: spread_of(values) for column, values in scores.items()}
+        spreads[name] = {column: Spread(values) for column, values in scores.items()}
         found = {c: difference_of(scores[c], runs.scores(against, c)) for c in of_method if c in columns[against]}
         if name != against:
             differences[name] = {column: each for column, each in found.items() if each is not None}
@@ -133,13 +152,6 @@ def groups_of(runs: Runs) -> tuple[Group, ...]:
         Group(f"Variants of {label(family)}", own),
     )
     return tuple(group for group in groups if group.methods)
-
-
-def spread_of(scores: pd.Series[float]) -> Spread:
-    """Mean and sample standard deviation (n - 1); a single value has no deviation."""
-    count = len(scores)
-    mean = float(scores.mean()) if count else None
-    return Spread(mean, float(scores.std(ddof=1)) if count > 1 else None, count)
 
 
 def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
