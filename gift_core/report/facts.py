@@ -9,7 +9,6 @@ from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, require_model
 from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.config.method_options import MethodConfig
-from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
@@ -37,13 +36,16 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     config, environments = record.config, _by_name(record)
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
+    require_model_folder(record.layout.pretrained(), "import_model")
+    weights = sum(map(math.prod, read_shapes(record.layout.pretrained() / WEIGHTS).values()))
+    size = f"{weights / 1e6:.1f} million parameters"
     same = [f"{name} {next(iter(of))}" for name, of in environments.items() if len(of) == 1 and name != EDITED]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),
         ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
         *(("Data", note) for note in data_notes(record)),
         ("Evaluation", PROTOCOLS[config.evaluation.protocol]),
-        ("Model", ", ".join(filter(None, (model.name, model.pretrained, _size(record.layout), model.precision)))),
+        ("Model", ", ".join(filter(None, (model.name, model.pretrained, size, model.precision)))),
         (
             "Generator",
             f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
@@ -141,11 +143,3 @@ def _sequence(infos: Mapping[str, TaskInfo], most: int | None) -> str:
     in_all = sum(len(info.class_names) for info in infos.values() if info.kind == CLASSES)
     images = count_test_images(sum(tested.values()), sum(existing.values()))
     return f"{len(tasks)} tasks: {tasks[0]}, {tasks[1]} … {tasks[-1]}; in total {in_all:,} classes and {images}"
-
-
-def _size(layout: Layout) -> str:
-    """The number of parameters of the pre-trained model, from the header of its weights."""
-    folder = layout.pretrained()
-    require_model_folder(folder, "import_model")
-    count = sum(map(math.prod, read_shapes(folder / WEIGHTS).values()))
-    return f"{count / 1e6:.1f} million parameters"

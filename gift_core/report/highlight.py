@@ -51,7 +51,7 @@ def _learned(record: RunRecord) -> tuple[str, str]:
     count, zero_shot = len(record.tasks), record.metrics[ZERO_SHOT]
     benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
     what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
-    among = " among the classes of all tasks" if record.protocol == CROSS_DOMAIN else ""
+    among = " among the classes of all tasks" if record.config.evaluation.protocol == CROSS_DOMAIN else ""
     if not record.methods:
         return f"The zero-shot model has {number(zero_shot['last'])}%{what}{among}{benchmark}.", ""
     others = [method for method in (baseline_method(record),) if method is not None]
@@ -145,25 +145,6 @@ def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
     return f"; the difference {' and '.join(names)} is within {noise}" if names else ""
 
 
-def _noise_of_forgetting(record: RunRecord, methods: Sequence[str]) -> str:
-    """Says so where the 95% intervals of what two methods lost overlap.
-
-    A task's loss is the share of its test images that became wrong, one added to each side (Laplace), which is exact
-    where no image became right.
-    """
-    spans, counts = [], [record.test_images[task] for task in record.tasks[:-1]]
-    for method in methods:
-        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
-        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
-        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
-        margin = 196 * math.sqrt(variance) / len(counts)
-        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
-    lost = {number(record.metrics[method]["forgetting"] or 0.0) for method in methods}
-    if len(lost) < 2 or max(low for low, _ in spans) > min(high for _, high in spans):
-        return ""
-    return f"; the difference is within the noise of {plural(sum(counts), 'test image')}"
-
-
 def run_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json (gift_core.artifacts.report_json has the format)."""
     methods: dict[str, dict[str, Any]] = {}
@@ -181,7 +162,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "benchmark": BENCHMARK if record.miniature.is_benchmark else published,
         "miniature_model": record.miniature.model,
         "note": record.miniature.note,
-        "protocol": record.protocol,
+        "protocol": record.config.evaluation.protocol,
         "result": result_sentences(record),
         "best_method": best_method(record) if record.methods else None,
         "tasks": list(record.tasks),
@@ -201,8 +182,7 @@ def result_sentences(record: RunRecord) -> list[str]:
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
     tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
-    forgotten = f"After {tasks}, {_forgotten(record, methods)}{_noise_of_forgetting(record, methods)}."
-    return [forgotten, learned, unseen.strip(), *kept]
+    return [f"After {tasks}, {_forgotten(record, methods)}.", learned, unseen.strip(), *kept]
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, float | None]]:
@@ -231,16 +211,29 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, fl
 
 
 def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:
-    clauses: list[str] = []
-    before = ""
+    """`finetune has lost 20.0 points of what it had learned and GIFT 3.0`, and whether two differ by the noise alone.
+
+    That is where the 95% intervals of what they lost overlap. A task's loss is the share of its test images that became
+    wrong, one added to each side (Laplace), which is exact where no image became right.
+    """
+    clauses, spans, before = list[str](), [], ""
+    counts = [record.test_images[task] for task in record.tasks[:-1]]
     for method in methods:
-        name, points = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
-        amount, verb = number(abs(points)), "lost" if points > 0 else "gained"
+        name, lost = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
+        amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
         if amount == "0.0":
             clauses.append(f"{name} has lost nothing")
         elif verb == before:
             clauses.append(f"{name} {amount}")
         else:
             before = verb
-            clauses.append(f"{name} has {verb} {amount} points {'of' if points > 0 else 'on'} what it had learned")
-    return " and ".join(clauses)
+            clauses.append(f"{name} has {verb} {amount} points {'of' if lost > 0 else 'on'} what it had learned")
+        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
+        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
+        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
+        margin = 196 * math.sqrt(variance) / len(counts)
+        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
+    differ = len({number(record.metrics[method]["forgetting"] or 0.0) for method in methods}) > 1
+    is_noise = differ and max(low for low, _ in spans) <= min(high for _, high in spans)
+    noise = f"; the difference is within the noise of {plural(sum(counts), 'test image')}" if is_noise else ""
+    return " and ".join(clauses) + noise

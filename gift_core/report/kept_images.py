@@ -98,7 +98,7 @@ class Predictions:
 
     def __init__(self, record: RunRecord) -> None:
         self.layout, self.tasks = record.layout, record.tasks
-        self._whole = record.protocol == CROSS_DOMAIN  # the last file has the tests of all models
+        self._whole = record.config.evaluation.protocol == CROSS_DOMAIN  # the last file has the tests of all models
         self._read: dict[tuple[str, str], pd.DataFrame] = {}
 
     def are_here(self, method: str) -> bool:
@@ -137,34 +137,26 @@ def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: 
                 path = record.layout.predictions(keeper, record.tasks[-1])
                 raise broken(path, f"the test images of {task} should be those of the other predictions", "evaluate")
         forgotten = learned.correct & ~forgot.correct
+        folder, info, images = record.layout.task(task), record.infos[task], []
+        rows = kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]
+        if all((folder / name).is_file() for name in info.shards("test")):
+            shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
+            stored = images_at(folder, info, "test", map(int, shown.image))
+            for row in shown.itertuples():
+                own = info.class_names[stored[row.image].label]
+                if own != row.label:
+                    expected = f"should be of class {row.label!r} as in the predictions"
+                    raise broken(folder, f"test image {row.image} {expected}, it is {own!r}", STAGE)
+                picture = thumbnail(own, stored[row.image].read(), file=folder, stage=STAGE)
+                images.append((picture, str(row.forgetful), str(row.predicted)))
         found[task] = KeptTask(
             learned=int(learned.correct.sum()),
             forgotten=int(forgotten.sum()),
-            kept=int((forgotten & kept.correct).sum()),
+            kept=len(rows),
             reverse=int((had.correct & ~kept.correct & forgot.correct).sum()),
-            images=_images(record, task, kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]),
+            images=images,
         )
     return found
-
-
-def _images(record: RunRecord, task: str, rows: pd.DataFrame) -> list[tuple[Thumbnail, str, str]]:
-    """A few of the images in the rows, which have two predictions each: forgetful, predicted."""
-    folder, info = record.layout.task(task), record.infos[task]
-    if not all((folder / name).is_file() for name in info.shards("test")):
-        return []
-    shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
-    stored = images_at(folder, info, "test", map(int, shown.image))
-    images = []
-    for position, label, forgetful, predicted in zip(
-        shown.image, shown.label, shown.forgetful, shown.predicted, strict=True
-    ):
-        own = info.class_names[stored[position].label]
-        if own != label:
-            expected = f"should be of class {label!r} as in the predictions"
-            raise broken(folder, f"test image {position} {expected}, it is {own!r}", STAGE)
-        picture = thumbnail(own, stored[position].read(), file=folder, stage=STAGE)
-        images.append((picture, str(forgetful), str(predicted)))
-    return images
 
 
 def confused_tasks(record: RunRecord, answers: Predictions, methods: Sequence[str]) -> dict[str, dict[str, Errors]]:

@@ -28,8 +28,13 @@ Tests = Mapping[Model, pd.DataFrame]
 
 def retrieval(record: RunRecord) -> Iterator[Section]:
     """Yields the section of the tasks of pairs (MAX_TASKS at most) whose predictions are on this machine."""
-    tests = {task: _tests(record, task) for task in a_few(record.pair_tasks, MAX_TASKS)}
-    tasks = [_task(record, task, of_task) for task, of_task in tests.items() if of_task]
+    tasks = []
+    for task in a_few(record.pair_tasks, MAX_TASKS):
+        if tests := _tests(record, task):
+            counts = next(iter(tests.values()))["query"].value_counts()
+            shown = {"task": task, "images": int(counts[OF_IMAGE]), "captions": int(counts[OF_CAPTION])}
+            rows = {model: recalls(test) for model, test in tests.items()}
+            tasks.append({**shown, "rows": rows, "examples": _examples(record, task, tests)})
     if tasks:
         yield Section("retrieval", "Retrieval", "retrieval.html.j2", {"tasks": tasks})
 
@@ -49,20 +54,6 @@ def _tests(record: RunRecord, task: str) -> Tests:
                 tests.setdefault((ZERO_SHOT, BEFORE), rows[rows["step"] == -1])
             tests[method, when] = rows[rows["step"] == step]
     return tests
-
-
-def _task(record: RunRecord, task: str, tests: Tests) -> dict[str, Any]:
-    """What the template shows of a task: its name, numbers of images and captions, recalls, and examples."""
-    counts = next(iter(tests.values()))["query"].value_counts()
-    rows = {model: recalls(test) for model, test in tests.items()}
-    images, captions = int(counts[OF_IMAGE]), int(counts[OF_CAPTION])
-    return {
-        "task": task,
-        "images": images,
-        "captions": captions,
-        "rows": rows,
-        "examples": _examples(record, task, tests),
-    }
 
 
 def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]]:

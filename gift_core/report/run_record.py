@@ -22,7 +22,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.method.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.accuracies import Metadata, RunScores, Scores, read_accuracies, score_run
+from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
 from gift_core.report.published_results import PublishedResults, published_results
 from gift_core.report.thumbnails import a_few
 from gift_core.report.training_losses import read_all_losses
@@ -56,11 +56,6 @@ class RunRecord(RunScores):
     def pair_tasks(self) -> tuple[str, ...]:
         """Those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions."""
         return tuple(task for task, info in self.infos.items() if info.kind == PAIRS)
-
-    @property
-    def protocol(self) -> str:
-        """evaluation.protocol."""
-        return self.config.evaluation.protocol
 
     @property
     def miniature(self) -> Miniature:
@@ -176,8 +171,11 @@ class RunRecord(RunScores):
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """The content of metrics.json, in percent."""
-        return metrics_of(self.scores, self.probes)
+        """The content of metrics.json in percent, unrounded."""
+        found: dict[str, dict[str, Any]] = {m: {name: row[name] for name in METRICS} for m, row in self.scores.items()}
+        for method, table in self.probes.items():
+            found[method]["probes"] = probe_scores(table)
+        return found
 
 
 @dataclass(frozen=True)
@@ -203,14 +201,6 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     trained = [name for name in config.run.methods if not is_zero_shot(config.methods[name])]
     scores = score_run(layout, config, accuracy, trained)
     return RunRecord(layout=layout, config=config, infos=infos, accuracy=accuracy, metadata=metadata, **vars(scores))
-
-
-def metrics_of(scores: Scores, probes: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
-    """Returns the content of metrics.json in percent, unrounded, from RunScores."""
-    found: dict[str, dict[str, Any]] = {m: {name: row[name] for name in METRICS} for m, row in scores.items()}
-    for method, table in probes.items():
-        found[method]["probes"] = probe_scores(table)
-    return found
 
 
 def is_zero_shot(method: MethodConfig) -> bool:

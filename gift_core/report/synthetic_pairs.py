@@ -73,32 +73,25 @@ def _located_pairs(record: RunRecord) -> tuple[dict[str, dict[str, list[Located]
 def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
     """The manifest and the first pairs of each source, for each task or MAX_SHEETS of them at even distances.
 
-    Prompts are sampled in random order, so these are a fair sample. No groups if the images are not on this machine.
+    Prompts are sampled in random order, so these are a fair sample. All sources have the same share of the sheet, and
+    what is left of it is for the first ones. No groups if the images are not on this machine.
     """
-    sheets = {}
+    sheets, positions = {}, {name: at for at, name in enumerate((BASE, *record.tasks))}
     for task in a_few(record.tasks, MAX_SHEETS):
         folder, prompts = record.layout.shards(task), record.layout.prompts(task)
-        manifest = describe_shards(folder, prompts)
-        known = prompts.is_file()
-        sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))
-        groups = [] if missing_tars(folder, manifest) else _groups(folder, sources, (BASE, *record.tasks))
+        manifest, groups = describe_shards(folder, prompts), []
+        if not missing_tars(folder, manifest):
+            known = prompts.is_file()
+            sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))
+            names = sorted(map(str, sources.unique()), key=lambda name: positions.get(name, -1))
+            own = {name: list(map(int, sources.index[sources == name])) for name in a_few(names, MAX_SOURCES)}
+            counts = {name: min(len(numbers), PAIRS_PER_SHEET // len(own)) for name, numbers in own.items()}
+            for name, numbers in own.items():
+                counts[name] += min(len(numbers) - counts[name], PAIRS_PER_SHEET - sum(counts.values()))
+                of_source = "base vocabulary" if name == BASE else name
+                groups.append((of_source, len(numbers), _thumbnails(folder, numbers[: counts[name]])))
         sheets[task] = (manifest, groups)
     return sheets
-
-
-def _groups(folder: Path, sources: pd.Series[str], order: Sequence[str]) -> Groups:
-    """`sources` has the source of each prompt_id, "" if it is unknown. All sources have the same share of the sheet,
-    and what is left of it is for the first ones."""
-    positions = {name: at for at, name in enumerate(order)}
-    names = a_few(sorted(map(str, sources.unique()), key=lambda name: positions.get(name, -1)), MAX_SOURCES)
-    own = {name: [int(number) for number in sources.index[sources == name]] for name in names}
-    counts = {name: min(len(numbers), PAIRS_PER_SHEET // len(own)) for name, numbers in own.items()}
-    for name, numbers in own.items():
-        counts[name] += min(len(numbers) - counts[name], PAIRS_PER_SHEET - sum(counts.values()))
-    return [
-        ("base vocabulary" if name == BASE else name, len(numbers), _thumbnails(folder, numbers[: counts[name]]))
-        for name, numbers in own.items()
-    ]
 
 
 def _thumbnails(folder: Path, prompt_ids: Sequence[int]) -> list[Thumbnail]:

@@ -37,20 +37,15 @@ def thumbnail(text: str, image: bytes, *, file: Path, stage: str) -> Thumbnail:
         with Image.open(io.BytesIO(image)) as picture:
             side, kind = max(picture.size), (picture.format or "PNG").lower()
             if side > THUMBNAIL_SIDE or len(image) > THUMBNAIL_BYTES or kind not in ("png", "jpeg"):
-                image, side, kind = *_shrink(picture), "jpeg"
+                decoded, buffer = picture.convert("RGB"), io.BytesIO()
+                small = Image.new("RGB", decoded.size)  # without comments and color profiles, which may be of any size
+                small.paste(decoded)
+                small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+                small.save(buffer, "JPEG", quality=JPEG_QUALITY)
+                image, side, kind = buffer.getvalue(), max(small.size), "jpeg"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
         raise broken(file, f"the image of {text!r} should be decodable, but {error}", stage) from error
     return Thumbnail(text, f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}", side)
-
-
-def _shrink(picture: Image.Image) -> tuple[bytes, int]:
-    decoded = picture.convert("RGB")
-    small = Image.new("RGB", decoded.size)  # without comments and color profiles, which may be of any size
-    small.paste(decoded)
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue(), max(small.size)
 
 
 def a_few(items: Sequence[T], most: int) -> list[T]:

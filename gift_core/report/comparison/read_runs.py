@@ -38,7 +38,9 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
     wanted = [name for name, row in rows.items() if not is_zero_shot(row)]
     missing = tuple((configs[root].seed, name) for root in ordered for name in wanted if name not in finished[root])
     if missing and not allow_missing:
-        raise UserError(_missing_message(configs, missing))
+        names = ", ".join(f"{name} (seed {seed})" for seed, name in missing)
+        remedy = "Finish them with `dvc repro`, or pass --allow-missing to compute their means over fewer seeds."
+        raise UserError(f"{COMMAND}: not finished: {names}. {remedy}")
     scores = _scores(configs, finished)
     found = tuple(name for name in wanted if any(name in names for names in finished.values()))
     config, columns = configs[ordered[0]], next(iter(scores.values())).columns
@@ -130,13 +132,3 @@ def _settings(config: Config, methods: Collection[str]) -> dict[str, object]:
     parameters["methods"] = {name: row for name, row in parameters["methods"].items() if name in methods}
     (found,) = pd.json_normalize(parameters).to_dict("records")
     return {str(key): value for key, value in found.items() if not str(key).startswith(MAY_DIFFER)}
-
-
-def _missing_message(configs: Mapping[Path, Config], missing: Sequence[tuple[int, str]]) -> str:
-    lines = []
-    for root, config in configs.items():
-        names = [name for seed, name in missing if seed == config.seed]
-        if names:
-            lines.append(f"{COMMAND}: {root} (seed {config.seed}) lacks {', '.join(names)}")
-    remedy = "Finish them with `dvc repro`, or pass --allow-missing to compute their means over fewer seeds."
-    return "\n".join([*lines, remedy])
