@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -10,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from gift_core.artifacts.contract import broken, require_file
-from gift_core.artifacts.fisher_file import KEY, STAGE
+from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.report.heat_tables import HeatCell, HeatRow, HeatTable, shade
 from gift_core.report.labels import label
 from gift_core.report.run_record import RunRecord, Section
@@ -63,30 +60,23 @@ def layer_of(parameter: str) -> Layer:
 
 
 def read_profile(path: Path) -> FisherProfile:
-    """The profile of a Fisher file, read one tensor at a time. ContractError if the file is missing or damaged."""
-    require_file(path, STAGE)
-    sums: dict[Layer, float] = {}
-    weights: dict[Layer, int] = {}
-    try:
-        with safe_open(path, framework="np") as file:
-            estimator = str(json.loads((file.metadata() or {})[KEY])["estimator"])
-            for name in sorted(file.keys()):
-                layer, values = layer_of(name), file.get_tensor(name)
-                sums[layer] = sums.get(layer, 0.0) + float(values.sum(dtype=np.float64))
-                weights[layer] = weights.get(layer, 0) + values.size
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise broken(path, f"should be a Fisher file that names its estimator ({error!r})", STAGE) from error
-    if not sums or not all(math.isfinite(total) and total >= 0 for total in sums.values()):
-        raise broken(path, "the diagonals should be present, finite and >= 0", STAGE)
+    """The profile of a Fisher file. ContractError if the file is missing or damaged."""
+    fisher, sums, weights = read_fisher(path), dict[Layer, float](), dict[Layer, int]()
+    for name, values in fisher.diagonals.items():
+        layer = layer_of(name)
+        sums[layer] = sums.get(layer, 0.0) + float(values.sum(dtype=np.float64))
+        weights[layer] = weights.get(layer, 0) + values.size
     order = sorted(sums)
-    return FisherProfile(estimator, {layer: sums[layer] for layer in order}, {layer: weights[layer] for layer in order})
+    return FisherProfile(
+        fisher.estimator, {layer: sums[layer] for layer in order}, {layer: weights[layer] for layer in order}
+    )
 
 
 def fisher_heatmaps(record: RunRecord) -> Iterator[Section]:
     """Yields the section of the methods whose consolidation needs Fisher information."""
     heatmaps = []
     for method in record.methods_where(lambda row: row.consolidation.needs_fisher):
-        files = {task: record.layout.teacher(method, task) / "fisher.safetensors" for task in record.tasks}
+        files = {task: record.layout.teacher(method, task) / FISHER for task in record.tasks}
         heatmaps.append(fisher_heatmap(method, {task: read_profile(file) for task, file in files.items()}))
     if heatmaps:
         yield Section("fisher", "Fisher information", "fisher.html.j2", {"heatmaps": heatmaps})

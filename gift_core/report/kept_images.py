@@ -15,7 +15,7 @@ from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
-from gift_core.report.highlight import QUIET, best_method, reading_order, styles_of
+from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
 from gift_core.report.run_record import MAX_TASKS, RunRecord, Section
 from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 
@@ -64,7 +64,7 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     methods = [method for method in reading_order(record, record.methods) if styles[method] != QUIET]
     here = [method for method in methods if answers.are_here(method)]
     missing = [method for method in methods if method not in here]
-    forgetful, keeper = forgetful_method(record), best_method(record)
+    forgetful, keeper = baseline_method(record), best_method(record)
     if forgetful is not None and answers.are_here(keeper) and answers.are_here(forgetful):
         kept = kept_tasks(record, answers, forgetful, keeper)
         absent = [task for task, of_task in kept.items() if of_task.kept and not of_task.images]
@@ -74,23 +74,6 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     confused = confused_tasks(record, answers, here)
     if confused or missing:
         yield Section("confused", "Confused classes", "confused.html.j2", {"confused": confused, "missing": missing})
-
-
-def forgetful_method(record: RunRecord) -> str | None:
-    """The method that the best one is compared with: the first plain fine-tuning, else the first without replay, else
-    the one with the largest Forgetting (class-incremental: the lowest Last). None if there is no other method."""
-    best = best_method(record)
-    others = [method for method in record.continued if method != best and method not in record.references]
-    for preferred in (record.plain_methods, record.methods_where(lambda row: row.replay.reads == "none")):
-        found = [method for method in others if method in preferred]
-        if found:
-            return found[0]
-    scores = {method: record.scores[method] for method in others}
-    forgetting = {
-        method: -(row["last"] or 0.0) if row["forgetting"] is None else row["forgetting"]
-        for method, row in scores.items()
-    }
-    return max(others, key=lambda method: forgetting[method]) if others else None
 
 
 class Predictions:

@@ -13,8 +13,7 @@ import pandas as pd
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_predictions, recalls
 from gift_core.artifacts.task import STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.report.highlight import best_method, reading_order
-from gift_core.report.kept_images import forgetful_method
+from gift_core.report.highlight import baseline_method, best_method, reading_order
 from gift_core.report.run_record import RunRecord, Section
 from gift_core.report.thumbnails import a_few, thumbnail
 
@@ -57,14 +56,14 @@ def _tests(record: RunRecord, task: str) -> Tests:
 
 
 def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]]:
-    """Captions by the pre-trained model, by the forgetful method, and by the best one, before and after.
+    """Captions by the pre-trained model, by the baseline, and by the best one, before and after.
 
     Those for which the models differ most in the rank of the right image. None if its images are not on this machine.
     """
     info, folder = record.infos[task], record.layout.task(task)
     if not all((folder / name).is_file() for name in info.shards("test")):
         return []
-    compared = [ZERO_SHOT, forgetful_method(record), best_method(record)]
+    compared = [ZERO_SHOT, baseline_method(record), best_method(record)]
     shown = {  # by caption: label, the right image; rank, its rank; retrieved, the first images
         model: test[test["query"] == OF_CAPTION].set_index("image")
         for model, test in tests.items()

@@ -61,7 +61,7 @@ def search(
     """
     from gift_core.config.loading import load_config
     from gift_core.quantities import plural
-    from gift_core.report.contender import contender
+    from gift_core.report.run_record import contender
 
     from ..dvc.pipeline import require_free
 

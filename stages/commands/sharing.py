@@ -182,7 +182,7 @@ def gate(
     Example: gift gate --max-forgetting 5 --max-probe-loss 2 --against main
     """
     from gift_core.config.loading import load_config
-    from gift_core.report.contender import contender
+    from gift_core.report.run_record import contender
     from gift_core.team.gate import Limits, judge
 
     try:
