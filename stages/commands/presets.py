@@ -117,15 +117,17 @@ def _time_of(root: Path, preset: Path) -> str:
     """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
     from gift_core.config.presets import load_preset
     from gift_core.doctor.finding import Project
+    from gift_core.doctor.stage_work import count_work
     from gift_core.doctor.time_estimate import estimate_time
     from gift_core.errors import GiftError
 
     try:
-        estimate = estimate_time(Project(root, load_preset(preset), counts=False))
+        project = Project(root, load_preset(preset), counts=False)
+        if count_work(project).unknown:  # counting imports torch, which takes seconds
+            return "Time: gift doctor --time"
+        estimate = estimate_time(project)
     except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
         return f"Time: not known: {error}"
-    if estimate.workload.unknown:  # counting imports torch, which takes seconds
-        return "Time: gift doctor --time"
     advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
     return f"Time: {advice}about {estimate.sentence}"
 
