@@ -6,7 +6,7 @@ N images of a task, or images and captions where captions are retrieved.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,14 +107,13 @@ def search_alphas(
     clip, budget = settings.load(trained), CacheBudget(CACHE_BYTES)
     sets = {folder: settings.open(folder, budget) for folder in (*learned, *probes)}
 
-    def releases() -> Iterator[Release]:
-        chosen = sorted({*alphas, 1.0})
-        for alpha in progress(chosen, len(chosen), "alphas"):
-            clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
-            right = {folder.name: right_of(test_of(clip, sets[folder])) for folder in learned}
-            yield Release(alpha, right, {folder.name: test_of(clip, sets[folder]).top1 for folder in probes})
-
-    return AlphaSearch([*releases()])
+    chosen, releases = sorted({*alphas, 1.0}), []
+    for alpha in progress(chosen, len(chosen), "alphas"):
+        clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
+        right = {folder.name: right_of(test_of(clip, sets[folder])) for folder in learned}
+        of_probes = {folder.name: test_of(clip, sets[folder]).top1 for folder in probes}
+        releases.append(Release(alpha, right, of_probes))
+    return AlphaSearch(releases)
 
 
 def right_of(test: Test) -> np.ndarray:

@@ -34,7 +34,7 @@ def what_ran(record: RunRecord) -> Iterator[Section]:
 
 def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
-    config, environments = record.config, _by_name(record)
+    config, environments = record.config, record.environments
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
     require_model_folder(record.layout.pretrained(), "import_model")
     weights = sum(map(math.prod, read_shapes(record.layout.pretrained() / WEIGHTS).values()))
@@ -90,21 +90,12 @@ def differences(record: RunRecord) -> dict[str, str]:
     Of the values, the results of the most frequent one are counted and those of the others named.
     """
     found = {}
-    for name, of in _by_name(record).items():
+    for name, of in record.environments.items():
         (usual, most), *others = of.items()
         if others and name != EDITED:
             rest = [f"{value} ({first_names(results, MAX_RESULTS_NAMED)})" for value, results in others]
             found[name] = ", ".join([f"{usual} ({plural(len(most), 'result')})", *rest])
     return found
-
-
-def _by_name(record: RunRecord) -> dict[str, dict[str, list[str]]]:
-    """{part: {value: results}}. A result without the part does not count: GPUs have no number of threads."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for result, environment in record.environments.items():
-        for name, value in environment.items():
-            found.setdefault(name, {}).setdefault(str(value), []).append(result)
-    return {name: dict(sorted(of.items(), key=lambda item: (-len(item[1]), item[0]))) for name, of in found.items()}
 
 
 def data_notes(record: RunRecord) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any
 
 import pandas as pd
@@ -150,25 +150,29 @@ class RunRecord(RunScores):
         return published_results(self.config, self.infos, self.matrices)
 
     @cached_property
-    def environments(self) -> Mapping[str, Mapping[str, str | int]]:
-        """The environment of each result that the report stands on, by result: "finetune@gift-birds".
+    def environments(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """{part: {value: results}} of the results that the report stands on, the most frequent value first.
 
-        A result that computes nothing (no replay, nothing learned) has none.
+        Such as {"torch": {"2.9.0": ["finetune@gift-birds"]}}. A result that computes nothing (no replay, nothing
+        learned) has no environment, and one without a part does not count there: GPUs have no number of threads.
         """
-        layout, found = self.layout, {}
+        layout, results = self.layout, dict[str, Mapping[str, str | int] | None]()
         if self.replays_pairs:
             for task in self.tasks:
-                found[f"synthesize@{task}"] = describe_shards(layout.shards(task)).environment
-        for name in self.config.run.methods:
-            row = self.config.methods[name]
-            for task in self.tasks:
-                result, accuracies = f"{name}-{task}", layout.accuracy(name, task)
-                if row.replay.images != "none":
-                    found[f"teach@{result}"] = read_source(layout.teacher(name, task)).environment
-                if not is_zero_shot(row):
-                    found[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment")
-                found[f"evaluate@{result}"] = environment_of(accuracies, self.metadata[name][task])
-        return {result: environment for result, environment in found.items() if environment}
+                results[f"synthesize@{task}"] = describe_shards(layout.shards(task)).environment
+        for name, task in product(self.config.run.methods, self.tasks):
+            row, result = self.config.methods[name], f"{name}-{task}"
+            if row.replay.images != "none":
+                results[f"teach@{result}"] = read_source(layout.teacher(name, task)).environment
+            if not is_zero_shot(row):
+                results[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment")
+            file = layout.accuracy(name, task)
+            results[f"evaluate@{result}"] = environment_of(file, self.metadata[name][task])
+        found: dict[str, dict[str, list[str]]] = {}
+        for result, environment in results.items():
+            for part, value in (environment or {}).items():
+                found.setdefault(part, {}).setdefault(str(value), []).append(result)
+        return {part: dict(sorted(of.items(), key=lambda item: (-len(item[1]), item[0]))) for part, of in found.items()}
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
