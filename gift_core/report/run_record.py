@@ -26,7 +26,6 @@ from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
 from gift_core.report.published_results import PublishedResults, published_results
 from gift_core.report.thumbnails import a_few
-from gift_core.report.training_losses import read_all_losses
 
 MAX_TASKS = 12  # of a longer sequence are shown in pictures
 MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set
@@ -138,11 +137,6 @@ class RunRecord(RunScores):
                     classes[image.label].append(image)
             found[task] = {info.class_names[label]: classes[label] for label in sorted(classes) if label >= 0}
         return found
-
-    @cached_property
-    def losses(self) -> pd.DataFrame:
-        """Columns method, position (of the task), task, iteration, loss (its name), value. See loss_values."""
-        return read_all_losses(self.layout, {name: self.config.methods[name] for name in self.methods}, self.tasks)
 
     @cached_property
     def published(self) -> PublishedResults | None:

@@ -9,9 +9,8 @@ import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
-from gift_core.report.loss_curves import loss_charts, loss_rows
+from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import render_page
-from gift_core.report.training_losses import loss_values
 from tests.report.run_folder import MATRICES, TASKS, record_of, write_params
 
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
