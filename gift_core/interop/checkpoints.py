@@ -19,11 +19,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.model_folder import CONFIG
 from gift_core.clip.architectures import NO_WEIGHTS, require_supported
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
-from gift_core.errors import UserError, no_such_path
+from gift_core.errors import UserError
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_MARK,
     TRANSFORMERS_WEIGHTS,
@@ -49,7 +48,6 @@ _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
 KEY = "open_clip"
-_REMEDY = "Give its architecture, and the file as pretrained weights."
 
 
 def is_torchscript(path: Path) -> bool:
@@ -78,12 +76,6 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 class _Module:
     """Replaces any module of the archive. It has its attributes without its code."""
 
-    def __init__(self) -> None:
-        self.attributes: dict[str, Any] = {}
-
-    def __setstate__(self, state: Any) -> None:
-        self.attributes = state if isinstance(state, dict) else {}
-
 
 class _TensorsOnly(pickle.Unpickler):
     """Accepts only the few names that a TorchScript archive needs, and replaces them by harmless ones."""
@@ -111,7 +103,7 @@ class _TensorsOnly(pickle.Unpickler):
 
 def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
-    for name, value in module.attributes.items():
+    for name, value in vars(module).items():
         if isinstance(value, torch.Tensor):
             found[f"{prefix}{name}"] = value
         elif isinstance(value, _Module):
@@ -143,7 +135,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Nothing in a pickle is executed. UserError if the file is damaged, or holds other objects or no weights.
     """
-    path = _weights_of_folder(path) if path.is_dir() else path
+    if path.is_dir():
+        folder, path = path, next((file for name in TRANSFORMERS_WEIGHTS if (file := path / name).is_file()), path)
+        if path == folder:
+            what = f"holds no weights of a transformers CLIP, expected {' or '.join(TRANSFORMERS_WEIGHTS)}"
+            remedy = f"An open_clip folder has its own architecture: model.name: local-dir:{folder}."
+            raise UserError(f"{folder}: {what}. {remedy}")
     stored, outer = _read(path)
     tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
     # The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ...
@@ -173,18 +170,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
 
 
-def _weights_of_folder(folder: Path) -> Path:
-    for name in TRANSFORMERS_WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    if (folder / CONFIG).is_file():
-        raise UserError(f"{folder}: an open_clip folder has its own architecture. Use model.name: local-dir:{folder}.")
-    expected = " or ".join(TRANSFORMERS_WEIGHTS)
-    raise UserError(f"{folder}: holds no weights of a transformers CLIP, expected {expected}. Fetch it again.")
-
-
 def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """(the stored values by name, the keys of the checkpoint around them)."""
+    """(the stored values by name, none where it is no mapping; the keys of the checkpoint around them)."""
     if path.suffix == ".safetensors":
         require_whole_safetensors(path)
         return load_file(path), ()
@@ -201,7 +188,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         what = f"damaged, or not a file of weights ({text[:200]})"
         raise UserError(f"{path}: {what}. Fetch or make it again.") from error
     if not isinstance(stored, Mapping):
-        raise UserError(f"{path}: holds a {type(stored).__name__}, expected the state_dict of a CLIP model.")
+        return {}, ()
     inner = next((key for key in _STATE_KEYS if isinstance(stored.get(key), Mapping)), None)
     return (stored, ()) if inner is None else (stored[inner], tuple(str(key) for key in stored))
 
@@ -226,20 +213,14 @@ def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
     UserError if the file is missing or damaged, or has no configuration in its metadata.
     """
-    if not path.is_file():
-        raise UserError(f"{no_such_path(path, 'file')} Expected one that `gift export --to safetensors` wrote.")
-    if path.suffix != ".safetensors":
-        raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
     require_whole_safetensors(path)
-    with safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get(KEY)
-    if text is None:
-        raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
     try:
-        found = parse_json(text)
+        with safe_open(path, framework="pt") as file:
+            found = parse_json((file.metadata() or {})[KEY])
         config, model_config = found["config"], found["config"]["model_cfg"]
         contents = {name: content.encode() for name, content in found.get("tokenizer", {}).items()}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: the configuration in its metadata is wrong ({error}). {_REMEDY}") from error
+        what = f"its metadata has no configuration as `gift export --to safetensors` writes it ({error})"
+        raise UserError(f"{path}: {what}. Give its architecture, and the file as pretrained weights.") from error
     require_supported(model_config, str(path))
     return config, contents

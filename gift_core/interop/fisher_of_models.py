@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.fisher_file import FISHER, KEY
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance, read_shapes
-from gift_core.errors import UserError, no_such_path
-from gift_core.interop.stored_model import StoredModel, read_tensor
+from gift_core.errors import UserError
+from gift_core.interop.stored_model import StoredModel
 from gift_core.layout import Layout
 
 
@@ -23,8 +22,6 @@ def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: La
     """
     files = [Path(name) for name in given] or [_written_fisher(model, layout) for model in models]
     for model, file in zip(models, files, strict=True):
-        if not file.is_file():
-            raise UserError(f"merge --fisher {no_such_path(file, 'file')} Stage teach writes {FISHER}.")
         noted, digest = _noted_model(file), _trained_hash(model)
         if digest and noted != digest:
             what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
@@ -58,14 +55,6 @@ def _noted_model(file: Path) -> str:
     try:
         with safe_open(file, framework="pt") as tensors:
             return str(json.loads((tensors.metadata() or {})[KEY])["model"])
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
         what = f"it should have Fisher information, with the hash of its model ({error})"
         raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error
-
-
-def read_diagonal(file: Path, name: str) -> torch.Tensor:
-    """Returns the Fisher information of each number of a tensor. UserError if it is not sound."""
-    diagonal = read_tensor(file, name).float()
-    if not (diagonal.isfinite() & (diagonal >= 0)).all():
-        raise UserError(f"{file}: {name} should have finite numbers >= 0. Make it again: dvc repro teach.")
-    return diagonal

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, require_model_path
-from gift_core.clip.architectures import CLIP_VOCABULARY, architecture_config, preprocess_of, require_supported
+from gift_core.clip.architectures import architecture_config, preprocess_of, require_supported
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import PRECISIONS, Clip, as_clip, assemble, create_model, open_folder, read_json_object
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, short_message, tokenizer_files_of, tokenizer_from
@@ -88,13 +88,9 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
 def _from_transformers(folder: Path, device: torch.device, precision: str) -> Clip:
     """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
     config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
-    files = tokenizer_files_of(folder)
-    if files:
+    if files := tokenizer_files_of(folder):
         config["text_cfg"]["hf_tokenizer_name"] = "."
-    elif config["text_cfg"]["vocab_size"] != CLIP_VOCABULARY:
-        raise UserError(
-            f"{folder}: holds no tokenizer, and its vocabulary is not CLIP's. Save the tokenizer in that folder."
-        )
+    require_supported(config, str(folder))
     found = read_checkpoint(folder)
     return assemble(
         {"model_cfg": config, "preprocess_cfg": preprocess_beside(folder)},
@@ -173,9 +169,8 @@ def _choose_activation(
     if computes_quick and not quick:
         what = f"the weights were trained with GELU ({evidence}), {architecture} computes QuickGELU"
         raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
-    if quick and not computes_quick:
-        return True, f"QuickGELU in place of the GELU of {architecture}: {evidence}"
-    return quick, f"{_label(quick)}: {evidence}"
+    instead = f" in place of the GELU of {architecture}" if quick and not computes_quick else ""
+    return quick, f"{_label(quick)}{instead}: {evidence}"
 
 
 def _label(quick: bool) -> str:
@@ -193,8 +188,6 @@ def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
             f"model.pretrained: an architecture ({architecture}) has no weights of its own. Give a file or a tag: "
             f"{', '.join(tags) or 'none are known'}."
         )
-    if tag not in tags and ("/" in tag or Path(tag).suffix):
-        raise UserError(f"model.pretrained: {no_such_path(Path(tag))} Correct the path, or name a tag.")
     lookup({each: each for each in tags}, tag, f"model.pretrained (no such file; tags of {architecture})")
     quick = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     return {"pretrained": tag, "force_quick_gelu": quick}

@@ -6,7 +6,6 @@ Some are about changes: what training added to the weights of a common base. tor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -100,25 +99,9 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Option:
-    """What a value should be, in words and as a test. Without a `default`, the option has to be given."""
-
-    expected: str
-    accepts: Callable[[Any], bool] = lambda value: True
-    default: Any = None
-
-
-OPTIONS: Mapping[str, Option] = {
-    "alpha": Option("from 0 to 1, the share of the new weights", lambda value: 0 <= value <= 1),
-    BASE: Option("the model from which the others were trained"),
-    "weight": Option("one number for all models, or one for each", lambda values: all(map(math.isfinite, values))),
-    "scale": Option("a finite number", math.isfinite, default=1.0),
-    "keep": Option("more than 0, at most 1", lambda value: 0 < value <= 1, default=0.2),
-    "drop": Option("at least 0, less than 1", lambda value: 0 <= value < 1, default=0.9),
-    "seed": Option("a whole number", default=0),
-    "fisher": Option("one file for each model", default=()),
-}
+SHARES = ("alpha", "keep", "drop")  # options from 0 to 1
+# Without one, the option has to be given.
+DEFAULTS: Mapping[str, Any] = {"scale": 1.0, "keep": 0.2, "drop": 0.9, "seed": 0, "fisher": ()}
 
 
 def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dict[str, Any]:
@@ -135,25 +118,18 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
         if name not in row.options:
             takers = ", ".join(each for each, other in KINDS.items() if name in other.options)
             raise UserError(f"merge --{name}: no option of --kind {kind}, but of {takers}. Leave it out.")
-    options = {name: chosen.get(name, OPTIONS[name].default) for name in row.options}
+    options: dict[str, Any] = {name: chosen.get(name, DEFAULTS.get(name)) for name in row.options}
     for name, value in options.items():
         if value is None:
-            raise UserError(f"merge --kind {kind}: --{name} is missing. Give it: {OPTIONS[name].expected}.")
-        if not OPTIONS[name].accepts(value):
-            raise UserError(f"merge --{name} {_shown(value)}: should be {OPTIONS[name].expected}.")
-    if "weight" in options:
-        weight = [*options["weight"]]
-        if len(weight) not in (1, models):
-            what = f"{len(weight)} numbers for {models} models"
-            raise UserError(f"merge --weight {_shown(weight)}: {what}. Give {OPTIONS['weight'].expected}.")
-        options["weight"] = weight if len(weight) == models else weight * models
-    if len(options.get("fisher", ())) not in (0, models):
-        raise UserError(f"merge --fisher: {len(options['fisher'])} given for {models} models. Give one for each.")
+            raise UserError(f"merge --kind {kind}: --{name} is missing. Give it.")
+        if name in SHARES and not 0 <= value <= 1:
+            raise UserError(f"merge --{name} {value}: should be from 0 to 1. Correct it.")
+    if len(options.get("weight", ())) == 1:
+        options["weight"] = [*options["weight"]] * models
+    for name in ("weight", "fisher"):
+        if (count := len(options.get(name, ()))) not in (0, models):
+            raise UserError(f"merge --{name}: {count} given for {models} models. Give one for each.")
     return options
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

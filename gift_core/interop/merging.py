@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, write_provenance
@@ -16,9 +17,8 @@ from gift_core.clip.architectures import require_sound_numbers
 from gift_core.clip.disk_space import model_bytes
 from gift_core.clip.model import write_description
 from gift_core.errors import UserError
-from gift_core.interop.fisher_of_models import read_diagonal
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
-from gift_core.interop.stored_model import StoredModel, write_tensors
+from gift_core.interop.stored_model import StoredModel, read_tensor
 from gift_core.seeds import seed_for
 from gift_core.work.publishing import build_folder, require_free_bytes
 
@@ -59,8 +59,11 @@ class Merge:
         base, names = self.base, sorted(self.names)
         assert base is not None, "complete_options asks for it"
         count = max(1, round(self.options["keep"] * sum(base.layout[name].numel() for name in names)))
-        changes = [partial(_changes, model, base, names) for model in self.models]
-        return [nth_largest(each, count) for each in changes]
+
+        def changes(model: StoredModel) -> Iterator[torch.Tensor]:
+            return (model.read(name) - base.read(name) for name in names)
+
+        return [nth_largest(partial(changes, model), count) for model in self.models]
 
     def tensor(self, name: str) -> torch.Tensor:
         """Returns a merged tensor. UserError where a number of it is not finite.
@@ -84,15 +87,11 @@ class Merge:
             merged = base + kind([weight - base for weight in weights], **options)
         else:
             if self.fishers:
-                options["diagonals"] = [read_diagonal(file, name) for file in self.fishers]
+                options["diagonals"] = [read_tensor(file, name).float() for file in self.fishers]
             merged = kind([*weights], **options)
         remedy = "Give smaller weights or a smaller scale."
         require_sound_numbers(merged, name, f"merge --kind {self.kind}", remedy)
         return merged
-
-
-def _changes(model: StoredModel, base: StoredModel, names: Sequence[str]) -> Iterator[torch.Tensor]:
-    return (model.read(name) - base.read(name) for name in names)
 
 
 def nth_largest(tensors: Callable[[], Iterator[torch.Tensor]], n: int) -> float:
@@ -121,24 +120,18 @@ def merge_models(merge: Merge, folder: Path) -> None:
     One tensor of each model is in memory at a time. UserError where the models do not fit each other, before anything
     is written, and where a result is no number.
     """
-    last = merge.models[-1]
+    first, last = merge.models[0], merge.models[-1]
     for other in (*merge.models, *filter(None, [merge.base])):
-        _require_same(merge.models[0], other)
+        one, two = _flat(first.clip.config), _flat(other.clip.config)
+        if keys := sorted(key for key in {*one, *two} if one.get(key) != two.get(key)):
+            models = f"{first.identity['name']} and {other.identity['name']}"
+            differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
+            raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
     require_free_bytes(folder, model_bytes(last.clip), "merge")
     with build_folder(folder) as unfinished:
-        write_tensors(unfinished / WEIGHTS, last.layout, merge.tensor)
+        save_file({name: merge.tensor(name).contiguous() for name in last.layout}, unfinished / WEIGHTS)
         write_description(last.clip, unfinished)
         write_provenance(unfinished, merge.provenance)
-
-
-def _require_same(first: StoredModel, other: StoredModel) -> None:
-    """Raises UserError if two models differ in a setting of their architecture or preprocessing."""
-    one, two = _flat(first.clip.config), _flat(other.clip.config)
-    keys = sorted(key for key in {*one, *two} if one.get(key) != two.get(key))
-    if keys:
-        models = f"{first.identity['name']} and {other.identity['name']}"
-        differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
-        raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A model whose tensors are read from its file one at a time, and a file that is written one tensor at a time."""
+"""A model whose tensors are read from its file one at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from gift_core.clip.model import Clip, check_folder
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
 from gift_core.interop.checkpoints import read_single_file
 from gift_core.interop.importing import FILE, model_identity, open_model
-
-_DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -84,22 +82,3 @@ def read_tensor(file: Path, name: str) -> torch.Tensor:
     with safe_open(file, framework="pt") as tensors:
         value: torch.Tensor = tensors.get_tensor(name)
         return value
-
-
-def write_tensors(file: Path, layout: Mapping[str, torch.Tensor], get: Callable[[str], torch.Tensor]) -> None:
-    """Writes the tensors that `get` returns for the names of `layout`, which has their shapes and types.
-
-    The bytes are those of safetensors.torch.save_file, which needs all tensors at once.
-    """
-    names = sorted(layout, key=lambda name: (-layout[name].element_size(), name))
-    header, end = {}, 0
-    for name in names:
-        start, end = end, end + layout[name].numel() * layout[name].element_size()
-        shape = list(layout[name].shape)
-        header[name] = {"dtype": _DTYPES[layout[name].dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with file.open("wb") as output:
-        output.write(len(text).to_bytes(8, "little") + text)
-        for name in names:
-            output.write(get(name).contiguous().numpy().data)

@@ -5,7 +5,6 @@ D features, W width of a tower.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from gift_core.artifacts.model_config import shape_fault
 from gift_core.clip.model import read_json_object
 from gift_core.errors import UserError
 
@@ -30,57 +28,49 @@ _RESAMPLE = {"bicubic": 3, "bilinear": 2, "nearest": 0}  # Pillow's numbers
 _SHARED_VISION = ("layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "norm_kwargs")
 _SHARED_TEXT = ("layers", "width", "heads", "mlp_ratio", "context_length", "vocab_size", "norm_kwargs")
 _WITHOUT_EFFECT = ("patch_dropout", "timm_model_pretrained", "hf_model_pretrained", "hf_tokenizer_name",
-                   "tokenizer_kwargs", "pool_type", "eos_id", "pad_id", "output_tokens")  # fmt: skip
+                   "tokenizer_kwargs", "eos_id", "pad_id", "output_tokens")  # fmt: skip
 
-# CLIPModel's names of weights -> open_clip's.
-_OUTSIDE_LAYERS = {
-    "logit_scale": "logit_scale",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
-    "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
-    "vision_model.post_layernorm.weight": "visual.ln_post.weight",
-    "vision_model.post_layernorm.bias": "visual.ln_post.bias",
-    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-    "text_model.final_layer_norm.weight": "ln_final.weight",
-    "text_model.final_layer_norm.bias": "ln_final.bias",
-}
-_PROJECTIONS = {
-    "visual_projection.weight": "visual.proj",
-    "text_projection.weight": "text_projection",
-}  # [D, W], [W, D]
-_TOWERS = {"vision_model": "visual.transformer", "text_model": "transformer"}
-_LAYER = {
-    "self_attn.out_proj": "attn.out_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}
+# Parts of the names of weights, CLIPModel's and open_clip's. Longer ones come first, since they contain shorter ones.
+_NAMES = (
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
+    ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("visual_projection.weight", "visual.proj"),
+    ("text_model.embeddings.token_embedding.", "token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("text_projection.weight", "text_projection"),
+    (".self_attn.", ".attn."),
+    (".layer_norm", ".ln_"),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+)
+_PROJECTIONS = ("visual.proj", "text_projection")  # [W, D], in CLIPModel [D, W]
 _QKV = ("q", "k", "v")
-_THEIR_LAYER = re.compile(r"(vision_model|text_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
-_OUR_LAYER = re.compile(r"(visual\.transformer|transformer)\.resblocks\.(\d+)\.(.+?)[._](weight|bias)")
 
 
 def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
     """open_clip's model_cfg of transformers' config.json. UserError if open_clip has no such model."""
     from transformers import CLIPConfig
 
-    if config.get("model_type") != "clip":
-        what = f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'"
-        raise UserError(f"{location}: {what}. Only transformers' CLIPModel can be imported.")
     try:
+        if config.get("model_type") != "clip":
+            raise ValueError(f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'")
         whole = CLIPConfig.from_dict(dict(config))
         vision, text = whole.vision_config, whole.text_config
-        name, quick = vision.hidden_act, _ACTIVATIONS.get(vision.hidden_act)
-        differ = (name, vision.layer_norm_eps) != (text.hidden_act, text.layer_norm_eps)
+        if vision.hidden_act not in _ACTIVATIONS:
+            raise ValueError(f"hidden_act is {vision.hidden_act!r}, open_clip has {', '.join(_ACTIVATIONS)}")
+        if (vision.hidden_act, vision.layer_norm_eps) != (text.hidden_act, text.layer_norm_eps):
+            raise ValueError("its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot")
         norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
         is_last = text.eos_token_id in (_ARGMAX, text.vocab_size - 1)
-        found = {
+        return {
             "embed_dim": whole.projection_dim,
-            "quick_gelu": quick,
+            "quick_gelu": _ACTIVATIONS[vision.hidden_act],
             "vision_cfg": {
                 "image_size": vision.image_size,
                 "layers": vision.num_hidden_layers,
@@ -102,15 +92,8 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
             },
         }
     except Exception as error:  # transformers checks the values in several ways, each with errors of its own
-        what = f"its values do not describe a CLIPModel ({' '.join(str(error).split())[:200]})"
-        raise UserError(f"{location}: {what}. Fetch it again.") from error
-    if fault := shape_fault(found):
-        raise UserError(f"{location}: its values do not describe a CLIPModel: {fault}. Fetch it again.")
-    if quick is None or differ:
-        unknown = f"hidden_act is {str(name)[:80]!r}, open_clip has {', '.join(_ACTIVATIONS)}"
-        what = unknown if quick is None else "its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot"
-        raise UserError(f"{location}: {what}. Such a model cannot be imported.")
-    return found
+        what = f"no CLIPModel that open_clip has, too ({' '.join(str(error).split())[:200]})"
+        raise UserError(f"{location}: {what}. Only such models of transformers can be imported.") from error
 
 
 def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,50 +150,35 @@ def activation_beside(path: Path) -> tuple[bool | None, str]:
 def weights_from_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """CLIPModel's weights under open_clip's names: q, k and v concatenated, projections transposed.
 
-    Weights that CLIPModel does not have keep their names, so that comparing them with a model finds them.
+    What CLIPModel does not have gets no name of open_clip's, so that comparing the weights with a model finds it.
     """
-    ours: dict[str, torch.Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
-        layer = _THEIR_LAYER.fullmatch(name)
-        if name in _OUTSIDE_LAYERS:
-            ours[_OUTSIDE_LAYERS[name]] = value
-        elif name in _PROJECTIONS:
-            ours[_PROJECTIONS[name]] = value.T
-        elif layer and layer[3] in _LAYER:
-            ours[f"{_TOWERS[layer[1]]}.resblocks.{layer[2]}.{_LAYER[layer[3]]}.{layer[4]}"] = value
-        elif layer and layer[3] == "self_attn.q_proj":
-            parts = [tensors.get(name.replace("q_proj", f"{part}_proj")) for part in _QKV]
-            stacked = torch.cat([part for part in parts if part is not None])
-            ours[f"{_TOWERS[layer[1]]}.resblocks.{layer[2]}.attn.in_proj_{layer[4]}"] = stacked
-        elif not (layer and layer[3] in ("self_attn.k_proj", "self_attn.v_proj")):
-            ours[name] = value
-    return ours
+        for theirs, ours in _NAMES:
+            name = name.replace(theirs, ours)
+        found[name] = value.T if name in _PROJECTIONS else value
+    for query in [name for name in found if ".attn.q_proj." in name]:
+        parts = [found.pop(query.replace(".q_proj.", f".{part}_proj."), None) for part in _QKV]
+        found[query.replace(".q_proj.", ".in_proj_")] = torch.cat([part for part in parts if part is not None])
+    return found
 
 
 def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of an open_clip.CLIP with a vision transformer under CLIPModel's names.
 
-    The opposite of weights_from_transformers. KeyError names a tensor that CLIPModel does not have.
+    The opposite of weights_from_transformers.
     """
-    outside = {ours: theirs for theirs, ours in _OUTSIDE_LAYERS.items()}
-    projections = {ours: theirs for theirs, ours in _PROJECTIONS.items()}
-    towers = {ours: theirs for theirs, ours in _TOWERS.items()}
-    layers = {ours: theirs for theirs, ours in _LAYER.items()}
-    theirs: dict[str, torch.Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
-        layer = _OUR_LAYER.fullmatch(name)
-        if name in projections:
-            theirs[projections[name]] = value.T.contiguous()
-        elif layer:
-            stem = f"{towers[layer[1]]}.encoder.layers.{layer[2]}"
-            if layer[3] == "attn.in_proj":
-                for part, piece in zip(_QKV, value.chunk(3), strict=True):
-                    theirs[f"{stem}.self_attn.{part}_proj.{layer[4]}"] = piece.contiguous()
-            else:
-                theirs[f"{stem}.{layers[layer[3]]}.{layer[4]}"] = value
-        else:
-            theirs[outside[name]] = value
-    return theirs
+        parts = {name: value.T if name in _PROJECTIONS else value}
+        if ".attn.in_proj_" in name:
+            names = [name.replace(".in_proj_", f".{part}_proj.") for part in _QKV]
+            parts = dict(zip(names, value.chunk(3), strict=True))
+        for part, piece in parts.items():
+            for theirs, ours in _NAMES:
+                part = part.replace(ours, theirs)
+            found[part] = piece.contiguous()
+    return found
 
 
 def preprocess_beside(path: Path) -> dict[str, Any]:
@@ -224,8 +192,6 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
         return {}
     settings = read_json_object(found[0])
     settings = settings.get("image_processor", settings)
-    if not isinstance(settings, dict):
-        raise UserError(f"{found[0]}: image_processor should be an object. Fetch the folder again.")
     size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
     resized, cropped = _side_of(size), _side_of(settings.get("crop_size"))
@@ -268,27 +234,16 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
 
 def _unsupported(model_config: Mapping[str, Any]) -> str | None:
     """Why CLIPModel cannot represent `model_config`, or None if it can."""
-    vision, text = model_config["vision_cfg"], model_config["text_cfg"]
-    if "multimodal_cfg" in model_config:
-        return "it has a caption decoder (CoCa)"
-    if model_config.get("init_logit_bias") is not None:
-        return "it has a logit bias (SigLIP)"
-    if text.get("hf_model_name"):
-        return f"its text tower is {text['hf_model_name']}"
-    if vision.get("timm_model_name"):
-        return f"its image tower is timm's {vision['timm_model_name']}"
-    if isinstance(vision.get("layers"), (list, tuple)):
+    if isinstance(model_config["vision_cfg"].get("layers"), (list, tuple)):
         return "its image tower is a ResNet, CLIPModel's is a vision transformer"
-    if text.get("pool_type", "argmax") not in ("argmax", "eos"):
-        return f"its text feature is read by pool_type {text['pool_type']!r}"
-    if vision.get("pool_type", "tok") != "tok":
-        return f"its image feature is read by pool_type {vision['pool_type']!r}"
-    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have.
+    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
+    # the pool_type eos of texts.)
+    unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
     sections = (("vision_cfg", CLIPVisionCfg(), _SHARED_VISION), ("text_cfg", CLIPTextCfg(), _SHARED_TEXT))
-    unknown = [
+    unknown += [
         f"{section}.{key}"
         for section, default, shared in sections
         for key, value in sorted(model_config[section].items())
-        if key not in shared + _WITHOUT_EFFECT and value != asdict(default)[key]
+        if key not in shared + _WITHOUT_EFFECT and value not in (asdict(default)[key], "eos")
     ]
     return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None

@@ -101,12 +101,9 @@ def test_half_a_file_is_damaged(tmp_path: Path) -> None:
 
 def test_a_file_or_folder_without_weights_and_a_whole_pickled_model_are_refused(tmp_path: Path) -> None:
     whole = r"open_clip.model.CLIP\); nothing in it was executed. .*state_dict\(\)"
-    for stored, message in (([1, 2], "holds a list"), ({"epoch": 3}, "holds no tensors"), (tiny_model(), whole)):
+    for stored, message in (([1, 2], "holds no tensors"), ({"epoch": 3}, "holds no tensors"), (tiny_model(), whole)):
         torch.save(stored, tmp_path / "weights.pt")
         with pytest.raises(UserError, match=message):
             read_checkpoint(tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"expected model.safetensors or pytorch_model.bin"):
-        read_checkpoint(tmp_path)
-    (tmp_path / "open_clip_config.json").touch()
-    with pytest.raises(UserError, match=f"has its own architecture. Use model.name: local-dir:{tmp_path}"):
+    with pytest.raises(UserError, match=r"expected model.safetensors or pytorch_model.bin. .* model.name: local-dir:"):
         read_checkpoint(tmp_path)

@@ -178,10 +178,10 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
         (
             f"local-file:{tmp_path / 'bare.safetensors'}",
             None,
-            "only weights, no configuration .* Give its architecture",
+            "its metadata has no configuration .* Give its architecture",
         ),
-        (f"local-file:{tmp_path / 'no.safetensors'}", None, "no such file"),
-        (f"local-file:{__file__}", None, "not a .safetensors file"),
+        (f"local-file:{tmp_path / 'no.safetensors'}", None, "No such file"),
+        (f"local-file:{__file__}", None, "damaged or incomplete"),
     ):
         with pytest.raises(UserError, match=message):
             load_clip(name, pretrained, device="cpu")
