@@ -106,7 +106,10 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    training = _checked_training(training, settings, seed)
+    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
+    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training)) if name != "settings"}
+    changes = {lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
+    training = dataclasses.replace(training, **changes)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
@@ -149,14 +152,3 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
 
 def _shape(weights: Mapping[str, torch.Tensor], name: str) -> str:
     return str(tuple(weights[name].shape)) if name in weights else "missing"
-
-
-def _checked_training(training: Training, settings: Mapping[str, Any], seed: int) -> Training:
-    """Returns `training` with the fields that are given as keyword arguments of `finetune`."""
-    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
-    if not isinstance(training, Training):
-        what = f"a {type(training).__name__}, expected gift_core.Training(...)"
-        raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")
-    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training)) if name != "settings"}
-    changes = {lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
-    return dataclasses.replace(training, **changes)

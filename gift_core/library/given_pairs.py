@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,7 @@ from gift_core.library.given_model import (
     checked_clip,
     endless,
     given_clip,
-    is_integer,
     require_images,
-    require_number,
     require_token_rows,
     require_tokens,
     two_parts,
@@ -70,17 +69,14 @@ def given_replay(
     compared_with_all = [
         name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}
     ]
-    if is_sequence(pairs):
+    if hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__"):  # a list, or a map-style data set
         return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(compared_with_all))
     if compared_with_all:
         what = f"a loader, and {compared_with_all[0]} compares with all pairs, which must be known before"
         raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
-    return PairLoader(clip, _frozen(taught_by) if teacher is None else taught_by, pairs)
-
-
-def is_sequence(pairs: Any) -> bool:
-    """Returns whether `pairs` holds numbered pairs, such as a list or a map-style data set. A loader does not."""
-    return hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__") and not isinstance(pairs, (str, dict))
+    if teacher is None:  # training does not change a copy
+        taught_by = replace(clip, model=copy.deepcopy(clip.model).eval())
+    return PairLoader(clip, taught_by, pairs)
 
 
 @torch.inference_mode(False)
@@ -106,14 +102,14 @@ def estimate_fisher(
         batch_size: pairs that are contrasted with each other.
     """
     with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
-        require_number("batch_size", batch_size, 1, 2**31, example=64, whole=True)
-        if not is_sequence(pairs) or not len(pairs):
-            raise UserError(f"{NAME}: pairs: expected a sequence of {PAIR} with at least one. Pass a list.")
         read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
         images_NCHW = torch.stack([image for image, _ in read])
         require_images(clip, images_NCHW, "pairs", is_first=True)
         tokens_NL = tokenize(clip, [prompt for _, prompt in read])
-        return estimate(clip, _gray_levels(clip, images_NCHW), tokens_NL, estimator=estimator, batch_size=batch_size)
+        preprocess = clip.config["preprocess_cfg"]
+        mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+        levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
+        return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
 
 
 class PairSequence:
@@ -128,7 +124,7 @@ class PairSequence:
         self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, training: TrainingConfig, seed: int, uses_all: bool
     ) -> None:
         if len(pairs) < 2:
-            raise UserError(f"{NAME}: pairs: {ALONE if len(pairs) else 'there are none'}. Pass a sequence of {PAIR}.")
+            raise UserError(f"{NAME}: pairs: {len(pairs)} given, and {ALONE}. Pass a sequence of {PAIR}.")
         self._clip, self._pairs = clip, pairs
         batch_size = training.replay_batch_size
         self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
@@ -203,7 +199,11 @@ class PairLoader:
             raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
         while len(images_MCHW) == 1:  # what is left at the end of an epoch
             images_MCHW, prompts = self._next(is_first=False)
-        tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
+        is_tokens = isinstance(prompts, torch.Tensor)
+        rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
+        require_token_rows(self._clip, rows_ML, "pairs: prompts" if is_tokens else "tokenizer")
+        _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
+        tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
         return (ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD),)
@@ -213,64 +213,26 @@ class PairLoader:
         require_images(self._clip, images_MCHW, "pairs", is_first=is_first)
         return images_MCHW, prompts
 
-    def _tokens_of(self, prompts: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token rows and prompt ids. Equal token rows are one prompt."""
-        is_tokens = is_integer(prompts) and prompts.ndim == 2 and prompts.shape[1] > 0
-        is_texts = isinstance(prompts, (list, tuple)) and all(isinstance(prompt, str) for prompt in prompts)
-        if not (is_tokens or is_texts) or len(prompts) != count:
-            shown = list(prompts.shape) if isinstance(prompts, torch.Tensor) else repr(prompts)[:80]
-            what = f"prompts are {shown}, expected {count} texts or token rows, one for each image"
-            raise UserError(f"{NAME}: pairs: {what}. Write a collate_fn that returns them.")
-        rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
-        require_token_rows(self._clip, rows_ML, "pairs: prompts" if is_tokens else "tokenizer")
-        _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)
-        return trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
-
 
 def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Tensor, str]:
     image, prompt = two_parts(pairs[number], f"pairs[{number}]", PAIR)
     if not isinstance(prompt, str) or not prompt:
         raise UserError(f"{NAME}: pairs[{number}]: its prompt is {prompt!r}, expected a text. Pass {PAIR}.")
-    if isinstance(image, Image.Image):
-        image = evaluation_transform(clip)(image)
-    side = clip.image_size
-    if not isinstance(image, torch.Tensor) or list(image.shape) != [3, side, side]:
-        shown = list(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-        what = f"its image is {shown}, expected a Pillow image or a tensor [3, {side}, {side}]"
-        raise UserError(f"{NAME}: pairs[{number}]: {what} that went through the model's evaluation transform.")
-    return image, prompt
+    return evaluation_transform(clip)(image) if isinstance(image, Image.Image) else image, prompt
 
 
 def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
-    """UserError for the student itself, and for a model on another device or of other images."""
+    """UserError for the student itself, and for a model of other images."""
     if teacher is clip.model:
         what = "it is the model itself, which training changes"
         raise UserError(f"{NAME}: teacher: {what}. Leave it out, or copy.deepcopy it.")
     found = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
-    if found.device != clip.device:
-        what = f"it is on {found.device}, and the model on {clip.device}"
-        raise UserError(f"{NAME}: teacher: {what}. Move it: teacher.to({str(clip.device)!r}).")
-    keys = ("size", "mean", "std")
-    own, other = ([_plain(each.config["preprocess_cfg"].get(key)) for key in keys] for each in (clip, found))
-    differing = [f"{key} {its} and {ours}" for key, ours, its in zip(keys, own, other, strict=True) if ours != its]
+    ours, its = (
+        {"size": each.image_size, **{key: [*each.config["preprocess_cfg"][key]] for key in ("mean", "std")}}
+        for each in (clip, found)
+    )
+    differing = [f"{key} {its[key]} and {ours[key]}" for key in ours if its[key] != ours[key]]
     if differing:
         what = f"its images are prepared in another way than the model's ({', '.join(differing)})"
         raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
     return found
-
-
-def _plain(value: Any) -> list[Any]:
-    """A size or mean as a list, whether it is a number, a tuple or a list."""
-    return list(value) if isinstance(value, (list, tuple)) else [value, value]
-
-
-def _frozen(clip: Clip) -> Clip:
-    """A copy that training does not change."""
-    return Clip(copy.deepcopy(clip.model).eval(), clip.tokenizer, clip.config, clip.precision)
-
-
-def _gray_levels(clip: Clip, images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Float gray levels 0-255 of normalized images: the inverse of gift_core.clip.images.normalize."""
-    preprocess = clip.config["preprocess_cfg"]
-    mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-    return (images_NCHW.cpu() * std_C11 + mean_C11) * 255

@@ -63,13 +63,8 @@ def given_method(
     """
     if learning_rate is not None:
         require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
-    if not isinstance(method, (str, Mapping)):
-        what = f"a {type(method).__name__}, expected a name or a row (a dictionary)"
-        raise UserError(f"{NAME}: method: {what}. Start from gift_core.method_row('gift').")
     row = method_row(method) if isinstance(method, str) else dict(method)
     losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
-    if not isinstance(losses, Mapping):
-        raise UserError(f"{NAME}: method.losses: a {type(losses).__name__}, expected a dictionary of losses by name.")
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
@@ -77,10 +72,6 @@ def given_method(
     config = parse_part(MethodConfig, defaults | row, location=("methods", "row"), name=NAME, key="method")
     _require_possible(config, replays=bool(losses), fisher=fisher, iterations=iterations)
     for name, loss in own.items():
-        if not callable(loss.function):
-            what = f"{loss.function!r} is no function"
-            raise UserError(f"{NAME}: method.losses.{name}: {what}. Write WeightedLoss(1.0, function).")
-        require_number(f"method.losses.{name}: the weight", loss.weight, -1e9, 1e9, example=1.0)
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
@@ -132,12 +123,9 @@ NO_FISHER = "it uses Fisher information. Pass fisher=gift_core.estimate_fisher(m
 
 def _require_features(name: str, function: Loss) -> None:
     """Raises UserError if the loss's name cannot be a column, or a parameter is neither a feature nor has a default."""
-    if name.endswith(ENTROPY) or not name.isidentifier():
-        raise UserError(
-            f"{NAME}: method.losses.{name}: a loss needs a name like my_loss, without {ENTROPY} at its end."
-        )
-    if name in OTHER_COLUMNS:
-        raise UserError(f"{NAME}: method.losses.{name}: the log has a column of this name. Use another one.")
+    if name.endswith(ENTROPY) or not name.isidentifier() or name in OTHER_COLUMNS:
+        what = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
+        raise UserError(f"{NAME}: method.losses.{name}: {what}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
     parameters = inspect.signature(function).parameters.values()
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     required = [each.name for each in parameters if each.default is each.empty and each.kind not in variable]

@@ -8,7 +8,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 import gift_core
 from gift_core.errors import UserError
@@ -19,8 +19,6 @@ IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
 LOWEST, HIGHEST = IMAGES.min(), IMAGES.max()
 ZERO_ONE = (IMAGES - LOWEST) / (HIGHEST - LOWEST)
-FOUR_CLASSES = TensorDataset(IMAGES, LABELS)
-FOUR_CLASSES.classes = ["one", "two", "three", "four"]  # type: ignore[attr-defined]
 
 
 def with_a_nan(value: torch.Tensor) -> torch.Tensor:
@@ -31,11 +29,13 @@ def with_a_nan(value: torch.Tensor) -> torch.Tensor:
 
 LOADERS: dict[str, tuple[Any, str]] = {
     "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, so they were not"),
-    "another size": ([(IMAGES[:, :, :8], LABELS)], r"loader: images are \[4, 3, 8, 16\], expected \[B, 3, 16, 16\]"),
+    "another size": (
+        [(IMAGES[:, :, :8], LABELS)],
+        r"loader: images are \[4, 3, 8, 16\] torch.float32, expected \[B, 3, 16, 16\]",
+    ),
     "a label too large": ([(IMAGES, LABELS + 1)], r"label 3 in batch 0, and there are 3 class_prompts: labels are 0"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
     "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it ended and has no second epoch: it is a generator"),
-    "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
 }
 
 
@@ -47,7 +47,7 @@ def loader_of(prompts: Any) -> DataLoader[Any]:
 PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
     "pairs without a text": ([(IMAGES[0], 3)] * 2, r"pairs\[0\]: its prompt is 3, expected a text"),
-    "a single pair": ([(IMAGES[0], "a")], r"pairs: one pair has nothing to be compared with"),
+    "a single pair": ([(IMAGES[0], "a")], r"pairs: 1 given, and one pair has nothing to be compared with"),
     "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
 }
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
@@ -78,7 +78,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a device that is not here": ({"device": "cuda:77"}, r"device: 'cuda:77' is not available here"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},
-        r"teacher: its images are prepared in another way than the model's \(size .*32.* and .*16",
+        r"teacher: its images are prepared in another way than the model's \(size 32 and 16",
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
     "a single class": ({"class_prompts": ["a."]}, r"class_prompts: \['a.'\], expected two texts or more, one a class"),
@@ -108,14 +108,11 @@ def test_what_does_not_fit_is_refused_before_the_model_changes(name: str) -> Non
 def test_a_model_that_cannot_be_trained_is_refused() -> None:
     model, broken = given_model(), given_model()
     broken.text_projection.data = with_a_nan(broken.text_projection.data)
-    with torch.inference_mode():
-        inferring = given_model()
     refused: dict[str, Any] = {
         r"model: its weights should be float32, .* is torch.float16": given_model().half(),
         r"model: a Linear is no model of open_clip": torch.nn.Linear(2, 2),
         r"a DataParallel wraps the model. Pass ": torch.nn.DataParallel(given_model()),
-        r"model: no parameter requires gradients": given_model().requires_grad_(False),
-        r"model: it was made under torch.inference_mode": inferring,
+        r"trains: none of these parameters requires gradients": given_model().requires_grad_(False),
         r"gift_core: model: 1 of the .* numbers of .* are NaN": broken,
     }
     for message, wrong in refused.items():
