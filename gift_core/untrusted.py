@@ -1,7 +1,7 @@
-"""Decodes JSON and YAML that people or other programs wrote, with limits on size, nesting and numbers.
+"""Decodes JSON and YAML that people or other programs wrote, with limits on size and nesting.
 
 Every message says what is wrong in words that can follow "it should be JSON, but ...". Values come out plain: texts,
-numbers, truth values, None, lists and mappings with text keys. A text never has half of a surrogate pair in it.
+numbers, truth values, None, lists and mappings with text keys.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import Any, NoReturn
 
 MAX_BYTES = 256 << 20
 MAX_YAML_BYTES = 256 << 10  # a settings file is small
-MAX_DIGITS = 40  # of a whole number: more than any 128-bit number has
 SHOWN = 80  # characters of a wrong value in a message
 
 _NESTED = re.compile(r"(?:(?:[\[{]|[-?]\s)\s*(?:[\w.]+:\s*)?){300}")  # the parser in C would crash
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_limited(path: Path, most: int = MAX_BYTES) -> bytes:
@@ -36,24 +34,14 @@ def decode_text(content: bytes) -> str:
 def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text (bytes: UTF-8).
 
-    ValueError says what is wrong in words that can follow "it should be JSON, but ...": not JSON, not UTF-8, larger
-    than MAX_BYTES, nested too deep, a key that is repeated, a whole number of more than MAX_DIGITS digits, NaN or
-    infinity, or half of a surrogate pair.
+    ValueError says what is wrong in words that can follow "it should be JSON, but ...": not JSON, not UTF-8, nested too
+    deep, a key that is repeated, NaN or infinity.
     """
-    _require_size(len(text), MAX_BYTES)
-    if isinstance(text, bytes):
-        text = decode_text(text)
     try:
-        value = json.loads(
-            text, parse_int=_whole_number, parse_constant=_no_number, object_pairs_hook=_without_repeated_keys
-        )
-        if _ESCAPED_SURROGATE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+        text = decode_text(text) if isinstance(text, bytes) else text
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_repeated_keys)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    except UnicodeEncodeError as error:
-        raise ValueError(f"it has a text with half of a surrogate pair, {error.object[error.start]!r}") from None
-    return value
 
 
 def read_json_file(path: Path) -> Any:
@@ -107,12 +95,6 @@ def _require_plain(value: Any) -> None:
 def _require_size(size: int, most: int) -> None:
     if size > most:
         raise ValueError(f"it has more than {most} bytes")
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"it has a whole number of {len(digits)} digits, more than {MAX_DIGITS}")
-    return int(digits)
 
 
 def _no_number(name: str) -> NoReturn:

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import parse_yaml as dvc_parse_yaml
 
-from gift_core.untrusted import MAX_DIGITS, MAX_YAML_BYTES, parse_json, parse_yaml, read_limited
+from gift_core.untrusted import MAX_YAML_BYTES, parse_json, parse_yaml, read_limited
 
 
 def test_json_within_the_limits_is_decoded() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, "\xc3\xa9", null]}') == {"a": [1, 2.5, "é", None]}
     assert parse_json(r'"\ud83d\ude00"') == "\U0001f600"
-    assert parse_json("9" * MAX_DIGITS) == int("9" * MAX_DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ def test_json_within_the_limits_is_decoded() -> None:
         ('{"a": NaN}', "it has NaN"),
         ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
         ("[" * 100_000 + "1" + "]" * 100_000, "nested too deep"),
-        ("9" * 5000, "5000 digits, more than 40"),
+        ("9" * 5000, "4300 digits"),
     ],
     ids=range(4),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,13 @@ def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
 def _setting(text: str) -> tuple[str, Any]:
     """The key and the value of "losses.distill.weight=2.0". The value is read as YAML, an empty one is null."""
     key, equals, value = text.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UserError(f"--set {text}: should be KEY=VALUE, as losses.distill.weight=2.0. Correct it.")
     try:
+        if not equals or not all(key.split(".")):
+            raise ValueError("it is no KEY=VALUE")
         return key, parse_yaml(value)
     except ValueError as error:
-        raise UserError(f"--set {text}: the value is not valid YAML ({error}). Correct it.") from None
+        what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
+        raise UserError(f"--set {text}: {what}. Correct it.") from None
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,8 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
     """
     after_text = text = read_settings(params)
     before = parse_config(text, params.name)
-    for name in names:
-        lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
     for name in dict.fromkeys(names):
+        lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
         after_text = remove_task(after_text, name)
     after = parse_config(after_text, params.name)
     ran, pipeline, values = _stages_that_ran(root), pipeline_root(root), before.model_dump(mode="json")
@@ -143,8 +143,14 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
     changed = stages_of_probe if is_probe else stages_of_step
     again = [*changed(pipeline, after.model_dump(mode="json"), *later)] if ran else []
     stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
-    results = _present(path for name in names for path in _results_of_task(Layout(root), before, name))
-    return Removal(params, text, after_text, after, gone, stages, later, results, _own_images(before, names, root))
+    layout = Layout(root)
+    made = [each(name) for name in names for each in (layout.task, layout.prompts, layout.vocabulary, layout.shards)]
+    by_method = (layout.teacher, layout.model, layout.released)
+    made += [each(method, name) for name in names for method in before.run.methods for each in by_method]
+    images = {row.path for name in names if isinstance(row := before.tasks[name], OwnDataConfig)}
+    images -= {row.path for task, row in before.tasks.items() if task not in names}
+    results, folders = (_present(paths) for paths in (made, [root / path for path in sorted(images)]))
+    return Removal(params, text, after_text, after, gone, stages, later, results, folders)
 
 
 def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
@@ -169,17 +175,5 @@ def _stages_that_ran(root: Path) -> set[str]:
     return set(re.findall(r"^  (\S+):$", lock.read_text(encoding="utf-8"), re.MULTILINE)) if lock.is_file() else set()
 
 
-def _results_of_task(layout: Layout, config: Config, task: str) -> Iterator[Path]:
-    yield from (layout.task(task), layout.prompts(task), layout.vocabulary(task), layout.shards(task))
-    for method in config.run.methods:
-        yield from (layout.teacher(method, task), layout.model(method, task), layout.released(method, task))
-
-
 def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.exists())
-
-
-def _own_images(config: Config, names: Sequence[str], root: Path) -> tuple[Path, ...]:
-    own = {row.path: root / row.path for name in names if isinstance(row := config.tasks[name], OwnDataConfig)}
-    others = {row.path for task, row in config.tasks.items() if task not in names}
-    return _present(folder for path, folder in own.items() if path not in others)

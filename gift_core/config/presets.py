@@ -6,18 +6,18 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import looks_local
-from gift_core.config.loading import parse_config
+from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.method_catalogue import CATALOGUE
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.shipped import shipped_root
-from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
+from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
@@ -67,9 +67,10 @@ class Switch:
 
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
-        if self.backup is not None and self.before is not None:
-            _write(self.backup, self.before)
-        _write(self.params, self.after)
+        for path, text in ((self.backup, self.before), (self.params, self.after)):
+            if path is not None and text is not None:
+                with write_atomically(path.resolve()) as unfinished:  # a link stays
+                    unfinished.write_bytes(text.encode())
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Origin:
 def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
     """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
     try:
-        text = _read(params)
+        text = read_settings(params)
         preset = presets.get(_experiment_of(text))
         if preset is None:
             return Origin(None) if _differing(text, text) is not None else None
@@ -169,9 +170,9 @@ def plan_switch(root: Path, name: str) -> Switch:
     if not any((root / name).exists() for name in PROJECT):
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
-    before, after = _read(params) if params.exists() else None, complete_text(preset)
+    before, after = read_settings(params) if params.exists() else None, complete_text(preset)
     backup = None
-    if before is not None and before != _text_of_preset(presets, before):
+    if before is not None and not _is_of_preset(presets, before):
         number = 1
         while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
             number += 1
@@ -183,13 +184,13 @@ def _experiment_of(text: str) -> str:
     return experiment[1] if experiment else ""
 
 
-def _text_of_preset(presets: Mapping[str, Path], text: str) -> str | None:
-    """What the preset gives that the key `experiment` of `text` names. None if there is no such preset."""
-    name = _experiment_of(text)
+def _is_of_preset(presets: Mapping[str, Path], text: str) -> bool:
+    """Whether a params.yaml is, byte for byte, what the preset gives that its key `experiment` names."""
+    preset = presets.get(_experiment_of(text))
     try:
-        return complete_text(presets[name]) if name in presets else None
+        return preset is not None and complete_text(preset) == text
     except UserError:  # an invalid preset should not prevent the use of another one
-        return None
+        return False
 
 
 def _differing(before: str, after: str) -> list[str] | None:
@@ -200,32 +201,9 @@ def _differing(before: str, after: str) -> list[str] | None:
     return list(changed_keys(old, new)) if isinstance(old, Mapping) and isinstance(new, Mapping) else None
 
 
-def _is_text_of(preset: Path, text: str) -> bool:
-    try:
-        return complete_text(preset) == text
-    except UserError:  # an invalid preset should not prevent the use of another one
-        return False
-
-
 def _title(text: str) -> str:
     """Returns the first sentence of the comment at the top of the file."""
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").strip())
-    words = " ".join(lines)
+    opening = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    words = " ".join(line.removeprefix("#").strip() for line in opening)
     sentence = _FIRST_SENTENCE.match(words)
     return sentence[1] if sentence else words
-
-
-def _read(file: Path) -> str:
-    try:
-        return read_limited(file, MAX_YAML_BYTES).decode()  # bytes: line ends are compared, too
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error}). Move it away and try again.") from None
-
-
-def _write(path: Path, text: str) -> None:
-    with write_atomically(path.resolve()) as unfinished:  # a link stays
-        unfinished.write_bytes(text.encode())

@@ -63,23 +63,21 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     if not own.are_captions:
         require_sound_labels(own.names, option)
         counts = Counter(map(comparison_key, own.names))
-        if repeated := [name for name in dict.fromkeys(own.names) if counts[comparison_key(name)] > 1]:
-            what = f"{', '.join(repeated[:3])} is listed more than once"
+        repeated = [name for name in dict.fromkeys(own.names) if counts[comparison_key(name)] > 1]
+        if repeated or len(own.names) < 2:
+            found = f"{', '.join(repeated[:3])} is listed more than once"
+            what = found if repeated else f"found {len(own.names)} class names"
             raise UserError(f"{option}: {what}. Give at least two different ones.")
-        if len(own.names) < 2:
-            raise UserError(f"{option}: found {len(own.names)} class names. Give at least two different ones.")
     return dataclasses.replace(own, templates=read_templates(templates, own.templates, source))
 
 
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
     """Returns the lines of `file`, or without one the templates `own` of `source`. UserError as for params.yaml."""
-    if file and not file.is_file():
-        raise UserError(f"--templates {no_such_path(file, 'file')} Give a text file with one entry per line.")
-    chosen = text_lines(file, "--templates") if file else own
-    if not chosen:
-        raise UserError(f"--templates {file or source}: holds no template. Write one per line: a photo of a {{}}.")
-    for key, what in check_templates(f"--templates {file or source}", chosen):
-        raise UserError(f"{key}: {what}")
+    chosen, option = text_lines(file, "--templates") if file else own, f"--templates {file or source}"
+    wrong = [what for _, what in check_templates(option, chosen)]
+    if wrong or not chosen:
+        what = wrong[0] if wrong else "holds no template. Write one per line: a photo of a {}."
+        raise UserError(f"{option}: {what}")
     return tuple(chosen)
 
 

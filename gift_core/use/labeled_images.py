@@ -70,11 +70,10 @@ def _test_split(folder: Path, subfolders: Iterable[str]) -> str | None:
     """Returns the folder of the test split, None if the folders are classes. UserError if it is missing or unclear."""
     splits = list(map(split_of, subfolders))
     tests = [name for name in subfolders if split_of(name) == "test"]
-    named = " and ".join(f"{name}/" for name in tests or subfolders)
-    if len(tests) > 1:
-        raise UserError(f"{folder}: {named} are both names of the test split. Merge them, or name one of them.")
-    if not tests and len(splits) > 1 and "train" in splits and None not in splits:
-        raise UserError(f"{folder}: {named} look like splits, not like classes. Name the folder of the images to test.")
+    if len(tests) > 1 or (not tests and len(splits) > 1 and "train" in splits and None not in splits):
+        named = " and ".join(f"{name}/" for name in tests or subfolders)
+        what = "are both names of the test split" if tests else "look like splits, not like classes"
+        raise UserError(f"{folder}: {named} {what}. Name the folder of the images to test.")
     return tests[0] if tests else None
 
 

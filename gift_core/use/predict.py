@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +79,10 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
             matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
             paths = sorted(file for file in matches if file.is_file())
         if not paths:
-            if not path.exists() and not glob.has_magic(pattern):
-                raise UserError(no_such_path(path))
-            what = " ".join([f"{printable(pattern)}: no image found.", *left_out])
-            kinds = ", ".join(SUFFIXES)
-            raise UserError(f"{what} Give files, folders with images ({kinds}), or quoted patterns.")
+            is_missing = not path.exists() and not glob.has_magic(pattern)
+            what = no_such_path(path) if is_missing else f"{printable(pattern)}: no image found."
+            remedy = f"Give files, folders with images ({', '.join(SUFFIXES)}), or quoted patterns."
+            raise UserError(" ".join([what, *left_out, remedy]))
         found |= dict.fromkeys(paths)
         notes += [f"{printable(pattern)}: {note}" for note in left_out]
     return list(found), notes
@@ -114,7 +112,7 @@ def classify_images(
         batch = paths[start : start + batch_size]
         images = [_read(path) for path in batch]
         pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
-        rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top))
+        rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top) if len(pixels_BCHW) else ())
         for path, image in zip(batch, images, strict=True):
             yield Prediction(path, next(rows)) if isinstance(image, bytes) else image
 
@@ -159,15 +157,12 @@ def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterato
 def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
     """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
     del paths
-    rows = (
-        (str(each.path), rank, *_record(one).values())
-        for each in predictions
-        for rank, one in enumerate(each.classes, start=1)
-    )
-    for row in chain([("path", "rank", *_record(Ranked("", 0, 0)))], rows):
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="").writerow(row)
-        yield buffer.getvalue()
+    yield f"path,rank,{','.join(_record(Ranked('', 0, 0)))}"
+    for each in predictions:
+        for rank, one in enumerate(each.classes, start=1):
+            buffer = io.StringIO()
+            csv.writer(buffer, lineterminator="").writerow((str(each.path), rank, *_record(one).values()))
+            yield buffer.getvalue()
 
 
 def json_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
@@ -196,8 +191,6 @@ def _read(path: Path) -> bytes | Unreadable:
     try:
         if printable(str(path)) != str(path):
             raise BadImageError("its name is not UTF-8 or has control characters: rename it")
-        if path.exists() and not path.is_file():  # a pipe would never end
-            raise BadImageError("not a regular file")
         with bad_image_errors():
             data = path.read_bytes()
         return plain_image(data, "png", shorter_side=None)[0]
@@ -210,8 +203,6 @@ def _most_similar(
 ) -> list[tuple[Ranked, ...]]:
     from gift_core.clip.encoding import image_features, require_unit
 
-    if not len(pixels_BCHW):
-        return []
     image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
     similarities_BK = image_BD @ class_KD.T
     scores_BK = (clip.scale * similarities_BK).softmax(dim=1)

@@ -279,7 +279,7 @@ def test_only_the_test_split_of_a_folder_with_splits_is_taken_and_a_class_may_ha
     ("names", "expected"),
     [
         (("Train", "VAL"), "Train/ and VAL/ look like splits, not like classes. Name the folder of the images to"),
-        (("train", "test", "Testing"), "Testing/ and test/ are both names of the test split. Merge them, or name one"),
+        (("train", "test", "Testing"), "Testing/ and test/ are both names of the test split. Name the folder of"),
     ],
 )
 def test_splits_without_one_for_testing_are_refused(names: tuple[str, ...], expected: str, tmp_path: Path) -> None:
