@@ -33,7 +33,7 @@ def cross_check(config: Config) -> list[tuple[str, str]]:
         _check_prompts,
     )  # fmt: skip
     findings = [finding for check in checks for finding in check(config)]
-    return [*findings, *check_tasks(config.tasks), *check_generator(config.generator, device=config.run.device)]
+    return [*findings, *check_tasks(config.tasks), *check_generator(config.generator)]
 
 
 def require_task(config: Config, name: str) -> None:

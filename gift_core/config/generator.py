@@ -105,8 +105,8 @@ class GeneratorConfig(Section):
     filters: FiltersConfig | None
 
 
-def check_generator(generator: GeneratorConfig, *, device: str) -> Iterator[tuple[str, str]]:
-    """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other. `device`: run.device."""
+def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other."""
     text, guidance = generator.negative_prompt, generator.guidance
     if isinstance(text, str) and text and guidance <= 1:
         what = f"{text!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
@@ -114,10 +114,6 @@ def check_generator(generator: GeneratorConfig, *, device: str) -> Iterator[tupl
     if generator.scheduler in UNSEEDED:
         what = f"the noise of {generator.scheduler} does not follow the images' seeds"
         yield "generator.scheduler", f"{what}. Use DPMSolverMultistepScheduler, or EulerAncestralDiscreteScheduler."
-    memory = generator.memory
-    if memory is not None and memory.offload != "none" and device == "cpu":
-        what = f"{memory.offload} moves parts to the CPU, but run.device is cpu already"
-        yield "generator.memory.offload", f"{what}. Write offload: none, or run on a GPU."
     if generator.filters is not None:
         yield from _check_filters(generator.filters)
 

@@ -48,29 +48,18 @@ def load_head(path: Path, size: int) -> AestheticHead:
 
     try:
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds of errors
-        reason = " ".join(str(error).split()[:30])
-        raise UserError(
-            f"{HEAD_KEY}: {path} cannot be read ({reason}). Fetch it again, or correct the path."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
-        raise UserError(f"{HEAD_KEY}: {path}: it should be a state dict of linear layers. Use another file.")
-    order = {name: [int(number) for number in re.findall(r"\d+", name)] for name in state}
-    names = sorted((name for name in state if name.endswith("weight")), key=order.__getitem__)
-    weight, bias = np.eye(size), np.zeros(size)
-    for name in names:
-        layer = state[name].double().numpy()
-        if layer.ndim != 2 or layer.shape[1] != len(weight):
-            raise UserError(
-                f"{HEAD_KEY}: {path}: {name} has the shape {list(layer.shape)}, but its input has {len(weight)} "
-                "numbers. Use a linear head that was trained on the features of generator.filters.scorer."
-            )
-        bias = layer @ bias
-        if (own := state.get(f"{name.removesuffix('weight')}bias")) is not None:
-            bias = bias + own.double().numpy()
-        weight = layer @ weight
-    if not names or weight.shape[0] != 1:
-        raise UserError(f"{HEAD_KEY}: {path}: its last layer should give one number. Use a head with one score.")
+        order = {name: [int(number) for number in re.findall(r"\d+", name)] for name in state}
+        weight, bias = np.eye(size), np.zeros(size)
+        for name in sorted((name for name in state if name.endswith("weight")), key=order.__getitem__):
+            layer = state[name].double().numpy()
+            own = state.get(f"{name.removesuffix('weight')}bias")
+            bias = layer @ bias + (0.0 if own is None else own.double().numpy())
+            weight = layer @ weight
+        if weight.shape[0] != 1:
+            raise ValueError("its last layer should give one number")
+    except Exception as error:  # torch, safetensors and numpy raise many kinds of errors
+        what = f"it has no linear layers from {size} numbers to a score ({' '.join(str(error).split()[:30])})"
+        raise UserError(f"{HEAD_KEY}: {path}: {what}. Use a head for the features of filters.scorer.") from error
     return AestheticHead(weight[0].astype(np.float32), float(bias[0]))
 
 

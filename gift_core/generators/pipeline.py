@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gift_core.errors import UserError
 from gift_core.generators.pretrained import add_lora, check_lora, pretrained_pipeline
-from gift_core.generators.sampling_settings import CallSettings, call_settings, set_scheduler
+from gift_core.generators.sampling_settings import CallSettings, call_settings, make_scheduler
 from gift_core.work.overlap import copied_to_cpu
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class TextToImage:
         Each image has its own generator on the CPU with its own seed, so its noise depends neither on its position in
         the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). A GPU may
         still compute when this returns: the first access to an image waits for it, in any thread. Raises
-        UserError if memory runs out, if the pipeline rejects the settings, or if it returns images of another size.
+        UserError if the pipeline rejects the settings, or if it returns images of another size.
         """
         import torch
 
@@ -52,13 +51,7 @@ class TextToImage:
                 if isinstance(output.images, torch.Tensor):
                     self._check_size(output.images.shape[-1], output.images.shape[-2])
                     return _ImagesOnDevice(output.images)
-        except torch.OutOfMemoryError as error:
-            config = self.config
-            what = f"the device ran out of memory for {config.batch_size} images of {config.size} px at once"
-            savers = "{vae_slicing: true, vae_tiling: false, offload: model, attention: null}"
-            remedy = f"Lower batch_size; set memory: {savers}; or use dtype: float16 or bfloat16."
-            raise UserError(f"{KEY}: {what}. {remedy}") from error
-        except ValueError as error:  # how pipelines reject settings
+        except (ValueError, TypeError, LookupError, AssertionError) as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
         for image in output.images:
@@ -100,29 +93,21 @@ class _ImagesOnDevice(Sequence["Image.Image"]):
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     """Returns the pipeline `config.pipeline` (a diffusers folder or a hub name) on `device`, ready to generate.
 
-    Raises UserError if it cannot be loaded or does not support a setting of `config`: scheduler, steps, guidance,
-    negative prompt, LoRA, memory savers. All of them are checked here, before the first image.
+    Raises UserError if it cannot be loaded or does not support a setting of `config`: scheduler, guidance, negative
+    prompt, LoRA, memory savers.
     """
     check_lora(config.lora)
-    check_memory(config.memory, device)
+    if config.memory is not None and config.memory.offload != "none" and device.type == "cpu":
+        what = f"{config.memory.offload}, but run.device is the CPU, where everything is already"
+        raise UserError(f"{MEMORY_KEY}.offload: {what}. Write offload: none, or run on a GPU.")
     pipeline = pretrained_pipeline(config)
     settings = call_settings(pipeline, config)
-    set_scheduler(pipeline, config.scheduler, config.steps)
+    if config.scheduler is not None:
+        pipeline.scheduler = make_scheduler(pipeline.scheduler, config.scheduler)
     add_lora(pipeline, config.lora)
     place_pipeline(pipeline, config.memory, device)
     pipeline.set_progress_bar_config(disable=True)  # counts the steps of one batch; ours counts images
     return TextToImage(pipeline, config, settings)
-
-
-def check_memory(config: GeneratorMemoryConfig | None, device: torch.device) -> None:
-    """Raises UserError if offloading lacks its package or a GPU to offload from. Loads nothing."""
-    if config is None or config.offload == "none":
-        return
-    if device.type == "cpu":
-        what = f"{config.offload}, but run.device is the CPU, where everything is already"
-        raise UserError(f"{MEMORY_KEY}.offload: {what}. Write offload: none, or run on a GPU.")
-    if find_spec("accelerate") is None:
-        raise UserError(f"{MEMORY_KEY}.offload: needs another package: pip install accelerate. Or write offload: none.")
 
 
 def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: torch.device) -> None:
@@ -141,27 +126,21 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
                 what = f"true, but {type(pipeline).__name__} has no VAE that supports it"
                 raise UserError(f"{MEMORY_KEY}.{key}: {what}. Write {key}: false.") from error
     if config.attention is not None:
-        _set_attention(pipeline, config.attention)
+        models = [  # on the UNets of SD and SDXL set_attention_backend has no effect
+            part
+            for part in pipeline.components.values()
+            if hasattr(part, "set_attention_backend")
+            and any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())
+        ]
+        try:
+            if not models:
+                raise ValueError(f"no part of {type(pipeline).__name__} supports attention backends.")
+            for model in models:
+                model.set_attention_backend(config.attention)
+        except (RuntimeError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
     if config.offload == "none":
         pipeline.to(device)
     else:
         getattr(pipeline, OFFLOADS[config.offload])(device=device)
-
-
-def _set_attention(pipeline: Any, backend: str) -> None:
-    # On the UNets of SD and SDXL set_attention_backend has no effect.
-    models = [
-        part
-        for part in pipeline.components.values()
-        if hasattr(part, "set_attention_backend")
-        and any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())
-    ]
-    if not models:
-        what = f"{backend}, but no part of {type(pipeline).__name__} supports attention backends"
-        raise UserError(f"{MEMORY_KEY}.attention: {what}. Write attention: null.")
-    try:
-        for model in models:
-            model.set_attention_backend(backend)
-    except (RuntimeError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error

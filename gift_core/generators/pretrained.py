@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +30,10 @@ PACKAGES = {
 def check_local_folder(name: str) -> None:
     """Raises UserError when `name` is a folder without model_index.json, or looks like a path and does not exist."""
     folder = Path(name)
-    if folder.is_dir() and not (folder / "model_index.json").is_file():
-        raise UserError(
-            f"{PIPELINE_KEY}: {name} has no model_index.json, so it is not a diffusers pipeline. "
-            "Save one there with pipeline.save_pretrained(folder), or restore the folder (git checkout / dvc pull)."
-        )
-    if not folder.exists() and looks_local(name):
-        raise UserError(
-            f"{PIPELINE_KEY}: there is no folder {name}. "
-            "Use an existing diffusers folder, or a hub name such as stable-diffusion-v1-5/stable-diffusion-v1-5."
-        )
+    if not (folder / "model_index.json").is_file() and (folder.is_dir() or looks_local(name)):
+        what = f"{name} has no model_index.json, as diffusers' folders have" if folder.is_dir() else f"no folder {name}"
+        remedy = "Restore it (git checkout / dvc pull), or use a hub name: stable-diffusion-v1-5/stable-diffusion-v1-5."
+        raise UserError(f"{PIPELINE_KEY}: {what}. {remedy}")
 
 
 def pretrained_pipeline(config: GeneratorConfig) -> Any:
@@ -59,8 +54,17 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     # These bars are of loading weights, which takes seconds. Downloads from the hub keep their bars.
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    pipeline: Any = None
     try:
-        pipeline = _load_any_variant(config)
+        try:
+            pipeline = _from_pretrained(config, None)
+        except OSError as error:
+            if "no file named" not in str(error):
+                raise
+            with suppress(Exception):  # some repositories contain only half-precision files
+                pipeline = _from_pretrained(config, "fp16")
+            if pipeline is None:
+                raise
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         text = str(error).strip() or type(error).__name__
         what = f"{config.pipeline} cannot be loaded ({text.splitlines()[0]})"
@@ -76,18 +80,6 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
                     "or spiece.model)."
                 )
     return pipeline
-
-
-def _load_any_variant(config: GeneratorConfig) -> Any:
-    try:
-        return _from_pretrained(config, None)
-    except OSError as error:
-        if "no file named" not in str(error):
-            raise
-        try:  # some repositories contain only half-precision files
-            return _from_pretrained(config, "fp16")
-        except Exception:
-            raise error from None
 
 
 def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
@@ -136,8 +128,6 @@ def add_lora(pipeline: Any, config: LoraConfig | None) -> None:
     """
     if config is None:
         return
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise UserError(f"{LORA_KEY}: {type(pipeline).__name__} does not support LoRA. Write lora: null.")
     options = {} if config.weight_name is None else {"weight_name": config.weight_name}
     try:
         pipeline.load_lora_weights(config.path, adapter_name=ADAPTER, **options)
@@ -145,5 +135,6 @@ def add_lora(pipeline: Any, config: LoraConfig | None) -> None:
             raise ValueError("none of its weights match a layer")
     except Exception as error:  # diffusers, peft and the hub each raise their own errors for wrong weights
         what = f"{config.path} cannot be added to {type(pipeline).__name__} ({' '.join(str(error).split()[:60])})"
-        raise UserError(f"{LORA_KEY}: {what}. Use a LoRA that was trained for this pipeline.") from error
+        remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
+        raise UserError(f"{LORA_KEY}: {what}. {remedy}") from error
     pipeline.set_adapters([ADAPTER], adapter_weights=[config.scale])

@@ -29,7 +29,6 @@ RETURN_TENSORS = frozenset(
         "StableDiffusion3", "Flux",
     )
 )  # fmt: skip
-Parameters = Mapping[str, inspect.Parameter]
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,19 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
     fixed |= {name: config.size for name in ("height", "width") if name in parameters}
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
     fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
-    fixed |= _text_length(parameters, pipeline)
+    # FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512.
+    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
+    if "max_sequence_length" in parameters and tokenizers:
+        longest = max(part.model_max_length for part in tokenizers)
+        fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
     fixed |= {} if scale is None else {scale: config.guidance}
     negative, own = config.negative_prompt, {"true_cfg_scale", "negative_prompt"}
     has_true_guidance = own <= parameters.keys() and scale != "true_cfg_scale"
     if isinstance(negative, str):
-        _require_negative_prompt(negative, parameters, kind, has_true_guidance=has_true_guidance)
+        if negative and has_true_guidance:
+            what = f"{negative!r}: the guidance of {kind} is distilled into its weights, so it needs true guidance, too"
+            remedy = f'Write negative_prompt: "", or negative_prompt: {{text: {negative!r}, true_guidance: 2.0}}'
+            raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
         # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
         blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
         return CallSettings(fixed, negative or blank)
@@ -82,48 +88,12 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
     return CallSettings({**fixed, "true_cfg_scale": negative.true_guidance}, negative.text)
 
 
-def _text_length(parameters: Parameters, pipeline: Any) -> dict[str, int]:
-    """FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512."""
-    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
-    if "max_sequence_length" not in parameters or not tokenizers:
-        return {}
-    longest = max(part.model_max_length for part in tokenizers)
-    return {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
+def make_scheduler(own: Any, name: str) -> Any:
+    """Returns the scheduler of the diffusers class `name`, with the settings of the pipeline's `own`.
 
-
-def _require_negative_prompt(text: str, parameters: Parameters, kind: str, *, has_true_guidance: bool) -> None:
-    if text and "negative_prompt" not in parameters:
-        what = f"{text!r}, but {kind} has no negative prompt"
-        raise UserError(f'{KEY}.negative_prompt: {what}. Write negative_prompt: "".')
-    if text and has_true_guidance:
-        what = f"{text!r}: the guidance of {kind} is distilled into its weights, so it needs true guidance as well"
-        remedy = f'Write negative_prompt: "", or negative_prompt: {{text: {text!r}, true_guidance: 2.0}}'
-        raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
-
-
-def set_scheduler(pipeline: Any, name: str | None, steps: int) -> None:
-    """Replaces the scheduler by the diffusers class `name`, with the settings of the current one (None: keeps it).
-
-    Raises UserError for an unknown name, a missing package, a flow-matching scheduler on a model that was not trained
-    for it (or the reverse), and a number of steps that the scheduler does not support.
+    Raises UserError for an unknown name, a missing package, and a flow-matching scheduler on a model that was not
+    trained for it (or the reverse).
     """
-    if name is not None:
-        pipeline.scheduler = _make_scheduler(pipeline.scheduler, name)
-    scheduler = getattr(pipeline, "scheduler", None)
-    if scheduler is None:
-        return
-    copy = type(scheduler).from_config(scheduler.config)
-    shifts = copy.config.get("use_dynamic_shifting") and "mu" in inspect.signature(copy.set_timesteps).parameters
-    shift = {"mu": 1.0} if shifts else {}  # some schedulers need one, whose value does not matter here
-    try:
-        copy.set_timesteps(num_inference_steps=steps, **shift)
-    except (ValueError, IndexError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        what = f"{type(scheduler).__name__} does not support {steps} steps ({reason})"
-        raise UserError(f"{KEY}.steps: {what}. Change steps, or use another scheduler.") from error
-
-
-def _make_scheduler(own: Any, name: str) -> Any:
     import diffusers
 
     known = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler") and not entry.startswith("Flax")}

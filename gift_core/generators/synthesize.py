@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Manifest, Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
-from gift_core.errors import UserError
 from gift_core.generators.filters import BLACK, Filters, Verdict, check_attempts, counted_reasons, is_black
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     Tools = tuple[TextToImage, Filters, torch.device]
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
-MAX_SHARDS = 100_000
 BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
 FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
@@ -120,11 +118,6 @@ def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
     columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
     requests = [Request(*row) for row in zip(*columns, strict=True)]
     starts = range(0, len(requests), images_per_shard)
-    if len(starts) > MAX_SHARDS:
-        raise UserError(
-            f"params.yaml: generator.images_per_shard: {images_per_shard} makes {len(starts):,} shards of "
-            f"{len(requests):,} images, but their names have five digits. Raise it, at most to 10000."
-        )
     return [Shard(number, requests[at : at + images_per_shard]) for number, at in enumerate(starts)]
 
 

@@ -193,7 +193,6 @@ UNSOUND: list[tuple[Params, str]] = [
     ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
     ({**TARS, "label": ".cls"}, "label: .cls starts with a dot. Write cls."),
 ]
-MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
 FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,
@@ -207,8 +206,6 @@ FILTERS = {
          "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
         ("generator", {"scheduler": "DPMSolverSDEScheduler"},
          "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
-        ("generator", {"memory": MEMORY},
-         "generator.memory.offload: model moves parts to the CPU, but run.device is cpu already"),
         ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
          "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
         ("generator", {"filters": {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}},

@@ -182,16 +182,19 @@ def test_an_image_below_the_aesthetic_score_is_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ({"weight": torch.zeros(1, 4)}, r"weight has the shape \[1, 4\], but its input has 3 numbers"),
-        ({"a": torch.zeros(1)}, "its last layer should give one number"),
-        ([1], "it should be a state dict of linear layers"),
+        (
+            {"weight": torch.zeros(1, 4)},
+            "it has no linear layers from 3 numbers to a score .*size 3 is different from 4",
+        ),
+        ({"a": torch.zeros(1)}, ".*its last layer should give one number"),
+        ([1], "it has no linear layers"),
     ],
 )
 def test_a_file_that_is_no_head_is_named(state: object, expected: str, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "head.pth")
     with pytest.raises(UserError, match=rf"aesthetic.head: .*head.pth: {expected}"):
         load_head(tmp_path / "head.pth", 3)
-    with pytest.raises(UserError, match="other.pth cannot be read .*No such file"):
+    with pytest.raises(UserError, match="other.pth: .*No such file"):
         load_head(tmp_path / "other.pth", 3)
 
 

@@ -137,7 +137,7 @@ def test_a_pipeline_that_is_not_text_to_image_is_rejected(tmp_path: Path, settin
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("data/nowhere", r"generator\.pipeline: there is no folder data/nowhere"),
+        ("data/nowhere", r"generator\.pipeline: no folder data/nowhere"),
         ("nobody/nothing", r"pipeline: nobody/nothing is not on this machine, .*\n  hf download nobody/nothing"),
         ("tests", r"has no model_index\.json"),
     ],
