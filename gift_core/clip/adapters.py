@@ -1,7 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2022) in the layers of a model, by the package peft.
-
-B images, C channels, H W pixels.
-"""
+"""Low-rank adapters (LoRA, Hu et al. 2022) in the layers of a model, by the package peft."""
 
 from __future__ import annotations
 
@@ -13,11 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from torch.func import functional_call
 from torch.nn import MultiheadAttention
 
-from gift_core.clip.device import own_random_numbers
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError, did_you_mean
 
@@ -35,12 +31,13 @@ def lora_layers(
     `targets` are the ends of layers' names, such as c_fc. A is random, from torch's generator, and B is 0, so at first
     the model computes what it computed before. `dropout` acts on the input of linear layers, and not on attention.
 
-    UserError if peft is missing, for a target without a layer, and for a layer that an adapter cannot change.
+    UserError if peft is missing, and for a target without a layer that an adapter can change.
     """
     if find_spec("peft") is None:
         raise UserError("trains: lora needs another package: pip install peft. Or train something else.")
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
+    from peft.tuners.lora.layer import MultiheadAttention as Adapted
 
     layers = _chosen_layers(clip, targets)
     names = [_weight_name(name, layer) for name, layer in layers.items()]
@@ -49,7 +46,11 @@ def lora_layers(
     pattern = "|".join(map(re.escape, layers))
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)  # type: ignore[arg-type]
     adapted = LoraModel(clip.model, config, ADAPTER)
-    _compute_attention_exactly(clip.model)
+    # peft's attention adds B @ A to the weights and subtracts it again in each pass, which changes their last bits: an
+    # interrupted training would continue to other bytes. It also adds the one of out_proj twice (decisions/0067).
+    for layer in clip.model.modules():
+        if isinstance(layer, Adapted):
+            layer.forward = partial(_attend, layer)  # type: ignore[method-assign]
     try:
         yield {name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights
     finally:
@@ -62,36 +63,30 @@ def lora_layers(
 
 
 def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Module]:
-    """The layers that run and whose names end with a target, by name.
-
-    The others have no effect: the attention pool of a ResNet uses the weights of its c_proj, but not the layer.
-    """
-    layers = _possible_layers(clip)
-    used = _used(clip, layers)
-    found: dict[str, torch.nn.Module] = {}
+    """The layers whose names end with a target, by name."""
+    layers, found = _possible_layers(clip), dict[str, torch.nn.Module]()
     for target in targets:
         own = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
         if not own:
             known = {name.rpartition(".")[2] for name in layers}
             raise UserError(f"{KEY}: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
-        if not own.keys() & used:
-            what = f"{next(iter(own))}: the model uses its weights without this layer, so an adapter has no effect"
-            raise UserError(f"{KEY}: {what}. Leave it out.")
-        found |= {name: layer for name, layer in own.items() if name in used}
+        found |= own
     return found
 
 
 def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
     """Linear layers and attention that are trainable. The projections inside attention are part of it.
 
+    The attention pool of a ResNet uses the weights of its layers without the layers, so adapters would have no effect.
     open_clip looks at the type of text_projection, so that one cannot be replaced.
     """
-    attention = [f"{name}." for name, module in clip.model.named_modules() if isinstance(module, MultiheadAttention)]
+    whole = (MultiheadAttention, AttentionPool2d)
+    inside = tuple(f"{name}." for name, module in clip.model.named_modules() if isinstance(module, whole))
     trainable = clip.trainable()
     return {
         name: module
         for name, module in clip.model.named_modules()
-        if not name.startswith(tuple(attention))
+        if not name.startswith(inside)
         and not name.endswith("text_projection")
         and _weight_name(name, module) in trainable
     }
@@ -102,19 +97,6 @@ def _weight_name(name: str, module: torch.nn.Module) -> str:
     if isinstance(module, MultiheadAttention):
         return f"{name}.in_proj_weight"
     return f"{name}.weight" if isinstance(module, torch.nn.Linear) else ""
-
-
-def _compute_attention_exactly(model: torch.nn.Module) -> None:
-    """peft's attention adds B @ A to the weights and subtracts it again in each pass, which changes their last bits.
-
-    An interrupted training would then continue to other bytes. It also adds the one of out_proj twice. See
-    decisions/0067.
-    """
-    from peft.tuners.lora.layer import MultiheadAttention as Adapted
-
-    for layer in model.modules():
-        if isinstance(layer, Adapted):
-            layer.forward = partial(_attend, layer)  # type: ignore[method-assign]
 
 
 def _attend(layer: Any, *arguments: Any, **options: Any) -> Any:
@@ -144,17 +126,3 @@ def _put_back(model: torch.nn.Module, weights: Named, merged: Mapping[str, torch
         rest = {key: value for key, value in parameters.items() if key != own}
         parameters.clear()
         parameters.update({own: weight, **rest})
-
-
-@torch.no_grad()
-def _used(clip: Clip, layers: Mapping[str, torch.nn.Module]) -> set[str]:
-    """The names of the layers that run in a pass of the model."""
-    used: set[str] = set()
-    hooks = [layer.register_forward_hook(lambda *_, name=name: used.add(name)) for name, layer in layers.items()]
-    with own_random_numbers(clip.device):
-        image_BCHW = torch.zeros(1, 3, clip.image_size, clip.image_size, dtype=clip.scale.dtype, device=clip.device)
-        encode_images(clip, image_BCHW)
-        encode_tokens(clip, tokenize(clip, ["7"]))
-    for hook in hooks:
-        hook.remove()
-    return used

@@ -29,7 +29,6 @@ _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 # s = exp(logit_scale) multiplies cosines. CLIP's training starts at 14.3 and is clamped at 100; SigLIP ends near 118.
 SCALES = (1.0, 1000.0)
 _LEVELS = {"mean": (-1e3, 1e3), "std": (1e-3, 1e3)}  # of pixels from 0 to 1, before the normalization
-_CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
 LARGEST_WEIGHT = 1e18  # the square of a larger float32 is infinite, so no feature has a length
 REMEDY = "Fetch the model again, or train it with a lower learning rate."
 NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
@@ -48,13 +47,13 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
     return architecture, config
 
 
-def require_supported(model_config: Mapping[str, Any], location: str) -> None:
-    """Raises UserError if the stages cannot use a model of `model_config` (open_clip's model_cfg)."""
+def require_supported(model_config: Any, location: str) -> None:
+    """Raises UserError if the stages cannot use a model of `model_config`, which may be any value of JSON."""
     if reason := unsupported_reason(model_config):
         raise UserError(f"{location}: not supported: {reason}. See docs/models.md for what is.")
 
 
-def unsupported_reason(model_config: Mapping[str, Any]) -> str | None:
+def unsupported_reason(model_config: Any) -> str | None:
     """Why the stages cannot use a model of `model_config`, None where they can.
 
     They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
@@ -163,17 +162,12 @@ def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], locatio
             f"{location}: logit_scale is {math.log(scale) if 0 < scale < math.inf else scale:.4g}, expected {low:g} to "
             f"{high:.2f} (cosines are multiplied by its exponential: {SCALES[0]:g} to {SCALES[1]:g}). {REMEDY}"
         )
-    where = f"{location}: preprocess_cfg:"
     for key, (least, most) in _LEVELS.items():
         values = preprocess.get(key)
         numbers = values if isinstance(values, (list, tuple)) else ()
         if len(numbers) != 3 or not all(isinstance(each, (int, float)) and least <= each <= most for each in numbers):
             what = f"{key} should be 3 numbers from {least:g} to {most:g}, it is {values!r}"
-            raise UserError(f"{where} {what}. Correct it beside the weights.")
-    for key, known in _CHOICES.items():
-        if (value := preprocess.get(key)) is not None and value not in known:
-            what = f"{key} should be {' or '.join(known)}, it is {value!r}"
-            raise UserError(f"{where} {what}. Correct it beside the weights.")
+            raise UserError(f"{location}: preprocess_cfg: {what}. Correct it beside the weights.")
 
 
 def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy: str = REMEDY) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -29,10 +28,9 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
     kind, colon, number = name.partition(":")
     is_available = lookup(_AVAILABLE, kind, "device")
-    if colon and not re.fullmatch("[0-9]{1,3}", number):
-        raise UserError(f"device: {name[:80]!r} has no number after the colon. Write auto, cpu, cuda, cuda:1 or mps.")
-    if not is_available() or (number and int(number) >= torch.cuda.device_count()):
-        raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
+    exists = number.isdecimal() and int(number[:9]) < torch.cuda.device_count() if colon else True
+    if not is_available() or not exists:
+        raise UserError(f"device: {name[:80]!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
     return torch.device(name)
 
 

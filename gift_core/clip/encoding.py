@@ -107,15 +107,12 @@ def image_feature_batches(clip: Clip, images: Iterable[Read], *, batch_size: int
     Together they equal image_features of all images at once. A few threads decode. On a GPU, the next batch is decoded
     and copied while the model computes. Only a few decoded images are in memory.
     """
-    with contextlib.closing(prefetched(_pixel_batches(clip, images, batch_size), device=clip.device)) as batches:
+    decoded_images = decoded(images, evaluation_preparation(clip))
+    parts = iter(lambda: list(islice(decoded_images, batch_size)), [])
+    pixels = (to_device(torch.stack(part), clip.device) for part in parts)
+    with contextlib.closing(prefetched(pixels, device=clip.device)) as batches:
         for pixels_BCHW in batches:
             yield image_features(clip, pixels_BCHW, batch_size=batch_size).cpu()
-
-
-def _pixel_batches(clip: Clip, images: Iterable[Read], batch_size: int) -> Iterator[torch.Tensor]:
-    pixels = decoded(images, evaluation_preparation(clip))
-    while batch := list(islice(pixels, batch_size)):
-        yield to_device(torch.stack(batch), clip.device)
 
 
 @torch.no_grad()

@@ -81,19 +81,14 @@ def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
 
 
 def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
-    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself.
-
-    UserError if the tokenizer cannot be saved.
-    """
+    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself."""
     if clip.tokenizer_files:
         return {path.name: path.read_bytes() for path in clip.tokenizer_files}
     if not clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
         return {}
-    save = getattr(clip.tokenizer, "save_pretrained", None)
-    if save is None:
-        raise UserError(f"{type(clip.tokenizer).__name__}: this tokenizer cannot be saved beside the model.")
+    tokenizer: Any = clip.tokenizer
     with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
-        save(folder)
+        tokenizer.save_pretrained(folder)
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,15 +58,9 @@ def everything(clip: Clip) -> Iterator[Trained]:
 
 
 @contextmanager
-def image_tower(clip: Clip) -> Iterator[Trained]:
-    """Yields the parameters of the image tower."""
-    yield _chosen({name: value for name, value in clip.trainable().items() if tower_of(name) == "image"})
-
-
-@contextmanager
-def text_tower(clip: Clip) -> Iterator[Trained]:
-    """Yields the parameters of the text tower."""
-    yield _chosen({name: value for name, value in clip.trainable().items() if tower_of(name) == "text"})
+def one_tower(clip: Clip, *, side: str) -> Iterator[Trained]:
+    """Yields the parameters of the tower: "image" or "text"."""
+    yield _chosen({name: value for name, value in clip.trainable().items() if tower_of(name) == side})
 
 
 @contextmanager
@@ -92,8 +87,8 @@ def lora(clip: Clip, *, rank: int, alpha: float, targets: tuple[str, ...], dropo
 
 # By their `kind` in params.yaml (methods.*.trains); their options are in gift_core.config.method_options.
 TRAINS: Mapping[str, Callable[..., AbstractContextManager[Trained]]] = {
-    "image_tower": image_tower,
-    "text_tower": text_tower,
+    "image_tower": partial(one_tower, side="image"),
+    "text_tower": partial(one_tower, side="text"),
     "last_blocks": last_blocks,
     "lora": lora,
 }

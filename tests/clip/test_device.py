@@ -14,7 +14,7 @@ from gift_core.work.overlap import copied_to_cpu
     ("name", "expected"),
     [
         ("cudda", r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"),
-        ("cpu:-1", "device: '.*' has no number after the colon"),
+        ("cpu:-1", "'cpu:-1' is not available here"),
         ("cuda:77", "'cuda:77' is not available here"),
     ],
 )
