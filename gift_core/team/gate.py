@@ -22,6 +22,10 @@ from gift_core.untrusted import parse_yaml
 METRICS, PARAMS, KEPT = "reports/metrics.json", "params.yaml", "probes"
 TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept"}
 BETTER = {"last": 1, "transfer": 1, "forgetting": -1, KEPT: 1}  # 1: higher is better
+LACKING = {  # what metrics may not have, why, and what to do
+    "forgetting": "Forgetting: a single task, or a class-incremental run. Leave out --max-forgetting.",
+    "probe_loss": "probes, tasks that no step learns. Add one: gift add-task NAME --images FOLDER --probe",
+}
 Row = Mapping[str, Any]
 
 
@@ -129,22 +133,19 @@ def _probes(row: Row) -> set[str]:
 
 
 def _within_limits(method: str, row: Row, limits: Limits) -> Iterator[Check]:
-    least, most = limits.min_last, limits.max_forgetting
-    if least is not None:
-        last = _shown(row["last"])
-        yield Check("last", last, least, last >= least, f"Last {last} (at least {least:g} is asked)")
-    if most is not None:
-        if row["forgetting"] is None:
-            what = f"{METRICS}: {method} has no Forgetting: a single task, or a class-incremental run."
-            raise UserError(f"{what} Leave out --max-forgetting.")
-        points = _shown(row["forgetting"])
-        yield Check("forgetting", points, most, points <= most, f"Forgetting {points} (at most {most:g} is allowed)")
-    if limits.max_probe_loss is not None:
-        if not _probes(row):
-            what = f"{METRICS}: {method} has no probes, tasks that no step learns"
-            raise UserError(f"{what}. Add one: gift add-task NAME --images FOLDER --probe")
-        most, points = limits.max_probe_loss, _shown(row[KEPT]["loss"])
-        yield Check("probe_loss", points, most, points <= most, f"Probe loss {points} (at most {most:g} is allowed)")
+    asked = (
+        ("last", "Last", row["last"], limits.min_last),
+        ("forgetting", "Forgetting", row["forgetting"], limits.max_forgetting),
+        ("probe_loss", "Probe loss", row.get(KEPT, {}).get("loss"), limits.max_probe_loss),
+    )
+    for metric, title, value, limit in asked:
+        if limit is not None:
+            if value is None:
+                raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
+            points, is_least = _shown(value), metric == "last"
+            text = f"{title} {points} (at {'least' if is_least else 'most'} {limit:g} is "
+            text += "asked)" if is_least else "allowed)"
+            yield Check(metric, points, limit, points >= limit if is_least else points <= limit, text)
 
 
 def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterator[Check]:
@@ -178,8 +179,7 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _shown(value: float | None) -> float:
-    assert value is not None, "only Transfer and Forgetting may be missing"
+def _shown(value: float) -> float:
     return float(one_decimal(value))
 
 

@@ -50,10 +50,10 @@ class Repository:
 
         try:
             validate_repo_id(self.name)
+            if "/" not in self.name:
+                raise HFValidationError("should be user/name, or organization/name.")
         except HFValidationError as error:
             raise UserError(f"{option} {self.name}: {error}") from None
-        if "/" not in self.name:
-            raise UserError(f"{option} {self.name}: should be user/name, or organization/name.")
 
     @property
     def address(self) -> str:
@@ -86,8 +86,6 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
     UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
     """
     names = [folder.resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        raise UserError("hub push shards: two folders have the same name. Push them to two repositories.")
     manifests = {name: _synthetic(folder) for name, folder in zip(names, folders, strict=True)}
     for name, folder in zip(names, folders, strict=True):
         (target / name).mkdir()
@@ -142,8 +140,16 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
         else:
             _download(repository, unfinished, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
             with _kept_only_if_whole(unfinished, repository):
-                names = _named_files(unfinished)
-            _download(repository, unfinished, [glob.escape(name) for name in names], endpoint)
+                if not (manifests := sorted(unfinished.rglob(MANIFEST))):
+                    raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+                names = [
+                    glob.escape((path.parent / name).relative_to(unfinished).as_posix())
+                    for path in manifests
+                    for shard in describe_shards(path.parent).shards
+                    for name in (shard.name, *shard.sidecars)
+                    if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
+                ]
+            _download(repository, unfinished, names, endpoint)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
         with _kept_only_if_whole(unfinished, repository):
             if repository.kind == MODEL:
@@ -165,20 +171,6 @@ def _download(repository: Repository, folder: Path, patterns: Sequence[str], end
             allow_patterns=list(patterns),
             endpoint=endpoint,
         )
-
-
-def _named_files(folder: Path) -> list[str]:
-    """Returns the paths in `folder` of the files that its manifests name, if they are of the kinds in SHARD_FILES."""
-    manifests = sorted(folder.rglob(MANIFEST))
-    if not manifests:
-        raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-    return [
-        (path.parent / name).relative_to(folder).as_posix()
-        for path in manifests
-        for shard in describe_shards(path.parent).shards
-        for name in (shard.name, *shard.sidecars)
-        if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
-    ]
 
 
 @contextmanager

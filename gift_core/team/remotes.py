@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gift_core.doctor.finding import Finding
-from gift_core.doctor.storage import EXTRAS, check_remote, dvc_error, read_settings, run_dvc
-from gift_core.errors import UserError, did_you_mean
+from gift_core.doctor.storage import check_remote, dvc_error, read_settings, run_dvc
+from gift_core.errors import UserError
 from gift_core.progress import is_quiet
 
 NAME = "store"
 STDERR = 2
-SCHEMES = (*EXTRAS, "http", "https")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
 
@@ -26,7 +25,13 @@ def set_remote(root: Path, url: str) -> Finding:
 
     UserError for an address that cannot be shared; the settings of DVC are then unchanged.
     """
-    _require_shareable(root.resolve(), url)
+    if not url.isascii() or not url.isprintable() or url.startswith("-"):  # DVC would empty .dvc/config
+        raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
+    if _PASSWORD.search(url):
+        where = "dvc remote modify --local store password ..."
+        raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
+    if "://" not in url and not Path(url).is_absolute():
+        raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
     settings = read_settings(root)
     name = settings.get("core.remote", NAME)
     known = f"remote.{name}.url" in settings  # then its other settings stay
@@ -49,21 +54,3 @@ def missing_outputs(root: Path) -> list[str]:
     """Returns the outputs that dvc.lock and the .dvc files name and that are not on this machine."""
     status = run_dvc(root, "data", "status", "--json")
     return list(json.loads(status.stdout).get("not_in_cache", [])) if status.returncode == 0 else []
-
-
-def _require_shareable(root: Path, url: str) -> None:
-    scheme, is_address, _ = url.partition("://")
-    if not url.isascii() or not url.isprintable() or url.startswith("-"):  # DVC would empty .dvc/config
-        raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
-    if is_address:
-        if scheme not in SCHEMES:
-            raise UserError(f"URL: unknown scheme {scheme!r}. {did_you_mean(scheme, SCHEMES)}")
-        if _PASSWORD.search(url):
-            where = "dvc remote modify --local store password ..."
-            raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
-        return
-    path = Path(url)
-    if not path.is_absolute():
-        raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
-    if path.resolve().is_relative_to(root) or root.is_relative_to(path.resolve()):
-        raise UserError(f"URL: {url} and the project contain each other. Name a folder outside of {root}.")

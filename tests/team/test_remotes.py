@@ -36,16 +36,14 @@ def get(clone: Clone) -> str:
     [
         ("/mnt/ö", "has other characters than ASCII, which DVC cannot store"),
         ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
-        ("s3a://bucket/gift", "unknown scheme 's3a'. Did you mean 's3'?"),
         ("ssh://me:secret@host/gift", "contains a password, and .dvc/config is in git"),
-        ("{root}/data/store", "and the project contain each other"),
     ],
 )
 def test_an_address_that_cannot_be_shared_is_refused(url: str, expected: str, toy_template: Path) -> None:
     root = toy_template / "first"
     before = (root / ".dvc" / "config").read_bytes()
     with pytest.raises(UserError, match="^URL: ") as caught:
-        set_remote(root, url.format(root=root))
+        set_remote(root, url)
     assert expected in str(caught.value)
     assert "secret" not in str(caught.value)
     assert (root / ".dvc" / "config").read_bytes() == before
