@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
-from gift_core.config.method_options import LossesConfig, MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks, check_templates, has_captions
 from gift_core.errors import UserError, did_you_mean
@@ -17,8 +17,6 @@ Findings = Iterator[tuple[str, str]]
 NO_TASK, ADD_TASK = "there is no task to learn yet", "gift add-task NAME --images FOLDER"
 START = "../pretrained"  # the pre-trained model is stored beside the folders of the methods' models
 RESERVED = ("pretrained", "base", "vocabularies", "seen")
-# Windows has no files of these names, whatever the suffix.
-DEVICES = ("con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(10)))
 PROMPT_FILES = "data/0_raw/prompts/"
 REFERENCES = "data/0_raw/reference/"
 VOCABULARIES = ("imagenet", "mini", "none")
@@ -29,10 +27,11 @@ _NAME = re.compile(r"[a-z0-9_]{1,64}")
 def cross_check(config: Config) -> list[tuple[str, str]]:
     """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
     checks = (
-        _check_names, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_probes,
-        _check_prompts,
+        _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_probes, _check_prompts,
     )  # fmt: skip
-    findings = [finding for check in checks for finding in check(config)]
+    names = [(section, name) for section in ("tasks", "methods") for name in getattr(config, section)]
+    findings = [finding for section, name in names for finding in check_name(f"{section}.{name}", name)]
+    findings += [finding for check in checks for finding in check(config)]
     return [*findings, *check_tasks(config.tasks), *check_generator(config.generator)]
 
 
@@ -46,20 +45,12 @@ def require_task(config: Config, name: str) -> None:
         raise UserError(f"{name}: {key}: {NO_TASK}. Add one: {ADD_TASK}")
 
 
-def _check_names(config: Config) -> Findings:
-    for section, names in (("tasks", config.tasks), ("methods", config.methods)):
-        for name in names:
-            yield from check_name(f"{section}.{name}", name)
-
-
 def check_name(key: str, name: str) -> Findings:
     """Yields (key, "what is wrong. Remedy") for what cannot be the name of a task or a method."""
     if not _NAME.fullmatch(name):
         yield key, "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
     if name in RESERVED:
         yield key, f"reserved name. Choose another one than {', '.join(RESERVED)}."
-    if name in DEVICES:
-        yield key, f"reserved name: Windows has no files called {name}. Choose another one."
 
 
 def _check_run(config: Config) -> Findings:
@@ -139,10 +130,10 @@ def _check_learning(key: str, method: MethodConfig) -> Findings:
         return
     if method.learning_rate is not None:
         yield f"{key}.learning_rate", "has no effect with learns: nothing. Write learning_rate: null."
-    slots = ("replay", "losses", "consolidation", "average", "merge", "trains", "layer_decay")
-    extra = [slot for slot in slots if not _is_empty(getattr(method, slot))]
-    if extra:
-        yield f"{key}.{extra[0]}", "has no effect with learns: nothing. Leave it empty."
+    full = {name: getattr(method, name) for name in ("losses", "average", "merge", "trains", "layer_decay")}
+    full |= {"replay": method.replay.reads != "none", "consolidation": method.consolidation.kind != "none"}
+    for slot in [name for name, value in full.items() if value][:1]:
+        yield f"{key}.{slot}", "has no effect with learns: nothing. Leave it empty."
 
 
 def check_trains(key: str, method: MethodConfig) -> Findings:
@@ -171,11 +162,6 @@ def check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:
     if frozen_after >= iterations > 1:
         what = f"{frozen_after} should be less than training.iterations ({iterations}), or nothing is ever frozen"
         yield f"{key}.consolidation.iterations", f"{what}. Lower it, or use adaptive_fisher."
-
-
-def _is_empty(slot: object) -> bool:
-    named_none = "none" in (getattr(slot, "images", ""), getattr(slot, "kind", ""))
-    return slot is None or named_none or (isinstance(slot, LossesConfig) and not slot)
 
 
 def _check_training(config: Config) -> Findings:
@@ -228,7 +214,7 @@ def _check_probes(config: Config) -> Findings:
 def _check_prompts(config: Config) -> Findings:
     vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
     yield from check_templates("prompts.base_template", (config.prompts.base_template,))
-    if vocabulary not in VOCABULARIES and not _is_path(vocabulary):
+    if vocabulary not in VOCABULARIES and not {"/", "\\", "."} & set(vocabulary):  # a path has one of these
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
     elif vocabulary not in VOCABULARIES and not is_watched(vocabulary, PROMPT_FILES):
@@ -240,11 +226,6 @@ def _check_prompts(config: Config) -> Findings:
         yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
     if captions is not None and not is_watched(captions, PROMPT_FILES):
         yield "prompts.captions", unwatched(captions, PROMPT_FILES)
-
-
-def _is_path(name: str) -> bool:
-    """Returns whether a vocabulary's name is the path of a text file: "my_words.txt", "lists/words"."""
-    return "/" in name or "\\" in name or "." in name
 
 
 def _duplicates(names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from gift_core.config.checks import cross_check
 from gift_core.config.experiment import DEVICE, Config
-from gift_core.config.section import CLASS_NAME, ONE_LINE, Section
+from gift_core.config.section import ONE_LINE, Section
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 
@@ -22,22 +22,7 @@ Part = TypeVar("Part", bound=Section)
 EXAMPLE = "presets/mini.yaml"
 # Characters and lines of an error message, so that a hostile value does not fill the screen.
 MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
-_TYPES = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a section",
-    "model_type": "a section",
-    "model_attributes_type": "a section",
-}
-_BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most", "multiple_of": "a multiple of"}
 _PATTERNS = {
-    CLASS_NAME: "does not contain {}. Write {} where the class name goes: 'a photo of a {}'.",
     ONE_LINE: "contains a line break or another control character. Write it on one line.",
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
 }
@@ -68,7 +53,13 @@ def parse_config(text: str, name: str) -> Config:
     if overlay := _BASE.search(text):
         what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
-    raw = _parse_yaml(text, name)
+    try:
+        raw = parse_yaml(text)
+    except ValueError as error:
+        remedy = "Correct that line." if str(error).startswith("line ") else f"Compare it with {EXAMPLE}."
+        raise UserError(f"{name}: {error}. {remedy}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
     try:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw))
@@ -119,17 +110,6 @@ def _shown(value: Any) -> str:
     return _cut(repr(value), MAX_VALUE)
 
 
-def _parse_yaml(text: str, name: str) -> dict[str, Any]:
-    try:
-        raw = parse_yaml(text)
-    except ValueError as error:
-        remedy = "Correct that line." if str(error).startswith("line ") else f"Compare it with {EXAMPLE}."
-        raise UserError(f"{name}: {error}. {remedy}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
-    return raw
-
-
 def _explain(error: ErrorDetails) -> tuple[str, str]:
     """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors."""
     location, kind, section = _resolve(error["loc"])
@@ -151,25 +131,14 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
             what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
         case "string_pattern_mismatch":
             what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
-        case "too_short" | "string_too_short":
-            what = "should not be empty. Write at least one."
-        case "too_long":
-            most, count = context["max_length"], context["actual_length"]
-            what = f"should have at most {most} entries, it has {count}. Remove some."
-        case "string_too_long":
-            what = f"should have at most {context['max_length']} characters, it has {len(value)}. Shorten it."
-        case name if name in _TYPES:
-            what = f"should be {_TYPES[name]}, it is {_describe(value)}. {_remedy(name, value)}"
         case _:
-            bounds = [f"{words} {_number(context[bound])}" for bound, words in _BOUNDS.items() if bound in context]
-            change = f"should be {bounds[0]}, it is {_number(value)}. Change the number." if bounds else ""
-            what = change or f"{error['msg']}. Compare it with {EXAMPLE}."
+            remedy = f"Compare it with {EXAMPLE}."
+            if isinstance(value, str) and error["type"] in ("int_type", "float_type"):
+                remedy = "Write the number without quotes."
+            elif error["type"] == "string_type" and value is not None:
+                remedy = "Put it in quotes."
+            what = f"{error['msg'].removeprefix('Input ')}, it is {_describe(value)}. {remedy}"
     return _dotted(location), what
-
-
-def _number(value: float) -> str:
-    """Returns a number in digits: a whole one up to 15 digits, others to six digits."""
-    return str(value) if isinstance(value, int) and abs(value) < 10**15 else f"{value:g}"
 
 
 def _describe(value: Any) -> str:
@@ -181,13 +150,7 @@ def _describe(value: Any) -> str:
         return f"the text {_shown(value)}"
     if isinstance(value, list):
         return f"the list {_shown(value)}"
-    return f"a section ({_cut(', '.join(value), MAX_VALUE) or 'empty'})" if isinstance(value, dict) else repr(value)
-
-
-def _remedy(kind: str, value: Any) -> str:
-    if isinstance(value, str) and kind in ("int_type", "float_type"):
-        return "Write the number without quotes."
-    return "Put it in quotes." if kind == "string_type" and value is not None else f"Compare it with {EXAMPLE}."
+    return f"a section ({_cut(', '.join(value), MAX_VALUE) or 'empty'})" if isinstance(value, dict) else _shown(value)
 
 
 def _resolve(location: Location) -> tuple[Location, Any, type[Section] | None]:

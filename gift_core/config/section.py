@@ -21,8 +21,9 @@ Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 Pattern = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE)]  # of files, also a list of them
-CLASS_NAME = r"\{\}"
-Template = Annotated[str, Field(pattern=CLASS_NAME)]  # {} is replaced by the class name; see tasks.check_templates
+# {} stands for the class name, and is replaced as it is. tasks.check_templates looks at them.
+Template = str
+TEMPLATE = r"[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*"
 MAX_NAMES = 500  # tasks, steps and methods
 ImageFormat = Literal["png", "jpg"]
 
@@ -37,8 +38,3 @@ class Section(BaseModel):
 def text_or_section(value: object) -> str:
     """Returns the tag of a value that may be a text or a section: "text" or "section"."""
     return "section" if isinstance(value, (dict, BaseModel)) else "text"
-
-
-def is_template(text: str) -> bool:
-    """Returns whether a text has {} once and no other braces. It is never formatted: {} is replaced as it is."""
-    return text.count("{}") == 1 and not set("{}") & set(text.replace("{}", ""))

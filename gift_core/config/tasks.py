@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.section import ONE_LINE, Count, Pattern, Section, Template, Text, is_template, text_or_section
+from gift_core.config.section import TEMPLATE, Count, Pattern, Section, Template, Text, text_or_section
 
 Findings = Iterator[tuple[str, str]]
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
@@ -163,13 +163,17 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
             yield from _check_pairs(key, task)
             continue
         yield from check_templates(f"{key}.templates", task.templates or ())
-        if isinstance(task, OwnTaskConfig):
-            yield from _check_class_names(f"{key}.class_names", task.class_names)
+        names = task.class_names if isinstance(task, OwnTaskConfig) else None
+        if isinstance(names, str) and not is_inside(names):
+            what = f"{names} is outside the task's path, which is watched for changes"
+            yield f"{key}.class_names", f"{what}. Put the file there."
         if isinstance(task, TableTaskConfig):
-            yield from _check_table(key, task)
+            yield from _check_table(key, task.table, (task.image_column, task.label_column, task.split_column))
         if isinstance(task, WebDatasetTaskConfig):
-            yield from _check_label(key, task)
             yield from _check_patterns(key, task)
+            if task.label == "json:" or task.label.startswith("."):
+                what = f"{task.label} is no extension, nor a key of a JSON file"
+                yield f"{key}.label", f"{what}. Write the extension of the label's file, cls, or json:<key>."
 
 
 def _check_path(key: str, path: str) -> Findings:
@@ -186,42 +190,23 @@ def _check_path(key: str, path: str) -> Findings:
 
 
 def check_templates(key: str, templates: Sequence[str]) -> Findings:
-    """Yields (key, "what is wrong. Remedy") for templates that are no text with one {}, and for repeated ones.
-
-    Braces besides the one {}, control characters, and more than MAX_TEMPLATE characters are wrong.
-    """
+    """Yields (key, "what is wrong. Remedy") for templates that are no short line with one {}, and for repeated ones."""
     for template in templates:
-        if not is_template(template):
+        if not re.fullmatch(TEMPLATE, template) or len(template) > MAX_TEMPLATE:
             what = f"{template[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
-            yield key, f"{what}. Write one like 'a photo of a {{}}'."
-        elif not re.match(ONE_LINE, template):
-            yield key, f"{template[:SHOWN]!r} contains a line break or another control character. Remove it."
-        elif len(template) > MAX_TEMPLATE:
-            what = f"{template[:SHOWN]!r}... has {len(template)} characters, more than {MAX_TEMPLATE}"
-            yield key, f"{what}. CLIP reads a short sentence. Shorten it."
+            yield key, f"{what}, in one line of at most {MAX_TEMPLATE} characters. Write one like 'a photo of a {{}}'."
     for template in sorted({template for template in templates if templates.count(template) > 1}):
         yield key, f"{template!r} is listed more than once. Remove the duplicate."
 
 
-def _check_class_names(key: str, names: str | dict[str, str] | None) -> Findings:
-    if isinstance(names, str) and not is_inside(names):
-        yield key, f"{names} is outside the task's path, which is watched for changes. Put the file there."
-
-
-def _check_table(key: str, task: TableTaskConfig) -> Findings:
-    yield from _check_table_file(key, task.table)
-    if task.label_column == task.image_column:
-        yield f"{key}.label_column", f"{task.label_column!r} is also the image_column. Name two different columns."
-    if task.split_column in (task.image_column, task.label_column):
-        what = f"{task.split_column!r} is also the image_column or the label_column"
-        yield f"{key}.split_column", f"{what}. Name three different columns."
-
-
-def _check_table_file(key: str, table: str) -> Findings:
+def _check_table(key: str, table: str, columns: Sequence[str | None]) -> Findings:
     if not table.lower().endswith(TABLES):
         yield f"{key}.table", f"{table} is not a supported table. Save it as one of {', '.join(TABLES)}."
     if not is_inside(table):
         yield f"{key}.table", f"{table} is outside the task's path, which is watched for changes. Put it there."
+    named = [column for column in columns if column is not None]
+    if len(set(named)) < len(named):
+        yield f"{key}.table", f"a column is named twice: {', '.join(named)}. Name different columns."
 
 
 def _check_pairs(key: str, task: PairsTaskConfig) -> Findings:
@@ -233,21 +218,11 @@ def _check_pairs(key: str, task: PairsTaskConfig) -> Findings:
             yield f"{key}.{name}", "has no effect without table. Write table: captions.csv, or remove the column."
         if column is None and task.table is not None and name != "split_column":
             yield f"{key}.{name}", f"missing, and the table needs it. Write {name}: {name.split('_')[0]}."
-    named = [column for column in columns.values() if column is not None]
-    if len(set(named)) < len(named):
-        yield f"{key}.caption_column", f"{', '.join(named)}: a column is named twice. Name different columns."
     if task.table is not None:
-        yield from _check_table_file(key, task.table)
+        yield from _check_table(key, task.table, [*columns.values()])
     if task.test is not None and task.train is None:
         yield f"{key}.test", "has no effect without train. Write train: the pattern of the training tars."
     yield from _check_patterns(key, task)
-
-
-def _check_label(key: str, task: WebDatasetTaskConfig) -> Findings:
-    if task.label == "json:":
-        yield f"{key}.label", "the key is missing. Write json:<key>, or the extension of the label's file: cls."
-    if task.label.startswith("."):
-        yield f"{key}.label", f"{task.label} starts with a dot. Write {task.label.lstrip('.')}."
 
 
 def _check_patterns(key: str, task: WebDatasetTaskConfig | PairsTaskConfig) -> Findings:

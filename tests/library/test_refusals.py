@@ -72,7 +72,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected 1e-09 to 10"),
     "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number"),
     "a mistyped setting": ({"replay_batchsize": 4}, r"unknown name 'replay_batchsize'. Did you mean 'replay_batch_si"),
-    "a setting out of range": ({"replay_batch_size": 0}, r"training.replay_batch_size: should be at least 2, it is 0"),
+    "a setting out of range": (
+        {"replay_batch_size": 0},
+        r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
+    ),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "a tokenizer of another model": ({"tokenizer": lambda texts: ODD_TOKENS}, r"token 50000"),
     "a device that is not here": ({"device": "cuda:77"}, r"device: 'cuda:77' is not available here"),

@@ -90,7 +90,7 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
     assert [line.split(":")[0] for line in summary.read_text(encoding="utf-8").splitlines()] == ["Yes", "No"]
     run(project, "check params.yaml")
     project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
-    assert "training.iterations: should be at least 1" in run(project, "check params.yaml", fails=True)
+    assert "training.iterations: should be greater than or equal to 1" in run(project, "check params.yaml", fails=True)
 
 
 OURS = ROOT / ".github" / "workflows" / "tests.yml"
