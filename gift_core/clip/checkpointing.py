@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,15 @@ def checkpointed(clip: Clip) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for side, tower in towers(clip.model).items():
-            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), None)
-            if switch is None:
-                raise _unsupported(side, tower, "it has no layers that open_clip can checkpoint")
-            stack.enter_context(switch(side, tower))
+            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), _unknown)
+            try:
+                stack.callback(switch(tower))
+            except Exception as error:  # models of timm and transformers raise any kind of error
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise UserError(
+                    f"training.gradient_checkpointing: the model's {side} tower ({type(tower).__name__}) does not "
+                    f"support it: {reason}. Set it to false. To save memory, lower training.micro_batch_size."
+                ) from error
         yield
 
 
@@ -41,58 +46,40 @@ def towers(model: Any) -> dict[str, Any]:
     return {"image": model.visual, "text": getattr(model, "text", model)}
 
 
-@contextmanager
-def _transformer(side: str, tower: Any) -> Iterator[None]:
+def _transformer(tower: Any) -> Callable[[], object]:
     tower.transformer.grad_checkpointing = True
-    try:
-        yield
-    finally:
-        tower.transformer.grad_checkpointing = False
+    return lambda: setattr(tower.transformer, "grad_checkpointing", False)
 
 
-@contextmanager
-def _resnet(side: str, tower: Any) -> Iterator[None]:
+def _resnet(tower: Any) -> Callable[[], object]:
     """Checkpoints each of the four stages as a whole. open_clip's own setting has no effect on its ResNets."""
     stages = [getattr(tower, name) for name in RESNET_STAGES]
     for stage in stages:
         stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
-    try:
-        yield
-    finally:
-        for stage in stages:
-            del stage.forward  # the method of the class is visible again
+    return lambda: [delattr(stage, "forward") for stage in stages]  # the method of the class is visible again
 
 
-@contextmanager
-def _timm(side: str, tower: Any) -> Iterator[None]:
-    try:
-        tower.trunk.set_grad_checkpointing(True)
-    except Exception as error:  # timm's models raise any kind of error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise _unsupported(side, tower.trunk, f"timm says: {reason}") from error
-    try:
-        yield
-    finally:
-        tower.trunk.set_grad_checkpointing(False)
+def _timm(tower: Any) -> Callable[[], object]:
+    tower.trunk.set_grad_checkpointing(True)
+    return lambda: tower.trunk.set_grad_checkpointing(False)
 
 
-@contextmanager
-def _transformers(side: str, tower: Any) -> Iterator[None]:
+def _transformers(tower: Any) -> Callable[[], object]:
     model = tower.transformer
-    if not model.supports_gradient_checkpointing:
-        raise _unsupported(side, model, "transformers does not support it for this model")
     # transformers 5 deprecates the older names, and earlier versions do not have the newer ones
     family = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     options = {f"{family}_checkpointing_kwargs": {"use_reentrant": False}}
     getattr(model, f"{family}_checkpointing_enable")(**options)
-    try:
-        yield
-    finally:
-        getattr(model, f"{family}_checkpointing_disable")()
+    disable: Callable[[], object] = getattr(model, f"{family}_checkpointing_disable")
+    return disable
 
 
-Switch = Callable[[str, Any], AbstractContextManager[None]]
-SWITCHES: dict[type, Switch] = {
+def _unknown(tower: Any) -> Callable[[], object]:
+    raise TypeError("it has no layers that open_clip can checkpoint")
+
+
+# Each turns it on, and returns what turns it off.
+SWITCHES: dict[type, Callable[[Any], Callable[[], object]]] = {
     CLIP: _transformer,  # which is its own text tower
     VisionTransformer: _transformer,
     TextTransformer: _transformer,
@@ -100,10 +87,3 @@ SWITCHES: dict[type, Switch] = {
     TimmModel: _timm,
     HFTextEncoder: _transformers,
 }
-
-
-def _unsupported(side: str, tower: Any, reason: str) -> UserError:
-    return UserError(
-        f"training.gradient_checkpointing: the model's {side} tower ({type(tower).__name__}) does not support it: "
-        f"{reason}. Set it to false. To save memory, lower training.micro_batch_size."
-    )
