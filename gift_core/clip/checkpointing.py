@@ -56,7 +56,7 @@ def _resnet(tower: Any) -> Callable[[], object]:
     stages = [getattr(tower, name) for name in RESNET_STAGES]
     for stage in stages:
         stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
-    return lambda: [delattr(stage, "forward") for stage in stages]  # the method of the class is visible again
+    return lambda: [vars(stage).pop("forward") for stage in stages]  # the method of the class is visible again
 
 
 def _timm(tower: Any) -> Callable[[], object]:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from gift_core.config.replay_options import ReplayConfig
-from gift_core.config.section import Alpha, Count, Factor, Rate, Section, Share, Temperature, Weight
-from gift_core.config.trains_options import TrainsConfig
+from gift_core.config.section import MAX_NAMES, Alpha, Count, Factor, Rate, Section, Share, Temperature, Text, Weight
 
 # The losses on replayed data. The computations are in gift_core/method/losses.py.
 
@@ -105,18 +104,23 @@ class LossesConfig(Section):
 # Weight consolidation pulls the weights towards those at the start of the task (gift_core/method/consolidation.py).
 
 
-class ConsolidationOptions(Section):
+class KindOptions(Section):
+    """The options of a slot whose key `kind` chooses among several."""
+
+    kind: Any
+
+    def keywords(self) -> dict[str, Any]:
+        """Returns the options without the kind."""
+        return self.model_dump(exclude={"kind"})
+
+
+class ConsolidationOptions(KindOptions):
     """The options of a consolidation. `needs_losses`: it uses the gradients of the replay losses; `needs_fisher`: it
     uses the Fisher information that the stage teach estimates; `copies`: the values it keeps for each weight."""
 
     copies: ClassVar[int] = 2  # the start weights, and their importances
     needs_losses: ClassVar[bool] = False
     needs_fisher: ClassVar[bool] = False
-    kind: Any
-
-    def keywords(self) -> dict[str, Any]:
-        """Returns the options without the kind."""
-        return self.model_dump(exclude={"kind"})
 
 
 class NoConsolidationOptions(ConsolidationOptions):
@@ -167,6 +171,53 @@ class AdaptiveFisherOptions(ConsolidationOptions):
 ConsolidationConfig = Annotated[
     NoConsolidationOptions | UniformOptions | StaticFisherOptions | FrozenFisherOptions | AdaptiveFisherOptions,
     Field(discriminator="kind"),
+]
+
+
+# Which part of the model is trained. See gift_core/clip/trained.py.
+
+
+class TrainsOptions(KindOptions):
+    """The options of what is trained. `is_merged`: other parameters are trained, and merged into the weights."""
+
+    is_merged: ClassVar[bool] = False
+
+
+class ImageTowerOptions(TrainsOptions):
+    """The image tower. The text tower stays as it was at the start."""
+
+    kind: Literal["image_tower"]
+
+
+class TextTowerOptions(TrainsOptions):
+    """The text tower. The image tower stays as it was at the start."""
+
+    kind: Literal["text_tower"]
+
+
+class LastBlocksOptions(TrainsOptions):
+    """The last `blocks` blocks of each tower, and what follows them."""
+
+    kind: Literal["last_blocks"]
+    blocks: Annotated[int, Field(ge=1, le=1000)]
+
+
+class LoraOptions(TrainsOptions):
+    """Low-rank adapters in the layers whose names end with one of `targets`, merged into the weights after each task.
+
+    W becomes W + alpha / rank * B @ A. `dropout` acts on the input of linear layers.
+    """
+
+    is_merged: ClassVar[bool] = True
+    kind: Literal["lora"]
+    rank: Annotated[int, Field(ge=1, le=4096)]
+    alpha: Weight
+    targets: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES, strict=False)]
+    dropout: Share
+
+
+TrainsConfig = Annotated[
+    ImageTowerOptions | TextTowerOptions | LastBlocksOptions | LoraOptions, Field(discriminator="kind")
 ]
 
 

@@ -77,11 +77,7 @@ def _fill_from_catalogue(document: Document, preset: Path) -> bool:
     methods = document.content.get("methods")
     names = [name for name in methods or () if methods[name] == FROM_CATALOGUE]
     if names:
-        try:
-            model, iterations = str(document.content["model"]["name"]), int(document.content["training"]["iterations"])
-        except (ValueError, LookupError, TypeError) as error:
-            what = f"rows of the catalogue need model.name and training.iterations ({error})"
-            raise UserError(f"{preset.name}: methods: {what}. Compare it with presets/mtil_order_1.yaml.") from None
+        model, iterations = document.content["model"]["name"], document.content["training"]["iterations"]
         known = read_catalogue(preset.parent, model=model, iterations=iterations)
         for name in names:
             method = lookup(known, name, f"{preset.name}: methods: catalogue")
