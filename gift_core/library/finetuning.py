@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
@@ -106,10 +105,7 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    require_number("seed", seed, 0, 2**63 - 1, example=42, whole=True)
-    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training)) if name != "settings"}
-    changes = {lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
-    training = dataclasses.replace(training, **changes)
+    training = dataclasses.replace(training, **settings)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:

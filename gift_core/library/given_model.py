@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import torch
@@ -28,12 +27,10 @@ MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the 
 REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
-def require_number(name: str, value: Any, low: float, high: float, *, example: float, whole: bool = False) -> None:
-    """Raises UserError if `value` is no number, or no whole one, from `low` to `high`."""
-    kind: type[Any] = int if whole else Real
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-        wanted = f"a whole number from {low} to {high}" if whole else f"{low:g} to {high:g}"
-        raise UserError(f"{NAME}: {name} is {value!r}, expected {wanted}. Try {example}.")
+def require_number(name: str, value: Any, low: float, high: float, *, example: float) -> None:
+    """Raises UserError if `value` is no number from `low` to `high`."""
+    if not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UserError(f"{NAME}: {name} is {value!r}, expected {low:g} to {high:g}. Try {example}.")
 
 
 @contextmanager

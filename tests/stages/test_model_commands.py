@@ -75,8 +75,8 @@ def test_three_models_become_one_that_open_clip_opens_and_is_tested_as_gift_test
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
     "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
-    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it: the model from which"),
-    "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight 1.0 2.0: 2 numbers for 3 models"),
+    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it."),
+    "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight: 2 given for 3 models"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
     "no number": ("m0 nan --kind mean", "safetensors: 16 of the 16 numbers of ln_final.weight are NaN"),
