@@ -64,7 +64,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/generators/judges.py: load_safety_checker": "filters",
     "gift_core/config/tasks.py: TaskConfig": "source.*",
     "gift_core/config/replay_options.py: ReplayConfig": "replay.*",
-    "gift_core/config/trains_options.py: TrainsConfig": "trains.*",
+    "gift_core/config/method_options.py: TrainsConfig": "trains.*",
     "gift_core/config/method_options.py: ConsolidationConfig": "consolidation.*",
     "gift_core/config/method_options.py: LossesConfig": "losses.*",
 }
