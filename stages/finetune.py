@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage, option
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "training.safetensors"
 HELP = "The factor on the method's learning rate. [default: that of the step in params.yaml]"
-Factor = Annotated[float | None, typer.Option(metavar="NUMBER", help=HELP, min=0.001, max=1000)]  # as in params.yaml
+Factor = Annotated[float | None, option("NUMBER", HELP, min=0.001, max=1000)]  # as in params.yaml
 
 
 def finetune(

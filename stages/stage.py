@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig
     from gift_core.config.method_options import MethodConfig
 
+
+def option(metavar: str, help: str, *names: str, panel: str | None = None, **more: Any) -> Any:
+    """Returns an option with a value. Without `names` its name is that of the parameter."""
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **more)
+
+
+def argument(metavar: str, help: str, **more: Any) -> Any:
+    """Returns an argument."""
+    return typer.Argument(metavar=metavar, help=help, **more)
+
+
 Task = Annotated[
     str,
     typer.Argument(help="A task in the sequence of params.yaml.", show_default=False, autocompletion=complete_task),
@@ -32,14 +43,13 @@ Method = Annotated[
 ]
 ShippedMethod = Annotated[
     str | None,
-    typer.Option(
-        "--method",
-        metavar="METHOD",
-        help="The method, if run.methods has several besides references such as finetune and joint.",
+    option(
+        "METHOD",
+        "The method, if run.methods has several besides references such as finetune and joint.",
         autocompletion=complete_method,
     ),
 ]
-Params = Annotated[Path, typer.Option("--params", metavar="FILE", help="The experiment to read.")]
+Params = Annotated[Path, option("FILE", "The experiment to read.")]
 
 
 def _require_folder(root: Path) -> Path:
@@ -48,15 +58,7 @@ def _require_folder(root: Path) -> Path:
     return root
 
 
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--root",
-        metavar="FOLDER",
-        help="The project: the folder with data/ and reports/.",
-        callback=_require_folder,
-    ),
-]
+Root = Annotated[Path, option("FOLDER", "The project: the folder with data/ and reports/.", callback=_require_folder)]
 PARAMS = Path("params.yaml")
 ROOT = Path()
 MOST = 10_000_000  # of a whole number in an option, as in params.yaml

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..command_line import AsJson, GiftCommand, hint, note, print_json
-from ..stage import PARAMS, ROOT, Params, Root, params_of
+from ..stage import PARAMS, ROOT, Params, Root, argument, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.datasets.status import RawData, Status
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.")
-]
+Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")

@@ -9,7 +9,7 @@ import typer
 
 from ..command_line import AsJson, hint, name_guides, print_json
 from ..completion import complete_preset
-from ..stage import ROOT, Root
+from ..stage import ROOT, Root, option
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
@@ -22,10 +22,9 @@ Time = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(
-        "--preset",
-        metavar="PRESET",
-        help="Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
+    option(
+        "PRESET",
+        "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
         autocompletion=complete_preset,
     ),
 ]

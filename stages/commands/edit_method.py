@@ -8,7 +8,7 @@ import typer
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from ..completion import complete_known_method, complete_method
-from ..stage import PARAMS, ROOT, Params, Root, params_of
+from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_task import show_removal
 
 if TYPE_CHECKING:
@@ -16,28 +16,24 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME",
-        help="A method of `gift methods`, or a new name: lower-case letters, digits and _.",
+    argument(
+        "NAME",
+        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
         autocompletion=complete_known_method,
     ),
 ]
 Base = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "METHOD",
+        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
         "--from",
-        metavar="METHOD",
-        help="Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
         autocompletion=complete_known_method,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.",
-    ),
+    option("KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"),
 ]
 
 
@@ -111,9 +107,7 @@ def add_method(
     hint(f"To take it back: {f'gift remove-method {name}' if addition.base else f'remove {name} from run.methods'}")
 
 
-KnownName = Annotated[
-    str, typer.Argument(metavar="NAME", help="A method of params.yaml.", autocompletion=complete_method)
-]
+KnownName = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]
 
 
 def remove_method(

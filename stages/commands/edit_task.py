@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
 from ..completion import complete_task
-from ..stage import PARAMS, ROOT, Params, Root, params_of
+from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.params_edit import Removal
@@ -21,71 +21,45 @@ CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
 
 
-def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
-    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
-
-
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
 PAIRS = "Images with captions"
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.")]
-Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Name = Annotated[str, argument("NAME", "The task's name: lower-case letters, digits and _.")]
+Images = Annotated[Path, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
-    list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
+    list[str] | None, option("TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
 ]
 TestFraction = Annotated[
-    float | None,
-    _option("--test-fraction", "SHARE", "The share of each class for testing, if the data has no splits: 0.2."),
+    float | None, option("SHARE", "The share of each class for testing, if the data has no splits: 0.2.")
 ]
-BadImage = Annotated[str, _option("--on-bad-image", "refuse|skip", "What to do with an undecodable image.")]
+BadImage = Annotated[str, option("refuse|skip", "What to do with an undecodable image.")]
 Duplicate = Annotated[
-    str,
-    _option(
-        "--on-duplicate",
-        "keep|skip",
-        "What to do with copies (the same bytes), and with test images that are also in training.",
-    ),
+    str, option("keep|skip", "What to do with copies (the same bytes), and with test images that are also in training.")
 ]
-ClassNames = Annotated[
-    Path | None, _option("--class-names", "FILE", "A text file in the folder with one name per line, in label order.")
-]
-Shots = Annotated[int | None, _option("--shots", "N", "The number of training images per class, sampled by seed.")]
-Table = Annotated[
-    str | None, _option("--table", "FILE", "A CSV or Parquet file in the folder, one row per image.", TABLE)
-]
+ClassNames = Annotated[Path | None, option("FILE", "A text file in the folder with one name per line, in label order.")]
+Shots = Annotated[int | None, option("N", "The number of training images per class, sampled by seed.")]
+Table = Annotated[str | None, option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE)]
 ImageColumn = Annotated[
-    str | None, _option("--image-column", "COLUMN", "The column of files, relative to the folder: image.", TABLE)
+    str | None, option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE)
 ]
-LabelColumn = Annotated[
-    str | None, _option("--label-column", "COLUMN", "The column of labels, numbers or names: label.", TABLE)
-]
+LabelColumn = Annotated[str | None, option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE)]
 SplitColumn = Annotated[
-    str | None, _option("--split-column", "COLUMN", "The column with train or test. Without it: split by seed.", TABLE)
+    str | None, option("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE)
 ]
-Tars = Annotated[
-    str | None, _option("--webdataset", "PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", TARS)
-]
-TestTars = Annotated[
-    str | None, _option("--webdataset-test", "PATTERN", "Test tars. Without them: split by seed.", TARS)
-]
-Label = Annotated[
-    str | None, _option("--label", "EXTENSION", "The extension of a sample's label: cls; or json:<key>.", TARS)
-]
+Tars = Annotated[str | None, option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", panel=TARS)]
+TestTars = Annotated[str | None, option("PATTERN", "Test tars. Without them: split by seed.", panel=TARS)]
+Label = Annotated[str | None, option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS)]
 Captions = Annotated[
     bool, typer.Option("--captions", help="Images with captions instead of classes: picture.txt beside picture.jpg, "
                        "or a table or tars of them. Tested by retrieval.", rich_help_panel=PAIRS)
 ]  # fmt: skip
 CaptionColumn = Annotated[
-    str | None, _option("--caption-column", "COLUMN", "The table's column of captions: caption. A row for each.", PAIRS)
+    str | None, option("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS)
 ]
 VocabularyCaptions = Annotated[
-    int | None,
-    _option("--vocabulary-captions", "N", "How many training captions join the vocabulary of prompts: 200.", PAIRS),
+    int | None, option("N", "How many training captions join the vocabulary of prompts: 200.", panel=PAIRS)
 ]
-Factor = Annotated[
-    float | None,
-    _option("--learning-rate-factor", "NUMBER", "A factor for each method's learning rate in this task: 1.0."),
-]
+Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
 Probe = Annotated[
     bool,
     typer.Option("--probe", help="No step learns it: every model is tested on it, which shows what it forgets."),
@@ -241,9 +215,7 @@ def _record(addition: Addition, composition: list[str]) -> dict[str, object]:
     return {"classes": classes, **found, "notes": [*dataset.notes, *composition, *warnings]}
 
 
-KnownNames = Annotated[
-    list[str], typer.Argument(metavar="NAME", help="A task of params.yaml, or several.", autocompletion=complete_task)
-]
+KnownNames = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]
 
 
 def remove_task(

@@ -10,31 +10,28 @@ from typing import Annotated
 import typer
 
 from ..command_line import AsJson, plain_path, print_json, require_new
+from ..stage import argument, option
 
 FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
 Model = Annotated[
     str,
-    typer.Argument(
-        help="A model folder (data/6_released/gift/<task>), a file of `gift export --to safetensors`, "
+    argument(
+        "MODEL",
+        "A model folder (data/6_released/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
-        metavar="MODEL",
         callback=plain_path,
     ),
 ]
-Pretrained = Annotated[
-    str | None, typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file.")
-]
+Pretrained = Annotated[str | None, option("TAG", "The weights of the architecture: a tag of open_clip, or a file.")]
 To = Annotated[
     str,
-    typer.Option(
-        metavar="FORMAT",
-        help="The format: transformers, onnx or safetensors.",
+    option(
+        "FORMAT",
+        "The format: transformers, onnx or safetensors.",
         autocompletion=lambda incomplete: [each for each in FORMATS if each.startswith(incomplete)],
     ),
 ]
-ExportFolder = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="The folder to write (default: exports/<model>-<format>).")
-]
+ExportFolder = Annotated[Path | None, option("FOLDER", "The folder to write (default: exports/<model>-<format>).")]
 
 
 def export(

@@ -10,30 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..command_line import CommandGroup, GiftCommand, require_new
-from ..stage import ROOT, Root
+from ..stage import ROOT, Root, argument, option
 
 if TYPE_CHECKING:
     from gift_core.team.hub import Repository
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as data/6_released/gift/birds.")]
-Shards = Annotated[
-    list[Path], typer.Argument(metavar="SHARDS", help="Folders of the stage synthesize: data/3_shards/birds.")
-]
-To = Annotated[str, typer.Option(metavar="USER/NAME", help="The repository.")]
-Name = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
+Model = Annotated[Path, argument("MODEL", "A model folder, such as data/6_released/gift/birds.")]
+Shards = Annotated[list[Path], argument("SHARDS", "Folders of the stage synthesize: data/3_shards/birds.")]
+To = Annotated[str, option("USER/NAME", "The repository.")]
+Name = Annotated[str, argument("USER/NAME", "The repository.")]
+Folder = Annotated[Path, argument("DIR", "The folder to write.")]
 Private = Annotated[bool, typer.Option("--private", help="A new repository is visible to you alone.")]
 License = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ..."),
+    str | None, option("NAME", "The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ...")
 ]
-Revision = Annotated[
-    str | None, typer.Option(metavar="BRANCH", help="A branch, instead of main. `pull` also takes a tag or a commit.")
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="FOLDER", help="Write what would be uploaded to this folder, and upload nothing."),
-]
+Revision = Annotated[str | None, option("BRANCH", "A branch, instead of main. `pull` also takes a tag or a commit.")]
+Out = Annotated[Path | None, option("FOLDER", "Write what would be uploaded to this folder, and upload nothing.")]
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True

@@ -11,7 +11,7 @@ import typer
 
 from ..command_line import AsJson, plain_path, print_json, require_new
 from ..completion import complete_task
-from ..stage import MOST, PARAMS, ROOT, Params, Root, params_of
+from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_of
 from .predict import interval, numbers
 
 if TYPE_CHECKING:
@@ -20,58 +20,44 @@ if TYPE_CHECKING:
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
 Models = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODEL", help="Two models or more of one architecture: folders or files.", callback=plain_path
-    ),
+    list[str], argument("MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path)
 ]
 Kind = Annotated[
     str,
-    typer.Option(
-        metavar="KIND",
-        help=f"How to merge: {', '.join(KINDS)}.",
+    option(
+        "KIND",
+        f"How to merge: {', '.join(KINDS)}.",
         autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write.")]
+Out = Annotated[Path, option("FOLDER", "The folder to write.")]
 Alpha = Annotated[
-    float | None,
-    typer.Option(metavar="SHARE", help="interpolate: the share of the second model. 0 gives the first.", min=0, max=1),
+    float | None, option("SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1)
 ]
 Base = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODEL",
+    option(
+        "MODEL",
+        "task_arithmetic, ties, magmax, dare: the model from which the others were trained.",
         callback=plain_path,
-        help="task_arithmetic, ties, magmax, dare: the model from which the others were trained.",
     ),
 ]
 Weight = Annotated[
-    list[float] | None,
-    typer.Option(metavar="NUMBER...", help="task_arithmetic, dare: by what to multiply the changes of each model."),
+    list[float] | None, option("NUMBER...", "task_arithmetic, dare: by what to multiply the changes of each model.")
 ]
-Scale = Annotated[
-    float | None, typer.Option(metavar="NUMBER", help="ties, magmax: by what to multiply the merged change (1).")
-]
-Keep = Annotated[
-    float | None, typer.Option(metavar="SHARE", help="ties: the share of a model's changes that is kept (0.2).")
-]
-Drop = Annotated[
-    float | None, typer.Option(metavar="SHARE", help="dare: the probability that a change is dropped (0.9).")
-]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="dare: the seed of what is dropped (0).", max=MOST)]
+Scale = Annotated[float | None, option("NUMBER", "ties, magmax: by what to multiply the merged change (1).")]
+Keep = Annotated[float | None, option("SHARE", "ties: the share of a model's changes that is kept (0.2).")]
+Drop = Annotated[float | None, option("SHARE", "dare: the probability that a change is dropped (0.9).")]
+Seed = Annotated[int | None, option("N", "dare: the seed of what is dropped (0).", max=MOST)]
 Fisher = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="FILE", help="fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
-    ),
+    option("FILE", "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."),
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option(
-        "--evaluate",
-        metavar="TASK",
-        help="Test the result on an ingested task of params.yaml. Repeat it for several.",
+    option(
+        "TASK",
+        "Test the result on an ingested task of params.yaml. Repeat it for several.",
         autocompletion=complete_task,
     ),
 ]

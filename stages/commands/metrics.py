@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..command_line import AsJson, hint, note, print_json, print_table, require_new
-from ..stage import PARAMS, Params
+from ..stage import PARAMS, Params, argument, option
 
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
-Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.")
-]
+Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
 PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
 TITLE = "Accuracy in percent"
@@ -149,30 +147,15 @@ def _with_unit(column: str, value: float | None) -> str:
 
 
 Roots = Annotated[
-    list[Path] | None,
-    typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT"),
+    list[Path] | None, argument("ROOT", "Root folders of finished runs, which contain params.yaml and data/.")
 ]
 Seeds = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds",
-        metavar="N",
-        help="First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these.",
-    ),
+    str | None, option("N", "First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these.")
 ]
-Methods = Annotated[
-    str | None,
-    typer.Option("--methods", metavar="NAMES", help="Only these: finetune,gift (default: all of run.methods)."),
-]
-Out = Annotated[
-    Path,
-    typer.Option("--out", metavar="FOLDER", help="The folder to write: index.html, comparison.csv, comparison.json."),
-]
+Methods = Annotated[str | None, option("NAMES", "Only these: finetune,gift (default: all of run.methods).")]
+Out = Annotated[Path, option("FOLDER", "The folder to write: index.html, comparison.csv, comparison.json.")]
 Against = Annotated[
-    str | None,
-    typer.Option(
-        "--against", metavar="METHOD", help="The method to compare with (default: the one with the highest Last)."
-    ),
+    str | None, option("METHOD", "The method to compare with (default: the one with the highest Last).")
 ]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")

@@ -10,7 +10,7 @@ import typer
 
 from ..command_line import AsJson, hint, note, print_json
 from ..completion import complete_classes
-from ..stage import MOST, ROOT, Root
+from ..stage import MOST, ROOT, Root, argument, option
 from .export import Model, Pretrained
 
 if TYPE_CHECKING:
@@ -19,36 +19,32 @@ if TYPE_CHECKING:
     from gift_core.use.labeled_images import CaptionedTask, TestResult
     from gift_core.use.predict import Unreadable
 
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
+Images = Annotated[list[str], argument("IMAGE", "Image files, folders, or quoted patterns.")]
 Classes = Annotated[
     str | None,
-    typer.Option(
-        metavar="CLASSES",
-        help="A text file with one class name per line, a task.json, or an ingested task. "
-        "Default: the classes of all tasks that the model has learned.",
+    option(
+        "CLASSES",
+        "A text file with one class name per line, a task.json, or an ingested task. Default: the classes of all "
+        "tasks that the model has learned.",
         autocompletion=complete_classes,
     ),
 ]
-Templates = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name).")
-]
-Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, the best first.", min=1, max=MOST)]
+Templates = Annotated[Path | None, option("FILE", "A text file with one template per line ({} for the class name).")]
+Top = Annotated[int, option("N", "Number of classes per image, the best first.", min=1, max=MOST)]
 
 
 Threshold = Annotated[
     float | None,
-    typer.Option(
-        metavar="NUMBER",
-        help='An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
+    option(
+        "NUMBER",
+        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
         min=-1,
         max=1,
     ),
 ]
-Format = Annotated[
-    str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
-]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=65_536)]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
+Format = Annotated[str, option("FORMAT", "The output format: table, csv or json (as --json).", "--format")]
+BatchSize = Annotated[int, option("N", "Number of images per batch.", min=1, max=65_536)]
+Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.")]
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
 
@@ -127,20 +123,18 @@ def exit_with(unreadable: list[Unreadable]) -> None:
 
 LabeledImages = Annotated[
     str,
-    typer.Argument(
-        metavar="IMAGES",
-        help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
+    argument(
+        "IMAGES",
+        "A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
         "with captions, retrieval is measured.",
         autocompletion=complete_classes,
     ),
 ]
 Among = Annotated[
     str | None,
-    typer.Option(
-        "--classes",
-        metavar="CLASSES",
-        help="A text file with one class name per line, a task.json, or an ingested task. "
-        "Default: the classes of IMAGES.",
+    option(
+        "CLASSES",
+        "A text file with one class name per line, a task.json, or an ingested task. Default: the classes of IMAGES.",
         autocompletion=complete_classes,
     ),
 ]

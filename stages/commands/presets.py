@@ -11,7 +11,7 @@ import typer
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json
 from ..completion import complete_preset
-from ..stage import ROOT, Root
+from ..stage import ROOT, Root, argument
 
 if TYPE_CHECKING:
     from gift_core.config.presets import Origin, Summary, Switch
@@ -77,9 +77,7 @@ def _explanation(origin: Origin | None) -> str:
     return "* is the active experiment (params.yaml)."
 
 
-Preset = Annotated[
-    str, typer.Argument(metavar="PRESET", help="A name that `gift presets` lists.", autocompletion=complete_preset)
-]
+Preset = Annotated[str, argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset)]
 Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
 
 

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from ..command_line import AsJson, print_json
-from ..stage import ROOT, Root
+from ..stage import ROOT, Root, argument, option
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one without a project.")]
-Preset = Annotated[str, typer.Option("--preset", metavar="NAME", help="The experiment that params.yaml gets.")]
+Folder = Annotated[Path, argument("DIR", "A new folder, or one without a project.")]
+Preset = Annotated[str, option("NAME", "The experiment that params.yaml gets.")]
 
 
 def init(folder: Folder, preset: Preset = "mini_quick") -> None:
@@ -58,7 +58,7 @@ def _next(folder: Path, needs: tuple[str, ...], *, has_task: bool) -> list[str]:
     ]
 
 
-Page = Annotated[str | None, typer.Argument(metavar="PAGE", help="A guide, such as memory.")]
+Page = Annotated[str | None, argument("PAGE", "A guide, such as memory.")]
 
 
 def docs(page: Page = None) -> None:

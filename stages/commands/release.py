@@ -12,17 +12,14 @@ import typer
 from gift_core.errors import UserError
 
 from ..command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
-from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, params_of
+from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, option, params_of
 
 if TYPE_CHECKING:
     from gift_core.report.alpha_search import AlphaSearch
 
 ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
-Alphas = Annotated[
-    list[float],
-    typer.Option("--alphas", metavar="ALPHA...", help="The alphas to test, besides 1.", min=0, max=1),
-]
+Alphas = Annotated[list[float], option("ALPHA...", "The alphas to test, besides 1.", min=0, max=1)]
 Choose = Annotated[bool, typer.Option("--choose", help="Test the alphas and propose one.")]
 Write = Annotated[bool, typer.Option("--write", help="With --choose: write the proposed release to params.yaml.")]
 

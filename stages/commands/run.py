@@ -13,7 +13,7 @@ import typer
 from gift_core.errors import UserError
 
 from ..command_line import note
-from ..stage import MOST, PARAMS, require_params
+from ..stage import MOST, PARAMS, argument, option, require_params
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -24,34 +24,15 @@ if TYPE_CHECKING:
 LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
 
-Targets = Annotated[
-    list[str] | None, typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", metavar="N", min=1, max=MOST, help="Stages at once. [default: what the machines hold]"),
-]
-GpusPerStage = Annotated[
-    float, typer.Option("--gpus-per-stage", metavar="N", help="GPUs of a stage that uses one. 0.5: two stages share.")
-]
+Targets = Annotated[list[str] | None, argument("TARGET", "Stages, with those that they need. [default: all]")]
+Workers = Annotated[int | None, option("N", "Stages at once. [default: what the machines hold]", min=1, max=MOST)]
+GpusPerStage = Annotated[float, option("N", "GPUs of a stage that uses one. 0.5: two stages share.")]
 Helpers = Annotated[
-    int | None,
-    typer.Option(
-        "--helpers",
-        metavar="N",
-        min=0,
-        max=MOST,
-        help="Free workers that a long stage uses as well. [default: all of them]",
-    ),
+    int | None, option("N", "Free workers that a long stage uses as well. [default: all of them]", min=0, max=MOST)
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        "--address",
-        metavar="ADDRESS",
-        envvar="RAY_ADDRESS",
-        help="A running Ray cluster: auto, or HOST:PORT. [default: this machine]",
-    ),
+    option("ADDRESS", "A running Ray cluster: auto, or HOST:PORT. [default: this machine]", envvar="RAY_ADDRESS"),
 ]
 Dry = Annotated[bool, typer.Option("--dry", help="Only print what would run, in which order.")]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="After a failure, run what does not depend on it.")]

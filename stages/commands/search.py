@@ -13,7 +13,7 @@ from gift_core.layout import Layout
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..dvc.interruption import run_to_end
-from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task
+from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, option
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
@@ -24,18 +24,14 @@ FACTORS = (1 / 3, 1.0, 3.0)
 
 Rates = Annotated[
     list[float] | None,
-    typer.Option(
-        "--rates",
-        metavar="RATE...",
-        help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
+    option(
+        "RATE...",
+        "The learning rates to try. Default: a third of the present one, itself, and three times as much.",
         min=1e-9,
         max=10,
     ),
 ]
-Iterations = Annotated[
-    int | None,
-    typer.Option("--iterations", metavar="N", min=1, max=MOST, help="Of each run. Default: training.iterations."),
-]
+Iterations = Annotated[int | None, option("N", "Of each run. Default: training.iterations.", min=1, max=MOST)]
 
 
 def search(

@@ -11,7 +11,7 @@ import typer
 from gift_core.errors import GiftError, UserError
 
 from ..command_line import AsJson, hint, name_guides, note, print_json
-from ..stage import PARAMS, ROOT, Root, ShippedMethod, require_params
+from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
 
 if TYPE_CHECKING:
     from gift_core.team.lock_merge import MergedLock
@@ -57,9 +57,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
         raise typer.Exit(code)
 
 
-Url = Annotated[
-    str, typer.Argument(metavar="URL", help="A folder, s3://, ssh://, gs://, azure://, http:// or https://")
-]
+Url = Annotated[str, argument("URL", "A folder, s3://, ssh://, gs://, azure://, http:// or https://")]
 
 
 def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -86,9 +84,7 @@ def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
         hint("Next: git commit .dvc/config, then make share")
 
 
-Files = Annotated[
-    list[Path] | None, typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.")
-]
+Files = Annotated[list[Path] | None, argument("FILE", "BASE OURS THEIRS, as git gives them to a merge driver.")]
 
 
 def merge_lock(files: Files = None, root: Root = ROOT) -> None:
@@ -126,38 +122,16 @@ def _say(merge: MergedLock) -> None:
 
 MinLast = Annotated[
     float | None,
-    typer.Option(
-        metavar="PERCENT",
-        min=0,
-        max=100,
-        help="Last has to be at least this: the mean accuracy after the last task.",
-    ),
+    option("PERCENT", "Last has to be at least this: the mean accuracy after the last task.", min=0, max=100),
 ]
-MaxForgetting = Annotated[
-    float | None, typer.Option(metavar="POINTS", min=-100, max=100, help="Forgetting may be at most this.")
-]
+MaxForgetting = Annotated[float | None, option("POINTS", "Forgetting may be at most this.", min=-100, max=100)]
 MaxProbeLoss = Annotated[
     float | None,
-    typer.Option(
-        metavar="POINTS",
-        min=-100,
-        max=100,
-        help="The mean over evaluation.probes may be at most this below zero-shot.",
-    ),
+    option("POINTS", "The mean over evaluation.probes may be at most this below zero-shot.", min=-100, max=100),
 ]
-Against = Annotated[
-    str | None,
-    typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
-]
+Against = Annotated[str | None, option("REVISION", "No metric may be worse than in this branch, tag or commit.")]
 Tolerance = Annotated[
-    float,
-    typer.Option(
-        "--tolerance",
-        metavar="POINTS",
-        min=0,
-        max=100,
-        help="By how much a metric may be worse than in the revision.",
-    ),
+    float, option("POINTS", "By how much a metric may be worse than in the revision.", min=0, max=100)
 ]
 
 

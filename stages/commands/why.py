@@ -13,7 +13,7 @@ import typer
 
 from ..check import code_files, describe_edits
 from ..command_line import AsJson, print_json
-from ..stage import PARAMS
+from ..stage import PARAMS, argument
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ..dvc.pipeline import Changes, DvcPipeline
 
 Targets = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="STAGE", help="Stages, with those that they need. [default: all]", show_default=False),
+    list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
 ]
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
