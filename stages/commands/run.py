@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,7 +152,10 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
         typer.echo("Nothing is new or changed: gift run would run nothing.")
         return
     for number, names in enumerate(waves(pipeline.upstream, stale), 1):
-        typer.echo(f"wave {number}: {_listed(names)}")
+        if len(names) > SHOWN_NAMES:
+            counts = Counter(each.partition("@")[0] for each in names)
+            names = [f"{count} of {block}" for block, count in sorted(counts.items())]
+        typer.echo(f"wave {number}: {', '.join(names)}")
     typer.echo(describe(total_time(pipeline, stale)))
     seconds = pipeline.expected_seconds()
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
@@ -160,12 +163,3 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     length = plural(len(path), "stage")
     shown = path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
     typer.echo(f"The longest path has {length}{times}: {' > '.join(shown)}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Returns the names, or how many each block has where they are many."""
-    from ..dvc.pipeline import blocks
-
-    if len(names) <= SHOWN_NAMES:
-        return ", ".join(names)
-    return ", ".join(f"{len(stages)} of {block}" for block, stages in sorted(blocks(names).items()))

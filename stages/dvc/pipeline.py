@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -31,8 +32,6 @@ from ..command_line import note
 from .store import dvc_errors
 
 WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
-WAIT_SECONDS = 3.0  # as long as DVC waits: most commands have ended by then
-POLL_SECONDS = 0.5
 
 
 class Verdict(Enum):
@@ -131,7 +130,11 @@ class DvcPipeline:
             self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
         recorded = dep.hash_info.value or {}
         before = dict(leaf for key, value in recorded.items() for leaf in leaves(key, value))
-        now = {key: _lookup(self._params[dep.fs_path], key) for key in dep.params or recorded}
+        now = {}
+        for key in dep.params or recorded:
+            now[key] = self._params[dep.fs_path]
+            for part in key.split("."):
+                now[key] = now[key].get(part) if isinstance(now[key], Mapping) else None
         after = dict(leaf for key, value in now.items() for leaf in leaves(key, value))
         for key in sorted({*before, *after}):
             if before.get(key) != after.get(key):
@@ -161,28 +164,30 @@ class DvcPipeline:
 
         What the stage reads is what it read, as far as dvc.lock and the stages before it, `pulled`, can tell.
         """
-        stage, recorded = self._stages[name], self._recorded_outputs
+        stage = self._stages[name]
         lacking = [out for out in stage.outs if self._path(out) in changes.outs]
         if not self._repo.config["core"].get("remote") or changes.is_new or changes.command or changes.params:
             return []
         if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
             return []
-        for path, word in changes.deps.items():
-            if path in recorded:
-                writers = {recorded[path][0]}
-                dep = next(each for each in stage.deps if self._path(each) == path)
-                if recorded[path][1] != dep.hash_info:
-                    return []
-            else:
-                writers = {writer for each, (writer, _) in recorded.items() if _overlap(each, path)}
-            if not writers or (word != "deleted" and writers.isdisjoint(pulled)):
+        for dep in (each for each in stage.deps if self._path(each) in changes.deps):
+            path = f"{self._path(dep)}/"
+            read = [
+                (writer, out)
+                for at, writer, out in self._recorded_outputs
+                if path.startswith(at) or at.startswith(path)
+            ]
+            is_there = changes.deps[self._path(dep)] != "deleted"
+            if not read or (is_there and not any(writer in pulled for writer, _ in read)):
+                return []
+            if any(out.fs_path == dep.fs_path and out.hash_info != dep.hash_info for _, out in read):
                 return []
         return lacking
 
     @cached_property
-    def _recorded_outputs(self) -> dict[str, tuple[str, Any]]:
-        """{path: the stage that writes it, its hash in dvc.lock}."""
-        return {self._path(out): (name, out.hash_info) for name, stage in self._stages.items() for out in stage.outs}
+    def _recorded_outputs(self) -> list[tuple[str, str, Any]]:
+        """The path of each output with a slash, the stage that writes it, and the output as dvc.lock has it."""
+        return [(f"{self._path(out)}/", name, out) for name, stage in self._stages.items() for out in stage.outs]
 
     def _is_cached(self, out: Any) -> bool:
         return bool(self._repo.cache.local.exists(str(out.hash_info.value)))
@@ -197,19 +202,29 @@ class DvcPipeline:
         return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
 
     def timing(self, name: str) -> Path | None:
-        """Returns the file with the run time of a stage, None for one that writes none."""
-        return timing_note(Layout(Path()).timings(), self.command(name))
+        """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
+
+        `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
+        """
+        words = iter(shlex.split(self.command(name)))
+        if not any(word in ("stages", "gift") for word in words):  # the rest of `words` comes after it
+            return None
+        stage = next(words, "")
+        names = itertools.takewhile(lambda word: not word.startswith("-"), words)
+        return Layout(Path()).timings() / stage / f"{'-'.join(names) or stage}.json"
 
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
-        notes = {name: self.timing(name) for name in self.upstream}
-        known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
-        found: dict[str, float] = {}
-        for names in blocks(list(notes)).values():
-            times = [known[name] for name in names if name in known]
-            if times:
-                found |= {name: known.get(name, sum(times) / len(times)) for name in names}
-        return found
+        known: dict[str, float] = {}
+        for name in self.upstream:
+            if (file := self.timing(name)) is not None:
+                with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
+                    known[name] = float(json.loads(file.read_bytes())["seconds"])
+        of_block: dict[str, list[float]] = {}
+        for name, seconds in known.items():
+            of_block.setdefault(name.partition("@")[0], []).append(seconds)
+        times = {name: of_block.get(name.partition("@")[0]) for name in self.upstream}
+        return {name: known.get(name, sum(each) / len(each)) for name, each in times.items() if each}
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
@@ -284,30 +299,14 @@ class DvcPipeline:
         command = self._stages[name].cmd or ""
         return "\n".join(command) if isinstance(command, list) else str(command)
 
-    def arguments(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """Returns the arguments of the processes that DVC would start for a stage, one after another."""
+    def processes(self, name: str) -> tuple[tuple[tuple[str, ...], ...], str, dict[str, str]]:
+        """Returns the arguments of the processes that DVC would start for a stage, their folder and DVC's variables."""
+        from dvc.env import DVC_ROOT, DVC_STAGE
         from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
 
-        shell = get_executable()
-        return tuple(tuple(_make_cmd(shell, line)) for line in _enforce_cmd_list(self._stages[name].cmd))
-
-    def folder(self, name: str) -> str:
-        """Returns the folder in which the stage runs."""
-        return str(self._stages[name].wdir)
-
-    def environment(self, name: str) -> dict[str, str]:
-        """Returns the variables that DVC sets for a stage."""
-        from dvc.env import DVC_ROOT, DVC_STAGE
-
-        return {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
-
-
-def read_pipeline(root: Path) -> DvcPipeline:
-    """Returns the pipeline of the project in `root` for a look at it, while a stage of `dvc repro` runs."""
-    from dvc.repo import Repo
-
-    with dvc_errors():
-        return DvcPipeline(Repo(os.fspath(root)), [])
+        stage, shell = self._stages[name], get_executable()
+        arguments = tuple(tuple(_make_cmd(shell, line)) for line in _enforce_cmd_list(stage.cmd))
+        return arguments, str(stage.wdir), {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
 
 
 @contextmanager
@@ -319,7 +318,7 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
     from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
-    require_free(root)  # DVC's own lock is free while a stage of `dvc repro` runs
+    require_free(root)
     with dvc_errors():
         repo = Repo(os.fspath(root))
         guard = lock_repo(repo)
@@ -334,18 +333,8 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
         repo.close()
 
 
-def _overlap(one: str, other: str) -> bool:
-    """Whether one of the paths is the other or within it."""
-    return f"{one}/".startswith(f"{other}/") or other.startswith(f"{one}/")
-
-
-def _lookup(params: Any, key: str) -> Any:
-    for part in key.split("."):
-        params = params.get(part) if isinstance(params, Mapping) else None
-    return params
-
-
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the single values below a key: `("training.seed", 0)`."""
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
             yield from leaves(f"{key}.{name}", each)
@@ -353,102 +342,27 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _read_seconds(note: Path) -> float | None:
-    try:
-        return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def timing_note(timings: Path, command: str) -> Path | None:
-    """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
-
-    `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
-    """
-    words = shlex.split(command)
-    start = next((index for index, word in enumerate(words) if word in ("stages", "gift")), None)
-    if start is None or start + 1 == len(words):
-        return None
-    stage, *rest = words[start + 1 :]
-    end = next((index for index, word in enumerate(rest) if word.startswith("-")), len(rest))
-    return timings / stage / f"{'-'.join(rest[:end]) or stage}.json"
-
-
-def blocks(names: Collection[str]) -> Mapping[str, list[str]]:
-    """Returns {"finetune": ["finetune@gift-step0", ...], ...}."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.partition("@")[0], []).append(name)
-    return found
-
-
 def require_free(root: Path) -> None:
-    """UserError with the process and what to do, if another process works on the DVC project that has `root`."""
+    """UserError with the process and what to do, if a stage of another process runs in the DVC project that has `root`.
+
+    DVC's own lock is free meanwhile. Its list of running stages, the rwlock, says which outputs are being written.
+    """
+    import psutil
+
     projects = (each for each in (root.absolute(), *root.absolute().parents) if (each / ".dvc" / "config").is_file())
-    folder = next(projects, root) / ".dvc" / "tmp"
-    end = time.monotonic() + WAIT_SECONDS
-    while process := _lock_holder(folder) or _running_stage(folder):
-        if time.monotonic() > end:
-            raise UserError(
-                f"another process works on this project: {_described(process)}. Wait until it has ended, or stop it "
-                f"(kill {process}; finished stages are kept). Then run this again."
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _running_stage(folder: Path) -> int | None:
-    """The process whose stage runs, and writes its outputs."""
-    import psutil
-
+    file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
-        written = json.loads((folder / "rwlock").read_text(encoding="utf-8"))["write"]
-        processes = [int(entry["pid"]) for entry in written.values()]
-        changed = (folder / "rwlock").stat().st_mtime
+        written, changed = json.loads(file.read_bytes()).get("write", {}), file.stat().st_mtime
+    except FileNotFoundError:
+        return
     except ValueError:
-        return _remove_damaged(folder)
-    except (OSError, KeyError, TypeError, AttributeError):
-        return None
-    for process in processes:
+        file.unlink()
+        note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
+        return
+    for entry in written.values():
         with suppress(psutil.Error):
-            if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
-                return process
-    return None
-
-
-def _remove_damaged(folder: Path) -> int | None:
-    """Removes the list of running stages that a second Ctrl-C damaged. Returns a process of a stage that does run."""
-    import psutil
-    from dvc.env import DVC_ROOT
-
-    project = str(folder.parents[1].resolve())
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get(DVC_ROOT) == project:
-            return int(process.pid)
-    (folder / "rwlock").unlink()
-    note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
-    return None
-
-
-def _lock_holder(folder: Path) -> int | None:
-    import fcntl
-
-    with suppress(OSError, ValueError), (folder / "lock").open("rb+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(lock.read())
-    return None
-
-
-def _described(process: int) -> str:
-    """`dvc repro` (process 123, since 14:02)."""
-    import psutil
-
-    try:
-        found = psutil.Process(process)
-        words, started = found.cmdline(), time.strftime("%H:%M", time.localtime(found.create_time()))
-    except psutil.Error:
-        return f"process {process} of another user or machine"
-    words = [word for word in words if word != "-m" and not Path(word).name.startswith("python")]
-    command = " ".join(["gift" if words[0] == "stages" else Path(words[0]).name, *words[1:]]) if words else found.name()
-    return f"`{command}` (process {process}, since {started})"
+            if psutil.Process(entry["pid"]).create_time() <= changed:  # not a later one with the number of a killed one
+                raise UserError(
+                    f"another process works on this project: `{entry['cmd']}` (process {entry['pid']}). Wait until it "
+                    f"has ended, or stop it (kill {entry['pid']}; finished stages are kept). Then run this again."
+                )

@@ -119,8 +119,8 @@ class RunLoop:
     def _submit(self, name: str) -> None:
         self._attempts[name] += 1
         self._running[name] = time.monotonic()
-        environment = {**self.environment, **self.pipeline.environment(name)}
-        job = Job(self.pipeline.arguments(name), self.pipeline.folder(name), environment, str(self._log(name)))
+        arguments, folder, variables = self.pipeline.processes(name)
+        job = Job(arguments, folder, {**self.environment, **variables}, str(self._log(name)))
         self.pool.submit(name, job, self._gpus(name))
 
     def _take(self, ended: list[Ended]) -> None:

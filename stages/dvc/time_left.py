@@ -77,12 +77,16 @@ def _read_plan(file: Path) -> dict[str, Any]:
     """Returns the names of all stages in the order of `dvc repro`, the expected times, and when each stage started."""
     if file.is_file():
         return dict(json.loads(file.read_text(encoding="utf-8")))
+    from dvc.repo import Repo
+
     from gift_core.config.loading import load_config
 
-    from .pipeline import read_pipeline
+    from .pipeline import DvcPipeline
+    from .store import dvc_errors
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    pipeline = read_pipeline(Path())
+    with dvc_errors():
+        pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
     stages = [name for name in pipeline.upstream if pipeline.command(name)]
     seconds = expected_seconds(pipeline, pipeline.may_run(), load_config(Path("params.yaml")))
     return {"stages": stages, "seconds": seconds, "started": {}}

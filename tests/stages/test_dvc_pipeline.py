@@ -54,24 +54,21 @@ def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeyp
 def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:
     left_over = project / ".dvc" / "tmp" / "rwlock"
     left_over.write_text(json.dumps({"write": {"first.txt": {"pid": os.getpid(), "cmd": "dvc repro"}}}))
-    with pytest.raises(UserError, match=rf"another process works on this project: .*\(process {os.getpid()}, since"):
+    with pytest.raises(
+        UserError, match=rf"another process works on this project: `dvc repro` \(process {os.getpid()}\)"
+    ):
         require_free(project)
     os.utime(left_over, (0, 0))
     require_free(project)
 
 
 @pytest.mark.parametrize("content", ["", '{"write": {"fir'])
-def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed_unless_a_stage_runs(
+def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
     project: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     damaged = project / ".dvc" / "tmp" / "rwlock"
     damaged.write_text(content)
     assert subprocess.run(["dvc", "repro", "--quiet"]).returncode != 0
-    stage = {**os.environ, "DVC_ROOT": str(project), "DVC_STAGE": "first"}  # as DVC sets them
-    running = subprocess.Popen(["sh", "-c", "read line"], env=stage, stdin=subprocess.PIPE)
-    with pytest.raises(UserError, match=rf"another process works on this project: .*process {running.pid}, since"):
-        require_free(project)
-    running.communicate()
     require_free(project)
     assert "DVC's list of running stages, .dvc/tmp/rwlock, was damaged" in capsys.readouterr().err
     subprocess.run(["dvc", "repro", "--quiet"], check=True)
