@@ -46,12 +46,12 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
 def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
     """Returns {path: content} of the files in data/code of the project in `root`, for the code that runs."""
     from gift_core.code import revisions
-    from gift_core.code.fingerprint import CodeBase
     from gift_core.code.stage_graph import read_blocks
     from gift_core.shipped import pipeline_root
 
-    code = revisions.Code(CodeBase.that_runs(Path(__file__).resolve().parent))
-    return revisions.code_files(code, read_blocks(pipeline_root(root)), config)
+    from .unfinished import running_code
+
+    return revisions.code_files(running_code(), read_blocks(pipeline_root(root)), config)
 
 
 def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:

@@ -5,7 +5,6 @@ It runs at every press of the key, so params.yaml is not checked, and one that c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,54 +14,47 @@ PARAMS, CATALOGUE = "params.yaml", "methods.yaml"
 
 def complete_task(ctx: Any, incomplete: str) -> list[str]:
     """Returns the tasks of the sequence that begin with `incomplete`."""
-    with suppress(LookupError, TypeError):
-        return _beginning(incomplete, [step["task"] for step in _params(ctx)["sequence"]])
-    return []
+    steps = _params(ctx).get("sequence") or []
+    return [step["task"] for step in steps if str(step.get("task")).startswith(incomplete)]
 
 
 def complete_method(ctx: Any, incomplete: str) -> list[str]:
     """Returns the methods of params.yaml that begin with `incomplete`."""
-    with suppress(LookupError, TypeError):
-        return _beginning(incomplete, _params(ctx)["methods"])
-    return []
+    return [name for name in _params(ctx).get("methods") or () if name.startswith(incomplete)]
 
 
 def complete_known_method(ctx: Any, incomplete: str) -> list[str]:
     """Returns the methods of params.yaml and of presets/methods.yaml that begin with `incomplete`."""
-    catalogue = _yaml(_root(ctx) / "presets" / CATALOGUE) or {}
-    return list(dict.fromkeys([*complete_method(ctx, incomplete), *_beginning(incomplete, catalogue)]))
+    catalogue = [name for name in _yaml(_root(ctx) / "presets" / CATALOGUE) if name.startswith(incomplete)]
+    return list(dict.fromkeys([*complete_method(ctx, incomplete), *catalogue]))
 
 
 def complete_preset(ctx: Any, incomplete: str) -> list[str]:
     """Returns the files of presets/ that begin with `incomplete`."""
-    presets = (_root(ctx) / "presets").glob("*.yaml")
-    return _beginning(incomplete, sorted(preset.stem for preset in presets if preset.name != CATALOGUE))
+    presets = (_root(ctx) / "presets").glob(f"{incomplete}*.yaml")
+    return sorted(preset.stem for preset in presets if preset.name != CATALOGUE)
 
 
 def complete_classes(ctx: Any, incomplete: str) -> list[str]:
     """Returns the tasks that are ingested, of which `gift predict --classes` takes the class names."""
     from gift_core.layout import Layout
 
-    tasks = Layout(_root(ctx)).task("any").parent.glob("*/task.json")
-    return _beginning(incomplete, sorted(task.parent.name for task in tasks))
+    tasks = Layout(_root(ctx)).task("any").parent.glob(f"{incomplete}*/task.json")
+    return sorted(task.parent.name for task in tasks)
 
 
 def _root(ctx: Any) -> Path:
     return Path(ctx.params.get("root") or "")
 
 
-def _params(ctx: Any) -> Any:
-    given = ctx.params.get("params")
-    return _yaml(Path(given) if given else _root(ctx) / PARAMS)
+def _params(ctx: Any) -> dict[str, Any]:
+    return _yaml(Path(ctx.params.get("params") or _root(ctx) / PARAMS))
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(path: Path) -> dict[str, Any]:
     import yaml
 
+    content = None
     with suppress(OSError, yaml.YAMLError):
-        return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return None
-
-
-def _beginning(incomplete: str, names: Iterable[object]) -> list[str]:
-    return [name for name in map(str, names) if name.startswith(incomplete)]
+        content = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return content if isinstance(content, dict) else {}

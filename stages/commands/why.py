@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +70,18 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         typer.echo(f"{first_names([*pulled], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
         seconds = duration(PULL_SECONDS + size / PULL_BYTES)
         typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {seconds} at 100 Mbit/s.")
-    _print(found, chosen)
+    for each in found:
+        names = ", ".join(each.stages[:SHOWN_NAMES])
+        if len(each.stages) > SHOWN_NAMES:
+            names = f"{names} and {len(each.stages) - SHOWN_NAMES} more"
+        typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
+        for reason in each.reasons:
+            typer.echo(f"  {reason}")
+        took = "Such stages took" if NEW in each.reasons else "It took"
+        times = "" if each.seconds is None else f"{took} {duration(each.seconds)} the last time. "
+        follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
+        if times or follow:
+            typer.echo(f"  {times}{follow}".rstrip())
     if found or summary["follow"]:
         typer.echo(describe(summary))
     else:
@@ -93,11 +103,16 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
     reasons: dict[str, tuple[str, ...]] = {}
     pulled: dict[str, list[Any]] = {}
     for name, changes in all_changes.items():
-        outputs = [] if any(_code_reasons(changes, code)) else pipeline.remote_outputs(name, changes, pulled)
+        edits = [
+            line
+            for path in sorted(changes.code & code.keys())
+            for line in explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
+        ]
+        outputs = [] if edits else pipeline.remote_outputs(name, changes, pulled)
         if outputs:
             pulled[name] = outputs
         stale = {each for each in reasons if reasons[each]} | pulled.keys()
-        reasons[name] = () if outputs else tuple(_reasons(changes, code, writers, stale))
+        reasons[name] = () if outputs else tuple(_reasons(changes, edits, writers, stale))
     seconds = pipeline.expected_seconds()
     schedule = Schedule(pipeline.upstream, {})
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -117,42 +132,28 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
     return found, pulled
 
 
-def _reasons(
-    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
-) -> Iterator[str]:
-    """Yields why a stage would run: what changed itself, not what may change because a stage before it runs."""
+def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], stale: Collection[str]) -> list[str]:
+    """Why a stage would run: what changed itself, not what may change because a stage before it runs."""
     if changes.is_new:
-        yield NEW
-        return
-    inputs = [*_input_reasons(changes, code, writers, stale)]
-    yield from inputs
-    for path, status in changes.outs.items():
-        is_gone = status in ("deleted", "not in cache")
-        if not (is_gone and inputs):  # it writes them anyway
-            yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
-
-
-def _input_reasons(
-    changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
-) -> Iterator[str]:
-    if changes.command:
-        yield "its command in dvc.yaml changed"
-    for key, (old, new) in changes.params.items():
-        yield f"{key}: {_shown(old, new)}"
+        return [NEW]
+    found = ["its command in dvc.yaml changed"] if changes.command else []
+    found += [f"{key}: {_shown(old, new)}" for key, (old, new) in changes.params.items()]
     for path, status in changes.deps.items():
         above = (str(each) for each in (Path(path), *Path(path).parents))
         writer = next((writers[each] for each in above if each in writers), None)
         if writer and status != "deleted":
-            yield f"{path}, which {writer} writes, is not what it was when this stage ran"
+            found.append(f"{path}, which {writer} writes, is not what it was when this stage ran")
         elif writer not in stale:
             without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
-            yield f"{path} is missing{without}" if status == "deleted" else f"{path} changed"
-    yield from _code_reasons(changes, code)
-
-
-def _code_reasons(changes: Changes, code: Mapping[str, Any]) -> Iterator[str]:
-    for path in sorted(changes.code & code.keys()):
-        yield from explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
+            found.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
+    found += edits
+    gone = [path for path, status in changes.outs.items() if status in ("deleted", "not in cache")]
+    outputs = [
+        f"its output {path} is {'missing' if path in gone else 'not the one that it wrote'}"
+        for path in changes.outs
+        if not (path in gone and found)
+    ]  # it writes them anyway
+    return [*found, *outputs]
 
 
 def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
@@ -161,6 +162,7 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     `name` is that of the task or method whose file it is.
     """
     from ..dvc.pipeline import leaves
+    from ..unfinished import running_code
 
     if old == new:
         return
@@ -173,8 +175,10 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     for part, number in new["revisions"].items():
         former = old["revisions"].get(part)
         if former is not None and former != number:
+            row = running_code().parts.get(part)
+            said = f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
             older = ". This installation is older than the one that ran the stage"
-            yield f"revision of {part}: {former} -> {number}{older if number < former else _reason(part, number)}"
+            yield f"revision of {part}: {former} -> {number}{older if number < former else said}"
         elif former is None:
             yield f"{part} is used now"
     yield from (f"{part} is not used any more" for part in old["revisions"].keys() - new["revisions"].keys())
@@ -187,14 +191,6 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         yield f"{len(edited) - SHOWN_REASONS} more files were edited"
 
 
-def _reason(part: str, number: int) -> str:
-    from gift_core.code.fingerprint import CodeBase
-    from gift_core.code.revisions import Code
-
-    row = Code(CodeBase.that_runs(Path(__file__).resolve().parents[1])).parts.get(part)
-    return f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
-
-
 def _shown(old: Any, new: Any) -> str:
     """Both values. Of long ones, the part from a little before the first difference."""
     texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
@@ -203,23 +199,6 @@ def _shown(old: Any, new: Any) -> str:
     parts = [text[start:] for text in texts]
     parts = [part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..." for part in parts]
     return " -> ".join(f"...{part}" if start else part for part in parts)
-
-
-def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
-    from gift_core.quantities import duration, plural
-
-    for each in found:
-        names = ", ".join(each.stages[:SHOWN_NAMES])
-        if len(each.stages) > SHOWN_NAMES:
-            names = f"{names} and {len(each.stages) - SHOWN_NAMES} more"
-        typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
-        for reason in each.reasons:
-            typer.echo(f"  {reason}")
-        took = "Such stages took" if NEW in each.reasons else "It took"
-        times = "" if each.seconds is None else f"{took} {duration(each.seconds)} the last time. "
-        follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
-        if times or follow:
-            typer.echo(f"  {times}{follow}".rstrip())
 
 
 def total_time(pipeline: DvcPipeline, run: Collection[str], pulled: Collection[str] = ()) -> dict[str, Any]:
