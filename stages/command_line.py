@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -25,6 +25,9 @@ from gift_core.progress import QUIET, is_quiet
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
@@ -86,22 +89,33 @@ def print_difference(lines: list[str]) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, bold: int | None = None, left: int = 0
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    title: str = "",
+    bold: Collection[int] = (),
+    left: int = 0,
+    whole: Collection[str] = (),
+    **look: Any,
 ) -> None:
-    """Prints a table of texts as they are, without rich's markup.
+    """Prints a table of texts as they are, without rich's markup. `look` are arguments of rich's Table.
 
-    Columns are aligned to the right, but for the first `left`. `bold` is the number of a row.
+    Columns are aligned to the right, but for the first `left`. Those of `whole` do not break their texts. `bold` are
+    numbers of rows.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    table = Table(**look)
     for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if number < left else "right", overflow="fold")
+        table.add_column(
+            Text(column), justify="left" if number < left else "right", overflow="fold", no_wrap=column in whole
+        )
     for number, row in enumerate(rows):
-        table.add_row(*map(Text, row), style="bold" if number == bold else None)
-    Console().print(Text(title), table, sep="\n")
+        texts = [each if isinstance(each, Text) else Text(each) for each in row]
+        table.add_row(*texts, style="bold" if number in bold else None)
+    Console().print(*([Text(title)] if title else []), table, sep="\n")
 
 
 class GiftCommand(TyperCommand):

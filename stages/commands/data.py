@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..command_line import AsJson, GiftCommand, hint, note, print_json
+from ..command_line import AsJson, GiftCommand, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Params, Root, argument, params_of
 
 if TYPE_CHECKING:
@@ -56,23 +56,19 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
 def _print_statuses(statuses: Sequence[Status]) -> None:
     """Prints a table with the images of each data set, and one line for each one that a task lacks."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     if not statuses:
         return
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True)
-    table.add_column("folder", overflow="fold")
+    rows = []
     for each in statuses:
         counts = [
             "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
         ]
         values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
-        table.add_row(*(Text(value, style=COLORS.get(value, "")) for value in values))
-    Console().print(table)
+        rows.append([Text(value, style=COLORS.get(value, "")) for value in values])
+    columns = (*COLUMNS, "folder")
+    print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
     for each in statuses:
         if not each.suffices:
             remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"

@@ -81,30 +81,26 @@ def print_metrics(
     those of metrics.json. `extra` is one more column: its title, and its texts by name.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
-    kept = {name: _kept(row["probes"]) for name, row in rows.items() if row.get("probes")}
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0) if kept else Table()  # with probes as wide as 80 columns
-    table.add_column(of)
-    for column in shown:
-        table.add_column(column.capitalize(), justify="right")
-    if kept:
-        table.add_column("Zero-shot\nkept", justify="right", no_wrap=True)
-    if extra is not None:
-        table.add_column(Text(extra[0]), justify="right", no_wrap=True)
+    probes = {name: row["probes"] for name, row in rows.items() if row.get("probes")}
+    kept = ["Zero-shot\nkept"] if probes else []
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0} if kept else {}  # within 80 columns
+    added = [] if extra is None else [extra[0]]
+    cells = []
     for name, row in rows.items():
-        more = ([kept.get(name, "-")] if kept else []) + ([] if extra is None else [extra[1][name]])
-        table.add_row(Text(name), *(percent(row[column]) for column in shown), *more)  # Text: [gift] is not markup
-    lower = " (Forgetting: lower is better)" if "forgetting" in shown else ""
-    Console().print(Text(title or f"{TITLE}{lower}"), table, sep="\n")
-
-
-def _kept(probes: Mapping[str, Any]) -> str:
-    """`57.0 (-12.7)`: the accuracy on the probes at the end, and the difference to the pre-trained model."""
-    return f"{percent(probes['mean'])} ({_with_unit('_points', -probes['loss'])})"
+        of_probes = probes.get(name)  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
+        own = f"{percent(of_probes['mean'])} ({_with_unit('_points', -of_probes['loss'])})" if of_probes else "-"
+        more = ([own] if kept else []) + ([] if extra is None else [extra[1][name]])
+        cells.append((name, *(percent(row[column]) for column in shown), *more))
+    print_table(
+        (of, *map(str.capitalize, shown), *kept, *added),
+        cells,
+        title=title or f"{TITLE}{' (Forgetting: lower is better)' if 'forgetting' in shown else ''}",
+        left=1,
+        whole=(*kept, *added),
+        **look,
+    )
 
 
 def percent(value: float | None) -> str:
@@ -208,9 +204,6 @@ def _print_comparison(comparison: Comparison) -> None:
 
     Probes take the place of Own task, which the page has.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from gift_core.report.labels import COLUMN_TITLES, label, number, signed
 
     seeds = ", ".join(map(str, comparison.runs.seeds))
@@ -219,12 +212,13 @@ def _print_comparison(comparison: Comparison) -> None:
     shown = [column for column in columns if not probes or column != "own"]
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
     title = f"Percent over seeds {seeds}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=not probes, max_width=24)
-    for heading in (*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)):
-        table.add_column(heading.replace("-shot ", "-shot\n"), justify="right", no_wrap=True)
+    headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
+    headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
+    rows: list[list[str]] = []
+    titles = []
     for group in comparison.groups:
-        table.add_row(f"[bold]{group.title}")
+        titles.append(len(rows))
+        rows.append([group.title])
         for method in group.methods:
             spreads, differences, cells = comparison.spreads[method], comparison.differences.get(method, {}), []
             for spread in map(spreads.get, shown):
@@ -235,6 +229,6 @@ def _print_comparison(comparison: Comparison) -> None:
                 noise = "≈" if found and found.verdict(column) == "noise" else ""
                 cells.append(noise + signed(found.mean) if found else "")
             count, total = len(spreads[columns[-1]].scores), len(comparison.runs.seeds)
-            name = label(method) if count == total else f"{label(method)} ({count} of {total} seeds)"
-            table.add_row(name, *cells)
-    Console().print(table)
+            rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
+    whole = [*headings, *([] if probes else [""])]
+    print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, box=None, padding=(0, 1, 0, 0))

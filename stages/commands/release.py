@@ -102,7 +102,7 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch) -> None:
         rows.append((f"{mark}{each.alpha:g}", f"{each.learned:.1f}", difference, kept))
     title = f"{method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes")
-    print_table(columns, rows, title=title, bold=found.releases.index(found.proposed))
+    print_table(columns, rows, title=title, bold=[found.releases.index(found.proposed)])
 
 
 def _print_notes(found: AlphaSearch, unseen: Mapping[str, bool]) -> None:

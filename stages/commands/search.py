@@ -137,7 +137,7 @@ def show_trials(found: RateSearch) -> None:
         rows.append((rate, _accuracy(trial.scores[found.task]), gained, lost, duration(trial.seconds)))
     columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
     title = f"{found.task}: {start.images} images of the validation part, in percent and points"
-    print_table(columns, rows, title=title, bold=1 + found.trials.index(found.best))
+    print_table(columns, rows, title=title, bold=[1 + found.trials.index(found.best)])
     for failed, reason in found.failed.items():
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
 

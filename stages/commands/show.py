@@ -61,7 +61,9 @@ def show(
     if summary is None:
         print_metrics(metrics)
     else:
-        _note_other_experiment(summary, root / PARAMS)
+        if (root / PARAMS).is_file() and (experiment := load_config(root / PARAMS).experiment) != summary["experiment"]:
+            what = f"this is the result of {summary['experiment']}. {root / PARAMS} has {experiment}"
+            typer.echo(f"note: {what}: run dvc repro", err=True)
         _print_result(summary)
         for line in since_commit(root, metrics, summary["tasks"]):
             typer.echo(line)
@@ -74,18 +76,6 @@ def show(
         _print_next(summary, page)
 
 
-def _note_other_experiment(summary: Summary, params: Path) -> None:
-    """Prints a note where params.yaml has another experiment by now, as after `gift use`."""
-    from gift_core.config.loading import load_config
-
-    if not params.is_file():
-        return
-    experiment = load_config(params).experiment
-    if experiment != summary["experiment"]:
-        was = summary["experiment"]
-        typer.echo(f"note: this is the result of {was}. {params} has {experiment}: run dvc repro", err=True)
-
-
 def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
     """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
     from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
@@ -95,15 +85,15 @@ def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -
         typer.echo(f"note: {path} does not exist, so this is the table alone. {remedy}", err=True)
         return None
     summary = read_summary(path)
-    same = list(summary["methods"]) == list(metrics) and all(
+    if list(summary["methods"]) == list(metrics) and all(
         row.get(key) in (None, metrics[method].get(name))  # None: a mean that says nothing about separate models
         for method, row in summary["methods"].items()
         for name, key in {**SUMMARY_METRICS, "probes": "probes"}.items()
-    )
-    if not same:
-        said = f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}"
-        typer.echo(said, err=True)
-    return summary if same else None
+    ):
+        return summary
+    what = f"{path} and metrics.json are of different runs, so this is metrics.json alone"
+    typer.echo(f"note: {what}. {remedy}", err=True)
+    return None
 
 
 def _print_result(summary: Summary) -> None:
@@ -114,7 +104,12 @@ def _print_result(summary: Summary) -> None:
         for method, row in summary["methods"].items()
     }
     newest = summary["tasks"][-1]
-    learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
+    learned = {}
+    for method, row in summary["methods"].items():
+        on_it = row["by_task"][newest]
+        before, after = on_it.get("before_percent", on_it.get("zero_shot_percent")), on_it["after_percent"]
+        both = "-" if None in (before, after) else f"{percent(before)} -> {percent(after)}"
+        learned[method] = percent(after) if before == after else both  # a model that never learns has one number
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
     on += ", each image among the classes of all tasks" if summary["protocol"] == "cross_domain" else ""
     lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
@@ -126,33 +121,23 @@ def _print_result(summary: Summary) -> None:
         print_text(summary["note"])
 
 
-def _before_and_after(row: Mapping[str, float | None]) -> str:
-    """`61.0 -> 92.3` on the newest task; a model that never learns has one number."""
-    before, after = row.get("before_percent", row.get("zero_shot_percent")), row["after_percent"]
-    if before is None or after is None:
-        return "-"
-    return percent(after) if before == after else f"{percent(before)} -> {percent(after)}"
-
-
 def _print_tasks(summary: Summary) -> None:
     from gift_core.artifacts.report_json import BY_TASK
     from gift_core.quantities import plural
 
-    protocol = summary["protocol"]
+    protocol, by_classes = summary["protocol"], summary["protocol"] == "class_incremental"
     zero_shot = summary["methods"]["zero_shot"].get("probes", {}).get("by_task", {})
+    steps = plural(len(summary["tasks"]), "step" if by_classes else "task")
+    before, after = ("zero_shot_percent", "after_percent") if by_classes else ("before_percent", "end_percent")
     for method, row in summary["methods"].items():
-        steps = plural(len(summary["tasks"]), "step" if protocol == "class_incremental" else "task")
-        end = row.get("probes", {}).get("by_task", {})
-        before = "zero_shot_percent" if protocol == "class_incremental" else "before_percent"
-        after = "after_percent" if protocol == "class_incremental" else "end_percent"
-        rows = {**row["by_task"]}
+        rows, end = {**row["by_task"]}, row.get("probes", {}).get("by_task", {})
         for name, value in end.items():  # the other columns stay empty
             known = {before: zero_shot[name], after: value, "difference_points": value - zero_shot[name]}
             rows[f"{name} (probe)"] = dict.fromkeys(BY_TASK[protocol]) | known
         print_by_task(rows, BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
     print_text(
         "On all classes seen so far. Difference: after - zero-shot."
-        if protocol == "class_incremental"
+        if by_classes
         else "Before: the model from which the step starts. After: right after the step. Difference: end - after."
     )
     if zero_shot:
@@ -181,34 +166,26 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
 
 def _print_next(summary: Summary, page: Path) -> None:
     """What to type next, with the reason of each command."""
+
+    def shown(path: Path) -> str:
+        path = path.absolute()
+        return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+    opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
     lines = [
-        (_view(page), "view the report"),
+        (
+            f"{opener} {shown(page)}" if opener else f"# copy {shown(page)} to a machine with a browser",
+            "view the report",
+        ),
         ("dvc repro && gift show", "after you change a number in params.yaml"),
         ("gift use laptop", "for your own photos, without a GPU (with one: bring_your_own)")
         if summary["miniature_model"]
         else ("gift add-task NAME --images FOLDER", "add your own images, then: dvc repro"),
     ]
-    if _needs_activation():
-        lines.insert(0, (f"source {_shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
+    is_activated = os.environ.get("VIRTUAL_ENV") == sys.prefix
+    if "MAKELEVEL" in os.environ and sys.prefix != sys.base_prefix and not is_activated:  # by make, for this command
+        lines.insert(0, (f"source {shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
     width = max(len(command) for command, _ in lines)
     hint("\nNext:")
     for command, reason in lines:
         hint(f"  {command:<{width}}  # {reason}")
-
-
-def _view(page: Path) -> str:
-    """The command that opens the page, or on a machine without one what to do instead."""
-    opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
-    return f"{opener} {shlex.quote(_shown(page))}" if opener else f"# copy {_shown(page)} to a machine with a browser"
-
-
-def _needs_activation() -> bool:
-    """Whether make put the environment on the PATH for this command only."""
-    activated = os.environ.get("VIRTUAL_ENV") == sys.prefix
-    return "MAKELEVEL" in os.environ and sys.prefix != sys.base_prefix and not activated
-
-
-def _shown(path: Path) -> str:
-    """The path relative to the current folder if it is inside it."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
