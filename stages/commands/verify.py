@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,20 +26,23 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
 
 
-class Item(NamedTuple):
-    """What is checked: an artifact, an output of DVC, or both."""
+@dataclass
+class Item:
+    """What is checked: an artifact, an output of DVC, or both; its status (OK, MISSING or BROKEN), and its faults."""
 
     path: Path
     artifact: Artifact | None
     output: Output | None
+    status: str = MISSING
+    problems: list[str] = field(default_factory=list)
 
-
-class Checked(NamedTuple):
-    """The status of an item (OK, MISSING or BROKEN), and what is wrong with it."""
-
-    path: Path
-    status: str
-    problems: list[str]
+    def check(self, store: DvcStore | None) -> None:
+        """Reads the files. It may take long."""
+        is_here = self.path.exists()
+        problem = self.artifact.problem() if self.artifact and is_here else ""
+        of_output = store.problems(self.output) if store and self.output else []
+        self.problems = [*([problem] if problem else []), *of_output]
+        self.status = BROKEN if self.problems else OK if is_here else MISSING
 
     def show(self) -> None:
         """Prints one line, with the problems below it."""
@@ -66,58 +69,41 @@ def verify(
     """
     from gift_core.progress import progress
 
-    params = params_of(params, root)
-    store = _store(root)
-    items, checked = _items(params, root, store), dict[Path, Checked]()
+    from ..dvc.pipeline import require_free
+    from ..dvc.store import DvcStore
+
+    store = None
+    if (root / ".dvc").is_dir():
+        require_free(root)  # half of a new result looks broken
+        store = DvcStore(root)
+    else:
+        note(f"{root}: no DVC project, so only the files of the stages are checked")
+    items = _items(params_of(params, root), root, store)
     listed = verbose and not as_json
     for item in items if listed else progress(items, len(items), "artifacts"):
-        checked[item.path] = _check(item, store)
+        item.check(store)
         if listed:
-            checked[item.path].show()
-    broken = [item for item in items if checked[item.path].status == BROKEN]
-    if not (as_json or verbose):
-        for item in broken:
-            checked[item.path].show()
+            item.show()
+    broken = [item for item in items if item.status == BROKEN]
+    for item in () if as_json or verbose else broken:
+        item.show()
     if broken and heal and store:
         note("healing ...") if as_json else typer.echo("\nhealing:")
         store.heal([item.output for item in broken if item.output and store.problems(item.output)])
         for item in broken:
-            checked[item.path] = _check(item, store)
+            item.check(store)
             if not as_json:
-                checked[item.path].show()
-        broken = [item for item in broken if checked[item.path].status != OK]
+                item.show()
+        broken = [item for item in broken if item.status != OK]
     on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else []
+    counts = {status: sum(each.status == status for each in items) for status in (OK, MISSING, BROKEN)}
     if as_json:
-        print_json(_record(list(checked.values()), on_remote))
+        artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in items]
+        print_json({**counts, "broken_on_remote": on_remote, "artifacts": artifacts})
     else:
-        _summarize([each.status for each in checked.values()], broken, healed=heal)
+        typer.echo(f"{len(items)} artifacts: {counts[OK]} ok, {counts[MISSING]} missing, {len(broken)} broken")
+        _print_remedies(counts[MISSING], broken, healed=heal)
     raise typer.Exit(1 if broken or on_remote else 0)
-
-
-def _check(item: Item, store: DvcStore | None) -> Checked:
-    """Reads the files. It may take long."""
-    is_here = item.path.exists()
-    problems = [problem] if item.artifact and is_here and (problem := item.artifact.problem()) else []
-    if store and item.output:
-        problems += store.problems(item.output)
-    return Checked(item.path, BROKEN if problems else OK if is_here else MISSING, problems)
-
-
-def _record(checked: list[Checked], on_remote: list[str]) -> dict[str, object]:
-    artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in checked]
-    counts = {status: sum(each.status == status for each in checked) for status in (OK, MISSING, BROKEN)}
-    return {**counts, "broken_on_remote": on_remote, "artifacts": artifacts}
-
-
-def _store(root: Path) -> DvcStore | None:
-    if not (root / ".dvc").is_dir():
-        note(f"{root}: no DVC project, so only the files of the stages are checked")
-        return None
-    from ..dvc.pipeline import require_free
-    from ..dvc.store import DvcStore
-
-    require_free(root)  # half of a new result looks broken
-    return DvcStore(root)
 
 
 def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
@@ -144,10 +130,8 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
     if not broken or not heal:
-        typer.echo(
-            f"the remote: {len(broken)} broken objects" + (". Next: gift verify --remote --heal" if broken else ""),
-            err=as_json,
-        )
+        remedy = ". Next: gift verify --remote --heal" if broken else ""
+        typer.echo(f"the remote: {len(broken)} broken objects{remedy}", err=as_json)
         return broken
     store.remove_from_remote(broken)
     where = "here" if all(map(store.is_whole, broken)) else "in a clone that has them, or after dvc repro"
@@ -156,10 +140,8 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
     return []
 
 
-def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> None:
-    found = list(statuses)
-    typer.echo(f"{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
-    if MISSING in found:
+def _print_remedies(missing: int, broken: list[Item], *, healed: bool) -> None:
+    if missing:
         hint("missing: get them with dvc pull, or make them with dvc repro")
     if broken and not healed:
         hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")

@@ -7,7 +7,6 @@ its folder.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from gift_core.artifacts.contract import READ_BYTES
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
 
@@ -99,12 +97,10 @@ class DvcStore:
     def _cache_path(self, oid: str) -> Path:
         return Path(self._odb.oid_to_path(oid))
 
-    def _damaged_objects(self, output: Output) -> list[str]:
-        return [oid for oid in self.objects(output) if self._cache_path(oid).is_file() and not self.is_whole(oid)]
-
     def problems(self, output: Output) -> list[str]:
         """Returns what is wrong with the output in the cache and, if it is there, in the workspace."""
-        problems = [f"the cache has other bytes under {oid}" for oid in self._damaged_objects(output)]
+        damaged = [oid for oid in self.objects(output) if self._cache_path(oid).is_file() and not self.is_whole(oid)]
+        problems = [f"the cache has other bytes under {oid}" for oid in damaged]
         if not output.path.exists():
             return problems
         files = self.files(output)
@@ -140,8 +136,9 @@ class DvcStore:
 
     def _delete_damaged(self, output: Output) -> None:
         files = self.files(output)
-        for oid in self._damaged_objects(output):
-            self._cache_path(oid).unlink()
+        for oid in self.objects(output):
+            if not self.is_whole(oid):
+                self._cache_path(oid).unlink(missing_ok=True)
         for path, oid in files:
             if md5_of(path) != oid:
                 path.unlink(missing_ok=True)
@@ -156,6 +153,7 @@ class DvcStore:
 
         UserError if there is no default remote. Objects that were never pushed are left out.
         """
+        from dvc_data.hashfile.hash import file_md5
         from dvc_data.hashfile.hash_info import HashInfo
 
         if not self.has_remote:
@@ -170,8 +168,7 @@ class DvcStore:
 
             def is_whole_or_absent(oid: str) -> bool:
                 try:
-                    with remote.fs.open(remote.oid_to_path(oid), "rb") as file:
-                        return _md5(file) == oid.removesuffix(LISTING)
+                    return str(file_md5(remote.oid_to_path(oid), remote.fs)) == oid.removesuffix(LISTING)
                 except FileNotFoundError:
                     return True
 
@@ -218,17 +215,9 @@ def listed_files(folder: Path, listing: Path) -> list[TrackedFile]:
 
 def md5_of(path: Path) -> str:
     """Returns the MD5 of the file's bytes in hexadecimal digits, empty if it is no file."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return _md5(file)
+    from dvc_data.hashfile.hash import file_md5
 
-
-def _md5(file: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    while block := file.read(READ_BYTES):
-        digest.update(block)
-    return digest.hexdigest()
+    return str(file_md5(str(path))) if path.is_file() else ""
 
 
 @contextmanager
