@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gift_core.layout import CODE
+from gift_core.quantities import plural
+from gift_core.shipped import pipeline_root
+
 from .report import set_aside
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
@@ -28,7 +32,6 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
         from gift_core.config.checks import require_task
-        from gift_core.layout import CODE
         from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
@@ -47,7 +50,6 @@ def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
     """Returns {path: content} of the files in data/code of the project in `root`, for the code that runs."""
     from gift_core.code import revisions
     from gift_core.code.stage_graph import read_blocks
-    from gift_core.shipped import pipeline_root
 
     from .unfinished import running_code
 
@@ -57,7 +59,6 @@ def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
 def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
     """Returns what was edited of the code, in words. `states`: the contents of the files in data/code."""
     from gift_core.provenance import edited_files
-    from gift_core.quantities import plural
 
     counting = {key.partition(": ")[0] for content in states for key in content.get("edited", ())}
     others = [name for name in edited_files() if name not in counting]

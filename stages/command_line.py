@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from gift_core.errors import GiftError
+from gift_core.errors import GiftError, UserError
 from gift_core.progress import QUIET, is_quiet
 from gift_core.work import os_errors
 
@@ -231,8 +231,6 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link,
     below a file, or in one of the folders `inputs`.
     """
-    from gift_core.errors import UserError
-
     blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
     if blocking is not None:
         raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")

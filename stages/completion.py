@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gift_core.layout import Layout
+
 PARAMS, CATALOGUE = "params.yaml", "methods.yaml"
 
 
@@ -37,8 +39,6 @@ def complete_preset(ctx: Any, incomplete: str) -> list[str]:
 
 def complete_classes(ctx: Any, incomplete: str) -> list[str]:
     """Returns the tasks that are ingested, of which `gift predict --classes` takes the class names."""
-    from gift_core.layout import Layout
-
     tasks = Layout(_root(ctx)).task("any").parent.glob(f"{incomplete}*/task.json")
     return sorted(task.parent.name for task in tasks)
 

@@ -61,7 +61,10 @@ def finetune(
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
-        stage.say(f"{loaded.data.summary}, {loaded.data.iterations} iterations{_summary(losses)}")
+        skipped = int(sum(row.get("skipped", 0) for row in losses))
+        overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
+        learned = f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ", nothing to learn"
+        stage.say(f"{loaded.data.summary}, {loaded.data.iterations} iterations{overflow}{learned}")
 
 
 class Loaded(NamedTuple):
@@ -192,11 +195,3 @@ def _provenance(step: Step, start: str, learning_rate_factor: float) -> dict[str
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.method(method).trained_settings,
     }
-
-
-def _summary(losses: list[dict[str, float]]) -> str:
-    if not losses:
-        return ", nothing to learn"
-    skipped = int(sum(row.get("skipped", 0) for row in losses))
-    note = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
-    return f"{note}, task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}"

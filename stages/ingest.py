@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gift_core.errors import lookup
+
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
@@ -12,7 +14,6 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
-        from gift_core.errors import lookup
 
         source = lookup(stage.config.tasks, task, "params.yaml: tasks")
         info = ingest_task(

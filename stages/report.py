@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gift_core.quantities import first_names
+
 from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 SHOWN_NAMES = 6
@@ -40,7 +42,6 @@ def set_aside(stage: Stage, params: Path) -> None:
     """
     if params.absolute() != (stage.layout.root / PARAMS).absolute():
         return
-    from gift_core.quantities import first_names
     from gift_core.report.leftovers import set_aside_leftovers
 
     files = set_aside_leftovers(stage.layout, stage.config)

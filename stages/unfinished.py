@@ -37,8 +37,15 @@ def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) ->
     key = _key(stage, device, inputs)
     threads = key["environment"].pop("threads", None)
     with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
-        if isinstance(threads, int):
-            _note_threads(stage, work, threads)
+        former = threads_of(work)
+        if isinstance(threads, int) and threads not in former[-1:]:
+            write_json(work / THREADS, {"threads": [*former, threads]})
+            if former:
+                stage.say(
+                    f"continues with {threads} threads what ran with {former[-1]}, so sums are rounded differently "
+                    "from here: the result will not have the same bytes as a run with one number of threads. To "
+                    f"continue with {former[-1]}, stop and set OMP_NUM_THREADS={former[-1]}."
+                )
         yield work
 
 
@@ -68,19 +75,6 @@ def threads_of(work: Path) -> list[int]:
     """Returns the numbers of CPU threads of the runs that worked here, one after another; none on a GPU."""
     file = work / THREADS
     return list(read_json_file(file)["threads"]) if file.is_file() else []
-
-
-def _note_threads(stage: Stage, work: Path, threads: int) -> None:
-    former = threads_of(work)
-    if former and former[-1] == threads:
-        return
-    write_json(work / THREADS, {"threads": [*former, threads]})
-    if former:
-        stage.say(
-            f"continues with {threads} threads what ran with {former[-1]}, so sums are rounded differently from here: "
-            "the result will not have the same bytes as a run with one number of threads. To continue with "
-            f"{former[-1]}, stop and set OMP_NUM_THREADS={former[-1]}."
-        )
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gift_core.quantities import first_names
+
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 BYTES_PER_PROMPT = 500  # with the share of the vocabulary; compressed, it is less
@@ -18,7 +20,6 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.task import read_task
         from gift_core.datasets.captions import read_captions
         from gift_core.method.replay.prompts import sample_prompts
-        from gift_core.quantities import first_names
         from gift_core.work.publishing import require_free_bytes
 
         settings = stage.config.prompts

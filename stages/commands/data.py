@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.progress import progress
+
 from ..command_line import AsJson, GiftCommand, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Params, Root, argument, params_of
 
@@ -39,7 +43,6 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     """
     from gift_core.config.loading import load_config
     from gift_core.datasets.status import data_in_use, data_named, status_of
-    from gift_core.progress import progress
 
     config = load_config(params_of(params, root))
     raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
@@ -102,8 +105,6 @@ def fetch(
     Example: gift data fetch dtd
     """
     from gift_core.datasets.catalogue.fetch import fetch as download
-    from gift_core.errors import UserError
-    from gift_core.layout import Layout
 
     failed: list[str] = []
     complete: list[str] = []
@@ -163,7 +164,6 @@ def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> t
     from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.status import data_in_use, data_named
-    from gift_core.errors import UserError
 
     config = load_config(params)
     if bool(names) == every:

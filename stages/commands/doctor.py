@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import lookup
+
 from ..command_line import AsJson, hint, name_guides, print_json
 from ..completion import complete_preset
 from ..stage import ROOT, Root, option
@@ -43,7 +45,6 @@ def doctor(
     """
     from gift_core.config.presets import find_presets
     from gift_core.doctor.examine import examine, examine_quickly, examine_time, summarize
-    from gift_core.errors import lookup
 
     file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.shipped import pipeline_root
+
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from ..completion import complete_known_method, complete_method
 from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
@@ -84,7 +86,6 @@ def add_method(
     """
     from gift_core.code.stage_graph import stages_of_method
     from gift_core.config.params_edit import plan_method
-    from gift_core.shipped import pipeline_root
 
     addition = plan_method(name, base=base, settings=settings or [], params=params)
     stages = stages_of_method(pipeline_root(params.parent), addition.config.model_dump(mode="json"), name)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import UserError
+from gift_core.shipped import pipeline_root
+
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
 from ..completion import complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
@@ -112,8 +115,6 @@ def add_task(
     from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
     from gift_core.datasets.image_check import check_headers, check_images, composition_notes
     from gift_core.datasets.new_task import new_row, plan_task
-    from gift_core.errors import UserError
-    from gift_core.shipped import pipeline_root
 
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")

@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from gift_core.errors import UserError, lookup
+from gift_core.quantities import byte_size
+
 from ..command_line import AsJson, plain_path, print_json, require_new
 from ..stage import argument, option
 
@@ -42,7 +45,6 @@ def export(
     Example: gift export data/6_released/gift/digits --to transformers
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.errors import UserError, lookup
 
     lookup(dict.fromkeys(FORMATS), to, "export --to")
     missing = [name for name in ("onnx", "onnxscript") if to == "onnx" and find_spec(name) is None]
@@ -56,7 +58,6 @@ def export(
     from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.exporting import export_clip
     from gift_core.interop.importing import model_identity, open_model
-    from gift_core.quantities import byte_size
     from gift_core.work.publishing import require_free_bytes
 
     clip = open_model(model, pretrained, device="cpu")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.layout import Layout
+from gift_core.quantities import byte_size
+
 from ..command_line import CommandGroup, GiftCommand, require_new
 from ..stage import ROOT, Root, argument, option
 
@@ -52,7 +55,6 @@ def push_model(
 
     Example: gift hub push model data/6_released/gift/birds --to user/clip-birds
     """
-    from gift_core.layout import Layout
     from gift_core.team.hub import MODEL, Repository, build_model
 
     repository = Repository(to, MODEL, revision)
@@ -130,7 +132,5 @@ def _pull(repository: Repository, folder: Path) -> None:
 
 
 def _print_files(files: Sequence[Path]) -> None:
-    from gift_core.quantities import byte_size
-
     for file in files:
         typer.echo(f"{file}  {byte_size(file.stat().st_size)}")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import lookup
+from gift_core.layout import Layout
+
 from ..command_line import AsJson, plain_path, print_json, require_new
 from ..completion import complete_task
 from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_of
@@ -89,7 +92,6 @@ def merge(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.interop.merge_kinds import complete_options
-    from gift_core.layout import Layout
 
     named: list[str] = [*models, *([base] if base else [])]
     for name in named:
@@ -124,7 +126,6 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
     UserError for a task that params.yaml does not have, ContractError for one that is not ingested.
     """
     from gift_core.config.loading import load_config
-    from gift_core.errors import lookup
 
     if not tasks:
         return lambda model: {}

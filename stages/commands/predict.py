@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gift_core.errors import lookup
+from gift_core.layout import Layout
+from gift_core.progress import progress
+
 from ..command_line import AsJson, hint, note, print_json
 from ..completion import complete_classes
 from ..stage import MOST, ROOT, Root, argument, option
@@ -72,8 +76,6 @@ def predict(
     Example: gift predict data/6_released/gift/digits photos/ --top 3
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.errors import lookup
-    from gift_core.layout import Layout
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
     from gift_core.use.predict import FORMATS, above, classify_images, find_images, readable
 
@@ -84,7 +86,6 @@ def predict(
     if classes is not None and templates is None and Path(classes).is_file() and not classes.endswith(".json"):
         chosen = [_with_templates(chosen[0], model)]
     from gift_core.interop.importing import open_model
-    from gift_core.progress import progress
 
     clip = open_model(model, pretrained, device=device)
     for text in notes:
@@ -164,7 +165,6 @@ def test(
     Example: gift test data/6_released/gift/digits photos/ --learned
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.layout import Layout
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
     from gift_core.use.labeled_images import CaptionedTask, LabeledFolder, open_labeled_images, require_labels, score
 

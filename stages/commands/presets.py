@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import GiftError
+
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json
 from ..completion import complete_preset
 from ..stage import ROOT, Root, argument
@@ -117,7 +119,6 @@ def _time_of(root: Path, preset: Path) -> str:
     from gift_core.doctor.finding import Project
     from gift_core.doctor.stage_work import count_work
     from gift_core.doctor.time_estimate import estimate_time
-    from gift_core.errors import GiftError
 
     try:
         project = Project(root, load_preset(preset), counts=False)

@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gift_core.errors import lookup
+from gift_core.shipped import guides
+
 from ..command_line import AsJson, print_json
 from ..stage import ROOT, Root, argument, option
 
@@ -66,9 +69,6 @@ def docs(page: Page = None) -> None:
 
     Example: gift docs your_own_task
     """
-    from gift_core.errors import lookup
-    from gift_core.shipped import guides
-
     if page is None:
         for name, file in guides().items():
             typer.echo(f"{name:16} {_title(file)}")

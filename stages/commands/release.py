@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gift_core.errors import UserError
+from gift_core.layout import Layout
 
 from ..command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, option, params_of
@@ -45,7 +46,6 @@ def release(
     Example: gift release gift --choose
     """
     from gift_core.config.loading import load_config
-    from gift_core.layout import Layout
 
     params = params_of(params, root)
     stage = Stage("release", method, load_config(params), Layout(root))
@@ -65,8 +65,7 @@ def release(
     if as_json:
         print_json(_record(method, found, unseen, written=write))
     else:
-        _show_alphas(method, stage, found)
-        _print_notes(found, unseen)
+        _show_alphas(method, stage, found, unseen)
     _propose(params, stage, found.proposed.alpha, write=write, silent=as_json)
 
 
@@ -92,8 +91,8 @@ def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch
     return found, unseen
 
 
-def _show_alphas(method: str, stage: Stage, found: AlphaSearch) -> None:
-    """Prints a row for each alpha, the proposed one marked."""
+def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
+    """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
     rows = []
     for each in found.releases:
         (change, error), mark = found.change(each), "* " if each is found.proposed else ""
@@ -103,9 +102,6 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch) -> None:
     title = f"{method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes")
     print_table(columns, rows, title=title, bold=[found.releases.index(found.proposed)])
-
-
-def _print_notes(found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
     seen = [task for task, is_unseen in unseen.items() if not is_unseen]
     if seen:
         typer.echo(

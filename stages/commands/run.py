@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gift_core.errors import UserError
+from gift_core.quantities import duration, plural
 
 from ..command_line import note
 from ..stage import MOST, PARAMS, argument, option, require_params
@@ -141,7 +142,6 @@ def _open_workers(
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     """Prints the stages that would run, in waves, how many stages after them may have to run, and the times."""
     from gift_core.execution.schedule import longest_path, waves
-    from gift_core.quantities import duration, plural
 
     from .why import describe, stale_stages, total_time
 

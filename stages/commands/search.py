@@ -10,6 +10,7 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..dvc.interruption import run_to_end
@@ -56,7 +57,6 @@ def search(
     Example: gift search greek --rates 1e-4 3e-4 1e-3
     """
     from gift_core.config.loading import load_config
-    from gift_core.quantities import plural
     from gift_core.report.run_record import contender
 
     from ..dvc.pipeline import require_free
@@ -126,8 +126,6 @@ def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
 
 def show_trials(found: RateSearch) -> None:
     """Prints a row for each rate, the best one marked, and which rates failed."""
-    from gift_core.quantities import duration
-
     start = found.start[found.task]
     rows = [("start", _accuracy(start), "", "", "")]
     for trial in found.trials:

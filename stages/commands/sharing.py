@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gift_core.errors import GiftError, UserError
+from gift_core.quantities import first_names
 
 from ..command_line import AsJson, hint, name_guides, note, print_json
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
@@ -30,7 +31,6 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     Example: gift get
     """
     from gift_core.doctor.storage import check_remote, read_settings
-    from gift_core.quantities import first_names
     from gift_core.team.raw_data import raw_data_files
     from gift_core.team.remotes import missing_outputs, pull
 
@@ -111,8 +111,6 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
 
 
 def _say(merge: MergedLock) -> None:
-    from gift_core.quantities import first_names
-
     both = [name for name in merge.both if name not in ALWAYS_RUN]
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:

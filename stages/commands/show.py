@@ -12,6 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gift_core.layout import Layout
+from gift_core.quantities import duration, plural
+
 from ..command_line import AsJson, hint, print_json
 from ..stage import PARAMS, ROOT, Root
 from .metrics import percent, print_by_task, print_link, print_metrics, print_text
@@ -38,7 +41,6 @@ def show(
     from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.layout import Layout
     from gift_core.team.gate import since_commit
 
     if times:
@@ -123,7 +125,6 @@ def _print_result(summary: Summary) -> None:
 
 def _print_tasks(summary: Summary) -> None:
     from gift_core.artifacts.report_json import BY_TASK
-    from gift_core.quantities import plural
 
     protocol, by_classes = summary["protocol"], summary["protocol"] == "class_incremental"
     zero_shot = summary["methods"]["zero_shot"].get("probes", {}).get("by_task", {})
@@ -147,7 +148,6 @@ def _print_tasks(summary: Summary) -> None:
 def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
     from gift_core.artifacts.contract import read
-    from gift_core.quantities import duration, plural
 
     seconds = {
         stage.name: [read(dict[str, float], file, stage.name)["seconds"] for file in sorted(stage.glob("*.json"))]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from gift_core.artifacts.contract import read, sha256_of, write_json
 from gift_core.artifacts.model_folder import model_hash
@@ -30,8 +29,7 @@ from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
-from gift_core.report.accuracies import Score
-from gift_core.report.rate_search import RateSearch, Scores, Trial, hold_out, measure, sample_training_images
+from gift_core.report.rate_search import RateSearch, Trial, hold_out, measure, sample_training_images
 
 from ..command_line import note
 from ..finetune import Step, train_together
@@ -94,33 +92,11 @@ def run_trials(stage: Stage, method: str, task: str, rates: Sequence[float]) -> 
 
     UserError if no rate works.
     """
-    config, start = stage.config, stage.start_model(method, task)
+    config, layout, start = stage.config, stage.layout, stage.start_model(method, task)
     device, budget = resolve_device(config.run.device), CacheBudget()
     others = [step.task for step in config.sequence if step.task != task]
-    others = [name for name in others if (stage.layout.task(name) / "task.json").is_file()]
-    with unfinished(stage, device, _inputs(stage, method, task, others)) as work:
-        trial_stage = _open_trial(stage, method, task, work)
-        folders = [trial_stage.layout.task(task), *_other_sets(stage, task, others, work / "measured")]
-        sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
-        scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
-        before = _noted(work / "start.json", lambda: Trial(0.0, scores(start), 0.0))
-        trials, failed = [], dict[float, str]()
-        for rate in progress(rates, len(rates), "rates"):
-            step = Step(trial_stage, method, task, rate)
-            try:
-                trials.append(_noted(work / f"rate-{rate!r}.json", partial(_trial, step, work, scores)))
-            except UserError as error:  # such as losses that are not finite
-                failed[rate] = str(error)
-        if not trials:
-            raise UserError(failed[rates[0]])
-    metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
-    return RateSearch(task, before.scores, trials, failed, metric)
-
-
-def _inputs(stage: Stage, method: str, task: str, others: Sequence[str]) -> Mapping[str, Any]:
-    """What decides the result of a trial besides its rate."""
-    layout, config, start = stage.layout, stage.config, stage.start_model(method, task)
-    return {
+    others = [name for name in others if (layout.task(name) / "task.json").is_file()]
+    inputs = {  # what decides the result of a trial besides its rate
         "row": config.methods[method].model_dump(mode="json", exclude={"learning_rate", "release"}),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
         "task": config.tasks[task].model_dump(mode="json"),
@@ -128,6 +104,35 @@ def _inputs(stage: Stage, method: str, task: str, others: Sequence[str]) -> Mapp
         "start": [model_hash(start), hashes_below(start)],
         "teacher": hashes_below(layout.teacher(method, task)),
     }
+    with unfinished(stage, device, inputs) as work:
+        trial_stage = _open_trial(stage, method, task, work)
+        folders = [trial_stage.layout.task(task), *_other_sets(stage, task, others, work / "measured")]
+        sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
+        scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
+        before = _noted(work / "start.json", lambda: Trial(0.0, scores(start), 0.0))
+        trials, failed = [], dict[float, str]()
+
+        def train_and_measure(rate: float) -> Trial:
+            started, model = time.monotonic(), trial_stage.layout.model(method, task)
+            snapshot, step = work / f"rate-{rate!r}.safetensors", Step(trial_stage, method, task, rate)
+            with explained(trial_stage):
+                loaded = step.load()
+                save_clip(loaded.clip, model, {}, train_together(step, loaded, snapshot))
+            seconds = round(time.monotonic() - started, 1)
+            trial = Trial(rate, scores(model), seconds)
+            shutil.rmtree(model)
+            snapshot.unlink(missing_ok=True)
+            return trial
+
+        for rate in progress(rates, len(rates), "rates"):
+            try:
+                trials.append(_noted(work / f"rate-{rate!r}.json", partial(train_and_measure, rate)))
+            except UserError as error:  # such as losses that are not finite
+                failed[rate] = str(error)
+        if not trials:
+            raise UserError(failed[rates[0]])
+    metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
+    return RateSearch(task, before.scores, trials, failed, metric)
 
 
 def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
@@ -146,21 +151,6 @@ def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
         if not teaches.teacher(method, task).exists():
             teach_step(TrialStage("teach", stage.name, config, teaches), method, task)
     return opened
-
-
-def _trial(step: Step, work: Path, scores: Callable[[Path], Scores]) -> Trial:
-    """Trains a model at the rate, measures it and removes it."""
-    snapshot, started = work / f"rate-{step.learning_rate!r}.safetensors", time.monotonic()
-    model = step.stage.layout.model(step.method, step.task)
-    with explained(step.stage):
-        loaded = step.load()
-        losses = train_together(step, loaded, snapshot)
-        save_clip(loaded.clip, model, {}, losses)
-    seconds = time.monotonic() - started
-    trial = Trial(step.learning_rate, scores(model), round(seconds, 1))
-    shutil.rmtree(model)
-    snapshot.unlink(missing_ok=True)
-    return trial
 
 
 def _other_sets(stage: Stage, task: str, others: Sequence[str], folder: Path) -> list[Path]:
@@ -183,11 +173,6 @@ def _other_sets(stage: Stage, task: str, others: Sequence[str], folder: Path) ->
 
 def _noted(path: Path, run: Callable[[], Trial]) -> Trial:
     """Returns the trial that the file has, or runs it and writes the file."""
-    if path.is_file():
-        noted = read(dict[str, Any], path, "search")
-        scores = {name: Score(*numbers) for name, numbers in noted["scores"].items()}
-        return Trial(noted["rate"], scores, noted["seconds"])
-    trial = run()
-    numbers = {name: [score.correct, score.images] for name, score in trial.scores.items()}
-    write_json(path, {"rate": trial.rate, "scores": numbers, "seconds": trial.seconds})
-    return trial
+    if not path.is_file():
+        write_json(path, asdict(run()))
+    return read(Trial, path, "search")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.layout import Layout
+from gift_core.progress import progress
+
 from ..command_line import AsJson, hint, note, print_json
 from ..stage import PARAMS, ROOT, Params, Root, params_of
 
@@ -67,8 +70,6 @@ def verify(
 
     Example: gift verify --heal
     """
-    from gift_core.progress import progress
-
     from ..dvc.pipeline import require_free
     from ..dvc.store import DvcStore
 
@@ -110,7 +111,6 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     """The artifacts in the order of the stages, then DVC's other outputs."""
     from gift_core.artifacts.verification import artifacts_of
     from gift_core.config.loading import load_config
-    from gift_core.layout import Layout
 
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     items = [

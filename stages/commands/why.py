@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gift_core.quantities import byte_size, duration, first_names, plural
+
 from ..check import code_files, describe_edits
 from ..command_line import AsJson, print_json
 from ..stage import PARAMS, argument
@@ -52,7 +54,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     """
     from gift_core.config.loading import load_config
     from gift_core.provenance import edited_files
-    from gift_core.quantities import byte_size, duration, first_names, plural
 
     from ..dvc.pipeline import open_pipeline
 
@@ -221,8 +222,6 @@ def total_time(pipeline: DvcPipeline, run: Collection[str], pulled: Collection[s
 
 def describe(summary: Mapping[str, Any]) -> str:
     """Returns the sentences about total_time."""
-    from gift_core.quantities import duration, plural
-
     text = f"{summary['run']:,} of {summary['of']:,} stages would run."
     if summary["follow"]:
         text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."

@@ -26,6 +26,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gift_core.errors import UserError
+
 SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
 PLAN = "GIFT_PLAN"  # the file with the plan of `dvc repro` (stages/dvc/time_left.py), in the same place
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
@@ -93,8 +95,6 @@ def main(command: Sequence[str]) -> int:
     A second `dvc repro` does not start: it would end in the middle, with DVC's message about a busy file.
     """
     if command[0] == "dvc":
-        from gift_core.errors import UserError
-
         from .pipeline import require_free
 
         try:
@@ -180,18 +180,13 @@ def _receive(connection: socket.socket, settings: bytes) -> tuple[dict[str, Any]
         own, stage = os.getpid(), os.fork()
         if stage == 0:
             connection.close()
-            _end_with(own)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # nobody would know of the result
+            if os.getppid() != own:  # it has ended already
+                os._exit(1)
             return request, streams
         code = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
         connection.sendall(f"{code}\n".encode())
     os._exit(0)
-
-
-def _end_with(parent: int) -> None:
-    """Has the system send SIGTERM to this process when `parent` ends: nobody would know of the result."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:

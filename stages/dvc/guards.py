@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gift_core.code.revisions import options_of, settings_of
 from gift_core.code.stage_graph import PARAMS, read_blocks
@@ -33,16 +32,15 @@ def require_checked_code(root: Path, config: Config, stage: str, name: str) -> N
     if DVC_STAGE not in os.environ or not file.is_file():
         return
     checked, settings = read_json_file(file), settings_of(stage, name, config) if name in options else {}
+    changed = ""
     if checked.pop("settings", None) != settings.get("settings"):
-        what = f"{PARAMS}: methods.{name} was edited after `check` ran"
-        raise UserError(
-            f"{stage}: {what}, so the result would be recorded as that of other settings. Run dvc repro again."
-        )
-    found = running_code().state(stage, chosen)
-    if checked != found:
+        changed, other = f"{PARAMS}: methods.{name} was", "settings"
+    elif checked != (found := running_code().state(stage, chosen)):
         edited = {*checked.get("edited", {}).items()} ^ {*found.get("edited", {}).items()}
-        what = f"the code was edited after `check` ran{f' ({min(edited)[0]})' if edited else ''}"
-        raise UserError(f"{stage}: {what}, so the result would be recorded as that of other code. Run dvc repro again.")
+        changed, other = "the code was", f"code{f' ({min(edited)[0]})' if edited else ''}"
+    if changed:
+        what = f"{changed} edited after `check` ran, so the result would be recorded as that of other {other}"
+        raise UserError(f"{stage}: {what}. Run dvc repro again.")
 
 
 def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *, method: str, task: str) -> None:
@@ -57,18 +55,13 @@ def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *
         raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
     (block,) = (block for block in read_blocks(pipeline_root(root)) if block.name == stage)
     keys = [key.replace("${item.method}", method).replace("${key}", task) for key in block.params]
-    for key in [*keys, *_keys_of_row(stage, method, old, new)]:
+    if stage in ("finetune", "evaluate"):  # the keys of the method's row that settings_of takes
+        names = {name for content in (old, new) for name in content["methods"].get(method, ())}
+        keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
+    for key in keys:
         was, value = old, new
         for name in key.split("."):
             was, value = (each.get(name) if isinstance(each, Mapping) else None for each in (was, value))
         if was != value:
             what = f"{params.name}: {key} changed while {stage} ran. The result has the former value"
             raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
-
-
-def _keys_of_row(stage: str, method: str, *contents: Mapping[str, Any]) -> list[str]:
-    """The keys of the method's row that settings_of takes."""
-    if stage not in ("finetune", "evaluate"):
-        return []
-    names = {name for content in contents for name in content["methods"].get(method, ())}
-    return [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]

@@ -37,63 +37,6 @@ class Interruption(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
-class _Watch:
-    """A thread that ends this process when DVC has ended, or when it did not obey a signal within GRACE_SECONDS.
-
-    Python runs its signal handlers between two steps of the main thread, so not while that is in native code. But it
-    writes the number of each signal to a socket at once, and the thread reads it there.
-    """
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        self._launchers = _launchers()
-        self._orphaned = self._raised = False
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Handles the signals and runs the thread. After a signal it does so until the process has ended."""
-        former = {number: signal.signal(number, self._on_signal) for number in _signals()}
-        descriptor = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=self._run, name="interruption", daemon=True).start()
-        try:
-            yield
-        finally:
-            if not self._raised:
-                signal.set_wakeup_fd(descriptor)
-                for number, handler in former.items():
-                    signal.signal(number, handler)
-                self._writer.close()  # ends the thread
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Raises once. What a second signal would interrupt is the removal of partial files."""
-        if not self._raised:
-            self._raised = True
-            raise Interruption(number, ORPHANED if self._orphaned else REASONS[signal.Signals(number).name])
-
-    def _run(self) -> None:
-        number = self._first_signal()
-        if number is None:
-            self._reader.close()
-            return
-        time.sleep(GRACE_SECONDS)
-        with suppress(OSError):
-            os.write(2, f"It did not end within {GRACE_SECONDS:.0f} s: it was ended at once. Run it again.\n".encode())
-        os._exit(128 + number)
-
-    def _first_signal(self) -> int | None:
-        """Waits for a signal to end, and sends one when DVC has ended. Returns its number, None when the block ends."""
-        while self._launchers is None or _are_alive(self._launchers):
-            if select.select([self._reader], [], [], POLL_SECONDS)[0]:
-                numbers = self._reader.recv(64)
-                received = [number for number in numbers if number in _signals()]
-                if received or not numbers:
-                    return received[0] if received else None
-        self._orphaned = True
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        return signal.SIGTERM
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Within the block a signal to end raises Interruption, once, in the main thread.
@@ -104,8 +47,50 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _Watch().running():
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    orphaned, raised = threading.Event(), threading.Event()
+
+    def raise_once(number: int, frame: FrameType | None) -> None:
+        if not raised.is_set():  # what a second signal would interrupt is the removal of partial files
+            raised.set()
+            raise Interruption(number, ORPHANED if orphaned.is_set() else REASONS[signal.Signals(number).name])
+
+    former = {number: signal.signal(number, raise_once) for number in _signals()}
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader, _launchers(), orphaned), name="interruption", daemon=True).start()
+    try:
         yield
+    finally:
+        if not raised.is_set():  # else it watches until the process has ended
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            writer.close()  # ends the thread
+
+
+def _watch(reader: socket.socket, launchers: list[Any] | None, orphaned: threading.Event) -> None:
+    """The thread that ends this process when DVC has ended, or when it did not obey a signal within GRACE_SECONDS.
+
+    Python runs its signal handlers between two steps of the main thread, so not while that is in native code. But it
+    writes the number of each signal to a socket at once.
+    """
+    received: list[int] = []
+    while not received:
+        if launchers is not None and not _are_alive(launchers):
+            orphaned.set()
+            received.append(signal.SIGTERM)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        elif select.select([reader], [], [], POLL_SECONDS)[0]:
+            numbers = reader.recv(64)
+            if not numbers:  # the block has ended
+                reader.close()
+                return
+            received = [number for number in numbers if number in _signals()]
+    time.sleep(GRACE_SECONDS)
+    with suppress(OSError):
+        os.write(2, f"It did not end within {GRACE_SECONDS:.0f} s: it was ended at once. Run it again.\n".encode())
+    os._exit(128 + received[0])
 
 
 @contextmanager

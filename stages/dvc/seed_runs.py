@@ -21,6 +21,7 @@ import typer
 import yaml
 
 from gift_core.errors import UserError, lookup
+from gift_core.quantities import duration, plural
 
 from ..command_line import note
 from ..stage import PARAMS, require_params
@@ -44,7 +45,6 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     from gift_core.config.loading import parse_config
     from gift_core.config.overlays import complete_text
     from gift_core.method.metrics import ZERO_SHOT
-    from gift_core.quantities import duration, plural
     from gift_core.untrusted import parse_yaml
 
     from .fork_server import limit_spinning, serving
