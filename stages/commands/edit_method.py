@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from ..command_line import AsJson, DryRun, hint, print_difference, print_json, p
 from ..completion import complete_known_method, complete_method
 from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_task import show_removal
-
-if TYPE_CHECKING:
-    pass
 
 Name = Annotated[
     str,
@@ -61,10 +58,10 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
     if as_json:
         print_json(rows)
         return
-    marked = [f"{row['method']} *" if row["runs"] else str(row["method"]) for row in rows]
-    for name, row in zip(marked, rows, strict=True):
+    marked = {f"{row['method']} *" if row["runs"] else str(row["method"]): row["about"] for row in rows}
+    for name, about in marked.items():
         typer.secho(name.ljust(max(map(len, marked))), nl=False, bold=True)
-        typer.echo(f"  {row['about']}")
+        typer.echo(f"  {about}")
     hint("\n* runs (run.methods of params.yaml). `gift add-method NAME` adds another one.")
 
 

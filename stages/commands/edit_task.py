@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,6 @@ from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 if TYPE_CHECKING:
     from gift_core.config.params_edit import Removal
     from gift_core.datasets.dataset import Dataset
-    from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
@@ -113,8 +113,10 @@ def add_task(
     Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
+    from gift_core.config.checks import ADD_TASK
     from gift_core.datasets.image_check import check_headers, check_images, composition_notes
     from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.mini.miniature import miniature_of
 
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
@@ -141,60 +143,28 @@ def add_task(
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image == "refuse"
     images_per_task = None if probe else addition.config.prompts.images_per_task
-    composition = list(composition_notes(addition.dataset, images_per_task))
+    dataset, composition = addition.dataset, list(composition_notes(addition.dataset, images_per_task))
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
     if not as_json:
         left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines(), *composition])
+        notes = [*dataset.notes, *left_out, *findings.lines(), *composition]
+        _show_data_set(name, dataset, classes, notes, warnings)
     is_written = not dry_run and not is_refused
     if is_written:
         addition.carry_out()
     if as_json:
+        found = {"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}
         print_json({
-            "task": name, **_record(addition, composition), "written": is_written, "stages": stages,
-            "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+            "task": name, **found, "notes": [*dataset.notes, *composition, *warnings], "written": is_written,
+            "stages": stages, "check": {"images": findings.count, "broken": findings.broken, **findings.others},
         })  # fmt: skip
     if is_refused:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
-    if not as_json:
-        _show_addition(name, addition, stages, dry_run=dry_run)
-
-
-def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
-    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
-    from gift_core.mini.miniature import miniature_of
-
-    dataset = addition.dataset
-    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
-    typer.echo(f"{name}: {dataset.described}, {counts}")
-    if dataset.has_captions:
-        for sample in dataset.train[:PAIRS_SHOWN]:
-            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
-    else:
-        counts_of_classes, width = _count_classes(dataset), max(map(len, dataset.class_names))
-        typer.echo(f"  {'class':<{width}}  train  test")
-        for class_name, count in list(counts_of_classes.items())[:CLASSES_SHOWN]:
-            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
-        if len(counts_of_classes) > CLASSES_SHOWN:
-            typer.echo(f"  ... and {len(counts_of_classes) - CLASSES_SHOWN} more")
-        if all(class_name.isdigit() for class_name in counts_of_classes):
-            warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
-            typer.secho(warning, fg=typer.colors.YELLOW)
-    for note in notes:
-        typer.echo(f"  {note}")
-    if warning := miniature_of(addition.config).warning:
-        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
-
-
-def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    return {name: {"train": train[label], "test": test[label]} for label, name in dataset.classes.items()}
-
-
-def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
-    """Prints the difference in params.yaml, what `dvc repro` runs now, and how to undo the addition."""
-    from gift_core.config.checks import ADD_TASK
-
+    if as_json:
+        return
     print_difference(addition.difference())
     if dry_run:
         typer.echo("--dry-run: nothing was written")
@@ -206,14 +176,28 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
     hint(f"To take it back: gift remove-task {name}")
 
 
-def _record(addition: Addition, composition: list[str]) -> dict[str, object]:
-    from gift_core.mini.miniature import miniature_of
-
-    dataset = addition.dataset
-    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
-    found = {"captions": dataset.captions} if dataset.has_captions else {}
-    classes = {} if dataset.has_captions else _count_classes(dataset)
-    return {"classes": classes, **found, "notes": [*dataset.notes, *composition, *warnings]}
+def _show_data_set(
+    name: str, dataset: Dataset, classes: Mapping[str, Mapping[str, int]], notes: list[str], warnings: list[str]
+) -> None:
+    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
+    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
+    typer.echo(f"{name}: {dataset.described}, {counts}")
+    if dataset.has_captions:
+        for sample in dataset.train[:PAIRS_SHOWN]:
+            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
+    else:
+        width = max(map(len, dataset.class_names))
+        typer.echo(f"  {'class':<{width}}  train  test")
+        for class_name, count in list(classes.items())[:CLASSES_SHOWN]:
+            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+        if len(classes) > CLASSES_SHOWN:
+            typer.echo(f"  ... and {len(classes) - CLASSES_SHOWN} more")
+        if all(class_name.isdigit() for class_name in classes):
+            warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
+    for note in notes:
+        typer.echo(f"  {note}")
+    for warning in warnings:
+        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
 
 
 KnownNames = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]

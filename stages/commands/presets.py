@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gift_core.errors import GiftError
+from gift_core.quantities import plural
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json
 from ..completion import complete_preset
 from ..stage import ROOT, Root, argument
 
 if TYPE_CHECKING:
-    from gift_core.config.presets import Origin, Summary, Switch
+    from gift_core.config.presets import Summary
 
 FEW_METHODS = 4
 ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
@@ -45,38 +46,26 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
         more = [{"active": each.name in active, "changed_keys": active.get(each.name, [])} for each in summaries]
         print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
         return
-    width = max(len(_head(summary.name, origin)) for summary in summaries)
-    for summary in summaries:
-        typer.secho(f"{_head(summary.name, origin):{width}}", nl=False, bold=True)
+    mark, about = "", "params.yaml is missing, or it cannot be read."
+    if origin is not None:
+        about = "* is the active experiment (params.yaml)."
+        if origin.preset is None:
+            about = "params.yaml is an experiment of your own."
+        changed = plural(len(origin.changed), "key") if origin.changed else "only comments or the layout"
+        mark = " *" if origin.same else f" *, changed: {changed}"
+    heads = [f"{each.name}{mark if origin and origin.preset == each.name else ''}" for each in summaries]
+    for head, summary in zip(heads, summaries, strict=True):
+        typer.secho(head.ljust(max(map(len, heads))), nl=False, bold=True)
         typer.echo(f"  {size_of(summary)}\n    {summary.title}")
-    hint(f"\n{_explanation(origin)} `gift use NAME` switches to another one.")
+    hint(f"\n{about} `gift use NAME` switches to another one.")
 
 
 def size_of(summary: Summary) -> str:
     """Returns the tasks, iterations, methods and needs in one line."""
     few = len(summary.methods) <= FEW_METHODS
     methods = ", ".join(summary.methods) if few else f"{len(summary.methods)} methods"
-    tasks = f"{summary.tasks} task{'s' if summary.tasks > 1 else ''} x" if summary.tasks else "no task yet,"
+    tasks = f"{plural(summary.tasks, 'task')} x" if summary.tasks else "no task yet,"
     return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
-
-
-def _head(name: str, origin: Origin | None) -> str:
-    """The name, with a star where it is the active one, and how many keys differ."""
-    if origin is None or origin.preset != name:
-        return name
-    if origin.same:
-        return f"{name} *"
-    count = len(origin.changed)
-    changed = f"{count} key{'s' if count > 1 else ''}" if count else "only comments or the layout"
-    return f"{name} *, changed: {changed}"
-
-
-def _explanation(origin: Origin | None) -> str:
-    if origin is None:
-        return "params.yaml is missing, or it cannot be read."
-    if origin.preset is None:
-        return "params.yaml is an experiment of your own."
-    return "* is the active experiment (params.yaml)."
 
 
 Preset = Annotated[str, argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset)]
@@ -96,21 +85,37 @@ def use(
     from gift_core.config.presets import plan_switch, summarize
 
     switch = plan_switch(root, preset)
-    summary = summarize(switch.preset)
+    summary, keys = summarize(switch.preset), switch.changed_keys()
+    counts = None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
+    first = [] if summary.tasks else [ADD]
+    commands = [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
     if switch.changes and not dry_run:
         switch.carry_out()
     if as_json:
         print_json({
-            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": _counts(switch),
-            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in _commands(summary)],
+            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": counts,
+            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in commands],
             **({"difference": switch.difference()} if diff else {}),
         })  # fmt: skip
-    elif switch.changes:
-        if diff:
-            print_difference(switch.difference())
-        _show(switch, summary, _time_of(root, switch.preset), dry_run)
-    else:
+        return
+    if not switch.changes:
         typer.echo(f"params.yaml is already the preset {preset}")
+        return
+    if diff:
+        print_difference(switch.difference())
+    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
+    typer.echo(f"  {size_of(summary)}\n  Time: {_time_of(root, switch.preset)}")
+    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
+    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
+    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
+    if switch.backup is not None:
+        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    hint("Next:")
+    for command in commands:
+        hint(f"  {command}")
 
 
 def _time_of(root: Path, preset: Path) -> str:
@@ -123,39 +128,9 @@ def _time_of(root: Path, preset: Path) -> str:
     try:
         project = Project(root, load_preset(preset), counts=False)
         if count_work(project).unknown:  # counting imports torch, which takes seconds
-            return "Time: gift doctor --time"
+            return "gift doctor --time"
         estimate = estimate_time(project)
     except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
-        return f"Time: not known: {error}"
+        return f"not known: {error}"
     advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
-    return f"Time: {advice}about {estimate.sentence}"
-
-
-def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
-    """Prints at most ten lines: what the preset is, how much changes, the backup, and what comes next."""
-    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
-    typer.echo(f"  {size_of(summary)}")
-    typer.echo(f"  {time}")
-    counts = _counts(switch)
-    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
-    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
-    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
-    if switch.backup is not None:
-        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-        return
-    hint("Next:")
-    for command in _commands(summary):
-        hint(f"  {command}")
-
-
-def _counts(switch: Switch) -> dict[str, int] | None:
-    """The number of changed keys of each section of params.yaml, in its order."""
-    keys = switch.changed_keys()
-    return None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
-
-
-def _commands(summary: Summary) -> list[str]:
-    first = [] if summary.tasks else [ADD]
-    return [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+    return f"{advice}about {estimate.sentence}"

@@ -30,6 +30,7 @@ def init(folder: Folder, preset: Preset = "mini_quick") -> None:
 
     Example: gift init my-project
     """
+    from gift_core.config.checks import ADD_TASK
     from gift_core.new_project.create import plan_project
 
     project = plan_project(folder, preset)
@@ -37,28 +38,19 @@ def init(folder: Folder, preset: Preset = "mini_quick") -> None:
     for name in project.kept:
         typer.echo(f"{folder / name} is yours and stays as it is")
     typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
-    for line in _next(folder, project.needs, has_task=project.has_task):
-        typer.echo(f"  {line}")
-    typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")
-
-
-def _next(folder: Path, needs: tuple[str, ...], *, has_task: bool) -> list[str]:
-    """Returns the commands to type now."""
-    from gift_core.config.checks import ADD_TASK
-
-    lines = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    if folder.resolve() != Path.cwd():
+        typer.echo(f"  cd {shlex.quote(str(folder))}")
     if not all(map(shutil.which, ("gift", "dvc"))):
-        lines.append(f'export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
-    if needs:
-        lines.append(f"gift doctor    # the preset needs more ({', '.join(needs)}); this says what to do")
-    if not has_task:
-        lines.append(f"{ADD_TASK}    # your own images")
-    return [
-        *lines,
-        "dvc repro      # runs the pipeline",
-        "gift show      # prints the table of results, and the location of the report",
-        "git add --all && git commit --message 'A new project'",
-    ]
+        typer.echo(f'  export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
+    if project.needs:
+        needs = ", ".join(project.needs)
+        typer.echo(f"  gift doctor    # the preset needs more ({needs}); this says what to do")
+    if not project.has_task:
+        typer.echo(f"  {ADD_TASK}    # your own images")
+    typer.echo("  dvc repro      # runs the pipeline")
+    typer.echo("  gift show      # prints the table of results, and the location of the report")
+    typer.echo("  git add --all && git commit --message 'A new project'")
+    typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")
 
 
 Page = Annotated[str | None, argument("PAGE", "A guide, such as memory.")]
@@ -71,18 +63,14 @@ def docs(page: Page = None) -> None:
     """
     if page is None:
         for name, file in guides().items():
-            typer.echo(f"{name:16} {_title(file)}")
+            title = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+            typer.echo(f"{name:16} {title.strip('# ')}")
         return
     text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
     if sys.stdout.isatty():
         pydoc.pager(text)
     else:
         typer.echo(text)
-
-
-def _title(file: Path) -> str:
-    with file.open(encoding="utf-8") as lines:
-        return next(line for line in lines if line.startswith("#")).strip("# \n")
 
 
 Edge = tuple[str, str]  # a block of dvc.yaml, and a later one that reads what it writes
