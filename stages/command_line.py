@@ -5,14 +5,12 @@ With --json, stdout has one JSON document and nothing else. An error is text on 
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +20,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from gift_core.errors import GiftError, UserError
 from gift_core.progress import QUIET, is_quiet
+from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 WIDTH = 100
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 SHARED = {"--root", "--params", "--json"}  # options of many commands: a panel of their own in the help
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
@@ -49,13 +49,7 @@ def print_json(result: Any) -> None:
     """Prints the one JSON document of a command on stdout. Paths become texts."""
     import json
 
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Path):
-        return os.fspath(value)
-    raise TypeError(f"{value!r} is no JSON")
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False, default=os.fspath))
 
 
 def hint(message: str, **style: Any) -> None:
@@ -80,6 +74,12 @@ def print_names(names: Iterable[object]) -> None:
     """Prints names in indented lines. Not with --quiet."""
     lines = textwrap.fill(", ".join(map(str, names)), WIDTH, break_long_words=False, break_on_hyphens=False)
     hint(textwrap.indent(lines, "  "))
+
+
+def print_files(files: Iterable[Path]) -> None:
+    """Prints the files that were written, with their sizes."""
+    for file in files:
+        typer.echo(f"{file}  {byte_size(file.stat().st_size)}")
 
 
 def print_difference(lines: list[str]) -> None:
@@ -175,19 +175,12 @@ def _repeated(args: list[str], several: set[str]) -> Iterator[str]:
     """Yields `--rates 1 2` as `--rates 1 --rates 2`, for the options `several`: all numbers after one belong to it."""
     option, first = "", False
     for word in args:
-        if option and not first and _is_number(word):
+        if option and not first and NUMBER.fullmatch(word):
             yield option
         elif not first:
             option = word if word in several else ""
         first = word == option
         yield word
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return math.isfinite(float(word))
-    except ValueError:
-        return False
 
 
 def _named_by_meaning(params: list[Any]) -> list[Any]:
@@ -201,21 +194,14 @@ def _named_by_meaning(params: list[Any]) -> list[Any]:
             name = (param.metavar or param.name or "").upper()
             several = f"{name}..." if param.nargs != 1 else name
             param.metavar = name
-            param.display_type_rich = _nothing  # type: ignore[method-assign]
-            param.get_usage_pieces = partial(_usage, several if param.required else f"[{several}]")  # type: ignore[method-assign]
+            usage = [several if param.required else f"[{several}]"]
+            param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # its name says what it is
+            param.get_usage_pieces = lambda ctx, usage=usage: usage  # type: ignore[method-assign,misc]
         elif param.metavar is None and getattr(param, "is_flag", False):
             param.metavar = ""
         if SHARED & set(param.opts):
             param.rich_help_panel = "Project and output"
     return params
-
-
-def _nothing(ctx: Any) -> None:
-    """The type of an argument: its name says what it is."""
-
-
-def _usage(text: str, ctx: Any) -> list[str]:
-    return [text]
 
 
 def plain_path(name: Any) -> Any:
@@ -240,40 +226,26 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
         what = f"already exists, and has other files ({others[0]})"
         raise UserError(f"--out {folder}: {what}. Name another folder, or remove this one.")
-    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
-    if within is not None:
-        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
+    for name in filter(os.path.isdir, inputs):
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(name)):
+            raise UserError(f"--out {folder}: is in {name}, which is read. Name a folder outside it.")
 
 
-def _is_within(folder: Path, other: Path) -> bool:
-    return other.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other))
+def print_version(wanted: bool) -> None:
+    """Prints "gift 0.1.0, Python 3.12.3, torch 2.13.0", without importing torch."""
 
-
-def version_text() -> str:
-    """Returns "gift 0.1.0, Python 3.12.3, torch 2.13.0", without importing torch."""
-    versions = [("gift", _version(DISTRIBUTION)), ("Python", platform.python_version()), ("torch", _version("torch"))]
-    return ", ".join(f"{name} {version}" for name, version in versions)
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+    def version(distribution: str) -> str:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
         return "(not installed)"
 
-
-def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version_text())
+        typer.echo(f"gift {version(DISTRIBUTION)}, Python {platform.python_version()}, torch {version('torch')}")
         raise typer.Exit()
 
 
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", help="Print the versions of gift, Python and torch.", callback=_print_version, is_eager=True
-    ),
-]
+VERSIONS = "Print the versions of gift, Python and torch."
+Version = Annotated[bool, typer.Option("--version", help=VERSIONS, callback=print_version, is_eager=True)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help=f"No bars, no progress, no hints: results and errors only ({QUIET}=1).")
 ]

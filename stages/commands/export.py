@@ -7,12 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from gift_core.errors import UserError, lookup
-from gift_core.quantities import byte_size
 
-from ..command_line import AsJson, plain_path, print_json, require_new
+from ..command_line import AsJson, plain_path, print_files, print_json, require_new
 from ..stage import argument, option
 
 FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
@@ -65,6 +62,5 @@ def export(
     files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
     if as_json:
         print_json({"format": to, "files": [{"path": path, "bytes": path.stat().st_size} for path in files]})
-        return
-    for path in files:
-        typer.echo(f"{path}  {byte_size(path.stat().st_size)}")
+    else:
+        print_files(files)

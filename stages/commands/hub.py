@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gift_core.layout import Layout
-from gift_core.quantities import byte_size
 
-from ..command_line import CommandGroup, GiftCommand, require_new
+from ..command_line import CommandGroup, GiftCommand, print_files, require_new
 from ..stage import ROOT, Root, argument, option
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def _push(
         typer.echo(push(build, repository, private=private))
         return
     require_new(out, *map(str, inputs))
-    _print_files(write(build, out))
+    print_files(write(build, out))
 
 
 def _pull(repository: Repository, folder: Path) -> None:
@@ -128,9 +127,4 @@ def _pull(repository: Repository, folder: Path) -> None:
 
     repository.require_valid("USER/NAME")
     require_new(folder)
-    _print_files(pull(repository, folder))
-
-
-def _print_files(files: Sequence[Path]) -> None:
-    for file in files:
-        typer.echo(f"{file}  {byte_size(file.stat().st_size)}")
+    print_files(pull(repository, folder))

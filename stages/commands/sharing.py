@@ -15,7 +15,7 @@ from ..command_line import AsJson, hint, name_guides, note, print_json
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
 
 if TYPE_CHECKING:
-    from gift_core.team.lock_merge import MergedLock
+    pass
 
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
 SHOWN_STAGES = 6
@@ -98,24 +98,18 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
     """
     from gift_core.team.lock_merge import merge_files, resolve_in_git
 
-    if files is None:
-        merge, rest = resolve_in_git(root)
-        _say(merge)
-        for name in rest:
-            typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
-        typer.echo("Next: git commit, then dvc repro --pull", err=True)
-    elif len(files) == 3:
-        _say(merge_files(*files))
-    else:
+    if files is not None and len(files) != 3:
         raise typer.BadParameter(f"expected BASE OURS THEIRS or no file, got {len(files)}")
-
-
-def _say(merge: MergedLock) -> None:
+    merge, conflicts = resolve_in_git(root) if files is None else (merge_files(*files), [])
     both = [name for name in merge.both if name not in ALWAYS_RUN]
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:
         names = first_names(both, SHOWN_STAGES)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
+    for name in conflicts:
+        typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
+    if files is None:
+        typer.echo("Next: git commit, then dvc repro --pull", err=True)
 
 
 MinLast = Annotated[
