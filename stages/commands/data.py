@@ -41,7 +41,9 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     Example: gift data status
     """
+    from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
+    from gift_core.datasets.catalogue.row import catalogue_names
     from gift_core.datasets.status import data_in_use, data_named, status_of
 
     config = load_config(params_of(params, root))
@@ -52,7 +54,14 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     else:
         _print_statuses(statuses)
         if not names:
-            _print_rest(config, statuses)
+            drawn = sum(task.source == "mini" for task in config.tasks.values())
+            if drawn:
+                typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
+            if not config.tasks:
+                typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
+            listed = {status.data_set for status in statuses}
+            others = [name for name in catalogue_names() if name not in listed]
+            hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
     if not all(status.suffices for status in statuses):
         raise typer.Exit(1)
 
@@ -76,21 +85,6 @@ def _print_statuses(statuses: Sequence[Status]) -> None:
         if not each.suffices:
             remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
             note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
-
-
-def _print_rest(config: Config, statuses: Sequence[Status]) -> None:
-    """Prints what needs no data, and which data sets the catalogue has besides."""
-    from gift_core.config.checks import ADD_TASK, NO_TASK
-    from gift_core.datasets.catalogue.row import catalogue_names
-
-    drawn = sum(task.source == "mini" for task in config.tasks.values())
-    if drawn:
-        typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
-    if not config.tasks:
-        typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
-    listed = {status.data_set for status in statuses}
-    others = [name for name in catalogue_names() if name not in listed]
-    hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
 
 
 @data.command(cls=GiftCommand)

@@ -52,7 +52,10 @@ def doctor(
     for finding in (examine_time if time else examine_quickly if quick else examine)(root, file):
         findings.append(finding)
         if not as_json and not (quick and not time and finding.mark in ("ok", "info")):
-            _show(finding, title=not shown or finding.group != shown[-1].group)
+            if not shown or finding.group != shown[-1].group:
+                typer.secho(finding.group, bold=True)
+            typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
+            typer.echo(f"  {finding.subject}: {name_guides(finding.sentence)}")
             shown.append(finding)
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -65,10 +68,3 @@ def doctor(
             typer.echo(f"first: {name_guides(first)}")
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
-
-
-def _show(finding: Finding, *, title: bool) -> None:
-    if title:
-        typer.secho(finding.group, bold=True)
-    typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
-    typer.echo(f"  {finding.subject}: {name_guides(finding.sentence)}")

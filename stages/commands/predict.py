@@ -195,7 +195,10 @@ def test(
     answers = labeled.classify(clip, among, unreadable, batch_size)
     result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
     if as_json:
-        print_json({"model": model, "images": images, "among": len(names_of(among)), **_record(result)})
+        confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
+        by_class = {name: numbers(score) for name, score in result.by_class.items()}
+        asked = {"model": model, "images": images, "among": len(names_of(among)), **numbers(result.total)}
+        print_json({**asked, "threshold": result.threshold, "classes": by_class, "confusions": confusions})
     else:
         _show(model, result, len(names_of(among)))
     exit_with(unreadable)
@@ -233,16 +236,13 @@ def _test_retrieval(
         "captions for images": (*found.captions, found.captions_rank),
     }
     if as_json:
-        record = {
-            "model": model,
-            "images": images,
-            "recall_at_1": found.mean / 100,
-            "interval": [low / 100, high / 100],
-        }
-        for name, (one, five, ten, rank) in rows.items():
-            shares = {"recall_at_1": one / 100, "recall_at_5": five / 100, "recall_at_10": ten / 100}
-            record[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
-        print_json(record)
+        keys = ("recall_at_1", "recall_at_5", "recall_at_10")
+        by_direction = {}
+        for name, (*recalls, rank) in rows.items():
+            shares = {key: each / 100 for key, each in zip(keys, recalls, strict=True)}
+            by_direction[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
+        both = {"recall_at_1": found.mean / 100, "interval": [low / 100, high / 100]}
+        print_json({"model": model, "images": images, **both, **by_direction})
         return
     what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
     typer.echo(f"{model}: {what} (95% interval: {low:.1f}% to {high:.1f}%)")
@@ -255,12 +255,6 @@ def interval(score: Score) -> str:
     """Returns the 95% interval of an accuracy as text: `78.1% to 84.0%`."""
     low, high = score.interval
     return f"{low:.1f}% to {high:.1f}%"
-
-
-def _record(result: TestResult) -> dict[str, Any]:
-    confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
-    by_class = {name: numbers(score) for name, score in result.by_class.items()}
-    return {**numbers(result.total), "threshold": result.threshold, "classes": by_class, "confusions": confusions}
 
 
 def numbers(score: Score) -> dict[str, Any]:

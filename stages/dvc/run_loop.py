@@ -66,7 +66,9 @@ class RunLoop:
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             while not stop.is_set():
-                name = self._startable()
+                can_start = self.keep_going or not self.failed
+                ready = self._schedule.ready() if can_start else ()  # the most urgent first
+                name = next((each for each in ready if self.pool.has_room(self._gpus(each))), None)
                 if name is not None:
                     self._begin(name)
                 elif not self._running:
@@ -84,12 +86,6 @@ class RunLoop:
         counts = {"waiting": len(self._schedule.waiting), "running": len(self._running), **self._ended}
         parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
         return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
-
-    def _startable(self) -> str | None:
-        """The most urgent stage for which there is room."""
-        if self.failed and not self.keep_going:
-            return None
-        return next((name for name in self._schedule.ready() if self.pool.has_room(self._gpus(name))), None)
 
     def _gpus(self, name: str) -> float:
         return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)
@@ -173,8 +169,7 @@ class RunLoop:
 
     def _last_lines(self, name: str) -> list[str]:
         """The end of the stage's log, and where the rest is."""
-        log = self._log(name)
-        if not log.is_file():
+        if not (log := self._log(name)).is_file():
             return []
         lines = COLORS.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
         return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]

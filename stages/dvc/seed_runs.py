@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     from gift_core.untrusted import parse_yaml
 
     from .fork_server import limit_spinning, serving
+    from .pipeline import require_free
 
     require_params(params)
     complete = complete_text(params)
@@ -72,7 +73,11 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
         for number, (seed, root) in enumerate(roots.items(), 1):
             started = time.monotonic()
             note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
-            _repro(root, targets, environment)
+            require_free(root)
+            command = [sys.executable, "-m", "dvc", "repro", *targets]
+            if run_to_end(command, folder=root, environment=environment) != 0:
+                what = f"the run in {root.resolve()} failed, its message is above"
+                raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
             note(f"seed {seed}: {duration(time.monotonic() - started)}")
     return list(roots.values())
 
@@ -105,12 +110,3 @@ def _write_project(root: Path, params: str, config: Config) -> None:
         with DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
             settings["core"]["no_scm"] = True
             settings["cache"]["dir"] = str(cache)
-
-
-def _repro(root: Path, targets: Sequence[str], environment: Mapping[str, str]) -> None:
-    from .pipeline import require_free
-
-    require_free(root)
-    if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
-        what = f"the run in {root.resolve()} failed, its message is above"
-        raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
