@@ -24,12 +24,13 @@ from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
+from .stage import flag
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
+AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).")]
+DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write nothing.")]
 WIDTH = 100
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 SHARED = {"--root", "--params", "--json"}  # options of many commands: a panel of their own in the help
@@ -246,9 +247,7 @@ def print_version(wanted: bool) -> None:
 
 VERSIONS = "Print the versions of gift, Python and torch."
 Version = Annotated[bool, typer.Option("--version", help=VERSIONS, callback=print_version, is_eager=True)]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help=f"No bars, no progress, no hints: results and errors only ({QUIET}=1).")
-]
+Quiet = Annotated[bool, flag("--quiet", f"No bars, no progress, no hints: results and errors only ({QUIET}=1).", "-q")]
 
 
 def gift(version: Version = False, quiet: Quiet = False) -> None:

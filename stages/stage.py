@@ -28,6 +28,11 @@ def option(metavar: str, help: str, *names: str, panel: str | None = None, **mor
     return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
+def flag(name: str, help: str, *names: str) -> Any:
+    """Returns an option without a value."""
+    return typer.Option(name, *names, help=help)
+
+
 def argument(metavar: str, help: str, **more: Any) -> Any:
     """Returns an argument."""
     return typer.Argument(metavar=metavar, help=help, **more)

@@ -13,11 +13,11 @@ from gift_core.layout import Layout
 from gift_core.quantities import duration
 
 from ..command_line import AsJson, hint, print_json
-from ..stage import PARAMS, ROOT, Root, require_params
+from ..stage import PARAMS, ROOT, Root, flag, require_params
 
 FEATURES = "features"
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
-Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
+Yes = Annotated[bool, flag("--yes", "Remove it without asking.")]
 
 
 class Work(NamedTuple):

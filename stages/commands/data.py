@@ -14,14 +14,14 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 
 from ..command_line import AsJson, GiftCommand, hint, note, print_json, print_table
-from ..stage import PARAMS, ROOT, Params, Root, argument, params_of
+from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.datasets.status import RawData, Status
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
-All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
+All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 

@@ -11,17 +11,13 @@ from gift_core.errors import lookup
 
 from ..command_line import AsJson, hint, name_guides, print_json
 from ..completion import complete_preset
-from ..stage import ROOT, Root, option
+from ..stage import ROOT, Root, flag, option
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
 
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Check only params.yaml, data and local models. Print only problems.")
-]
-Time = Annotated[
-    bool, typer.Option("--time", help="Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s.")
-]
+Quick = Annotated[bool, flag("--quick", "Check only params.yaml, data and local models. Print only problems.")]
+Time = Annotated[bool, flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s.")]
 Preset = Annotated[
     str | None,
     option(

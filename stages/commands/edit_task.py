@@ -14,7 +14,7 @@ from gift_core.shipped import pipeline_root
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
 from ..completion import complete_task
-from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
+from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.params_edit import Removal
@@ -63,15 +63,10 @@ VocabularyCaptions = Annotated[
     int | None, option("N", "How many training captions join the vocabulary of prompts: 200.", panel=PAIRS)
 ]
 Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
-Probe = Annotated[
-    bool,
-    typer.Option("--probe", help="No step learns it: every model is tested on it, which shows what it forgets."),
-]
-Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
-Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
-Check = Annotated[
-    bool, typer.Option("--check", help="Decode every image: which are broken, tiny, in both splits, or there twice?")
-]
+Probe = Annotated[bool, flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets.")]
+Link = Annotated[bool, flag("--link", "Link images from outside data/0_raw into it.")]
+Copy = Annotated[bool, flag("--copy", "Copy images from outside data/0_raw into it.")]
+Check = Annotated[bool, flag("--check", "Decode every image: which are broken, tiny, in both splits, or there twice?")]
 
 
 def add_task(

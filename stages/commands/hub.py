@@ -12,7 +12,7 @@ import typer
 from gift_core.layout import Layout
 
 from ..command_line import CommandGroup, GiftCommand, print_files, require_new
-from ..stage import ROOT, Root, argument, option
+from ..stage import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.team.hub import Repository
@@ -22,7 +22,7 @@ Shards = Annotated[list[Path], argument("SHARDS", "Folders of the stage synthesi
 To = Annotated[str, option("USER/NAME", "The repository.")]
 Name = Annotated[str, argument("USER/NAME", "The repository.")]
 Folder = Annotated[Path, argument("DIR", "The folder to write.")]
-Private = Annotated[bool, typer.Option("--private", help="A new repository is visible to you alone.")]
+Private = Annotated[bool, flag("--private", "A new repository is visible to you alone.")]
 License = Annotated[
     str | None, option("NAME", "The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ...")
 ]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..command_line import AsJson, hint, note, print_json, print_table, require_new
-from ..stage import PARAMS, Params, argument, option
+from ..stage import PARAMS, Params, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
-PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
+PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
 TITLE = "Accuracy in percent"
 MADE = ("comparison.csv", "comparison.json", "index.html")
@@ -153,9 +153,7 @@ Out = Annotated[Path, option("FOLDER", "The folder to write: index.html, compari
 Against = Annotated[
     str | None, option("METHOD", "The method to compare with (default: the one with the highest Last).")
 ]
-AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")
-]
+AllowMissing = Annotated[bool, flag("--allow-missing", "Also compare methods without results for some seeds.")]
 
 
 def compare(

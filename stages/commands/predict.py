@@ -14,7 +14,7 @@ from gift_core.progress import progress
 
 from ..command_line import AsJson, hint, note, print_json
 from ..completion import complete_classes
-from ..stage import MOST, ROOT, Root, argument, option
+from ..stage import MOST, ROOT, Root, argument, flag, option
 from .export import Model, Pretrained
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ Among = Annotated[
     ),
 ]
 Learned = Annotated[
-    bool,
-    typer.Option("--learned", help="Classify among all classes that the model has learned, as `gift predict` does."),
+    bool, flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does.")
 ]
 
 

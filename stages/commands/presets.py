@@ -14,7 +14,7 @@ from gift_core.quantities import plural
 
 from ..command_line import AsJson, DryRun, hint, print_difference, print_json
 from ..completion import complete_preset
-from ..stage import ROOT, Root, argument
+from ..stage import ROOT, Root, argument, flag
 
 if TYPE_CHECKING:
     from gift_core.config.presets import Summary
@@ -69,7 +69,7 @@ def size_of(summary: Summary) -> str:
 
 
 Preset = Annotated[str, argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset)]
-Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
+Diff = Annotated[bool, flag("--diff", "Print all changes, line by line.")]
 
 
 def use(

@@ -17,7 +17,7 @@ from gift_core.errors import lookup
 from gift_core.shipped import guides
 
 from ..command_line import AsJson, print_json
-from ..stage import ROOT, Root, argument, option
+from ..stage import ROOT, Root, argument, flag, option
 
 Folder = Annotated[Path, argument("DIR", "A new folder, or one without a project.")]
 Preset = Annotated[str, option("NAME", "The experiment that params.yaml gets.")]
@@ -77,7 +77,7 @@ Edge = tuple[str, str]  # a block of dvc.yaml, and a later one that reads what i
 
 
 def dag(
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it for GitHub's or GitLab's pages.")] = False,
+    mermaid: Annotated[bool, flag("--mermaid", "Print it for GitHub's or GitLab's pages.")] = False,
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:

@@ -13,7 +13,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
-from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, option, params_of
+from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, flag, option, params_of
 
 if TYPE_CHECKING:
     from gift_core.report.alpha_search import AlphaSearch
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 Alphas = Annotated[list[float], option("ALPHA...", "The alphas to test, besides 1.", min=0, max=1)]
-Choose = Annotated[bool, typer.Option("--choose", help="Test the alphas and propose one.")]
-Write = Annotated[bool, typer.Option("--write", help="With --choose: write the proposed release to params.yaml.")]
+Choose = Annotated[bool, flag("--choose", "Test the alphas and propose one.")]
+Write = Annotated[bool, flag("--write", "With --choose: write the proposed release to params.yaml.")]
 
 
 def release(

@@ -14,7 +14,7 @@ from gift_core.errors import UserError
 from gift_core.quantities import duration, plural
 
 from ..command_line import note
-from ..stage import MOST, PARAMS, argument, option, require_params
+from ..stage import MOST, PARAMS, argument, flag, option, require_params
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -35,9 +35,9 @@ Address = Annotated[
     str | None,
     option("ADDRESS", "A running Ray cluster: auto, or HOST:PORT. [default: this machine]", envvar="RAY_ADDRESS"),
 ]
-Dry = Annotated[bool, typer.Option("--dry", help="Only print what would run, in which order.")]
-KeepGoing = Annotated[bool, typer.Option("--keep-going", help="After a failure, run what does not depend on it.")]
-Force = Annotated[bool, typer.Option("--force", help="Run all stages, also unchanged ones.")]
+Dry = Annotated[bool, flag("--dry", "Only print what would run, in which order.")]
+KeepGoing = Annotated[bool, flag("--keep-going", "After a failure, run what does not depend on it.")]
+Force = Annotated[bool, flag("--force", "Run all stages, also unchanged ones.")]
 
 
 def run(

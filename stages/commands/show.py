@@ -16,7 +16,7 @@ from gift_core.layout import Layout
 from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, print_json
-from ..stage import PARAMS, ROOT, Root
+from ..stage import PARAMS, ROOT, Root, flag
 from .metrics import percent, print_by_task, print_link, print_metrics, print_text
 
 Summary = Mapping[str, Any]
@@ -24,9 +24,9 @@ Summary = Mapping[str, Any]
 
 def show(
     root: Root = ROOT,
-    per_task: Annotated[bool, typer.Option("--per-task", help="Print the accuracies on every task.")] = False,
+    per_task: Annotated[bool, flag("--per-task", "Print the accuracies on every task.")] = False,
     as_json: AsJson = False,
-    times: Annotated[bool, typer.Option("--times", help="Print the run times of the stages on this machine.")] = False,
+    times: Annotated[bool, flag("--times", "Print the run times of the stages on this machine.")] = False,
 ) -> None:
     """Print what the run showed: a table of the methods, the result in words, and where the report is.
 

@@ -13,7 +13,7 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 
 from ..command_line import AsJson, hint, note, print_json
-from ..stage import PARAMS, ROOT, Params, Root, params_of
+from ..stage import PARAMS, ROOT, Params, Root, flag, params_of
 
 if TYPE_CHECKING:
     from gift_core.artifacts.verification import Artifact
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..dvc.store import DvcStore, Output
 
 Heal = Annotated[
-    bool, typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too.")
+    bool, flag("--heal", "Restore what dvc.lock records. With --remote, remove broken objects there, too.")
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is whole or missing, a line for each.")]
-Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]
+Verbose = Annotated[bool, flag("--verbose", "Also list what is whole or missing, a line for each.", "-v")]
+Remote = Annotated[bool, flag("--remote", "Read every object on the default remote as well.")]
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
 

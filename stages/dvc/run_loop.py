@@ -54,8 +54,6 @@ class RunLoop:
     _running: dict[str, float] = field(default_factory=dict)  # and when each started
     _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
     _attempts: Counter[str] = field(default_factory=Counter)
-    _took: float = 0.0  # of the stages that ran to their end, and what was expected of them
-    _expected: float = 0.0
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.pipeline.upstream, self.seconds)
@@ -103,9 +101,7 @@ class RunLoop:
             of, now = len(self.pipeline.upstream), time.monotonic()
             running = {each: now - started for each, started in self._running.items()}
             left = self._schedule.seconds_left(running, self.pool.capacity.workers)
-            number, total = of - len(self._schedule.waiting), sum(self.seconds.values())
-            progress = describe(number, of, left, took=self._took, expected=self._expected, total=total)
-            say(f"{name}: started ({progress})")
+            say(f"{name}: started ({describe(of - len(self._schedule.waiting), of, left)})")
         elif verdict is Verdict.RESTORED:
             self._record(name, "restored", "restored from the run cache")
         else:
@@ -142,9 +138,6 @@ class RunLoop:
             self._fail(name, [str(error), *self._last_lines(name)])
             return
         self._schedule.finish(name)
-        if name in self._running:
-            self._took += time.monotonic() - self._running[name]
-            self._expected += self.seconds.get(name, 0.0)
         self._end(name, state, what or state)
 
     def _fail(self, name: str, lines: list[str]) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.dvc.time_left import describe
 from tests.conftest import PROJECT
 from tests.stages.toy_pipeline import ANNOUNCED, ToyPipeline, wait
 
@@ -151,12 +150,6 @@ def test_before_each_stage_that_runs_it_says_how_far_dvc_repro_is(tmp_path: Path
     pipeline = toy.folder / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("python stage.py right", "true && python stage.py right"))
     assert announced() == ["stage 3 of 4, about 2 s left"]  # the last one might follow, but right is what it was
-
-
-def test_the_time_left_is_corrected_by_what_this_run_took() -> None:
-    assert describe(12, 40, 360, took=0, expected=0, total=1000) == "stage 12 of 40, about 6.0 min left"
-    twice = describe(39, 40, 600, took=1900, expected=900, total=1000)  # (1900 + 100) / (900 + 100)
-    assert twice == "stage 39 of 40, about 20 min left"
 
 
 def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
