@@ -24,16 +24,15 @@ from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
-from .stage import flag
+from .stage import SHARED, flag
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).")]
+AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).", panel=SHARED)]
 DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write nothing.")]
 WIDTH = 100
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
-SHARED = {"--root", "--params", "--json"}  # options of many commands: a panel of their own in the help
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -187,7 +186,7 @@ def _repeated(args: list[str], several: set[str]) -> Iterator[str]:
 def _named_by_meaning(params: list[Any]) -> list[Any]:
     """Takes the types (`<bool>`, `<str>`) out of the help, and the braces around arguments out of the usage.
 
-    A guide is named as name_guides does. The options SHARED get a panel.
+    A guide is named as name_guides does.
     """
     for param in params:
         param.help = name_guides(getattr(param, "help", None) or "")
@@ -200,8 +199,6 @@ def _named_by_meaning(params: list[Any]) -> list[Any]:
             param.get_usage_pieces = lambda ctx, usage=usage: usage  # type: ignore[method-assign,misc]
         elif param.metavar is None and getattr(param, "is_flag", False):
             param.metavar = ""
-        if SHARED & set(param.opts):
-            param.rich_help_panel = "Project and output"
     return params
 
 

@@ -36,9 +36,8 @@ def finetune(
         from gift_core.clip.device import resolve_device
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
-        from gift_core.tracking.tracked_run import require_tracker
+        from gift_core.tracking.tracked_run import describe, require_tracker, tracked_run
 
-        from .tracked import tracked_training
         from .unfinished import hashes_below, threads_of, unfinished
 
         require_tracker()
@@ -52,7 +51,12 @@ def finetune(
         }
         with (
             unfinished(stage, device, {**read, **provenance}) as work,
-            tracked_training(stage, provenance, loaded.data.iterations) as tracked,
+            tracked_run(
+                lambda: describe(provenance, stage.config.experiment),
+                stage.layout.root,
+                iterations=loaded.data.iterations,
+                say=stage.say,
+            ) as tracked,
         ):
             losses = train_together(step, loaded, work / SNAPSHOT, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig
 
 
+SHARED = "Project and output"  # the panel of options that many commands have
+
+
 def option(metavar: str, help: str, *names: str, panel: str | None = None, **more: Any) -> Any:
     """Returns an option with a value. Without `names` its name is that of the parameter."""
     return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
-def flag(name: str, help: str, *names: str) -> Any:
+def flag(name: str, help: str, *names: str, panel: str | None = None) -> Any:
     """Returns an option without a value."""
-    return typer.Option(name, *names, help=help)
+    return typer.Option(name, *names, help=help, rich_help_panel=panel)
 
 
 def argument(metavar: str, help: str, **more: Any) -> Any:
@@ -54,7 +57,7 @@ ShippedMethod = Annotated[
         autocompletion=complete_method,
     ),
 ]
-Params = Annotated[Path, option("FILE", "The experiment to read.")]
+Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED)]
 
 
 def _require_folder(root: Path) -> Path:
@@ -63,7 +66,8 @@ def _require_folder(root: Path) -> Path:
     return root
 
 
-Root = Annotated[Path, option("FOLDER", "The project: the folder with data/ and reports/.", callback=_require_folder)]
+PROJECT = "The project: the folder with data/ and reports/."
+Root = Annotated[Path, option("FOLDER", PROJECT, callback=_require_folder, panel=SHARED)]
 PARAMS = Path("params.yaml")
 ROOT = Path()
 MOST = 10_000_000  # of a whole number in an option, as in params.yaml

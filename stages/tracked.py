@@ -1,29 +1,14 @@
-"""The tracked runs of the stages: losses by finetune, accuracies by evaluate, the method's scores by report."""
+"""What evaluate and report add to the tracked run of a training: accuracies, and the method's scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .stage import Stage
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from gift_core.tracking.tracked_run import TrackedRun
-
-
-def tracked_training(
-    stage: Stage, provenance: Mapping[str, Any], iterations: int
-) -> AbstractContextManager[TrackedRun]:
-    """The run of the model that is trained now (see tracked_run)."""
-    from gift_core.tracking.tracked_run import describe, tracked_run
-
-    experiment = stage.config.experiment
-    return tracked_run(
-        lambda: describe(provenance, experiment), stage.layout.root, iterations=iterations, say=stage.say
-    )
 
 
 def track_accuracies(stage: Stage, method: str, task: str, rows: pd.DataFrame) -> None:

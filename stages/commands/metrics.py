@@ -117,21 +117,13 @@ def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Seque
     print_table(("task", *names), cells, title=title, left=1)
 
 
-def print_text(text: str) -> None:
-    """Prints a paragraph, wrapped at the width of the terminal."""
-    from rich.console import Console
-    from rich.text import Text
-
-    Console().print(Text(text))
-
-
-def print_link(text: str, uri: str) -> None:
-    """Prints `text` on one line. A terminal that knows links opens `uri` when the text is clicked."""
+def print_text(text: str, link: str = "") -> None:
+    """Prints a paragraph, wrapped at the width of the terminal. With `link` it is one line, which opens it."""
     from rich.console import Console
     from rich.style import Style
     from rich.text import Text
 
-    Console().print(Text(text, style=Style(link=uri)), soft_wrap=True)
+    Console().print(Text(text, style=Style(link=link or None)), soft_wrap=bool(link))
 
 
 def _with_unit(column: str, value: float | None) -> str:

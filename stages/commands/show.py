@@ -17,7 +17,7 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, print_json
 from ..stage import PARAMS, ROOT, Root, flag
-from .metrics import percent, print_by_task, print_link, print_metrics, print_text
+from .metrics import percent, print_by_task, print_metrics, print_text
 
 Summary = Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def show(
             typer.echo(line)
     page = reports / "index.html"
     if page.is_file():
-        print_link(f"The report: {page.resolve()}", page.resolve().as_uri())
+        print_text(f"The report: {page.resolve()}", page.resolve().as_uri())
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
     if summary is not None:

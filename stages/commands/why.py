@@ -100,7 +100,7 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
 
     all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
     code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
-    writers = pipeline.writers()
+    writers = {path: name for path, (name, _) in pipeline.outputs.items() if pipeline.command(name)}
     reasons: dict[str, tuple[str, ...]] = {}
     pulled: dict[str, list[Any]] = {}
     for name, changes in all_changes.items():

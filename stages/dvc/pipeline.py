@@ -171,23 +171,23 @@ class DvcPipeline:
         if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
             return []
         for dep in (each for each in stage.deps if self._path(each) in changes.deps):
-            path = f"{self._path(dep)}/"
-            read = [
-                (writer, out)
-                for at, writer, out in self._recorded_outputs
-                if path.startswith(at) or at.startswith(path)
-            ]
-            is_there = changes.deps[self._path(dep)] != "deleted"
-            if not read or (is_there and not any(writer in pulled for writer, _ in read)):
+            path = Path(self._path(dep))
+            read = {
+                at: each
+                for at, each in self.outputs.items()
+                if path.is_relative_to(at) or Path(at).is_relative_to(path)
+            }
+            is_there = changes.deps[str(path)] != "deleted"
+            if not read or (is_there and not any(writer in pulled for writer, _ in read.values())):
                 return []
-            if any(out.fs_path == dep.fs_path and out.hash_info != dep.hash_info for _, out in read):
+            if str(path) in read and read[str(path)][1].hash_info != dep.hash_info:
                 return []
         return lacking
 
     @cached_property
-    def _recorded_outputs(self) -> list[tuple[str, str, Any]]:
-        """The path of each output with a slash, the stage that writes it, and the output as dvc.lock has it."""
-        return [(f"{self._path(out)}/", name, out) for name, stage in self._stages.items() for out in stage.outs]
+    def outputs(self) -> dict[str, tuple[str, Any]]:
+        """{path: the stage that writes it, the output as dvc.lock has it}."""
+        return {self._path(out): (name, out) for name, stage in self._stages.items() for out in stage.outs}
 
     def _is_cached(self, out: Any) -> bool:
         return bool(self._repo.cache.local.exists(str(out.hash_info.value)))
@@ -196,10 +196,6 @@ class DvcPipeline:
         """Returns the bytes and the files of those outputs that DVC's cache does not have."""
         missing = [out.meta for out in outputs if not self._is_cached(out)]
         return sum(meta.size or 0 for meta in missing), sum(meta.nfiles or 1 for meta in missing)
-
-    def writers(self) -> dict[str, str]:
-        """Returns {path of an output: the stage that writes it}."""
-        return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
 
     def timing(self, name: str) -> Path | None:
         """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
