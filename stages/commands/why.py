@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.quantities import byte_size, duration, first_names, plural
+from gift_core.quantities import duration, plural
 
 from ..check import code_files, describe_edits
 from ..command_line import AsJson, print_json
@@ -26,7 +26,7 @@ Targets = Annotated[
 ]
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
-PULL_SECONDS, PULL_BYTES = 3.0, 12.5e6  # that DVC takes to start, and a second of 100 Mbit/s
+MISSING, CHANGED = "its outputs are missing", "its outputs are not those that it wrote"
 SHOWN_VALUE = 60  # characters
 SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
@@ -59,18 +59,12 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        found, pulled = stale_stages(pipeline, config)
-        size, files = pipeline.download_size([out for outs in pulled.values() for out in outs])
+        found = stale_stages(pipeline, config)
         chosen = {name for name in targets or () if name in pipeline.upstream}
-        summary = total_time(pipeline, [name for each in found for name in each.stages], pulled)
+        summary = total_time(pipeline, [name for each in found for name in each.stages])
     if as_json:
-        pull = {"stages": list(pulled), "bytes": size, "files": files}
-        print_json({"stale": [asdict(each) for each in found], "pull": pull, **summary})
+        print_json({"stale": [asdict(each) for each in found], **summary})
         return
-    if pulled:
-        typer.echo(f"{first_names([*pulled], SHOWN_NAMES)}: recorded in dvc.lock; pull them: make get")
-        seconds = duration(PULL_SECONDS + size / PULL_BYTES)
-        typer.echo(f"  {byte_size(size)} in {plural(files, 'file')}, about {seconds} at 100 Mbit/s.")
     for each in found:
         names = ", ".join(each.stages[:SHOWN_NAMES])
         if len(each.stages) > SHOWN_NAMES:
@@ -86,34 +80,28 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     if found or summary["follow"]:
         typer.echo(describe(summary))
     else:
-        typer.echo(f"Nothing {'else ' if pulled else ''}is new or changed: dvc repro would run nothing.")
+        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
+    if any({MISSING, CHANGED} & {*each.reasons} for each in found):
+        typer.echo("Outputs that somebody has pushed need not be made again: make get")
     if edited_files():
         typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
 
 
-def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], dict[str, list[Any]]]:
-    """Returns the stages with a reason of their own, those that come first in front, and {stage: outputs to pull}.
-
-    A stage that only lacks outputs of dvc.lock, which the remote may have, has no other reason.
-    """
+def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
+    """Returns the stages with a reason of their own, those that come first in front."""
     from gift_core.execution.schedule import Schedule
 
     all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
     code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
-    writers = {path: name for path, (name, _) in pipeline.outputs.items() if pipeline.command(name)}
-    reasons: dict[str, tuple[str, ...]] = {}
-    pulled: dict[str, list[Any]] = {}
+    writers, reasons = pipeline.writers(), dict[str, tuple[str, ...]]()
     for name, changes in all_changes.items():
         edits = [
             line
             for path in sorted(changes.code & code.keys())
             for line in explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
         ]
-        outputs = [] if edits else pipeline.remote_outputs(name, changes, pulled)
-        if outputs:
-            pulled[name] = outputs
-        stale = {each for each in reasons if reasons[each]} | pulled.keys()
-        reasons[name] = () if outputs else tuple(_reasons(changes, edits, writers, stale))
+        stale = {each for each in reasons if reasons[each]}
+        reasons[name] = tuple(_reasons(changes, edits, writers, stale))
     seconds = pipeline.expected_seconds()
     schedule = Schedule(pipeline.upstream, {})
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -121,7 +109,7 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
         if reasons[name]:
             groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
     own = {name for name in reasons if reasons[name]}
-    found = [
+    return [
         Stale(
             names,
             why_,
@@ -130,7 +118,6 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> tuple[list[Stale], di
         )
         for (_, why_), names in groups.items()
     ]
-    return found, pulled
 
 
 def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], stale: Collection[str]) -> list[str]:
@@ -148,13 +135,10 @@ def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], sta
             without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
             found.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
     found += edits
-    gone = [path for path, status in changes.outs.items() if status in ("deleted", "not in cache")]
-    outputs = [
-        f"its output {path} is {'missing' if path in gone else 'not the one that it wrote'}"
-        for path in changes.outs
-        if not (path in gone and found)
-    ]  # it writes them anyway
-    return [*found, *outputs]
+    gone = [status in ("deleted", "not in cache") for status in changes.outs.values()]
+    if any(gone) and not found:  # else it writes them anyway
+        found.append(MISSING)
+    return found if all(gone) else [*found, CHANGED]
 
 
 def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
@@ -202,14 +186,13 @@ def _shown(old: Any, new: Any) -> str:
     return " -> ".join(f"...{part}" if start else part for part in parts)
 
 
-def total_time(pipeline: DvcPipeline, run: Collection[str], pulled: Collection[str] = ()) -> dict[str, Any]:
+def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
     """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
     from gift_core.execution.schedule import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
-    first = {*run, *pulled} - {CHECK}  # what follows check is known
-    behind = {each for name in first for each in schedule.behind(name)}
-    follow = {name for name in behind if pipeline.command(name)} - {*run, *pulled}
+    behind = {each for name in {*run} - {CHECK} for each in schedule.behind(name)}  # what follows check is known
+    follow = {name for name in behind if pipeline.command(name)} - {*run}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
     return {
         "run": len(run),

@@ -16,11 +16,10 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -159,43 +158,9 @@ class DvcPipeline:
                 continue
         return None
 
-    def remote_outputs(self, name: str, changes: Changes, pulled: Collection[str]) -> list[Any]:
-        """Returns the outputs of dvc.lock that are not here, of a stage that only lacks these. None without a remote.
-
-        What the stage reads is what it read, as far as dvc.lock and the stages before it, `pulled`, can tell.
-        """
-        stage = self._stages[name]
-        lacking = [out for out in stage.outs if self._path(out) in changes.outs]
-        if not self._repo.config["core"].get("remote") or changes.is_new or changes.command or changes.params:
-            return []
-        if any(changes.outs[self._path(out)] == "modified" and self._is_cached(out) for out in lacking):
-            return []
-        for dep in (each for each in stage.deps if self._path(each) in changes.deps):
-            path = Path(self._path(dep))
-            read = {
-                at: each
-                for at, each in self.outputs.items()
-                if path.is_relative_to(at) or Path(at).is_relative_to(path)
-            }
-            is_there = changes.deps[str(path)] != "deleted"
-            if not read or (is_there and not any(writer in pulled for writer, _ in read.values())):
-                return []
-            if str(path) in read and read[str(path)][1].hash_info != dep.hash_info:
-                return []
-        return lacking
-
-    @cached_property
-    def outputs(self) -> dict[str, tuple[str, Any]]:
-        """{path: the stage that writes it, the output as dvc.lock has it}."""
-        return {self._path(out): (name, out) for name, stage in self._stages.items() for out in stage.outs}
-
-    def _is_cached(self, out: Any) -> bool:
-        return bool(self._repo.cache.local.exists(str(out.hash_info.value)))
-
-    def download_size(self, outputs: Sequence[Any]) -> tuple[int, int]:
-        """Returns the bytes and the files of those outputs that DVC's cache does not have."""
-        missing = [out.meta for out in outputs if not self._is_cached(out)]
-        return sum(meta.size or 0 for meta in missing), sum(meta.nfiles or 1 for meta in missing)
+    def writers(self) -> dict[str, str]:
+        """Returns {path of an output: the stage that writes it}."""
+        return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
 
     def timing(self, name: str) -> Path | None:
         """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
