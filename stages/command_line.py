@@ -212,12 +212,9 @@ def plain_path(name: Any) -> Any:
 def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     """Raises UserError unless `folder` can be written without touching a file of the user.
 
-    It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link,
-    below a file, or in one of the folders `inputs`.
+    It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link
+    or in one of the folders `inputs`.
     """
-    blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
-    if blocking is not None:
-        raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         what = "a link" if folder.is_symlink() else "a file"
         raise UserError(f"--out {folder}: already exists, and is {what}. Name a new folder, or remove it.")

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from gift_core.config.experiment import Config
     from gift_core.method.classifier import EncodingSettings
-    from gift_core.method.evaluation import EvaluationInputs
 
 TABLE_BYTES = 1 << 20
 PREDICTION_BYTES = 1 << 22  # 100,000 test images take about 0.3 MB for each model
@@ -31,12 +31,12 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import computed_with, write_accuracy
+        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, read_probe, write_accuracy
         from gift_core.artifacts.accuracy_rows import without_probes
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device
-        from gift_core.method.evaluation import PROTOCOLS, with_probes
+        from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
         from gift_core.work.publishing import require_free_bytes
@@ -48,7 +48,16 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)
         release_model(trained, layout.pretrained(), layout.released(method, task), stage.method(method).release)
-        inputs = _inputs(stage, method, task, device)
+        tasks = [*stage.learned_before(task), task]
+        inputs = EvaluationInputs(
+            method=method,
+            models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
+            tasks={name: layout.task(name) for name in tasks},
+            model_for=own_model if stage.method(method).keeps_every_model else newest_model,
+            settings=encoding_settings(stage.config, device),
+            previous=read_accuracy(layout.accuracy(method, stage.step(task).after))[1],
+            probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in settings.probes},
+        )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
         options = {**settings.model_dump(), "seed": stage.config.seed}
@@ -75,29 +84,12 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         track_accuracies(stage, method, task, measured.rows)
 
 
-def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> EvaluationInputs:
-    from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
-    from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
-
-    layout, tasks = stage.layout, [*stage.learned_before(task), task]
-    _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
-    return EvaluationInputs(
-        method=method,
-        models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
-        tasks={name: layout.task(name) for name in tasks},
-        model_for=own_model if stage.method(method).keeps_every_model else newest_model,
-        settings=encoding_settings(stage, device),
-        previous=previous,
-        probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in stage.config.evaluation.probes},
-    )
-
-
-def encoding_settings(stage: Stage, device: torch.device) -> EncodingSettings:
+def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:
     """Returns how models are loaded and images encoded for a test."""
     from gift_core.clip.test_set import ImageLimit
     from gift_core.method.classifier import EncodingSettings
 
-    config, most = stage.config, stage.config.evaluation.max_images
+    most = config.evaluation.max_images
     limit = None if most is None else ImageLimit(most, config.seed)
     return EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit)
 

@@ -29,7 +29,9 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         settings = stage.config.evaluation.model_dump(exclude={"protocol", "probes"})
         with unfinished(stage, device, {**read, **settings, "seed": stage.config.seed}) as work:
             stage.phase = "evaluating"
-            measured = evaluate_probe(model, folder, encoding_settings(stage, device), KeptUnits(work, stage.say))
+            measured = evaluate_probe(
+                model, folder, encoding_settings(stage.config, device), KeptUnits(work, stage.say)
+            )
             metadata = {**measured.metadata, **computed_with(environment(device))}
             write_accuracy(layout.probe(task), measured.rows, metadata)
         stage.say(f"{float(measured.rows.top1.iloc[0]):.1%} of the pre-trained model on {task}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -166,12 +166,9 @@ def open_stage(
         require_checked_code(root, opened.config, stage, method or task or "")
         yield opened
     require_same_settings(params, settings, root, stage, method=method or "", task=task or "")
-    note = opened.layout.timings() / stage / f"{name or stage}.json"
-    try:
-        write_json(note, {"seconds": round(time.monotonic() - started, 2)})
-    except OSError as error:  # a stage that has finished does not fail because of it
-        reason = f"{error.filename or '.gift'} ({error.strerror or error})"
-        opened.say(f"warning: its run time is not noted in {reason}")
+    with suppress(OSError):  # a stage that has finished does not fail because of its run time
+        seconds = {"seconds": round(time.monotonic() - started, 2)}
+        write_json(opened.layout.timings() / stage / f"{name or stage}.json", seconds)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,7 @@ from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.datasets.status import RawData, Status
+    from gift_core.datasets.status import RawData
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
@@ -41,6 +40,8 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     Example: gift data status
     """
+    from rich.text import Text
+
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.row import catalogue_names
@@ -49,10 +50,23 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     config = load_config(params_of(params, root))
     raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
     statuses = [status_of(raw, config, root=root) for raw in progress(raws, len(raws), "data sets")]
+    rows = []
+    for each in statuses:
+        counts = [
+            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
+        ]
+        values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
+        rows.append([Text(value, style=COLORS.get(value, "")) for value in values])
     if as_json:
         print_json([dataclasses.asdict(status) for status in statuses])
     else:
-        _print_statuses(statuses)
+        if rows:
+            columns = (*COLUMNS, "folder")
+            print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
+        for each in statuses:
+            if not each.suffices:
+                remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
+                note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
         if not names:
             drawn = sum(task.source == "mini" for task in config.tasks.values())
             if drawn:
@@ -64,27 +78,6 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
             hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
     if not all(status.suffices for status in statuses):
         raise typer.Exit(1)
-
-
-def _print_statuses(statuses: Sequence[Status]) -> None:
-    """Prints a table with the images of each data set, and one line for each one that a task lacks."""
-    from rich.text import Text
-
-    if not statuses:
-        return
-    rows = []
-    for each in statuses:
-        counts = [
-            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
-        ]
-        values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
-        rows.append([Text(value, style=COLORS.get(value, "")) for value in values])
-    columns = (*COLUMNS, "folder")
-    print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
-    for each in statuses:
-        if not each.suffices:
-            remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
-            note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
 
 
 @data.command(cls=GiftCommand)

@@ -14,6 +14,7 @@ from gift_core.layout import Layout
 
 from ..command_line import AsJson, plain_path, print_json, require_new
 from ..completion import complete_task
+from ..evaluate import encoding_settings
 from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_of
 from .predict import interval, numbers
 
@@ -134,11 +135,8 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
         lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")
     from gift_core.clip.device import resolve_device
     from gift_core.clip.images import CacheBudget
-    from gift_core.clip.test_set import ImageLimit, TestSet
     from gift_core.report.rate_search import measure
 
-    device, settings = resolve_device(config.run.device), config.evaluation
-    limit = None if settings.max_images is None else ImageLimit(settings.max_images, config.seed)
-    open_task = partial(TestSet, batch_size=settings.batch_size, cache_budget=CacheBudget(0), limit=limit)
-    sets = [open_task(layout.task(task)) for task in tasks]
-    return partial(measure, sets=sets, device=device, precision=config.model.precision)
+    settings = encoding_settings(config, resolve_device(config.run.device))
+    sets = [settings.open(layout.task(task), CacheBudget(0)) for task in tasks]
+    return partial(measure, sets=sets, device=settings.device, precision=settings.precision)

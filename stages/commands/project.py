@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,9 +72,6 @@ def docs(page: Page = None) -> None:
         typer.echo(text)
 
 
-Edge = tuple[str, str]  # a block of dvc.yaml, and a later one that reads what it writes
-
-
 def dag(
     mermaid: Annotated[bool, flag("--mermaid", "Print it for GitHub's or GitLab's pages.")] = False,
     as_json: AsJson = False,
@@ -87,23 +83,6 @@ def dag(
 
     Example: gift dag --mermaid
     """
-    counts, edges, chained = _read_graph(root)
-    labels = {name: f"{name} x {count}" if count > 1 else name for name, count in counts.items()}
-    if mermaid:
-        boxes = [f'  {name}["{label}"]' for name, label in labels.items()]
-        typer.echo("\n".join(["flowchart TD", *boxes, *(f"  {above} --> {below}" for above, below in edges)]))
-    elif as_json:
-        print_json({"stages": counts, "edges": edges, "reads_step_before": chained})
-    else:
-        from dvc.dagascii import draw
-
-        upwards = [(labels[below], labels[above]) for above, below in edges]  # DVC draws from the bottom up
-        typer.echo(draw(list(labels.values()), upwards))
-        typer.echo(f"Their stages also read those of the step before: {', '.join(chained)}")
-
-
-def _read_graph(root: Path) -> tuple[Mapping[str, int], Sequence[Edge], Sequence[str]]:
-    """Blocks with their numbers of stages, edges without shortcuts, and the blocks that read the step before."""
     from ..dvc.store import dvc_errors
 
     with dvc_errors():
@@ -117,4 +96,16 @@ def _read_graph(root: Path) -> tuple[Mapping[str, int], Sequence[Edge], Sequence
     pairs = {(block[read], block[reader]) for reader, read in graph.edges if read in block and reader in block}
     forward = networkx.DiGraph(pair for pair in pairs if order.index(pair[0]) < order.index(pair[1]))
     edges = sorted(networkx.transitive_reduction(forward).edges, key=lambda edge: [*map(order.index, edge)])
-    return counts, edges, [name for name in order if (name, name) in pairs]
+    chained = [name for name in order if (name, name) in pairs]  # they read the step before
+    labels = {name: f"{name} x {count}" if count > 1 else name for name, count in counts.items()}
+    if mermaid:
+        boxes = [f'  {name}["{label}"]' for name, label in labels.items()]
+        typer.echo("\n".join(["flowchart TD", *boxes, *(f"  {above} --> {below}" for above, below in edges)]))
+    elif as_json:
+        print_json({"stages": counts, "edges": edges, "reads_step_before": chained})
+    else:
+        from dvc.dagascii import draw
+
+        upwards = [(labels[below], labels[above]) for above, below in edges]  # DVC draws from the bottom up
+        typer.echo(draw(list(labels.values()), upwards))
+        typer.echo(f"Their stages also read those of the step before: {', '.join(chained)}")

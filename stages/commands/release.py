@@ -45,7 +45,9 @@ def release(
 
     Example: gift release gift --choose
     """
-    from gift_core.config.loading import load_config
+    from gift_core.config.editing import set_release
+    from gift_core.config.loading import load_config, parse_config, read_settings
+    from gift_core.config.params_edit import ParamsEdit
 
     params = params_of(params, root)
     stage = Stage("release", method, load_config(params), Layout(root))
@@ -62,11 +64,24 @@ def release(
         return
     with explained(stage):
         found, unseen = _search(stage, method, alphas)
+    before, alpha = read_settings(params), found.proposed.alpha
+    after = set_release(before, method, alpha)
+    edit = ParamsEdit(params, before, after, parse_config(after, params.name))
+    if not as_json:
+        _show_alphas(method, stage, found, unseen)
+    if write:
+        edit.carry_out()
     if as_json:
         print_json(_record(method, found, unseen, written=write))
+    elif before == after:
+        typer.echo(f"params.yaml has this alpha, {alpha:g}.")
     else:
-        _show_alphas(method, stage, found, unseen)
-    _propose(params, stage, found.proposed.alpha, write=write, silent=as_json)
+        print_difference(edit.difference())
+        steps = [f"evaluate@{method}-step{number}" for number in range(len(stage.config.sequence))]
+        if write:
+            print_next_stages("params.yaml has the release. Nothing is trained.", ["check", *steps, "report"])
+        else:
+            note(f"To write it: gift release {method} --choose --write. Then only evaluate and report run.")
 
 
 def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
@@ -86,7 +101,7 @@ def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch
             pretrained=layout.pretrained(),
             learned=[Path(parts) / task for task in unseen],
             probes=[layout.task(name) for name in config.evaluation.probes],
-            settings=encoding_settings(stage, resolve_device(config.run.device)),
+            settings=encoding_settings(config, resolve_device(config.run.device)),
         )
     return found, unseen
 
@@ -111,30 +126,6 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[
     if not found.releases[-1].probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
     hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
-
-
-def _propose(params: Path, stage: Stage, alpha: float, *, write: bool, silent: bool) -> None:
-    """Says what to write to params.yaml, or writes it."""
-    from gift_core.config.editing import set_release
-    from gift_core.config.loading import parse_config, read_settings
-    from gift_core.config.params_edit import ParamsEdit
-
-    before, name = read_settings(params), stage.name
-    after = set_release(before, name, alpha)
-    edit = ParamsEdit(params, before, after, parse_config(after, params.name))
-    if write:
-        edit.carry_out()
-    if silent:
-        return
-    if before == after:
-        typer.echo(f"params.yaml has this alpha, {alpha:g}.")
-        return
-    print_difference(edit.difference())
-    steps = [f"evaluate@{name}-step{number}" for number in range(len(stage.config.sequence))]
-    if write:
-        print_next_stages("params.yaml has the release. Nothing is trained.", ["check", *steps, "report"])
-    else:
-        note(f"To write it: gift release {name} --choose --write. Then only evaluate and report run.")
 
 
 def _record(method: str, found: AlphaSearch, unseen: Mapping[str, bool], *, written: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,12 +78,30 @@ def search(
     if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
         raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
     found = run_trials(stage, name, task, chosen)
-    change = change_of(stage, name, found)
+    line, location = change_of(stage, name, found)
     if as_json:
-        print_json(_record(found, name, count, change))
+        print_json(_record(found, name, count, line))
         return
     show_trials(found)
-    _print_advice(found, present, change)
+    best, others = found.best.rate, [each for each in found.start if each != task]
+    if others:
+        typer.echo(
+            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
+        )
+    if found.similar:
+        listed = ", ".join(shown(trial.rate) for trial in found.similar)
+        typer.echo(f"As good on {task}, for all that these images can tell: {listed}.")
+    if found.gained(found.best) <= 0:
+        typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
+    elif abs(best / present - 1) < 0.01:
+        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
+    else:
+        typer.echo(f"In params.yaml{location}: {line}")
+    tried = sorted([*(trial.rate for trial in found.trials), *found.failed])
+    if best in (tried[0], tried[-1]) and len(tried) > 1:
+        end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
+        further = f"gift search {task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
+        hint(f"The best rate is the {end} one. Try further: {further}")
     if count < config.training.iterations:
         hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
 
@@ -103,25 +120,18 @@ def shown(rate: float) -> str:
     return f"{digits.rstrip('0')}{'0' if digits.rstrip('0').endswith('.') else ''}e{int(exponent)}"
 
 
-@dataclass(frozen=True)
-class Change:
-    """The line of params.yaml that gives a step its best rate, and where it is, if the key does not say it."""
+def change_of(stage: Stage, method: str, found: RateSearch) -> tuple[str, str]:
+    """Returns the line of params.yaml that gives a step its best rate, and where it is, if the key does not say it.
 
-    line: str
-    location: str = ""
-
-
-def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
-    """Returns the change for the best rate: in the first step the method's rate, in a later one the step's factor.
-
-    Another rate of the method would make the steps before run again.
+    In the first step it is the method's rate, in a later one the step's factor: another rate of the method would make
+    the steps before run again.
     """
     step, own = stage.step(found.task), stage.method(method).learning_rate
     assert own is not None, "present_rate has checked it"
     if not stage.learned_before(found.task):
-        return Change(f"methods.{method}.learning_rate: {shown(found.best.rate / step.learning_rate_factor)}")
+        return f"methods.{method}.learning_rate: {shown(found.best.rate / step.learning_rate_factor)}", ""
     location = f", sequence, the step of {found.task} (a factor for the rate of every method)"
-    return Change(f"learning_rate_factor: {found.best.rate / own:.4g}", location)
+    return f"learning_rate_factor: {found.best.rate / own:.4g}", location
 
 
 def show_trials(found: RateSearch) -> None:
@@ -145,29 +155,7 @@ def _accuracy(score: Score) -> str:
     return f"{score.percent:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _print_advice(found: RateSearch, present: float, change: Change) -> None:
-    best, others = found.best.rate, [name for name in found.start if name != found.task]
-    if others:
-        typer.echo(
-            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
-        )
-    if found.similar:
-        listed = ", ".join(shown(trial.rate) for trial in found.similar)
-        typer.echo(f"As good on {found.task}, for all that these images can tell: {listed}.")
-    if found.gained(found.best) <= 0:
-        typer.echo(f"No rate gains anything on {found.task}. Try others, or more iterations.")
-    elif abs(best / present - 1) < 0.01:
-        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
-    else:
-        typer.echo(f"In params.yaml{change.location}: {change.line}")
-    rates = sorted([*(trial.rate for trial in found.trials), *found.failed])
-    if best in (rates[0], rates[-1]) and len(rates) > 1:
-        end, beyond = ("lowest", best / 3) if best == rates[0] else ("highest", best * 3)
-        further = f"gift search {found.task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
-        hint(f"The best rate is the {end} one. Try further: {further}")
-
-
-def _record(found: RateSearch, method: str, iterations: int, change: Change) -> dict[str, Any]:
+def _record(found: RateSearch, method: str, iterations: int, change: str) -> dict[str, Any]:
     return {
         "task": found.task,
         "method": method,
@@ -189,5 +177,5 @@ def _record(found: RateSearch, method: str, iterations: int, change: Change) -> 
         ],
         "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in found.failed.items()],
         "best": found.best.rate,
-        "change": change.line,
+        "change": change,
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.quantities import duration, plural
+from gift_core.quantities import duration, first_names, plural
 
 from ..check import code_files, describe_edits
 from ..command_line import AsJson, print_json
@@ -66,10 +66,7 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         print_json({"stale": [asdict(each) for each in found], **summary})
         return
     for each in found:
-        names = ", ".join(each.stages[:SHOWN_NAMES])
-        if len(each.stages) > SHOWN_NAMES:
-            names = f"{names} and {len(each.stages) - SHOWN_NAMES} more"
-        typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
+        typer.secho(f"{first_names(each.stages, SHOWN_NAMES)} would run:", bold=not chosen.isdisjoint(each.stages))
         for reason in each.reasons:
             typer.echo(f"  {reason}")
         took = "Such stages took" if NEW in each.reasons else "It took"

@@ -128,5 +128,5 @@ def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(
     for task in ("birds", "digits"):
         assert present_rate(stage, "finetune", task) == row["learning_rate"]
         best = Trial(row["learning_rate"] / 2, scores, 1.0)
-        lines.append(change_of(stage, "finetune", RateSearch(task, scores, [best])).line)
+        lines.append(change_of(stage, "finetune", RateSearch(task, scores, [best]))[0])
     assert lines == [f"methods.finetune.learning_rate: {shown(row['learning_rate'] / 2)}", "learning_rate_factor: 0.5"]
