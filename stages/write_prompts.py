@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gift_core.quantities import first_names
+from gift_core.quantities import first_names, plural
 
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
@@ -45,6 +45,5 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")
         known = {entry.class_name for entry in (*vocabulary, *learned)}
         if unknown := captions.unknown_classes(known):
-            classes = "1 class" if len(unknown) == 1 else f"{len(unknown)} classes"
-            what = f"captions of {classes} are not used, because no task until now has that name"
+            what = f"captions of {plural(len(unknown), 'class')} are not used, because no task until now has that name"
             stage.say(f"{what}: {first_names(unknown)}")

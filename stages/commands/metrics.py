@@ -15,7 +15,7 @@ from ..command_line import AsJson, hint, note, print_json, print_table, require_
 from ..stage import PARAMS, Params, argument, flag, option
 
 if TYPE_CHECKING:
-    from gift_core.report.comparison.seed_statistics import Comparison
+    pass
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
 PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]
@@ -166,7 +166,8 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.report.comparison.compare import RECORD, compare_runs, row_groups
+    from gift_core.report.labels import COLUMN_TITLES, label
     from gift_core.untrusted import read_json_file
 
     from ..dvc.seed_runs import run_seeds
@@ -181,27 +182,12 @@ def compare(
     if as_json:
         print_json(read_json_file(out / RECORD))
         return
-    _print_comparison(comparison)
-    for seed, method in comparison.runs.missing:
-        typer.echo(f"missing: {method} with seed {seed}")
-    if len(comparison.runs.seeds) == 1:
-        hint("One seed: there is no spread, so no difference can be distinguished from noise.")
-    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
-
-
-def _print_comparison(comparison: Comparison) -> None:
-    """Prints one row per method within 80 columns. The last ones are the differences to `against`.
-
-    Probes take the place of Own task, which the page has.
-    """
-    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
-
-    seeds = ", ".join(map(str, comparison.runs.seeds))
     columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
     compared = ("last", "probes") if probes else ("last",)
-    shown = [column for column in columns if not probes or column != "own"]
+    shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
-    title = f"Percent over seeds {seeds}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
+    over = ", ".join(map(str, comparison.runs.seeds))
+    title = f"Percent over seeds {over}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
     headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
     rows: list[list[str]] = []
@@ -222,3 +208,8 @@ def _print_comparison(comparison: Comparison) -> None:
             rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
     whole = [*headings, *([] if probes else [""])]
     print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, box=None, padding=(0, 1, 0, 0))
+    for seed, method in comparison.runs.missing:
+        typer.echo(f"missing: {method} with seed {seed}")
+    if len(comparison.runs.seeds) == 1:
+        hint("One seed: there is no spread, so no difference can be distinguished from noise.")
+    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")

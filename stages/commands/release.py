@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -72,7 +72,19 @@ def release(
     if write:
         edit.carry_out()
     if as_json:
-        print_json(_record(method, found, unseen, written=write))
+        images = {task: "validation" if is_unseen else "training" for task, is_unseen in unseen.items()}
+        rows = [
+            {
+                "alpha": each.alpha,
+                "learned_percent": round(each.learned, 4),
+                "difference_points": round(found.change(each)[0], 4),
+                "standard_error": round(found.change(each)[1], 4),
+                "by_task": {task: round(100 * float(right.mean()), 4) for task, right in each.right.items()},
+                "probes": {name: round(100 * top1, 4) for name, top1 in each.probes.items()},
+            }
+            for each in found.releases
+        ]
+        print_json({"method": method, "images": images, "alphas": rows, "proposed": alpha, "written": write})
     elif before == after:
         typer.echo(f"params.yaml has this alpha, {alpha:g}.")
     else:
@@ -126,19 +138,3 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[
     if not found.releases[-1].probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
     hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
-
-
-def _record(method: str, found: AlphaSearch, unseen: Mapping[str, bool], *, written: bool) -> dict[str, Any]:
-    rows = [
-        {
-            "alpha": each.alpha,
-            "learned_percent": round(each.learned, 4),
-            "difference_points": round(found.change(each)[0], 4),
-            "standard_error": round(found.change(each)[1], 4),
-            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in each.right.items()},
-            "probes": {name: round(100 * top1, 4) for name, top1 in each.probes.items()},
-        }
-        for each in found.releases
-    ]
-    images = {task: "validation" if is_unseen else "training" for task, is_unseen in unseen.items()}
-    return {"method": method, "images": images, "alphas": rows, "proposed": found.proposed.alpha, "written": written}

@@ -124,9 +124,7 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
     """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
     broken = store.broken_on_remote()
     for oid in broken:
-        paths = sorted(
-            {str(file.path) for output in store.outputs() for file in store.files(output) if file.oid == oid}
-        )
+        paths = sorted({str(path) for output in store.outputs() for path, own in store.files(output) if own == oid})
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
     if not broken or not heal:

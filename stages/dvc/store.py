@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
@@ -25,11 +25,7 @@ _OBJECT = re.compile(r"[0-9a-f]{32}")
 _UNTRUSTED = "Nothing was written. DVC would follow it, so take dvc.lock and .dvc files only from people you trust."
 
 
-class TrackedFile(NamedTuple):
-    """A file of an output, and the name of its object."""
-
-    path: Path
-    oid: str
+TrackedFile = tuple[Path, str]  # a file of an output, and the name of its object
 
 
 @dataclass(frozen=True)
@@ -83,12 +79,12 @@ class DvcStore:
     def files(self, output: Output) -> list[TrackedFile]:
         """Returns the files of the output; none of a folder while the cache has no whole listing of it."""
         if not output.listing:
-            return [TrackedFile(output.path, output.oid)]
+            return [(output.path, output.oid)]
         return listed_files(output.path, self._cache_path(output.oid)) if self.is_whole(output.oid) else []
 
     def objects(self, output: Output) -> list[str]:
         """Returns the names of all objects of the output that are known."""
-        return list(dict.fromkeys([output.oid, *(file.oid for file in self.files(output))]))
+        return list(dict.fromkeys([output.oid, *(oid for _, oid in self.files(output))]))
 
     def is_whole(self, oid: str) -> bool:
         """Whether the cache has the object with the content that its name says."""
@@ -207,7 +203,7 @@ def listed_files(folder: Path, listing: Path) -> list[TrackedFile]:
         elif not _OBJECT.fullmatch(oid):
             what = f"{name!r} has the hash {oid!r}, which is no MD5"
         else:
-            found.append(TrackedFile(folder / name, oid))
+            found.append((folder / name, oid))
             continue
         raise UserError(f"{listing}: this is DVC's listing of {folder}, but {what}. {_UNTRUSTED}")
     return found
