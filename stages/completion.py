@@ -5,6 +5,7 @@ It runs at every press of the key, so params.yaml is not checked, and one that c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ def complete_classes(ctx: Any, incomplete: str) -> list[str]:
     """Returns the tasks that are ingested, of which `gift predict --classes` takes the class names."""
     tasks = Layout(_root(ctx)).task("any").parent.glob(f"{incomplete}*/task.json")
     return sorted(task.parent.name for task in tasks)
+
+
+def complete_from(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Returns a function that completes to those of the names that begin with what was typed."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
 def _root(ctx: Any) -> Path:

@@ -10,6 +10,7 @@ from typing import Annotated
 from gift_core.errors import UserError, lookup
 
 from ..command_line import AsJson, plain_path, print_files, print_json, require_new
+from ..completion import complete_from
 from ..stage import argument, option
 
 FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
@@ -24,12 +25,7 @@ Model = Annotated[
 ]
 Pretrained = Annotated[str | None, option("TAG", "The weights of the architecture: a tag of open_clip, or a file.")]
 To = Annotated[
-    str,
-    option(
-        "FORMAT",
-        "The format: transformers, onnx or safetensors.",
-        autocompletion=lambda incomplete: [each for each in FORMATS if each.startswith(incomplete)],
-    ),
+    str, option("FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS))
 ]
 ExportFolder = Annotated[Path | None, option("FOLDER", "The folder to write (default: exports/<model>-<format>).")]
 

@@ -13,7 +13,7 @@ from gift_core.errors import lookup
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, plain_path, print_json, require_new
-from ..completion import complete_task
+from ..completion import complete_from, complete_task
 from ..evaluate import encoding_settings
 from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_of
 from .predict import interval, numbers
@@ -26,14 +26,7 @@ KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fi
 Models = Annotated[
     list[str], argument("MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path)
 ]
-Kind = Annotated[
-    str,
-    option(
-        "KIND",
-        f"How to merge: {', '.join(KINDS)}.",
-        autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
-    ),
-]
+Kind = Annotated[str, option("KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS))]
 Out = Annotated[Path, option("FOLDER", "The folder to write.")]
 Alpha = Annotated[
     float | None, option("SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1)

@@ -7,15 +7,12 @@ so that other stages run in between. Each step does what DVC's Stage.reproduce, 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import json
 import logging
 import os
 import shlex
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,12 +22,9 @@ from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
-from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
 from .store import dvc_errors
-
-WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
 
 
 class Verdict(Enum):
@@ -70,9 +64,7 @@ class DvcPipeline:
         known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
         stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
-        self._unwritten: list[Any] = []
-        self._next_write = 0.0
-        self._locked_before: dict[Path, set[str]] = {}  # the stages of a dvc.lock before this run
+        self._new = [each for each in self._stages.values() if each.cmd and not any(out.hash_info for out in each.outs)]
         self._params: dict[str, Any] = {}
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
@@ -215,45 +207,24 @@ class DvcPipeline:
             self._stages[name].remove_outs(ignore_remove=False, force=False)
 
     def record(self, name: str) -> None:
-        """Moves the outputs of a finished stage into the cache and its run into the run cache, for `write_lock`."""
+        """Moves the outputs of a finished stage into the cache, its run into the run cache, and writes dvc.lock."""
         stage = self._stages[name]
         with dvc_errors():
             uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
             stage.save(run_cache=not uncached)
             stage.commit()
-        self._unwritten.append(stage)
+            stage.dump(update_pipeline=False)
 
-    def write_lock(self, *, now: bool = False) -> None:
-        """Writes recorded stages to their dvc.lock, if this is due or `now`. What is new has the order of `dvc repro`.
-
-        DVC reads and writes all of dvc.lock for each stage, which takes seconds if it has thousands. Here that takes at
-        most a tenth of the time. Until then a stage whose outputs are gone is restored from the run cache. A file is
-        written whole or not at all: DVC refuses one that a killed process left half-written.
-        """
-        from dvc.stage.serialize import to_lockfile
+    def sort_lock(self) -> None:
+        """Gives the stages that are new in dvc.lock the order of `dvc repro`. DVC has them as they ended."""
         from dvc.utils.serialize import modify_yaml
 
-        if not self._unwritten or (time.monotonic() < self._next_write and not now):
-            return
-        started = time.monotonic()
-        for path in sorted({stage.path for stage in self._unwritten}):
-            lock = Path(path).with_suffix(".lock")
-            with dvc_errors(), write_atomically(lock) as unfinished:
-                if lock.is_file():
-                    shutil.copyfile(lock, unfinished)
-                with modify_yaml(unfinished) as content:
-                    content.setdefault("schema", "2.0")
-                    stages = content.setdefault("stages", {})
-                    before = self._locked_before.setdefault(lock, set(stages))
-                    for stage in self._unwritten:
-                        if stage.path == path:  # copied, because YAML writes values that stages share as a reference
-                            stages.update(copy.deepcopy(to_lockfile(stage)))
-                    for name in [each.name for each in self._stages.values() if each.path == path]:
-                        if name in stages and name not in before:
-                            stages[name] = stages.pop(name)
-            self._repo.scm_context.track_file(os.path.relpath(lock))
-        self._unwritten.clear()
-        self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
+        for path in sorted({stage.path for stage in self._new}):
+            if (lock := Path(path).with_suffix(".lock")).is_file():
+                with dvc_errors(), modify_yaml(lock) as content:
+                    recorded = content.get("stages", {})
+                    for name in [each.name for each in self._new if each.path == path and each.name in recorded]:
+                        recorded[name] = recorded.pop(name)
 
     def command(self, name: str) -> str:
         """Returns the command of a stage, empty where it has none."""

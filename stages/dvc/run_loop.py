@@ -72,12 +72,11 @@ class RunLoop:
                 elif not self._running:
                     break
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
-                self.pipeline.write_lock()
             if stop.is_set():
                 say(f"stopping {len(self._running)} stages")
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
-            self.pipeline.write_lock(now=True)
+            self.pipeline.sort_lock()
 
     def summary(self) -> str:
         """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""

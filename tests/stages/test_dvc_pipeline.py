@@ -1,4 +1,4 @@
-"""When `gift run` writes dvc.lock, with a real DVC project."""
+"""Whether another process works on a project, with real DVC."""
 
 from __future__ import annotations
 
@@ -8,47 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gift_core.errors import UserError
-from stages.dvc.pipeline import DvcPipeline, Verdict, open_pipeline, require_free
-
-NAMES = ("first", "second", "third")
+from stages.dvc.pipeline import require_free
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    stages = {
-        name: {"cmd": f"echo {name} > {name}.txt", "params": ["values"], "outs": [f"{name}.txt"]} for name in NAMES
-    }
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    (tmp_path / "params.yaml").write_text("values: [1, 2]\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {first: {cmd: echo first > first.txt, outs: [first.txt]}}\n")
     subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True)
     return tmp_path
-
-
-def run(pipeline: DvcPipeline, name: str) -> None:
-    assert pipeline.begin(name, force=False) is Verdict.RUN
-    subprocess.run(pipeline.command(name), shell=True, check=True)
-    pipeline.record(name)
-
-
-def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half_written(path: Path, content: object, **options: object) -> None:
-        path.write_text("sche")
-        raise KeyboardInterrupt
-
-    with open_pipeline(project, []) as pipeline:
-        run(pipeline, "first")
-        pipeline.write_lock(now=True)
-        before = Path("dvc.lock").read_bytes()
-        run(pipeline, "second")
-        with monkeypatch.context() as failing, pytest.raises(KeyboardInterrupt):
-            failing.setattr("dvc.utils.serialize._common._dump_data", half_written)
-            pipeline.write_lock(now=True)
-    assert Path("dvc.lock").read_bytes() == before
-    assert not list(project.glob(".dvc.lock.*"))
 
 
 def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:
