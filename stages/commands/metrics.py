@@ -166,8 +166,8 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import RECORD, compare_runs, row_groups
-    from gift_core.report.labels import COLUMN_TITLES, label
+    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
     from gift_core.untrusted import read_json_file
 
     from ..dvc.seed_runs import run_seeds
