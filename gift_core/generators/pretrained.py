@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.config.generator import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError
+from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.config.generator import GeneratorConfig, LoraConfig
@@ -39,8 +40,8 @@ def check_local_folder(name: str) -> None:
 def pretrained_pipeline(config: GeneratorConfig) -> Any:
     """Returns the diffusers pipeline `config.pipeline` on the CPU, in config.dtype, with its own scheduler.
 
-    Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or the files
-    of a tokenizer are missing. Of missing tensors the libraries warn.
+    Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or tensors or
+    the files of a tokenizer are missing. Where accelerate is not installed, diffusers warns of missing tensors.
     """
     check_local_folder(config.pipeline)
     if not Path(config.pipeline).is_dir():
@@ -71,6 +72,10 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
         raise UserError(f"{PIPELINE_KEY}: {what}. {_remedy(config, text.lower())}") from error
     # Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt.
     for name, part in sorted(pipeline.components.items()):
+        tensors = part.named_parameters() if hasattr(part, "named_parameters") else ()
+        if missing := first_names([each for each, value in tensors if value.is_meta]):  # accelerate leaves them empty
+            what = f"{config.pipeline}/{name}: its weights have no {missing}"
+            raise UserError(f"{PIPELINE_KEY}: {what}. Restore the folder, or save the whole pipeline there again.")
         if name.startswith("tokenizer") and part is not None:
             first, second = (part(text).input_ids for text in ("a photo of a wren", "a photo of a tree"))
             if first == second:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
@@ -158,6 +159,17 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, folder_of: Folder, settings
     weights = folder / "vae/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(UserError, match="broken cannot be loaded .*incomplete or damaged"):
+        load_pipeline(settings(folder), CPU)
+
+
+def test_missing_tensors_are_an_error_with_accelerate(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
+    pytest.importorskip("accelerate")
+    folder = shutil.copytree(folder_of("stable_diffusion"), tmp_path / "partial")
+    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    del tensors["conv_norm_out.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(UserError, match=r"partial/unet: its weights have no conv_norm_out\.weight\. Restore"):
         load_pipeline(settings(folder), CPU)
 
 
