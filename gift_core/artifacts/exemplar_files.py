@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from gift_core.artifacts.contract import broken, require_hash, sha256_of
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.artifacts.tars import image_extension, read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, read_stored, stored_samples, write_tar
 
 STAGE = "teach"
 TAR, TABLE = "exemplars.tar", "exemplars.parquet"
@@ -70,7 +70,8 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     if not rows:
         return []
     require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
-    samples = [(key, files) for key, files, _ in read_tar(folder / TAR, STAGE)]
+    samples = list(stored_samples(folder / TAR, STAGE))
     if [(key, len(files)) for key, files in samples] != [(row["key"], 1) for row in rows]:
         raise broken(folder / TAR, f"it should have one image for each row of {TABLE}, in the same order", STAGE)
-    return [Exemplar(**row, image=next(iter(files.values()))) for row, (_, files) in zip(rows, samples, strict=True)]
+    images = (read_stored(file, STAGE) for _, files in samples for file in files.values())
+    return [Exemplar(**row, image=image) for row, image in zip(rows, images, strict=True)]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, read_tar, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -114,7 +114,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
         hashes = read(Stats, note, STAGE).sha256
         for file in (tar, table):
             require_hash(file, hashes.get(file.name, "none noted"), STAGE)
-        pairs = [_pair(tar, key, files) for key, files, _ in read_tar(tar, STAGE)]
+        pairs = [_pair(tar, key, files) for key, files in stored_samples(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -162,19 +162,11 @@ def write_manifest(
 
 
 def read_manifest(folder: Path, prompts: Path | None = None) -> Manifest:
-    """Returns the manifest. ContractError if it is missing or damaged, or a tar it names is missing.
+    """Returns the manifest. ContractError if it is missing or damaged. The tars may be missing on this machine.
 
     With `prompts` (a file of the stage write_prompts), pairs of other prompts are a ContractError, too. It need not be
     on this machine: the count that the manifest has of its prompts is always compared.
     """
-    manifest = describe_shards(folder, prompts)
-    for tar in missing_tars(folder, manifest):
-        raise broken(tar, "the file is missing, but manifest.json names it", STAGE)
-    return manifest
-
-
-def describe_shards(folder: Path, prompts: Path | None = None) -> Manifest:
-    """Returns what read_manifest returns. The tars may be missing on this machine."""
     path = folder / MANIFEST
     manifest = read(Manifest, path, STAGE)
     expected, source = manifest.prompts, "its prompts"
@@ -195,25 +187,18 @@ def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
 
 
 def iterate_pairs(folder: Path, prompts: Path | None = None, *, first: int = 0) -> Iterator[Pair]:
-    """Yields all pairs in their order but the `first` ones. The tars that have only these are not read.
+    """Yields all pairs in their order but the `first` ones, whose images are not read.
 
-    ContractError for a changed file, an incomplete pair, or as in read_manifest.
+    ContractError for a missing or changed file, an incomplete pair, or as in read_manifest.
     """
     manifest = read_manifest(folder, prompts)
     count = 0
     for shard in manifest.shards:
-        tar = folder / shard.name
-        for name, digest in shard.sidecars.items():
+        for name, digest in {**shard.sidecars, shard.name: shard.sha256}.items():
             require_hash(folder / name, digest, STAGE)
-        if count < first:
-            size = read(Stats, folder / f"{tar.stem}_stats.json", STAGE).count
-            if count + size <= first:
-                count += size
-                continue
-        require_hash(tar, shard.sha256, STAGE)
-        for key, files, stored in read_tar(tar, STAGE):
+        for key, files in stored_samples(folder / shard.name, STAGE):
             if count >= first:
-                yield _pair(tar, key, files, stored)
+                yield _pair(folder / shard.name, key, files)
             count += 1
     if count != manifest.images:
         raise broken(folder / MANIFEST, f"there should be {manifest.images} pairs, there are {count}", STAGE)
@@ -231,11 +216,8 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
             break
         require_hash(tar, shard.sha256, STAGE)
         for key, files in stored_samples(tar, STAGE):
-            number = _prompt_id(tar, key, files["json"].read() if "json" in files else b"")
-            if number in wanted:
-                found[number] = _pair(tar, key, {extension: file.read() for extension, file in files.items()})
-            if found.keys() == wanted:
-                break
+            if "json" in files and (number := _prompt_id(tar, key, files["json"].read())) in wanted:
+                found[number] = _pair(tar, key, files)
     if found.keys() != wanted:
         what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
         raise broken(folder / MANIFEST, what, STAGE)
@@ -257,18 +239,13 @@ def _files(pair: Pair) -> dict[str, bytes]:
     }
 
 
-def _pair(tar: Path, key: str, files: Mapping[str, bytes], stored: Mapping[str, StoredFile] | None = None) -> Pair:
-    """The pair of a sample. It can be read again if `stored` has its files."""
-    extension = next((each for each in ("png", "jpg") if each in files), None)
-    if extension is None or not {"txt", "json"} <= set(files):
+def _pair(tar: Path, key: str, files: Mapping[str, StoredFile]) -> Pair:
+    """The pair of a sample."""
+    image = files.get("png") or files.get("jpg")
+    if image is None or not {"txt", "json"} <= files.keys():
         raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
-    number = _prompt_id(tar, key, files["json"])
-    try:
-        prompt = files["txt"].decode()
-    except ValueError as error:
-        raise broken(tar, f"sample {key} should have a txt in UTF-8 ({error!r})", STAGE) from error
-    again = partial(read_stored, stored[extension], STAGE) if stored else None
-    return Pair(key, number, prompt, files[extension], again)
+    number, prompt = _prompt_id(tar, key, files["json"].read()), files["txt"].read().decode(errors="replace")
+    return Pair(key, number, prompt, read_stored(image, STAGE), partial(read_stored, image, STAGE))
 
 
 def _prompt_id(tar: Path, key: str, note: bytes) -> int:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.quantities import byte_size
 from gift_core.untrusted import parse_json
 
 SEPARATORS = ",;\t"
-MAX_ROWS, MAX_BYTES = 20_000_000, 4 * 10**9
 _SHOWN = 80  # letters of a wrong value in an error
 
 
@@ -62,6 +58,10 @@ class TextTable:
     rows: Sequence[Row]
 
 
+class _RowError(Exception):
+    """A row is wrong. The message has its position, what is wrong and the remedy."""
+
+
 def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> TextTable:
     """Returns the table with all values as texts: 3 and 3.0 of Parquet become "3", missing values "".
 
@@ -79,9 +79,11 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
         _require_columns(path, header, schema, location)
         columns = tuple(name for name in schema.columns if name in header)
         table = TextTable(tuple(header), columns, list(rows))
+    except UserError:
+        raise
     except _RowError as error:
         raise UserError(f"{prefix}: {error}") from None
-    except (OSError, ValueError, csv.Error) as error:
+    except Exception as error:  # csv and pyarrow have types of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         what = f"cannot be read as {path.suffix.lower()} ({reason})"
         raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
@@ -148,25 +150,24 @@ def _require_columns(path: Path, header: Sequence[str], schema: TableSchema, loc
 Content = tuple[list[str], Iterator[Row]]  # the header, and the rows, which are read after the header was checked
 
 
-class _RowError(Exception):
-    """A row is wrong. The message has its position, what is wrong and the remedy."""
-
-
 def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
     """Blank lines are skipped. A quoted cell may contain line breaks."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        text = file.read()
+    text = path.read_bytes().decode("utf-8-sig")
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
 
     def lines() -> Iterator[tuple[str, list[str]]]:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-        line = 1
+        start = 1
         for cells in reader:
-            start, line = line, reader.line_num + 1
             texts = [cell.strip() for cell in cells]
             if len(texts) > 1 or any(texts):
                 yield f"line {start}", texts
+            start = reader.line_num + 1
+
+    remaining = lines()
+    _, header = next(remaining, ("", []))
+    columns = [name for name in header if wanted is None or name in wanted]
 
     def rows() -> Iterator[Row]:
         for position, texts in remaining:
@@ -174,89 +175,51 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
                 what = f"{position}: {len(texts)} values, but the header has {len(header)}"
                 remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
                 raise _RowError(f"{what}. {remedy}.")
-            named = zip(header, texts, strict=True)
-            yield Row(position, {name: text for name, text in named if wanted is None or name in wanted})
+            yield _row(position, dict(zip(header, texts, strict=True)), columns)
 
-    remaining = lines()
-    _, header = next(remaining, ("", []))
     return header, rows()
 
 
 def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
-    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1)
-    records = {f"line {number}": _json_record(f"line {number}", line) for number, line in lines if line.strip()}
+    records: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if line.strip():
+            records[f"line {number}"] = parse_json(line)
+            if not isinstance(records[f"line {number}"], dict):
+                what = f"line {number}: should be an object, it is {line.strip()[:_SHOWN]}"
+                raise _RowError(f"{what}. Write {{column: value}}.")
     header = list(dict.fromkeys(name for record in records.values() for name in record))
     columns = [name for name in header if wanted is None or name in wanted]
-    return header, (_typed_row(position, record, columns) for position, record in records.items())
-
-
-def _json_record(position: str, line: str) -> dict[str, Any]:
-    try:
-        record = parse_json(line)
-    except ValueError as error:
-        raise _RowError(f"{position}: should be JSON, but {error}. Correct it.") from None
-    if not isinstance(record, dict):
-        what = f"{position}: should be an object, it is {line.strip()[:_SHOWN]}"
-        raise _RowError(f"{what}. Write {{column: value}}.")
-    for name, value in record.items():
-        if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
-            what = f"{position}, column {name}: should be a text or a number, it is {json.dumps(value)}"
-            raise _RowError(f"{what}. Correct it.")
-    return record
+    return header, (_row(position, record, columns) for position, record in records.items())
 
 
 def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
     """Reads the stored columns, including those that pandas would make the index."""
     import pyarrow.parquet as pq
 
-    with _arrow_errors():
-        file = pq.ParquetFile(path)
-    count = file.metadata.num_rows
-    size = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
-    if count > MAX_ROWS or size > MAX_BYTES:  # when it is unpacked: a small file can have any number of rows
-        raise ValueError(f"{count:,} rows, {byte_size(size)}: more than {MAX_ROWS:,} rows or 4 GB")
+    file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
     columns = [name for name in header if wanted is None or name in wanted]
 
     def rows() -> Iterator[Row]:
-        with _arrow_errors():
-            records = file.read(columns=columns).to_pylist()
-        for number, record in enumerate(records, 1):
-            yield _typed_row(f"row {number}", record, columns)
+        for number, record in enumerate(file.read(columns=columns).to_pylist(), 1):
+            yield _row(f"row {number}", record, columns)
 
     return header, rows()
 
 
-@contextmanager
-def _arrow_errors() -> Iterator[None]:
-    """Turns pyarrow's errors, of which some are not ValueErrors, into ValueErrors."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from None
-
-
-def _typed_row(position: str, record: Mapping[str, Any], columns: Sequence[str]) -> Row:
-    return Row(position, {name: _text(record.get(name), position, name) for name in columns})
-
-
-def _text(value: Any, position: str, column: str) -> str:
+def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> Row:
     """A whole number has no ".0", because pandas stores it as a float in a column with missing values."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list | dict | tuple | bytes) or value in (math.inf, -math.inf):
-        what = f"{position}, column {column}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
-        raise _RowError(f"{what}. Correct it.")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value).strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # JSON can hold halves of surrogate pairs
-        raise _RowError(f"{position}, column {column}: {ascii(text)[:_SHOWN]} is not Unicode. Correct it.") from None
-    return text
+    cells = {}
+    for name in columns:
+        value = record.get(name)
+        if isinstance(value, list | dict | bytes):
+            what = f"{position}, column {name}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
+            raise _RowError(f"{what}. Correct it.")
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            value = ""
+        cells[name] = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    return Row(position, cells)
 
 
 READERS: Mapping[str, Callable[[Path, Collection[str] | None], Content]] = {

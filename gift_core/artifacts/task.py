@@ -139,16 +139,7 @@ def _samples(images: Iterable[LabeledImage], start: int) -> Iterator[tuple[str, 
 
 
 def read_task(folder: Path) -> TaskInfo:
-    """Returns the content of task.json. ContractError if it is invalid, or it or a tar it names is missing."""
-    info = describe_task(folder)
-    for name in info.hashes:
-        if not (folder / name).is_file():
-            raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
-    return info
-
-
-def describe_task(folder: Path) -> TaskInfo:
-    """Returns what read_task returns. The tars may be missing on this machine."""
+    """Returns the content of task.json. ContractError if it is invalid. The tars may be missing on this machine."""
     info = read(TaskInfo, folder / "task.json", STAGE)
     if not info.counts:
         raise broken(folder / "task.json", "counts should have the number of images of train and test", STAGE)
@@ -158,7 +149,7 @@ def describe_task(folder: Path) -> TaskInfo:
 def index_task(folder: Path, split: str) -> list[StoredImage]:
     """Returns the split's images in their order, none of them read.
 
-    ContractError for a changed tar, a sample without one image and one label, an unknown label, a wrong count.
+    ContractError for a missing or changed tar, a sample without one image and one label, or a wrong count.
     """
     assert split in SPLITS, f"{split!r} is not a split"
     info = read_task(folder)
@@ -184,24 +175,12 @@ def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]
     if there is no such image.
     """
     names, wanted = info.shards(split), sorted(set(positions))
-    starts = [_first_position(folder / name) for name in names]
-    found: dict[int, StoredImage] = {}
-    for name, start, end in zip(names, starts, [*starts[1:], info.counts[split]], strict=True):
-        own = [position for position in wanted if start <= position < end]
-        images = index_tars(folder, info, [name]) if own else []
-        found |= {position: images[position - start] for position in own if position - start < len(images)}
-    if len(found) != len(wanted):
-        missing = next(position for position in wanted if position not in found)
-        raise broken(folder / "task.json", f"there should be a {split} image {missing}, there is none", STAGE)
-    return found
-
-
-def _first_position(tar: Path) -> int:
-    """The position in the split of the tar's first image, which is its key."""
-    key = next((key for key, _ in stored_samples(tar, STAGE)), "")
-    if not key.isdigit():
-        raise broken(tar, f"its first key should be the position of an image, it is {key!r}", STAGE)
-    return int(key)
+    per_tar = len(index_tars(folder, info, names[:1])) or 1  # all tars but the last have as many images as the first
+    tars = {each: index_tars(folder, info, names[each : each + 1]) for each in {place // per_tar for place in wanted}}
+    for position in wanted:
+        if position % per_tar >= len(tars[position // per_tar]):
+            raise broken(folder / "task.json", f"there should be a {split} image {position}, there is none", STAGE)
+    return {position: tars[position // per_tar][position % per_tar] for position in wanted}
 
 
 def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
@@ -210,25 +189,17 @@ def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
 
 
 def _index_shard(tar: Path, info: TaskInfo) -> Iterator[StoredImage]:
-    of_pairs, extension = info.kind == PAIRS, _TARGETS[info.kind]
     numbers = {caption: number for number, caption in enumerate(info.class_names)}
     for key, files in stored_samples(tar, STAGE):
-        images = [file for name, file in files.items() if name != extension]
-        target = files[extension].read() if extension in files else b""
-        if len(images) != 1 or not (target if of_pairs else target.isdigit()):
-            what = f"one image and its {'captions' if of_pairs else 'label'}, it is {', '.join(files)}"
-            raise broken(tar, f"sample {key} should be {what}", STAGE)
-        if of_pairs:
-            captions = captions_in(target)
-            label = next((numbers[caption] for caption in captions if caption in numbers), -1)
-            yield StoredImage(images[0], label, captions)
-        elif int(target) < len(info.class_names):
-            yield StoredImage(images[0], int(target))
+        target = files.pop(_TARGETS[info.kind], None)
+        text = target.read().decode("utf-8", "replace") if target is not None else ""
+        captions = tuple(filter(None, text.split("\n")))
+        is_label = text.isdigit() and int(text) < len(numbers)
+        if len(files) != 1 or not (captions if info.kind == PAIRS else is_label):
+            what = "its captions" if info.kind == PAIRS else f"a label below {len(numbers)}"
+            raise broken(tar, f"sample {key} should be one image and {what}, it is {', '.join(files)} {text!r}", STAGE)
+        (image,) = files.values()
+        if info.kind == PAIRS:
+            yield StoredImage(image, next((numbers[each] for each in captions if each in numbers), -1), captions)
         else:
-            what = f"sample {key} has label {int(target)}, task.json has {len(info.class_names)} classes"
-            raise broken(tar, what, STAGE)
-
-
-def captions_in(text: bytes) -> Captions:
-    """Returns the captions in the text of a sample, one a line."""
-    return tuple(filter(None, text.decode("utf-8", "replace").split("\n")))
+            yield StoredImage(image, int(text))

@@ -14,8 +14,8 @@ import pandas as pd
 from gift_core.artifacts.accuracy import PROBE, environment_of
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.shards import describe_shards
-from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, describe_task, index_tars
+from gift_core.artifacts.shards import read_manifest
+from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, index_tars, read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
@@ -153,7 +153,7 @@ class RunRecord(RunScores):
         layout, results = self.layout, dict[str, Mapping[str, str | int] | None]()
         if self.replays_pairs:
             for task in self.tasks:
-                results[f"synthesize@{task}"] = describe_shards(layout.shards(task)).environment
+                results[f"synthesize@{task}"] = read_manifest(layout.shards(task)).environment
         for name, task in product(self.config.run.methods, self.tasks):
             row, result = self.config.methods[name], f"{name}-{task}"
             if row.replay.images != "none":
@@ -195,7 +195,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
 
     ContractError if an artifact is missing, damaged, or does not belong to this run.
     """
-    infos = {step.task: describe_task(layout.task(step.task)) for step in config.sequence}
+    infos = {step.task: read_task(layout.task(step.task)) for step in config.sequence}
     accuracy, metadata = read_accuracies(layout, config, tuple(config.run.methods))
     trained = [name for name in config.run.methods if not is_zero_shot(config.methods[name])]
     scores = score_run(layout, config, accuracy, trained)

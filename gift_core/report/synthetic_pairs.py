@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from gift_core.artifacts.prompt_files import read_prompts
-from gift_core.artifacts.shards import STAGE, Manifest, describe_shards, missing_tars, read_pairs
+from gift_core.artifacts.shards import STAGE, Manifest, missing_tars, read_manifest, read_pairs
 from gift_core.report.run_record import RunRecord, Section
 from gift_core.report.task_images import IMAGES_PER_CLASS, class_images
 from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
@@ -59,7 +59,7 @@ def _located_pairs(record: RunRecord) -> tuple[dict[str, dict[str, list[Located]
     missing = []
     for step in record.tasks[1:]:  # no task comes before the first step
         folder, prompts = record.layout.shards(step), record.layout.prompts(step)
-        if not prompts.is_file() or missing_tars(folder, describe_shards(folder)):
+        if not prompts.is_file() or missing_tars(folder, read_manifest(folder)):
             missing.append(step)
             continue
         rows = read_prompts(prompts)
@@ -79,7 +79,7 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
     sheets, positions = {}, {name: at for at, name in enumerate((BASE, *record.tasks))}
     for task in a_few(record.tasks, MAX_SHEETS):
         folder, prompts = record.layout.shards(task), record.layout.prompts(task)
-        manifest, groups = describe_shards(folder, prompts), []
+        manifest, groups = read_manifest(folder, prompts), []
         if not missing_tars(folder, manifest):
             known = prompts.is_file()
             sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))

@@ -19,7 +19,7 @@ import torch
 
 from gift_core.artifacts.contract import require_hash
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
-from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, describe_shards, read_manifest
+from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
@@ -145,7 +145,7 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
                 names = [
                     glob.escape((path.parent / name).relative_to(unfinished).as_posix())
                     for path in manifests
-                    for shard in describe_shards(path.parent).shards
+                    for shard in read_manifest(path.parent).shards
                     for name in (shard.name, *shard.sidecars)
                     if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
                 ]

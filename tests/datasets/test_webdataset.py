@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +17,6 @@ from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
 from gift_core.datasets.ingest import open_dataset
 from tests.artifacts.damage import png
-from tests.artifacts.hostile_tars import HOSTILE, member, write_blocks
 from tests.datasets import folders
 from tests.datasets.folders import ingest_birds
 
@@ -84,10 +84,14 @@ def test_labels_can_be_names_in_a_file_of_any_extension_or_in_json(
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
     """root/birds/train-0.tar with these files; a name that ends with / is a folder."""
-    kinds = {name: tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE for name in files}
-    return write_blocks(
-        root / "birds" / "train-0.tar", *(member(name, data, kind=kinds[name]) for name, data in files.items())
-    )
+    path = root / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(data), tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            tar.addfile(info, io.BytesIO(data))
+    return path
 
 
 def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Path) -> None:
@@ -159,11 +163,7 @@ def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: 
     assert expected in refusal(tmp_path)
 
 
-def test_a_hostile_tar_a_compressed_one_and_a_label_that_is_a_whole_text_are_refused(tmp_path: Path) -> None:
-    """All hostile tars: artifacts/test_tars.py."""
-    blocks, expected = HOSTILE["above"]
-    write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
-    assert f"train-0.tar cannot be read as a tar of samples ({expected}" in refusal(tmp_path)
+def test_a_compressed_tar_and_a_label_that_is_a_whole_text_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
     assert "has 9,999 letters, more than 256. Shorten it" in refusal(tmp_path)
     (tmp_path / "birds" / "small.tar.gz").write_bytes(gzip.compress(path.read_bytes()))

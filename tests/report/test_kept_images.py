@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.predictions import read_predictions, write_predictions
-from gift_core.artifacts.task import describe_task, images_at
+from gift_core.artifacts.task import images_at, read_task
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
@@ -56,7 +56,7 @@ def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_coun
 def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
     """Asserts that the pictures of the task letters are those of the test set at these positions."""
     folder = Layout(root).task("letters")
-    stored = images_at(folder, describe_task(folder), "test", positions)
+    stored = images_at(folder, read_task(folder), "test", positions)
     shown = [thumbnail("", stored[at].read(), file=root, stage="ingest").data_uri for at in positions]
     assert [image.data_uri for image, *_ in letters.images] == shown
     assert [image.text for image, *_ in letters.images] == [f"letters {at % 10}" for at in positions]

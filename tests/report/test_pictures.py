@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.artifacts.shards import read_pairs
-from gift_core.artifacts.task import describe_task, index_tars
+from gift_core.artifacts.task import index_tars, read_task
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
@@ -48,7 +48,7 @@ def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(reco
     samples, (compared, _) = samples_of(record), compared_classes(record)
     assert [*samples] == [*TASKS]
     folder = record.layout.task("letters")
-    stored = index_tars(folder, describe_task(folder), ["train-00000.tar"])
+    stored = index_tars(folder, read_task(folder), ["train-00000.tar"])
     for number, (name, shown) in zip((0, 2, 4, 5, 7, 9), samples["letters"].items(), strict=True):
         expected = [image.read() for image in stored if image.label == number][:2]
         assert (name, [image.data_uri for image in shown]) == (f"letters {number}", [*map(uri, expected)])
