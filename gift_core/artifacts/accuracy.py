@@ -100,13 +100,11 @@ def _read(path: Path, stage: str) -> tuple[pd.DataFrame, dict[str, str]]:
     rows: pd.DataFrame = table.to_pandas()
     for row in table.to_pylist():
         at_start = row["step"] == PRETRAINED_STEP
-        is_placed = row["phase"] == PROBE or (row["phase"] == PRETRAINED) == at_start
-        if row["phase"] not in PHASES.get(row["protocol"], ()) or not is_placed:
+        fits = row["phase"] == PROBE or (row["phase"] == PRETRAINED) == at_start
+        fits = fits and row["phase"] in PHASES.get(row["protocol"], ()) and row["step"] >= PRETRAINED_STEP
+        if not (fits and 0 <= row["top1"] <= 1 and row["n"] >= 1):
             known = " ".join(f"{protocol} ({', '.join(phases)})" for protocol, phases in PHASES.items())
-            what = f"protocol and phase should be of {known}, {PRETRAINED} at step {PRETRAINED_STEP} alone"
-            raise broken(path, f"{what}; found {row}", stage)
-        if not 0 <= row["top1"] <= 1 or row["n"] < 1 or row["step"] < PRETRAINED_STEP:
-            what = "top1 should be a fraction from 0 to 1, n at least 1, and step at least -1"
+            what = f"protocol and phase should be of {known}, {PRETRAINED} at step {PRETRAINED_STEP} alone, top1 0-1"
             raise broken(path, f"{what}; found {row}", stage)
     return rows, metadata
 
@@ -176,10 +174,9 @@ def _files(path: Path) -> list[Path]:
         if not inside:
             raise UserError(f"{path}: no {kinds} file in it or below it. Name another folder, or a file.")
         return inside
-    if not path.is_file():
-        raise UserError(f"{no_such_path(path)} Name {kinds} files, or folders with such files.")
-    if path.suffix.lower() not in KINDS:
-        raise UserError(f"{path}: not a {kinds} file by its name. Write the rows as one of these.")
+    if not path.is_file() or path.suffix.lower() not in KINDS:
+        what = f"{path}: not a {kinds} file by its name." if path.is_file() else no_such_path(path)
+        raise UserError(f"{what} Name {kinds} files, or folders with such files.")
     return [path]
 
 

@@ -36,14 +36,10 @@ def without_probes(rows: pd.DataFrame) -> pd.DataFrame:
 def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """Returns the accuracies (0-1) on the probes: a row for the pre-trained model (-1) and each step, a column each.
 
-    It is empty without probes. UserError for rows that are missing or given twice.
+    It is empty without probes. UserError for rows that are missing.
     """
     own: pd.DataFrame = rows[rows["method"] == method]
     probes = own[own[PHASE] == PROBE] if PHASE in own else own.iloc[:0]
-    repeated = probes[probes.duplicated(["step", "eval_task"])]
-    if not repeated.empty:
-        names = [f"step {row.step} on {row.eval_task}" for row in repeated.itertuples()]
-        raise UserError(f"accuracies of {method}: given twice: {first_names(names)}. Keep one of each.")
     table: pd.DataFrame = probes.pivot(index="step", columns="eval_task", values="top1")
     order = list(dict.fromkeys(probes["eval_task"]))
     table = table.reindex(index=sorted({PRETRAINED_STEP, *own["step"]}) if order else [], columns=order)
@@ -54,12 +50,8 @@ def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the method's rows from step 0 on, and its tasks in the order of training. UserError for repeated rows."""
+    """Returns the method's rows from step 0 on, and its tasks in the order of training. UserError as task_order."""
     own: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
-    repeated = own[own.duplicated(["step", "eval_task"])]
-    if not repeated.empty:
-        names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
-        raise UserError(f"accuracies of {method}: given twice: {first_names(names)}. Keep one of each.")
     return own, task_order(own, method)
 
 

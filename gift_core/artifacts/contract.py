@@ -58,7 +58,7 @@ def read(kind: type[A], path: Path, stage: str) -> A:
     return parse(kind, path.read_bytes(), path, stage)
 
 
-def parse(kind: type[A], content: bytes, path: Path, stage: str) -> A:
+def parse(kind: type[A], content: bytes | str, path: Path, stage: str) -> A:
     """Returns the content of a JSON file, as `read` does. ContractError names `path`."""
     try:
         return TypeAdapter(kind).validate_json(content, strict=True)

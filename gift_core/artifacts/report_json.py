@@ -1,22 +1,6 @@
 """The JSON files of the report: metrics.json, zero_shot.json and summary.json in reports/.
 
 Figures have four decimals. All tables, sentences and pages print these with one decimal (`one_decimal`).
-
-metrics.json: {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent. Transfer and forgetting are null
-where they do not exist: with one task, or class-incremental. With probes, a method has "probes", too: {"mean": after
-the last step, "loss": of the pre-trained model minus that, "by_task": {"<probe>": after the last step}}.
-
-zero_shot.json compares the pre-trained model's accuracies with the published ones: {"benchmark", "verdict": "agrees",
-"differs", "not compared" or "no benchmark", "sentence", "data_sets": {"<name>": {"measured", "published"}}}. Percent.
-
-summary.json is what `gift show` prints: {"experiment", "benchmark": its name or null, "miniature_model": true if the
-model is the miniature CLIP, "note": what the numbers of the miniature mean or "", "protocol", "result": [sentences],
-"best_method": null if nothing was trained, "tasks": in the order of training, "methods": {"<method>":
-{"transfer_percent", "avg_percent", "last_percent", "forgetting_points", "by_task": {"<task>": {...}}, "probes": as in
-metrics.json, where there are some}}}. A task has
-"before_percent" (of the model from which its step starts), "after_percent" (right after its step), "end_percent" and
-"difference_points" (end - after). A class-incremental step has "classes_seen", "zero_shot_percent", "after_percent" and
-"difference_points" (after - zero-shot), all on the classes seen so far.
 """
 
 from __future__ import annotations
@@ -50,7 +34,10 @@ Number = int | FiniteFloat | None
 
 
 class Probes(BaseModel):
-    """What is left of a method's zero-shot ability in metrics.json."""
+    """What is left of a method's zero-shot ability, in percent: the mean of the probes after the last step.
+
+    `loss`: that of the pre-trained model minus `mean`. `by_task`: each probe after the last step.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +47,10 @@ class Probes(BaseModel):
 
 
 class Metrics(BaseModel):
-    """The numbers of a method in metrics.json."""
+    """The numbers of a method in metrics.json, in percent.
+
+    Transfer and forgetting are None where they do not exist: with one task, or class-incremental.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +62,10 @@ class Metrics(BaseModel):
 
 
 class ZeroShot(BaseModel):
-    """zero_shot.json."""
+    """zero_shot.json compares the pre-trained model's accuracies with the published ones.
+
+    `data_sets`: {name: {"measured", "published"}}, in percent.
+    """
 
     benchmark: str | None
     verdict: Literal["agrees", "differs", "not compared", "no benchmark"]
@@ -81,7 +74,12 @@ class ZeroShot(BaseModel):
 
 
 class MethodSummary(BaseModel):
-    """A method in summary.json."""
+    """A method in summary.json.
+
+    `by_task` has "before_percent" (of the model from which the task's step starts), "after_percent" (right after its
+    step), "end_percent" and "difference_points" (end - after). A class-incremental step has "classes_seen",
+    "zero_shot_percent", "after_percent" and "difference_points" (after - zero-shot), all on the classes seen so far.
+    """
 
     transfer_percent: Number
     avg_percent: Number
@@ -92,7 +90,11 @@ class MethodSummary(BaseModel):
 
 
 class Summary(BaseModel):
-    """summary.json."""
+    """summary.json, which `gift show` prints.
+
+    `benchmark` is its name, if it is one. `note` says what the numbers of the miniature mean. `best_method` is None if
+    nothing was trained. `tasks` are in the order of training.
+    """
 
     experiment: str
     benchmark: str | None
@@ -108,11 +110,8 @@ class Summary(BaseModel):
     def _has_every_task(self) -> Summary:
         columns = {*BY_TASK[self.protocol]}
         for method, row in self.methods.items():
-            if list(row.by_task) != self.tasks or not all(
-                columns <= of_task.keys() for of_task in row.by_task.values()
-            ):
-                tasks = f"by_task with {', '.join(sorted(columns))} of {', '.join(self.tasks)}"
-                raise ValueError(f"{method} should have {tasks}")
+            if list(row.by_task) != self.tasks or not all(columns <= task.keys() for task in row.by_task.values()):
+                raise ValueError(f"{method} should have {', '.join(sorted(columns))} of {', '.join(self.tasks)}")
         return self
 
 
@@ -128,19 +127,12 @@ def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes the metrics, and those of the probes (gift_core.method.metrics.probe_scores) where there are some."""
-    write_json(path, metrics_content(metrics))
+def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any]]:
+    """Returns {method: {metric: percent}} of metrics.json, or of its `text` as git has it.
 
-
-def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
-    """Returns {method: {metric: percent}}. ContractError if the file is missing or has another content."""
-    return {method: row.model_dump(exclude_unset=True) for method, row in read(dict[str, Metrics], path, STAGE).items()}
-
-
-def parse_metrics(text: str, source: Path) -> dict[str, dict[str, Any]]:
-    """Returns the metrics of a text, as git has it; `source` names it in errors. ContractError as in read_metrics."""
-    found = parse(dict[str, Metrics], text.encode(), source, STAGE)
+    ContractError if the file is missing or has another content.
+    """
+    found = read(dict[str, Metrics], path, STAGE) if text is None else parse(dict[str, Metrics], text, path, STAGE)
     return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
 
 
@@ -150,14 +142,9 @@ def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
     write_json(path, {**check, "data_sets": data_sets})
 
 
-def read_zero_shot(path: Path) -> dict[str, Any]:
+def read_zero_shot(path: Path) -> ZeroShot:
     """Returns the comparison. ContractError if the file is missing or has another content."""
-    return read(ZeroShot, path, STAGE).model_dump()
-
-
-def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Writes the summary."""
-    write_json(path, summary)
+    return read(ZeroShot, path, STAGE)
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Summary:
 def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
     """Returns {"<method>": Summary}, the zero-shot model first (with_zero_shot), then the methods as their rows come.
 
-    The methods may differ in their protocols. UserError names the rows that are missing or given twice.
+    The methods may differ in their protocols. UserError names the rows that are missing.
     """
     complete, probes = with_zero_shot(without_probes(rows)), probe_tables(rows)
     protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from gift_core.artifacts.accuracy import PROBE
-from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
+from gift_core.artifacts.contract import write_json
+from gift_core.artifacts.report_json import metrics_content, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.facts import differences
@@ -40,9 +41,9 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         write_atomically(folder / "metrics.json") as metrics,
         build_folder(folder / "plots") as plots,
     ):
-        write_metrics(metrics, record.metrics)
+        write_json(metrics, metrics_content(record.metrics))
         write_zero_shot(zero_shot, check)
-        write_summary(summary, run_summary(record))
+        write_json(summary, run_summary(record))
         for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
             rows.to_csv(plots / name, index=False, lineterminator="\n")
         page.write_bytes(html.encode())

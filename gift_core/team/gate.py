@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.report_json import METRICS as COLUMNS
-from gift_core.artifacts.report_json import one_decimal, parse_metrics, read_metrics
+from gift_core.artifacts.report_json import one_decimal, read_metrics
 from gift_core.config.experiment import Config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -161,7 +161,7 @@ def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, 
     text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
     if text is None:
         return "which has no result yet"
-    metrics = parse_metrics(text, Path(f"{revision}:{METRICS}"))
+    metrics = read_metrics(Path(f"{revision}:{METRICS}"), text)
     try:
         values: Any = parse_yaml(params or "")
         learned = [str(step["task"]) for step in values["sequence"]]

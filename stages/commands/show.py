@@ -57,7 +57,7 @@ def show(
         return
     metrics = read_metrics(reports / "metrics.json")
     zero_shot = reports / "zero_shot.json"
-    if zero_shot.is_file() and (sentence := read_zero_shot(zero_shot)["sentence"]):  # empty: no published benchmark
+    if zero_shot.is_file() and (sentence := read_zero_shot(zero_shot).sentence):  # empty: no published benchmark
         typer.echo(sentence)
     summary = _summary_of(reports / "summary.json", metrics)
     if summary is None:

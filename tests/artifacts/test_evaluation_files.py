@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy, write_empty_accuracy
+from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.predictions import (
     of_pairs,
     prediction_rows,
@@ -22,10 +23,10 @@ from gift_core.artifacts.predictions import (
     write_predictions,
 )
 from gift_core.artifacts.report_json import (
+    metrics_content,
     one_decimal,
     read_metrics,
     rounded,
-    write_metrics,
 )
 from tests.artifacts.damage import broken_message
 
@@ -142,7 +143,8 @@ def test_metrics_are_read_in_their_order_with_four_decimals(tmp_path: Path) -> N
     probes = {"mean": 57.0, "loss": 12.7, "by_task": {"faces": 50.0, "arrows": 64.0}}
     path = tmp_path / "metrics.json"
     one_task = {**GIFT, "transfer": None, "forgetting": None, "probes": probes}
-    write_metrics(path, {"zero_shot": dict(reversed({**GIFT, "transfer": 65.12344}.items())), "gift": one_task})
+    first = {**GIFT, "transfer": 65.12344}
+    write_json(path, metrics_content({"zero_shot": dict(reversed(first.items())), "gift": one_task}))
     found = read_metrics(path)
     assert found == {"zero_shot": {**GIFT, "transfer": 65.1234}, "gift": one_task}
     assert list(found) == ["zero_shot", "gift"]

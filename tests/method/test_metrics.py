@@ -153,8 +153,6 @@ def test_probes_by_hand_which_change_no_other_metric() -> None:
 ROWS, CURVE = rows_of(MATRIX), curve_rows()
 # By the message, the rows that it is about.
 REFUSED: dict[str, Rows] = {
-    "given twice: step 1 on y": pd.concat([CURVE, CURVE[1:2]]),
-    "given twice: step 1 on q": pd.concat([ROWS, probe_rows(), probe_rows()[5:6]]),
     "missing: step -1 on the probe p": pd.concat([ROWS, probe_rows()[1:]]),
     "gift: protocol is class_incremental and task_incremental": pd.concat([curve_rows("gift"), ROWS]),
     r"accuracies of cil: missing: step -1 on x\. Add these rows": pd.concat([CURVE, curve_before(0.8, 0.6)]),
@@ -162,7 +160,6 @@ REFUSED: dict[str, Rows] = {
     "no task was tested before its own step, so Transfer": ROWS[ROWS["eval_task"] <= ROWS["trained_task"]],
     "trained on a in more than one step": pd.concat([ROWS, ROWS[:3].assign(step=3)]),
     r"gift: missing: step 1 on c, step 2 on a\. Run stage evaluate, or add": ROWS.drop([5, 6]),
-    "given twice: step 1 on b": pd.concat([ROWS, ROWS.iloc[[4]]]),
     r"steps are 0 \(a\), 2 \(c\); expected 0, 1, 2": ROWS[ROWS["step"] != 1],
     "evaluated on z, which no step trained": pd.concat([ROWS, ROWS.iloc[[0]].assign(eval_task="z")]),
 }
