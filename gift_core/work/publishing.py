@@ -1,23 +1,19 @@
 """Files and folders that are published whole or not at all.
 
-A writer works in a folder beside the final path, `.<name>.<host>-<random>.partial`, in which what is written has its
-final name. It holds a lock on the folder (flock). The operating system releases the lock however the process ends, so
-the next writer of the path knows which folders it can remove. The locks of another machine cannot be seen: its folders
-stay until a writer there removes them.
+A writer works in a folder beside the final path, `.<name>.<random>.partial`, in which what is written has its final
+name. It holds a lock on the folder (flock). The operating system releases the lock however the process ends, so the
+next writer of the path knows which folders it can remove.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import glob
-import hashlib
 import os
 import secrets
 import shutil
-import socket
 import stat
-import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,26 +28,18 @@ except ImportError:  # Windows has other locks: there the folders of killed writ
     fcntl = None  # type: ignore[assignment]
 
 MANY_FILES = 1000
-_HERE = -100  # AT_FDCWD: a relative path begins in the working folder
-_EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
-# An old kernel, a sandbox that knows no such call, or a file system without it, such as NFS.
-_UNSUPPORTED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV)
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yields a temporary file to write. It replaces `path` when the block succeeds, else it is removed.
 
-    Whenever the process or the machine stops, `path` is the old file or the new one. It has the mode of the old file,
-    or the one that the umask gives to a new file.
+    Whenever the process or the machine stops, `path` is the old file or the new one.
     """
     with _partial_folder(path) as folder:
-        temporary = folder / path.name
-        yield temporary
-        _set_mode(temporary, _mode_of_new(folder))
-        _keep_mode(path, temporary)
-        _flush(temporary)
-        temporary.replace(path)
+        yield folder / path.name
+        _finish(folder / path.name, mode=folder.stat().st_mode)
+        (folder / path.name).replace(path)
         _flush(path.parent)
 
 
@@ -59,22 +47,25 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def build_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder to fill. It replaces `path` when the block succeeds, else it is removed.
 
-    Whenever the process or the machine stops, `path` is the old folder or the new one. Where the file system cannot
-    exchange two folders (NFS), there is none for a moment. If `path` is a link to a folder, that folder is replaced.
-    The new folder has the mode of the old one; all in it has the modes that the umask gives to new files and folders.
+    Whenever the process or the machine stops, `path` is the old folder or the new one. For a moment, after the old one
+    was renamed, there is none. If `path` is a link to a folder, that folder is replaced. All in the new folder has the
+    modes that the umask gives. Before any work: UserError if the working folder is in `path`, OSError for a file and
+    for a link that leads nowhere.
     """
-    path = _replaceable_folder(path)
+    real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for links in a circle
+    if Path.cwd().is_relative_to(real):
+        raise UserError(f"{path}: the working folder is in it, so it is not replaced. Name a folder of its own.")
+    if os.path.lexists(path) and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    path = real if path.is_symlink() else path
     with _partial_folder(path) as folder:
         new = folder / path.name
         new.mkdir()
         yield new
-        _finish_folder(new, _mode_of_new(folder))
-        _keep_mode(path, new)
-        if not os.path.lexists(path):
-            new.rename(path)
-        elif not exchange(new, path):
+        _finish(new, mode=folder.stat().st_mode)
+        if path.exists():
             path.rename(folder / f"{path.name}.old")
-            new.rename(path)
+        new.rename(path)
         _flush(path.parent)
 
 
@@ -85,136 +76,57 @@ def _partial_folder(path: Path) -> Iterator[Path]:
     An error that the disk is full names `path`, whatever library met it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{host}-*.partial"):
-        with _lock(left, wait=False) as held:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
+        with _lock(left) as held:
             if held:
                 shutil.rmtree(left, ignore_errors=True)
-    while True:
-        folder = path.with_name(f".{path.name}.{host}-{secrets.token_hex(4)}.partial")
-        folder.mkdir()
-        with _lock(folder, wait=True):
-            if not folder.exists():  # another writer locked and removed it first
-                continue
-            try:
-                yield folder
-            except Exception as error:
-                number = number_of(error)
-                if number not in OUT_OF_SPACE or getattr(error, "filename", None):
-                    raise
-                raise OSError(number, os.strerror(number), str(path)) from error
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            return
+    folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    folder.mkdir()
+    with _lock(folder):
+        try:
+            yield folder
+        except Exception as error:
+            number = number_of(error)
+            if number not in OUT_OF_SPACE or getattr(error, "filename", None):
+                raise
+            raise OSError(number, os.strerror(number), str(path)) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Yields whether this process now holds the lock of the folder. It does not where there are no locks."""
-    try:
+def _lock(folder: Path) -> Iterator[bool]:
+    """Yields whether this process now holds the lock of the folder: not where another one has it, or without locks."""
+    descriptor, held = None, False
+    with suppress(OSError, AttributeError):  # removed, or on Windows
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # removed, or on Windows
-        yield False
-        return
-    held = False
-    with suppress(OSError, AttributeError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         held = True
     try:
         yield held
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
-    """Raises UserError if the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
+def _finish(new: Path, *, mode: int) -> None:
+    """Sets the permissions of all that is written to those of `mode`, and waits until it is on the disk.
 
-    OSError if nothing can be written there at all. `purpose` begins the message: what needs the space, such as
-    "ingest birds".
+    safetensors lets only the owner read, and copies are like their sources. A hard link of a file elsewhere stays as it
+    is, and so does all on a disk without modes.
     """
-    free = shutil.disk_usage(_writable_folder(path)).free
-    if free < needed:
-        raise UserError(
-            f"{purpose}: {byte_size(needed)} are needed in {path}, but only {byte_size(free)} are free. "
-            "Free some space there, or ask for less."
-        )
-
-
-def _writable_folder(path: Path) -> Path:
-    """Returns the nearest folder above `path` that exists. OSError if it is no folder or cannot be written."""
-    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
-    if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder / path.name))
-    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        read_only = os.name == "posix" and os.statvfs(folder).f_flag & os.ST_RDONLY
-        number = errno.EROFS if read_only else errno.EACCES
-        raise OSError(number, os.strerror(number), str(folder))
-    return folder
-
-
-def _replaceable_folder(path: Path) -> Path:
-    """Returns `path`, or the folder that it links to.
-
-    Before any work: UserError if the working folder is in it, OSError for a file and for a link that leads nowhere.
-    """
-    real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for links in a circle
-    if Path.cwd().is_relative_to(real):
-        raise UserError(f"{path}: the working folder is in it, so it is not replaced. Name a folder of its own.")
-    if os.path.lexists(path) and not path.is_dir():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    return real if path.is_symlink() else path
-
-
-def _finish_folder(folder: Path, mode: int) -> None:
-    """Sets the modes of all in the folder, and waits until it is on the disk."""
-    entries = [folder, *folder.rglob("*")]
+    entries = [each for each in (new, *new.rglob("*")) if not each.is_symlink()]
     for entry in entries:
-        _set_mode(entry, mode)
+        status = entry.lstat()
+        if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+            allowed = 0o777 if stat.S_ISDIR(status.st_mode) else 0o666
+            with suppress(OSError):
+                entry.chmod(stat.S_IMODE(status.st_mode) & ~0o777 | mode & allowed)
     if len(entries) > MANY_FILES and hasattr(os, "sync"):
         os.sync()  # one call, where a call for each file takes minutes
         return
     for entry in entries:
-        if not entry.is_symlink() and (entry.is_file() or entry.is_dir()):
-            _flush(entry)
-
-
-def _mode_of_new(folder: Path) -> int:
-    """The permissions that a new folder gets here, as the folder itself got them. Reading the umask would change it."""
-    return folder.stat().st_mode & 0o777
-
-
-def _set_mode(path: Path, mode: int) -> None:
-    """Sets the permissions that the umask gives. safetensors lets only the owner read; copies are like their sources.
-
-    A file that has another name elsewhere (a hard link) stays as it is, and so does all on a disk without modes.
-    """
-    status = path.lstat()
-    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-        mode &= 0o666
-    elif not stat.S_ISDIR(status.st_mode):
-        return
-    if status.st_mode & 0o777 != mode:
-        with suppress(OSError):
-            path.chmod(stat.S_IMODE(status.st_mode) & ~0o777 | mode)
-
-
-def _keep_mode(old: Path, new: Path) -> None:
-    """Gives `new` the permissions and the group of the `old` path, which it is about to replace.
-
-    Not those of a link, nor of what its owner must not write: so DVC protects its outputs.
-    """
-    try:
-        status = old.lstat()
-    except OSError:
-        return
-    writable = 0o700 if stat.S_ISDIR(status.st_mode) else 0o200
-    if stat.S_ISLNK(status.st_mode) or status.st_mode & writable != writable:
-        return
-    if os.name == "posix" and status.st_gid != new.stat().st_gid:
-        with suppress(OSError):
-            os.chown(new, -1, status.st_gid)
-    with suppress(OSError):
-        new.chmod(stat.S_IMODE(status.st_mode))
+        _flush(entry)
 
 
 def _flush(path: Path) -> None:
@@ -230,19 +142,20 @@ def _flush(path: Path) -> None:
             raise
 
 
-def exchange(one: Path, other: Path) -> bool:
-    """Exchanges what the two paths name, and returns whether the system could. OSError if one of them is missing."""
-    if os.name != "posix":
-        return False
-    library = ctypes.CDLL(None, use_errno=True)
-    paths = (os.fsencode(one), os.fsencode(other))
-    if sys.platform == "linux" and hasattr(library, "renameat2"):
-        failed = library.renameat2(_HERE, paths[0], _HERE, paths[1], _EXCHANGE)
-    elif sys.platform == "darwin" and hasattr(library, "renamex_np"):
-        failed = library.renamex_np(*paths, _EXCHANGE)
-    else:
-        return False
-    number = ctypes.get_errno()
-    if failed and number not in _UNSUPPORTED:
-        raise OSError(number, os.strerror(number), str(one), None, str(other))
-    return not failed
+def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
+    """Raises UserError if the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
+
+    OSError if nothing can be written there at all. `purpose` begins the message: what needs the space, such as
+    "ingest birds".
+    """
+    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{purpose}: {byte_size(needed)} are needed in {path}, but only {byte_size(free)} are free. "
+            "Free some space there, or ask for less."
+        )

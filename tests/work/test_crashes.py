@@ -12,7 +12,6 @@ import pytest
 
 from gift_core.artifacts.contract import write_json
 from gift_core.errors import UserError
-from gift_core.work import publishing
 from gift_core.work.publishing import build_folder, write_atomically
 
 # Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
@@ -23,10 +22,8 @@ from pathlib import Path
 from gift_core.artifacts.contract import write_json
 from gift_core.work import publishing
 
-root, kind, old, exchanges = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "old", sys.argv[4] == "exchange"
-EVENTS = ("open", "os.", "shutil.", "pathlib.", "ctypes.dlsym")
-if not exchanges:
-    publishing.exchange = lambda one, other: False
+root, kind, old = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "old"
+EVENTS = ("open", "os.", "shutil.", "pathlib.")
 
 def old_result(path):
     if kind == "file":
@@ -72,13 +69,6 @@ for number in range(1, 1000):
 OLD_FOLDER = {"part": "old", "only old": "old"}
 NEW_FOLDER = {"part": "new", "deep.json": '[\n  "new"\n]\n'}
 CONTENTS: dict[str, list[Any]] = {"file": ["old", "new"], "folder": [OLD_FOLDER, NEW_FOLDER]}
-MODES = {
-    "file, none before": ("file", "none", "exchange"),
-    "file over another": ("file", "old", "exchange"),
-    "folder, none before": ("folder", "none", "exchange"),
-    "folder over another": ("folder", "old", "exchange"),
-    "folder over another, where the file system cannot exchange them": ("folder", "old", "rename"),
-}
 
 
 def content(path: Path) -> Any:
@@ -88,26 +78,30 @@ def content(path: Path) -> Any:
     return path.read_text() if path.exists() else None
 
 
-def crash_everywhere(root: Path, project: Path, mode: tuple[str, str, str]) -> list[Path]:
+def crash_everywhere(root: Path, project: Path, kind: str, before: str) -> list[Path]:
     """Returns the final path of each killed writer, and of the last one, which survived."""
     done = subprocess.run(
-        [sys.executable, "-c", CRASHES, str(root), *mode], cwd=project, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CRASHES, str(root), kind, before],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [root / str(number) / "result" for number in range(1, int(done.stdout) + 1)]
 
 
-@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
-def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], tmp_path: Path, project: Path) -> None:
-    kind, before, how = mode
+@pytest.mark.parametrize("has_old", [False, True], ids=["none before", "over another"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_killed_writer_leaves_the_old_or_the_new(kind: str, has_old: bool, tmp_path: Path, project: Path) -> None:
     old, new = CONTENTS[kind]
-    before = old if before == "old" else None
-    paths = crash_everywhere(tmp_path, project, mode)
+    before = old if has_old else None
+    paths = crash_everywhere(tmp_path, project, kind, "old" if has_old else "none")
     assert len(paths) > 10, "the events of the writer were not seen"
     assert content(paths[-1]) == new and sorted(file.name for file in paths[-1].parent.iterdir()) == ["result"]
     found = [content(path) for path in paths]
     assert found[0] == before and all(each in (before, new) for each in found if each is not None)
     missing = [path for path, each in zip(paths, found, strict=True) if each is None and before is not None]
-    assert (len(missing) > 0) == (how == "rename")
+    assert (len(missing) > 0) == (kind == "folder" and has_old), "between the two renames there is none"
     assert sum(any(path.parent.glob(".*.partial")) for path in paths) > 5
     for path in paths:
         if kind == "file":
@@ -123,24 +117,24 @@ def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], t
 def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, events = tmp_path / "result", []
     path.mkdir()
-    fsync, swap = os.fsync, publishing.exchange
+    fsync, rename = os.fsync, Path.rename
 
     def noted_fsync(descriptor: int) -> None:
         events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def noted_swap(one: Path, other: Path) -> bool:
-        events.append("exchange")
-        return swap(one, other)
+    def noted_rename(one: Path, other: Path) -> Path:
+        events.append("rename")
+        return rename(one, other)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(publishing, "exchange", noted_swap)
+    monkeypatch.setattr(Path, "rename", noted_rename)
     with build_folder(path) as folder:
         (folder / "deep").mkdir()
         (folder / "deep" / "file").write_text("new")
-    published = events.index("exchange")
+    published = events.index("rename")
     assert {"result", "deep", "file"} <= set(events[:published])
-    assert events[published + 1 :] == [tmp_path.name]
+    assert events[published + 1 :] == ["rename", tmp_path.name]
 
 
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
