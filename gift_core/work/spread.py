@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import sys
 import threading
 from collections import deque
@@ -31,9 +32,9 @@ R = TypeVar("R")
 OFFER = "GIFT_HELPERS"  # in the environment of a stage that `gift run` has started: an Offer, as JSON
 PATIENCE_SECONDS = 20.0  # a helper needs about as long to start, and most stages of the miniature are shorter
 SETTLE_SECONDS = 2.0  # a worker is free for so long before a helper gets it: `gift run` starts the next stage first
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 CLOSE_SECONDS = 3.0  # for the end of the helpers; a stage that is interrupted has 4 s (stages/dvc/interruption.py)
-LOSSES = 3  # of helpers, until the stage asks for no other one
+LOSSES = 3  # of each helper that is offered, until the stage asks for no other one
 # The variables that helpers and stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
 SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
@@ -125,7 +126,7 @@ class Spread(Generic[U, R]):
             if self.left:
                 yield iter(self._next, None)
             self.check()
-            self.stopped.wait(POLL_SECONDS / 10)
+            self.stopped.wait(POLL_SECONDS / 5)
 
     def check(self) -> None:
         """Raises the first UserError that a unit raised in a helper. Call it often while a unit is computed."""
@@ -144,7 +145,11 @@ class Spread(Generic[U, R]):
             return self.left.popleft() if self.left else None
 
     def get_help(self, offer: Offer, load: Callable[[], Callable[[U], R]]) -> None:
-        """Has helpers compute units, from PATIENCE_SECONDS on, until all are done or the caller has stopped."""
+        """Has helpers compute units, from PATIENCE_SECONDS on, until all are done or the caller has stopped.
+
+        Starts helpers where workers have been free for a time, and gives each one unit after another until a stage
+        waits for a worker.
+        """
         if self.stopped.wait(PATIENCE_SECONDS) or not self.left:
             return
         import ray
@@ -154,83 +159,67 @@ class Spread(Generic[U, R]):
         except Exception as error:
             self.say(f"no worker can help, because Ray at {offer.address} cannot be reached ({_first_line(error)})")
             return
-        try:
-            self._drive(ray, offer, load)
-        finally:
-            ray.shutdown()  # ends the helpers
-
-    def _drive(self, ray: Any, offer: Offer, load: Callable[[], Callable[[U], R]]) -> None:
-        """Starts helpers where workers are free, and gives each one unit after another. Makes room for stages."""
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # _Helper finds the project by itself
         variables = {name: value for name, value in os.environ.items() if is_passed(name)} | {OFFER: ""}
-        helper = ray.remote(_helper_class()).options(
-            num_cpus=CPUS, num_gpus=offer.gpus, runtime_env={"env_vars": variables}
-        )
+        needs = {"num_cpus": CPUS, "num_gpus": offer.gpus, "runtime_env": {"env_vars": variables}}
         arguments = str(Path.cwd()), list(sys.path), ray.cloudpickle.dumps(load)
         busy: dict[Any, tuple[Any, list[U]]] = {}  # {answer that is expected: helper and its unit, none while it loads}
-        losses, free_since = 0, monotonic()
-        while self._is_unfinished() and not self.stopped.is_set() and self.error is None:
-            for answer in ray.wait(list(busy), timeout=POLL_SECONDS)[0] if busy else []:
-                actor, units = busy.pop(answer)
-                try:
-                    self._settle(units, ray.get(answer))
-                except Exception as error:
-                    losses += 1 if isinstance(error, ray.exceptions.RayActorError) else LOSSES
-                    self._give_back(units, getattr(error, "cause", None) or error)
-                    continue
-                if not offer.is_wanted_elsewhere and (unit := self._next(away=True)) is not None:
-                    busy[actor.compute.remote(unit)] = actor, [unit]
+        starts, free_since = LOSSES * offer.count, monotonic()
+        while self._is_unfinished() and not self.stopped.wait(POLL_SECONDS) and self.error is None:
+            for answer in ray.wait(list(busy), num_returns=len(busy), timeout=0)[0] if busy else []:
+                helper, units = busy.pop(answer)
+                if not self._settle(ray, answer, units):
+                    starts -= 1
+                elif not offer.is_wanted_elsewhere and (unit := self._next(away=True)) is not None:
+                    busy[helper.compute.remote(unit)] = helper, [unit]
                 else:
-                    ray.kill(actor)
+                    ray.kill(helper)
             free = ray.available_resources()
             if offer.is_wanted_elsewhere or free.get("CPU", 0) < CPUS or free.get("GPU", 0) < offer.gpus:
                 free_since = monotonic()
-            is_needed = len(busy) < min(offer.count, len(self.left)) and losses < LOSSES * offer.count
-            if is_needed and monotonic() - free_since > SETTLE_SECONDS:
-                actor, free_since = helper.remote(*arguments), monotonic()
-                busy[actor.load.remote()] = actor, []
-            elif not busy:
-                self.stopped.wait(POLL_SECONDS)
+            elif len(busy) < min(offer.count, len(self.left), starts) and monotonic() - free_since > SETTLE_SECONDS:
+                helper, free_since = ray.remote(_Helper).options(**needs).remote(*arguments), monotonic()
+                busy[helper.load.remote()] = helper, []
+        ray.shutdown()  # ends the helpers
 
-    def _settle(self, units: list[U], result: R) -> None:
-        """Notes that a helper has computed its unit, or has loaded what it needs."""
-        for unit in units:
-            self.take(unit, result)
+    def _settle(self, ray: Any, answer: Any, units: list[U]) -> bool:
+        """Takes the unit that a helper has computed, or gives it back. Returns whether the helper can go on."""
+        try:
+            result = ray.get(answer)
+            for unit in units:
+                self.take(unit, result)
+            if not units:
+                self.say("a free worker helps")
+        except Exception as error:
+            cause = getattr(error, "cause", None) or error
+            if units and isinstance(cause, UserError):
+                self.error = cause
+            else:
+                self.say(
+                    f"a helper was lost ({type(cause).__name__}: {_first_line(cause)}). The stage goes on without it"
+                )
+            with self.lock:
+                self.left.extendleft(units)
+                self.away -= len(units)
+            return False
         with self.lock:
             self.away -= len(units)
-        if not units:
-            self.say("a free worker helps")
-
-    def _give_back(self, units: list[U], error: BaseException) -> None:
-        """Notes that a helper has failed."""
-        with self.lock:
-            self.left.extendleft(units)
-            self.away -= len(units)
-        if units and isinstance(error, UserError):
-            self.error = error
-        else:
-            self.say(f"a helper was lost ({type(error).__name__}: {_first_line(error)}). The stage goes on without it")
+        return True
 
 
-def _helper_class() -> type:
-    """The class of the actors. It is made here so that Ray sends it by value: it sets the path to this project."""
+class _Helper:
+    """An actor of Ray, which is sent by value: it sets the path to this project."""
 
-    class Helper:
-        def __init__(self, folder: str, path: list[str], load: bytes) -> None:
-            self._folder, self._path, self._load = folder, path, load
+    def __init__(self, folder: str, path: list[str], load: bytes) -> None:
+        self._folder, self._path, self._load = folder, path, load
 
-        def load(self) -> None:
-            import os
-            import pickle
-            import sys
+    def load(self) -> None:
+        os.chdir(self._folder)
+        sys.path[:0] = [each for each in self._path if each not in sys.path]
+        self._compute = pickle.loads(self._load)()
 
-            os.chdir(self._folder)
-            sys.path[:0] = [each for each in self._path if each not in sys.path]
-            self._compute = pickle.loads(self._load)()
-
-        def compute(self, unit: Any) -> Any:
-            return self._compute(unit)
-
-    return Helper
+    def compute(self, unit: Any) -> Any:
+        return self._compute(unit)
 
 
 def _first_line(error: BaseException) -> str:
