@@ -81,6 +81,18 @@ def in_turn(computation: Computation[Any]) -> State:
     return merged or State({})
 
 
+def share_of(rows: int, rank: int, count: int) -> slice:
+    """Returns which of `rows` rows process `rank` of `count` encodes: they differ by at most one row."""
+    return slice(rows * rank // count, rows * (rank + 1) // count)
+
+
+def own_share(rows: int) -> slice:
+    """Returns which of `rows` rows this process encodes: its share in data-parallel training, otherwise all."""
+    if not torch.distributed.is_initialized():
+        return slice(0, rows)
+    return share_of(rows, torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
 def ranges(count: int, size: int) -> list[range]:
     """Returns consecutive ranges of `size` rows. The last one may be shorter."""
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

@@ -88,8 +88,8 @@ class Step:
     task: str
     learning_rate: float
 
-    def load(self, rank: int = 0) -> Loaded:
-        """Loads the start model, the replay, and those images that the process `rank` decodes.
+    def load(self) -> Loaded:
+        """Loads the start model, the replay, and the training images.
 
         UserError if the devices do not suffice, the method cannot train the model, or the disk is too full.
         """
@@ -98,13 +98,12 @@ class Step:
         from gift_core.clip.model import load_folder
         from gift_core.method.methods import build_method, load_replay, load_training_data
         from gift_core.method.training.loop import require_trainable
-        from gift_core.work.processes import Processes
         from gift_core.work.publishing import require_free_bytes
 
         from .replay_source import replay_of
 
         stage, row, config = self.stage, self.stage.method(self.method), self.stage.config
-        training, share = config.training, Processes(rank, config.training.processes).share
+        training = config.training
         device = resolve_device(config.run.device)
         require_devices(device, training.processes)
         stage.phase = "loading the model"
@@ -116,9 +115,9 @@ class Step:
         require_free_bytes(target, needed, f"{stage.title}: the model and its checkpoint")
         stage.phase = "reading the training images"
         tasks, names = stage.tasks_so_far(self.task), ("finetune", config.seed)
-        data = load_training_data(row, clip, tasks, training=training, names=names, share=share)
+        data = load_training_data(row, clip, tasks, training=training, names=names)
         stage.phase = "reading the replayed data"
-        replay = load_replay(row, clip, replay_of(stage, self.method, self.task), share=share)
+        replay = load_replay(row, clip, replay_of(stage, self.method, self.task))
         return Loaded(clip, data, replay)
 
     def train(self, loaded: Loaded, processes: Processes, **options: Any) -> list[LossRow]:
@@ -170,7 +169,7 @@ def _assist(processes: Processes, step: Step, snapshot: Path) -> Callable[[], No
     from gift_core.work.snapshot import Snapshot
 
     with explained(step.stage):
-        loaded = step.load(processes.rank)
+        loaded = step.load()
 
     def train() -> None:
         with explained(step.stage):

@@ -10,7 +10,7 @@ products, with Pillow's bicubic filter and antialiasing, columns first. Results 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol
@@ -24,6 +24,7 @@ from gift_core.clip.device import to_device
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
+from gift_core.computation import own_share
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 
@@ -36,15 +37,8 @@ CUBIC = -0.5  # Pillow's bicubic coefficient
 SUPPORT = 2.0  # half-width of the bicubic filter, in output pixels
 MOST_SHUFFLED = 100_000_000  # a permutation of them takes seconds, and 800 MB
 
+
 # The rows of a batch that are decoded here, by the size of the batch: all, or those of this process among several.
-Share = Callable[[int], slice]
-
-
-def all_rows(count: int) -> slice:
-    """Returns the Share that is the whole batch."""
-    return slice(0, count)
-
-
 def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
     """Returns `count` rows: `own` at `share`, and zeros elsewhere. Where these are all rows, `own` itself."""
     if len(own) == count:
@@ -54,9 +48,9 @@ def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
     return rows
 
 
-def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor, share: Share) -> torch.Tensor:
-    """Returns normalized images [B, 3, S, S] of a cache on the model's device. Those outside of the share are zeros."""
-    own = share(len(chosen_B))
+def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor) -> torch.Tensor:
+    """Returns normalized images [B, 3, S, S] of a cache on the model's device. Those of other processes are zeros."""
+    own = own_share(len(chosen_B))
     pixels_BCHW = to_device(torch.stack(cache.fetch(chosen_B[own].tolist())), clip.device)
     return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
 
@@ -89,7 +83,7 @@ class TrainingBatch(Protocol):
 class TaskBatch:
     """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
 
-    Images outside the Share of this process are zeros.
+    Images that other processes encode are zeros.
 
     Labels count from 0 within `classes`, the range of the class prompts that belongs to the batch's task.
     """
@@ -191,13 +185,12 @@ class TrainingImages:
         crop_scale: tuple[float, float],
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
-        share: Share = all_rows,
     ) -> None:
         if not images:
             raise UserError(f"{names}: the task has no training images. Ingest it again.")
         require_distinct_rows(class_prompts, clip.tokenizer(list(class_prompts)), "prompts of the classes")
         self.class_prompts = tuple(class_prompts)
-        self._clip, self._crop_scale, self._names, self._share = clip, crop_scale, names, share
+        self._clip, self._crop_scale, self._names = clip, crop_scale, names
         self._cache = PixelCache(
             [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
@@ -217,7 +210,7 @@ class TrainingImages:
 
     def crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
         """Normalized crops [B, 3, S, S] of the images with these numbers."""
-        own = self._share(len(chosen))
+        own = own_share(len(chosen))
         images = self._cache.fetch(chosen[own])
         sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
         sizes_B2[own] = [image.shape[1:] for image in images]

@@ -13,7 +13,7 @@ import torch
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import require_unchanged
-from gift_core.clip.batches import JointImages, Share, TaskBatches, all_rows
+from gift_core.clip.batches import JointImages, TaskBatches
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
@@ -99,15 +99,14 @@ def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAvera
     return (*mean, *mix)
 
 
-def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any], *, share: Share = all_rows) -> Replay:
+def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any]) -> Replay:
     """Returns the batches of `replay`; NoReplay for a method without replay losses.
 
-    ContractError where a file of the teacher's folder was changed. `share`: the images of a batch that this process
-    decodes.
+    ContractError where a file of the teacher's folder was changed.
     """
     if config.replay.images != "none":
         require_unchanged(replay.source.teacher)
-    return replay.load(clip, config.losses, share) if config.losses else NoReplay()
+    return replay.load(clip, config.losses) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
@@ -133,12 +132,10 @@ def load_training_data(
     *,
     training: TrainingConfig,
     names: tuple[str | int, ...],
-    share: Share = all_rows,
 ) -> TrainingData:
     """Returns what the method learns in the step of the last of `tasks`, the folders of all tasks so far.
 
-    The seed of the batches depends on `names` and the task only, so all methods see the same batches. `share`: the
-    images of a batch that this process decodes.
+    The seed of the batches depends on `names` and the task only, so all methods see the same batches.
     """
     images, cache_budget = [], CacheBudget()
     for folder in LEARNS[config.learns](tasks):
@@ -152,7 +149,6 @@ def load_training_data(
                 crop_scale=training.crop_scale,
                 names=(*names, info.name),
                 cache_budget=cache_budget,
-                share=share,
             )
         )
     batches = images[0] if len(images) == 1 else JointImages(images, names)

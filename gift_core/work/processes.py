@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
-from gift_core.computation import groups
+from gift_core.computation import groups, own_share, share_of
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 
@@ -32,7 +32,7 @@ CHECKED_EVERY = 100  # iterations, between two comparisons of the weights
 class Processes:
     """One process of those that train a model together, in the default group of torch.distributed.
 
-    All methods but `share` are collective: every process calls them, in the same order. A single process has no group.
+    All methods are collective: every process calls them, in the same order. A single process has no group.
     """
 
     rank: int = 0
@@ -43,17 +43,13 @@ class Processes:
         """Whether this is the process that writes files and reports progress."""
         return self.rank == 0
 
-    def share(self, rows: int) -> slice:
-        """Returns which of `rows` rows this process encodes. Shares differ by at most one row, and may be empty."""
-        return self._share(rows, self.rank)
-
     def gather(self, own_ND: torch.Tensor, rows: int) -> torch.Tensor:
         """Returns the features [rows, D] of all processes. Those of this one, `own_ND`, keep their graph."""
         padded_ND = own_ND.new_zeros(-(-rows // self.count), own_ND.shape[1])  # all_gather needs equal sizes
         padded_ND[: len(own_ND)] = own_ND.detach()
         gathered = [torch.empty_like(padded_ND) for _ in range(self.count)]
         distributed.all_gather(gathered, padded_ND)
-        shares = [self._share(rows, rank) for rank in range(self.count)]
+        shares = [share_of(rows, rank, self.count) for rank in range(self.count)]
         parts = [part[: share.stop - share.start] for part, share in zip(gathered, shares, strict=True)]
         parts[self.rank] = own_ND
         return torch.cat(parts)
@@ -120,9 +116,6 @@ class Processes:
         finally:
             distributed.destroy_process_group()
 
-    def _share(self, rows: int, rank: int) -> slice:
-        return slice(rows * rank // self.count, rows * (rank + 1) // self.count)
-
 
 ALONE = Processes()
 
@@ -157,8 +150,7 @@ class DataParallel:
         self._processes.sum_gradients(trained)
 
     def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
-        share = self._processes.share(len(rows_NX))
-        own_NX = rows_NX[share]
+        own_NX = rows_NX[own_share(len(rows_NX))]
         # A process without rows encodes one and drops it: its features then have a size and a graph, too.
         own_ND = encode(own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
         return self._processes.gather(own_ND, len(rows_NX))

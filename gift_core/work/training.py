@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gift_core.computation import State, random_states, set_random_states
+from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.processes import ALONE, Processes
@@ -40,6 +41,9 @@ def drive(
     calls this with the same arguments, and the first one writes the snapshots. UserError as in the loop, and where the
     weights of the processes differ.
     """
+    if processes.count == 1 and torch.distributed.is_initialized():
+        what = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
+        raise UserError(f"fine-tuning: {what}. Call torch.distributed.destroy_process_group() first.")
     parameters, device, total = run.parameters, run.clip.device, len(run.rates)
     seed, done = torch.initial_seed(), _resume(run, snapshot)
     processes.require_equal(parameters, done)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.task import TaskInfo, index_task, write_task
-from gift_core.clip.batches import JointImages, Share, TrainingImages, all_rows
+from gift_core.clip.batches import JointImages, TrainingImages
 from gift_core.clip.encoding import cut_texts, image_features, text_features, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.pair_batches import PairBatch, TrainingPairs
@@ -37,10 +37,10 @@ def folder(tmp_path: Path) -> Path:
     return write_pets(tmp_path, CAPTIONS)
 
 
-def pairs(folder: Path, *, batch_size: int = 4, share: Share = all_rows) -> TrainingPairs:
+def pairs(folder: Path, *, batch_size: int = 4) -> TrainingPairs:
     return TrainingPairs(
         CLIP, index_task(folder, "train"), class_prompts=("a cat.",), batch_size=batch_size, crop_scale=(0.9, 1.0),
-        names=("test", 1), cache_budget=CacheBudget(), share=share,
+        names=("test", 1), cache_budget=CacheBudget(),
     )  # fmt: skip
 
 
@@ -79,8 +79,10 @@ def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
     assert different
 
 
-def test_a_process_decodes_its_share_and_has_all_texts(folder: Path) -> None:
-    whole, part = sampled(pairs(folder), 3), sampled(pairs(folder, share=lambda count: slice(1, 3)), 3)
+def test_a_process_decodes_its_share_and_has_all_texts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sampled(pairs(folder), 3)
+    monkeypatch.setattr("gift_core.clip.batches.own_share", lambda rows: slice(1, 3))
+    part = sampled(pairs(folder), 3)
     assert torch.equal(whole.tokens_BL, part.tokens_BL) and torch.equal(whole.targets_BB, part.targets_BB)
     assert torch.equal(whole.images_BCHW[1:3], part.images_BCHW[1:3])
     assert not part.images_BCHW[[0, 3]].any()

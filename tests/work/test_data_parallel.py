@@ -25,6 +25,7 @@ import torch
 from gift_core.clip.batches import TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
+from gift_core.computation import share_of
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
@@ -82,14 +83,13 @@ def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> Tra
         crop_scale=(0.5, 1.0),
         names=("test",),
         cache_budget=CacheBudget(),
-        share=processes.share,
     )
 
 
 def replay_of(teacher: Clip, processes: Processes) -> PairReplay:
     features = encoded(teacher, pairs(), batch_size=4)
     options: dict[str, Any] = {"batch_size": PAIRS, "names": ("test",), "cache_budget": CacheBudget()}
-    return PairReplay(teacher, pairs(), features, share=processes.share, **options)
+    return PairReplay(teacher, pairs(), features, **options)
 
 
 def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -184,7 +184,7 @@ def test_losses_and_weights_are_those_of_one_process(case: str, together: dict[s
 def test_every_row_belongs_to_one_process() -> None:
     for count in range(1, 6):
         for rows in range(12):
-            shares = [Processes(rank, count).share(rows) for rank in range(count)]
+            shares = [share_of(rows, rank, count) for rank in range(count)]
             assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
             sizes = [share.stop - share.start for share in shares]
             assert max(sizes) - min(sizes) <= 1

@@ -13,7 +13,6 @@ import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.task import index_task, read_task
-from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
@@ -61,10 +60,10 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
         images = [in_memory(exemplar.image) for exemplar in kept]
         return self.write(teacher, folder, run, images, texts, tokenize(teacher.clip, texts))
 
-    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
+    def load(self, clip: Clip, losses: LossesConfig) -> Replay:
         """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
         images = [in_memory(exemplar.image) for exemplar in read_exemplars(self.source.teacher)]
-        return self.batches(clip, images, share) if images else NoReplay()
+        return self.batches(clip, images) if images else NoReplay()
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from gift_core.artifacts.task import index_task, read_task
-from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.encoding import causal_tower, class_prompts, end_positions, tokenize, trim_rows
 from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
@@ -47,9 +46,9 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)
 
-    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> UnpairedReplay:
+    def load(self, clip: Clip, losses: LossesConfig) -> UnpairedReplay:
         """Returns the images against those texts."""
-        return self.batches(clip, self._images(), share)
+        return self.batches(clip, self._images())
 
     def _images(self) -> list[Read]:
         read_task(self.source.tasks[-1])

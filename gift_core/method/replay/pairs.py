@@ -24,7 +24,7 @@ from gift_core.artifacts.features import (
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
+from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
@@ -94,7 +94,7 @@ class PairedStepReplay(StepReplay[P]):
         write_text_features(folder / TEXT_FEATURES, vocabulary)
         return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
 
-    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> PairReplay:
+    def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
         """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
         has_vocabulary = losses.need_vocabulary and self.texts() is not None
         return PairReplay(
@@ -105,7 +105,6 @@ class PairedStepReplay(StepReplay[P]):
             names=self.sampling.names,
             cache_budget=CacheBudget(),
             vocabulary=read_text_features(self.source.teacher / TEXT_FEATURES) if has_vocabulary else None,
-            share=share,
         )
 
     def texts(self) -> list[str] | None:
@@ -131,7 +130,6 @@ class PairReplay:
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
         vocabulary: TextFeatures | None = None,
-        share: Share = all_rows,
     ) -> None:
         keys: list[str] = []
         prompts: list[str] = []
@@ -142,7 +140,7 @@ class PairReplay:
                 prompts.append(pair.prompt)
                 yield pair.image, pair.read_again
 
-        self._clip, self._share = clip, share
+        self._clip = clip
         self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
         rows = _rows_of(features, keys)
         first = first_rows(prompts)
@@ -164,7 +162,7 @@ class PairReplay:
         on_device = to_device(chosen, self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
         batch = ReplayBatch(
-            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
+            images_MCHW=normalized_share(self._clip, self._store, chosen),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gift_core.artifacts.contract import require_file, sha256_of
-from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.model import Clip
 from gift_core.computation import Run
 from gift_core.method.pair_features import ReplayBatch
@@ -94,8 +93,8 @@ class StepReplay(Generic[O]):
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 
-    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
-        """Returns the batches for fine-tuning with these losses. This process decodes the images of its share."""
+    def load(self, clip: Clip, losses: LossesConfig) -> Replay:
+        """Returns the batches for fine-tuning with these losses."""
         return NoReplay()
 
 

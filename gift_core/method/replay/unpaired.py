@@ -21,7 +21,7 @@ from gift_core.artifacts.features import (
     write_image_features,
     write_text_features,
 )
-from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
+from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
@@ -52,14 +52,13 @@ class UnpairedReplay:
         batch_size: int,
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
-        share: Share = all_rows,
     ) -> None:
         if len(images) != len(image_features.keys):
             raise ContractError(
                 f"image_features.parquet has {len(image_features.keys)} images, but the replay has {len(images)}. "
                 "Run the stage teach again for this step."
             )
-        self._clip, self._share = clip, share
+        self._clip = clip
         self._store = PixelCache(images, evaluation_preparation(clip), cache_budget)
         self._tokens_PL = trim_rows(clip.model, torch.tensor(text_features.tokens_PL)).to(clip.device)
         self._teacher_image_ND = torch.tensor(image_features.image_ND, device=clip.device)
@@ -70,7 +69,7 @@ class UnpairedReplay:
         """Returns the images of iteration `iteration`, and all texts."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         batch = ReplayBatch(
-            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
+            images_MCHW=normalized_share(self._clip, self._store, chosen),
             tokens_ML=self._tokens_PL,
             prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
             teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],
@@ -101,7 +100,7 @@ class UnpairedStepReplay(StepReplay[O]):
         write_text_features(folder / TEXT_FEATURES, rows)
         return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
 
-    def batches(self, clip: Clip, images: Sequence[Read], share: Share) -> UnpairedReplay:
+    def batches(self, clip: Clip, images: Sequence[Read]) -> UnpairedReplay:
         """Returns the images against the texts that `write` wrote."""
         return UnpairedReplay(
             clip,
@@ -111,5 +110,4 @@ class UnpairedStepReplay(StepReplay[O]):
             batch_size=self.sampling.batch_size,
             names=self.sampling.names,
             cache_budget=CacheBudget(),
-            share=share,
         )
