@@ -26,36 +26,25 @@ def shape_fault(model_config: Any) -> str | None:
     if missing:
         return f"it has no {', '.join(missing)}"
     settings = {"embed_dim": model_config["embed_dim"]}
-    for name in ("vision_cfg", "text_cfg"):
-        if not isinstance(model_config[name], Mapping):
-            return f"{name} should be an object, it is {_shown(model_config[name])}"
-        settings |= {f"{name}.{key}": value for key, value in model_config[name].items()}
-    faults = (_setting_fault(name, value) for name, value in settings.items())
-    return next((fault for fault in faults if fault), None)
-
-
-def _setting_fault(name: str, value: Any) -> str | None:
-    key = name.rpartition(".")[2]
-    if key == "tokenizer_kwargs":
-        return _options_fault(name, value)
-    if key.endswith("_name") and not (value is None or isinstance(value, str)):
-        return f"{name} should be text, it is {_shown(value)}"
-    largest = _LARGEST.get(key)
-    if largest is None or (value is None and key == "patch_size"):  # a ResNet has none
-        return None
-    kinds = (int, float) if key == "mlp_ratio" else (int,)
-    for each in value if isinstance(value, list | tuple) and value else [value]:
-        if isinstance(each, bool) or not isinstance(each, kinds) or not 0 < each <= largest:
-            whole = "" if key == "mlp_ratio" else "whole "
-            return f"{name} should be a {whole}number, more than 0 and at most {largest}, it is {_shown(value)}"
+    for section in ("vision_cfg", "text_cfg"):
+        if not isinstance(model_config[section], Mapping):
+            return f"{section} should be an object, it is {_shown(model_config[section])}"
+        settings |= {f"{section}.{key}": value for key, value in model_config[section].items()}
+    for name, value in settings.items():
+        key = name.rpartition(".")[2]
+        if key == "tokenizer_kwargs":
+            options = value if isinstance(value, Mapping) else [_shown(value)]
+            if unknown := [option for option in options if option not in _TOKENIZER_OPTIONS]:
+                return f"{name}.{unknown[0]} is not allowed, only {', '.join(_TOKENIZER_OPTIONS)}"
+        elif key.endswith("_name") and not (value is None or isinstance(value, str)):
+            return f"{name} should be text, it is {_shown(value)}"
+        elif key in _LARGEST and not (value is None and key == "patch_size"):  # a ResNet has none
+            kinds = (int, float) if key == "mlp_ratio" else (int,)
+            for each in value if isinstance(value, list | tuple) and value else [value]:
+                if isinstance(each, bool) or not isinstance(each, kinds) or not 0 < each <= _LARGEST[key]:
+                    kind = "number" if key == "mlp_ratio" else "whole number"
+                    return f"{name} should be a {kind}, more than 0 and at most {_LARGEST[key]}, it is {_shown(value)}"
     return None
-
-
-def _options_fault(name: str, value: Any) -> str | None:
-    if not isinstance(value, Mapping):
-        return f"{name} should be an object, it is {_shown(value)}"
-    unknown = [key for key in value if key not in _TOKENIZER_OPTIONS]
-    return f"{name}.{unknown[0]} is not allowed, only {', '.join(_TOKENIZER_OPTIONS)}" if unknown else None
 
 
 def _shown(value: Any) -> str:

@@ -23,7 +23,6 @@ from gift_core.work.publishing import write_atomically
 WAIT_SECONDS = 10.0  # an owner whose parent was killed ends within this time
 KEY = ".key.json"  # marks a folder as ours, and holds the whole key
 OTHERS = 2  # folders with the work of other keys that are kept, the newest ones
-SHARE_OF_FREE_SPACE = 0.25  # that these may take together
 SHOWN = 3  # differences between two keys that a message names
 
 Key = Mapping[str, Any]  # what decides the result, a JSON object
@@ -53,11 +52,12 @@ def kept_folder(
     key = json.loads(json.dumps(key))  # as it is read again
     base.parent.mkdir(parents=True, exist_ok=True)
     with _owned(base, wait_seconds):
-        folder = base / _digest(key)
+        folder = base / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         others = [work for work in unfinished_works(base) if work.folder != folder]
         if others and not (folder / KEY).is_file():
             say(_not_continued(others[-1], key))
-        _remove_old(base, others)
+        for work in others[:-OTHERS]:
+            _remove(work.folder)
         folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(folder / KEY) as unfinished:
             unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
@@ -85,8 +85,12 @@ def work_folder(
 
 def unfinished_works(base: Path) -> list[Unfinished]:
     """Returns the work of all keys in `base`, oldest first. A folder without KEY is not ours."""
-    folders = [] if base.is_symlink() or not base.is_dir() else [path for path in base.iterdir() if _is_ours(path)]
-    return sorted(map(_describe, folders), key=lambda work: (work.changed_at, work.folder))
+    found = []
+    for folder in [] if base.is_symlink() or not base.is_dir() else filter(_is_ours, base.iterdir()):
+        facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
+        size, changed_at = sum(fact.st_size for fact in facts[1:]), max(fact.st_mtime for fact in facts)
+        found.append(Unfinished(folder, read_json_file(folder / KEY), size, changed_at))
+    return sorted(found, key=lambda work: (work.changed_at, work.folder))
 
 
 def remove_work(base: Path) -> None:
@@ -94,10 +98,6 @@ def remove_work(base: Path) -> None:
     with _owned(base, 0):
         for work in unfinished_works(base):
             _remove(work.folder)
-
-
-def _digest(key: Key) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _not_continued(work: Unfinished, key: Key) -> str:
@@ -122,21 +122,6 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_ours(folder: Path) -> bool:
     return not folder.is_symlink() and (folder / KEY).is_file()
-
-
-def _describe(folder: Path) -> Unfinished:
-    facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
-    size = sum(fact.st_size for fact in facts[1:])
-    return Unfinished(folder, read_json_file(folder / KEY), size, max(fact.st_mtime for fact in facts))
-
-
-def _remove_old(base: Path, others: list[Unfinished]) -> None:
-    """Removes the oldest of the other work: all but OTHERS, and what takes more than its share of the disk."""
-    left = shutil.disk_usage(base.parent).free * SHARE_OF_FREE_SPACE
-    for number, work in enumerate(reversed(others)):
-        left -= work.size
-        if number >= OTHERS or left < 0:
-            _remove(work.folder)
 
 
 def _remove(folder: Path) -> None:

@@ -45,7 +45,6 @@ MACHINE: Mapping[int, str] = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _PERMISSION),
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN), _MOUNT),
 }
-_ELSEWHERE = "Use another path"
 # What is wrong with the path. ENOENT is explained only where a link leads nowhere.
 PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,32 +91,20 @@ def number_of(error: BaseException) -> int | None:
 
 def _explanation(error: BaseException) -> tuple[str, str, str]:
     """Returns the path that is at fault ("" if unknown), what is wrong, and the remedy ("" for any other error)."""
-    number, known = number_of(error), _path_of(error)
-    if number in (errno.ENOENT, errno.EEXIST) and known and (broken := _broken_link(Path(known))):
-        return broken
+    number = number_of(error)
+    # a copy names its source first, and the file it writes second
+    path = (number in OUT_OF_SPACE and getattr(error, "filename2", None)) or getattr(error, "filename", None)
+    quoted = _QUOTED.search(str(error))
+    known = str(path) if isinstance(path, str | os.PathLike) else quoted[2] if quoted else ""
+    if number in (errno.ENOENT, errno.EEXIST) and known:
+        for part in (*reversed(Path(known).parents), Path(known)):
+            if part.is_symlink() and not part.exists():
+                what = f"this link leads to {part.readlink()}, which cannot be reached"
+                return _PARTIAL.sub("", str(part)), what, "Make its target available, or remove the link"
     if number is None or (isinstance(error, OSError) and error.errno and not known and number not in _WITHOUT_PATH):
         return "", "", ""  # without a path: of a socket or a process
-    remedy = MACHINE.get(number) or (_ELSEWHERE if number in PATH else "")
+    remedy = MACHINE.get(number) or ("Use another path" if number in PATH else "")
     return _PARTIAL.sub("", known), os.strerror(number), remedy
-
-
-def _path_of(error: BaseException) -> str:
-    path = getattr(error, "filename", None)
-    if number_of(error) in (errno.ENOSPC, errno.EDQUOT):  # a copy names its source first, and the file it writes second
-        path = getattr(error, "filename2", None) or path
-    if isinstance(path, str | os.PathLike):
-        return str(path)
-    quoted = _QUOTED.search(str(error))
-    return quoted[2] if quoted else ""
-
-
-def _broken_link(path: Path) -> tuple[str, str, str] | None:
-    """Names the link in the path that leads nowhere."""
-    for part in (*reversed(path.parents), path):
-        if part.is_symlink() and not part.exists():
-            what = f"this link leads to {part.readlink()}, which cannot be reached"
-            return _PARTIAL.sub("", str(part)), what, "Make its target available, or remove the link"
-    return None
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
