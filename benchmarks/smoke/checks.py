@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.features import FEATURES, read_features
+from gift_core.artifacts.features import FEATURES, Features, read_features
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, read_losses, require_model_folder
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.report_json import read_metrics
@@ -72,7 +72,7 @@ def _check_step(pipeline: Pipeline, method: str, task: str) -> str:
 
 
 def _check_teacher(pipeline: Pipeline, method: str, task: str, size: Size) -> str:
-    features = read_features(pipeline.layout.teacher(method, task) / FEATURES)
+    features = read_features(pipeline.layout.teacher(method, task) / FEATURES, Features)
     kept = pipeline.experiment["methods"][method]["replay"].get("keep_earlier", 0)
     steps = 1 + min(kept, list(pipeline.experiment["tasks"]).index(task))  # whose pairs are replayed
     expected = (steps * pipeline.experiment["prompts"]["images_per_task"], size.clip["embed_dim"])

@@ -5,10 +5,10 @@ M pairs, N images, P texts, L tokens, D features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,57 +60,34 @@ class TextFeatures:
     metadata: Mapping[str, str]
 
 
-def write_features(
-    path: Path, keys: Sequence[str], image_MD: Floats, text_MD: Floats, metadata: Mapping[str, str]
-) -> None:
-    """Writes the columns key, image_emb and text_emb (fixed_size_list<float32>[D])."""
-    _write(path, {"key": keys, "image_emb": image_MD, "text_emb": text_MD}, metadata)
+# The columns of each, in the order of its fields.
+_COLUMNS = {
+    Features: ("key", "image_emb", "text_emb"),
+    ImageFeatures: ("key", "image_emb"),
+    TextFeatures: ("text", "tokens", "text_emb"),
+}
+F = TypeVar("F", Features, ImageFeatures, TextFeatures)
 
 
-def read_features(path: Path) -> Features:
-    """Returns the features of the pairs. ContractError if the file is missing, or a row does not have norm 1."""
-    found, metadata = _read(path, "key", "image_emb", "text_emb")
-    return Features(found["key"], found["image_emb"], found["text_emb"], metadata)
-
-
-def write_image_features(path: Path, features: ImageFeatures) -> None:
-    """Writes the columns key and image_emb (fixed_size_list<float32>[D])."""
-    _write(path, {"key": features.keys, "image_emb": features.image_ND}, features.metadata)
-
-
-def read_image_features(path: Path) -> ImageFeatures:
-    """Returns the features of the images. ContractError as read_features."""
-    found, metadata = _read(path, "key", "image_emb")
-    return ImageFeatures(found["key"], found["image_emb"], metadata)
-
-
-def write_text_features(path: Path, features: TextFeatures) -> None:
-    """Writes the columns text, tokens (list<int64>) and text_emb (fixed_size_list<float32>[D])."""
-    columns = {"text": features.texts, "tokens": features.tokens_PL.tolist(), "text_emb": features.text_PD}
-    _write(path, columns, features.metadata)
-
-
-def read_text_features(path: Path) -> TextFeatures:
-    """Returns the features of the texts. ContractError as read_features."""
-    found, metadata = _read(path, "text", "tokens", "text_emb")
-    return TextFeatures(found["text"], found["tokens"], found["text_emb"], metadata)
-
-
-def _write(path: Path, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    def column(name: str) -> pa.Array:
+def write_features(path: Path, features: F) -> None:
+    """Writes a column for the names, one for tokens (list<int64>), and image_emb and text_emb, whose vectors are
+    fixed_size_list<float32>[D]."""
+    columns: dict[str, pa.Array] = {}
+    for name, values in zip(_COLUMNS[type(features)], vars(features).values(), strict=False):  # the last is metadata
         if name in _TYPES:
-            return pa.array(columns[name], _TYPES[name])
-        values_ND = np.ascontiguousarray(columns[name])
-        return pa.FixedSizeListArray.from_arrays(pa.array(values_ND.reshape(-1), pa.float32()), values_ND.shape[1])
+            columns[name] = pa.array(values.tolist() if isinstance(values, np.ndarray) else values, _TYPES[name])
+        else:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1), pa.float32())
+            columns[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    write_table(path, pa.table(columns), features.metadata)
 
-    write_table(path, pa.table({name: column(name) for name in columns}), metadata)
 
-
-def _read(path: Path, *columns: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """({column: names, tokens_PL or vectors_ND}, metadata). The first column has the names of the rows."""
+def read_features(path: Path, kind: type[F]) -> F:
+    """Returns the features. ContractError if the file is missing, or a row does not have norm 1."""
+    columns = _COLUMNS[kind]
 
     def schema(found: pa.Schema) -> pa.Schema:
-        sizes = [kind.list_size for kind in found.types if pa.types.is_fixed_size_list(kind)]
+        sizes = [each.list_size for each in found.types if pa.types.is_fixed_size_list(each)]
         vectors = pa.list_(pa.float32(), sizes[0] if sizes else 1)
         return pa.schema([(name, _TYPES.get(name, vectors)) for name in columns])
 
@@ -118,18 +95,17 @@ def _read(path: Path, *columns: str) -> tuple[dict[str, Any], dict[str, str]]:
     names = tuple(table[columns[0]].to_pylist())
     if not names or (columns[0] == "key" and len(set(names)) < len(names)):
         raise broken(path, f"there should be rows, each with a {columns[0]} of its own", STAGE)
-    found: dict[str, Any] = {columns[0]: names}
+    found: list[Any] = [names]
     for name in columns[1:]:
         lengths, flat = pc.unique(pc.list_value_length(table[name])).to_pylist(), table[name].combine_chunks().flatten()
         if len(lengths) != 1 or not lengths[0] or flat.null_count:
             raise broken(path, f"{name} should be full rows of one length, there are rows of {lengths}", STAGE)
-        found[name] = flat.to_numpy(zero_copy_only=False).reshape(len(names), -1)
-        if name in _TYPES:
-            continue
-        norms_N = np.linalg.norm(found[name].astype(np.float64), axis=1)
-        off = ~(np.abs(norms_N - 1) < UNIT_TOLERANCE)
-        if off.any():
-            row = int(np.argmax(off))
-            what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
-            raise broken(path, f"{what} with {norms_N[row]:.4f}", STAGE)
-    return found, metadata
+        found.append(flat.to_numpy(zero_copy_only=False).reshape(len(names), -1))
+        if name not in _TYPES:
+            norms_N = np.linalg.norm(found[-1].astype(np.float64), axis=1)
+            off = ~(np.abs(norms_N - 1) < UNIT_TOLERANCE)
+            if off.any():
+                row = int(np.argmax(off))
+                what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
+                raise broken(path, f"{what} with {norms_N[row]:.4f}", STAGE)
+    return kind(*found, metadata=metadata)

@@ -15,14 +15,11 @@ from safetensors.numpy import load_file, save_file
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.features import (
+    Features,
     ImageFeatures,
     TextFeatures,
     read_features,
-    read_image_features,
-    read_text_features,
     write_features,
-    write_image_features,
-    write_text_features,
 )
 from gift_core.artifacts.fisher_file import Fisher, read_fisher, write_fisher
 from gift_core.artifacts.tars import write_tar
@@ -36,19 +33,20 @@ METADATA = {"model": "abc", "precision": "fp32"}
 
 
 def make(path: Path) -> Path:
-    write_features(path, KEYS, IMAGE_MD, TEXT_MD, METADATA)
+    write_features(path, Features(tuple(KEYS), IMAGE_MD, TEXT_MD, METADATA))
     return path
 
 
 def test_what_is_written_is_read_and_has_the_same_bytes_again(tmp_path: Path) -> None:
     path, again = make(tmp_path / "features.parquet"), tmp_path / "again"
-    features = read_features(path)
+    features = read_features(path, Features)
     assert features.keys == tuple(KEYS)
     assert features.metadata == METADATA
     np.testing.assert_array_equal(features.image_MD, IMAGE_MD)
     np.testing.assert_array_equal(features.text_MD, TEXT_MD)
     assert features.image_MD.dtype == np.float32
-    write_features(again, KEYS, np.asfortranarray(IMAGE_MD), TEXT_MD, dict(reversed(METADATA.items())))
+    fortran = np.asfortranarray(IMAGE_MD)
+    write_features(again, Features(tuple(KEYS), fortran, TEXT_MD, dict(reversed(METADATA.items()))))
     assert path.read_bytes() == again.read_bytes()
 
 
@@ -67,7 +65,7 @@ VECTORS = pa.list_(pa.float32(), 3)
 def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:
     path = make(tmp_path / "features.parquet")
     rewrite_table(path, change)
-    assert expected in broken_message(lambda: read_features(path), path, "teach")
+    assert expected in broken_message(lambda: read_features(path, Features), path, "teach")
 
 
 IMAGE_ND = np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0], [0.6, 0.0, 0.8]], dtype=np.float32)
@@ -79,14 +77,14 @@ TEXTS = TextFeatures(("random", "random"), TOKENS_PL, TEXT_PD, METADATA)
 
 def test_features_of_images_and_of_texts_come_back_in_their_order(tmp_path: Path) -> None:
     image_file, text_file = tmp_path / "image_features.parquet", tmp_path / "text_features.parquet"
-    write_image_features(image_file, IMAGES)
-    write_text_features(text_file, TEXTS)
+    write_features(image_file, IMAGES)
+    write_features(text_file, TEXTS)
     schemas = [pq.read_schema(file) for file in (image_file, text_file)]
     assert [dict(zip(each.names, each.types, strict=True)) for each in schemas] == [
         {"key": pa.string(), "image_emb": VECTORS},
         {"text": pa.string(), "tokens": pa.list_(pa.int64()), "text_emb": VECTORS},
     ]
-    images, texts = read_image_features(image_file), read_text_features(text_file)
+    images, texts = read_features(image_file, ImageFeatures), read_features(text_file, TextFeatures)
     assert (images.keys, images.metadata, texts.texts, texts.metadata) == (IMAGES.keys, METADATA, TEXTS.texts, METADATA)
     for found, expected in ((images.image_ND, IMAGE_ND), (texts.tokens_PL, TOKENS_PL), (texts.text_PD, TEXT_PD)):
         assert found.dtype == expected.dtype

@@ -11,7 +11,7 @@ import torch
 
 from gift_core.artifacts.accuracy import environment_of, read_accuracy
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.features import read_features
+from gift_core.artifacts.features import Features, read_features
 from gift_core.artifacts.model_folder import model_hash, read_losses, read_provenance
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
@@ -60,7 +60,7 @@ def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment)
     manifest = read_manifest(layout.shards("arrows"))
     assert (manifest.images, len(manifest.shards)) == (12, 2)
     for task, teacher in (("games", layout.pretrained()), ("arrows", layout.model("gift", "games"))):
-        features = read_features(layout.teacher("gift", task) / "features.parquet")
+        features = read_features(layout.teacher("gift", task) / "features.parquet", Features)
         assert features.metadata["model"] == model_hash(teacher)
 
 

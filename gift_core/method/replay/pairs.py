@@ -18,9 +18,7 @@ from gift_core.artifacts.features import (
     Features,
     TextFeatures,
     read_features,
-    read_text_features,
     write_features,
-    write_text_features,
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair
@@ -85,13 +83,13 @@ class PairedStepReplay(StepReplay[P]):
         """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
         size = self.sampling.encode_batch_size
         features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
-        write_features(folder / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
+        write_features(folder / FEATURES, features)
         summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
         texts = self.texts()
         if texts is None:
             return summary
         vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
-        write_text_features(folder / TEXT_FEATURES, vocabulary)
+        write_features(folder / TEXT_FEATURES, vocabulary)
         return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
 
     def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
@@ -100,11 +98,11 @@ class PairedStepReplay(StepReplay[P]):
         return PairReplay(
             clip,
             self.pairs(),
-            read_features(self.source.teacher / FEATURES),
+            read_features(self.source.teacher / FEATURES, Features),
             batch_size=self.sampling.batch_size,
             names=self.sampling.names,
             cache_budget=CacheBudget(),
-            vocabulary=read_text_features(self.source.teacher / TEXT_FEATURES) if has_vocabulary else None,
+            vocabulary=read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None,
         )
 
     def texts(self) -> list[str] | None:

@@ -16,10 +16,8 @@ from gift_core.artifacts.features import (
     TEXT_FEATURES,
     ImageFeatures,
     TextFeatures,
-    read_image_features,
-    read_text_features,
-    write_image_features,
-    write_text_features,
+    read_features,
+    write_features,
 )
 from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
@@ -95,9 +93,9 @@ class UnpairedStepReplay(StepReplay[O]):
         image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
         text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
         keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
-        write_image_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))
+        write_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))
         rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, teacher.metadata)
-        write_text_features(folder / TEXT_FEATURES, rows)
+        write_features(folder / TEXT_FEATURES, rows)
         return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
 
     def batches(self, clip: Clip, images: Sequence[Read]) -> UnpairedReplay:
@@ -105,8 +103,8 @@ class UnpairedStepReplay(StepReplay[O]):
         return UnpairedReplay(
             clip,
             images,
-            read_image_features(self.source.teacher / IMAGE_FEATURES),
-            read_text_features(self.source.teacher / TEXT_FEATURES),
+            read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures),
+            read_features(self.source.teacher / TEXT_FEATURES, TextFeatures),
             batch_size=self.sampling.batch_size,
             names=self.sampling.names,
             cache_budget=CacheBudget(),

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.exemplar_files import read_exemplars
-from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, read_features
+from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, Features, read_features
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.shards import pair_key, write_manifest
 from gift_core.artifacts.teacher_source import SOURCE
@@ -147,9 +147,9 @@ def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout,
         steps = Steps(world, tmp_path / str(kept), row)
         steps.teach("birds")
         steps.teach("letters")
-        first = read_features(steps.folder / "birds" / FEATURES).keys
+        first = read_features(steps.folder / "birds" / FEATURES, Features).keys
         assert first == tuple(pair_key(0, row) for row in range(7))  # there are no earlier steps
-        keys = read_features(steps.folder / "letters" / FEATURES).keys
+        keys = read_features(steps.folder / "letters" / FEATURES, Features).keys
         assert keys == (*first, *(f"{task}/{key}" for task in tasks[1:] for key in first))
         assert sorted(source_json(steps, "letters")["read"]) == sorted(
             ["shards", "vocabulary", *(f"shards {task}" for task in tasks[1:])]
@@ -182,7 +182,7 @@ def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_
     require_features_of(teachers()["birds"], batch, [REFERENCE[row] for row in rows])
     require_vocabulary_of(teachers()["birds"], batch, ["a cup", "a pen", "a key", "a map"])
     folder = tmp_path / "teachers" / "birds"
-    assert read_features(folder / FEATURES).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
+    assert read_features(folder / FEATURES, Features).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
     assert not (folder / TEXT_FEATURES).exists()
 
 
