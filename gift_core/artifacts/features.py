@@ -108,4 +108,5 @@ def read_features(path: Path, kind: type[F]) -> F:
                 row = int(np.argmax(off))
                 what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
                 raise broken(path, f"{what} with {norms_N[row]:.4f}", STAGE)
-    return kind(*found, metadata=metadata)
+    found.append(metadata)
+    return kind(*found)

@@ -19,14 +19,18 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     texts: list[str] = []
     learned: dict[str, list[str]] = {}  # by method, in the order of training
     for method, own in rows.groupby("method", sort=False):
-        order = _task_order(own)
-        if order:
-            untested = _untested(own, order)
-            done = order[:-1] if untested else order
+        if order := _task_order(own):
+            last = len(order) - 1
+            tested = set(own.loc[own["step"] == last, "eval_task"])
+            untested = [task for task in order if task not in tested] if last else []
             others = [task for task in dict.fromkeys(without_probes(own)["eval_task"]) if task not in order]
-            is_probe = own["phase"] == PROBE
-            own = own[(own["step"] < len(done)) & (own["eval_task"].isin(done) | is_probe)]
-            texts += [f"{method}: {text}" for text in _left_out(order, untested, others)]
+            done = order[:-1] if untested else order
+            if untested or others:
+                reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
+                if untested:
+                    reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
+                texts.append(f"{method}: scored up to step {len(done) - 1} ({done[-1]}). {reason}")
+            own = own[(own["step"] < len(done)) & (own["eval_task"].isin(done) | (own["phase"] == PROBE))]
             learned[str(method)] = done
         parts.append(own)
     kept = pd.concat(parts).sort_index()
@@ -42,21 +46,3 @@ def _task_order(own: pd.DataFrame) -> list[str]:
     is_sequence = list(pairs["step"]) == list(range(len(pairs))) and pairs["trained_task"].is_unique
     has_matrix = set(own["protocol"]) in ({TASK_INCREMENTAL}, {CROSS_DOMAIN})
     return list(pairs["trained_task"]) if is_sequence and has_matrix else []
-
-
-def _untested(own: pd.DataFrame, order: list[str]) -> list[str]:
-    """The tasks on which the last of several steps was not tested."""
-    tested = set(own.loc[own["step"] == len(order) - 1, "eval_task"])
-    return [task for task in order if task not in tested] if len(order) > 1 else []
-
-
-def _left_out(order: list[str], untested: list[str], others: list[str]) -> list[str]:
-    """Says how far the scored rows go and why, if any are left out."""
-    last = len(order) - 1
-    if untested:
-        reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
-        return [f"scored up to step {last - 1} ({order[last - 1]}). {reason}"]
-    if others:
-        reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
-        return [f"scored up to step {last} ({order[last]}). {reason}"]
-    return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from graphlib import TopologicalSorter
 
 
@@ -62,6 +62,15 @@ class Schedule:
                     waiting.append(each)
         return list(found)
 
+    def longest_path(self) -> tuple[list[str], float]:
+        """Returns the path through the graph that takes longest, and its time: no number of workers is faster."""
+        path: list[str] = []
+        following = self.order
+        while following:
+            path.append(max(following, key=lambda name: (self._behind[name], name)))
+            following = self.downstream[path[-1]]
+        return path, self._behind[path[0]] if path else 0.0
+
     def seconds_left(self, running: Mapping[str, float], workers: int) -> float:
         """Returns a lower bound of the time to the end. `running` has how long each running stage has run.
 
@@ -83,23 +92,3 @@ def waves(upstream: Mapping[str, Collection[str]], chosen: Collection[str]) -> l
     for name in chosen:
         found.setdefault(depth[name], []).append(name)
     return [sorted(found[each]) for each in sorted(found)]
-
-
-def longest_path(
-    upstream: Mapping[str, Collection[str]], chosen: Collection[str], seconds: Mapping[str, float]
-) -> tuple[list[str], float]:
-    """Returns the path through `chosen` stages that takes longest, and its time: no number of workers is faster."""
-    best: dict[str, float] = {}
-    before: dict[str, str | None] = {}
-    for name in TopologicalSorter(upstream).static_order():
-        previous = max(upstream[name], key=lambda each: (best[each], each), default=None)
-        before[name] = previous
-        best[name] = (best[previous] if previous is not None else 0.0) + seconds.get(name, 0.0) * (name in chosen)
-    path = list(_back(max(best, key=lambda each: (best[each], each), default=None), before))
-    return [name for name in reversed(path) if name in chosen], max(best.values(), default=0.0)
-
-
-def _back(name: str | None, before: Mapping[str, str | None]) -> Iterable[str]:
-    while name is not None:
-        yield name
-        name = before[name]

@@ -141,7 +141,7 @@ def _open_workers(
 
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     """Prints the stages that would run, in waves, how many stages after them may have to run, and the times."""
-    from gift_core.execution.schedule import longest_path, waves
+    from gift_core.execution.schedule import Schedule, waves
 
     from .why import describe, stale_stages, total_time
 
@@ -158,7 +158,9 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
         typer.echo(f"wave {number}: {', '.join(names)}")
     typer.echo(describe(total_time(pipeline, stale)))
     seconds = pipeline.expected_seconds()
-    path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
+    schedule = Schedule(pipeline.upstream, {name: seconds.get(name, 1.0) for name in stale})
+    whole, longest = schedule.longest_path()
+    path = [name for name in whole if name in stale]
     times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
     length = plural(len(path), "stage")
     shown = path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
