@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gift_core.artifacts.task import SPLITS
@@ -30,7 +30,11 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     location, folder = f"params.yaml: tasks.{name}.path: {config.path}", root / config.path
     reader = FolderReader(folder, location, used=[config.class_names] if isinstance(config.class_names, str) else [])
     top = reader.group(reader.images())
-    splits = _name_splits(top, location)
+    splits: dict[str, str] = {}  # {split: its folder}
+    for each in top:
+        if (named := split_of(each)) is not None and (first := splits.setdefault(named, each)) != each:
+            what = f"{first}/ and {each}/ are both names of the {named} split"
+            raise UserError(f"{location}: {what}. Merge them, or rename one.")
     if splits:
         _require_both(splits, top, location)
         classes = {split: reader.group(top[path], path) for split, path in splits.items()}
@@ -55,17 +59,6 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
 def _samples(reader: FolderReader, classes: Classes, split: str) -> Iterator[Sample]:
     for folder, images in classes.items():
         yield from reader.samples(images, plain_name(folder), split)
-
-
-def _name_splits(folders: Iterable[str], location: str) -> dict[str, str]:
-    """Returns {split: its folder}."""
-    found: dict[str, str] = {}
-    for folder in folders:
-        split = split_of(folder)
-        if split is not None and (first := found.setdefault(split, folder)) != folder:
-            what = f"{first}/ and {folder}/ are both names of the {split} split"
-            raise UserError(f"{location}: {what}. Merge them, or rename one.")
-    return found
 
 
 def _require_both(splits: Mapping[str, str], top: Classes, location: str) -> None:

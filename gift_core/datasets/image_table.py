@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gift_core.artifacts.table_files import READERS, Row, TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.folder_reader import FolderReader
@@ -74,7 +74,12 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
     keys = {column: f"{key}.{name}" for column, name in named.items()}
     schema = TableSchema(required=tuple(named), keys=keys, may_be_empty=(image, text))
     for row in read_table_file(path, schema, location=f"{key}.table").rows:
-        split = _split_of(row, config, key)
+        value = "" if config.split_column is None else row.cells[config.split_column]
+        split = "" if config.split_column is None else split_of(value)
+        if split is None:
+            what = f"{row.position} of {table}: unknown split {printable(value)!r}"
+            hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
+            raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
         file = posixpath.normpath(row.cells[image].replace("\\", "/"))
         for column in (image, text) if split != VALIDATION else ():
             if not row.cells[column]:
@@ -86,50 +91,34 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         yield Entry(row.position, stored, plain_name(row.cells[text]), split)
 
 
-def _split_of(row: Row, config: Config, key: str) -> str:
-    if config.split_column is None:
-        return ""
-    value = row.cells[config.split_column]
-    split = split_of(value)
-    if split is None:
-        what = f"{row.position} of {config.table}: unknown split {printable(value)!r}"
-        hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
-        raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
-    return split
-
-
 def _unused_splits(folder: Path, config: Config, location: str) -> tuple[str, ...]:
-    """Returns a note on a column of splits that is not used on purpose. UserError if the row does not mention it."""
+    """Returns a note on a column that has nothing but names of splits and is not used, as split_column: null says.
+
+    UserError if the row does not mention split_column.
+    """
     if config.split_column is not None:
         return ()
-    used = {getattr(config, key, None) for key in ("image_column", "label_column", "caption_column")}
-    found = _columns_of_splits(folder / str(config.table), used)
-    if not found:
-        return ()
-    column, values = next(iter(found.items()))
-    what = f"column {column!r} has only the values {', '.join(sorted(values))}"
-    if "split_column" in config.model_fields_set:
-        return (f"{what}, but the images are split by seed, as split_column: null says.",)
-    use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
-    ignore = "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)"
-    raise UserError(f"{location}: {what}. {use}. {ignore}.")
-
-
-def _columns_of_splits(path: Path, used: Collection[str | None]) -> dict[str, set[str]]:
-    """Returns {column: its values} of the columns that are not `used` and have nothing but the names of splits."""
-    columns = None
+    path, columns = folder / str(config.table), None
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         types = {field.name: str(field.type) for field in pq.read_schema(path)}  # other columns may be large
         columns = [name for name, kind in types.items() if kind in ("string", "large_string") or "=string" in kind]
-    _, rows = READERS[path.suffix.lower()](path, columns)
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        for column, value in row.cells.items():
-            found.setdefault(column, set()).add(value if split_of(value) else "")
-    splits = {column: set(map(split_of, values)) for column, values in found.items() if column not in used}
-    return {column: found[column] for column, each in splits.items() if None not in each and len(each) > 1}
+    values: dict[str, set[str]] = {}
+    for row in READERS[path.suffix.lower()](path, columns)[1]:
+        for name, value in row.cells.items():
+            values.setdefault(name, set()).add(value if split_of(value) else "")
+    used = {getattr(config, key, None) for key in ("image_column", "label_column", "caption_column")}
+    for column, found in values.items():
+        splits = set(map(split_of, found))
+        if column not in used and None not in splits and len(splits) > 1:
+            what = f"column {column!r} has only the values {', '.join(sorted(found))}"
+            if "split_column" in config.model_fields_set:
+                return (f"{what}, but the images are split by seed, as split_column: null says.",)
+            use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
+            ignore = "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)"
+            raise UserError(f"{location}: {what}. {use}. {ignore}.")
+    return ()
 
 
 def _stored_name(folder: Path, file: str) -> str:
