@@ -13,7 +13,7 @@ from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import FEATURES, Features, read_features
-from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, read_losses, require_model_folder
+from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, model_hash, read_losses
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
@@ -59,7 +59,7 @@ def _check_pairs(pipeline: Pipeline, task: str, size: Size) -> str:
 
 def _check_step(pipeline: Pipeline, method: str, task: str) -> str:
     folder = pipeline.layout.model(method, task)
-    require_model_folder(folder, "finetune")
+    model_hash(folder)
     _require((folder / PROVENANCE).is_file(), f"{folder}: no {PROVENANCE}")
     losses = read_losses(folder / LOSSES)
     iterations = pipeline.experiment["training"]["iterations"]

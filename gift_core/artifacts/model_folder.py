@@ -63,11 +63,6 @@ def require_model_path(name: str) -> None:
         raise UserError(no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder"))
 
 
-class _Config(BaseModel):
-    model_cfg: dict[str, Any]
-    preprocess_cfg: dict[str, Any]
-
-
 class Provenance(BaseModel):
     """What provenance.json says of every model; that of a training says more. `method` and `task`: of its folder."""
 
@@ -78,21 +73,6 @@ class Provenance(BaseModel):
     environment: dict[str, str | int] = {}
     weights_sha256: str | None = None
     files_sha256: dict[Annotated[str, Field(pattern=r"^[^/\\]+$")], str] = {}  # of the configuration and the tokenizer
-
-
-def require_model_folder(folder: Path, stage: str) -> None:
-    """Raises ContractError unless the folder holds a complete open_clip model. The weights are not loaded.
-
-    `stage` is the one that makes the folder again: import_model or finetune.
-    """
-    if not folder.is_dir():
-        raise broken(folder, "the model folder is missing", stage)
-    read(_Config, folder / CONFIG, stage)
-    require_file(folder / WEIGHTS, stage)
-    try:
-        read_shapes(folder / WEIGHTS)
-    except DamagedFileError as error:
-        raise broken(folder / WEIGHTS, f"it should be a whole safetensors file, but {error}", stage) from error
 
 
 def model_hash(folder: Path) -> str:

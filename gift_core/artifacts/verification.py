@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.artifacts.accuracy import read_accuracy, read_probe
-from gift_core.artifacts.model_folder import PRETRAINED, model_hash, require_model_folder
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.report_json import read_metrics
@@ -40,7 +40,7 @@ class Artifact:
 
 def artifacts_of(layout: Layout, config: Config) -> Iterator[Artifact]:
     """Yields the artifacts of the experiment, in the order of the stages."""
-    yield Artifact(layout.pretrained(), _read_model)
+    yield Artifact(layout.pretrained(), model_hash)
     yield Artifact(layout.pretrained_accuracy(), read_accuracy)
     yield from (Artifact(layout.task(name), _read_task) for name in config.tasks)
     yield from (Artifact(layout.probe(name), read_probe) for name in config.evaluation.probes)
@@ -52,17 +52,12 @@ def artifacts_of(layout: Layout, config: Config) -> Iterator[Artifact]:
     for method in config.run.methods:
         for task in (step.task for step in config.sequence):
             yield Artifact(layout.teacher(method, task), require_unchanged)
-            yield Artifact(layout.model(method, task), _read_model)
-            yield Artifact(layout.released(method, task), _read_model)
+            yield Artifact(layout.model(method, task), model_hash)
+            yield Artifact(layout.released(method, task), model_hash)
             yield Artifact(layout.accuracy(method, task), read_accuracy)
             yield Artifact(layout.predictions(method, task), read_predictions)
     if config.run.methods:
         yield Artifact(layout.reports() / "metrics.json", read_metrics)
-
-
-def _read_model(folder: Path) -> None:
-    require_model_folder(folder, "import_model" if folder.name == PRETRAINED else "finetune")
-    model_hash(folder)
 
 
 def _read_task(folder: Path) -> None:

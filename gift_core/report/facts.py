@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, require_model_folder
+from gift_core.artifacts.contract import broken, require_file
+from gift_core.artifacts.model_folder import WEIGHTS, DamagedFileError, read_shapes
 from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.config.method_options import MethodConfig
@@ -36,9 +37,12 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     config, environments = record.config, record.environments
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
-    require_model_folder(record.layout.pretrained(), "import_model")
-    weights = sum(map(math.prod, read_shapes(record.layout.pretrained() / WEIGHTS).values()))
-    size = f"{weights / 1e6:.1f} million parameters"
+    weights = record.layout.pretrained() / WEIGHTS
+    require_file(weights, "import_model")
+    try:
+        size = f"{sum(map(math.prod, read_shapes(weights).values())) / 1e6:.1f} million parameters"
+    except DamagedFileError as error:
+        raise broken(weights, f"it should be a whole safetensors file, but {error}", "import_model") from error
     same = [f"{name} {next(iter(of))}" for name, of in environments.items() if len(of) == 1 and name != EDITED]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),

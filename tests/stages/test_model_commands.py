@@ -17,7 +17,7 @@ from transformers import CLIPModel
 from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance, require_model_folder
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, model_hash, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import tiny_clip
@@ -164,7 +164,7 @@ def test_an_openai_archive_becomes_an_open_clip_folder_that_records_why_it_compu
     result = import_weights("Tiny", archive)
     assert result.exit_code == 0, result.output
     folder = Layout(tmp_path).pretrained()
-    require_model_folder(folder, "import_model")
+    model_hash(folder)
     loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     torch.testing.assert_close(features(loaded.eval()), features(model.half().float()))
     noted = read_provenance(folder)
