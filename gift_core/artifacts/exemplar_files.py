@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from gift_core.artifacts.contract import broken, require_hash, sha256_of
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.artifacts.tars import image_extension, read_stored, stored_samples, write_tar
+from gift_core.artifacts.tars import image_extension, read_tar, write_tar
 
 STAGE = "teach"
 TAR, TABLE = "exemplars.tar", "exemplars.parquet"
@@ -70,8 +70,11 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     if not rows:
         return []
     require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
-    samples = list(stored_samples(folder / TAR, STAGE))
-    if [(key, len(files)) for key, files in samples] != [(row["key"], 1) for row in rows]:
+    samples = [(key, content) for key, _, content in read_tar(folder / TAR, STAGE)]
+    if [(key, len(content)) for key, content in samples] != [(row["key"], 1) for row in rows]:
         raise broken(folder / TAR, f"it should have one image for each row of {TABLE}, in the same order", STAGE)
-    images = (read_stored(file, STAGE) for _, files in samples for file in files.values())
-    return [Exemplar(**row, image=image) for row, image in zip(rows, images, strict=True)]
+    return [
+        Exemplar(**row, image=image)
+        for row, (_, content) in zip(rows, samples, strict=True)
+        for image in content.values()
+    ]

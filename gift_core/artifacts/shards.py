@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, read_tar, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -114,7 +114,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
         hashes = read(Stats, note, STAGE).sha256
         for file in (tar, table):
             require_hash(file, hashes.get(file.name, "none noted"), STAGE)
-        pairs = [_pair(tar, key, files) for key, files in stored_samples(tar, STAGE)]
+        pairs = [_pair(*sample) for sample in read_tar(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -196,9 +196,9 @@ def iterate_pairs(folder: Path, prompts: Path | None = None, *, first: int = 0) 
     for shard in manifest.shards:
         for name, digest in {**shard.sidecars, shard.name: shard.sha256}.items():
             require_hash(folder / name, digest, STAGE)
-        for key, files in stored_samples(folder / shard.name, STAGE):
+        for key, files, content in read_tar(folder / shard.name, STAGE):
             if count >= first:
-                yield _pair(folder / shard.name, key, files)
+                yield _pair(key, files, content)
             count += 1
     if count != manifest.images:
         raise broken(folder / MANIFEST, f"there should be {manifest.images} pairs, there are {count}", STAGE)
@@ -217,7 +217,7 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
         require_hash(tar, shard.sha256, STAGE)
         for key, files in stored_samples(tar, STAGE):
             if "json" in files and (number := _prompt_id(tar, key, files["json"].read())) in wanted:
-                found[number] = _pair(tar, key, files)
+                found[number] = _pair(key, files, {extension: file.read() for extension, file in files.items()})
     if found.keys() != wanted:
         what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
         raise broken(folder / MANIFEST, what, STAGE)
@@ -239,13 +239,13 @@ def _files(pair: Pair) -> dict[str, bytes]:
     }
 
 
-def _pair(tar: Path, key: str, files: Mapping[str, StoredFile]) -> Pair:
-    """The pair of a sample."""
-    image = files.get("png") or files.get("jpg")
-    if image is None or not {"txt", "json"} <= files.keys():
+def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes]) -> Pair:
+    """The pair of a sample, with the bytes of its files. It can be read again."""
+    tar, image = next(iter(files.values())).tar, "png" if "png" in files else "jpg"
+    if not {image, "txt", "json"} <= files.keys():
         raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
-    number, prompt = _prompt_id(tar, key, files["json"].read()), files["txt"].read().decode(errors="replace")
-    return Pair(key, number, prompt, read_stored(image, STAGE), partial(read_stored, image, STAGE))
+    number, prompt = _prompt_id(tar, key, content["json"]), content["txt"].decode(errors="replace")
+    return Pair(key, number, prompt, content[image], partial(read_stored, files[image], STAGE))
 
 
 def _prompt_id(tar: Path, key: str, note: bytes) -> int:
