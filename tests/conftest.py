@@ -32,7 +32,7 @@ THOROUGH = re.compile(
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|kept_images|published_results)
-    | stages/test_(disk|interruption|processes|remove_commands\.py::test_dvc|run|use)
+    | stages/test_(processes|remove_commands\.py::test_dvc|run|use)
     | test_(golden_losses|revisions_probe)
     | work/test_(data_parallel|spread)
     )""",

@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-
 import pytest
 
 from gift_core import progress as module
 from gift_core.progress import progress
-from tests.imports import ROOT
-
-NESTED = """
-import time
-from gift_core import progress
-progress.LINE_SECONDS = 0.2
-for _ in progress.progress(range(2), 2, "outer"):
-    for _ in progress.progress(range(8), 8, "inner"):
-        time.sleep(0.06)
-print("done")
-"""
-
-
-def in_pipe(quiet: str) -> subprocess.CompletedProcess[str]:
-    command, environment = [sys.executable, "-c", NESTED], os.environ | {"GIFT_QUIET": quiet}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture
@@ -69,13 +46,3 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.delenv("GIFT_QUIET", raising=False)
     assert list(progress(range(3), 3, "images")) == [0, 1, 2]
     assert "images: 100%" in capsys.readouterr().err
-
-
-def test_a_pipe_gets_whole_lines_without_control_characters_and_none_if_quiet() -> None:
-    done = in_pipe(quiet="0")
-    assert done.stdout == "done\n"
-    lines = done.stderr.splitlines()
-    assert 2 <= len(lines) <= 5
-    assert all(re.fullmatch(r"outer [01]/2.*; inner \d/8, [\d.]+ per second, \d s left", line) for line in lines)
-    assert "\r" not in done.stderr
-    assert in_pipe(quiet="1").stderr == ""

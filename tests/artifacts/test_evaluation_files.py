@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.accuracy import read_accuracy, write_accuracy, write_empty_accuracy
+from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.predictions import (
     of_pairs,
@@ -82,19 +82,6 @@ def test_a_file_with_pairs_has_their_ranks_beside_the_classes(tmp_path: Path) ->
     assert [list(found) for found in rows["retrieved"]][3:6] == [[], [0, 1], [1, 0, 2]]
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental, cross_domain; found cil"),
-        ({"label": None}, "column label should be dictionary<values=string, indices=int32, ordered=0> without empty"),
-    ],
-)
-def test_unsound_predictions_are_refused(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "gift" / "letters.parquet"
-    write_predictions(path, ROWS[4:].assign(**change), METADATA)
-    assert expected in broken_message(lambda: read_predictions(path), path, "evaluate")
-
-
 def row(**changes: Any) -> dict[str, Any]:
     own = {"eval_task" if name == "task" else name: value for name, value in OWN.items()}
     return {**own, "phase": "current", "top1": 0.75, "n": 500, **changes}
@@ -127,13 +114,6 @@ def test_unsound_accuracies_are_refused(change: dict[str, Any], expected: str, t
     path = tmp_path / "gift" / "letters.parquet"
     write_accuracy(path, pd.DataFrame([row(**change)]), METADATA)
     assert expected in broken_message(lambda: read_accuracy(path), path, "evaluate")
-
-
-def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
-    write_empty_accuracy(tmp_path / "pretrained.parquet", METADATA)
-    rows, metadata = read_accuracy(tmp_path / "pretrained.parquet")
-    assert len(rows) == 0
-    assert metadata == METADATA
 
 
 GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}

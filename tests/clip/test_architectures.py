@@ -21,8 +21,6 @@ from gift_core.clip.layers import layers_of, tower_of
 from gift_core.clip.model import FROZEN, Clip, open_folder, save_clip
 from gift_core.clip.trained import lora, training_mode
 from gift_core.errors import UserError
-from gift_core.interop import importing
-from gift_core.interop.importing import load_clip
 from gift_core.method.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
 from tests.clip.tiny import tiny_clip
@@ -82,13 +80,6 @@ def test_a_refused_architecture_says_why_before_anything_is_fetched() -> None:
     config = small_config("ViT-B-16-quickgelu")
     config["vision_cfg"]["image_size"] = [224, 128]
     assert unsupported_reason(config) == "its images are 224 x 128 px, crops here are squares"
-
-
-def test_a_tokenizer_missing_from_the_hub_is_reported_before_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "require_download", lambda *_, **__: None)  # as if the hub answered
-    message = r"ViT-H-14-CLIPA.*: its tokenizer cannot be loaded: .*Hugging Face hub: connect once.*local-dir:<folder>"
-    with pytest.raises(UserError, match=message):
-        load_clip("ViT-H-14-CLIPA", open_clip.list_pretrained_tags_by_model("ViT-H-14-CLIPA")[0], device="cpu")
 
 
 def save_word_tokenizer(folder: Path) -> None:

@@ -131,15 +131,6 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
     )
 
 
-def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
-    settings = {"merge.kind": "interpolate", "merge.alpha": 0.5, "losses.align": {"weight": 1e-5}, "average": None}
-    added = add_method(METHODS, "wise", "base", settings)
-    assert "    learning_rate: 5.0e-4   # tuned\n    losses:\n      align: {weight: 1e-05}\n" in added
-    assert "    merge: {kind: interpolate, alpha: 0.5}\n    average:\n" in added
-    comment = "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1e-05}, average empty\n"
-    assert comment in added
-
-
 def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_refused() -> None:
     add("tasks: {a: {path: x}}\nsequence: [{task: a}]\n")
     assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", {}, {}).startswith(
@@ -161,19 +152,6 @@ def test_quotes_anchors_and_merged_sections_stay_and_a_copy_has_none_of_their_na
         before, after = yaml.safe_load(text)["methods"], yaml.safe_load(added)["methods"]
         assert after.pop("x")["losses"] == {"align": {"weight": 2}}
         assert after == before
-
-
-def test_a_tab_that_cannot_be_kept_is_named_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"not valid YAML \(line 1: found .*\)\. Write spaces in its place\.$"):
-        append_task("seed: 42\t# the answer\n" + SMALL, "birds", ROW, learning_rate_factor=1.0)
-
-
-def test_the_indentation_of_the_file_is_kept() -> None:
-    text = "tasks:\n    a:\n        path: x\nsequence:\n    -   task: a\n"
-    assert append_task(text, "b", {"path": "y"}, learning_rate_factor=1.0) == (
-        "tasks:\n    a:\n        path: x\n    b:\n        path: y\n"
-        "sequence:\n    -   task: a\n    -   task: b\n        after: a\n        learning_rate_factor: 1.0\n"
-    )
 
 
 SHORT_ROW: dict[str, Any] = {"source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."]}

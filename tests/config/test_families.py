@@ -10,7 +10,6 @@ import pytest
 
 from gift_core.config.overlays import complete_text
 from gift_core.config.presets import find_presets, load_preset, plan_switch
-from gift_core.errors import UserError
 from tests.config.test_paper_numbers import FULL_SIZE, read
 from tests.imports import ROOT
 
@@ -95,20 +94,3 @@ def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it
     switch.carry_out()
     assert (project / "params.yaml").read_text() == complete_text(project / "presets" / "mtil_order_1.yaml")
     assert [path.name for path in project.iterdir() if path.is_file()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "preset", "expected"),
-    [
-        ("presets/mine.yaml", b"experiment: mine\n", "mine", "mine.yaml"),
-        ("params.yaml", b"\xff", "mini", "cannot be re"),
-    ],
-)
-def test_a_bad_preset_and_a_params_yaml_that_cannot_be_read_are_refused_before_anything_is_written(
-    project: Path, file: str, text: bytes, preset: str, expected: str
-) -> None:
-    (project / file).write_bytes(text)
-    before = (project / "params.yaml").read_bytes()
-    with pytest.raises(UserError, match=expected):
-        plan_switch(project, preset)
-    assert (project / "params.yaml").read_bytes() == before

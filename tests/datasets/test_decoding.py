@@ -21,7 +21,7 @@ from gift_core.datasets.image_check import check_headers
 from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import encoded
-from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
+from tests.datasets.damaged_images import damaged_images, whole_images
 from tests.datasets.folders import birds, colors, config, ingest_birds
 
 WHITE = (255, 255, 255)
@@ -167,28 +167,6 @@ def test_an_upright_jpeg_that_is_small_enough_keeps_its_bytes(size: tuple[int, i
     exif[0x0112] = 1
     data = noise("JPEG", size, exif=exif)
     assert plain_image(data, "png", shorter_side=shorter_side) == (data, "jpg")
-
-
-def test_shrinking_averages_pixels() -> None:
-    """A chessboard of single pixels becomes gray, not a pattern. torchvision's antialiased resize says the same."""
-    import torch
-    from torchvision.transforms.v2 import functional
-
-    board_HW = np.indices((96, 96)).sum(0) % 2 * 255
-    image_HWC = np.repeat(board_HW[..., None], 3, 2).astype(np.uint8)
-    image_HWC[:48] = np.random.default_rng(0).integers(0, 256, (48, 96, 3))
-    found_HWC = plain_pixels(encoded(Image.fromarray(image_HWC), "PNG"), shorter_side=24)
-    image_CHW, bicubic = torch.from_numpy(image_HWC).permute(2, 0, 1), functional.InterpolationMode.BICUBIC
-    expected_CHW = functional.resize(image_CHW, [24], bicubic, antialias=True)
-    assert np.abs(found_HWC - expected_CHW.permute(1, 2, 0).numpy().astype(int)).max() <= 2
-    assert np.abs(found_HWC[16:] - 128).max() < 40
-
-
-def test_whole_images_of_every_kind_are_decoded() -> None:
-    for name, image in whole_images().items():
-        data, _ = plain_image(image, "png", shorter_side=None)
-        turned = name in ("rgba.png", "rgb.jpg", "lossy.webp", "rgb.avif", "rgb.heic", "lzw.tif")  # by their EXIF data
-        assert Image.open(io.BytesIO(data)).size == (SIZE[::-1] if turned else SIZE), name
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

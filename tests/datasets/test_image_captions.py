@@ -150,21 +150,6 @@ def test_an_unsound_table_is_refused(text: str, changes: dict[str, Any], expecte
     assert expected in refusal(tmp_path, **TABLE, **changes)
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"png": png(1)}, "sample 7 of a.tar has no caption, a file .txt"),
-        ({"png": png(1), "txt": b"\n \n"}, "sample 7 of a.tar: its caption is empty. Write one caption a line"),
-        ({"png": png(1), "txt": b"\xff"}, "sample 7 of a.tar: its caption cannot be read"),
-    ],
-)
-def test_an_unsound_tar_is_refused(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
-    (tmp_path / "pets").mkdir()
-    with webdataset.TarWriter(str(tmp_path / "pets" / "a.tar")) as tar:
-        tar.write({"__key__": "7", **files})
-    assert expected in refusal(tmp_path, train="a.tar")
-
-
 KEY = "params.yaml: methods.zscl.replay.folder"
 
 
@@ -184,11 +169,3 @@ def test_pairs_of_a_folder_are_sorted_by_path_and_those_with_one_caption_share_a
         Pair("1/4.png", 0, "a cat on a mat", png(4)),
         Pair("2.PNG", 1, "a dog", png(2)),
     ]
-
-
-def test_what_is_wrong_with_a_folder_to_replay_is_said_with_its_key(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{KEY}: {tmp_path} has no images"):
-        list(iterate_folder(tmp_path, KEY))
-    (tmp_path / "b.png").write_bytes(png(0))
-    with pytest.raises(UserError, match=f"{KEY}: 1 image without a caption: b.png"):
-        list(iterate_folder(tmp_path, KEY))

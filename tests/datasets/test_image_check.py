@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from gift_core.artifacts.tars import StoredFile
-from gift_core.datasets import image_check
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.image_check import ALIKE, check_headers, check_images, first_alike
+from gift_core.datasets.image_check import check_headers, check_images
 from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import whole_images
 
@@ -77,17 +75,6 @@ def test_an_image_in_both_splits_in_two_classes_copied_or_tiny_is_listed_once() 
         "tiny": [("tiny.png", "20 x 40")],
     }
     assert next(found.lines()) == "1 image of the test split, also in the training split, or alike: b.webp (b.jpg)."
-
-
-def test_the_first_alike_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    pictures_ND = random.normal(0, 40, (30, 192)).astype(np.float32)
-    thumbnails_ND = pictures_ND[random.integers(0, 30, 100)] + random.normal(0, 3.9, (100, 192)).astype(np.float32)
-    distance_NN = np.sqrt(((thumbnails_ND[:, None] - thumbnails_ND[None]) ** 2).mean(axis=2))
-    expected = (distance_NN < ALIKE).argmax(axis=1)
-    monkeypatch.setattr(image_check, "_BLOCK", 7)
-    np.testing.assert_array_equal(first_alike(thumbnails_ND), expected)
-    assert 30 <= len(set(expected)) < 100
 
 
 def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import TableTaskConfig
 from gift_core.datasets.ingest import open_dataset
 from tests.datasets import folders
-from tests.datasets.folders import colors, flat_birds, ingest_birds, picture
+from tests.datasets.folders import colors, ingest_birds, picture
 
 ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
 
@@ -74,15 +72,6 @@ def test_unsound_splits_are_refused(split: str, expected: str, tmp_path: Path) -
     assert expected in refusal(tmp_path, split_column="fold")
 
 
-def test_labels_and_files_are_the_same_in_both_unicode_forms(tmp_path: Path) -> None:
-    picture(tmp_path / "birds" / unicodedata.normalize("NFD", "käfer.png"))
-    composed, decomposed = (unicodedata.normalize(form, "großer Käfer") for form in ("NFC", "NFD"))
-    file = unicodedata.normalize("NFC", "käfer.png")
-    write_table(tmp_path, [f"a/0.png,{composed}", f"a/1.png,{decomposed}", f"{file},great_tit", "a/3.png,great_tit"])
-    info = table(tmp_path)
-    assert (info.class_names, info.counts) == (("great tit", composed), {"train": 2, "test": 2})
-
-
 SPLITS = ["train", "Training", "testing", "test", "valid"]
 
 
@@ -106,16 +95,6 @@ def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(v
     lines = [f"{file},{label},{fold}" for (file, label), fold in zip(ROWS, values, strict=True)]
     write_table(tmp_path, lines, header="image,label,fold")
     assert table(tmp_path).notes == ()
-
-
-def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> None:
-    folder = flat_birds(tmp_path)
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
-    write_table(tmp_path, [f"{file},{file.split('/')[0]}" for file in files])
-    ingest_birds(tmp_path, test_fraction=0.5)
-    by_folder = list(iterate_task(tmp_path / "task", "test"))
-    table(tmp_path)
-    assert list(iterate_task(tmp_path / "task", "test")) == by_folder
 
 
 @pytest.mark.parametrize(

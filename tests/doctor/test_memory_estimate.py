@@ -17,7 +17,6 @@ from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
     DeviceMemory,
-    check_generation,
     check_memory,
     check_training,
     generation_bytes,
@@ -121,14 +120,6 @@ def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: P
         assert found.mark == "fail" and found.remedy.startswith(f"Write training.micro_batch_size: {micro} (up to ")
         smaller = make_project(tmp_path, "mtil_order_1", training__micro_batch_size=micro)
         assert check_training(smaller, gpu(size)).mark == "ok"
-
-
-def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1")
-    finding = check_generation(project, gpu(12))
-    assert (finding.mark, finding.found.split(";")[0]) == ("ok", "up to 9.6 GB for 10 images at once")
-    finding = check_generation(project, gpu(7))
-    assert (finding.mark, finding.remedy.split(" (")[0]) == ("fail", "Write generator.batch_size: 4")
 
 
 def test_generation_memory_is_checked_where_a_method_needs_pairs_and_with_the_dtype_on_a_cpu(tmp_path: Path) -> None:

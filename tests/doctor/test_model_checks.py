@@ -59,24 +59,6 @@ def test_a_folder_with_a_missing_or_damaged_file_is_a_fail(tmp_path: Path) -> No
         list(check_clip(make_project(tmp_path)))
 
 
-def test_a_local_weights_file_of_an_architecture_is_checked(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1", model__pretrained="data/0_raw/models/vit.pt")
-    assert "vit.pt" in one(check_clip(replace(project, quick=True))).found
-    (tmp_path / "data/0_raw/models").mkdir(parents=True)
-    (tmp_path / "data/0_raw/models/vit.pt").write_bytes(b"x")
-    assert one(check_clip(project)).mark == "ok"
-
-
-def test_an_unknown_architecture_or_tag_is_an_error(tmp_path: Path) -> None:
-    for key, value, message in (
-        ("model__name", "ViT-B-166", "Did you mean 'ViT-B-16'"),
-        ("model__pretrained", "openal", "Did you mean 'openai'"),
-        ("model__pretrained", None, "has no weights of its own"),
-    ):
-        with pytest.raises(UserError, match=message):
-            list(check_clip(make_project(tmp_path, "mtil_order_1", **{key: value})))
-
-
 def test_a_model_is_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:
     of_hub = {"model__name": "hf-hub:who/what", "model__pretrained": None}
     for changes, repository, file in (

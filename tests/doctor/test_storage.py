@@ -30,17 +30,6 @@ def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
     assert 40e9 < found["tasks"] < 70e9  # SUN397 is most of it
 
 
-def test_fisher_information_is_as_large_as_the_model_and_earlier_pairs_are_encoded_again(tmp_path: Path) -> None:
-    found = {}
-    for name in ("ewc", "gift_vocabulary"):
-        project = make_project(tmp_path, "mtil_order_1", run={"methods": [name], "device": "auto"})
-        found[name] = written(project)["teachers"]
-    pairs = sum(range(1, 12)) * 1000  # 1 to 11 steps, the present one among them
-    names = 11 * 1000 + sum(count * (10 - step) for step, count in enumerate(CLASSES))
-    assert found["ewc"] == (2 * 11_000 + names) * 512 * 4 + 11 * 4 * 149_620_737
-    assert found["gift_vocabulary"] == (2 * pairs + names) * 512 * 4
-
-
 def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(tmp_path: Path) -> None:
     project = own_project(tmp_path)
     assert written(project)["tasks"] == 0

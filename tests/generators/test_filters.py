@@ -100,17 +100,6 @@ def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path,
     assert read_manifest(tmp_path / "shards").rejected == {"clip_score": 0, "duplicate": 3}
 
 
-def test_the_error_says_which_filter_rejected_the_image_and_what_to_change(tmp_path: Path) -> None:
-    script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (1, 2): RED}  # orange is at 0.8 to red
-    painter = Painter(config(min_clip_score=0.9, max_similarity=0.9, max_redraws=2), script)
-    with pytest.raises(UserError) as caught:
-        generated(painter, tmp_path)
-    assert "prompt 1 ('red') was rejected 3 times: 2 for a CLIP score of at most 0.800 (min_cl" in str(caught.value)
-    assert "1 for a similarity of at least 1.000 to a kept image (max_similarity: 0.9)" in str(caught.value)
-    assert "generator.filters change that threshold or raise max_redraws" in str(caught.value)
-    assert not (tmp_path / "shards").exists()
-
-
 def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Path) -> None:
     script = {(0, 0): RED, (1, 0): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
     settings = config(min_clip_score=None, max_similarity=0.85)
@@ -141,18 +130,6 @@ def test_features_are_those_of_open_clip(project: Path) -> None:
     assert np.linalg.norm(image_D) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "pretrained", "message"),
-    [
-        ("ViT-B-23", "openai", r"scorer: model\.name .*: unknown name 'ViT-B-23'\. Did you mean 'ViT-B-32'\?"),
-        ("hf-hub:nobody/nothing", None, r"scorer: model\.name: nobody/nothing is not on this machine"),
-    ],
-)
-def test_a_scorer_that_cannot_be_loaded_is_an_error(name: str, pretrained: str | None, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        scorer_of(name, pretrained)
-
-
 NO_CLIP = {"min_clip_score": None, "max_similarity": None, "max_redraws": 1}
 
 
@@ -177,25 +154,6 @@ def test_an_image_below_the_aesthetic_score_is_rejected(tmp_path: Path) -> None:
     red, green = (filters.verdict(plain(color), "red") for color in ((200, 0, 0), (0, 200, 0)))
     assert (red.reason, green.reason, green.aesthetic) == (None, "aesthetic", pytest.approx(-1.0))
     assert counted_reasons(config) == ["clip_score", "duplicate", "aesthetic"]
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [
-        (
-            {"weight": torch.zeros(1, 4)},
-            "it has no linear layers from 3 numbers to a score .*size 3 is different from 4",
-        ),
-        ({"a": torch.zeros(1)}, ".*its last layer should give one number"),
-        ([1], "it has no linear layers"),
-    ],
-)
-def test_a_file_that_is_no_head_is_named(state: object, expected: str, tmp_path: Path) -> None:
-    torch.save(state, tmp_path / "head.pth")
-    with pytest.raises(UserError, match=rf"aesthetic.head: .*head.pth: {expected}"):
-        load_head(tmp_path / "head.pth", 3)
-    with pytest.raises(UserError, match="other.pth: .*No such file"):
-        load_head(tmp_path / "other.pth", 3)
 
 
 def test_the_safety_checker_rejects_what_it_finds(tmp_path: Path) -> None:

@@ -78,12 +78,6 @@ def test_a_size_that_the_pipeline_does_not_support_is_an_error(tmp_path: Path, s
     assert load(str(tmp_path), settings, size=32).generate(tiny.WORDS[:1], [1])[0].size == (32, 32)
 
 
-def test_settings_that_a_running_pipeline_rejects_are_a_clear_error(folder_of: Folder, settings: Settings) -> None:
-    pipeline = load(folder_of("flux"), settings, scheduler="FlowMatchHeunDiscreteScheduler")
-    with pytest.raises(UserError, match=r"params\.yaml: generator: FluxPipeline rejects these settings .*sigmas"):
-        pipeline.generate(tiny.WORDS[:1], [1])
-
-
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
 
 
@@ -93,16 +87,6 @@ def test_a_negative_prompt_changes_the_image(family: str, folder_of: Folder, set
     prompt = {"text": "snowman cloud", "true_guidance": 4.0} if family == "flux" else "snowman cloud"
     plain, negated = (load(folder_of(family), settings, negative_prompt=text) for text in ("", prompt))
     assert apart(plain.generate(tiny.WORDS, [1, 2, 3])[1], negated.generate(tiny.WORDS, [1, 2, 3])[1]) > 0
-
-
-def test_a_scheduler_has_its_name_and_a_text_its_limit(tmp_path: Path, settings: Settings, folder_of: Folder) -> None:
-    chosen = load(folder_of("stable_diffusion"), settings, scheduler="EulerDiscreteScheduler")
-    assert type(chosen.pipeline.scheduler).__name__ == "EulerDiscreteScheduler"
-    schnell = tiny.make("flux")
-    schnell.tokenizer_2.model_max_length = 96
-    schnell.save_pretrained(str(tmp_path))
-    assert load(str(tmp_path), settings).settings.fixed["max_sequence_length"] == 96
-    assert "max_sequence_length" not in load(folder_of("flux"), settings).settings.fixed
 
 
 @pytest.mark.parametrize(
@@ -196,24 +180,3 @@ def test_a_lora_is_added_as_much_as_its_scale_says(tmp_path: Path, folder_of: Fo
     assert np.array_equal(whole, image(tmp_path, weight_name=name)) and np.array_equal(whole, image(tmp_path / name))
     with pytest.raises(UserError, match=r"generator\.lora: .* cannot be added to FluxPipeline"):
         load_pipeline(settings(folder_of("flux"), lora={"path": str(tmp_path), "scale": 1.0}), CPU)
-
-
-@pytest.mark.parametrize(
-    ("files", "weight_name", "message"),
-    [
-        (None, None, r"lora\.path: there is no .*style"),
-        (["a.safetensors", "b.safetensors"], None, r"lora\.weight_name: .* 2 files: a\.safetensors, b\.safetensors"),
-    ],
-)
-def test_a_missing_lora_is_an_error_before_the_pipeline_is_loaded(
-    files: list[str] | None, weight_name: str | None, message: str, tmp_path: Path, settings: Settings
-) -> None:
-    pytest.importorskip("peft")
-    folder = tmp_path / "style"
-    if files is not None:
-        folder.mkdir()
-    for file in files or []:
-        (folder / file).write_bytes(b"")
-    lora = {"path": str(folder), "weight_name": weight_name, "scale": 1.0}
-    with pytest.raises(UserError, match=message):
-        load_pipeline(settings("nowhere", lora=lora), CPU)

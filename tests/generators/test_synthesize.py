@@ -23,10 +23,9 @@ from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import NoFilters, is_black
+from gift_core.generators.filters import NoFilters
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
-from gift_core.work.spread import OFFER, Offer
 from tests.artifacts.damage import cut, tree_hash
 from tests.execution.pretended_helper import PretendedHelper
 from tests.generators import tiny
@@ -177,31 +176,12 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert files_of(folder) == files_of(tmp_path / "alone")
 
 
-def test_filters_that_compare_images_have_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OFFER, Offer("somewhere", 2, 0, "").variables[OFFER])
-    monkeypatch.setattr(NoFilters, "compares_images", True)
-    helper, said, work = PretendedHelper(), list[str](), tmp_path / "work"
-    monkeypatch.setattr("gift_core.generators.synthesize.spread", helper.spread)
-    painter, filters, device = tools()
-    options = {"work": work, "filters": filters, "device": device, "load_tools": tools, "say": said.append}
-    synthesize(PROMPTS, painter, tmp_path / "shards", **options)
-    assert said == ["no worker helps, because generator.filters.max_similarity compares each image with all before it"]
-    assert not helper.helped
-
-
 def test_a_full_disk_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     painter = Painter()
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
     with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
         generated(tmp_path, painter)
     assert painter.batches == 0 and not (tmp_path / "work").exists()
-
-
-def test_only_an_image_of_zeros_is_black() -> None:
-    assert is_black(Image.new("RGB", (4, 4)))
-    dim = Image.new("RGB", (4, 4))
-    dim.putpixel((3, 3), (0, 0, 1))
-    assert not is_black(dim)
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:

@@ -93,14 +93,6 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
             load_clip(name, saved(tmp_path, weights), device="cpu")
 
 
-def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(tmp_path: Path) -> None:
-    open_clip.factory._MODEL_CONFIGS["TinyCustom"] = open_clip.get_model_config("Tiny") | {"custom_text": True}
-    custom = load_clip("TinyCustom", saved(tmp_path, PLAIN.state_dict()), device="cpu")
-    torch.testing.assert_close(features(custom.model), features(PLAIN))
-    back = load_clip("Tiny", saved(tmp_path, custom.model.state_dict()), device="cpu")
-    torch.testing.assert_close(features(back.model), features(PLAIN))
-
-
 def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
     torch.manual_seed(5)
     shared = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_act": "quick_gelu"}

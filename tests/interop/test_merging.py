@@ -16,7 +16,6 @@ from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, write_provenance
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from gift_core.interop.exporting import export_clip
 from gift_core.interop.fisher_of_models import find_fishers
 from gift_core.interop.merge_kinds import KINDS, complete_options
 from gift_core.interop.merging import Merge, merge_models
@@ -144,12 +143,3 @@ def test_statistics_are_averaged_where_changes_are_added(tmp_path: Path) -> None
     found = merged(tmp_path, tmp_path / "out", "task_arithmetic", "01", weight=[1.0])
     assert found["visual.bn1.running_var"][0] == 4  # of 6 and 2. With their changes it would be -2.
     assert found["visual.bn1.num_batches_tracked"] == 2
-
-
-def test_a_single_file_and_another_format_merge_as_the_folder_does(folder: Path, tmp_path: Path) -> None:
-    expected = merged(folder, tmp_path / "expected", "mean", "01")
-    for to, name in (("safetensors", "model.safetensors"), ("transformers", "")):
-        for seed in range(2):
-            export_clip(moved(tiny_clip(), seed=seed), tmp_path / to / str(seed), to=to, provenance={})
-        found = merged(tmp_path / to, tmp_path / to / "out", "mean", (f"0/{name}", f"1/{name}"))
-        assert all(torch.equal(found[key], value) for key, value in expected.items()), to

@@ -106,29 +106,6 @@ def test_a_release_is_a_copy_and_the_next_task_goes_on_from_the_trained_model() 
             gift_core.released(model, given, alpha=alpha)
 
 
-def test_a_field_of_training_is_a_keyword_argument_too() -> None:
-    assert finetuned(training=gift_core.Training(), replay_batch_size=4) == finetuned()
-
-
-class Endless:
-    """As many pairs as a web data set may have, each made when it is read."""
-
-    def __len__(self) -> int:
-        return 10**9
-
-    def __getitem__(self, number: int) -> tuple[Any, str]:
-        return given_pairs()[number % 6]
-
-
-def test_of_a_thousand_million_pairs_only_those_of_the_batches_are_read() -> None:
-    assert len(finetuned(pairs=Endless())) == 3
-
-
-def test_a_batch_of_one_pair_at_the_end_of_a_loader_is_left_out() -> None:
-    batches = DataLoader(given_pairs()[:5], batch_size=4)  # type: ignore[arg-type]
-    assert [row["distill"] > 0.1 for row in finetuned(pairs=batches, iterations=4)] == [True] * 4
-
-
 @pytest.mark.parametrize("kind", ["sequence", "loader"])
 def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
     """So distill minus its entropy is 0 at first. The teacher does not change: its entropy stays the same."""

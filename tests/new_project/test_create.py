@@ -167,9 +167,3 @@ def test_a_file_of_a_project_is_refused_by_name(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_text("mine", encoding="utf-8")
     assert f"has files of a project already: {name.removesuffix('/config')}" in refused(tmp_path)
     assert content(tmp_path) == {name: b"mine"}
-
-
-def test_without_git_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git: not found" in refused(tmp_path / "project")
-    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -59,14 +58,3 @@ def test_the_wheel_has_the_files_of_a_project_and_the_guides_as_they_are_in_the_
         assert archive.read(FILES_FOLDER + name) == (ROOT / name).read_bytes(), name
     template = {path.relative_to(ROOT).as_posix() for path in (ROOT / TEMPLATE).rglob("*") if path.is_file()}
     assert {name for name in names(wheel) if name.startswith(TEMPLATE)} == template
-
-
-def test_a_wheel_from_the_source_distribution_is_the_same(source: Path, wheel: Path, tmp_path: Path) -> None:
-    sdist = build(source, "sdist", tmp_path / "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
-        members = archive.getnames()
-    (unpacked,) = {name.split("/")[0] for name in members}
-    assert not [name for name in members if name.startswith((f"{unpacked}/tests", f"{unpacked}/benchmarks"))]
-    again = build(tmp_path / unpacked, "wheel", tmp_path / "wheel")
-    assert names(again) == names(wheel)

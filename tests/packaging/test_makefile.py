@@ -127,25 +127,6 @@ def test_uv_chooses_the_build_unless_the_machine_or_torch_does(machine: Machine)
     assert machine.setup()[1].endswith("backend=cu128")
 
 
-@linux
-def test_where_there_are_no_builds_without_cuda_one_line_says_what_comes_instead(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "http://127.0.0.1:1")
-    (said, _), call = machine.setup()
-    assert "--extra-index-url" not in call
-    assert re.search(r"usually with CUDA \(3\.2 GB.*cannot be reached \(http://127\.0\.0\.1:1: .*refused", said)
-    machine.add("uv", UV)
-    (said,), call = machine.setup()
-    assert call.endswith("backend=") and "cannot be reached" in said
-    machine.environment["UV_HELP"] = "no such option"
-    assert "this uv is older than 0.6.9" in machine.setup()[0][0]
-
-
-def test_pip_and_uv_show_their_progress_on_a_terminal(machine: Machine) -> None:
-    assert "--quiet" not in machine.setup(terminal=True)[1]
-    machine.add("uv", UV)
-    assert "--quiet" not in machine.setup(terminal=True)[1]
-
-
 def make(*arguments: str) -> str:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
+from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import render_page
 from tests.report.run_folder import MATRICES, TASKS, record_of, write_params
@@ -79,21 +75,6 @@ def test_a_parameter_belongs_to_a_tower_and_a_layer_and_layers_sort_as_in_the_fo
     assert [f"{layer.tower} {layer.name}" for layer in sorted(map(layer_of, parameters))] == [
         "image embedding", "image block 3", "image block 11", "image projection", "text embedding", "text projection",
     ]  # fmt: skip
-
-
-def test_relative_means_compare_a_layer_with_the_model(tmp_path: Path) -> None:
-    path = tmp_path / "fisher.safetensors"
-    diagonals = {  # mean of all: (4 x 100 + 2 x 4 + 4 x 1) / 10 = 41.2
-        "visual.layer1.0.conv1.weight": np.full((2, 2), 100, np.float32),
-        "visual.layer2.0.conv1.weight": np.full(2, 4, np.float32),
-        "visual.layer2.0.bn1.weight": np.full(4, 1, np.float32),
-    }
-    write_fisher(path, Fisher(diagonals, "batch", "0" * 64))
-    profile = read_profile(path)
-    assert profile.estimator == "batch"
-    assert list(relative_means(profile).values()) == pytest.approx([100 / 41.2, (8 + 4) / 6 / 41.2])
-    write_fisher(path, Fisher({"visual.proj": np.zeros(3, np.float32)}, "batch", "0" * 64))
-    assert list(relative_means(read_profile(path)).values()) == [1.0]  # without any information, as everywhere
 
 
 def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:

@@ -11,20 +11,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
-from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
-from stages.app import app
-from stages.dvc.seed_runs import seeds_of
+from gift_core.report.comparison.seed_statistics import Comparison, compare_methods
 from tests.clone import content
 from tests.report.run_folder import (
     MATRICES,
     METRICS,
-    PROBES,
     TASKS,
     Matrix,
     change_accuracies,
@@ -100,11 +96,6 @@ def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences
     assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
 
 
-def test_a_part_of_the_methods_is_compared_and_seeds_are_a_number_or_a_list(roots: list[Path]) -> None:
-    assert read_runs(roots, methods=["gift", "finetune"], allow_missing=False).methods == ("gift", "finetune")
-    assert seeds_of("3", 42) == (42, 43, 44) and seeds_of("4,5,6", 42) == (4, 5, 6) and seeds_of("4,", 42) == (4,)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -119,17 +110,6 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(
     monkeypatch.chdir(project)
     refused = invoke("compare", "--params", "presets/mini.yaml", "--out", ".gift/compared", *words.split())
     assert refused.exit_code != 0 and message in re.sub(r"[\s│]+", " ", refused.output)
-
-
-def test_methods_are_grouped_and_compared_with_the_given_one(roots: list[Path]) -> None:
-    groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
-    assert groups == {
-        "References": ("zero_shot", "joint"), "Baselines": ("finetune",), "GIFT": ("gift",),
-        "Variants of GIFT": ("gift_cd", "gift_l2"),
-    }  # fmt: skip
-    assert compared(roots, "finetune").against == "finetune"
-    with pytest.raises(UserError, match=r"--against: unknown name 'fintune'"):
-        compared(roots, "fintune")
 
 
 def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_axis_in_points(out: Path) -> None:
@@ -196,24 +176,6 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, valu
         change(folders[1], key, value)
     with pytest.raises(UserError, match=message):
         read_runs(folders, allow_missing=False)
-
-
-def test_probes_are_compared_seed_by_seed_(tmp_path: Path) -> None:
-    """gift_static_fisher keeps 74, 73 and 75; finetune 19 less with every seed. The terminal has 80 columns."""
-    folders, long = [tmp_path / str(seed) for seed in (42, 43, 44)], "gift_static_fisher"
-    for seed, folder in enumerate(folders, start=42):
-        probes = {"finetune": shifted(PROBES["finetune"], SHIFTS[seed]), long: shifted(PROBES["gift"], SHIFTS[seed])}
-        write_run(folder, matrices={"finetune": FINETUNE, long: GIFT}, probes=probes, seed=seed)
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(
-        app, ["compare", *map(str, folders), "--out", str(tmp_path / "out")]
-    )
-    table = result.stdout.partition("The comparison:")[0].splitlines()
-    assert max(map(len, table)) == 80 and any("Δ Last Δ kept" in line for line in table)
-    assert next(line for line in table if line.startswith("Fine-tuning")).split()[5:] == ["55.0±1.0", "−20.0", "−19.0"]
-    methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
-    assert methods[long]["figures"]["probes"] == {"mean": 74.0, "deviation": 1.0, "seeds": 3}
-    expected = {"mean": -19.0, "interval_95": [-19.0, -19.0], "exceeds_noise": True, "seeds": 3}
-    assert methods["finetune"]["difference"]["probes"] == expected
 
 
 def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:

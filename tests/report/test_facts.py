@@ -8,46 +8,23 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-
 from gift_core.artifacts.accuracy import computed_with
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
-from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.report.facts import data_notes, differences, summarize_method
+from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
 from tests.stages.experiment import invoke
 
-PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
 MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
 OWN = {
     "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
 }  # fmt: skip
-CASES = {  # slots as in params.yaml: what follows "learning_rate 0.0001"
-    "trains: {kind: lora, rank: 4, alpha: 8.0, targets: [c_fc, c_proj], dropout: 0.1}":
-        ", trains lora (rank 4, alpha 8, targets c_fc and c_proj, dropout 0.1)",
-    "trains: {kind: image_tower}, layer_decay: 0.7, replay: {images: synthetic, teacher: previous, keep_earlier: 10}":
-        ", replay synthetic (teacher previous, keep_earlier 10), trains image_tower, layer_decay 0.7",
-    "replay: {images: synthetic, teacher: previous, fisher: {estimator: per_sample, accumulate: true}}, "
-    "losses: {distill: {weight: 1.0, temperature: 2.0}}, "
-    "consolidation: {kind: static_fisher, weight: 1.0, scale: model}":
-        ", replay synthetic (teacher previous, fisher (estimator per_sample, accumulate true)), "
-        "losses (distill (weight 1, temperature 2)), consolidation static_fisher (weight 1, scale model)",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("slots", CASES)
-def test_a_method_is_summarized_slot_by_slot(slots: str) -> None:
-    row = PLAIN | yaml.safe_load(f"{{{slots}}}")
-    summary = summarize_method(MethodConfig.model_validate_json(json.dumps(row)))
-    assert summary == f"learning_rate 0.0001{CASES[slots]}"
 
 
 def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:

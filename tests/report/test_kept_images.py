@@ -11,17 +11,15 @@ from typing import Any
 
 import pytest
 
-from gift_core.artifacts.predictions import read_predictions, write_predictions
 from gift_core.artifacts.task import images_at, read_task
 from gift_core.config.experiment import Config
-from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.highlight import headline
 from gift_core.report.kept_images import KeptTask, prediction_pictures
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
-from tests.report.run_folder import limit_accuracies, write_pictures, write_run, write_seen_run
+from tests.report.run_folder import write_pictures, write_run, write_seen_run
 
 
 @pytest.fixture
@@ -70,17 +68,6 @@ def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tup
     assert [predicted for _, *predicted in letters.images] == [[*each] for each in answers]
 
 
-def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested(tmp_path: Path) -> None:
-    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
-    config = write_run(tmp_path, changes={"evaluation": evaluation})
-    limit_accuracies(tmp_path, 50)
-    write_pictures(Layout(tmp_path), config)
-    letters = read(tmp_path, config)["kept"]["letters"]
-    # of the images 0, 9, ..., 441 finetune falls from 45 to 15 correct ones, gift has 37
-    assert (letters.learned, letters.forgotten, letters.kept) == (45, 30, 22)
-    require_images(tmp_path, letters, [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)])
-
-
 def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     tmp_path: Path, whole: tuple[Path, Config]
 ) -> None:
@@ -119,13 +106,3 @@ def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
     assert (confused["missing"], [*confused["confused"]["letters"]]) == (["finetune"], ["gift"])
     assert 'id="kept"' not in page(tmp_path, config)
     assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
-
-
-def test_predictions_that_do_not_fit_the_images_are_refused(config: Config, tmp_path: Path) -> None:
-    classes, columns = {"letters 0": "letters 9", "letters 9": "letters 0"}, ("label", "predicted")
-    for path in (tmp_path / "data" / "6_predictions").rglob("*.parquet"):
-        rows, metadata = read_predictions(path)
-        rows = rows.astype({"label": str, "predicted": str}).sort_values(["step", "task"], kind="stable")
-        write_predictions(path, rows.replace(dict.fromkeys(columns, classes)), metadata)
-    with pytest.raises(ContractError, match="150 should be of class 'letters 9' as in the"):
-        read(tmp_path, config)

@@ -18,9 +18,6 @@ import yaml
 
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.config.experiment import Config
-from gift_core.layout import Layout
-from gift_core.report.page import render_page
-from gift_core.report.run_record import read_run
 from tests.report.run_folder import (
     MATRICES,
     METRICS,
@@ -29,7 +26,6 @@ from tests.report.run_folder import (
     ROOT,
     TASKS,
     build,
-    limit_accuracies,
     write_run,
 )
 
@@ -97,18 +93,6 @@ def test_headline_and_result_table_have_the_metrics_computed_by_hand(root: Path,
 
 def interval(text: str) -> str:
     return f'<span class="interval">{text}</span>'
-
-
-def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
-    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
-    config = write_run(tmp_path, changes={"evaluation": evaluation})
-    limit_accuracies(tmp_path, 50)
-    html = render_page(read_run(Layout(tmp_path), config))
-    assert "<b>150 of 1,500 test images.</b> The smallest task has 50." in html
-    assert html.count("50 of 500 test images, ±13.4") == len(TASKS)
-    assert "<span>letters <i>50 of 500</i></span>" in html
-    assert "letters (10 classes, 50 of 500 test images)" in html
-    assert interval("72.5–85.0") in html  # 77.9–81.9 for 500 images
 
 
 def test_probes_have_a_column_a_section_and_rows_of_the_plots(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from gift_core.artifacts.task import index_tars, read_task
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.synthetic_pairs import compared_classes, contact_sheets
 from gift_core.report.task_images import task_images
 from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 from tests.artifacts.damage import encoded
-from tests.report.run_folder import PROMPTS, TASKS, build, write_run
+from tests.report.run_folder import PROMPTS, TASKS, build
 
 
 @pytest.fixture
@@ -118,13 +116,3 @@ def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(rec
     write_prompts(path, prompts)
     _, groups = contact_sheets(record)["zodiac"]
     assert [(total, len(images)) for _, total, images in groups] == [(34, 22), (1, 1), (1, 1)]
-
-
-def test_rejected_pairs_are_counted(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    manifest = Layout(tmp_path).shards("textures") / "manifest.json"
-    counts = {"rejected": {"clip_score": 1200, "duplicate": 3}}
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | counts))
-    html = render_page(read_run(Layout(tmp_path), config))
-    assert "24 of 30 pairs, 2 generated again; rejected by filters: 1,200 low CLIP score, 3 near-duplicate" in html
-    assert html.count("rejected by filters") == 1

@@ -66,26 +66,6 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     assert "PACT from PACT (read from: second source)" in html
 
 
-def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zero_shot_row(tmp_path: Path) -> None:
-    record = mtil_record(tmp_path)
-    matrices = published_matrices(record)
-    assert list(matrices) == ["finetune", "lwf", "icarl", "lwf_vr", "wise_ft", "zscl"]
-    first, *others = matrices["lwf"].rows
-    assert (first.name, [cell.text for cell in first.cells][:2]) == ("zero-shot", ["24", "88"])
-    assert [row.name for row in others] == list(record.tasks)
-
-
-def test_data_sets_that_differ_are_named_in_order_of_size_with_what_to_check(tmp_path: Path) -> None:
-    record = mtil_record(tmp_path, apart={"dtd": 1.5, "eurosat": -12.0, "food": 0.9})
-    check = zero_shot_of(record)
-    assert check.verdict == "differs" and "food" not in check.sentence
-    named = "eurosat 42.9, published 54.9 (−12.0); dtd 46.1, published 44.6 (+1.5)."
-    assert f"{named} Check first: their templates" in check.sentence
-    assert [name for name, (*_, differs) in data_set_rows(check.accuracies).items() if differs] == ["dtd", "eurosat"]
-    assert data_set_rows(check.accuracies)["mnist"][2] == "0.0"
-    assert published_rows(record)  # they are still shown
-
-
 def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
     def checked(**apart: float) -> ZeroShotCheck:
         published = mtil.zero_shot(ORDER_1)

@@ -14,7 +14,7 @@ from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.page import render_page
-from gift_core.report.run_record import is_plain_finetuning, read_run
+from gift_core.report.run_record import read_run
 from tests.report.run_folder import (
     MATRICES,
     TASKS,
@@ -62,12 +62,6 @@ def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are
     assert record.metrics["zero_shot"]["last"] == 50.0
     assert [row.name for row in result_rows(record)] == ["Zero-shot", "Fine-tuning"]
     assert 'id="pairs"' not in render_page(record)
-
-
-def test_only_fine_tuning_on_task_after_task_without_protection_is_plain(tmp_path: Path) -> None:
-    others = ("joint", "wise_ft", "l2", "gift", "individual", "zero_shot", "lwf", "finetune_lora")
-    methods = write_params(tmp_path, TASKS, ("finetune", *others)).methods
-    assert [name for name in methods if is_plain_finetuning(methods[name])] == ["finetune"]
 
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:

@@ -18,7 +18,7 @@ from gift_core.report.heat_tables import step_table
 from gift_core.report.highlight import headline
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
-from tests.report.run_folder import PROBES, change_accuracies, write_seen_run, write_task_json
+from tests.report.run_folder import change_accuracies, write_seen_run, write_task_json
 
 TASKS = ("first", "second", "third")
 ZERO_SHOT = (80.0, 70.0, 60.0)
@@ -56,15 +56,6 @@ def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(reco
     assert rows[rows.method == "zero_shot"].accuracy.tolist() == list(ZERO_SHOT)
     last = rows[(rows.method == "gift") & (rows.after_step == 3)].iloc[0]
     assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
-
-
-def test_probes_are_a_column_and_rows_of_the_plots(tmp_path: Path) -> None:
-    record = read_run(
-        Layout(tmp_path), write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen=SEEN, probes=PROBES)
-    )
-    assert [cell.text for cell in result_rows(record)[2].cells] == ["81.0", "72.0", "74.0"]
-    rows = accuracy_rows(record)
-    assert rows[(rows.phase == "probe") & (rows.after == "third")].accuracy.tolist() == [40.0, 70.0, 66.0, 82.0]
 
 
 def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunRecord) -> None:

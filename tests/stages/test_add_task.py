@@ -7,7 +7,6 @@ import os
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 
@@ -16,7 +15,7 @@ from gift_core.config.loading import load_config
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, flat_birds, picture
 from tests.imports import ROOT
-from tests.stages.experiment import Gift, invoke
+from tests.stages.experiment import Gift
 
 
 @pytest.fixture
@@ -123,40 +122,6 @@ def test_a_data_set_with_a_test_split_gets_no_test_fraction_and_its_copies_are_l
     copies = "train/wren/copy.png (train/wren/0.png), test/wren/again.png (train/wren/1.png)"
     assert f"  2 images left out, as on_duplicate: skip says: {copies}.\n" in output
     assert "test_fraction" not in load_config(root / "params.yaml").tasks["birds"].model_fields_set
-
-
-def test_a_link_to_params_yaml_stays_and_a_document_with_an_end_mark_is_edited(
-    root: Path, add: Gift, elsewhere: Path
-) -> None:
-    params, file = root / "params.yaml", elsewhere / "shared.yaml"
-    file.write_text(f"{params.read_text(encoding='utf-8')}...\n", encoding="utf-8")
-    before = params.read_bytes()
-    params.unlink()
-    params.symlink_to(file)
-    add("birds", "--images", "data/0_raw/birds")
-    assert params.is_symlink() and "birds" in load_config(params).tasks
-    assert invoke("remove-task", "birds").exit_code == 0
-    assert params.is_symlink() and file.read_bytes() == before
-    assert invoke("use", "mini_quick").exit_code == 0
-    assert params.is_symlink() and load_config(file).experiment == "mini_quick"
-
-
-def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root: Path, add: Gift) -> None:
-    folder = root / "data/0_raw/birds"
-    names = sorted(files(folder))
-    splits = ["TEST" if number % 5 == 0 else "train" for number in range(len(names))]
-    frame = pd.DataFrame({"file": names, "bird": [name[0] for name in names], "fold": splits})
-    frame.to_parquet(folder / "all.parquet")
-    columns = ["--image-column", "file", "--label-column", "bird"]
-    table = ["birds", "--images", "data/0_raw/birds", "--table", "data/0_raw/birds/all.parquet", *columns]
-    assert "gift add-task --split-column fold" in refused(add, *table)
-    assert "16 training images, 4 test images" in add(*table, "--split-column", "fold", "--dry-run").output
-    output = add(*table, "--test-fraction", "0.5").output
-    assert "birds: 2 classes, 10 training images, 10 test images" in output
-    assert "split by seed, as split_column: null says" in output
-    row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
-    used = {"table": "all.parquet", "image_column": "file", "label_column": "bird", "split_column": None}
-    assert row | used == row
 
 
 def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere: Path) -> None:

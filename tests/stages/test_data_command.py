@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from gift_core.datasets.catalogue.row import catalogue_names
 from stages.app import app
 from tests.datasets.catalogue.trees import make_tree
 from tests.datasets.folders import flat_birds
@@ -39,15 +38,6 @@ def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> 
         return RUNNER.invoke(app, ["data", *arguments, "--params", str(params), "--root", str(tmp_path)])
 
     return run
-
-
-def test_status_names_the_catalogue_and_is_content_where_nothing_is_needed(gift: Gift) -> None:
-    result = gift("status")
-    assert result.exit_code == 0, result.output
-    assert "8 tasks of the miniature benchmark need no data." in result.stdout
-    assert "no task needs data. Name a data set, or add your images: gift add-task" in gift("fetch", "--all").stderr
-    for name in catalogue_names():
-        assert name in result.stdout
 
 
 def test_status_shows_own_tasks_first_and_fails_where_images_are_missing(gift: Gift, tmp_path: Path) -> None:

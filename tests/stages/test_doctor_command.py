@@ -43,14 +43,6 @@ def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path) -> No
     )
 
 
-def test_a_problem_that_is_the_only_line_is_not_repeated(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "data/mini", tmp_path / "data/mini")
-    make_project(tmp_path)
-    (tmp_path / "data/mini/clip/open_clip_config.json").unlink()
-    title, line, count = doctor(tmp_path, "--quick").stdout.splitlines()
-    assert (title, count) == ("Models", "1 problem, 0 warnings, 2 ok") and "no open_clip_config.json" in line
-
-
 def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     make_project(tmp_path)
     shutil.copytree(ROOT / "presets", tmp_path / "presets")

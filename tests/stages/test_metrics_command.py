@@ -87,13 +87,6 @@ def test_per_task_has_a_row_for_each_task(csv: Csv) -> None:
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["cars", "25.0", "62.5", "100.0", "-"]
 
 
-def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
-    path = csv(pd.concat([curve_of(), rows_of().assign(protocol="task_incremental")]))
-    assert computed(path)["cil"] == {"transfer": None, "avg": 50.0, "last": 25.0, "forgetting": None}
-    assert computed("--per-task", path)["cil"]["by_task"] == {}
-    assert "cil: class-incremental, so there are no rows by task" in run("--per-task", path).stdout
-
-
 def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path: Path) -> None:
     """Each step tests everything anew, among more classes."""
     rows = pd.concat([rows_of(), rows_of(method="other")]).assign(protocol="cross_domain")
@@ -105,21 +98,6 @@ def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path
     result = run(tmp_path / "c_other.csv", "--json")
     assert json.loads(result.stdout) == {"gift": BY_HAND, "other": BY_HAND}
     assert "Tests on tasks that no step has learned are left out: birds." in result.stderr
-
-
-def test_rows_of_probes_are_scored_apart_from_those_of_tasks(csv: Csv) -> None:
-    percents = {-1: (0.5, 0.25), 0: (0.5, 0.25), 1: (0.25, 0.375)}
-    entries = [
-        ("gift", step, TASKS[step] if step >= 0 else "", name, top1, "probe")
-        for step, values in percents.items()
-        for name, top1 in zip(("faces", "arrows"), values, strict=True)
-    ]
-    path = csv(pd.concat([rows_of(), pd.DataFrame(entries, columns=[*rows_of(), "phase"])]))
-    kept = {"mean": 31.25, "loss": 6.25, "by_task": {"faces": 25.0, "arrows": 37.5}}
-    assert computed(path)["gift"] == {**BY_HAND, "probes": kept}
-    lines = run("--per-task", path).stdout.splitlines()
-    assert next(line for line in lines if line.startswith("gift ")).split()[5:] == ["31.2", "(-6.2)", "2"]
-    assert "gift on the probe arrows: 37.5" in lines
 
 
 @pytest.mark.parametrize(
@@ -147,21 +125,6 @@ def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(csv: Csv, third: t
     assert row.strip("│").split("│")[-1].strip() == "2"
 
 
-def test_rows_of_a_method_may_lie_in_several_files(tmp_path: Path) -> None:
-    for step, rows in rows_of().groupby("step"):
-        rows.to_csv(tmp_path / f"step_{step}.csv", index=False)
-    assert computed(tmp_path) == computed(tmp_path / "step_1.csv", tmp_path / "step_0.csv") == {"gift": BY_HAND}
-
-
-def test_methods_of_different_tasks_get_a_note_beside_the_numbers(csv: Csv) -> None:
-    of_tasks = pd.concat([rows_of(), rows_of(((0.5,),), "short")]).assign(protocol="task_incremental")
-    path = csv(pd.concat([of_tasks, curve_of()]))
-    assert "note: not all methods learned the same tasks in the same order" in run(path).stderr
-    assert list(computed(path)) == ["gift", "short", "cil"]
-    same_tasks = pd.concat([rows_of(), rows_of(method="other")])
-    assert run(csv(same_tasks)).stderr == ""
-
-
 def changed(at: int, column: str, value: object) -> pd.DataFrame:
     rows = rows_of().astype({column: object})
     rows.loc[at, column] = value
@@ -186,13 +149,3 @@ def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
 ) -> None:
     monkeypatch.chdir(csv(rows).parent)
     assert message in refused("rows.csv")
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    assert "no .csv or .parquet file in it or below it" in refused(tmp_path)
-    for name, reason in (
-        ("rows.xlsx", "not a .csv or .parquet file by its name"), ("rows.csv", "cannot be read as .csv"),
-        ("rows.parquet", "cannot be read as .parquet"),
-    ):  # fmt: skip
-        (tmp_path / name).write_bytes(b"\xff\xfe\x00damaged")
-        assert f"{name}: {reason}" in refused(tmp_path / name)

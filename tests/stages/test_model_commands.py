@@ -17,11 +17,11 @@ from transformers import CLIPModel
 from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, model_hash, read_provenance
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import tiny_clip
-from tests.interop.weights import features, openai_archive, register, tiny_model
+from tests.interop.weights import register, tiny_model
 from tests.stages.experiment import invoke, tiny
 from tests.tiny_world import moved, write_images
 
@@ -147,31 +147,6 @@ def import_weights(tmp_path: Path, mini_params: dict[str, Any], write_params: Ca
         return invoke("import_model", "--params", params, "--root", tmp_path)
 
     return run
-
-
-def raw_models(tmp_path: Path) -> Path:
-    folder = Layout(tmp_path).raw("models")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def test_an_openai_archive_becomes_an_open_clip_folder_that_records_why_it_computes_quickgelu(
-    import_weights: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register(monkeypatch)
-    model = tiny_model(quick=True)
-    archive = openai_archive(model, raw_models(tmp_path) / "tiny.pt")
-    result = import_weights("Tiny", archive)
-    assert result.exit_code == 0, result.output
-    folder = Layout(tmp_path).pretrained()
-    model_hash(folder)
-    loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    torch.testing.assert_close(features(loaded.eval()), features(model.half().float()))
-    noted = read_provenance(folder)
-    assert (noted["name"], noted["pretrained"], noted["written_by"]) == ("Tiny", str(archive), "OpenAI")
-    assert noted["activation"].startswith("QuickGELU in place of the GELU of Tiny: it has input_resolution")
-    assert f"activation: {noted['activation']}" in result.output
-    assert "DVC does not watch" not in result.output
 
 
 def test_weights_that_dvc_does_not_watch_are_named(

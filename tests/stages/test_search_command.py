@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from gift_core.errors import UserError
 from gift_core.report.accuracies import Score
 from gift_core.report.rate_search import RateSearch, Trial
-from stages.app import app
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations
@@ -25,22 +23,6 @@ from tests.datasets.folders import picture
 from tests.tiny_world import CLASSES, TinyExperiment, make_world, write_pair_task
 
 RATES = [1e-4, 1e-3]
-
-
-def rates_of(*words: str) -> Any:
-    command = typer.main.get_command(app).commands["search"]  # type: ignore[attr-defined]
-    return command.make_context("search", list(words)).params["rates"]
-
-
-def test_rates_may_follow_one_option_or_have_one_each() -> None:
-    expected = [1e-6, 3e-6, 1e-5]
-    assert rates_of("greek", "--rates", "1e-6", "3e-6", "1e-5") == expected
-    assert rates_of("greek", "--rates", "1e-6", "--rates", "3e-6", "--rates", "1e-5") == expected
-    assert rates_of("--rates", "1e-6", "1e-5", "--json", "greek") == [1e-6, 1e-5]
-    assert not rates_of("greek")
-    for rate in ("0", "nan", "1e-320"):
-        with pytest.raises(Exception, match="Input should be"):
-            rates_of("greek", "--rates", rate)
 
 
 def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, captions: bool = False) -> Stage:

@@ -13,9 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.app import app
-from tests.imports import ROOT
-from tests.report.run_folder import MATRICES, PROBES, TASKS, write_run, write_seen_run
-from tests.test_architecture import DVC
+from tests.report.run_folder import PROBES, TASKS, write_run
 
 RUNNER = CliRunner(env={"COLUMNS": "80"})
 
@@ -119,40 +117,6 @@ def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None
     assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
 
 
-def test_probes_are_a_column_and_rows_in_the_tables_by_task_within_80_columns(tmp_path: Path) -> None:
-    long = "gift_static_fisher"
-    matrices = {"finetune": MATRICES["finetune"], long: MATRICES["gift"]}
-    write(tmp_path, matrices=matrices, probes={"finetune": PROBES["finetune"], long: PROBES["gift"]})
-    lines = show(tmp_path)
-    table = lines[1 : lines.index(next(line for line in lines if line.startswith("After 3 tasks")))]
-    assert max(map(len, table)) <= 80
-    found = {line.split()[0]: line.split()[5:7] for line in table[-3:]}
-    assert found == {"zero_shot": ["75.0", "(0.0)"], "finetune": ["55.0", "(-20.0)"], long: ["74.0", "(-1.0)"]}
-    assert "On 2 tasks that no step learns, GIFT, static Fisher has 74.0%" in " ".join(lines)
-    probes = [row for row in cells(show(tmp_path, "--per-task")) if "(probe)" in row[0]]
-    assert probes[-2:] == [
-        ["flags (probe)", "70.0", "-", "66.0", "-4.0"], ["runes (probe)", "80.0", "-", "82.0", "+2.0"],
-    ]  # fmt: skip
-    document = json.loads("\n".join(show(tmp_path, "--json")))
-    expected = {"mean": 74.0, "loss": 1.0, "by_task": {"flags": 66.0, "runes": 82.0}}
-    assert document["methods"][long]["probes"] == expected
-
-
-def test_a_class_incremental_run_shows_zero_shot_and_after_on_the_classes_seen(tmp_path: Path) -> None:
-    seen = {"tasks": ("a", "b"), "zero_shot": (80, 70), "seen": {"gift": (90, 65)}}
-    write_seen_run(tmp_path / "plain", **seen)
-    lines = show(report(tmp_path / "plain"))
-    assert cells(lines)[-1] == ["gift", "77.5", "65.0", "70.0 -> 65.0"]
-    write_seen_run(tmp_path / "probes", **seen, probes={"gift": PROBES["gift"][:3]})
-    report(tmp_path / "probes")
-    (line,) = (line for line in show(tmp_path / "probes") if line.startswith("gift "))
-    assert line.split() == ["gift", "77.5", "65.0", "74.5", "(-0.5)", "70.0", "->", "65.0"]
-    assert cells(show(tmp_path / "probes", "--per-task"))[-3:] == [
-        ["b", "20", "70.0", "65.0", "-5.0"], ["flags (probe)", "-", "70.0", "68.0", "-2.0"],
-        ["runes (probe)", "-", "80.0", "81.0", "+1.0"],
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("change", ["missing", "of another run"])
 def test_without_its_summary_the_table_is_shown_and_the_remedy_named(tmp_path: Path, change: str) -> None:
     write(tmp_path)
@@ -165,25 +129,3 @@ def test_without_its_summary_the_table_is_shown_and_the_remedy_named(tmp_path: P
     assert result.exit_code == 0 and "summary.json" in result.stderr and "dvc pull" in result.stderr
     assert [row[0] for row in cells(result.stdout.splitlines())] == ["zero_shot", "finetune", "gift"]
     assert "before -> after" not in result.stdout
-
-
-def test_after_another_experiment_was_chosen_it_says_whose_result_this_is(tmp_path: Path) -> None:
-    write(tmp_path)
-    params = tmp_path / "params.yaml"
-    was = json.loads((tmp_path / "reports/summary.json").read_text())["experiment"]
-    params.write_text(params.read_text().replace(f"experiment: {was}", "experiment: photos"))
-    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
-    assert result.exit_code == 0
-    assert f"note: this is the result of {was}. {params} has photos: run dvc repro" in result.stderr.replace("\n", "")
-
-
-def test_every_stage_type_has_an_edge_to_a_later_one_and_no_edge_is_a_shortcut() -> None:
-    blocks = list(DVC)
-    json_graph, diagram = (
-        RUNNER.invoke(app, ["dag", "--root", str(ROOT), f"--{form}"]) for form in ("json", "mermaid")
-    )
-    edges = {tuple(edge) for edge in json.loads(json_graph.stdout)["edges"]}
-    assert all(blocks.index(above) < blocks.index(below) for above, below in edges)
-    assert {("synthesize", "teach"), ("teach", "finetune"), ("finetune", "evaluate")} <= edges
-    assert ("ingest", "finetune") not in edges  # finetune reads the task, but teach comes between
-    assert '  finetune["finetune x 8"]' in diagram.stdout.splitlines()

@@ -115,8 +115,3 @@ def test_every_result_has_the_environment_and_the_settings_that_it_was_computed_
 def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experiment) -> None:
     assert "dvc repro" in fresh.fail("write_prompts", "games")
     assert "import_model" in fresh.fail("teach", "gift", "games")
-
-
-@pytest.mark.parametrize(("command", "expected"), [("ingest gamse", "games"), ("teach gifd games", "gift")])
-def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command: str, expected: str) -> None:
-    assert f"Did you mean '{expected}'?" in fresh.fail(*command.split())

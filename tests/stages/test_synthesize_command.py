@@ -9,8 +9,6 @@ import pytest
 
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import read_manifest
-from gift_core.artifacts.task import read_task
-from tests.datasets.folders import birds
 from tests.imports import ROOT
 from tests.stages.experiment import Experiment, tiny
 
@@ -48,31 +46,3 @@ def test_vocabulary_captions_and_filters_are_used(
     said = experiment.succeed("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
     assert read_manifest(experiment.layout.shards("games")).rejected == {"clip_score": 0, "duplicate": 0}
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Experiment:
-    """A project in another folder than the working directory, which has other data at the same paths."""
-    params = tiny(mini_params, tasks=["birds"])
-    params["tasks"]["birds"] = {
-        "source": "folder", "path": "data/0_raw/birds", "templates": ["a {}."], "test_fraction": 0.5,
-        "on_bad_image": "refuse",
-    }  # fmt: skip
-    words, captions = "data/0_raw/prompts/words.txt", "data/0_raw/prompts/captions.csv"
-    params["prompts"] |= {"base_vocabulary": words, "strategy": "captions", "captions": captions}
-    for name, word in (("project", "wren"), ("elsewhere", "heron")):
-        folder = birds(tmp_path / name / "data" / "0_raw")
-        for split in ("train", "test"):
-            (folder / split / "wren").rename(folder / split / word)
-        (tmp_path / name / words).parent.mkdir()
-        (tmp_path / name / words).write_text(f"{word}\n")
-        (tmp_path / name / captions).write_text(f"class_name,caption\n{word},a {word} in the rain\n")
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    return Experiment(tmp_path / "project", params)
-
-
-def test_data_captions_and_vocabulary_are_those_of_the_root(elsewhere: Experiment) -> None:
-    for command in ("write_vocabulary", "ingest birds", "write_prompts birds"):
-        elsewhere.succeed(*command.split())
-    assert read_task(elsewhere.layout.task("birds")).class_names == ("great tit", "wren")
-    assert set(read_prompts(elsewhere.layout.prompts("birds")).prompt) == {"a wren in the rain"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from typer.testing import Result
 
 from tests.stages.experiment import invoke
@@ -32,21 +31,6 @@ def test_without_diff_it_prints_what_the_preset_needs_the_number_of_changes_and_
     assert lines[1] == "  11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data"
     assert "Changed keys: 1 in experiment, 2 in model, " in lines[3] and ", 11 in sequence. " in lines[3]
     assert [line.split("#")[0].strip() for line in lines[-3:]] == ["gift doctor", "gift data status", "dvc repro"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ([("iterations: 200 ", "iterations: 201 "), ("seed: 42", "seed: 43")], "mini *, changed: 2 keys "),
-        ([("seed: 42", "# mine\nseed: 42")], "mini *, changed: only comments or the layout "),
-        ([("experiment: mini ", "experiment: mine ")], "params.yaml is an experiment of your own."),
-    ],
-)
-def test_presets_says_how_much_is_changed(mini_project: Path, changes: list[tuple[str, str]], expected: str) -> None:
-    params = mini_project / "params.yaml"
-    for old, new in changes:
-        params.write_text(params.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    assert expected in gift(mini_project, "presets").stdout
 
 
 def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:

@@ -89,27 +89,6 @@ def test_a_revision_may_be_better_by_the_tolerance(
     gate("--against", "main", *options, expect=expect)
 
 
-def test_the_sentence_says_what_became_worse_and_what_is_tolerated_or_not_compared(write: Write) -> None:
-    write_trial(write, {"last": 78.1})
-    worse = gate("--against", "main", "--min-last", "70", expect=1).stdout
-    assert worse == "No: gift has Last 78.1 (2.1 points worse than in main, 1 is tolerated).\n"
-    tolerated = gate("--against", "main", "--min-last", "70", "--tolerance", "3", expect=0).stdout
-    assert tolerated.endswith("and no metric that is more than 3 points worse than in main.\n")
-    write_probes = {"gift": GOOD | {"probes": KEPT | {"mean": 50.0, "loss": 2.5}}}
-    write(write_probes)
-    assert gate("--against", "main", "--max-probe-loss", "2", expect=1).stdout == (
-        "No: gift has Probe loss 2.5 (at most 2 is allowed) and Zero-shot kept 50.0 (7 points worse than in main, 1 is "
-        "tolerated).\n"
-    )
-    write({"gift": GOOD})
-    said = gate("--against", "main", expect=0).stdout
-    assert said.endswith("The probes are not compared with main, which has others.\n")
-    write({"gift": GOOD | {"last": 70.0}}, tasks=4)
-    said = gate("--against", "main", "--min-last", "60", expect=0).stdout
-    assert "Not compared with main, which learned other tasks (letters, " in said
-    assert "nothing to check. Not compared with main" in gate("--against", "main", expect=2).stderr
-
-
 def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
     every = ("finetune", "joint", "individual", "gift", "zscl")
     write(dict.fromkeys(every, GOOD), methods=every)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socket
 from pathlib import Path
@@ -60,12 +59,6 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
     assert settings["remote.store.url"] == str(tmp_path / "other")
     assert settings["remote.store.verify"].lower() == "true"
     assert settings["remote.store.jobs"] == "3"  # what else is set stays
-
-
-@pytest.mark.skipif(importlib.util.find_spec("dvc_s3") is not None, reason="the package is installed")
-def test_a_remote_whose_package_is_missing_names_the_extra(second: Clone) -> None:
-    said = gift("remote", "s3://bucket/gift", "--root", second.folder, expect=1).output
-    assert "store (s3://bucket/gift) needs a package that is not installed\nRun: make setup EXTRAS=s3" in said
 
 
 def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from gift_core.layout import Layout
 from gift_core.report.accuracies import Score
 from gift_core.use.class_lists import Classes, learned_classes, names_of, read_classes
 from gift_core.use.labeled_images import open_labeled_folder, score
-from gift_core.use.predict import Prediction, Unreadable, classify_images, find_images, readable
+from gift_core.use.predict import Prediction, classify_images, find_images
 from tests.clip.tiny import picture, tiny_clip
 
 
@@ -84,32 +84,6 @@ def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(file
         assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
 
 
-def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_path: Path) -> None:
-    files[4].write_bytes(files[3].read_bytes()[:60])
-    odd = files[0].rename(tmp_path / "\udcff.png")
-    unreadable: list[Unreadable] = []
-    results = classify_images(CLIP, [odd, *files[1:], tmp_path / "gone.png"], [CLASSES], top=1, batch_size=2)
-    assert [each.path for each in readable(results, unreadable)] == [files[1], files[3]]
-    assert [each.path for each in unreadable] == [odd, files[2], files[4], tmp_path / "gone.png"]
-    assert unreadable[0].reason == "its name is not UTF-8 or has control characters: rename it"
-    assert unreadable[1].reason == "not an image" and "No such file" in unreadable[3].reason
-
-
-def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
-    upright = picture(7, width=24, height=16)
-    upright.save(tmp_path / "upright.png")
-    turned = upright.transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be rotated by 270 degrees
-    turned.save(tmp_path / "turned.png", exif=exif)
-    transparent = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
-    transparent.save(tmp_path / "transparent.png")
-    Image.new("RGB", (16, 16), "white").save(tmp_path / "white.png")
-    paths = [tmp_path / f"{name}.png" for name in ("upright", "turned", "transparent", "white")]
-    found = [each.classes for each in readable(classify_images(CLIP, paths, [CLASSES], top=3, batch_size=4), [])]
-    assert found[0] == found[1] and found[2] == found[3] and found[0] != found[2]
-
-
 def text(path: Path, content: str) -> Path:
     path.write_text(content, encoding="utf-8")
     return path
@@ -122,15 +96,6 @@ def test_a_text_file_has_one_name_per_line_and_the_usual_template(tmp_path: Path
     assert found.templates == ("a photo of a {}.",)
     templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
     assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
-
-
-def test_a_task_is_known_by_its_name_and_by_its_file_and_brings_its_templates(tmp_path: Path) -> None:
-    folder = Layout(tmp_path).task("pets")
-    folder.mkdir(parents=True)
-    file = text(folder / "task.json", json.dumps({"class_names": ["cat", "dog"], "templates": ["the {}", "{}!"]}))
-    for source in ("pets", str(file)):
-        found = read_classes(source, None, Layout(tmp_path))
-        assert (found.names, found.templates) == (("cat", "dog"), ("the {}", "{}!"))
 
 
 @pytest.mark.parametrize(
@@ -286,13 +251,6 @@ def test_splits_without_one_for_testing_are_refused(names: tuple[str, ...], expe
     files = [f"{split}/{name}/0.png" for split in names for name in ("fox", "wren")]
     with pytest.raises(UserError, match=re.escape(expected)):
         open_labeled_folder(touch(tmp_path, *files), TEMPLATES)
-
-
-def test_a_folder_without_two_classes_is_refused_with_what_was_left_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"at least two classes. 1 file left out: 1 .txt \(wren/n.txt\). Put them into"):
-        open_labeled_folder(touch(tmp_path, "fox/1.png", "wren/n.txt"), TEMPLATES)
-    with pytest.raises(UserError, match="nowhere: no such folder"):
-        open_labeled_folder(tmp_path / "nowhere", TEMPLATES)
 
 
 def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:

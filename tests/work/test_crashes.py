@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.contract import write_json
-from gift_core.errors import UserError
 from gift_core.work.publishing import build_folder, write_atomically
 
 # Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
@@ -114,29 +113,6 @@ def test_a_killed_writer_leaves_the_old_or_the_new(kind: str, has_old: bool, tmp
         assert [file.name for file in path.parent.iterdir()] == ["result"]
 
 
-def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, events = tmp_path / "result", []
-    path.mkdir()
-    fsync, rename = os.fsync, Path.rename
-
-    def noted_fsync(descriptor: int) -> None:
-        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        fsync(descriptor)
-
-    def noted_rename(one: Path, other: Path) -> Path:
-        events.append("rename")
-        return rename(one, other)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "rename", noted_rename)
-    with build_folder(path) as folder:
-        (folder / "deep").mkdir()
-        (folder / "deep" / "file").write_text("new")
-    published = events.index("rename")
-    assert {"result", "deep", "file"} <= set(events[:published])
-    assert events[published + 1 :] == ["rename", tmp_path.name]
-
-
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "disk" / "there").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "there")
@@ -150,17 +126,6 @@ def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(
     with write_atomically(tmp_path / "dangling") as temporary:  # a file replaces the link, as DVC's links are replaced
         temporary.touch()
     assert (tmp_path / "dangling").is_file() and not (tmp_path / "dangling").is_symlink()
-
-
-def test_the_half_written_work_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "table.parquet"
-    with write_atomically(path) as slow:
-        slow.write_text("half")
-        with write_atomically(path) as quick:
-            quick.write_text("quick")
-        assert (slow.read_text(), path.read_text()) == ("half", "quick")
-        slow.write_text("whole")
-    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_an_error_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
@@ -195,12 +160,3 @@ def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_pat
 def current_umask() -> int:
     os.umask(umask := os.umask(0))
     return umask
-
-
-@pytest.mark.parametrize("path", [".", ".."])
-def test_the_working_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "deep").mkdir()
-    monkeypatch.chdir(tmp_path / "deep")
-    with pytest.raises(UserError, match="the working folder is in it"), build_folder(Path(path)):
-        raise AssertionError("the work should not begin")
-    assert [each.name for each in tmp_path.rglob("*")] == ["deep"]

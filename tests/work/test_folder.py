@@ -68,21 +68,6 @@ def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     assert (base / "photos" / "one.jpg").read_text() == "precious"
 
 
-def test_a_linked_folder_is_refused_and_nothing_in_it_is_removed(tmp_path: Path) -> None:
-    precious, base = tmp_path / "precious", tmp_path / "gift" / "birds"
-    precious.mkdir()
-    (precious / "one.jpg").write_text("precious")
-    base.parent.mkdir()
-    base.symlink_to(precious)
-    with pytest.raises(UserError, match=r"birds: it is a link to .*precious\. Unfinished work needs a folder"):  # noqa: SIM117
-        with work_folder(base, {"seed": 1}):
-            pass
-    with pytest.raises(UserError, match="it is a link"):
-        remove_work(base)
-    assert unfinished_works(base) == []
-    assert [path.name for path in precious.iterdir()] == ["one.jpg"]
-
-
 def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as nothing, work_folder(tmp_path / "birds", {"seed": 1}):
         raise KeyboardInterrupt("interrupted.")

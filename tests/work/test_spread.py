@@ -87,16 +87,6 @@ def limited(offer: Mapping[str, str], count: int) -> dict[str, str]:
     return {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": count})}
 
 
-def test_helpers_compute_what_the_stage_would_and_end_with_it(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    stage.hold("stage")
-    run = stage.start(limited(offer, 2))
-    wait(lambda: len(stage.written()) == UNITS - 1, "the units of the helpers")
-    stage.release("stage")
-    assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
-    stage.require_whole()
-    wait(lambda: not stage.helpers(), "the end of the helpers")
-
-
 def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage, offer: Mapping[str, str]) -> None:
     stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1))

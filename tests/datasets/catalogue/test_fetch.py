@@ -135,18 +135,6 @@ def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, se
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_existing_files_and_a_full_disk_are_noticed_first(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "raw" / "dtd"
-    shutil.copytree(tmp_path / "official", path)
-    next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()
-    files = sorted(path.rglob("*"))
-    assert "has files already, but not the complete data set" in refused(dtd, path)
-    assert sorted(path.rglob("*")) == files
-    huge = dtd.model_copy(update={"unpacked_bytes": 10**18})
-    assert "only" in refused(huge, tmp_path / "raw" / "other")
-    assert not server.asked
-
-
 def test_a_download_by_hand_is_explained(tmp_path: Path) -> None:
     text = refused(catalogue_row("sun397", "tests"), tmp_path / "raw" / "sun397")
     for part in ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,14 +63,6 @@ def test_a_wrong_count_is_refused_with_what_to_do_or_noted(tmp_path: Path) -> No
     (note,) = dataset.notes
     assert "is partial: 3 of 3,334 training images" in note
     assert "3 of 100 classes have images, none have 737-300, 737-400" in note
-
-
-def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path) -> None:
-    make_tree("eurosat", tmp_path / "raw" / "eurosat", classes=4)
-    shutil.rmtree(tmp_path / "raw" / "eurosat" / "eurosat" / "2750" / "Forest")
-    dataset = open_dataset("mine", row_of("eurosat", allow_partial=True), seed=42, root=tmp_path)
-    names = {dataset.classes[sample.label] for sample in (*dataset.train, *dataset.test)}
-    assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
 
 
 def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision import datasets
 
 from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.readers import READERS, split_80_20, torch_permutation
+from gift_core.datasets.catalogue.readers import READERS
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Sample
 from tests.datasets.catalogue.trees import MAKERS, make_tree
@@ -110,18 +110,6 @@ def test_tiny_imagenet_learns_from_the_folders_and_tests_on_the_validation_table
     files = [path / "tiny-imagenet-200" / "val" / "images" / line.split("\t")[0] for line in table]
     expected = [(label, pixels(Image.open(file))) for label, file in zip(labels, files, strict=True)]
     assert ours("tinyimagenet", path, "test") == expected
-
-
-@pytest.mark.parametrize(("n", "dataset"), [(1, ""), (8677, "caltech101"), (27000, "eurosat")])
-def test_the_80_20_split_is_random_splits_with_seed_42(n: int, dataset: str) -> None:
-    import torch
-
-    expected = torch.randperm(n, generator=torch.Generator().manual_seed(42)).tolist()
-    assert torch_permutation(n, seed=42) == expected
-    train, test = split_80_20(range(n))
-    assert train == sorted(expected[: int(0.8 * n)]) and sorted(train + test) == list(range(n))
-    if dataset:
-        assert {"train": len(train), "test": len(test)} == catalogue_row(dataset, "tests").counts
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,6 @@ def test_flowers_and_digits_are_torchvisions_and_pets_in_the_order_of_their_labe
     assert names_of("mnist") == tuple(datasets.MNIST.classes)
 
 
-@pytest.mark.parametrize("dataset", ["cifar100", "dtd", "food", "oxford_pet", "sun397"])
-def test_a_name_is_the_label_of_the_data_set_in_words(dataset: str) -> None:
-    for key, name in catalogue_row(dataset, "tests").classes.items():
-        assert name == (key.title() if dataset == "oxford_pet" else key).replace("_", " ")
-
-
 def test_tiny_imagenets_names_and_templates_are_clips_for_imagenet_the_plain_template_first() -> None:
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
     from timm.data import ImageNetInfo

@@ -38,16 +38,6 @@ def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test
     return test_set.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 23, 40])
-def test_streamed_batches_are_the_split_in_its_order(folder: Path, batch_size: int) -> None:
-    pixels_NCHW, labels_N = whole_split(folder)
-    images = open_test_set(folder, batch_size=batch_size)
-    batches = list(images.batches(tiny_clip()))
-    assert torch.equal(torch.cat(batches), pixels_NCHW)
-    assert torch.equal(images.labels_N, labels_N)
-    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
-
-
 @pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE])
 def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
     clip, info = tiny_clip(), read_task(folder)

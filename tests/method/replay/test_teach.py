@@ -22,7 +22,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
@@ -297,11 +297,3 @@ def change(file: Path) -> None:
         file.write_text("another caption")
     else:
         file.write_bytes(png(7))
-
-
-def test_a_reference_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
-    write_reference(tmp_path / "mine")
-    (tmp_path / "mine" / "1.png").write_bytes(png(901)[:-40])
-    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(FOLDER))
-    with pytest.raises(UserError, match=r"methods\.test\.replay\.folder: .*mine/1\.png cannot be read as an image"):
-        steps.teach("birds")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.method.methods import build_method
 from gift_core.method.training.loop import LossRow, require_trainable, training_run
-from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.library.given import finetuned, given_model, given_pairs
 from tests.method.training.tiny_training import gift, other_teacher, run, training
@@ -68,14 +66,6 @@ def test_a_kind_trains_what_it_says_and_all_else_keeps_its_bytes(kind: str) -> N
     assert moved == set(filter(KINDS[kind][1], start.trainable()))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_micro_batches_and_checkpointing_give_the_same_losses(kind: str) -> None:
-    rows, _ = trained(row(kind))
-    saving, _ = trained(row(kind), micro_batch_size=2, gradient_checkpointing=True)
-    for one, other in zip(rows, saving, strict=True):
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
-
-
 def features(clip: Clip) -> torch.Tensor:
     images_BCHW = torch.randn(3, 3, clip.image_size, clip.image_size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -119,34 +109,6 @@ def test_the_merge_after_a_task_acts_on_the_merged_weights() -> None:
     start, (_, end), (_, merged) = deep_clip().model.state_dict(), trained(row("lora")), trained(row("lora", **MERGE))
     for name, value in start.items():
         torch.testing.assert_close(merged[name], 0.25 * end[name] + 0.75 * value, rtol=0, atol=1e-6, msg=name)
-
-
-RESUMED = {"lora": {"trains": LORA | {"dropout": 0.5}, **MERGE}, "last_blocks": {"layer_decay": 0.5, **AVERAGE}}
-
-
-@pytest.mark.usefixtures("every_snapshot")
-@pytest.mark.parametrize("kind", RESUMED)
-def test_a_run_continues_to_the_same_bytes_and_its_snapshot_has_what_is_trained_alone(
-    kind: str, tmp_path: Path
-) -> None:
-    options: dict[str, Any] = {"iterations": 4, "micro_batch_size": 2, "gradient_checkpointing": True}
-    config = row(kind, **RESUMED[kind])
-    rows, weights = trained(config, **options)
-
-    def interrupt(done: LossRow) -> None:
-        if done["iteration"] == 2:
-            raise KeyboardInterrupt
-
-    path = tmp_path / "training.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        trained(config, on_iteration=interrupt, snapshot=Snapshot(path), **options)
-    saved = Snapshot(path).read()
-    assert saved is not None
-    kept = [name.removeprefix("weight.") for name in saved.tensors if name.startswith("weight.")]
-    assert all("lora_" in name if kind == "lora" else KINDS[kind][1](name) for name in kept) and len(kept) > 10
-    resumed_rows, resumed = trained(config, snapshot=Snapshot(path), **options)
-    assert resumed_rows == rows
-    assert all(torch.equal(value, resumed[name]) for name, value in weights.items())
 
 
 def test_the_factor_of_a_layer_is_the_decay_to_the_power_of_the_layers_above_it() -> None:
