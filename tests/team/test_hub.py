@@ -1,14 +1,10 @@
-"""Models and synthetic shards for the Hugging Face hub: loaded by the real libraries, uploaded to a local stand-in."""
+"""Models and synthetic shards for the Hugging Face hub: loaded by the real libraries, uploaded to a stand-in."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +16,7 @@ import torch
 import yaml
 from huggingface_hub import DatasetCard, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 from safetensors.torch import load, save
 from typer.testing import Result
@@ -30,13 +27,11 @@ from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
 from tests.clone import content
 from tests.imports import ROOT
-from tests.team.hub_server import HubServer
 from tests.team.toy import gift
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 
 MINI = ROOT / "data" / "mini" / "clip"
 WEIGHTS = "open_clip_model.safetensors"
-TOKEN = "hf_never_printed"
 TO = ("--to", "me/x")
 GENERATOR = {"pipeline": "some/diffusion", "steps": 10, "guidance": 3.0, "size": 32, "seed": 0}
 
@@ -156,94 +151,85 @@ def test_a_name_is_that_of_a_repository_and_a_folder_with_files_is_not_overwritt
         assert "has other files (file)" in hub(*words, expect=1).stderr
 
 
-SCRIPT = """\
-import json, sys
-from typer.testing import CliRunner
-from stages.app import app
-said = {}
-for name, words in json.loads(sys.argv[1]).items():
-    result = CliRunner().invoke(app, ["hub", *words])
-    said[name] = [result.exit_code, result.output]
-import open_clip
-model, _, _ = open_clip.create_model_and_transforms("hf-hub:me/mini")
-said["tokens"] = open_clip.get_tokenizer("hf-hub:me/mini")(["a photo of a snowman."]).tolist()
-print(json.dumps(said))
-"""
+class RefusedError(Exception):
+    """What the hub's library raises for an HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.response = SimpleNamespace(status_code=status)
 
 
-@pytest.fixture(scope="module")
-def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """All commands that reach the hub, in one process that is logged in, and then open_clip's own download.
+class Hub:
+    """The hub in memory, in place of huggingface_hub's calls. {"model/user/name@revision": {path: bytes}}."""
 
-    The stand-in for the hub, the folder the commands ran in, and what they `said`: {name: (exit code, output)}.
-    """
-    folder, pairs = tmp_path_factory.mktemp("transfers"), world.shards("birds")
-    commands = {
-        "model": ["push", "model", str(MINI), "--to", "me/mini", "--private"],
-        "shards": ["push", "shards", str(pairs), "--to", "me/pairs", "--revision", "first"],
-        "denied": ["push", "model", str(MINI), "--to", "me/denied"],
-        "pulled model": ["pull", "model", "me/mini", "model"],
-        "pulled shards": ["pull", "shards", "me/pairs", "pairs", "--revision", "first"],
-        "missing": ["pull", "model", "me/missing", "missing"],
-        "damaged": ["pull", "shards", "me/damaged", "damaged"],
-        "code": ["pull", "shards", "me/code", "code"],
-        "nan": ["pull", "model", "me/nan", "nan"],
-        "tokenizer": ["pull", "model", "me/tokenizer", "tokenizer"],
-    }
-    with HubServer() as server:
-        files = {f"birds/{name}": data for name, data in content(pairs).items()}
-        server.files["datasets/me/damaged@main"] = {**files, "birds/00000.parquet": b"damaged"}
-        others = ("setup.py", "birds/run.py", "evil.parquet", "birds/evil.parquet", "games/extra.tar")
-        server.files["datasets/me/code@main"] = {**files, **dict.fromkeys(others, b"print(1)")}
-        model = content(MINI)
-        weights = {name: value * torch.nan for name, value in load(model[WEIGHTS]).items()}
-        server.files["models/me/nan@main"] = {**model, WEIGHTS: save(weights)}
-        server.files["models/me/tokenizer@main"] = {**model, "tokenizer.json": b"{}"}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        settings = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, json.dumps(commands)],
-            env=os.environ | settings | {"HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-        )
-        server.shutdown()
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0, printed
-    assert f"Bearer {TOKEN}" in server.tokens and TOKEN not in printed  # it is sent and never printed
-    return SimpleNamespace(server=server, folder=folder, said=json.loads(done.stdout.splitlines()[-1]))
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.created: list[tuple[str, bool | None]] = []
+
+    def create_repo(self, name: str, *, repo_type: str, private: bool | None, exist_ok: bool) -> None:
+        if "denied" in name:
+            raise RefusedError(401)
+        self.created.append((name, private))
+
+    def create_branch(self, name: str, *, branch: str, repo_type: str, exist_ok: bool) -> None:
+        self.files[f"{repo_type}/{name}@{branch}"] = {}
+
+    def upload_folder(self, *, repo_id: str, repo_type: str, folder_path: str, revision: str | None, **_: str) -> Any:
+        self.files[f"{repo_type}/{repo_id}@{revision}"] = content(Path(folder_path))
+        return SimpleNamespace(commit_url=f"https://hub/{repo_id}")
+
+    def snapshot_download(
+        self, name: str, *, repo_type: str, revision: str | None, local_dir: Path, allow_patterns: list[str], **_: Any
+    ) -> None:
+        if (files := self.files.get(f"{repo_type}/{name}@{revision}")) is None:
+            raise RefusedError(404)
+        for path in filter_repo_objects(files, allow_patterns=allow_patterns):
+            (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / path).write_bytes(files[path])
 
 
-def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: SimpleNamespace) -> None:
-    exit_code, said = transfers.said["model"]
-    assert exit_code == 0, said
+@pytest.fixture
+def the_hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    found = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda endpoint: found)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", found.snapshot_download)
+    return found
+
+
+def test_what_was_pushed_is_pulled_whole(the_hub: Hub, world: Layout, tmp_path: Path) -> None:
+    said = hub("push", "model", MINI, "--to", "me/mini", "--private").output
     assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
-    assert transfers.said["tokens"] == open_clip.get_tokenizer(f"local-dir:{MINI}")(["a photo of a snowman."]).tolist()
-    wanted = [each.get("visibility") == "private" or each.get("private") is True for each in transfers.server.created]
-    assert wanted == [True, False]
-
-
-def test_what_was_pushed_is_pulled_whole(transfers: SimpleNamespace, world: Layout) -> None:
-    assert [transfers.said[name][0] for name in ("shards", "pulled model", "pulled shards", "code")] == [0] * 4
-    assert (transfers.folder / "model" / WEIGHTS).read_bytes() == (MINI / WEIGHTS).read_bytes()
-    pairs = transfers.folder / "pairs"
+    hub("push", "shards", world.shards("birds"), "--to", "me/pairs", "--revision", "first")
+    assert the_hub.created == [("me/mini", True), ("me/pairs", None)]
+    hub("pull", "model", "me/mini", tmp_path / "model")
+    assert (tmp_path / "model" / WEIGHTS).read_bytes() == (MINI / WEIGHTS).read_bytes()
+    pairs = tmp_path / "pairs"
+    hub("pull", "shards", "me/pairs", pairs, "--revision", "first")
     assert content(pairs / "birds") == content(world.shards("birds"))
     assert sorted(path.name for path in pairs.iterdir()) == ["README.md", "birds"]
     # of a repository with other files, only what the manifest names
     named = {f"birds/{name}": data for name, data in content(world.shards("birds")).items()}
-    assert content(transfers.folder / "code") == named
+    others = ("setup.py", "birds/run.py", "evil.parquet", "birds/evil.parquet", "games/extra.tar")
+    the_hub.files["dataset/me/code@None"] = {**named, **dict.fromkeys(others, b"print(1)")}
+    hub("pull", "shards", "me/code", tmp_path / "code")
+    assert content(tmp_path / "code") == named
 
 
-def test_what_cannot_be_used_or_had_is_not_kept(transfers: SimpleNamespace) -> None:
-    for name, begins, message in (
-        ("damaged", "datasets/me/damaged: nothing was kept. ", "datasets/me/damaged/birds/00000.parquet: "),
-        ("nan", "me/nan: nothing was kept. ", "are NaN, infinite"),
-        ("tokenizer", "me/tokenizer: nothing was kept. ", "its tokenizer cannot be loaded"),
-        ("denied", "me/denied: ", "Log in with: hf auth login. The token needs the right to write."),
-        ("missing", "me/missing: ", "Check the name and the revision. A private repository needs: hf auth login."),
+def test_what_cannot_be_used_or_had_is_not_kept(the_hub: Hub, world: Layout, tmp_path: Path) -> None:
+    pairs, model = content(world.shards("birds")), content(MINI)
+    weights = {name: value * torch.nan for name, value in load(model[WEIGHTS]).items()}
+    damaged = {f"birds/{name}": data for name, data in pairs.items()} | {"birds/00000.parquet": b"damaged"}
+    the_hub.files["dataset/me/damaged@None"] = damaged
+    the_hub.files["model/me/nan@None"] = {**model, WEIGHTS: save(weights)}
+    the_hub.files["model/me/tokenizer@None"] = {**model, "tokenizer.json": b"{}"}
+    for kind, name, begins, message in (
+        ("shards", "damaged", "datasets/me/damaged: nothing was kept. ", "datasets/me/damaged/birds/00000.parquet: "),
+        ("model", "nan", "me/nan: nothing was kept. ", "are NaN, infinite"),
+        ("model", "tokenizer", "me/tokenizer: nothing was kept. ", "its tokenizer cannot be loaded"),
+        ("model", "missing", "me/missing: ", "Check the name and the revision. A private repository needs: hf auth lo"),
     ):
-        exit_code, said = transfers.said[name]
-        assert exit_code == 1 and not (transfers.folder / name).exists(), said
-        (error,) = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
-        assert error.startswith(f"error: {begins}") and message in error
+        said = hub("pull", kind, f"me/{name}", tmp_path / name, expect=1).stderr
+        assert f"error: {begins}" in said and message in said
+        assert not (tmp_path / name).exists()
+    said = hub("push", "model", MINI, "--to", "me/denied", expect=1).stderr
+    assert "error: me/denied: " in said and "Log in with: hf auth login. The token needs the right to write." in said
