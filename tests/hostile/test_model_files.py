@@ -14,7 +14,6 @@ import torch
 from gift_core.clip.model import open_folder
 from gift_core.errors import UserError
 from gift_core.interop.importing import open_model
-from tests.hostile.test_params import experiment
 
 MINI = Path(__file__).resolve().parents[2] / "data" / "mini"
 
@@ -68,7 +67,9 @@ def test_code_in_a_model_folder_never_runs(
 
 
 @pytest.mark.parametrize("part", ["unet", "the pipeline"])
-def test_python_files_in_a_diffusion_folder_are_never_run(tmp_path: Path, part: str) -> None:
+def test_python_files_in_a_diffusion_folder_are_never_run(
+    tmp_path: Path, part: str, mini_params: dict[str, Any]
+) -> None:
     from gift_core.config.generator import GeneratorConfig
     from gift_core.generators.pretrained import pretrained_pipeline
 
@@ -77,7 +78,7 @@ def test_python_files_in_a_diffusion_folder_are_never_run(tmp_path: Path, part: 
     evil = folder / ("unet/evil.py" if part == "unet" else "evil.py")
     evil.write_text(f"open({str(tmp_path / 'pwned')!r}, 'w').write('x')\nclass Evil: pass\n")
     edit_json(folder / "model_index.json", **{"unet" if part == "unet" else "_class_name": ["evil", "Evil"]})
-    settings = experiment()["generator"] | {"pipeline": str(folder), "lora": None, "filters": None, "memory": None}
+    settings = mini_params["generator"] | {"pipeline": str(folder), "lora": None, "filters": None, "memory": None}
     with pytest.raises(UserError, match="cannot be loaded"):
         pretrained_pipeline(GeneratorConfig.model_validate(settings))
     assert not (tmp_path / "pwned").exists()
