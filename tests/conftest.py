@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # crashes, clusters, documents, browsers, bad input, benchmarks, every command in every way. `make test-all` runs it.
 THOROUGH = re.compile(
     r"""tests/(
-    benchmarks/ | docs/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
+    benchmarks/ | docs/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_architectures
     | doctor/test_(memory_estimate|operations|storage)
     | execution/test_(cluster|run_with_helpers)

@@ -1,4 +1,4 @@
-"""Errors suggest the nearest name. Of paths: tests/stages/test_missing_paths.py."""
+"""Errors suggest the nearest name."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,17 +67,3 @@ VOCABULARY = [
 def test_a_vocabulary_keeps_its_order(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "birds.json", VOCABULARY)
     assert read_vocabulary(tmp_path / "birds.json") == VOCABULARY
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('[{"source_task": "base", "class_name": "wren", "template": "a {}."}]', "0.templates: Field required"),
-        ('[{"source_task": "base", "class_name": "wren", "templates": ["a wren"]}]', "0.templates.0: .*found 'a wren'"),
-    ],
-)  # fmt: skip
-def test_a_damaged_vocabulary_is_refused(text: str, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "vocabulary.json"
-    path.write_text(text)
-    message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
-    assert re.search(expected, message)

@@ -14,10 +14,8 @@ from gift_core.artifacts.table_files import (
     Row,
     TableSchema,
     TextTable,
-    distinct_lines,
     empty_cell,
     read_table_file,
-    text_lines,
 )
 from gift_core.errors import UserError
 
@@ -112,23 +110,3 @@ def test_an_error_names_file_row_and_column(name: str, content: str | bytes, mes
             read_table_file(path, BIRDS, location=location)
         assert str(caught.value).startswith(prefix + message)
         assert len(str(caught.value)) < 400 and str(caught.value).encode()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("# none\n", "has no name. Write one per line."),
-        ("wren\nowl\nwren\n", "'wren' is a duplicate, so it would be sampled more often than the others. Remove one."),
-        (b"\xff\xfe", "cannot be read ("),
-    ],
-)
-def test_lines_are_trimmed_and_a_list_that_is_empty_unreadable_or_has_duplicates_is_refused(
-    content: str | bytes, message: str, tmp_path: Path
-) -> None:
-    path = write(tmp_path / "a.txt", "\ufeff# mine\nwren\n\n  great tit \r\nwren")
-    assert text_lines(path, "here") == ["wren", "great tit", "wren"]
-    write(path, content)
-    with pytest.raises(UserError) as caught:
-        distinct_lines(path, "params.yaml: names", noun="name")
-    assert str(caught.value).startswith(f"params.yaml: names: {path}")
-    assert message in str(caught.value)

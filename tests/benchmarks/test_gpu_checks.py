@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 
 from benchmarks.gpu import checks
-from benchmarks.gpu.pieces import PIECES, Piece
+from benchmarks.gpu.pieces import PIECES
 
 BENCHMARKS = [f"benchmarks.{file.stem}" for file in sorted(Path(checks.__file__).parents[1].glob("*.py"))]
-
-
-def toy(name: str, code: str) -> Piece:
-    return Piece(name, "a toy", ("-c", code), ("-c", code))
-
-
-TOYS = (
-    toy("good", "open(r'{out}/table.csv', 'a').write('x')"),
-    toy("bad", "import sys; print('the reason'); sys.exit(3)"),
-    toy("endless", "import time; print('begun', flush=True); time.sleep(60)"),
-)
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(checks, "PIECES", TOYS)
-
-    def main(*options: str) -> int:
-        out = ("--out", str(tmp_path), "--device", "cpu", "--limit", "1.5")
-        monkeypatch.setattr(sys, "argv", ["checks", *out, *options])
-        return checks.main()
-
-    return main
-
-
-def test_each_piece_leaves_its_result_and_only_the_unfinished_ones_run_again(run: Any, tmp_path: Path) -> None:
-    for _ in range(2):
-        assert run() == 1
-        results = {toy.name: json.loads((tmp_path / toy.name / "result.json").read_text()) for toy in TOYS}
-        assert {name: result["exit_code"] for name, result in results.items()} == {"good": 0, "bad": 3, "endless": None}
-        assert (tmp_path / "bad" / "output.txt").read_text() == "the reason\n"
-        assert (tmp_path / "good" / "table.csv").read_text() == "x"  # once
-    page = (tmp_path / "summary.md").read_text()
-    assert "| bad | FAILED (exit code 3)" in page and "| endless | STOPPED at the limit of time" in page
-    assert run("--pieces", "good") == 0  # a piece that is named runs again
-    assert (tmp_path / "good" / "table.csv").read_text() == "xx"
 
 
 def paths_of_the_pieces() -> list[str]:

@@ -140,20 +140,6 @@ def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_ref
         append_task(SMALL.replace("letters", "birds"), "birds", ROW, learning_rate_factor=1.0)
 
 
-def test_quotes_anchors_and_merged_sections_stay_and_a_copy_has_none_of_their_names() -> None:
-    text = (
-        'run:\n  methods: ["a"]\n'
-        "methods:\n  'a': &a\n    learning_rate: &rate 1.0e-4\n    losses:\n      align: &align {weight: '1'}\n"
-        "  b:\n    <<: *a\n    start: previous\n    again: *align\n"
-    )
-    for base in ("a", "b"):
-        added = append_method(text, "x", base, {"losses.align.weight": 2}, {})
-        assert added.startswith(text.replace('["a"]', '["a", x]'))
-        before, after = yaml.safe_load(text)["methods"], yaml.safe_load(added)["methods"]
-        assert after.pop("x")["losses"] == {"align": {"weight": 2}}
-        assert after == before
-
-
 SHORT_ROW: dict[str, Any] = {"source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."]}
 PRESETS = sorted(path.name for path in find_presets(ROOT).values())
 PARAMS = """\

@@ -105,19 +105,6 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     assert [sample.label for sample in dataset.validation] == ["of 05"]
 
 
-def test_what_is_unclear_about_the_pairs_is_noted(tmp_path: Path) -> None:
-    folder = put(tmp_path, captions=CAPTIONS | {"08": ["twice", "twice", ""], "09": ["twice"]})
-    (folder / "08.png").write_bytes((folder / "09.png").read_bytes())
-    (folder / "orphan.txt").write_text("nothing")
-    info = ingested(tmp_path, test_fraction=0.5)
-    assert "1 caption file without an image left out: orphan.txt." in info.notes
-    assert sum(info.captions.values()) == 18  # of 08 and 09 one each
-    assert any("cop" in note or "also in the training split" in note for note in info.notes)
-    put(tmp_path / "shared", captions={key: ["the same"] if int(key) > 4 else lines for key, lines in CAPTIONS.items()})
-    notes = ingested(tmp_path / "shared", test_fraction=0.8).notes
-    assert "1 test caption of several test images, so none of these is the right one alone: 'the same'." in notes
-
-
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -146,20 +146,3 @@ def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: st
 def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
     assert expected in refusal(tmp_path)
-
-
-def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
-    """A tar of a folder as macOS and Windows fill it, with stray files between those of a sample."""
-    files: dict[str, bytes] = {}
-    for number in range(4):
-        files |= {f"./x/{number}.png": png(number)} | ({"./x/Thumbs.db": b"x"} if number == 1 else {})
-        files |= {f"./x/{number}.cls": str(number % 2).encode(), f"./__MACOSX/x/{number}.png": b"x"}
-    strays = ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt")
-    write_files(tmp_path, files | dict.fromkeys(strays, b"x"))
-    info = tars(tmp_path)
-    assert info.counts == {"train": 2, "test": 2}
-    assert info.notes == (
-        "10 files left out: 4 in __MACOSX, 1 Thumbs.db, 1 desktop.ini, 1 in .ipynb_checkpoints, "
-        "1 .md (train-0.tar/readme.md), 1 .txt (train-0.tar/x/notes.old.txt), "
-        "1 without an extension (train-0.tar/x/LICENSE).",
-    )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
 
 from tests.imports import ROOT
 
@@ -21,7 +20,6 @@ LOADS = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*?\ssrc=\"?([^\s\">]+)"
     r"|<link\b(?![^>]*\brel=\"?(?:canonical|prev|next)\b)[^>]*?\shref=\"?([^\s\">]+)"
 )
-BLOCKS = ("table", "tr", "li", "pre", "h2", "h3", "img")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +39,6 @@ def hooks() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs" / "site.py"))
 
 
-def article(site: Path, page: str) -> str:
-    """The HTML of a page's text, by its path in the repository."""
-    file = site / re.sub(r"(README)?\.md$", lambda found: "index.html" if found[1] else ".html", page)
-    (found,) = re.findall(r"<article.*?</article>", file.read_text(encoding="utf-8"), re.DOTALL)
-    return str(found)
-
-
 def test_no_page_loads_anything_from_another_host_and_the_reference_has_every_module(site: Path) -> None:
     pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     loads = {src or href for text in pages.values() for src, href in LOADS.findall(text)}
@@ -60,15 +51,6 @@ def test_no_page_loads_anything_from_another_host_and_the_reference_has_every_mo
     files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "gift_core").rglob("*.py")]
     modules = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"gift_core"}
     assert [name for name in sorted(modules) if f'id="{name}"' not in reference] == []
-
-
-def test_the_site_has_the_tables_lists_and_code_of_a_code_host(site: Path, hooks: dict[str, Any]) -> None:
-    reader = MarkdownIt("commonmark").enable("table")
-    for page in hooks["pages"]():
-        text = re.sub(r"\A---\n.*?\n---\n", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-        pages = (reader.render(text), article(site, page))
-        expected, shown = ([len(re.findall(f"<{tag}[ />]", html)) for tag in BLOCKS] for html in pages)
-        assert shown == expected, f"{page}: {BLOCKS}. Is a blank line missing?"
 
 
 def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ NOT_RUN = [
     ("README.md", "gift metrics", "gift compare", "minutes; tests/docs/test_adding_a_method.py runs it"),
     ("docs/data_sets.md", "gift data", "gift data (fetch|verify)", FULL_SIZE),
     ("docs/doctor.md", "gift doctor", "gift doctor --preset", FULL_SIZE),
-    ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB; tests/full_size/test_laptop_models.py makes small ones"),
+    ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB"),
     ("docs/full_size.md", "make gpu-checks", "", "needs a GPU; on the CPU, a quarter of an hour"),
     ("docs/full_size.md", "gift use", "gift (data|doctor)|make repro", FULL_SIZE),
     ("docs/install.md", "python -m venv", "", WHEEL),

@@ -1,18 +1,27 @@
-"""All checks together: their order, and that none ends in a traceback. The packages that are needed."""
+"""All checks together; data sets, models and pipelines: complete, damaged, missing or unknown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
+from PIL import Image
 
-from gift_core.doctor import examine as module
-from gift_core.doctor.examine import check_packages, examine, examine_quickly
-from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.data_checks import check_data
+from gift_core.doctor.examine import check_packages, examine, examine_quickly, summarize
+from gift_core.doctor.finding import Finding
+from gift_core.doctor.model_checks import check_clip, check_generator
+from gift_core.downloads import require_download
+from gift_core.errors import UserError
+from tests.clone import content
+from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import link_models, make_project, own_project
+from tests.imports import ROOT
 
 
 def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
@@ -74,21 +83,6 @@ def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(t
     assert {"python", "torch", "dvc"} <= {finding.subject for finding in found}
 
 
-def test_a_check_that_crashes_is_a_fail_and_the_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def check_first(project: Project) -> Iterator[Finding]:
-        yield Finding("first", "ok", "begun")
-        raise RuntimeError("driver")
-
-    def check_second(project: Project) -> Iterator[Finding]:
-        yield Finding("second", "ok", "fine")
-
-    monkeypatch.setattr(module, "CHECKS", ((module.DATA, check_first), (module.DATA, check_second)))
-    make_project(tmp_path)
-    found = list(examine_quickly(tmp_path))
-    assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]
-    assert (found[2].mark, "RuntimeError: driver" in found[2].found) == ("fail", True)
-
-
 def test_required_packages_are_in_range_and_those_for_developers_and_other_systems_are_not_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,3 +102,152 @@ def test_required_packages_are_in_range_and_those_for_developers_and_other_syste
     assert second.found == "no-such-package is missing (no-such-package>=1)"
     (found,) = checked('no-such-package; extra == "dev"', 'no-such-package; sys_platform == "amiga"', "numpy")
     assert found.mark == "ok"
+
+
+def make_images(folder: Path, *, classes: int = 3) -> None:
+    """The image folder of the preset bring_your_own."""
+    for label in range(classes):
+        folder_of_class = folder / "data/0_raw/my_task" / f"class_{label}"
+        folder_of_class.mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(folder_of_class / f"{number}.png")
+
+
+def test_an_empty_folder_is_a_fail_and_with_ingested_data_suggests_allow_missing(tmp_path: Path) -> None:
+    project, folder = own_project(tmp_path), tmp_path / "data/0_raw/my_task"
+    folder.mkdir(parents=True)
+    (finding,) = check_data(replace(project, quick=True))
+    assert (finding.mark, finding.found) == ("fail", f"{folder} is empty")
+    assert "docs/your_own_task.md" in finding.remedy and "--allow-missing" not in finding.remedy
+    (tmp_path / "data/1_tasks/my_task").mkdir(parents=True)
+    (tmp_path / "data/1_tasks/my_task/task.json").write_text("{}", encoding="utf-8")
+    (finding,) = check_data(replace(project, quick=True))
+    assert finding.remedy.endswith("dvc repro --allow-missing.")
+
+
+def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    (tmp_path / "data/0_raw/my_task/notes.txt").touch()
+    project = own_project(tmp_path)
+    assert list(check_data(replace(project, quick=True))) == []
+    counted, note, few = check_data(project)
+    assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
+    assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
+    assert note.remedy == "Change the data set if that is not intended."
+    assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
+    assert "test_fraction" in few.found
+    assert summarize([counted, note]) == ("0 problems, 1 warning, 1 ok", f"data my_task: {note.sentence}")
+    (tmp_path / "data/0_raw/my_task").rename(tmp_path / "train")
+    for split in ("train", "test"):  # the data set's own splits
+        shutil.copytree(tmp_path / "train", tmp_path / "data/0_raw/my_task" / split)
+    assert not any("test_fraction" in finding.found for finding in check_data(project))
+
+
+def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path) -> None:
+    make_tree("dtd", tmp_path / "data/0_raw/dtd")
+    row = {"source": "catalogue", "dataset": "dtd", "path": "data/0_raw/dtd"}
+    step = [{"task": "dtd", "after": "../pretrained", "learning_rate_factor": 1.0}]
+    (refused,) = check_data(make_project(tmp_path, "mtil_order_1", tasks={"dtd": row}, sequence=step))
+    assert (refused.mark, "47 of 1,880 training images" in refused.found) == ("fail", True)
+    allowed = make_project(tmp_path, "mtil_order_1", tasks={"dtd": {**row, "allow_partial": True}}, sequence=step)
+    assert [finding.mark for finding in check_data(allowed)] == ["ok", "warn"]
+
+
+COMMIT = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No hub, and an empty hub cache."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def one(findings: object) -> Finding:
+    (finding,) = list(findings)  # type: ignore[call-overload]
+    return finding  # type: ignore[no-any-return]
+
+
+def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for finding in (*check_clip(project), *check_generator(project)):
+        assert (finding.mark, finding.found.startswith(f"there is no {tmp_path / 'data/mini'}")) == ("fail", True)
+    link_models(tmp_path)
+    project = replace(make_project(tmp_path), quick=True)
+    found = [*check_clip(project), *check_generator(project)]
+    assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
+    assert "2.1M parameters" in found[0].found and "4.8M parameters" in found[1].found
+
+
+def test_a_folder_with_a_missing_or_damaged_file_is_a_fail(tmp_path: Path) -> None:
+    for file, words in (
+        ("open_clip_config.json", "has no open_clip_config"),
+        ("open_clip_model.safetensors", "or no weights"),
+    ):
+        shutil.copytree(ROOT / "data" / "mini", tmp_path / "data" / "mini", dirs_exist_ok=True)
+        (tmp_path / "data/mini/clip" / file).unlink()
+        finding = one(check_clip(make_project(tmp_path)))
+        assert (finding.mark, words in finding.found) == ("fail", True)
+    shutil.copytree(ROOT / "data" / "mini", tmp_path / "data" / "mini", dirs_exist_ok=True)
+    (tmp_path / "data/mini/clip/open_clip_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="is not valid JSON"):
+        list(check_clip(make_project(tmp_path)))
+
+
+def test_a_model_is_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:
+    of_hub = {"model__name": "hf-hub:who/what", "model__pretrained": None}
+    for changes, repository, file in (
+        ({}, "timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),
+        (of_hub, "who/what", "open_clip_pytorch_model.bin"),
+    ):
+        project = make_project(tmp_path, "mtil_order_1", **changes)
+        finding = one(check_clip(project))
+        assert (finding.mark, finding.found.partition(",")[0]) == ("fail", f"{repository} is not on this machine")
+        assert "data/0_raw/models" in finding.remedy
+        cached(offline, repository, file)
+        assert one(check_clip(project)).mark == "ok"
+
+
+def test_a_pipeline_is_found_in_the_hub_cache_at_its_commit(tmp_path: Path, offline: Path) -> None:
+    project = make_project(tmp_path, "mtil_order_1")
+    finding = one(check_generator(project))
+    assert (finding.mark, "data/0_raw/generators" in finding.remedy) == ("fail", True)
+    assert " is not on this machine" in finding.found
+    for name, data in content(ROOT / "data/mini/diffusion").items():
+        cached(offline, project.config.generator.pipeline, name, commit=COMMIT).write_bytes(data)
+        if name == "model_index.json":  # what an interrupted download has first
+            assert "is not on this machine" in one(check_generator(project)).found
+    assert one(check_generator(project)).mark == "ok"
+    another = make_project(tmp_path, "mtil_order_1", generator__revision="0" * 40)
+    assert one(check_generator(another)).mark == "fail"
+
+
+def cached(folder: Path, repository: str, name: str, *, commit: str = "c0ffee") -> Path:
+    """A file in the hub cache, in the layout of huggingface_hub."""
+    target = folder / f"models--{repository.replace('/', '--')}"
+    file = target / "snapshots" / commit / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{}", encoding="utf-8")
+    (target / "refs").mkdir(exist_ok=True)
+    (target / "refs" / "main").write_text(commit, encoding="utf-8")
+    return file
+
+
+def require(repository: str, **options: str) -> None:
+    params = {"name": "local-dir:models/what", "pretrained": "null"}
+    require_download(repository, ("a", "b"), key="model.name", folder="models/what", params=params, **options)
+
+
+def test_without_a_network_one_message_has_the_command_and_the_lines_of_params_yaml(offline: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        require("who/what", revision="c0ffee")
+    assert str(refused.value).splitlines()[1:] == [
+        "  hf download who/what --revision c0ffee --local-dir models/what",
+        "Bring that folder here, and write into params.yaml:",
+        "  model:",
+        "    name: local-dir:models/what",
+        "    pretrained: null",
+    ]
+    cached(offline, "who/what", "b")
+    require("who/what", revision="c0ffee")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -24,12 +23,11 @@ from gift_core.artifacts.contract import read
 from gift_core.artifacts.shards import Stats, iterate_pairs, read_manifest
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import QualityFilters, Scorer, counted_reasons, load_scorer
+from gift_core.generators.filters import QualityFilters, counted_reasons
 from gift_core.generators.judges import load_head, load_safety_checker
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import encoded
-from tests.clip.tiny import picture
 from tests.generators.test_synthesize import CONFIG
 
 CPU = torch.device("cpu")
@@ -109,25 +107,6 @@ def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Pat
     assert generated(Painter(settings, script), tmp_path / "cut") == whole == [RED, GREEN, ORANGE, BLUE]
     for file in sorted((tmp_path / "whole/shards").iterdir()):
         assert file.read_bytes() == (tmp_path / "cut/shards" / file.name).read_bytes(), file.name
-
-
-def scorer_of(name: str, pretrained: str | None = None) -> Scorer:
-    scorer = {"name": name, "pretrained": pretrained}
-    return load_scorer(FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1).scorer, CPU)
-
-
-def test_features_are_those_of_open_clip(project: Path) -> None:
-    mini, image = f"local-dir:{project / 'data/mini/clip'}", picture(1, width=30, height=40)
-    scorer = scorer_of(mini)
-    model, _, transform = open_clip.create_model_and_transforms(mini)
-    model.eval()
-    with torch.no_grad():
-        image_1D = model.encode_image(transform(image).unsqueeze(0))
-        text_1D = model.encode_text(open_clip.get_tokenizer(mini)(["a photo of a red star."]))
-    image_D, text_D = scorer.image_features(image), scorer.text_features("a photo of a red star.")
-    assert np.allclose(image_D, torch.nn.functional.normalize(image_1D)[0], atol=1e-6)
-    assert np.allclose(text_D, torch.nn.functional.normalize(text_1D)[0], atol=1e-6)
-    assert np.linalg.norm(image_D) == pytest.approx(1.0, abs=1e-5)
 
 
 NO_CLIP = {"min_clip_score": None, "max_similarity": None, "max_redraws": 1}

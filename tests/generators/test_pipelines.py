@@ -70,14 +70,6 @@ def test_a_gpu_gives_the_cpus_image(family: str, folder_of: Folder, settings: Se
     assert apart(first, other) <= 2
 
 
-def test_a_size_that_the_pipeline_does_not_support_is_an_error(tmp_path: Path, settings: Settings) -> None:
-    tiny.flux(vae_blocks=4).save_pretrained(str(tmp_path))  # as in the full-size model, the VAE halves three times
-    pipeline = load(str(tmp_path), settings, size=24)
-    with pytest.raises(UserError, match=r"generator\.size: 24, but FluxPipeline returns images of 16x16 px"):
-        pipeline.generate(tiny.WORDS[:1], [1])
-    assert load(str(tmp_path), settings, size=32).generate(tiny.WORDS[:1], [1])[0].size == (32, 32)
-
-
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
 
 

@@ -76,17 +76,6 @@ def test_an_output_inside_an_input_or_of_the_user_is_refused(
         assert content(world.folder) == before
 
 
-def test_compare_onto_the_run_itself_is_refused_and_onto_its_own_result_is_not(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(shutil.copytree(world.folder / "run", tmp_path / "run"))
-    before = content(tmp_path)
-    assert invoke("compare", ".", "--out", ".").exit_code == 1
-    assert content(tmp_path) == before
-    for _ in range(2):
-        assert invoke("compare", ".", "--out", "out").exit_code == 0
-
-
 def test_a_terminal_without_utf8_prints_everything(tmp_path: Path) -> None:
     rows = "method,step,trained_task,eval_task,top1\ngift,-1,pretrained,\u9ce5 \U0001f426,0.5\ngift,0,\u9ce5 \U0001f426,\u9ce5 \U0001f426,0.7\n"
     (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.checkpoints import save_single_file
 from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
-from gift_core.interop.transformers_format import preprocess_beside
 from tests.clip.tiny import CONTEXT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
@@ -138,16 +136,6 @@ def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
     assert load_clip("Tiny", str(folder), device="cpu").config["model_cfg"].get("quick_gelu") is None
     with pytest.raises(UserError, match=r"trained with GELU \(config.json .*\), Tiny-quickgelu .*: model.name: Tiny\."):
         load_clip("Tiny-quickgelu", str(folder), device="cpu")
-
-
-def test_preprocessing_of_transformers_is_taken_over_or_refused(tmp_path: Path) -> None:
-    file, numbers = tmp_path / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
-    for settings, mean in (({"size": 224, "crop_size": 224}, 0.5), ({"do_normalize": False}, 0.0)):
-        file.write_text(json.dumps(numbers | settings))
-        assert preprocess_beside(tmp_path)["mean"] == [mean] * 3
-    file.write_text(json.dumps(numbers | {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}))
-    with pytest.raises(UserError, match=r"resized to 256 and cropped to 224, .* Write 224 for both"):
-        preprocess_beside(tmp_path)
 
 
 def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,6 @@ from tests.library.given import (
     given_loader,
     given_model,
     given_pairs,
-    images,
 )  # fmt: skip
 from tests.method.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
 from tests.method.training.tiny_training import gift as gift_of_the_pipeline
@@ -118,28 +117,6 @@ def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
     assert rows[-1]["distill_entropy"] == pytest.approx(rows[0]["distill_entropy"], rel=1e-5)
 
 
-def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
-    """Six pairs of five prompts, all in one batch: each image has five columns, and each prompt one row."""
-    teacher, model = given_model(seed=7), given_model()
-    images_MCHW = torch.stack(images(6, first=100))
-    tokens_PL = TOKENIZER(list(dict.fromkeys(PROMPTS)))
-    with torch.no_grad():
-        image_MD, known_MD = (each.encode_image(images_MCHW, normalize=True) for each in (model, teacher))
-        text_PD, known_PD = (each.encode_text(tokens_PL, normalize=True) for each in (model, teacher))
-        scale = model.logit_scale.exp() / 2
-        sides = ((image_MD, known_MD, known_PD), (text_PD, known_PD, known_MD))
-        expected = sum(
-            -4 * ((scale * known @ columns.T).softmax(1) * (scale * own @ columns.T).log_softmax(1)).sum(1).mean()
-            for own, known, columns in sides
-        )
-    losses = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
-    options: dict[str, Any] = {"teacher": teacher, "method": {"losses": losses}}
-    row = finetuned(model, training=SIX, **options)[0]
-    assert row["distill_vocabulary"] == pytest.approx(float(expected), rel=1e-4)
-    in_pairs = options | {"training": gift_core.Training(replay_batch_size=2)}  # also those that no iteration samples
-    assert len({finetuned(iterations=count, **in_pairs)[0]["distill_vocabulary"] for count in (1, 3)}) == 1
-
-
 def test_the_model_is_trained_in_place_and_left_as_it_was_given() -> None:
     model = given_model()
     start = weights(model)
@@ -156,16 +133,6 @@ def test_the_model_is_trained_in_place_and_left_as_it_was_given() -> None:
     finetuned(model)
     assert moved(model, start) == {name for name in start if not name.startswith("visual.")} - {"logit_scale"}
     assert not any(value.requires_grad for value in model.visual.parameters())
-
-
-@pytest.mark.parametrize("turned_off", [torch.no_grad, torch.inference_mode])
-def test_gradients_are_computed_where_the_caller_has_turned_them_off(turned_off: Any) -> None:
-    model, fisher = given_model(), gift_core.estimate_fisher(given_model(), TOKENIZER, given_pairs())
-    expected, loader, replay = finetuned(), given_loader(), given_pairs()
-    with turned_off():
-        assert finetuned(model, loader, pairs=replay) == expected
-        found = gift_core.estimate_fisher(model.requires_grad_(), TOKENIZER, replay)
-    assert set(found) == set(fisher)
 
 
 def test_one_seed_gives_one_result_with_a_shuffling_loader_and_the_callers_random_numbers_go_on() -> None:

@@ -159,11 +159,3 @@ def test_what_is_wrong_is_said_and_nothing_written(
     (tmp_path / "notes.txt").touch()
     assert expected in refused(tmp_path / folder, *options)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-@pytest.mark.parametrize("name", ["params.yaml", ".dvc/config"])
-def test_a_file_of_a_project_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine", encoding="utf-8")
-    assert f"has files of a project already: {name.removesuffix('/config')}" in refused(tmp_path)
-    assert content(tmp_path) == {name: b"mine"}

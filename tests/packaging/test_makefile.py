@@ -6,7 +6,6 @@ uv, nvidia-smi, the index of CPU builds and the programs of .venv are stand-ins 
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -73,18 +72,14 @@ class Machine:
         (self.programs / name).write_text(text, encoding="utf-8")
         (self.programs / name).chmod(0o755)
 
-    def setup(self, *options: str, terminal: bool = False) -> tuple[list[str], str]:
+    def setup(self, *options: str) -> tuple[list[str], str]:
         """Returns what printed how much is downloaded, in lines, and the call of pip or uv that installs."""
         shutil.rmtree(self.folder / ".venv", ignore_errors=True)
         command = [str(shutil.which("make")), "setup", f"PYTHON={sys.executable}", *options]
-        ours, theirs = pty.openpty() if terminal else os.pipe()
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, stdout=theirs, stderr=subprocess.PIPE)
-        os.close(theirs)
-        printed = os.read(ours, 100_000).decode()
-        os.close(ours)
-        assert done.returncode == 0, printed + done.stderr.decode()
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
         calls = Path(self.environment["CALLS"]).read_text(encoding="utf-8").splitlines()
-        return printed.splitlines(), calls[-1]
+        return done.stdout.splitlines(), calls[-1]
 
 
 @pytest.fixture

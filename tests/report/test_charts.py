@@ -46,37 +46,6 @@ def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_con
     assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
 
 
-LAYERS = {  # tower and layer: parameters
-    "image block 4": ["visual.transformer.resblocks.3.mlp.c_fc.weight"],
-    "image embedding": [
-        "visual.conv1.weight",
-        "visual.trunk.patch_embed.proj.weight",
-        "visual.trunk.stem.0.conv_kxk.0.conv.weight",
-    ],
-    "image stage 2 downsampling": ["visual.trunk.stages.1.downsample.proj.0.conv.weight"],
-    "image stage 2 block 3": ["visual.trunk.stages.1.blocks.2.mlp.fc1.conv.weight"],
-    "image projection": ["visual.ln_post.weight", "visual.proj", "visual.attnpool.c_proj.weight"],
-    "image stage 2 block 1": ["visual.layer2.0.conv1.weight"],
-    "image stage 4 block 3": ["visual.layer4.2.downsample.0.weight"],
-    "image block 12": ["visual.trunk.blocks.11.attn.proj.weight"],
-    "text block 2": ["transformer.resblocks.1.attn.out_proj.weight"],
-    "text block 1": ["text.transformer.resblocks.0.ln_1.weight"],
-    "text embedding": ["token_embedding.weight", "positional_embedding"],
-    "text projection": ["ln_final.bias", "text_projection"],
-    "both temperature": ["logit_scale"],
-}  # fmt: skip
-
-
-def test_a_parameter_belongs_to_a_tower_and_a_layer_and_layers_sort_as_in_the_forward_pass() -> None:
-    found = {layer: [f"{each.tower} {each.name}" for each in map(layer_of, names)] for layer, names in LAYERS.items()}
-    assert found == {layer: [layer] * len(names) for layer, names in LAYERS.items()}
-    blocks = [f"visual.transformer.resblocks.{block}.ln_1.weight" for block in (10, 2)]
-    parameters = ["text_projection", "token_embedding.weight", "visual.proj", *blocks, "visual.conv1.weight"]
-    assert [f"{layer.tower} {layer.name}" for layer in sorted(map(layer_of, parameters))] == [
-        "image embedding", "image block 3", "image block 11", "image projection", "text embedding", "text projection",
-    ]  # fmt: skip
-
-
 def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:
     record = record_of(tmp_path, matrices={**MATRICES, "ewc": MATRICES["gift"]})
     [section] = fisher_heatmaps(record)

@@ -14,7 +14,7 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
+from gift_core.report.comparison.compare import compare_runs
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods
 from tests.clone import content
@@ -25,9 +25,7 @@ from tests.report.run_folder import (
     Matrix,
     change_accuracies,
     write_run,
-    write_seen_run,
 )
-from tests.stages.experiment import invoke
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
 
@@ -96,22 +94,6 @@ def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences
     assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("", "or --seeds 3, which makes them"),
-        ("--seeds three", "expected how many, such as 3, or a list, such as 4,5,6"),
-        ("--seeds 3 --methods gifd", "--methods: unknown name 'gifd'. Did you mean 'gift'"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_before_anything_runs(
-    project: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str
-) -> None:
-    monkeypatch.chdir(project)
-    refused = invoke("compare", "--params", "presets/mini.yaml", "--out", ".gift/compared", *words.split())
-    assert refused.exit_code != 0 and message in re.sub(r"[\s│]+", " ", refused.output)
-
-
 def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_axis_in_points(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "Over 3 seeds, GIFT has 80.0 ± 1.0% mean accuracy after 3 tasks of the miniature benchmark." in page
@@ -176,22 +158,3 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, valu
         change(folders[1], key, value)
     with pytest.raises(UserError, match=message):
         read_runs(folders, allow_missing=False)
-
-
-def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:
-    """In three runs, of which gift ends a point higher with every seed."""
-    steps, folders = ("first", "second"), [tmp_path / str(seed) for seed in (42, 43, 44)]
-    for seed, folder in enumerate(folders, start=42):
-        seen = {"finetune": (90.0, 50.0), "gift": (92.0, 80.0 + seed - 43)}
-        write_seen_run(folder, tasks=steps, zero_shot=(70.0, 60.0), seen=seen, seed=seed)
-    compare_runs(folders, tmp_path / "out")
-    methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
-    assert methods["gift"]["figures"].keys() == {"avg", "last"}
-    assert methods["gift"]["figures"]["avg"] == {"mean": 86.0, "deviation": 0.5, "seeds": 3}
-    assert methods["finetune"]["difference"]["last"]["mean"] == -30.0
-    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps of the miniature benchmark." in page
-    assert 'id="seen"' in page and not re.search('id="chart"|Own task|Transfer', page)
-    chart = mean_seen_chart(compared(folders))
-    assert chart is not None
-    assert chart.hovers[2] == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from pathlib import Path
-from typing import Any
 
 from gift_core.artifacts.accuracy import computed_with
 from gift_core.artifacts.contract import write_json
@@ -16,11 +14,10 @@ from gift_core.layout import Layout
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
+from tests.report.run_folder import ENVIRONMENT, TASKS, change_accuracies, write_run, write_task_json
 from tests.stages.experiment import invoke
 
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
-MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
 OWN = {
     "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
@@ -40,22 +37,6 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
     page = render_page(record)
     assert f"<li>{INCOMPLETE} (letters)</li>" in page[: page.index('<table class="result">')]
     assert f"{INCOMPLETE} (letters)" in page[page.index('<th scope="row">Data</th><td>') :]
-
-
-def page_text(root: Path, changes: dict[str, Any]) -> str:
-    return re.sub(r"\s+", " ", render_page(record_of(root, changes=changes)))
-
-
-def test_own_data_are_warned_about_on_the_miniature_model_alone(tmp_path: Path) -> None:
-    page = page_text(tmp_path / "real", {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
-    shown = page[page.index("<body>") : page.index('id="ran"')]
-    assert "<h1>After 3 tasks, GIFT has" in shown
-    assert "iniature" not in shown and "glyphs" not in shown
-    page = page_text(tmp_path / "mini", {"tasks": {**dict.fromkeys(TASKS, MINI), TASKS[1]: OWN}})
-    assert "<h1>After 3 tasks, GIFT has" in page
-    assert "<b>Miniature model.</b> The miniature CLIP was pre-trained on drawn symbols (glyphs) only." in page
-    assert f"its accuracies on {TASKS[1]} mean little" in page
-    assert "<code>gift use bring_your_own</code>" in page and "`gift" not in page
 
 
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:

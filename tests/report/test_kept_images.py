@@ -19,7 +19,7 @@ from gift_core.report.kept_images import KeptTask, prediction_pictures
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
-from tests.report.run_folder import write_pictures, write_run, write_seen_run
+from tests.report.run_folder import write_pictures, write_run
 
 
 @pytest.fixture
@@ -82,18 +82,6 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     html = page(tmp_path, config)
     assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
     assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
-
-
-def test_class_incremental_errors_name_the_task_of_the_other_class(tmp_path: Path) -> None:
-    tasks, seen = ("letters", "digits"), {"finetune": [90.0, 50.0], "gift": [90.0, 80.0]}
-    config = write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen)
-    write_pictures(Layout(tmp_path), config)
-    # at the end finetune has the first 250 images of each task, gift the first 400; letters: 450 after its own step
-    (kept,) = read(tmp_path, config)["kept"].values()
-    assert (kept.learned, kept.forgotten, kept.kept) == (450, 200, 150)
-    digits = read(tmp_path, config, "confused")["confused"]["digits"]["gift"]
-    assert (digits.errors, digits.pairs[0]) == (100, ("digits 0", "letters 1", "letters", 10))
-    assert 'digits 0 <span class="arrow">→</span> letters 1 (letters)' in page(tmp_path, config)
 
 
 def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:

@@ -36,34 +36,6 @@ def test_a_class_incremental_run_from_the_images_to_the_table(experiment: Experi
     shown = RUNNER.invoke(app, ["show", "--root", str(root)]).output
     assert "Avg" in shown and "Transfer" not in shown and "lower is better" not in shown
     assert list(json.loads((root / "reports/metrics.json").read_text())) == ["zero_shot", "finetune"]
-    require_cross_domain(experiment)
-
-
-def require_cross_domain(experiment: Experiment) -> None:
-    """The same models by the other protocol, with and without the features that former steps have kept."""
-    experiment.params["evaluation"] |= {"protocol": "cross_domain"}
-    experiment.write(experiment.params)
-    layout = experiment.layout
-    files = [folder("finetune", task) for task in TASKS for folder in (layout.accuracy, layout.predictions)]
-    made = []
-    for cleaned in (False, True):
-        for task in TASKS:
-            if cleaned:
-                listed = RUNNER.invoke(app, ["clean", "--yes", "--root", str(experiment.folder)]).output
-                assert "features@finetune" in listed and "kept for later steps" in listed
-            said = experiment.succeed("evaluate", "finetune", task)
-            assert "each image among the classes of all of them" in said
-            assert ("test sets: continues at 2 of 6" in said) == (task == TASKS[1] and not cleaned)
-        made.append([file.read_bytes() for file in files])
-    assert made[0] == made[1]
-    rows, _ = read_accuracy(layout.accuracy("finetune", TASKS[1]))
-    assert (len(rows), set(rows.n)) == (6, {35})
-    experiment.succeed("report")
-    shown = RUNNER.invoke(app, ["show", "--root", str(experiment.folder)], terminal_width=200).output
-    assert "among the classes of all tasks" in shown and "Transfer" in shown
-    numbers = RUNNER.invoke(app, ["metrics", "--json", str(layout.accuracy("finetune", TASKS[0]).parent)]).output
-    reported = json.loads((experiment.folder / "reports/metrics.json").read_text())
-    assert json.loads(numbers)["finetune"] == pytest.approx(reported["finetune"], abs=1e-4)
 
 
 @pytest.mark.parametrize("protocol", ["class_incremental", "cross_domain"])

@@ -10,7 +10,7 @@ from typer.testing import Result
 from gift_core.layout import Layout
 from gift_core.work.folder import work_folder
 from tests.stages.experiment import invoke
-from tests.work.test_folder import owned
+from tests.work.test_kept_work import owned
 
 
 def clean(root: Path, *options: str, answer: str = "") -> Result:

@@ -127,12 +127,6 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
     assert ("ValueError: broken" in errors) == (how == "raise")
 
 
-@pytest.mark.parametrize(("variable", "name"), [("NAMED=other", "other"), ("GIFT_FORK_SERVER=/none", "named")])
-def test_with_another_environment_or_no_server_a_stage_starts_as_usual(folder: Path, variable: str, name: str) -> None:
-    code, output, _ = run(folder, *second("say", variable=variable))
-    assert code == 0 and output == f"not preloaded {folder} {name} say\nat exit\n"
-
-
 def test_before_each_stage_that_runs_it_says_how_far_dvc_repro_is(tmp_path: Path) -> None:
     toy = ToyPipeline(tmp_path / "toy")
     program, imports = (toy.folder / "stage.py").read_text(), "from pathlib import Path\n"

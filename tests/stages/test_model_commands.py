@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenanc
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import tiny_clip
-from tests.interop.weights import register, tiny_model
 from tests.stages.experiment import invoke, tiny
 from tests.tiny_world import moved, write_images
 
@@ -133,27 +131,3 @@ def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.Monke
     result = export("no/such/model", "--to", "onnx")
     assert result.exit_code == 1
     assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr
-
-
-Run = Callable[[str, Path], Result]
-
-
-@pytest.fixture
-def import_weights(tmp_path: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]) -> Run:
-
-    def run(name: str, weights: Path) -> Result:
-        mini_params["model"] |= {"name": name, "pretrained": str(weights)}
-        params = write_params(mini_params)
-        return invoke("import_model", "--params", params, "--root", tmp_path)
-
-    return run
-
-
-def test_weights_that_dvc_does_not_watch_are_named(
-    import_weights: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register(monkeypatch)
-    torch.save(tiny_model().state_dict(), tmp_path / "weights.pt")
-    output = import_weights("Tiny", tmp_path / "weights.pt").output
-    assert f"DVC does not watch {tmp_path / 'weights.pt'}: move it to {Layout(tmp_path).raw('models')}" in output
-    assert "GELU assumed" in output

@@ -13,9 +13,7 @@ from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.prompt_files import read_vocabulary
 from gift_core.artifacts.task import index_task, read_task
-from gift_core.config.loading import load_config
-from tests.clip.tiny import png
-from tests.stages.experiment import Experiment, Gift, invoke, tiny
+from tests.stages.experiment import Experiment, invoke, tiny
 
 TASKS = ["games", "scenes", "arrows"]
 
@@ -93,26 +91,3 @@ def test_other_protocols_and_a_wrong_row_are_refused_before_anything_runs(experi
     assert "tasks.scenes.vocabulary_captions: the miniature task scenes needs this key" in experiment.fail(
         "ingest", "scenes"
     )
-
-
-@pytest.fixture
-def pets(tmp_path: Path) -> Path:
-    folder = tmp_path / "data/0_raw/pets"
-    folder.mkdir(parents=True)
-    for number in range(10):
-        (folder / f"{number}.png").write_bytes(png(number))
-        (folder / f"{number}.txt").write_text(f"picture {number}\nnumber {number}")
-    return tmp_path
-
-
-def test_add_task_captions_shows_pairs_and_writes_the_row(pets: Path, gift: Gift) -> None:
-    output = gift("add-task", "pets", "--images", "data/0_raw/pets", "--captions").output
-    assert "pets: 20 captions, 8 training images, 2 test images" in output
-    assert "number" in output and "teach@gift-step" in output
-    row = load_config(pets / "params.yaml").tasks["pets"]
-    assert (row.source, row.path, getattr(row, "vocabulary_captions", 0)) == ("pairs", "data/0_raw/pets", 200)
-    lines = "\n".join(f"{number}.png,picture {number}" for number in range(10))
-    (pets / "data/0_raw/pets/captions.csv").write_text(f"image,text\n{lines}\n")
-    table = ("--table", "captions.csv", "--caption-column", "text", "--vocabulary-captions", "5")
-    output = gift("add-task", "more", "--images", "data/0_raw/pets", "--captions", *table).output
-    assert "more: 10 captions, 8 training images" in output and "caption_column: text" in output

@@ -108,17 +108,6 @@ def test_a_task_with_captions_is_tested_by_retrieval_and_its_captions_are_ranked
     assert "2 captions of tasks that the model has learned" in gift(f"predict {model} pictures").stderr
 
 
-@pytest.mark.parametrize(("tower", "what"), [("", "texts"), ("visual.", "images")])
-def test_a_model_whose_features_overflow_is_refused(tower: str, what: str, world: Path) -> None:
-    clip = tiny_clip()
-    for name in ("ln_post.weight", "proj") if tower else ("ln_final.weight", "text_projection"):
-        clip.model.state_dict()[f"{tower}{name}"].fill_(1e15)
-    save_clip(clip, world / "overflowing", {})
-    for words in ("predict overflowing pictures --classes birds", "test overflowing birds", "test overflowing photos"):
-        result = gift(f"{words} --json")
-        assert result.exit_code == 1 and f"features of {what} are NaN, infinite or 0" in result.stderr
-
-
 def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(world: Path) -> None:
     found = document("test model photos/train")
     (world / "classes.txt").write_text("\n".join(found["classes"]), encoding="utf-8")

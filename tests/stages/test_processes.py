@@ -67,15 +67,9 @@ def to_all(stage: subprocess.Popen[str]) -> None:
     ("end", "code", "said"),
     [
         (to_all, 130, "interrupted. Run it again.\n"),
-        pytest.param(
-            lambda stage: stage.send_signal(signal.SIGTERM),
-            143,
-            "stopped by SIGTERM. Run it again.\n",
-            marks=pytest.mark.slow,
-        ),
         (lambda stage: stage.kill(), -9, ""),
     ],
-    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+    ids=["Ctrl-C", "SIGKILL"],
 )
 def test_whatever_ends_the_stage_ends_its_other_process(
     tmp_path: Path, mini_params: dict[str, Any], end: Callable[[Any], None], code: int, said: str

@@ -51,21 +51,6 @@ def test_an_added_task_is_taken_back_and_its_images_are_named(
     gift("add-task", "owls", "--images", str(photos), "--link")  # the link is still right
 
 
-def test_several_tasks_go_in_one_call_and_stages_that_never_ran_are_not_named(gift: Gift) -> None:
-    images, before = flat_birds(Path("data/0_raw")), PARAMS.read_bytes()
-    for name in ("owls", "birds"):
-        gift("add-task", name, "--images", str(images))
-    assert "or gift remove-task owls." in gift("add-task", "owls", "--images", str(images), expect=1).output
-    document = json.loads(gift("remove-task", "owls", "birds", "--dry-run", "--json").stdout)
-    assert document == {
-        "tasks": ["owls", "birds"], "stages_gone": [], "stages": [], "learned_again": [], "results": [],
-        "images": ["data/0_raw/birds"], "written": False,
-    }  # fmt: skip
-    output = gift("remove-task", "owls", "birds").output
-    assert "params.yaml no longer has owls, birds.\nThe images stay in data/0_raw/birds.\n" in output
-    assert PARAMS.read_bytes() == before and "ingest@" not in output
-
-
 def test_the_tasks_after_a_removed_one_are_learned_again(gift: Gift) -> None:
     all_ran()
     assert [step.task for step in load_config(PARAMS).sequence][2:] == ["zodiac", "digits", "greek", "arrows"]

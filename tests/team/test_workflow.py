@@ -61,17 +61,6 @@ def test_a_pull_request_gets_its_metrics_against_its_target(first: Clone, checko
     assert cells == ["reports/metrics.json", "finetune.last", "10.0", "20.0", "10.0"]
 
 
-def test_results_that_were_not_computed_are_named_and_a_broken_pipeline_fails(checkout: Clone, tmp_path: Path) -> None:
-    checkout.edit("params.yaml", "iterations: 10", "iterations: 30")
-    commit(checkout, "a value without its results")
-    said = run(checkout, "plan the pipeline")
-    assert "::warning::dvc.lock does not fit params.yaml." in said
-    run(checkout, "compare the metrics", TARGET="origin/main", GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
-    assert "`dvc repro` has stages to run" in (checkout.folder / "comment.md").read_text(encoding="utf-8")
-    checkout.edit("dvc.yaml", "    cmd: python toy.py start", "    cmmd: python toy.py start")
-    assert "cmmd" in run(checkout, "plan the pipeline", fails=True)
-
-
 def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tmp_path: Path) -> None:
     """In a project of `gift init` that has not run."""
     project = new_project(tmp_path / "project")

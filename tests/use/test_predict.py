@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,20 +95,6 @@ def test_a_text_file_has_one_name_per_line_and_the_usual_template(tmp_path: Path
     assert found.templates == ("a photo of a {}.",)
     templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
     assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("cat\n", "found 1 class names"),
-        ("cat\ndog\ncat\n", "cat is listed more than once"),
-        ("naïve\n".encode("latin-1").decode("utf-8", "surrogateescape"), "Save it as UTF-8 text"),
-    ],
-)
-def test_a_list_without_two_different_names_is_refused(content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match=f"--classes.*classes.txt.*{message}"):
-        read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
 
 
 TASKS = {"pets": ["cat", "dog"], "birds": ["wren", "Cat"], "cars": ["van", "bus"]}
@@ -238,19 +223,6 @@ def test_only_the_test_split_of_a_folder_with_splits_is_taken_and_a_class_may_ha
     found = open_labeled_folder(touch(tmp_path / "two", *names), TEMPLATES)
     assert [path.name for path in found.label_of] == ["Test.png", "Test.png"]
     assert found.classes.names == ("fox", "wren")
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (("Train", "VAL"), "Train/ and VAL/ look like splits, not like classes. Name the folder of the images to"),
-        (("train", "test", "Testing"), "Testing/ and test/ are both names of the test split. Name the folder of"),
-    ],
-)
-def test_splits_without_one_for_testing_are_refused(names: tuple[str, ...], expected: str, tmp_path: Path) -> None:
-    files = [f"{split}/{name}/0.png" for split in names for name in ("fox", "wren")]
-    with pytest.raises(UserError, match=re.escape(expected)):
-        open_labeled_folder(touch(tmp_path, *files), TEMPLATES)
 
 
 def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:

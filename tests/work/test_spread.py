@@ -112,19 +112,6 @@ def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToySta
     wait(lambda: not stage.helpers(), "the end of the helpers")
 
 
-def test_a_helper_that_cannot_load_does_not_fail_the_stage(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    (stage.folder / "broken").touch()
-    stage.hold("stage")
-    run = stage.start(limited(offer, 1))
-    assert run.stdout
-    assert run.stdout.readline() == (
-        "a helper was lost (UserError: this machine lacks a file). The stage goes on without it\n"
-    )
-    stage.release("stage")
-    ended(run)
-    stage.require_whole()
-
-
 def test_without_an_answer_of_ray_the_stage_works_alone(stage: ToyStage) -> None:
     printed = ended(stage.start(Offer("127.0.0.1:1", 2, 0, "x").variables))
     assert "helpers computed 0" in printed

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from gift_core.config.loading import load_config
 from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.datasets.ingest import open_dataset
-from gift_core.datasets.status import RawData, verify
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
 
@@ -152,22 +150,3 @@ def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_r
 ) -> None:
     text = refusal(tmp_path, dataset, classes=dict(zip(("order", "first", "count"), classes, strict=True)))
     assert text.startswith(f"params.yaml: tasks.mine.classes{expected}")
-
-
-def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path, project: Path) -> None:
-    """Images that cannot be decoded: stages/test_data_command.py."""
-    make_tree("mnist", tmp_path)
-    config = load_config(project / "params.yaml")
-    raw = RawData("mnist", tmp_path, row=small_row("mnist"))
-    is_sound, lines = verify(raw, config, root=tmp_path)
-    assert is_sound and lines[0] == f"complete in {tmp_path}"
-    assert lines[1:] == [
-        "train: 10 images, 1 to 1 per class, median 1",
-        "test: 10 images, 1 to 1 per class, median 1",
-        "0 images cannot be decoded",
-    ]
-    labels = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
-    labels.write_bytes(labels.read_bytes()[:8] + bytes([0, 0, 0, 3, 4, 5, 6, 7, 8, 9]))  # no 1, no 2
-    _, lines = verify(raw, config, root=tmp_path)
-    assert "train: 10 images, 0 to 3 per class, median 1" in lines
-    assert "train: 2 classes have none: 1 - one, 2 - two" in lines

@@ -22,7 +22,6 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
@@ -269,22 +268,6 @@ def test_source_json_changes_with_the_data_that_was_read(tmp_path: Path, data: s
     change(tmp_path / file)
     assert read_again()["read"][name] != first["read"][name]
     steps.load("digits", tiny_clip())
-
-
-def test_features_and_fisher_information_of_another_model_are_refused(world: Layout, tmp_path: Path) -> None:
-    """They have the same keys and the same size."""
-    row = method(SYNTHETIC | {"fisher": {"estimator": "batch", "accumulate": False}})
-    own = Steps(world, tmp_path / "own", row)
-    other = Steps(world, tmp_path / "other", row)
-    other.teachers = {"birds": teachers()["digits"]}
-    own.teach("birds")
-    other.teach("birds")
-    mixed = Steps(world, tmp_path / "mixed", row)
-    for file in (FEATURES, FISHER):
-        shutil.copytree(tmp_path / "own", tmp_path / "mixed", dirs_exist_ok=True)
-        shutil.copy(tmp_path / "other" / "birds" / file, tmp_path / "mixed" / "birds" / file)
-        with pytest.raises(ContractError, match=rf"birds/{file}: its sha256 should be"):
-            mixed.load("birds", tiny_clip())
 
 
 def change(file: Path) -> None:

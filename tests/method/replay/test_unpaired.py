@@ -59,14 +59,3 @@ def test_random_rows_depend_on_their_name_only_and_fit_the_context(mini: Clip) -
     expected = r"19 tokens with start and end need 21 positions, but the context has 20\. Set length to 18 or less"
     with pytest.raises(UserError, match=expected):
         random_token_rows(mini, 5, 19, ("test",))
-
-
-def test_a_text_tower_that_does_not_read_its_feature_at_the_end_token_is_refused() -> None:
-    """Which ones do: tests/clip/test_encoding.py."""
-    expected = r"random_tokens: it needs a text tower .* reads its feature at the end token.*Set replay\.texts\.kind"
-    for changes in ({"no_causal_mask": True}, {"pool_type": "eos", "eos_id": 5}):
-        with pytest.raises(UserError, match=expected):
-            random_token_rows(with_text_tower(**changes), 5, 10, ("test",))
-    # one that finds the end token by its id is supported
-    rows_PL = random_token_rows(with_text_tower(pool_type="eos", eos_id=END), 5, 10, ("test",))
-    assert (rows_PL[:, 11] == END).all()

@@ -20,7 +20,6 @@ from gift_core.errors import UserError
 from gift_core.method.methods import build_method
 from gift_core.method.training.loop import LossRow, require_trainable, training_run
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.library.given import finetuned, given_model, given_pairs
 from tests.method.training.tiny_training import gift, other_teacher, run, training
 
 LORA: dict[str, Any] = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
@@ -151,17 +150,3 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"rank": 0}, {"dropout": 1.0}, {"targets": []}, {"alpha": 0.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             row(trains=LORA | wrong)
-
-
-def test_the_library_trains_one_tower_and_refuses_a_loss_of_the_other() -> None:
-    model, start = given_model(), copy.deepcopy(given_model().state_dict())
-    finetuned(model, pairs=given_pairs(), method={"losses": TEXT_SIDE, "trains": {"kind": "text_tower"}})
-    assert all(torch.equal(value, start[name]) == name.startswith("visual.") for name, value in model.named_parameters()
-               if name.endswith("c_fc.weight"))  # fmt: skip
-    assert all(value.requires_grad for value in model.parameters())
-    model.visual.requires_grad_(False)
-    with pytest.raises(UserError, match="trains: none of these parameters requires gradients"):
-        finetuned(model, method={"trains": {"kind": "image_tower"}})
-    model.requires_grad_(True).transformer.requires_grad_(False)
-    with pytest.raises(UserError, match=r"losses.distill_text_side: it is a loss of the text tower, of which nothing"):
-        finetuned(model, pairs=given_pairs(), method={"losses": TEXT_SIDE, "trains": LORA | {"targets": ["c_fc"]}})

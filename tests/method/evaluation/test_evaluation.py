@@ -1,0 +1,325 @@
+"""The three protocols: the rows of every step, worked out a second time the slow way, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gift_core.artifacts.accuracy import read_accuracy, read_probe, write_accuracy
+from gift_core.artifacts.contract import sha256_of
+from gift_core.artifacts.predictions import write_predictions
+from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.clip import task_tests
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip, save_clip
+from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
+from gift_core.computation import in_turn
+from gift_core.errors import UserError
+from gift_core.method import classifier
+from gift_core.method.evaluation import (
+    PROTOCOLS,
+    Measurement,
+    evaluate_class_incremental,
+    evaluate_cross_domain,
+    evaluate_probe,
+    evaluate_task_incremental,
+    newest_model,
+    own_model,
+    require_distinct_classes,
+    with_probes,
+)
+from gift_core.seeds import seed_for
+from gift_core.work.units import KeptUnits
+from stages.evaluate import SUMMARIES, summarize_class_incremental
+from tests.clip.tiny import tiny_clip
+from tests.execution.pretended_helper import run_with_helper
+from tests.made import made_task
+from tests.method.evaluation.sequence import TASKS, inputs_of, owner, require_agreement, slow_answers
+
+Folders = dict[str, Path]
+
+
+def measure(models: Folders, tasks: Folders, step: int, **options: Any) -> Measurement:
+    return evaluate_task_incremental(inputs_of(models, tasks, step, **options))
+
+
+def test_a_step_adds_an_l_its_row_and_its_column_and_all_are_the_whole_matrix(models: Folders, tasks: Folders) -> None:
+    steps = [measure(models, tasks, step).rows for step in range(3)]
+    columns = ["step", "trained_task", "eval_task", "phase", "n"]
+    in_short = [rows[columns].to_records(index=False).tolist() for rows in steps]
+    assert in_short[0] == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
+    assert in_short[2] == [
+        (-1, "pretrained", "faces", "pretrained", 6),
+        (0, "letters", "faces", "future", 6),
+        (1, "digits", "faces", "future", 6),
+        (2, "faces", "digits", "past", 5),
+        (2, "faces", "faces", "current", 6),
+        (2, "faces", "letters", "past", 4),
+    ]
+    rows = pd.concat(steps)
+    assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
+
+
+MODELS = ("pretrained", *TASKS)
+# The model that classifies letters, digits and faces after each step.
+NEWEST = [[name] * 3 for name in TASKS]
+OWN = [["letters", "pretrained", "pretrained"], ["letters", "digits", "pretrained"], list(TASKS)]
+
+
+def count_models(models: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a model classify as many images correctly as models came before it."""
+    weights = {
+        name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
+    }
+
+    def signature(clip: Clip, images: TestSet) -> torch.Tensor:
+        own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
+        number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
+        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
+
+    monkeypatch.setattr(task_tests, "nearest_classes", signature)
+
+
+@pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
+def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
+    model_for: Callable[[int, int], int],
+    models_of: list[list[str]],
+    models: Folders,
+    tasks: Folders,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one model per task, past tasks have their own model, and future tasks the pre-trained one.
+
+    A model's accuracy says whose it is here: as many images are correct as models came before it.
+    """
+    count_models(models, monkeypatch)
+    rows = pd.concat([measure(models, tasks, step, model_for=model_for).rows for step in range(3)])
+    expected = {
+        (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6
+        for step, names in enumerate([["pretrained"] * 3, *models_of], -1)
+        for task, name in zip(TASKS, names, strict=True)
+    }
+    assert {(row.step, row.eval_task): row.top1 for row in rows.itertuples()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("model_for", "of_steps"), [(newest_model, [1 / 6, 2 / 6]), (own_model, [0.5, 0.5])])
+def test_a_probe_is_tested_by_the_newest_model_and_by_the_pretrained_one_where_each_task_has_its_own(
+    model_for: Callable[[int, int], int],
+    of_steps: list[float],
+    models: Folders,
+    tasks: Folders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count_models(models, monkeypatch)
+    made = []
+    for step in range(2):
+        inputs = inputs_of(models, tasks, step, model_for=model_for, probe="faces")
+        made.append(with_probes(evaluate_task_incremental(inputs), inputs))
+    rows = pd.concat(each.rows for each in made)
+    probes = rows[rows.phase == "probe"]
+    assert dict(zip(probes.step, probes.trained_task, strict=True)) == {-1: "pretrained", 0: "letters", 1: "digits"}
+    assert list(probes.top1) == pytest.approx([0.5, *of_steps])
+    assert set(probes.eval_task) == {"faces"} and set(probes.n) == {6} and set(probes.method) == {"gift"}
+    assert "faces" not in set(made[1].predictions.task)
+    assert made[1].metadata["probe:faces"] == sha256_of(tasks["faces"] / "task.json")
+    path = tmp_path / "gift" / "digits.parquet"
+    write_accuracy(path, made[1].rows, made[1].metadata)
+    write_predictions(path.with_suffix(".predictions"), made[1].predictions, made[1].metadata)
+    require_agreement(path.with_suffix(".predictions"), made[1].rows)
+
+
+def test_the_row_of_the_pretrained_model_on_a_probe_is_read_as_it_was_written(
+    models: Folders, tasks: Folders, tmp_path: Path
+) -> None:
+    settings = inputs_of(models, tasks, 0).settings
+    measured, path = evaluate_probe(models["pretrained"], tasks["faces"], settings), tmp_path / "faces.parquet"
+    images = settings.open(tasks["faces"], CacheBudget(0))
+    write_accuracy(path, measured.rows, measured.metadata)
+    top1 = task_tests.test_of(settings.load(models["pretrained"]), images).top1
+    assert read_probe(path) == (pytest.approx(top1), 6)
+
+
+@pytest.mark.parametrize("templates", [("a {}.",), ("a {} in a garden.", "the {}")])
+def test_every_cell_is_that_of_plain_loops(
+    models: Folders, tasks: Folders, templates: tuple[str, ...], tmp_path: Path
+) -> None:
+    made_task(tasks["letters"], (0, 1, 0, 1, 1), ("lotus", "frog"))
+    made_task(tasks["faces"], (0, 1, 1, 0, 0, 1, 0), (" Lotus", "rose"), templates, first=7)
+    made, folders = evaluate_cross_domain(inputs_of(models, tasks, 2)), list(tasks.values())
+    assert len(made.rows) == len(made.rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
+    shared = 0
+    for row in made.rows.itertuples():
+        own_step = TASKS.index(row.eval_task)
+        phase = "past" if own_step < row.step else "current" if own_step == row.step else "future"
+        assert row.phase == ("pretrained" if row.step == -1 else phase)
+        slow = slow_answers(models[row.trained_task], folders, tasks[row.eval_task])
+        slow = [(label.strip().lower(), nearest.strip().lower()) for label, nearest in slow]
+        own = made.predictions[(made.predictions.step == row.step) & (made.predictions.task == row.eval_task)]
+        assert list(zip(*(own[name].str.strip().str.lower() for name in ("label", "predicted")), strict=True)) == slow
+        assert (row.top1, row.n) == (pytest.approx(sum(a == b for a, b in slow) / len(slow)), len(slow))
+        shared += sum(predicted == "lotus" for _, predicted in slow)
+        spelling = {"letters": "lotus", "faces": " Lotus"}.get(row.eval_task)  # that of the image's own task
+        assert not spelling or {each for each in own.predicted if "lotus" in each.lower()} <= {spelling}
+    assert shared
+    newest = made.rows[made.rows.step == 2].set_index("eval_task").top1
+    said = f"{newest['faces']:.1%} on faces, {newest.mean():.1%} on the 3 tasks so far"
+    assert SUMMARIES["cross_domain"](made.rows) == f"{said}, each image among the classes of all of them"
+    path = tmp_path / "gift" / "faces.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, made.rows)
+
+
+def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, encode = list[str](), classifier.encode_test_set
+
+    def counted(clips: Any, test_set: Any) -> Any:
+        encoded.append(test_set.task.name)
+        return encode(clips, test_set)
+
+    monkeypatch.setattr(classifier, "encode_test_set", counted)
+    kept, counts = tmp_path / "kept", []
+    kept.mkdir()
+
+    def require_same_as_alone(step: int) -> None:
+        run = KeptUnits(tmp_path, lambda line: None, kept)
+        found = evaluate_cross_domain(inputs_of(models, tasks, step), run)
+        counts.append(len(encoded))
+        alone = evaluate_cross_domain(inputs_of(models, tasks, step), in_turn)
+        pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
+        pd.testing.assert_frame_equal(found.predictions, alone.predictions)
+        encoded.clear()
+
+    for step in range(3):
+        require_same_as_alone(step)
+    assert counts == [2, 4, 6]  # the new model on all tasks, the former ones on the new task
+    names = {file.name for file in kept.iterdir()}
+    assert len(names) == 4 * 3
+    save_clip(tiny_clip(seed=9), models["digits"], owner("digits"))  # trained again
+    (damaged := min(kept.iterdir())).write_bytes(b"no features")
+    require_same_as_alone(2)
+    assert counts[-1] in (3, 4)  # what is damaged may be of the former model
+    assert len({file.name for file in kept.iterdir()} - names - {f"{damaged.name}.not_used"}) == 3
+    assert len(TASKS) * 4 == len(list(kept.glob("*.safetensors")))
+
+
+def evaluate_seen(models: Folders, tasks: Folders, step: int, previous: dict[str, str] | None = None) -> Measurement:
+    return evaluate_class_incremental(inputs_of(models, tasks, step, previous=previous))
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders, tmp_path: Path, step: int) -> None:
+    made, folders = evaluate_seen(models, tasks, step), [tasks[name] for name in TASKS[: step + 1]]
+    images = [
+        (name, number) for name, count in zip(TASKS[: step + 1], (4, 5, 6), strict=False) for number in range(count)
+    ]
+    for row, at, name in zip(made.rows.itertuples(), (-1, step), ("pretrained", TASKS[step]), strict=True):
+        slow = [answer for folder in folders for answer in slow_answers(models[name], folders, folder)]
+        hits = sum(label == predicted for label, predicted in slow)
+        phase = "pretrained" if at == -1 else "current"
+        assert (row.top1, row.n) == (pytest.approx(hits / len(slow)), len(slow))
+        assert (row.method, row.protocol, row.step) == ("gift", "class_incremental", at)
+        assert (row.trained_task, row.eval_task, row.phase) == (name, TASKS[step], phase)
+        found = made.predictions[made.predictions.step == at]
+        assert list(found[["task", "image"]].itertuples(index=False, name=None)) == images
+        assert list(zip(found.label, found.predicted, strict=True)) == slow
+    path = tmp_path / "gift" / f"{TASKS[step]}.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, made.rows)
+    pretrained, learned = made.rows.top1
+    said = f"{learned:.1%} on {len(images)} test images of all classes so far (the pre-trained model: {pretrained:.1%})"
+    assert summarize_class_incremental(made.rows) == said
+    write_accuracy(path, made.rows, made.metadata)
+    assert len(read_accuracy(path)[0]) == 2
+
+
+def described(name: str, *classes: str) -> TaskInfo:
+    return TaskInfo(name, classes, ("a {}.",), "made for a test")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("swift", "the class 'swift', so"), (" Swift", "the class 'swift' and ' Swift', so")]
+)
+def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str, models: Folders, tasks: Folders) -> None:
+    """The stage meets it before it reads any image."""
+    birds, cars = described("birds", "robin", "swift"), described("cars", "polo", "swift car")
+    require_distinct_classes([birds, cars])
+    with pytest.raises(UserError, match=f"tasks birds and cars both have {said}"):
+        require_distinct_classes([birds, described("cars", "polo", name)])
+    made_task(tasks["digits"], [0], ("Letters One", "two"))
+    with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
+        evaluate_seen(models, tasks, 1)
+
+
+def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
+    from gift_core.artifacts.accuracy import PHASES
+    from gift_core.artifacts.report_json import BY_TASK, Summary
+    from gift_core.config.experiment import EvaluationConfig
+    from gift_core.method.metrics import PROTOCOLS as METRICS
+    from gift_core.report.facts import PROTOCOLS as TEXTS
+
+    assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
+    assert set(PROTOCOLS) == set(METRICS) == set(SUMMARIES) == set(PHASES) == set(BY_TASK) == set(TEXTS)
+    assert set(PROTOCOLS) == set(Summary.model_fields["protocol"].annotation.__args__)
+
+
+def require_same(found: Measurement, expected: Measurement) -> None:
+    pd.testing.assert_frame_equal(found.rows, expected.rows, check_exact=True)
+    pd.testing.assert_frame_equal(found.predictions, expected.predictions)
+    assert found.metadata == expected.metadata
+
+
+UNITS = {"task_incremental": 6, "class_incremental": 6, "cross_domain": 12}  # of a whole run
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_helper_changes_neither_accuracies_nor_predictions(
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
+    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
+    (kept := tmp_path / "kept").mkdir()
+    require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept)), alone)
+    assert len(helper.helped) == UNITS[protocol] // 2
+    assert len(list(kept.iterdir())) == (UNITS[protocol] if protocol != "task_incremental" else 0)
+
+
+LIMIT = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
+
+
+def chosen_images(tasks: Folders) -> set[tuple[str, int]]:
+    """(task, position) of the images that the limit leaves."""
+    found = set()
+    for name in TASKS:
+        labels = [label for _, label in iterate_task(tasks[name], "test")]
+        found |= {(name, at) for at in choose_images(labels, 4, seed=seed_for("test images", 7, name))}
+    return found
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_accuracies_and_predictions_are_those_of_the_chosen_images(
+    models: Folders, tasks: Folders, tmp_path: Path, protocol: str
+) -> None:
+    whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
+    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=LIMIT), in_turn)
+    chosen = chosen_images(tasks)
+    kept = [each in chosen for each in zip(whole.predictions.task, whole.predictions.image, strict=True)]
+    expected = whole.predictions[kept].reset_index(drop=True)
+    pd.testing.assert_frame_equal(made.predictions, expected)
+    assert len(expected) < len(whole.predictions)
+    for row in made.rows.itertuples():
+        of_row = expected[expected.step == row.step]
+        if protocol != "class_incremental":
+            of_row = of_row[of_row.task == row.eval_task]
+        assert row.n == len(of_row) == (12 if protocol == "class_incremental" else 4)
+        assert row.top1 == pytest.approx((of_row.label == of_row.predicted).mean())
+    assert made.metadata == {**whole.metadata, "max_images": "4"}
