@@ -16,8 +16,7 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.pair_batches import PairBatch, TrainingPairs
 from gift_core.clip.retrieval import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
-from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
-from gift_core.seeds import seed_for
+from gift_core.clip.test_set import ImageLimit, TestSet
 from tests.clip.tiny import CONTEXT, Picture, png, tiny_clip
 
 CLIP = tiny_clip()
@@ -151,16 +150,3 @@ def test_recalls_are_those_of_an_independent_implementation(tested: Path) -> Non
             assert (ranks <= k).mean() == pytest.approx(recall_at(*each, k))
         assert ((rows["rank"] == 1) == (rows["label"] == rows["predicted"])).all()
     assert test.count == 5 and len(rows) == 5 + 9
-
-
-def test_a_limit_keeps_positions_of_the_whole_test_set(tested: Path) -> None:
-    images = opened(tested, ImageLimit(3, seed=1))
-    rows = measure_test_set(tiny_clip(), images).rows(COLUMNS)
-    chosen = images.positions_N.tolist()
-    assert chosen == choose_images([0] * 5, 3, seed=seed_for("test images", 1, "pets"))  # no strata
-    captions = rows[rows["query"] == "caption"]
-    starts = np.cumsum([0, *(len(each) for each in TESTED)])
-    expected = [at for image in chosen for at in range(starts[image], starts[image + 1])]
-    assert captions["image"].tolist() == expected
-    assert set(captions["label"]) == set(map(str, chosen))
-    assert {image for found in captions["retrieved"] for image in found} == set(chosen)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,12 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def hooks() -> dict[str, Any]:
-    """The functions of docs/site.py."""
-    return runpy.run_path(str(ROOT / "docs" / "site.py"))
-
-
 def test_no_page_loads_anything_from_another_host_and_the_reference_has_every_module(site: Path) -> None:
     pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     loads = {src or href for text in pages.values() for src, href in LOADS.findall(text)}
@@ -51,10 +43,3 @@ def test_no_page_loads_anything_from_another_host_and_the_reference_has_every_mo
     files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "gift_core").rglob("*.py")]
     modules = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"gift_core"}
     assert [name for name in sorted(modules) if f'id="{name}"' not in reference] == []
-
-
-def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: dict[str, Any]) -> None:
-    linked = hooks["linked_files"]()
-    assert "gift_core/untrusted.py" in linked
-    for name in linked:
-        assert (site / f"{name}.txt").read_bytes() == (ROOT / name).read_bytes()

@@ -37,18 +37,6 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
-def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
-    def marks() -> dict[str, str]:
-        return {finding.subject: finding.mark for finding in examine_quickly(tmp_path)}
-
-    own_project(tmp_path, run__device="cpu")
-    assert marks() == {"params.yaml": "ok", "data my_task": "fail", "time": "fail"}
-    make_project(tmp_path, "bring_your_own")
-    assert marks() == {"params.yaml": "fail"}  # there is no task
-    make_project(tmp_path)  # its models are missing
-    assert marks() == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
-
-
 LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0}
 FILTERS: dict[str, Any] = {"scorer": {"name": "local-dir:data/0_raw/generators/no", "pretrained": None}}
 FILTERS |= {"min_clip_score": 0.2, "max_similarity": None, "max_redraws": 1}
@@ -178,21 +166,6 @@ def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail
     found = [*check_clip(project), *check_generator(project)]
     assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
     assert "2.1M parameters" in found[0].found and "4.8M parameters" in found[1].found
-
-
-def test_a_folder_with_a_missing_or_damaged_file_is_a_fail(tmp_path: Path) -> None:
-    for file, words in (
-        ("open_clip_config.json", "has no open_clip_config"),
-        ("open_clip_model.safetensors", "or no weights"),
-    ):
-        shutil.copytree(ROOT / "data" / "mini", tmp_path / "data" / "mini", dirs_exist_ok=True)
-        (tmp_path / "data/mini/clip" / file).unlink()
-        finding = one(check_clip(make_project(tmp_path)))
-        assert (finding.mark, words in finding.found) == ("fail", True)
-    shutil.copytree(ROOT / "data" / "mini", tmp_path / "data" / "mini", dirs_exist_ok=True)
-    (tmp_path / "data/mini/clip/open_clip_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match="is not valid JSON"):
-        list(check_clip(make_project(tmp_path)))
 
 
 def test_a_model_is_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:

@@ -99,18 +99,6 @@ def test_an_unsuitable_setting_is_an_error_before_the_first_image(
         load(folder_of(family), settings, **changes)
 
 
-def test_a_pipeline_that_is_not_text_to_image_is_rejected(tmp_path: Path, settings: Settings) -> None:
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-
-    unet = UNet2DModel(
-        sample_size=8, block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
-        norm_num_groups=2,
-    )  # fmt: skip
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(str(tmp_path))
-    with pytest.raises(UserError, match=r"generator\.pipeline: .* is a DDPMPipeline, whose call has no argument"):
-        load_pipeline(settings(tmp_path), CPU)
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

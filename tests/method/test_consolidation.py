@@ -8,11 +8,8 @@ from functools import partial
 import pytest
 import torch
 
-from gift_core import computation
-from gift_core.computation import groups
 from gift_core.errors import ContractError
 from gift_core.method.consolidation import (
-    CONSOLIDATIONS,
     AdaptiveFisher,
     Consolidation,
     FrozenFisher,
@@ -122,27 +119,3 @@ def test_frozen_fisher_is_the_mean_importance_of_the_first_iterations(
 def test_diagonals_of_another_model_are_refused(wrong: Tensors) -> None:
     with pytest.raises(ContractError, match=r"1 parameters .* first is b\..*stage teach"):
         static(wrong, "tensor")(two_parameters(), weight=1.0)
-
-
-def random_tensors(seed: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, generator=generator) for size in (3, 50, 1, 7, 200, 2)]
-
-
-@pytest.mark.parametrize("kind", ["uniform", "adaptive_fisher"])
-def test_pulling_in_groups_of_limited_bytes_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    found, sizes = [], [tensor.nbytes for tensor in random_tensors(1)]
-    for limit, expected in ((10**6, [sum(sizes)]), (240, [216, 28, 800, 8]), (1, sizes)):
-        monkeypatch.setattr(computation, "GROUP_BYTES", limit)
-        parts = [random_tensors(1)[part] for part in groups(random_tensors(1))]
-        assert [sum(tensor.nbytes for tensor in part) for part in parts] == expected
-        parameters = {str(index): torch.nn.Parameter(value) for index, value in enumerate(random_tensors(1))}
-        consolidates = CONSOLIDATIONS[kind](parameters, weight=0.3)
-        for parameter, moved, gradient in zip(parameters.values(), random_tensors(2), random_tensors(3), strict=True):
-            parameter.data += moved
-            parameter.grad = gradient
-        consolidates.observe({name: parameter.grad for name, parameter in parameters.items()})
-        penalty = consolidates.pull(parameters)
-        found.append([penalty, *(parameter.grad for parameter in parameters.values())])
-    for others in found[1:]:
-        assert all(torch.equal(*pair) for pair in zip(found[0], others, strict=True))

@@ -166,21 +166,6 @@ def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str,
     assert expected in refused(add, name, *options)
 
 
-def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path, add: Gift) -> None:
-    folder = root / "data/0_raw/birds"
-    (folder / "wren" / "10.jpg").touch()
-    (folder / "wren" / "11.jpg").write_text("<!DOCTYPE html> 404 not found")
-    before = tree_hash(root)
-    output = add("birds", "--images", "data/0_raw/birds", expect=1).output
-    assert tree_hash(root) == before
-    assert "+++ params.yaml" not in output
-    what = "2 images cannot be decoded: wren/10.jpg (an empty file), wren/11.jpg (not an image)"
-    assert f"error: --images data/0_raw/birds: {what}. Repair or remove them, or leave them out: " in output
-    output = add("birds", "--images", "data/0_raw/birds", "--on-bad-image", "skip").output
-    assert f"  {what}. They are left out." in output
-    assert "birds" in load_config(root / "params.yaml").tasks
-
-
 def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Gift) -> None:
     command = ["birds", "--images", "data/0_raw/birds", "--check"]
     check = json.loads(add(*command, "--dry-run", "--json").stdout)["check"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import PROJECT
-from tests.stages.toy_pipeline import ANNOUNCED, ToyPipeline, wait
+from tests.stages.toy_pipeline import wait
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
 
@@ -125,25 +124,6 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
     code, output, errors = run(folder, *second(how))
     assert code == expected and (how == "kill" or output.startswith("preloaded"))
     assert ("ValueError: broken" in errors) == (how == "raise")
-
-
-def test_before_each_stage_that_runs_it_says_how_far_dvc_repro_is(tmp_path: Path) -> None:
-    toy = ToyPipeline(tmp_path / "toy")
-    program, imports = (toy.folder / "stage.py").read_text(), "from pathlib import Path\n"
-    (toy.folder / "stage.py").write_text(program.replace(imports, imports + ANNOUNCED))
-
-    def announced() -> list[str]:
-        done = toy.command("stages.dvc.fork_server", "dvc", "repro")
-        assert done.returncode == 0, done.stderr
-        return re.findall(r"^stage . of 4, about .* left$", done.stderr, re.MULTILINE)
-
-    first, *others = announced()
-    assert first == "stage 1 of 4, about 4 s left"  # nothing is known of these stages but what DVC takes
-    assert [line[:12] for line in others] == ["stage 2 of 4", "stage 3 of 4", "stage 4 of 4"]
-    assert announced() == []
-    pipeline = toy.folder / "dvc.yaml"
-    pipeline.write_text(pipeline.read_text().replace("python stage.py right", "true && python stage.py right"))
-    assert announced() == ["stage 3 of 4, about 2 s left"]  # the last one might follow, but right is what it was
 
 
 def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:

@@ -108,17 +108,6 @@ def test_a_task_with_captions_is_tested_by_retrieval_and_its_captions_are_ranked
     assert "2 captions of tasks that the model has learned" in gift(f"predict {model} pictures").stderr
 
 
-def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(world: Path) -> None:
-    found = document("test model photos/train")
-    (world / "classes.txt").write_text("\n".join(found["classes"]), encoding="utf-8")
-    predictions = document("predict model photos/train --classes classes.txt")
-    right = [Path(each["path"]).parent.name == each["classes"][0]["class"] for each in predictions]
-    assert (found["correct"], found["images"], found["among"]) == (sum(right), len(right), len(found["classes"]))
-    assert sum(each["images"] for each in found["confusions"]) == right.count(False)
-    low, high = found["interval"]
-    assert 0 <= low <= found["accuracy"] <= high <= 1
-
-
 def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_learned_ones(world: Path) -> None:
     of_folder = document("test model photos --templates templates.txt --classes birds")
     of_task = document("test local-dir:model birds")

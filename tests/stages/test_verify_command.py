@@ -106,20 +106,6 @@ def test_a_broken_object_in_the_cache_is_restored_from_the_workspace_or_the_remo
         assert stored.read_bytes() == (project / file).read_bytes() == good
 
 
-def test_a_broken_listing_in_the_cache_is_restored(project: Project) -> None:
-    folder = project / f"data/5_models/gift/{SECOND}"
-    store = DvcStore(project.folder)
-    (listing,) = (output.listing for output in store.outputs() if output.path == folder)
-    stored = project / f".dvc/cache/files/md5/{listing[:2]}/{listing[2:]}"
-    good = stored.read_bytes()
-    for has_remote in (True, False):
-        with patch.object(DvcStore, "has_remote", has_remote):
-            flip(stored, 10)
-            assert f"the cache has other bytes under {listing}" in project.fail("verify")
-            project.succeed("verify", "--heal")
-            assert stored.read_bytes() == good
-
-
 def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -> None:
     file = f"data/3_shards/{FIRST}/00000.tar"
     stored, good = object_of(project / ".dvc/cache", project, file), (project / file).read_bytes()

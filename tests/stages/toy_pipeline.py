@@ -37,7 +37,6 @@ with interruptible():
         unfinished.write_text(text)
     print("wrote", text)
 """
-ANNOUNCED = "from stages.dvc.time_left import announce\n\nannounce()\n"  # as stages/__main__.py does
 
 DIAMOND = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 
