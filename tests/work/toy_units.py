@@ -1,7 +1,7 @@
 """A stage of units that write a file each: `python -m tests.work.toy_units FOLDER COUNT`.
 
-The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpers wait in the middle of a unit,
-FOLDER/fail-3 makes unit 3 raise a UserError, and FOLDER/broken makes helpers unable to load.
+The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpers wait in the middle of a unit, and
+FOLDER/fail-3 makes unit 3 raise a UserError.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from stages.dvc.interruption import interruptible
 
 def load(folder: Path, stage: int) -> Callable[[int], int]:
     """Returns what computes a unit in this process."""
-    if (folder / "broken").exists():
-        raise UserError("this machine lacks a file")
     return partial(compute, folder, stage)
 
 
