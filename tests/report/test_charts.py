@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of
+from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import render_page
 from tests.report.run_folder import MATRICES, TASKS, record_of, write_params
