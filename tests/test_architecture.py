@@ -39,29 +39,29 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_330,
-    "gift_core/*.py": 910,
-    "gift_core/artifacts": 2_620,
-    "gift_core/clip": 2_340,
-    "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 2_810,
-    "gift_core/doctor": 1_780,
-    "gift_core/execution": 540,
-    "gift_core/generators": 1_060,
-    "gift_core/interop": 1_420,
+    "gift_core/*.py": 900,
+    "gift_core/artifacts": 2_380,
+    "gift_core/clip": 2_240,
+    "gift_core/config": 2_360,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 2_790,
+    "gift_core/doctor": 1_640,
+    "gift_core/execution": 530,
+    "gift_core/generators": 990,
+    "gift_core/interop": 1_280,
     "gift_core/code": 740,
-    "gift_core/library": 820,
+    "gift_core/library": 720,
     "gift_core/method": 3_460,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 770,
     "gift_core/new_project": 190,
     "gift_core/published": 90,
-    "gift_core/report": 3_530,
-    "gift_core/team": 760,
+    "gift_core/report": 3_300,
+    "gift_core/team": 740,
     "gift_core/tracking": 300,
-    "gift_core/use": 640,
-    "gift_core/work": 1_890,
+    "gift_core/use": 630,
+    "gift_core/work": 1_730,
     "recipes": 1_260,
-    "stages": 6_780,
-    "tests": 26_600,
+    "stages": 6_070,
+    "tests": 23_000,
 }
 
 
