@@ -47,7 +47,7 @@ def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(add:
     assert add("zscl", "--set", "layer_decay=0.9").output.startswith("zscl: a row of the catalogue with changes\n")
     config = load_config(Path("params.yaml"))
     assert config.methods["zscl"].learning_rate == 1e-5 and config.methods["zscl"].average.every == 100
-    assert config.run.methods == ("finetune", "gift", "zscl")
+    assert config.run.methods == ("finetune", "gift", "gift_vocabulary_released", "zscl")
     assert add("mine", "--from", "icarl").output.startswith("mine: a copy of icarl\n")
 
 
