@@ -138,7 +138,8 @@ class CodeBase:
     def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
         """Returns {unit or data file: hash} of what the stage runs with these options: "losses.distill"."""
         found: dict[str, str] = {}
-        waiting = [(f"stages/{stage}.py", "")]
+        files = (f"stages/{stage}.py", f"stages/commands/{stage}.py")  # a stage, or a command that trains
+        waiting = [(next(file for file in files if self.path(file).is_file()), "")]
         while waiting:
             file, name = waiting.pop()
             if unit_key(file, name) in found or category(file) == NEVER:
