@@ -26,7 +26,7 @@ from gift_core.config.tasks import (
 from gift_core.datasets.catalogue.inventory import list_catalogue
 from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
 from gift_core.datasets.decoding import Decoder, digest_of, in_order
-from gift_core.datasets.image_captions import list_captioned_folder, pair_dataset
+from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset, vocabulary_captions
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
 from gift_core.datasets.webdataset import list_tars
@@ -186,7 +186,7 @@ def _location(name: str, config: TaskConfig) -> str:
 
 def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
     """A task of the embedded miniature benchmark. Its images are made here."""
-    from gift_core.mini.scenes import SCENES, render_scenes, scene_captions
+    from gift_core.mini.scenes import SCENES, render_scenes
     from gift_core.mini.world import mini_task, render_task
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
@@ -194,15 +194,14 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
         what = "needs this key, because it has captions" if name == SCENES else "has classes and no captions"
         raise UserError(f"{key}.vocabulary_captions: the miniature task {name} {what}. Only {SCENES} has captions.")
     counts = {"train": config.train_images, "test": config.test_images}
-    render: Callable[..., Iterator[tuple[Any, Any]]] = partial(render_task, name) if count is None else render_scenes
+    names, templates = tuple[str, ...](), tuple[str, ...]((TEMPLATE,))
     if count is None:
         names, templates = (task := mini_task(name)).class_names, task.templates
-    else:
-        names, templates = scene_captions(counts["train"], count, seed=seed), ("{}",)
-    for split, images in counts.items() if count is None else ():
+    for split, images in counts.items():
         if images < len(names):
             what = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
             raise UserError(f"{key}.{split}_images: {what}")
+    render: Callable[..., Iterator[tuple[Any, Any]]] = partial(render_task, name) if count is None else render_scenes
 
     def samples(split: str) -> Iterator[Sample]:
         for number, (image, target) in enumerate(render(split, counts[split], seed=seed)):
@@ -211,5 +210,7 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
             label = names[target] if count is None else "\n".join(target)
             yield Sample(label, f"{split} image {number}", buffer.tell(), load=buffer.getvalue)
 
-    splits = tuple(samples("train")), tuple(samples("test"))
-    return Dataset({each: each for each in names}, templates, *splits, has_captions=count is not None)
+    train, test = tuple(samples("train")), tuple(samples("test"))
+    if count is not None:
+        names = vocabulary_captions(train, count, task=name, seed=seed)
+    return Dataset({each: each for each in names}, templates, train, test, has_captions=count is not None)

@@ -52,8 +52,7 @@ def glyphs_of(group: str) -> tuple[Glyph, ...]:
 def font_path(face: str) -> Path:
     """Returns the path of the font file that matplotlib ships for a face such as "DejaVuSans-Bold"."""
     spec = importlib.util.find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the miniature world needs matplotlib's fonts. Run: pip install matplotlib")
+    assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{face}.ttf"
 
 
@@ -93,10 +92,7 @@ def glyph_mask(character: str, face: str) -> Image.Image:
     canvas = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
     center = (2 * MASK_SIZE, 2 * MASK_SIZE)
     ImageDraw.Draw(canvas).text(center, character, font=_font(face, 96), fill=255, anchor="mm")
-    box = canvas.getbbox()
-    if box is None:
-        raise ValueError(f"{face} has no glyph for U+{ord(character):04X}")
-    glyph = canvas.crop(box)
+    glyph = canvas.crop(canvas.getbbox())
     scale = GLYPH_EXTENT / max(glyph.size)
     size = (max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale)))
     mask = Image.new("L", (MASK_SIZE, MASK_SIZE))

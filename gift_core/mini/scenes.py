@@ -27,29 +27,16 @@ TEST_SHARE = 4  # one of four scenes is for testing
 
 def render_scenes(split: str, count: int, *, seed: int) -> Iterator[tuple[Image.Image, Captions]]:
     """Yields `count` pictures (RGB 32x32) with two captions each. A smaller count gives the first of a larger one."""
-    for index, captions in enumerate(_captions(split, count, seed)):
+    for index in range(count):
         random = np.random.default_rng([seed, zlib.crc32(SCENES.encode()), SPLITS.index(split), index])
         ink, ground, symbol = _scene(split, index, seed)
-        mask = place(pick_mask(glyphs_of("base")[symbol], OBLIQUE, random), random, zoom=0.3)
+        glyph = glyphs_of("base")[symbol]
+        mask = place(pick_mask(glyph, OBLIQUE, random), random, zoom=0.3)
         other = shade(ground, random, spread=40.0)
         picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), other, random))
         lamp = random.uniform(0.5, 1.1, 3).astype(np.float32)
+        captions = tuple(each.format(ink=ink, ground=ground, symbol=glyph.name) for each in CAPTIONS)
         yield to_image(noisy(picture * lamp, random, strength=45)), captions
-
-
-def scene_captions(train_images: int, count: int, *, seed: int) -> Captions:
-    """Returns `count` different captions of the training images (all, if there are fewer), sampled by seed."""
-    distinct = list(dict.fromkeys(each for captions in _captions("train", train_images, seed) for each in captions))
-    order = np.random.default_rng(seed_for("vocabulary captions", seed, SCENES)).permutation(len(distinct))
-    return tuple(distinct[position] for position in sorted(order[:count].tolist()))
-
-
-def _captions(split: str, count: int, seed: int) -> Iterator[Captions]:
-    for index in range(count):
-        ink, ground, symbol = _scene(split, index, seed)
-        yield tuple(
-            template.format(ink=ink, ground=ground, symbol=glyphs_of("base")[symbol].name) for template in CAPTIONS
-        )
 
 
 def _scene(split: str, index: int, seed: int) -> tuple[str, str, int]:

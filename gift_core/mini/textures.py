@@ -11,48 +11,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from gift_core.mini.rendering import COLORS, MASK_SIZE, SIZE, Pixels, gradient, shade, to_image
 
 
-def _stripes(across: Any, _down: Any) -> Any:
-    return across % 1 < 0.5
-
-
-def _checks(across: Any, down: Any) -> Any:
-    return (np.floor(across) + np.floor(down)) % 2 == 0
-
-
-def _dots(across: Any, down: Any) -> Any:
-    return (across % 1 - 0.5) ** 2 + (down % 1 - 0.5) ** 2 < 0.09
-
-
-def _rings(across: Any, down: Any) -> Any:
-    radius = np.sqrt((across % 1.5 - 0.75) ** 2 + (down % 1.5 - 0.75) ** 2)
-    return np.abs(radius - 0.5) < 0.13
-
-
-def _bricks(across: Any, down: Any) -> Any:
-    row = np.floor(down * 1.4)
-    return ((across * 0.8 + 0.5 * (row % 2)) % 1 > 0.14) & ((down * 1.4) % 1 > 0.2)
-
-
-def _grid(across: Any, down: Any) -> Any:
-    return (across % 1 < 0.22) | (down % 1 < 0.22)
-
-
-def _zigzag(across: Any, down: Any) -> Any:
-    return (down + np.abs(across % 1 - 0.5)) % 1 < 0.5
-
-
-def _waves(across: Any, down: Any) -> Any:
-    return (down + 0.3 * np.sin(across * 3.5)) % 1 < 0.5
-
-
 def _scales(across: Any, down: Any) -> Any:
     row = np.floor(down * 1.2)
     center = (across + 0.5 * (row % 2)) % 1 - 0.5
     return np.abs(np.sqrt(center**2 + ((down * 1.2) % 1) ** 2 * 0.45) - 0.45) < 0.12
-
-
-def _diamonds(across: Any, down: Any) -> Any:
-    return np.abs(across % 1 - 0.5) + np.abs(down % 1 - 0.5) < 0.36
 
 
 def _crosses(across: Any, down: Any) -> Any:
@@ -60,24 +22,26 @@ def _crosses(across: Any, down: Any) -> Any:
     return ((x < 0.1) | (y < 0.1)) & (np.maximum(x, y) < 0.36)
 
 
-def _basket(across: Any, down: Any) -> Any:
-    upright = (np.floor(across) + np.floor(down)) % 2 == 0
-    return np.where(upright, (across * 3) % 1 < 0.6, (down * 3) % 1 < 0.6)
+def _checks(across: Any, down: Any) -> Any:
+    return (np.floor(across) + np.floor(down)) % 2 == 0
 
 
+# (across, down), both counted in periods -> where the pattern covers.
 PATTERNS: dict[str, Callable[[Any, Any], Any]] = {
-    "striped": _stripes,
+    "striped": lambda across, down: across % 1 < 0.5,
     "checkered": _checks,
-    "dotted": _dots,
-    "ringed": _rings,
-    "brick": _bricks,
-    "grid": _grid,
-    "zigzag": _zigzag,
-    "wavy": _waves,
+    "dotted": lambda across, down: (across % 1 - 0.5) ** 2 + (down % 1 - 0.5) ** 2 < 0.09,
+    "ringed": lambda across, down: np.abs(np.sqrt((across % 1.5 - 0.75) ** 2 + (down % 1.5 - 0.75) ** 2) - 0.5) < 0.13,
+    "brick": lambda across, down: (
+        ((across * 0.8 + 0.5 * (np.floor(down * 1.4) % 2)) % 1 > 0.14) & ((down * 1.4) % 1 > 0.2)
+    ),
+    "grid": lambda across, down: (across % 1 < 0.22) | (down % 1 < 0.22),
+    "zigzag": lambda across, down: (down + np.abs(across % 1 - 0.5)) % 1 < 0.5,
+    "wavy": lambda across, down: (down + 0.3 * np.sin(across * 3.5)) % 1 < 0.5,
     "scaly": _scales,
-    "diamond": _diamonds,
+    "diamond": lambda across, down: np.abs(across % 1 - 0.5) + np.abs(down % 1 - 0.5) < 0.36,
     "crossed": _crosses,
-    "woven": _basket,
+    "woven": lambda across, down: np.where(_checks(across, down), (across * 3) % 1 < 0.6, (down * 3) % 1 < 0.6),
 }
 
 

@@ -130,10 +130,6 @@ def _stamped(mask: Pixels, random: Random) -> Pixels:
     )
 
 
-def _base_symbol(label: int, random: Random) -> Pixels:
-    return base_picture(glyphs_of("base")[label], *legible_pair(random), random)
-
-
 def _texture(label: int, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
     mask = np.asarray(
@@ -164,7 +160,7 @@ GLYPH_TASKS: dict[str, Render] = {
     "faces": _glyph_task("faces", OBLIQUE, _on_a_sticker),
     "zodiac": _glyph_task("zodiac", OBLIQUE, _night_sky),
     "mathematics": _glyph_task("mathematics", STIX, _on_chalkboard),
-    "symbols": _base_symbol,
+    "symbols": lambda label, random: base_picture(glyphs_of("base")[label], *legible_pair(random), random),
     "stamps": _glyph_task("base", OBLIQUE, _stamped),
 }
 PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
@@ -185,14 +181,6 @@ def _split_pixels(split: str) -> NDArray[np.uint8]:
     rows = slice(0, TEST_PER_DIGIT) if split == "test" else slice(TEST_PER_DIGIT, TEST_PER_DIGIT + TRAIN_PER_DIGIT)
     pictures = [bunch.images[bunch.target == digit][rows] for digit in range(10)]
     return np.rint(np.stack(pictures) * (255 / 16)).astype(np.uint8)
-
-
-def handwritten(digit: int, index: int, split: str) -> Image.Image:
-    """Returns the index-th picture of a digit from scikit-learn's 8x8 digits: RGB 32x32, light on black."""
-    small = Image.fromarray(_split_pixels(split)[digit, index])
-    canvas = Image.new("L", (32, 32))
-    canvas.paste(small.resize((28, 28), Image.Resampling.BICUBIC), (2, 2))
-    return canvas.convert("RGB")
 
 
 PROBES = ("symbols", "stamps")  # of base symbols: as the pre-training drew them, and as stamps on paper
@@ -267,7 +255,12 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
     """
     task = mini_task(name)
     if name == "digits":
-        return _render_digits(split, count, seed)
+        if count > 10 * PER_DIGIT[split]:
+            raise UserError(
+                f"mini task 'digits': {count} {split} images requested, but there are only {10 * PER_DIGIT[split]}. "
+                f"Ask for at most that many."
+            )
+        return _digits(split, count, seed)
     render = (GLYPH_TASKS | PATTERN_TASKS)[name]
     labels = (index % len(task.class_names) for index in range(count))
     return ((to_image(render(label, _random(seed, name, split, index))), label) for index, label in enumerate(labels))
@@ -283,14 +276,14 @@ def render_base(count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:
         yield to_image(base_picture(glyphs[label], ink, ground, random)), label
 
 
-def _render_digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:
-    if count > 10 * PER_DIGIT[split]:
-        raise UserError(
-            f"mini task 'digits': {count} {split} images requested, but there are only {10 * PER_DIGIT[split]}. "
-            f"Ask for at most that many."
-        )
+def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:
+    """Yields pictures of scikit-learn's 8x8 digits, light on black."""
     order = _random(seed, "digits", split, 0).permutation(PER_DIGIT[split])
-    return ((handwritten(index % 10, int(order[index // 10]), split), index % 10) for index in range(count))
+    for index in range(count):
+        small = Image.fromarray(_split_pixels(split)[index % 10, int(order[index // 10])])
+        canvas = Image.new("L", (32, 32))
+        canvas.paste(small.resize((28, 28), Image.Resampling.BICUBIC), (2, 2))
+        yield canvas.convert("RGB"), index % 10
 
 
 def _random(seed: int, name: str, split: str, index: int) -> np.random.Generator:
