@@ -130,27 +130,19 @@ def recalls(test: pd.DataFrame) -> Recalls:
 def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     """Writes the rows, sorted by step, then as given. `metadata` is that of the step's accuracy file."""
     schema = RETRIEVAL if "query" in rows.columns else SCHEMA
-    ordered = _filled(rows[schema.names]).sort_values("step", kind="stable")
-    table = pa.Table.from_arrays([_column(ordered[field.name], field.type) for field in schema], schema=schema)
-    write_table(path, table, metadata, counted=COUNTED)
-
-
-def _filled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of classes, beside those of pairs, have neither rank nor answers."""
-    if "query" not in rows.columns:
-        return rows
-    empty = rows["query"].isna()
-    retrieved = [[] if none else found for none, found in zip(empty, rows["retrieved"], strict=True)]
-    rank = rows["rank"].fillna(0).astype(int)
-    whole: pd.DataFrame = rows.assign(query=rows["query"].where(~empty, OF_CLASS), rank=rank, retrieved=retrieved)
-    return whole
-
-
-def _column(values: pd.Series, kind: pa.DataType) -> pa.Array:
-    """One chunk. Its dictionary has the order of first appearance, however pandas stores the texts."""
-    if kind != _NAME:
-        return pa.array(values.to_list() if pa.types.is_list(kind) else values.to_numpy(), kind)
-    return pa.array(values.to_numpy(dtype=object), pa.string()).dictionary_encode()
+    if schema is RETRIEVAL:  # rows of classes, beside those of pairs, have neither rank nor answers
+        empty = rows["query"].isna()
+        retrieved = [[] if none else found for none, found in zip(empty, rows["retrieved"], strict=True)]
+        rank = rows["rank"].fillna(0).astype(int)
+        rows = rows.assign(query=rows["query"].where(~empty, OF_CLASS), rank=rank, retrieved=retrieved)
+    ordered, columns = rows[schema.names].sort_values("step", kind="stable"), []
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        values = ordered[name]
+        if kind == _NAME:  # its dictionary has the order of first appearance, however pandas stores the texts
+            columns.append(pa.array(values.to_numpy(dtype=object), pa.string()).dictionary_encode())
+        else:
+            columns.append(pa.array(values.to_list() if pa.types.is_list(kind) else values.to_numpy(), kind))
+    write_table(path, pa.Table.from_arrays(columns, schema=schema), metadata, counted=COUNTED)
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:

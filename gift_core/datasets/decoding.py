@@ -128,8 +128,11 @@ class Decoder:
             image, extension = plain_image(data, self.stored.image_format, shorter_side=self.stored.shorter_side)
         except BadImageError as error:
             return digest, error
-        # an image with several frames never keeps its bytes
-        return digest, (image, extension, image is not data and _has_several_frames(data))
+        has_others = False
+        if image is not data:  # an image with several frames never keeps its bytes
+            with suppress(BadImageError), bad_image_errors(), _open(data) as opened:
+                has_others = bool(getattr(opened, "is_animated", False))
+        return digest, (image, extension, has_others)
 
 
 def read_image(sample: Sample) -> bytes:
@@ -185,13 +188,6 @@ def decoded_image(data: bytes) -> Image.Image:
     """Returns the whole image as upright RGB. BadImageError as plain_image."""
     with _decoded(data) as image:
         return _to_rgb(image)
-
-
-def _has_several_frames(data: bytes) -> bool:
-    """Whether an image file is animated or has several pages, False if that cannot be read."""
-    with suppress(BadImageError), bad_image_errors(), _open(data) as image:
-        return bool(getattr(image, "is_animated", False))
-    return False
 
 
 @contextmanager

@@ -159,11 +159,6 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _STRAY
 
 
-def is_in_hidden(name: str) -> bool:
-    """Returns whether a path has a part that is hidden."""
-    return any(map(is_hidden, PurePosixPath(name).parts))
-
-
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 

@@ -42,7 +42,11 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    notes = (*listing.notes, *listing.left_out, *_shared_captions(splits["test"]))
+    notes = (*listing.notes, *listing.left_out)
+    counts = Counter(caption for sample in splits["test"] for caption in sample.captions)
+    if shared := [repr(caption) for caption, count in counts.items() if count > 1]:
+        what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
+        notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
     parts = splits["train"], splits["test"], notes, splits[VALIDATION]
     return Dataset(classes, (TEMPLATE,), *parts, by_seed=by_seed, has_captions=True)
@@ -53,13 +57,6 @@ def vocabulary_captions(train: Iterable[Sample], count: int, *, task: str, seed:
     distinct = list(dict.fromkeys(caption for sample in train for caption in sample.captions))
     order = np.random.default_rng(seed_for("vocabulary captions", seed, task)).permutation(len(distinct))
     return tuple(distinct[position] for position in sorted(order[:count].tolist()))
-
-
-def _shared_captions(test: Iterable[Sample]) -> tuple[str, ...]:
-    counts = Counter(caption for sample in test for caption in sample.captions)
-    shared = [repr(caption) for caption, count in counts.items() if count > 1]
-    what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
-    return (f"{what}: {first_names(shared)}.",) if shared else ()
 
 
 def list_captioned_folder(folder: Path, location: str) -> Listing:

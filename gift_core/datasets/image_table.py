@@ -87,7 +87,9 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         if not is_inside(file) and split != VALIDATION:
             what = f"{row.position} of {table}: {file} is outside {config.path}, which is watched for changes"
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
-        stored = _stored_name(folder, file) if is_inside(file) else row.position
+        # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
+        spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
+        stored = next((name for name in spellings if _is_file(folder / name)), file if spellings else row.position)
         yield Entry(row.position, stored, plain_name(row.cells[text]), split)
 
 
@@ -119,12 +121,6 @@ def _unused_splits(folder: Path, config: Config, location: str) -> tuple[str, ..
             ignore = "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)"
             raise UserError(f"{location}: {what}. {use}. {ignore}.")
     return ()
-
-
-def _stored_name(folder: Path, file: str) -> str:
-    """The name of the file as the disk has it: macOS writes decomposed Unicode, tables mostly have the composed one."""
-    spellings = (file, unicodedata.normalize("NFC", file), unicodedata.normalize("NFD", file))
-    return next((name for name in spellings if _is_file(folder / name)), file)
 
 
 def _is_file(path: Path) -> bool:

@@ -12,7 +12,7 @@ from gift_core.artifacts.tars import StoredFile, index_tar
 from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import Listing, Sample
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import LeftOut, is_in_hidden
+from gift_core.datasets.folder_reader import LeftOut, is_hidden
 from gift_core.datasets.spelling import plain_captions, plain_name
 from gift_core.errors import UserError, did_you_mean, nearest
 from gift_core.progress import progress
@@ -72,7 +72,7 @@ def _index(path: Path, label: str | None, key: str, split: str, left_out: LeftOu
     """Yields the samples of a tar in their order. `label` is an extension ("cls"), or "json:<key>", None: captions."""
     skipped: list[str] = []
     try:
-        for name, files in index_tar(path, skipped, is_stray=is_in_hidden):
+        for name, files in index_tar(path, skipped, is_stray=lambda name: any(map(is_hidden, Path(name).parts))):
             images = [each for each in files if PurePosixPath(f"image.{each}").suffix in SUFFIXES]
             if not images and _extension(label) not in files:  # such as a readme.md
                 skipped += [f"{name}.{extension}" for extension in files]

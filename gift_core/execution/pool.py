@@ -21,7 +21,7 @@ from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
 from gift_core.work.needs import CPUS, Capacity, default_workers
 from gift_core.work.os_errors import socket_folder
-from gift_core.work.spread import Offer
+from gift_core.work.spread import Offer, first_line
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 CONNECT_SECONDS = 10.0
@@ -129,7 +129,7 @@ class Pool:
         except RayTaskError as error:
             return Ended(name, 1, str(error.cause if isinstance(error.cause, OSError) else error))
         except RayError as error:
-            return Ended(name, None, f"its worker was lost: {_first_line(error)}")
+            return Ended(name, None, f"its worker was lost: {first_line(error)}")
 
     def stop(self) -> list[Ended]:
         """Stops all running jobs, and returns those that had already ended."""
@@ -195,7 +195,7 @@ def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) 
     except Exception as error:  # Ray raises many types, also Exception itself
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             raise  # a full disk, for example
-        reason = f"{type(error).__name__}: {_first_line(error).partition('. ')[0]}"
+        reason = f"{type(error).__name__}: {first_line(error).partition('. ')[0]}"
         remedy = "Run it again. If it fails again, free memory, or use one worker: --workers 1"
         raise UserError(f"gift run: Ray did not start, or a process of it was killed ({reason}). {remedy}.") from error
 
@@ -211,7 +211,7 @@ def _connect(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        what = f"--address {address}: no Ray cluster answers ({_first_line(error)})"
+        what = f"--address {address}: no Ray cluster answers ({first_line(error)})"
         raise UserError(f"{what}. See docs/scaling.md.") from None
 
 
@@ -258,8 +258,4 @@ def _facts(ray: Any, task: Any) -> dict[str, str]:
     try:
         return dict(ray.get(task, timeout=CHECK_SECONDS))
     except ray.exceptions.RayError as error:
-        return {"error": _first_line(error)}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return {"error": first_line(error)}

@@ -157,7 +157,7 @@ class Spread(Generic[U, R]):
         try:
             ray.init(address=offer.address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
-            self.say(f"no worker can help, because Ray at {offer.address} cannot be reached ({_first_line(error)})")
+            self.say(f"no worker can help, because Ray at {offer.address} cannot be reached ({first_line(error)})")
             return
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # _Helper finds the project by itself
         variables = {name: value for name, value in os.environ.items() if is_passed(name)} | {OFFER: ""}
@@ -196,7 +196,7 @@ class Spread(Generic[U, R]):
                 self.error = cause
             else:
                 self.say(
-                    f"a helper was lost ({type(cause).__name__}: {_first_line(cause)}). The stage goes on without it"
+                    f"a helper was lost ({type(cause).__name__}: {first_line(cause)}). The stage goes on without it"
                 )
             with self.lock:
                 self.left.extendleft(units)
@@ -222,5 +222,6 @@ class _Helper:
         return self._compute(unit)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Returns the first line of the message, the name of the type if it is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +44,11 @@ def drive(
         what = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
         raise UserError(f"fine-tuning: {what}. Call torch.distributed.destroy_process_group() first.")
     parameters, device, total = run.parameters, run.clip.device, len(run.rates)
-    seed, done = torch.initial_seed(), _resume(run, snapshot)
+    seed = torch.initial_seed()
+    if (saved := snapshot.read()) is not None:
+        _restore(run, saved)
+        snapshot.say(f"continues at iteration {len(run.rows)} of {total}")
+    done = len(run.rows)
     processes.require_equal(parameters, done)
     with closing(prefetched(batches_from(done), device=device)) as batches:
         begun = _begun(progress(batches, total, "iterations", done=done), processes, done, parameters, seed)
@@ -68,35 +71,25 @@ def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, l
 
     Weights that were updated after a loss that is not finite are never written, since every loss is read before that.
     """
-    unread: deque[Callable[[], LossRow]] = deque()
+    unread: deque[tuple[Iteration, Callable[[], torch.Tensor]]] = deque()
+
+    def read_to(most: int) -> Iterator[LossRow]:
+        while len(unread) > most:
+            queued, copied = unread.popleft()
+            yield run.add(queued, copied().tolist())
+
     for iteration in run.iterations(batches):
-        unread.append(partial(_added, run, iteration, copied_to_cpu(iteration.losses)))
-        while len(unread) > late:
-            yield unread.popleft()()
+        unread.append((iteration, copied_to_cpu(iteration.losses)))
+        yield from read_to(late)
         if iteration.index + 1 < len(run.rates) and snapshot.is_due:
-            while unread:  # what is stored is checked before
-                yield unread.popleft()()
+            yield from read_to(0)  # what is stored is checked before
             snapshot.keep(lambda: _state(run))
-    while unread:
-        yield unread.popleft()()
-
-
-def _added(run: TrainingRun, iteration: Iteration, copied: Callable[[], torch.Tensor]) -> LossRow:
-    return run.add(iteration, copied().tolist())
+    yield from read_to(0)
 
 
 def _late(run: TrainingRun) -> int:
     """How many iterations the losses may be read late: 0 or 1. Under amp_fp16 a step waits for its gradients anyway."""
     return 0 if run.clip.device.type == "cpu" or run.update.scaler.is_enabled() else 1
-
-
-def _resume(run: TrainingRun, snapshot: Snapshot) -> int:
-    """Sets the run to the state of the interrupted one, if there is one; returns the number of iterations done."""
-    saved = snapshot.read()
-    if saved is not None:
-        _restore(run, saved)
-        snapshot.say(f"continues at iteration {len(run.rows)} of {len(run.rates)}")
-    return len(run.rows)
 
 
 def _state(run: TrainingRun) -> State:
