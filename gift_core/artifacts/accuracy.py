@@ -183,7 +183,7 @@ def _files(path: Path) -> list[Path]:
 def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the position of each row ("rows.csv: line 2"), and its checked values."""
     table = read_table_file(file, ROWS)
-    columns = [name for name in LARGEST if name in table.columns]
+    columns = [name for name in LARGEST if name in table.header]
     if len(columns) == 2:
         raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
     if not columns:

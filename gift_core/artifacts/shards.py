@@ -78,14 +78,9 @@ class Pair:
     read_again: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
 
-def shard_name(index: int) -> str:
-    """Returns img2dataset's name of a shard without extension, such as "00003"."""
-    return f"{index:05d}"
-
-
 def pair_key(index: int, position: int) -> str:
     """Returns img2dataset's key of a pair: the shard's name, then the pair's position in four or more digits."""
-    return f"{shard_name(index)}{position:04d}"
+    return f"{index:05d}{position:04d}"
 
 
 def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> Path:
@@ -226,8 +221,7 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
 
 def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
     """The tar, its table, and the stats file, which is written last."""
-    name = shard_name(index)
-    return folder / f"{name}.tar", folder / f"{name}.parquet", folder / f"{name}_stats.json"
+    return folder / f"{index:05d}.tar", folder / f"{index:05d}.parquet", folder / f"{index:05d}_stats.json"
 
 
 def _files(pair: Pair) -> dict[str, bytes]:

@@ -51,10 +51,9 @@ class Row:
 
 @dataclass(frozen=True)
 class TextTable:
-    """The names of all columns, those of the schema, and the rows. Cells are texts without spaces around them."""
+    """The names of all columns, and the rows. Cells are texts without spaces around them."""
 
     header: tuple[str, ...]
-    columns: tuple[str, ...]
     rows: Sequence[Row]
 
 
@@ -77,8 +76,7 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
     try:
         header, rows = read(path, None if schema.refuse_others else schema.columns)
         _require_columns(path, header, schema, location)
-        columns = tuple(name for name in schema.columns if name in header)
-        table = TextTable(tuple(header), columns, list(rows))
+        table = TextTable(tuple(header), list(rows))
     except UserError:
         raise
     except _RowError as error:
@@ -88,8 +86,8 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
         what = f"cannot be read as {path.suffix.lower()} ({reason})"
         raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
     for row in table.rows:
-        for column in table.columns:
-            if not row.cells[column] and column not in schema.may_be_empty:
+        for column, value in row.cells.items():
+            if not value and column not in schema.may_be_empty:
                 raise empty_cell(path, row, column, location=location)
     return table
 

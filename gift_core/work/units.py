@@ -61,7 +61,10 @@ class KeptUnits:
 
             def add(number: int, state: State | None = None) -> None:
                 if files and (known := state or read_state(_file_of(merged.path, number))):
-                    _keep(files[number], known)
+                    size = sum(tensor.nbytes for tensor in known.tensors.values())
+                    with suppress(UserError, OSError, SafetensorError):  # without space, later stages compute it again
+                        require_free_bytes(files[number], 2 * size, "the features")
+                        write_state(files[number], known)
                 merged.add(number, state)
 
             def take(unit: Numbered, written: None) -> None:
@@ -80,13 +83,6 @@ class KeptUnits:
                         if not files:
                             merged.keep(snapshot)
         return merged.state or State({})
-
-
-def _keep(file: Path, state: State) -> None:
-    """Writes the state for later stages. What finds no space is computed again by them."""
-    with suppress(UserError, OSError, SafetensorError):
-        require_free_bytes(file, 2 * sum(tensor.nbytes for tensor in state.tensors.values()), "the features")
-        write_state(file, state)
 
 
 def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:
