@@ -80,27 +80,24 @@ def _check_sequence(config: Config) -> Findings:
 
 def _check_methods(config: Config) -> Findings:
     for name, method in config.methods.items():
-        yield from _check_method(f"methods.{name}", method)
+        key, consolidation, kind = f"methods.{name}", method.consolidation, method.consolidation.kind
+        yield from _check_replay(key, method)
+        yield from _check_learning(key, method)
+        yield from check_trains(key, method)
+        if consolidation.needs_losses and not method.losses:
+            what = f"{kind} needs the gradients of the losses, and there are none"
+            yield f"{key}.consolidation.kind", f"{what}. Add a loss, or use uniform or none."
+        fisher = getattr(method.replay, "fisher", None)
+        if consolidation.needs_fisher and fisher is None:
+            what = f"{kind} needs the teacher's Fisher information, which is not estimated"
+            remedy = "Add to a replay with pairs (synthetic, reference) fisher: "
+            remedy += "{estimator: per_sample, accumulate: false}"
+            yield f"{key}.consolidation.kind", f"{what}. {remedy}, or use uniform or none."
+        if fisher is not None and not consolidation.needs_fisher:
+            what = f"the Fisher information is not used by consolidation {kind}"
+            yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
         if name in config.run.methods:
-            yield from check_lengths(f"methods.{name}", method, config.training.iterations)
-
-
-def _check_method(key: str, method: MethodConfig) -> Findings:
-    yield from _check_replay(key, method)
-    yield from _check_learning(key, method)
-    yield from check_trains(key, method)
-    consolidation, kind = method.consolidation, method.consolidation.kind
-    if consolidation.needs_losses and not method.losses:
-        what = f"{kind} needs the gradients of the losses, and there are none"
-        yield f"{key}.consolidation.kind", f"{what}. Add a loss, or use uniform or none."
-    fisher = getattr(method.replay, "fisher", None)
-    if consolidation.needs_fisher and fisher is None:
-        what = f"{kind} needs the teacher's Fisher information, which is not estimated"
-        remedy = "Add to a replay with pairs (synthetic, reference) fisher: {estimator: per_sample, accumulate: false}"
-        yield f"{key}.consolidation.kind", f"{what}. {remedy}, or use uniform or none."
-    if fisher is not None and not consolidation.needs_fisher:
-        what = f"the Fisher information is not used by consolidation {kind}"
-        yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
+            yield from check_lengths(key, method, config.training.iterations)
 
 
 def _check_replay(key: str, method: MethodConfig) -> Findings:

@@ -221,7 +221,15 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], 
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     _write_out(row)
     for key, value in settings.items():
-        _set(row, key.split("."), value)
+        section, keys = row, key.split(".")
+        for depth, outer in enumerate(keys[:-1], 1):
+            if section.get(outer) is None:
+                section[outer] = styled({}, flow=True)
+            section = section[outer]
+            if not isinstance(section, Mapping):
+                what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
+                raise UserError(f"gift add-method --set {key}: {what}. Name a key of a section.")
+        section[keys[-1]] = styled(value, flow=True)
     changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
     about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
     add_row(methods, name, row, about, beside=base)
@@ -246,19 +254,6 @@ def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> No
     section[name] = row
     column = comments[2].column if comments[2] else COMMENT_COLUMN
     section.yaml_add_eol_comment(about, name, column=column)
-
-
-def _set(row: Any, keys: list[str], value: Any) -> None:
-    """Sets a value in a row, and makes the sections around it that it does not have."""
-    section = row
-    for depth, key in enumerate(keys[:-1], 1):
-        if section.get(key) is None:
-            section[key] = styled({}, flow=True)
-        section = section[key]
-        if not isinstance(section, Mapping):
-            what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
-            raise UserError(f"gift add-method --set {'.'.join(keys)}: {what}. Name a key of a section.")
-    section[keys[-1]] = styled(value, flow=True)
 
 
 def activate_method(text: str, name: str) -> str:

@@ -114,11 +114,9 @@ def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     if generator.scheduler in UNSEEDED:
         what = f"the noise of {generator.scheduler} does not follow the images' seeds"
         yield "generator.scheduler", f"{what}. Use DPMSolverMultistepScheduler, or EulerAncestralDiscreteScheduler."
-    if generator.filters is not None:
-        yield from _check_filters(generator.filters)
-
-
-def _check_filters(filters: FiltersConfig) -> Iterator[tuple[str, str]]:
+    filters = generator.filters
+    if filters is None:
+        return
     scored = [key for key in ("min_clip_score", "max_similarity", "aesthetic") if getattr(filters, key) is not None]
     if not scored and filters.safety_checker is None:
         what = "neither min_clip_score, max_similarity, aesthetic nor safety_checker is set, so every image would pass"

@@ -167,9 +167,13 @@ def _resolve(location: Location) -> tuple[Location, Any, type[Section] | None]:
             kind = members[str(part)]
             continue
         (member,) = members.values()
-        section = member if _is_section(member) else None
         found.append(part)
-        kind = _child(member, part)
+        section = member if isinstance(member, type) and issubclass(member, Section) else None
+        if section is None:  # a mapping or a list
+            arguments = get_args(member)
+            kind = arguments[-1 if get_origin(member) is dict else 0] if arguments else None
+        else:
+            kind = section.model_fields[str(part)].annotation if part in section.model_fields else None
     return tuple(found), kind, section
 
 
@@ -191,18 +195,6 @@ def _tags(member: Any) -> list[str]:
         if get_origin(field.annotation) is Literal
         for value in get_args(field.annotation)
     ]
-
-
-def _child(kind: Any, part: int | str) -> Any:
-    """Returns the type of a section's key, of a mapping's values or of a list's entries."""
-    if _is_section(kind):
-        return kind.model_fields[part].annotation if part in kind.model_fields else None
-    arguments = get_args(kind)
-    return arguments[-1 if get_origin(kind) is dict else 0] if arguments else None
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def _dotted(location: Location) -> str:

@@ -90,7 +90,8 @@ def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
     """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
     try:
         text = read_settings(params)
-        preset = presets.get(_experiment_of(text))
+        experiment = _EXPERIMENT.search(text)
+        preset = presets.get(experiment[1]) if experiment else None
         if preset is None:
             return Origin(None) if _differing(text, text) is not None else None
         changed = _differing(complete_text(preset), text)
@@ -130,9 +131,12 @@ def load_preset(preset: Path) -> Config:
 def summarize(preset: Path) -> Summary:
     """Returns what `gift presets` and `gift use` say of a preset's file. UserError if it is not valid."""
     config = load_preset(preset)
+    opening = takewhile(lambda line: line.startswith("#"), preset.read_text(encoding="utf-8").splitlines())
+    words = " ".join(line.removeprefix("#").strip() for line in opening)
+    sentence = _FIRST_SENTENCE.match(words)
     return Summary(
         name=preset.stem,
-        title=_title(preset.read_text(encoding="utf-8")),
+        title=sentence[1] if sentence else words,
         tasks=len(config.sequence),
         iterations=config.training.iterations,
         methods=config.run.methods,
@@ -172,25 +176,11 @@ def plan_switch(root: Path, name: str) -> Switch:
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
     before, after = read_settings(params) if params.exists() else None, complete_text(preset)
     backup = None
-    if before is not None and not _is_of_preset(presets, before):
+    if before is not None and not ((origin := origin_of(params, presets)) and origin.same):
         number = 1
         while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
             number += 1
     return Switch(preset, params, before, after, backup)
-
-
-def _experiment_of(text: str) -> str:
-    experiment = _EXPERIMENT.search(text)
-    return experiment[1] if experiment else ""
-
-
-def _is_of_preset(presets: Mapping[str, Path], text: str) -> bool:
-    """Whether a params.yaml is, byte for byte, what the preset gives that its key `experiment` names."""
-    preset = presets.get(_experiment_of(text))
-    try:
-        return preset is not None and complete_text(preset) == text
-    except UserError:  # an invalid preset should not prevent the use of another one
-        return False
 
 
 def _differing(before: str, after: str) -> list[str] | None:
@@ -199,11 +189,3 @@ def _differing(before: str, after: str) -> list[str] | None:
     except ValueError:
         return None
     return list(changed_keys(old, new)) if isinstance(old, Mapping) and isinstance(new, Mapping) else None
-
-
-def _title(text: str) -> str:
-    """Returns the first sentence of the comment at the top of the file."""
-    opening = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    words = " ".join(line.removeprefix("#").strip() for line in opening)
-    sentence = _FIRST_SENTENCE.match(words)
-    return sentence[1] if sentence else words
