@@ -32,7 +32,8 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
     shown: dict[str, Any]
     if record.seen is None:
         charts = [_panel(record, record.matrices, task, step) for step, task in enumerate(record.tasks, 1)]
-        shown = {"mean_chart": mean_chart(record), "task_charts": charts, "columns": panel_columns(len(charts))}
+        overview = overview_chart(record, "Mean accuracy over all tasks", record.matrices)
+        shown = {"mean_chart": overview, "task_charts": charts, "columns": panel_columns(len(charts))}
         yield Section("forgetting", "Forgetting", "forgetting.html.j2", shown)
         matrices = accuracy_matrices(record, reading_order(record, record.methods))
         shown = {"matrices": matrices, "published_matrices": published_matrices(record)}
@@ -41,25 +42,11 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         shown = {"seen_chart": seen_chart(record, record.seen), "steps": step_table(record, record.seen)}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
-        charts = probe_charts(record)
-        shown = {"probes": probe_table(record), "probe_chart": probe_chart(record)}
+        charts = [_panel(record, record.probes, name) for name in record.probe_images]
+        overview = overview_chart(record, "Mean accuracy over the probes", record.probes)
+        shown = {"probes": probe_table(record), "probe_chart": overview}
         shown |= {"probe_charts": charts, "columns": panel_columns(len(charts))}
         yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
-
-
-def mean_chart(record: RunRecord) -> Chart:
-    """Mean accuracy over all tasks after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
-    return _overview(record, "Mean accuracy over all tasks", record.matrices)
-
-
-def probe_chart(record: RunRecord) -> Chart:
-    """Mean accuracy over the probes, the tasks that no step learns, after 0, 1, 2 ... tasks."""
-    return _overview(record, "Mean accuracy over the probes", record.probes)
-
-
-def probe_charts(record: RunRecord) -> list[Chart]:
-    """A chart for each probe."""
-    return [_panel(record, record.probes, name) for name in record.probe_images]
 
 
 def seen_chart(record: RunRecord, seen: pd.DataFrame) -> Chart:
@@ -99,7 +86,8 @@ def panel_columns(count: int) -> int:
     return min((4, 3), key=lambda columns: (-count % columns, -columns))
 
 
-def _overview(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
+def overview_chart(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
+    """The mean of the columns after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
     curves = {method: percent[method].mean(axis=1).tolist() for method in (*record.continued, ZERO_SHOT)}
     gap, tasks = _gap(record), len(record.tasks)
     height = max(340, gap * len(curves) + TOP + BOTTOM)

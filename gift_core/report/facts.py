@@ -29,7 +29,13 @@ MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 def what_ran(record: RunRecord) -> Iterator[Section]:
     """Yields the section with settings, environments and models."""
     last = rounded(record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"])
-    shown = {"facts": run_facts(record), "models": model_hashes(record), "in_metrics": f'"last": {last}'}
+    hashes = [  # of every evaluated model, from the metadata of each method's last accuracy file
+        (method, task, of_method[record.tasks[-1]][f"model:{task}"])
+        for method, of_method in record.metadata.items()
+        for task in ("pretrained", *record.tasks)
+        if f"model:{task}" in of_method[record.tasks[-1]]
+    ]
+    shown = {"facts": run_facts(record), "models": hashes, "in_metrics": f'"last": {last}'}
     yield Section("ran", "What ran", "what_ran.html.j2", shown)
 
 
@@ -112,16 +118,6 @@ def data_notes(record: RunRecord) -> list[str]:
         for text in (*of_shots, *info.notes, *skipped):
             tasks_of.setdefault(text, []).append(task)
     return [f"{text} ({task_list(tasks, len(record.tasks))})" for text, tasks in tasks_of.items()]
-
-
-def model_hashes(record: RunRecord) -> list[tuple[str, str, str]]:
-    """(method, task, sha256) of every evaluated model, from the metadata of each method's last accuracy file."""
-    return [
-        (method, task, of_method[record.tasks[-1]][f"model:{task}"])
-        for method, of_method in record.metadata.items()
-        for task in ("pretrained", *record.tasks)
-        if f"model:{task}" in of_method[record.tasks[-1]]
-    ]
 
 
 def _sequence(infos: Mapping[str, TaskInfo], most: int | None) -> str:

@@ -87,14 +87,15 @@ def fisher_heatmap(method: str, profiles: Mapping[str, FisherProfile]) -> HeatTa
 
     `profiles` by task. A row has the name of its tower if the row above has another one.
     """
-    relative = {task: relative_means(profile) for task, profile in profiles.items()}
     totals = {task: sum(profile.sums.values()) for task, profile in profiles.items()}
+    means = {task: totals[task] / sum(profile.weights.values()) for task, profile in profiles.items()}
     first, rows, tower = next(iter(profiles.values())), [], ""
     for layer in first.sums:
         shares = {task: 100.0 * each.sums[layer] / (totals[task] or 1.0) for task, each in profiles.items()}
         cells = []
         for task, share in shares.items():
-            ratio = relative[task][layer]
+            mean, profile = means[task], profiles[task]  # a mean of 0: everything is 0
+            ratio = profile.sums[layer] / profile.weights[layer] / mean if mean else 1.0
             exact = [
                 f"{layer.tower} {layer.name}, before {task}",
                 f"mean per weight\t{ratio:.3g} × the model mean",
@@ -106,12 +107,6 @@ def fisher_heatmap(method: str, profiles: Mapping[str, FisherProfile]) -> HeatTa
         rows.append(HeatRow("" if layer.tower == tower else layer.tower, layer.name, cells, [mean_share]))
         tower = layer.tower
     return HeatTable(label(method), first.estimator.replace("_", " "), [*profiles], rows)
-
-
-def relative_means(profile: FisherProfile) -> dict[Layer, float]:
-    """Mean Fisher information per weight of each layer, relative to the model's mean. All 1 if everything is zero."""
-    mean = sum(profile.sums.values()) / sum(profile.weights.values())
-    return {layer: total / profile.weights[layer] / mean if mean else 1.0 for layer, total in profile.sums.items()}
 
 
 def ratio_text(ratio: float) -> str:

@@ -128,7 +128,7 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
         lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")
     from gift_core.clip.device import resolve_device
     from gift_core.clip.images import CacheBudget
-    from gift_core.report.rate_search import measure
+    from gift_core.report.searches import measure
 
     settings = encoding_settings(config, resolve_device(config.run.device))
     sets = [settings.open(layout.task(task), CacheBudget(0)) for task in tasks]

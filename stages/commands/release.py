@@ -16,7 +16,7 @@ from ..command_line import AsJson, hint, note, print_difference, print_json, pri
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.report.alpha_search import AlphaSearch
+    from gift_core.report.searches import AlphaSearch
 
 ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
@@ -98,7 +98,7 @@ def release(
 
 def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
     from gift_core.clip.device import resolve_device
-    from gift_core.report.alpha_search import search_alphas, write_validation_parts
+    from gift_core.report.searches import search_alphas, write_validation_parts
 
     from ..evaluate import encoding_settings
 

@@ -17,7 +17,7 @@ from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, option
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
-    from gift_core.report.rate_search import RateSearch
+    from gift_core.report.searches import RateSearch
 
 FACTORS = (1 / 3, 1.0, 3.0)
 

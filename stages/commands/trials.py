@@ -29,7 +29,7 @@ from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
-from gift_core.report.rate_search import RateSearch, Trial, hold_out, measure, sample_training_images
+from gift_core.report.searches import RateSearch, Trial, hold_out, measure, sample_training_images
 
 from ..command_line import note
 from ..finetune import Step, train_together

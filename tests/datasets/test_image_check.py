@@ -14,7 +14,7 @@ from gift_core.artifacts.task import index_task, iterate_task
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.image_check import check_headers, check_images
 from gift_core.errors import UserError
-from gift_core.report.rate_search import hold_out, sample_training_images
+from gift_core.report.searches import hold_out, sample_training_images
 from tests.artifacts.damage import encoded
 from tests.clip.tiny import png
 from tests.datasets.damaged_images import whole_images

@@ -17,7 +17,7 @@ from gift_core.report.accuracies import Score, accuracy_interval
 from gift_core.report.accuracy_tables import reference_rows, result_rows
 from gift_core.report.build import accuracy_rows
 from gift_core.report.comparison.seed_statistics import difference_of
-from gift_core.report.curves import mean_chart, probe_chart, probe_charts, seen_chart
+from gift_core.report.curves import accuracies, overview_chart, seen_chart
 from gift_core.report.heat_tables import probe_table, step_table
 from gift_core.report.highlight import (
     accuracies_by_task,
@@ -28,8 +28,8 @@ from gift_core.report.highlight import (
     run_summary,
 )
 from gift_core.report.page import render_page
-from gift_core.report.rate_search import RateSearch, Trial
 from gift_core.report.run_record import RunRecord, read_run
+from gift_core.report.searches import RateSearch, Trial
 from tests.report.run_folder import MATRICES, PROBES, change_accuracies, record_of, write_seen_run, write_task_json
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
@@ -44,7 +44,7 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     assert marked == ["90.0", "53.0", "71.1", "80.0", "4.0"]
     # of separate models only Own task means something
     assert [cell.text for cell in reference_rows(record)[0].cells] == ["–", "–", "–", "–", "94.7"]
-    assert "individual" not in mean_chart(record).curves
+    assert "individual" not in overview_chart(record, "all tasks", record.matrices).curves
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
     assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
@@ -66,7 +66,8 @@ def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_mark
         ("flags", "200", "70.0", "40.0 loss4", "66.0 loss1"), ("runes", "200", "80.0", "70.0 loss3", "82.0 gain1"),
         ("mean", "400", "75.0", "55.0 loss4", "74.0 loss1"),
     ]  # fmt: skip
-    mean, (flags, _) = probe_chart(record), probe_charts(record)
+    *_, section = accuracies(record)
+    mean, (flags, _) = section.shown["probe_chart"], section.shown["probe_charts"]
     assert mean.hovers[2] == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
     assert (flags.title, flags.trained, [text for _, _, text, *_ in flags.labels]) == ("flags", None, ["40.0", "66.0"])
 

@@ -11,7 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.report.accuracies import Score
-from gift_core.report.rate_search import RateSearch, Trial
+from gift_core.report.searches import RateSearch, Trial
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations

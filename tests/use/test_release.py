@@ -16,7 +16,7 @@ from gift_core.clip.retrieval import Retrieval
 from gift_core.config.method_options import ReleaseConfig
 from gift_core.errors import ContractError
 from gift_core.method.averaging import released_weights
-from gift_core.report.alpha_search import AlphaSearch, Release, right_of
+from gift_core.report.searches import AlphaSearch, Release, right_of
 from gift_core.use.release import release_model
 from tests.artifacts.damage import flip
 from tests.clip.tiny import tiny_clip

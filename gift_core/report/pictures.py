@@ -1,4 +1,4 @@
-"""What is replayed: synthetic images beside the real ones of their class, and the pairs of each step by source."""
+"""A few training images of each task; synthetic images beside them; and the pairs of each step by source."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from gift_core.artifacts.prompt_files import read_prompts
-from gift_core.artifacts.shards import STAGE, Manifest, missing_tars, read_manifest, read_pairs
+from gift_core.artifacts.shards import STAGE as SYNTHESIZE
+from gift_core.artifacts.shards import Manifest, missing_tars, read_manifest, read_pairs
+from gift_core.artifacts.task import STAGE
 from gift_core.report.run_record import RunRecord, Section
-from gift_core.report.task_images import IMAGES_PER_CLASS, class_images
 from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 
+CLASSES = 6
+IMAGES_PER_CLASS = 2
 COMPARED_CLASSES = 3
 PAIRS_PER_SHEET = 24
 MAX_SHEETS = 12
@@ -22,6 +25,23 @@ BASE = "base"  # the source_task of the base vocabulary
 
 Located = tuple[str, int]  # a step and the prompt_id of one of its pairs
 Groups = list[tuple[str, int, list[Thumbnail]]]  # source, number of its pairs, a few of them
+
+
+def task_images(record: RunRecord) -> Iterator[Section]:
+    """Yields the section of the tasks. Those whose images are not on this machine are named. A task of pairs has
+    captions in place of classes."""
+    samples = {
+        task: {name: class_images(record, task, name) for name in a_few(list(images), CLASSES)}
+        for task, images in record.training_images.items()
+    }
+    missing = [task for task, classes in samples.items() if not classes]
+    yield Section("tasks", "Tasks", "task_images.html.j2", {"samples": samples, "missing": missing})
+
+
+def class_images(record: RunRecord, task: str, name: str) -> list[Thumbnail]:
+    """The first training images of a class that are on this machine."""
+    images, folder = record.training_images[task][name][:IMAGES_PER_CLASS], record.layout.task(task)
+    return [thumbnail(name, image.read(), file=folder, stage=STAGE) for image in images]
 
 
 def synthetic_pairs(record: RunRecord) -> Iterator[Section]:
@@ -97,4 +117,6 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
 def _thumbnails(folder: Path, prompt_ids: Sequence[int]) -> list[Thumbnail]:
     """The images of these prompts in their order."""
     pairs = read_pairs(folder, prompt_ids)
-    return [thumbnail(pairs[number].prompt, pairs[number].image, file=folder, stage=STAGE) for number in prompt_ids]
+    return [
+        thumbnail(pairs[number].prompt, pairs[number].image, file=folder, stage=SYNTHESIZE) for number in prompt_ids
+    ]
