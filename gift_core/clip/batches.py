@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.artifacts.task import CLASSES
+from gift_core.artifacts.task import CLASSES, StoredImage
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
@@ -140,32 +140,17 @@ class ShuffledIndices:
             return self._generator("replacement", iteration).integers(self.count, size=self.batch_size)
         first = iteration * self.batch_size
         epochs = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
-        permutations = [self._permutation(epoch) for epoch in epochs]
+        for epoch in {*epochs} - {*self._epochs}:
+            self._epochs[epoch] = self._generator("epoch", epoch).permutation(self.count)
+        permutations = [self._epochs[epoch] for epoch in epochs]
         self._epochs.clear()
         self._epochs.update(zip(epochs, permutations, strict=True))
         offset = first - epochs.start * self.count
         stream = permutations[0] if len(permutations) == 1 else np.concatenate(permutations)
         return np.array(stream[offset : offset + self.batch_size])
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        known = self._epochs.get(epoch)
-        return self._generator("epoch", epoch).permutation(self.count) if known is None else known
-
     def _generator(self, *names: str | int) -> np.random.Generator:
         return np.random.default_rng(seed_for(*self.names, *names))
-
-
-class ReadableImage(Protocol):
-    """A labeled image that can be read from where it is stored."""
-
-    @property
-    def label(self) -> int:
-        """The number of its class."""
-        ...
-
-    def read(self) -> bytes:
-        """The encoded image; several threads may read at once."""
-        ...
 
 
 class TrainingImages:
@@ -178,7 +163,7 @@ class TrainingImages:
     def __init__(
         self,
         clip: Clip,
-        images: Sequence[ReadableImage],
+        images: Sequence[StoredImage],
         *,
         class_prompts: Sequence[str],
         batch_size: int,

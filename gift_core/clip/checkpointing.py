@@ -29,8 +29,10 @@ def checkpointed(clip: Clip) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for side, tower in towers(clip.model).items():
-            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), _unknown)
+            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), None)
             try:
+                if switch is None:
+                    raise TypeError("it has no layers that open_clip can checkpoint")
                 stack.callback(switch(tower))
             except Exception as error:  # models of timm and transformers raise any kind of error
                 reason = " ".join(str(error).split()) or type(error).__name__
@@ -72,10 +74,6 @@ def _transformers(tower: Any) -> Callable[[], object]:
     getattr(model, f"{family}_checkpointing_enable")(**options)
     disable: Callable[[], object] = getattr(model, f"{family}_checkpointing_disable")
     return disable
-
-
-def _unknown(tower: Any) -> Callable[[], object]:
-    raise TypeError("it has no layers that open_clip can checkpoint")
 
 
 # Each turns it on, and returns what turns it off.

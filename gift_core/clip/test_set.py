@@ -5,7 +5,7 @@ B images of a batch, N images of a test set, K classes, S side of the model's im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,13 +119,7 @@ def choose_images(labels: Sequence[int], most: int, *, seed: int) -> list[int]:
     of_class: dict[int, list[int]] = {}  # in a sampled order, so that equal remainders favor no class by its number
     for position in np.random.default_rng(seed).permutation(len(labels)).tolist():
         of_class.setdefault(labels[position], []).append(position)
-    numbers = _images_per_class({label: len(positions) for label, positions in of_class.items()}, most)
-    return sorted(position for label, number in numbers.items() for position in of_class[label][:number])
-
-
-def _images_per_class(counts: Mapping[int, int], most: int) -> dict[int, int]:
-    """Divides `most`, which is less than the number of images, among classes with these counts."""
-    numbers: dict[int, int] = {}
+    counts, numbers = {label: len(positions) for label, positions in of_class.items()}, dict[int, int]()
     if most >= len(counts):  # first one for each class whose share is less than one
         while small := [label for label, n in counts.items() if n * most < sum(counts.values())]:
             numbers |= dict.fromkeys(small, 1)
@@ -134,7 +128,8 @@ def _images_per_class(counts: Mapping[int, int], most: int) -> dict[int, int]:
     shares = {label: divmod(n * most, total) for label, n in counts.items()}
     rest = most - sum(number for number, _ in shares.values())
     by_remainder = sorted(shares, key=lambda label: -shares[label][1])
-    return numbers | {label: shares[label][0] + (label in by_remainder[:rest]) for label in shares}
+    numbers |= {label: shares[label][0] + (label in by_remainder[:rest]) for label in shares}
+    return sorted(position for label, number in numbers.items() for position in of_class[label][:number])
 
 
 def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:

@@ -218,21 +218,18 @@ class _Keeping:
                     pairs = _finished(self.folder, batch.shard, batch.requests)
                     self.filters.recall(pair.image for pair in pairs or ())
                 return True
-            self._decide(batch, images)
+            encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)
+            for index, image, data in zip(batch.missing, images, encoded, strict=True):
+                request = batch.requests[index]
+                verdict = BLACK if is_black(image) else self.filters.verdict(data, request.prompt)
+                if verdict.reason is None:
+                    batch.kept[index] = data
+                    continue
+                batch.rejected[index].append(verdict)
+                check_attempts(f"prompt {request.prompt_id} ({request.prompt!r})", batch.rejected[index], self.config)
         if not batch.missing:
             self._store(batch)
         return not batch.missing
-
-    def _decide(self, batch: _Batch, images: Sequence[Image.Image]) -> None:
-        encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)
-        for index, image, data in zip(batch.missing, images, encoded, strict=True):
-            request = batch.requests[index]
-            verdict = BLACK if is_black(image) else self.filters.verdict(data, request.prompt)
-            if verdict.reason is None:
-                batch.kept[index] = data
-                continue
-            batch.rejected[index].append(verdict)
-            check_attempts(f"prompt {request.prompt_id} ({request.prompt!r})", batch.rejected[index], self.config)
 
     def _store(self, batch: _Batch) -> None:
         for index, request in enumerate(batch.requests):
