@@ -16,20 +16,19 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.use.predict import Prediction, Unreadable, class_head, classify_images
+from gift_core.use.predict import BATCH_SIZE, Unreadable, class_head, classify_images, readable
 
 if TYPE_CHECKING:
     from gift_core.artifacts.predictions import Recalls
     from gift_core.clip.model import Clip
+    from gift_core.clip.test_set import TestSet
     from gift_core.report.accuracies import Score
 
 Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
 KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
 
 
-def open_labeled_images(
-    source: str, templates: Path | None, layout: Layout
-) -> LabeledFolder | LabeledTask | CaptionedTask:
+def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledFolder | LabeledTask:
     """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
     Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
@@ -38,21 +37,27 @@ def open_labeled_images(
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
     if (task / "task.json").is_file():
-        classes = read_classes(str(task / "task.json"), templates, layout)
-        return CaptionedTask(task) if classes.are_captions else LabeledTask(task, classes)
+        return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
     return open_labeled_folder(folder, read_templates(templates))
 
 
 def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFolder:
     """Returns the images of <folder>/<class>/*, or of <folder>/test/<class>/* where there are splits.
 
-    The name of a class is that of its folder, with spaces for underscores. UserError without images of two classes.
+    The name of a class is that of its folder, with spaces for underscores. UserError without images of two classes, and
+    where the test split is missing or unclear.
     """
     if not folder.is_dir():
         raise UserError(no_such_path(folder, "folder"))
     reader = FolderReader(folder, str(folder))
     classes = reader.group(reader.images())
-    if test := _test_split(folder, classes):
+    tests = [name for name in classes if split_of(name) == "test"]
+    splits = {split_of(name) for name in classes}
+    if len(tests) > 1 or (not tests and len(classes) > 1 and "train" in splits and None not in splits):
+        named = " and ".join(f"{name}/" for name in tests or classes)
+        what = "are both names of the test split" if tests else "look like splits, not like classes"
+        raise UserError(f"{folder}: {named} {what}. Name the folder of the images to test.")
+    for test in tests:
         classes = reader.group(classes[test], test)
     label_of = {
         path: default_class_name(printable(name))
@@ -66,17 +71,6 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
     return LabeledFolder(label_of, Classes(names, templates), notes)
 
 
-def _test_split(folder: Path, subfolders: Iterable[str]) -> str | None:
-    """Returns the folder of the test split, None if the folders are classes. UserError if it is missing or unclear."""
-    splits = list(map(split_of, subfolders))
-    tests = [name for name in subfolders if split_of(name) == "test"]
-    if len(tests) > 1 or (not tests and len(splits) > 1 and "train" in splits and None not in splits):
-        named = " and ".join(f"{name}/" for name in tests or subfolders)
-        what = "are both names of the test split" if tests else "look like splits, not like classes"
-        raise UserError(f"{folder}: {named} {what}. Name the folder of the images to test.")
-    return tests[0] if tests else None
-
-
 @dataclass(frozen=True)
 class LabeledFolder:
     """The images of a folder, and the class of each. `notes` say what was left out."""
@@ -85,17 +79,14 @@ class LabeledFolder:
     classes: Classes
     notes: tuple[str, ...]
 
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable]) -> Answers:
         """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
 
         Files that are no images are appended to `unreadable`.
         """
-        found = classify_images(clip, list(self.label_of), among, top=1, batch_size=batch_size)
-        for each in progress(found, len(self.label_of), "images"):
-            if isinstance(each, Prediction):
-                yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
-            else:
-                unreadable.append(each)
+        found = classify_images(clip, list(self.label_of), among, top=1)
+        for each in readable(progress(found, len(self.label_of), "images"), unreadable):
+            yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
 
 
 @dataclass(frozen=True)
@@ -106,35 +97,34 @@ class LabeledTask:
     classes: Classes
     notes: tuple[str, ...] = ()
 
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable]) -> Answers:
         """Yields as LabeledFolder. Nothing is unreadable: `ingest` has read all images."""
-        from gift_core.clip.images import CacheBudget
-        from gift_core.clip.test_set import TestSet, encode_test_set
+        from gift_core.clip.test_set import encode_test_set
 
-        test_set, names = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0)), names_of(among)
+        test_set, names = self._test_set(), names_of(among)
         (image_ND,) = encode_test_set([clip], test_set)
-        best = (image_ND @ class_head(clip, among, batch_size=batch_size).T).max(dim=1)
+        best = (image_ND @ class_head(clip, among).T).max(dim=1)
         of_images = (each.tolist() for each in (test_set.labels_N, best.indices, best.values))
         for label, predicted, similarity in zip(*of_images, strict=True):
             yield self.classes.names[label], names[predicted], similarity
 
+    def retrieve(self, clip: Clip) -> tuple[Recalls, int]:
+        """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images.
 
-@dataclass(frozen=True)
-class CaptionedTask:
-    """The test images of the ingested task in `folder`, which have captions."""
-
-    folder: Path
-
-    def retrieve(self, clip: Clip, batch_size: int) -> tuple[Recalls, int]:
-        """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images."""
+        For a task with captions.
+        """
         from gift_core.artifacts.predictions import recalls
-        from gift_core.clip.images import CacheBudget
         from gift_core.clip.task_tests import test_of
-        from gift_core.clip.test_set import TestSet
 
-        test_set = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0))
+        test_set = self._test_set()
         columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")
         return recalls(test_of(clip, test_set).rows({"step": 0, **columns})), len(test_set)
+
+    def _test_set(self) -> TestSet:
+        from gift_core.clip.images import CacheBudget
+        from gift_core.clip.test_set import TestSet
+
+        return TestSet(self.folder, batch_size=BATCH_SIZE, cache_budget=CacheBudget(0))
 
 
 def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> dict[str, str]:

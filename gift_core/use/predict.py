@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gift_core.clip.model import Clip
 
 NONE = "none of these"  # the class of an image that is similar to none
+BATCH_SIZE = 64  # images, and texts of classes, that are encoded at once
 _DECIMALS = 6  # of a similarity and a score
 
 
@@ -57,9 +59,6 @@ class Unreadable:
     reason: str
 
 
-Lines = Callable[[Iterable[Prediction], list[Path]], Iterator[str]]
-
-
 def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Returns the images of each of `patterns` in order, sorted, without duplicates, and what was left out of folders.
 
@@ -88,17 +87,17 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(found), notes
 
 
-def class_head(clip: Clip, classes: Sequence[Classes], *, batch_size: int) -> torch.Tensor:
+def class_head(clip: Clip, classes: Sequence[Classes]) -> torch.Tensor:
     """Returns unit features [K, D] of the classes of all groups, each with the templates of its group."""
     import torch
 
     from gift_core.clip.encoding import class_features
 
-    return torch.cat([class_features(clip, each.names, each.templates, batch_size=batch_size) for each in classes])
+    return torch.cat([class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes])
 
 
 def classify_images(
-    clip: Clip, paths: Sequence[Path], classes: Sequence[Classes], *, top: int, batch_size: int
+    clip: Clip, paths: Sequence[Path], classes: Sequence[Classes], *, top: int
 ) -> Iterator[Prediction | Unreadable]:
     """Yields the result of each path, in order, as soon as its batch is done; one batch is in memory at a time.
 
@@ -107,9 +106,9 @@ def classify_images(
     """
     from gift_core.clip.images import evaluation_pixels
 
-    class_KD, names = class_head(clip, classes, batch_size=batch_size), names_of(classes)
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
+    class_KD, names = class_head(clip, classes), names_of(classes)
+    for start in range(0, len(paths), BATCH_SIZE):
+        batch = paths[start : start + BATCH_SIZE]
         images = [_read(path) for path in batch]
         pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
         rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top) if len(pixels_BCHW) else ())
@@ -117,20 +116,20 @@ def classify_images(
             yield Prediction(path, next(rows)) if isinstance(image, bytes) else image
 
 
-def readable(results: Iterable[Prediction | Unreadable], unreadable: list[Unreadable]) -> Iterator[Prediction]:
-    """Yields the predictions among `results`, and appends the others to `unreadable`."""
+def readable(
+    results: Iterable[Prediction | Unreadable], unreadable: list[Unreadable], threshold: float = -math.inf
+) -> Iterator[Prediction]:
+    """Yields the predictions among `results`, and appends the others to `unreadable`.
+
+    The class of an image whose largest similarity is below the threshold is NONE.
+    """
     for each in results:
-        if isinstance(each, Prediction):
-            yield each
-        else:
+        if isinstance(each, Unreadable):
             unreadable.append(each)
-
-
-def above(threshold: float, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yields the predictions. The class of an image whose largest similarity is below the threshold is NONE."""
-    for each in predictions:
-        similarity = each.classes[0].similarity
-        yield each if similarity >= threshold else Prediction(each.path, (Ranked(NONE, similarity, None),))
+        elif (similarity := each.classes[0].similarity) < threshold:
+            yield Prediction(each.path, (Ranked(NONE, similarity, None),))
+        else:
+            yield each
 
 
 def unreadable_notes(unreadable: Iterable[Unreadable]) -> list[str]:
@@ -154,9 +153,8 @@ def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterato
             yield f"{'' if rank else str(prediction.path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
 
 
-def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
+def csv_lines(predictions: Iterable[Prediction], _paths: list[Path]) -> Iterator[str]:
     """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
-    del paths
     yield f"path,rank,{','.join(_record(Ranked('', 0, 0)))}"
     for each in predictions:
         for rank, one in enumerate(each.classes, start=1):
@@ -165,9 +163,8 @@ def csv_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[
             yield buffer.getvalue()
 
 
-def json_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
+def json_lines(predictions: Iterable[Prediction], _paths: list[Path]) -> Iterator[str]:
     """One array, one object per line: {"path": ..., "classes": [{"class": ..., "similarity": ..., "score": ...}]}."""
-    del paths
     pending = "["  # a comma follows an object only if another object comes
     for prediction in predictions:
         yield pending if pending == "[" else f"{pending},"
@@ -183,7 +180,11 @@ def _record(ranked: Ranked) -> dict[str, Any]:
 
 
 # Each yields a line as soon as its image is classified.
-FORMATS: dict[str, Lines] = {"table": table_lines, "csv": csv_lines, "json": json_lines}
+FORMATS: dict[str, Callable[[Iterable[Prediction], list[Path]], Iterator[str]]] = {
+    "table": table_lines,
+    "csv": csv_lines,
+    "json": json_lines,
+}
 
 
 def _read(path: Path) -> bytes | Unreadable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from .export import Model, Pretrained
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
     from gift_core.use import class_lists
-    from gift_core.use.labeled_images import CaptionedTask, TestResult
+    from gift_core.use.labeled_images import LabeledTask, TestResult
     from gift_core.use.predict import Unreadable
 
 Images = Annotated[list[str], argument("IMAGE", "Image files, folders, or quoted patterns.")]
@@ -47,7 +48,6 @@ Threshold = Annotated[
     ),
 ]
 Format = Annotated[str, option("FORMAT", "The output format: table, csv or json (as --json).", "--format")]
-BatchSize = Annotated[int, option("N", "Number of images per batch.", min=1, max=65_536)]
 Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.")]
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
@@ -60,7 +60,6 @@ def predict(
     top: Top = 1,
     threshold: Threshold = None,
     output: Format = "table",
-    batch_size: BatchSize = 64,
     device: Device = "auto",
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -77,7 +76,7 @@ def predict(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.predict import FORMATS, above, classify_images, find_images, readable
+    from gift_core.use.predict import FORMATS, classify_images, find_images, readable
 
     lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
     require_model_path(model)
@@ -94,11 +93,10 @@ def predict(
         what = "captions of tasks" if chosen[0].are_captions else "classes: those"
         note(f"{len(names_of(chosen))} {what} that the model has learned")
     unreadable: list[Unreadable] = []
-    results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
+    results = classify_images(clip, paths, chosen, top=top)
     if not sys.stdout.isatty():  # no progress bar between printed lines
         results = progress(results, len(paths), "images")
-    predictions = readable(results, unreadable)
-    for line in lines(predictions if threshold is None else above(threshold, predictions), paths):
+    for line in lines(readable(results, unreadable, -math.inf if threshold is None else threshold), paths):
         typer.echo(line)
     exit_with(unreadable)
 
@@ -150,7 +148,6 @@ def test(
     classes: Among = None,
     learned: Learned = False,
     templates: Templates = None,
-    batch_size: BatchSize = 64,
     device: Device = "auto",
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -165,17 +162,17 @@ def test(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.labeled_images import CaptionedTask, LabeledFolder, open_labeled_images, require_labels, score
+    from gift_core.use.labeled_images import LabeledFolder, open_labeled_images, require_labels, score
 
     if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
     require_model_path(model)
     layout = Layout(root)
     labeled = open_labeled_images(images, templates, layout)
-    if isinstance(labeled, CaptionedTask):
+    if not isinstance(labeled, LabeledFolder) and labeled.classes.are_captions:
         if learned or classes is not None or templates is not None:
             raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
-        _test_retrieval(labeled, model, pretrained, device=device, batch_size=batch_size, as_json=as_json)
+        _test_retrieval(labeled, model, pretrained, device=device, as_json=as_json)
         return
     among = [labeled.classes]
     if learned:
@@ -191,7 +188,7 @@ def test(
     for text in labeled.notes:
         note(f"{images}: {text}")
     unreadable: list[Unreadable] = []
-    answers = labeled.classify(clip, among, unreadable, batch_size)
+    answers = labeled.classify(clip, among, unreadable)
     result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
     if as_json:
         confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
@@ -222,13 +219,11 @@ def _show(model: str, result: TestResult, among: int) -> None:
     hint(f'classes, gift predict --threshold {result.threshold} calls images below it "none of these".')
 
 
-def _test_retrieval(
-    task: CaptionedTask, model: str, pretrained: str | None, *, device: str, batch_size: int, as_json: bool
-) -> None:
+def _test_retrieval(task: LabeledTask, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
     from gift_core.interop.importing import open_model
     from gift_core.report.accuracies import accuracy_interval
 
-    found, images = task.retrieve(open_model(model, pretrained, device=device), batch_size)
+    found, images = task.retrieve(open_model(model, pretrained, device=device))
     low, high = accuracy_interval([found.mean], [images])
     rows = {
         "images for captions": (*found.images, found.images_rank),

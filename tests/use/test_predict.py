@@ -70,7 +70,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
-    [found] = classify_images(CLIP, files[:1], [CLASSES], top=3, batch_size=8)
+    [found] = classify_images(CLIP, files[:1], [CLASSES], top=3)
     with torch.no_grad():
         image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
         text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
