@@ -60,13 +60,6 @@ def set_merge_drivers(repository: Path) -> None:
             _git(repository, "config", "--local", name, value)
 
 
-def _forget(folder: Path) -> None:
-    """Removes what `dvc init` made, from git's index, too."""
-    _git(folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *STAGED)
-    shutil.rmtree(folder / ".dvc", ignore_errors=True)
-    (folder / ".dvcignore").unlink(missing_ok=True)
-
-
 def _git(folder: Path, *words: str) -> str:
     """Returns what git prints. UserError with its reason where it fails."""
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8")
@@ -110,7 +103,9 @@ class NewProject:
             if self.repository is None:
                 undo.callback(shutil.rmtree, self.folder / ".git", ignore_errors=True)
                 _git(self.folder, "init", "--quiet")
-            undo.callback(_forget, self.folder)
+            undo.callback((self.folder / ".dvcignore").unlink, missing_ok=True)  # what `dvc init` makes
+            undo.callback(shutil.rmtree, self.folder / ".dvc", ignore_errors=True)
+            undo.callback(_git, self.folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *STAGED)
             subdirectory = [] if self.folder.samefile(repository) else ["--subdir"]
             done = run_dvc(self.folder, "init", "--quiet", *subdirectory)
             if done.returncode != 0:
@@ -132,7 +127,14 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         raise UserError(f"{folder}: is a file. Name a new folder.")
     for finding in check_braces({"the project": folder}):
         raise UserError(f"{finding.found}. Name another folder.")
-    files = _files(complete_text(file))
+    shipped = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
+    template = {
+        path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()
+    }
+    required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
+    pipeline = project_pipeline(shipped["dvc.yaml"].decode())
+    made = {"dvc.yaml": pipeline, "params.yaml": complete_text(file), "requirements.txt": required}
+    files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
     taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
     if taken:
@@ -147,18 +149,6 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
     config = load_preset(file)
     return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
-
-
-def _files(params: str) -> dict[str, bytes]:
-    """Returns {path: bytes} of all files of a new project, where the folder is empty."""
-    shipped = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
-    pipeline = project_pipeline(shipped["dvc.yaml"].decode())
-    template = {
-        file.relative_to(TEMPLATE).as_posix(): file.read_bytes() for file in TEMPLATE.rglob("*") if file.is_file()
-    }
-    required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
-    made = {"dvc.yaml": pipeline, "params.yaml": params, "requirements.txt": required}
-    return {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
 
 
 def _make_folder(folder: Path, undo: ExitStack) -> None:

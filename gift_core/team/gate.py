@@ -42,16 +42,6 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the metrics have to keep, in percent and points; None: no such limit. `tolerance` is for a revision."""
-
-    min_last: float | None = None
-    max_forgetting: float | None = None
-    max_probe_loss: float | None = None
-    tolerance: float = 1.0
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The answer for one method, and why it is that."""
 
@@ -61,9 +51,12 @@ class Verdict:
     checks: tuple[Check, ...]
 
 
-def judge(root: Path, config: Config, method: str, limits: Limits, *, against: str | None) -> Verdict:
+def judge(
+    root: Path, config: Config, method: str, limits: Mapping[str, float], *, against: str | None, tolerance: float
+) -> Verdict:
     """Returns the answer for the metrics of the project in `root`.
 
+    `limits`, in percent and points, are the least "last", and the largest "forgetting" and "probe_loss".
     They are worse than those of the git revision `against` if Last, Transfer or the mean over the probes is lower, or
     Forgetting higher, by more than the tolerance. Metrics of different tasks or probes cannot be compared, so the
     sentence only says so. UserError or ContractError if the metrics or the revision cannot be read, or nothing is left
@@ -82,7 +75,7 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
         if isinstance(before, str):
             remark = f"Not compared with {against}, {before}."
         else:
-            checks += _not_worse(metrics[method], before, against, limits.tolerance)
+            checks += _not_worse(metrics[method], before, against, tolerance)
             if _probes(before) != _probes(metrics[method]):
                 remark = f"The probes are not compared with {against}, which has others."
     if not checks:
@@ -90,7 +83,7 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
     ok = all(check.ok for check in checks)
     reasons = [check.text for check in checks if not (check.revision if ok else check.ok)]
     if ok and checks[-1].revision:
-        reasons.append(f"no metric that is more than {_points(limits.tolerance)} worse than in {checks[-1].revision}")
+        reasons.append(f"no metric that is more than {_points(tolerance)} worse than in {checks[-1].revision}")
     sentence = f"{'Yes' if ok else 'No'}: {method} has {' and '.join(reasons)}. {remark}"
     return Verdict(method, ok, sentence.strip(), tuple(checks))
 
@@ -132,20 +125,15 @@ def _probes(row: Row) -> set[str]:
     return {*row.get(KEPT, {}).get("by_task", {})}
 
 
-def _within_limits(method: str, row: Row, limits: Limits) -> Iterator[Check]:
-    asked = (
-        ("last", "Last", row["last"], limits.min_last),
-        ("forgetting", "Forgetting", row["forgetting"], limits.max_forgetting),
-        ("probe_loss", "Probe loss", row.get(KEPT, {}).get("loss"), limits.max_probe_loss),
-    )
-    for metric, title, value, limit in asked:
-        if limit is not None:
-            if value is None:
-                raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
-            points, is_least = _shown(value), metric == "last"
-            text = f"{title} {points} (at {'least' if is_least else 'most'} {limit:g} is "
-            text += "asked)" if is_least else "allowed)"
-            yield Check(metric, points, limit, points >= limit if is_least else points <= limit, text)
+def _within_limits(method: str, row: Row, limits: Mapping[str, float]) -> Iterator[Check]:
+    for metric, limit in limits.items():
+        value = {**row, "probe_loss": row.get(KEPT, {}).get("loss")}[metric]
+        if value is None:
+            raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
+        points, is_least = _shown(value), metric == "last"
+        asked = f"at least {limit:g} is asked" if is_least else f"at most {limit:g} is allowed"
+        text = f"{metric.replace('_', ' ').capitalize()} {points} ({asked})"
+        yield Check(metric, points, limit, points >= limit if is_least else points <= limit, text)
 
 
 def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterator[Check]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from gift_core.quantities import first_names
 
 from ..command_line import AsJson, hint, name_guides, note, print_json
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
-
-if TYPE_CHECKING:
-    pass
 
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
 SHOWN_STAGES = 6
@@ -149,16 +146,17 @@ def gate(
     """
     from gift_core.config.loading import load_config
     from gift_core.report.run_record import contender
-    from gift_core.team.gate import Limits, judge
+    from gift_core.team.gate import judge
 
     try:
-        limits = Limits(min_last, max_forgetting, max_probe_loss, tolerance)
-        if limits == Limits(tolerance=tolerance) and against is None:
+        given = {"last": min_last, "forgetting": max_forgetting, "probe_loss": max_probe_loss}
+        limits = {metric: limit for metric, limit in given.items() if limit is not None}
+        if not limits and against is None:
             raise UserError(
                 "gift gate: no criterion. Give --min-last, --max-forgetting, --max-probe-loss or --against."
             )
         config = load_config(root / PARAMS)
-        verdict = judge(root, config, contender(config, method), limits, against=against)
+        verdict = judge(root, config, contender(config, method), limits, against=against, tolerance=tolerance)
     except GiftError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(BAD_INPUT) from None
