@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -133,8 +133,17 @@ class GiftCommand(TyperCommand):
         return _named_by_meaning(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads `--rates 1 2` as `--rates 1 --rates 2`: all numbers after an option of several values belong to it."""
         several = {option for param in self.params if "..." in (param.metavar or "") for option in param.opts}
-        return super().parse_args(ctx, list(_repeated(args, several)))
+        words, option, first = [], "", False
+        for word in args:
+            if option and not first and NUMBER.fullmatch(word):
+                words.append(option)
+            elif not first:
+                option = word if word in several else ""
+            first = word == option
+            words.append(word)
+        return super().parse_args(ctx, words)
 
 
 class CommandGroup(TyperGroup):
@@ -169,18 +178,6 @@ class GiftGroup(CommandGroup):
             with suppress(OSError):  # the terminal may be closed
                 typer.secho(" ".join(map(str, (*interruption.args, "Run it again."))), err=True)
             raise typer.Exit(getattr(interruption, "exit_code", 130)) from None
-
-
-def _repeated(args: list[str], several: set[str]) -> Iterator[str]:
-    """Yields `--rates 1 2` as `--rates 1 --rates 2`, for the options `several`: all numbers after one belong to it."""
-    option, first = "", False
-    for word in args:
-        if option and not first and NUMBER.fullmatch(word):
-            yield option
-        elif not first:
-            option = word if word in several else ""
-        first = word == option
-        yield word
 
 
 def _named_by_meaning(params: list[Any]) -> list[Any]:

@@ -82,7 +82,8 @@ class MlflowTracker:
         self.run_id = ""
 
     def start(self, run: RunDescription, *, training: bool) -> None:
-        experiment = self._experiment(run.experiment)
+        known = self.client.get_experiment_by_name(run.experiment)
+        experiment = str(known.experiment_id if known else self.client.create_experiment(run.experiment))
         found = self.client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", order_by=["start_time DESC"])
         if found and not (training and found[0].info.status == "FINISHED"):
             self.run_id = found[0].info.run_id
@@ -110,10 +111,6 @@ class MlflowTracker:
 
     def finish(self, *, complete: bool) -> None:
         self.client.set_terminated(self.run_id, status="FINISHED" if complete else "KILLED")
-
-    def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self.client.create_experiment(name))
 
 
 class WandbTracker:

@@ -147,17 +147,6 @@ class _Training(BaseModel):
     trained_model: str | None = None  # of a released model: the weights that the next training started from
     settings: _Settings
 
-    @property
-    def is_separate(self) -> bool:
-        """Whether the model knows its own task only: the first one, or one of a method with a model for each task."""
-        return not self.step or (self.settings.start, self.settings.learns) == ("pretrained", "task")
-
-    def follows(self, other: _Training) -> bool:
-        """Whether `other` is of the step before, and of the model that this one started from."""
-        is_before = (other.method, other.step) == (self.method, self.step - 1)
-        goes_on = (other.trained_model or other.weights_sha256) == self.start_model
-        return is_before and (self.settings.start == "pretrained" or goes_on)
-
 
 def _trainings(folder: Path) -> list[_Training]:
     """The training of each task that the model in `folder` has learned, oldest first."""
@@ -167,13 +156,16 @@ def _trainings(folder: Path) -> list[_Training]:
     if newest is None or newest.settings.learns == "nothing":
         raise _unknown(folder, f"its {PROVENANCE} names no task that it was trained on")
     others = [_training(file.parent) for file in sorted(folder.parent.glob(f"*/{PROVENANCE}"))]
-    chain = [newest]
-    while not chain[0].is_separate:
-        before = [other for other in others if other and chain[0].follows(other)]
+    chain, own = [newest], newest
+    # Until the model knows its own task only: the first one, or one of a method with a model for each task.
+    while own.step and (own.settings.start, own.settings.learns) != ("pretrained", "task"):
+        before = [each for each in others if each and (each.method, each.step) == (own.method, own.step - 1)]
+        if own.settings.start != "pretrained":
+            before = [each for each in before if (each.trained_model or each.weights_sha256) == own.start_model]
         if len(before) != 1:
-            what = f"the model before {chain[0].task} is not in {folder.parent}"
+            what = f"the model before {own.task} is not in {folder.parent}"
             raise _unknown(folder, what, "Take the model in its project, after dvc checkout")
-        chain = [*before, *chain]
+        chain, own = [*before, *chain], before[0]
     return chain
 
 

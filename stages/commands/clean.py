@@ -43,11 +43,18 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
     Example: gift clean --yes
     """
-    from gift_core.work.folder import remove_work
+    from gift_core.work.folder import owner_of, remove_work, unfinished_works
 
     if not Layout(root).timings().parent.is_dir():
         require_params(root / PARAMS)
-    works = find_works(Layout(root))
+    works = []  # of each stage instance, of the newest settings first
+    for stage in RESUMED:
+        for folder in sorted(Layout(root).work(stage, "any").parent.glob("*")):
+            kept = unfinished_works(folder)
+            owner = owner_of(folder) if kept else ""
+            for each in reversed(kept):
+                age = max(0.0, time.time() - each.changed_at)
+                works.append(Work(f"{stage}@{folder.name}", folder, each.size, age, owner))
     idle, running = [work for work in works if not work.owner], {work.folder for work in works if work.owner}
     size = sum(work.size for work in idle) / 1e6
     for work in () if as_json else works:
@@ -71,18 +78,3 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
         hint("nothing was removed")
     if running and (yes or not as_json):
         raise UserError(f"{len(running)} stages are running, so their work stays. Stop them first.")
-
-
-def find_works(layout: Layout) -> list[Work]:
-    """Returns the work that each stage instance keeps, of the newest settings first."""
-    from gift_core.work.folder import owner_of, unfinished_works
-
-    works = []
-    for stage in RESUMED:
-        for folder in sorted(layout.work(stage, "any").parent.glob("*")):
-            kept = unfinished_works(folder)
-            owner = owner_of(folder) if kept else ""
-            for work in reversed(kept):
-                age = max(0.0, time.time() - work.changed_at)
-                works.append(Work(f"{stage}@{folder.name}", folder, work.size, age, owner))
-    return works

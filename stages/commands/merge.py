@@ -19,7 +19,6 @@ from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_o
 from .predict import interval, numbers
 
 if TYPE_CHECKING:
-    from gift_core.layout import Layout
     from gift_core.report.accuracies import Score
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..command_line import AsJson, hint, note, print_json, print_table, require_new
 from ..stage import PARAMS, Params, argument, flag, option
-
-if TYPE_CHECKING:
-    pass
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
 PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]

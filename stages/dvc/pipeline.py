@@ -16,9 +16,8 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
@@ -26,14 +25,7 @@ from gift_core.layout import CODE, Layout
 from ..command_line import note
 from .store import dvc_errors
 
-
-class Verdict(Enum):
-    """What DVC has to do with a stage."""
-
-    UNCHANGED = "unchanged"
-    RESTORED = "restored"  # from the run cache; it still has to be recorded
-    VERIFIED = "verified"  # raw data, imports and frozen stages: DVC has done and recorded it
-    RUN = "run"
+Verdict = Literal["unchanged", "restored", "run"]  # restored from the run cache, it still has to be recorded
 
 
 @dataclass(frozen=True)
@@ -70,20 +62,20 @@ class DvcPipeline:
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
         }
 
-    def is_stale(self, name: str) -> bool:
-        """Whether `dvc repro` would run the stage as the workspace is now. DVC's own `changed` needs its lock."""
-        stage = self._stages[name]
-        deps = () if stage.frozen else stage.deps
-        always = not stage.frozen and (stage.is_callback or stage.always_changed)
-        with dvc_errors():
-            return bool(always or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)))
-
     def may_run(self) -> list[str]:
-        """Returns the stages that are stale and those after them, which `dvc repro` may have to run."""
+        """Returns the stages that are stale and those after them, which `dvc repro` may have to run.
+
+        DVC's own `changed` needs its lock.
+        """
         found: dict[str, None] = {}
-        for name, before in self.upstream.items():  # DVC has these in front of the stage
-            if not found.keys().isdisjoint(before) or self.is_stale(name):
-                found[name] = None
+        with dvc_errors():
+            for name, before in self.upstream.items():  # DVC has these in front of the stage
+                stage = self._stages[name]
+                deps = () if stage.frozen else stage.deps
+                always = not stage.frozen and (stage.is_callback or stage.always_changed)
+                follows = always or not found.keys().isdisjoint(before)
+                if follows or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)):
+                    found[name] = None
         return list(found)
 
     def changes(self, name: str) -> Changes:
@@ -138,17 +130,12 @@ class DvcPipeline:
     def _recorded(self, dep: Any, now: Any) -> Any:
         """The content of a JSON file when the stage ran: `now`, of the workspace or DVC's cache; None if it is lost."""
         digest = str(dep.hash_info.value or "")
-        written = f"{json.dumps(now, indent=2, ensure_ascii=False)}\n".encode()  # as write_json does
-        if hashlib.md5(written, usedforsecurity=False).hexdigest() == digest:
-            return now
+        texts = [f"{json.dumps(now, indent=2, ensure_ascii=False)}\n".encode()]  # as write_json does
         for path in (dep.fs_path, self._repo.cache.local.oid_to_path(digest) if digest else ""):
-            try:
-                text = Path(path).read_bytes()
-                if hashlib.md5(text, usedforsecurity=False).hexdigest() == digest:
-                    return json.loads(text)
-            except (OSError, ValueError):
-                continue
-        return None
+            with suppress(OSError):
+                texts.append(Path(path).read_bytes())
+        whole = (text for text in texts if hashlib.md5(text, usedforsecurity=False).hexdigest() == digest)
+        return next(map(json.loads, whole), None)
 
     def writers(self) -> dict[str, str]:
         """Returns {path of an output: the stage that writes it}."""
@@ -188,18 +175,18 @@ class DvcPipeline:
             if not stage.cmd or stage.frozen:
                 if stage.reproduce(force=force):
                     stage.dump(update_pipeline=False)
-                return Verdict.VERIFIED
+                return "unchanged"  # raw data, imports and frozen stages: DVC has done and recorded it
             if not force and not stage.changed():
-                return Verdict.UNCHANGED
+                return "unchanged"
             self.remove_outputs(name)
             if force:
-                return Verdict.RUN
+                return "run"
             try:
                 self._repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
                 stage.save_deps()
-                return Verdict.RUN
-            return Verdict.RESTORED
+                return "run"
+            return "restored"
 
     def remove_outputs(self, name: str) -> None:
         """Removes the outputs of a stage before it runs, those with `persist: true` excepted."""

@@ -22,7 +22,7 @@ from gift_core.progress import is_quiet
 from gift_core.quantities import duration
 from gift_core.work.needs import gpus_of
 
-from .pipeline import DvcPipeline, Verdict
+from .pipeline import DvcPipeline
 from .time_left import describe
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ class RunLoop:
         except UserError as error:
             self._fail(name, [str(error)])
             return
-        if verdict is Verdict.RUN:
+        if verdict == "run":
             self._log(name).write_bytes(b"")
             self._submit(name)
             of, now = len(self.pipeline.upstream), time.monotonic()
             running = {each: now - started for each, started in self._running.items()}
             left = self._schedule.seconds_left(running, self.pool.capacity.workers)
             say(f"{name}: started ({describe(of - len(self._schedule.waiting), of, left)})")
-        elif verdict is Verdict.RESTORED:
+        elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")
         else:
             self._schedule.finish(name)
