@@ -146,10 +146,9 @@ def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
     replay = replay_of(opened, method, task)
     taught = layout.teacher(method, task)
     if not (taught / SOURCE).is_file() or read_source(taught).read != replay.hashes():
-        teaches = replace(trial, teaches=True)
-        opened = TrialStage("finetune", stage.name, config, teaches)
-        if not teaches.teacher(method, task).exists():
-            teach_step(TrialStage("teach", stage.name, config, teaches), method, task)
+        opened.layout = replace(trial, teaches=True)
+        if not opened.layout.teacher(method, task).exists():
+            teach_step(replace(opened, stage="teach"), method, task)
     return opened
 
 
