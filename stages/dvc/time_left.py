@@ -47,33 +47,31 @@ def describe(number: int, of: int, left: float) -> str:
 
 
 def announce() -> None:
-    """Prints how far `make repro` is, in the process of a stage that begins. Prints nothing in other runs."""
+    """Prints how far `make repro` is, in the process of a stage that begins. Prints nothing in other runs.
+
+    The plan has the expected seconds of all stages in the order of `dvc repro`, 0 for those that do not run.
+    """
     name, file = os.environ.get("DVC_STAGE"), Path(os.environ.get(PLAN, ""))
     if not name or PLAN not in os.environ or is_quiet() or (name in BRIEF and not file.is_file()):
         return
     try:
         if not file.is_file():
-            _write_plan(file)
+            from dvc.repo import Repo
+
+            from gift_core.config.loading import load_config
+
+            from .pipeline import DvcPipeline
+            from .store import dvc_errors
+
+            with dvc_errors():
+                pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
+            expected = expected_seconds(pipeline, pipeline.may_run(), load_config(Path("params.yaml")))
+            plan = {each: expected.get(each, 0.0) for each in pipeline.upstream if pipeline.command(each)}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(plan), encoding="utf-8")
         seconds = json.loads(file.read_text(encoding="utf-8"))
         number = list(seconds).index(name)
         text = describe(number + 1, len(seconds), sum([*seconds.values()][number:]))
     except (GiftError, ImportError, OSError, ValueError):
         return  # the stage says what is wrong, or runs without it
     print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _write_plan(file: Path) -> None:
-    """Writes the expected seconds of all stages in the order of `dvc repro`, 0 for those that do not run."""
-    from dvc.repo import Repo
-
-    from gift_core.config.loading import load_config
-
-    from .pipeline import DvcPipeline
-    from .store import dvc_errors
-
-    with dvc_errors():
-        pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
-    seconds = expected_seconds(pipeline, pipeline.may_run(), load_config(Path("params.yaml")))
-    plan = {name: seconds.get(name, 0.0) for name in pipeline.upstream if pipeline.command(name)}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(plan), encoding="utf-8")
