@@ -33,7 +33,7 @@ THOROUGH = re.compile(
     | interop/test_exporting
     | report/test_(compare|kept_images|published_results)
     | stages/test_(processes|remove_commands\.py::test_dvc|run|use)
-    | test_(golden_losses|revisions_probe)
+    | code/test_revisions_probe | method/test_golden_losses
     | work/test_(data_parallel|spread)
     )""",
     re.VERBOSE,
