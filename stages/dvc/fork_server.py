@@ -26,8 +26,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gift_core.errors import UserError
-
 SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
 PLAN = "GIFT_PLAN"  # the file with the plan of `dvc repro` (stages/dvc/time_left.py), in the same place
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
@@ -95,6 +93,8 @@ def main(command: Sequence[str]) -> int:
     A second `dvc repro` does not start: it would end in the middle, with DVC's message about a busy file.
     """
     if command[0] == "dvc":
+        from gift_core.errors import UserError  # not above: a stage imports the code of its own project
+
         from .pipeline import require_free
 
         try:

@@ -30,7 +30,7 @@ def pipeline_with_units(folder: Path) -> tuple[ToyPipeline, ToyStage]:
 
 
 def helpers_of(run: subprocess.Popen[str]) -> int:
-    return sum(each.name().startswith("ray::Helper") for each in psutil.Process(run.pid).children(recursive=True))
+    return sum(each.name().startswith("ray::_Helper") for each in psutil.Process(run.pid).children(recursive=True))
 
 
 def test_a_free_worker_helps_until_a_stage_waits_for_it_and_changes_no_byte(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 OUTPUTS = {
-    "a file": ("a_file", "already exists, and is a file"), "below a file": ("a_file/x/y", "is a file. Name a folder that is not below a file"),
+    "a file": ("a_file", "already exists, and is a file"), "below a file": ("a_file/x/y", "Not a directory. Use another path"),
     "a folder of the user": ("project", "already exists, and has other files"),
     "a link to a folder": ("images", "already exists, and is a link"),
 }  # fmt: skip

@@ -102,7 +102,7 @@ def test_what_clipmodel_cannot_express_is_refused_with_the_reason(tmp_path: Path
         (small_clip("convnext_base_w"), "CLIPConfig has no setting for .*vision_cfg.timm_model_name"),
         (small_clip("ViT-B-16-SigLIP"), "CLIPConfig has no setting for init_logit_bias, "),
         (small_clip("coca_ViT-B-32"), "CLIPConfig has no setting for multimodal_cfg"),
-        (small_clip("ViT-H-14-CLIPA"), "CLIPConfig has no setting for text_cfg.pool_type"),
+        (small_clip("ViT-H-14-CLIPA"), "CLIPConfig has no setting for .*text_cfg.pool_type"),
         (tiny_with(vision_cfg={"pool_type": "avg"}), "CLIPConfig has no setting for vision_cfg.pool_type"),
         (lacking, "CLIPConfig has no setting for vision_cfg.no_ln_pre, text_cfg.no_causal_mask"),
     ):

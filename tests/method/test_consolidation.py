@@ -10,10 +10,10 @@ import torch
 
 from gift_core.errors import ContractError
 from gift_core.method.consolidation import (
+    CONSOLIDATIONS,
     AdaptiveFisher,
     Consolidation,
     FrozenFisher,
-    NoConsolidation,
     Parameters,
     StaticFisher,
     Uniform,
@@ -79,7 +79,7 @@ def test_the_penalty_and_its_gradient_by_hand(kind: str, weight: float) -> None:
 
 def test_no_consolidation_does_nothing() -> None:
     parameters = two_parameters()
-    assert NoConsolidation(parameters).pull(parameters) == 0
+    assert CONSOLIDATIONS["none"](parameters).pull(parameters) == 0
     assert parameters["a"].grad is None
 
 
