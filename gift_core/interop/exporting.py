@@ -148,6 +148,8 @@ def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, n
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
+            from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
             program = torch.onnx.export(
                 tower.eval(),
                 (example,),
@@ -159,6 +161,7 @@ def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, n
                 verbose=False,
             )
             assert program is not None, "with dynamo=True there is one"
+            ClearMetadataAndDocStringPass()(program.model)  # it has the paths of this machine's modules
             program.save(path)
         except Exception as error:  # the exporter's own errors do not name the tower
             reason = " ".join(str(error).split()[:40])

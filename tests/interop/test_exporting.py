@@ -144,6 +144,7 @@ def test_onnxruntime_gives_the_features_of_a_resnet_and_a_vision_transformer(min
     export_clip(mini, exported, to="onnx", provenance={"format": "onnx"})
     assert_same_features(mini, exported, mini.tokenizer(MINI_TEXTS))
     files = {path.name for path in exported.iterdir()}
+    assert not [path for path in exported.iterdir() if b"/site-packages/" in path.read_bytes()]
     assert {"image.onnx", "text.onnx", "model.json", "tokenizer.json", "provenance.json"} <= files
     said = json.loads((exported / "model.json").read_text())  # how to use the graphs
     assert said["opset"] == OPSET == onnx.load(exported / "image.onnx").opset_import[0].version
