@@ -14,7 +14,6 @@ from gift_core.work.publishing import write_atomically
 
 A = TypeVar("A")
 READ_BYTES = 1 << 20
-LONGEST = 1000  # characters that an error says about a file: a value in it may be of any length
 SHOWN = 60  # characters of a wrong value
 
 
@@ -29,8 +28,6 @@ def sha256_of(path: Path) -> str:
 
 def broken(path: Path, expectation: str, stage: str) -> ContractError:
     """Returns the error for a bad artifact: the file, what was expected and found, the stage that makes it again."""
-    if len(expectation) > LONGEST:
-        expectation = f"{expectation[:LONGEST]}..."
     return ContractError(f"{path}: {expectation}. Recreate it with: dvc repro {stage}")
 
 

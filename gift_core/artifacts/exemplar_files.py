@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gift_core.artifacts.contract import broken, require_hash, sha256_of
+from gift_core.artifacts.contract import require_hash, sha256_of
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.artifacts.tars import image_extension, read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, stored_samples, write_tar
 
 STAGE = "teach"
 TAR, TABLE = "exemplars.tar", "exemplars.parquet"
@@ -70,11 +70,5 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     if not rows:
         return []
     require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
-    samples = [(key, content) for key, _, content in read_tar(folder / TAR, STAGE)]
-    if [(key, len(content)) for key, content in samples] != [(row["key"], 1) for row in rows]:
-        raise broken(folder / TAR, f"it should have one image for each row of {TABLE}, in the same order", STAGE)
-    return [
-        Exemplar(**row, image=image)
-        for row, (_, content) in zip(rows, samples, strict=True)
-        for image in content.values()
-    ]
+    images = [image.read() for _, files in stored_samples(folder / TAR, STAGE) for image in files.values()]
+    return [Exemplar(**row, image=image) for row, image in zip(rows, images, strict=True)]

@@ -13,16 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
 STAGE = "teach"
 FEATURES = "features.parquet"
 IMAGE_FEATURES = "image_features.parquet"
 TEXT_FEATURES = "text_features.parquet"
-UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalizing in float32
 _TYPES = {"key": pa.string(), "text": pa.string(), "tokens": pa.list_(pa.int64())}  # any other column has vectors
 Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
@@ -83,30 +80,16 @@ def write_features(path: Path, features: F) -> None:
 
 
 def read_features(path: Path, kind: type[F]) -> F:
-    """Returns the features. ContractError if the file is missing, or a row does not have norm 1."""
-    columns = _COLUMNS[kind]
+    """Returns the features. ContractError if the file is missing or damaged, or has other columns."""
 
     def schema(found: pa.Schema) -> pa.Schema:
         sizes = [each.list_size for each in found.types if pa.types.is_fixed_size_list(each)]
         vectors = pa.list_(pa.float32(), sizes[0] if sizes else 1)
-        return pa.schema([(name, _TYPES.get(name, vectors)) for name in columns])
+        return pa.schema([(name, _TYPES.get(name, vectors)) for name in _COLUMNS[kind]])
 
     table, metadata = read_table(path, schema, STAGE)
-    names = tuple(table[columns[0]].to_pylist())
-    if not names or (columns[0] == "key" and len(set(names)) < len(names)):
-        raise broken(path, f"there should be rows, each with a {columns[0]} of its own", STAGE)
-    found: list[Any] = [names]
-    for name in columns[1:]:
-        lengths, flat = pc.unique(pc.list_value_length(table[name])).to_pylist(), table[name].combine_chunks().flatten()
-        if len(lengths) != 1 or not lengths[0] or flat.null_count:
-            raise broken(path, f"{name} should be full rows of one length, there are rows of {lengths}", STAGE)
-        found.append(flat.to_numpy(zero_copy_only=False).reshape(len(names), -1))
-        if name not in _TYPES:
-            norms_N = np.linalg.norm(found[-1].astype(np.float64), axis=1)
-            off = ~(np.abs(norms_N - 1) < UNIT_TOLERANCE)
-            if off.any():
-                row = int(np.argmax(off))
-                what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
-                raise broken(path, f"{what} with {norms_N[row]:.4f}", STAGE)
-    found.append(metadata)
-    return kind(*found)
+    names, *others = _COLUMNS[kind]
+    values: list[Any] = [tuple(table[names].to_pylist())]
+    values += [table[name].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1) for name in others]
+    values.append(metadata)
+    return kind(*values)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from gift_core.artifacts.contract import parse, read, write_json
 
@@ -106,25 +106,14 @@ class Summary(BaseModel):
     tasks: Annotated[list[str], Field(min_length=1)]
     methods: dict[str, MethodSummary]
 
-    @model_validator(mode="after")
-    def _has_every_task(self) -> Summary:
-        columns = {*BY_TASK[self.protocol]}
-        for method, row in self.methods.items():
-            if list(row.by_task) != self.tasks or not all(columns <= task.keys() for task in row.by_task.values()):
-                raise ValueError(f"{method} should have {', '.join(sorted(columns))} of {', '.join(self.tasks)}")
-        return self
-
 
 def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the content of metrics.json, methods in the order given, in percent with four decimals."""
-    content: dict[str, Any] = {}
-    for method, row in metrics.items():
-        content[method] = {name: rounded(row[name]) for name in METRICS}
-        if probes := row.get("probes"):
-            by_task = {name: rounded(value) for name, value in probes["by_task"].items()}
-            scores = {name: rounded(probes[name]) for name in ("mean", "loss")}
-            content[method]["probes"] = {**scores, "by_task": by_task}
-    return content
+    names = (*METRICS, "probes")
+    return {
+        method: {name: rounded(row[name]) for name in names if name in METRICS or row.get(name)}
+        for method, row in metrics.items()
+    }
 
 
 def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any]]:
@@ -138,8 +127,7 @@ def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any
 
 def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
     """Writes the comparison, accuracies with four decimals."""
-    data_sets = {name: {key: rounded(value) for key, value in row.items()} for name, row in check["data_sets"].items()}
-    write_json(path, {**check, "data_sets": data_sets})
+    write_json(path, rounded(check))
 
 
 def read_zero_shot(path: Path) -> ZeroShot:
@@ -152,9 +140,11 @@ def read_summary(path: Path) -> dict[str, Any]:
     return read(Summary, path, STAGE).model_dump(exclude_unset=True)
 
 
-def rounded(value: float | None) -> float | None:
-    """The value with the decimals that the files have."""
-    return None if value is None else round(value, DECIMALS)
+def rounded(value: Any) -> Any:
+    """The value, or those in a mapping, with the decimals that the files have."""
+    if isinstance(value, Mapping):
+        return {name: rounded(each) for name, each in value.items()}
+    return round(value, DECIMALS) if isinstance(value, float) else value
 
 
 def one_decimal(value: float) -> str:

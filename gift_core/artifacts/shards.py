@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,8 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
-from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, read_stored, read_tar, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -38,7 +36,7 @@ class Stats(BaseModel):
 
 
 class PromptsDigest(BaseModel):
-    """What prompts_digest returns."""
+    """What prompt_files.prompts_digest returns."""
 
     count: int
     sha256: str
@@ -109,7 +107,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
         hashes = read(Stats, note, STAGE).sha256
         for file in (tar, table):
             require_hash(file, hashes.get(file.name, "none noted"), STAGE)
-        pairs = [_pair(*sample) for sample in read_tar(tar, STAGE)]
+        pairs = [_pair(*sample) for sample in stored_samples(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -156,23 +154,9 @@ def write_manifest(
     return Manifest.model_validate(content)
 
 
-def read_manifest(folder: Path, prompts: Path | None = None) -> Manifest:
-    """Returns the manifest. ContractError if it is missing or damaged. The tars may be missing on this machine.
-
-    With `prompts` (a file of the stage write_prompts), pairs of other prompts are a ContractError, too. It need not be
-    on this machine: the count that the manifest has of its prompts is always compared.
-    """
-    path = folder / MANIFEST
-    manifest = read(Manifest, path, STAGE)
-    expected, source = manifest.prompts, "its prompts"
-    if prompts is not None and prompts.is_file():
-        expected, source = PromptsDigest.model_validate(prompts_digest(read_prompts(prompts))), str(prompts)
-    if manifest.images != expected.count:
-        what = f"there should be {expected.count} pairs, one for each of {source}, there are {manifest.images}"
-        raise broken(path, what, STAGE)
-    if manifest.prompts != expected:
-        raise broken(path, f"the pairs should be of the prompts in {prompts}, they are of other prompts", STAGE)
-    return manifest
+def read_manifest(folder: Path) -> Manifest:
+    """Returns the manifest. ContractError if it is missing or damaged. The tars may be missing on this machine."""
+    return read(Manifest, folder / MANIFEST, STAGE)
 
 
 def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
@@ -181,41 +165,35 @@ def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
     return [tar for tar in tars if not tar.is_file()]
 
 
-def iterate_pairs(folder: Path, prompts: Path | None = None, *, first: int = 0) -> Iterator[Pair]:
+def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
     """Yields all pairs in their order but the `first` ones, whose images are not read.
 
-    ContractError for a missing or changed file, an incomplete pair, or as in read_manifest.
+    ContractError for a missing or changed file, or an incomplete pair.
     """
-    manifest = read_manifest(folder, prompts)
     count = 0
-    for shard in manifest.shards:
+    for shard in read_manifest(folder).shards:
         for name, digest in {**shard.sidecars, shard.name: shard.sha256}.items():
             require_hash(folder / name, digest, STAGE)
-        for key, files, content in read_tar(folder / shard.name, STAGE):
+        for key, files in stored_samples(folder / shard.name, STAGE):
             if count >= first:
-                yield _pair(key, files, content)
+                yield _pair(key, files)
             count += 1
-    if count != manifest.images:
-        raise broken(folder / MANIFEST, f"there should be {manifest.images} pairs, there are {count}", STAGE)
 
 
 def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
     """Returns the pairs of these prompts by prompt_id, and reads no further than the last of them.
 
-    ContractError for a tar that is damaged or not the one of the manifest, and if there is no such pair.
+    ContractError for a tar that is damaged or not the one of the manifest.
     """
     wanted, found = set(prompt_ids), dict[int, Pair]()
     for shard in read_manifest(folder).shards:
-        tar = folder / shard.name
         if found.keys() == wanted:
             break
-        require_hash(tar, shard.sha256, STAGE)
-        for key, files in stored_samples(tar, STAGE):
-            if "json" in files and (number := _prompt_id(tar, key, files["json"].read())) in wanted:
-                found[number] = _pair(key, files, {extension: file.read() for extension, file in files.items()})
-    if found.keys() != wanted:
-        what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
-        raise broken(folder / MANIFEST, what, STAGE)
+        require_hash(folder / shard.name, shard.sha256, STAGE)
+        for key, files in stored_samples(folder / shard.name, STAGE):
+            if json.loads(files["json"].read())["prompt_id"] in wanted:
+                pair = _pair(key, files)
+                found[pair.prompt_id] = pair
     return found
 
 
@@ -233,17 +211,12 @@ def _files(pair: Pair) -> dict[str, bytes]:
     }
 
 
-def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes]) -> Pair:
-    """The pair of a sample, with the bytes of its files. It can be read again."""
-    tar, image = next(iter(files.values())).tar, "png" if "png" in files else "jpg"
-    if not {image, "txt", "json"} <= files.keys():
-        raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
-    number, prompt = _prompt_id(tar, key, content["json"]), content["txt"].decode(errors="replace")
-    return Pair(key, number, prompt, content[image], partial(read_stored, files[image], STAGE))
-
-
-def _prompt_id(tar: Path, key: str, note: bytes) -> int:
+def _pair(key: str, files: Mapping[str, StoredFile]) -> Pair:
+    """The pair of a sample, with its image. It can be read again."""
     try:
-        return int(json.loads(note)["prompt_id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise broken(tar, f"sample {key} should have a json with a prompt_id ({error!r})", STAGE) from error
+        image = files["png" if "png" in files else "jpg"]
+        number, prompt = int(json.loads(files["json"].read())["prompt_id"]), files["txt"].read().decode()
+    except (LookupError, TypeError, ValueError) as error:
+        what = f"sample {key} should be an image, a txt and a json with a prompt_id ({error!r})"
+        raise broken(next(iter(files.values())).tar, what, STAGE) from error
+    return Pair(key, number, prompt, image.read(), image.read)

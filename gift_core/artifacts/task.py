@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
-from gift_core.artifacts.tars import StoredFile, read_stored, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, stored_samples, write_tar
 from gift_core.work.publishing import build_folder
 
 STAGE = "ingest"
@@ -26,19 +26,7 @@ Captions = tuple[str, ...]
 LabeledImage = tuple[bytes, str, int | Captions]  # encoded image, its extension (png, jpg), label or captions
 
 
-def _require_unique(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise ValueError("the names should be unique")
-    return names
-
-
-def _require_splits(counts: Mapping[str, int]) -> Mapping[str, int]:
-    if counts and sorted(counts) != sorted(SPLITS):
-        raise ValueError(f"there should be {' and '.join(SPLITS)}")
-    return counts
-
-
-Counts = Annotated[Mapping[str, NonNegativeInt], AfterValidator(_require_splits)]
+Counts = Mapping[str, NonNegativeInt]
 Name = Annotated[str, Field(min_length=1)]
 Template = Annotated[str, Field(pattern=r"\{\}")]  # {} stands for the class name
 Templates = Annotated[tuple[Template, ...], Field(min_length=1)]
@@ -57,7 +45,7 @@ class TaskInfo:
     """
 
     name: str
-    class_names: Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(_require_unique)]
+    class_names: Annotated[tuple[Name, ...], Field(min_length=2)]
     templates: Templates
     source: str
     counts: Counts = field(default_factory=dict)
@@ -88,8 +76,8 @@ class StoredImage:
     captions: Captions = ()
 
     def read(self) -> bytes:
-        """Returns the encoded image; safe to call from several threads. ContractError if the tar was cut short."""
-        return read_stored(self.file, STAGE)
+        """Returns the encoded image; safe to call from several threads."""
+        return self.file.read()
 
 
 def write_task(
@@ -140,65 +128,49 @@ def _samples(images: Iterable[LabeledImage], start: int) -> Iterator[tuple[str, 
 
 def read_task(folder: Path) -> TaskInfo:
     """Returns the content of task.json. ContractError if it is invalid. The tars may be missing on this machine."""
-    info = read(TaskInfo, folder / "task.json", STAGE)
-    if not info.counts:
-        raise broken(folder / "task.json", "counts should have the number of images of train and test", STAGE)
-    return info
+    return read(TaskInfo, folder / "task.json", STAGE)
 
 
 def index_task(folder: Path, split: str) -> list[StoredImage]:
     """Returns the split's images in their order, none of them read.
 
-    ContractError for a missing or changed tar, a sample without one image and one label, or a wrong count.
+    ContractError for a missing or changed tar, and a sample without one image and one label.
     """
     info = read_task(folder)
-    images: list[StoredImage] = []
     for name in info.shards(split):
         require_hash(folder / name, info.hashes[name], STAGE)
-        images.extend(_index_shard(folder / name, info))
-    if len(images) != info.counts[split]:
-        what = f"there should be {info.counts[split]} {split} images, there are {len(images)}"
-        raise broken(folder / "task.json", what, STAGE)
-    return images
+    return index_tars(folder, info, info.shards(split))
 
 
 def index_tars(folder: Path, info: TaskInfo, names: Iterable[str]) -> list[StoredImage]:
     """Returns the images of some tars of the task, none of them read, no hash checked. ContractError as index_task."""
-    return [image for name in names for image in _index_shard(folder / name, info)]
+    numbers = {caption: number for number, caption in enumerate(info.class_names)}
+    images = []
+    for name in names:
+        for key, files in stored_samples(folder / name, STAGE):
+            try:
+                text = files.pop(_TARGETS[info.kind]).read().decode()
+                (image,) = files.values()
+                captions = tuple(text.split("\n")) if info.kind == PAIRS else ()
+                label = next((numbers[each] for each in captions if each in numbers), -1) if captions else int(text)
+            except (LookupError, ValueError) as error:
+                what = f"sample {key} should be one image and its .{_TARGETS[info.kind]} ({error!r})"
+                raise broken(folder / name, what, STAGE) from error
+            images.append(StoredImage(image, label, captions))
+    return images
 
 
 def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]) -> dict[int, StoredImage]:
     """Returns the images at `positions` of the split, which count from 0, by their position.
 
-    Reads only the headers of the tars that have some of them, and checks no hash. ContractError for a damaged tar, and
-    if there is no such image.
+    Reads only the headers of the tars that have some of them, and checks no hash. ContractError for a damaged tar.
     """
     names, wanted = info.shards(split), sorted(set(positions))
-    per_tar = len(index_tars(folder, info, names[:1])) or 1  # all tars but the last have as many images as the first
-    tars = {each: index_tars(folder, info, names[each : each + 1]) for each in {place // per_tar for place in wanted}}
-    for position in wanted:
-        if position % per_tar >= len(tars[position // per_tar]):
-            raise broken(folder / "task.json", f"there should be a {split} image {position}, there is none", STAGE)
+    per_tar = len(index_tars(folder, info, names[:1]))  # all tars but the last have as many images as the first
+    tars = {each: index_tars(folder, info, [names[each]]) for each in {position // per_tar for position in wanted}}
     return {position: tars[position // per_tar][position % per_tar] for position in wanted}
 
 
 def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
     """Yields (encoded image, label) of the split in their order. ContractError as index_task."""
     return ((image.read(), image.label) for image in index_task(folder, split))
-
-
-def _index_shard(tar: Path, info: TaskInfo) -> Iterator[StoredImage]:
-    numbers = {caption: number for number, caption in enumerate(info.class_names)}
-    for key, files in stored_samples(tar, STAGE):
-        target = files.pop(_TARGETS[info.kind], None)
-        text = target.read().decode("utf-8", "replace") if target is not None else ""
-        captions = tuple(filter(None, text.split("\n")))
-        is_label = text.isdigit() and int(text) < len(numbers)
-        if len(files) != 1 or not (captions if info.kind == PAIRS else is_label):
-            what = "its captions" if info.kind == PAIRS else f"a label below {len(numbers)}"
-            raise broken(tar, f"sample {key} should be one image and {what}, it is {', '.join(files)} {text!r}", STAGE)
-        (image,) = files.values()
-        if info.kind == PAIRS:
-            yield StoredImage(image, next((numbers[each] for each in captions if each in numbers), -1), captions)
-        else:
-            yield StoredImage(image, int(text))

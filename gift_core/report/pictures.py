@@ -99,7 +99,7 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
     sheets, positions = {}, {name: at for at, name in enumerate((BASE, *record.tasks))}
     for task in a_few(record.tasks, MAX_SHEETS):
         folder, prompts = record.layout.shards(task), record.layout.prompts(task)
-        manifest, groups = read_manifest(folder, prompts), []
+        manifest, groups = read_manifest(folder), []
         if not missing_tars(folder, manifest):
             known = prompts.is_file()
             sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))

@@ -39,18 +39,17 @@ class NoReplay:
 class ReplaySource:
     """Where the replay of one step lies.
 
-    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
-    their prompts. `earlier`: shards and prompts of the steps before, the latest first. `vocabulary`: the file of the
-    class names that the step's prompts are sampled from. `teacher`: the folder that the stage teach writes for this
-    step. `teacher_before`: the same of the step before. `root`: the folder that a reference folder is relative to.
-    `key`: the method's key in params.yaml, for errors.
+    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `earlier`: those of
+    the steps before, the latest first. `vocabulary`: the file of the class names that the step's prompts are sampled
+    from. `teacher`: the folder that the stage teach writes for this step. `teacher_before`: the same of the step
+    before. `root`: the folder that a reference folder is relative to. `key`: the method's key in params.yaml, for
+    errors.
     """
 
     root: Path
     tasks: tuple[Path, ...]
     shards: Path
-    prompts: Path
-    earlier: tuple[tuple[Path, Path], ...]
+    earlier: tuple[Path, ...]
     vocabulary: Path
     teacher: Path
     teacher_before: Path

@@ -24,24 +24,24 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
         """Yields the pairs of the step, then those of the steps before."""
         skipped = first and min(first, _images_in(self.source.shards))
         yield from self.own_pairs(skipped)
-        for shards, prompts in self._kept:
+        for shards in self._kept:
             first -= skipped
             skipped = first and min(first, _images_in(shards))
-            for pair in iterate_pairs(shards, prompts, first=skipped):
+            for pair in iterate_pairs(shards, first=skipped):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
     def own_pairs(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of the step alone."""
-        return iterate_pairs(self.source.shards, self.source.prompts, first=first)
+        return iterate_pairs(self.source.shards, first=first)
 
     def count(self) -> int:
         """Returns the number of pairs, by the manifests. ContractError for a damaged one."""
-        return sum(map(_images_in, [self.source.shards, *(shards for shards, _ in self._kept)]))
+        return sum(map(_images_in, [self.source.shards, *self._kept]))
 
     def hashes(self) -> dict[str, str]:
         """A manifest holds the hash of every shard."""
         own = {"shards": hash_of(self.source.shards / MANIFEST, "synthesize")}
-        kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder, _ in self._kept}
+        kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder in self._kept}
         return own | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
 
     def feature_bytes(self, feature: int) -> int:
@@ -54,7 +54,7 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
         return vocabulary_texts(read_vocabulary(self.source.vocabulary))
 
     @property
-    def _kept(self) -> tuple[tuple[Path, Path], ...]:
+    def _kept(self) -> tuple[Path, ...]:
         return self.source.earlier[: self.options.keep_earlier]
 
 
