@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,6 @@ class TextTable:
     rows: Sequence[Row]
 
 
-class _RowError(Exception):
-    """A row is wrong. The message has its position, what is wrong and the remedy."""
-
-
 def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> TextTable:
     """Returns the table with all values as texts: 3 and 3.0 of Parquet become "3", missing values "".
 
@@ -75,21 +71,29 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
     read = lookup(READERS, path.suffix.lower(), f"{prefix}: kind of table")
     try:
         header, rows = read(path, None if schema.refuse_others else schema.columns)
-        _require_columns(path, header, schema, location)
-        table = TextTable(tuple(header), list(rows))
-    except UserError:
-        raise
-    except _RowError as error:
+    except UserError as error:
         raise UserError(f"{prefix}: {error}") from None
     except Exception as error:  # csv and pyarrow have types of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         what = f"cannot be read as {path.suffix.lower()} ({reason})"
         raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
-    for row in table.rows:
+    if not header:
+        columns = " and ".join(filter(None, [", ".join(schema.required[:-1]), schema.required[-1]]))
+        raise UserError(f"{prefix}: is empty. Give it the columns {columns}, and at least one row.")
+    for name in schema.required:
+        if name not in header:
+            at = _prefix(path, schema.keys.get(name, location))
+            raise UserError(f"{at}: column {name!r} is missing. {did_you_mean(name, header)}")
+    for name in header:
+        if name not in schema.columns and schema.refuse_others:
+            raise UserError(f"{prefix}: unknown column {name!r}. {did_you_mean(name, schema.columns)} Remove it.")
+        if name in schema.columns and header.count(name) > 1:
+            raise UserError(f"{prefix}: column {name!r} is a duplicate. Keep one of them.")
+    for row in rows:
         for column, value in row.cells.items():
             if not value and column not in schema.may_be_empty:
                 raise empty_cell(path, row, column, location=location)
-    return table
+    return TextTable(tuple(header), rows)
 
 
 def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> UserError:
@@ -129,23 +133,7 @@ def _prefix(path: Path, location: str) -> str:
     return f"{location}: {path}" if location else str(path)
 
 
-def _require_columns(path: Path, header: Sequence[str], schema: TableSchema, location: str) -> None:
-    prefix = _prefix(path, location)
-    if not header:
-        columns = " and ".join(filter(None, [", ".join(schema.required[:-1]), schema.required[-1]]))
-        raise UserError(f"{prefix}: is empty. Give it the columns {columns}, and at least one row.")
-    for name in schema.required:
-        if name not in header:
-            at = _prefix(path, schema.keys.get(name, location))
-            raise UserError(f"{at}: column {name!r} is missing. {did_you_mean(name, header)}")
-    for name in header:
-        if name not in schema.columns and schema.refuse_others:
-            raise UserError(f"{prefix}: unknown column {name!r}. {did_you_mean(name, schema.columns)} Remove it.")
-        if name in schema.columns and list(header).count(name) > 1:
-            raise UserError(f"{prefix}: column {name!r} is a duplicate. Keep one of them.")
-
-
-Content = tuple[list[str], Iterator[Row]]  # the header, and the rows, which are read after the header was checked
+Content = tuple[list[str], list[Row]]  # the header, and the rows with the wanted columns
 
 
 def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
@@ -154,28 +142,21 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-
-    def lines() -> Iterator[tuple[str, list[str]]]:
-        start = 1
-        for cells in reader:
-            texts = [cell.strip() for cell in cells]
-            if len(texts) > 1 or any(texts):
-                yield f"line {start}", texts
-            start = reader.line_num + 1
-
-    remaining = lines()
-    _, header = next(remaining, ("", []))
-    columns = [name for name in header if wanted is None or name in wanted]
-
-    def rows() -> Iterator[Row]:
-        for position, texts in remaining:
-            if len(texts) != len(header):
-                what = f"{position}: {len(texts)} values, but the header has {len(header)}"
-                remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
-                raise _RowError(f"{what}. {remedy}.")
-            yield _row(position, dict(zip(header, texts, strict=True)), columns)
-
-    return header, rows()
+    header, columns, rows, end = list[str](), list[str](), list[Row](), 0
+    for cells in reader:
+        start, end = end + 1, reader.line_num
+        texts = [cell.strip() for cell in cells]
+        if not any(texts) and len(texts) <= 1:
+            continue
+        if not header:
+            header, columns = texts, _columns(texts, wanted)
+        elif len(texts) != len(header):
+            what = f"line {start}: {len(texts)} values, but the header has {len(header)}"
+            remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
+            raise UserError(f"{what}. {remedy}.")
+        else:
+            rows.append(_row(f"line {start}", dict(zip(header, texts, strict=True)), columns))
+    return header, rows
 
 
 def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
@@ -185,10 +166,10 @@ def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
             records[f"line {number}"] = parse_json(line)
             if not isinstance(records[f"line {number}"], dict):
                 what = f"line {number}: should be an object, it is {line.strip()[:_SHOWN]}"
-                raise _RowError(f"{what}. Write {{column: value}}.")
+                raise UserError(f"{what}. Write {{column: value}}.")
     header = list(dict.fromkeys(name for record in records.values() for name in record))
-    columns = [name for name in header if wanted is None or name in wanted]
-    return header, (_row(position, record, columns) for position, record in records.items())
+    columns = _columns(header, wanted)
+    return header, [_row(position, record, columns) for position, record in records.items()]
 
 
 def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
@@ -197,13 +178,13 @@ def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
 
     file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
-    columns = [name for name in header if wanted is None or name in wanted]
+    columns = _columns(header, wanted)
+    records = file.read(columns=columns).to_pylist()
+    return header, [_row(f"row {number}", record, columns) for number, record in enumerate(records, 1)]
 
-    def rows() -> Iterator[Row]:
-        for number, record in enumerate(file.read(columns=columns).to_pylist(), 1):
-            yield _row(f"row {number}", record, columns)
 
-    return header, rows()
+def _columns(header: Collection[str], wanted: Collection[str] | None) -> list[str]:
+    return [name for name in header if wanted is None or name in wanted]
 
 
 def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> Row:
@@ -213,7 +194,7 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
         value = record.get(name)
         if isinstance(value, list | dict | bytes):
             what = f"{position}, column {name}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
-            raise _RowError(f"{what}. Correct it.")
+            raise UserError(f"{what}. Correct it.")
         if value is None or (isinstance(value, float) and math.isnan(value)):
             value = ""
         cells[name] = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()

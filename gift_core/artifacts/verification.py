@@ -6,7 +6,6 @@ What an artifact was made from is in dvc.lock, which `dvc status` compares.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.artifacts.accuracy import read_accuracy, read_probe
@@ -18,46 +17,31 @@ from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, index_task
 from gift_core.artifacts.teacher_source import require_unchanged
 from gift_core.config.experiment import Config
-from gift_core.errors import ContractError
 from gift_core.layout import Layout
 
-
-@dataclass(frozen=True)
-class Artifact:
-    """An artifact, and the check, which raises ContractError where it is broken."""
-
-    path: Path
-    check: Callable[[Path], object]
-
-    def problem(self) -> str:
-        """Returns the error of the check, empty if the artifact is whole."""
-        try:
-            self.check(self.path)
-        except (ContractError, OSError) as error:
-            return str(error)
-        return ""
+Check = Callable[[Path], object]
 
 
-def artifacts_of(layout: Layout, config: Config) -> Iterator[Artifact]:
-    """Yields the artifacts of the experiment, in the order of the stages."""
-    yield Artifact(layout.pretrained(), model_hash)
-    yield Artifact(layout.pretrained_accuracy(), read_accuracy)
-    yield from (Artifact(layout.task(name), _read_task) for name in config.tasks)
-    yield from (Artifact(layout.probe(name), read_probe) for name in config.evaluation.probes)
-    yield Artifact(layout.base_vocabulary(), read_vocabulary)
+def artifacts_of(layout: Layout, config: Config) -> Iterator[tuple[Path, Check]]:
+    """Yields (artifact, its check, which raises ContractError where it is broken), in the order of the stages."""
+    yield layout.pretrained(), model_hash
+    yield layout.pretrained_accuracy(), read_accuracy
+    yield from ((layout.task(name), _read_task) for name in config.tasks)
+    yield from ((layout.probe(name), read_probe) for name in config.evaluation.probes)
+    yield layout.base_vocabulary(), read_vocabulary
     for step in config.sequence:
-        yield Artifact(layout.prompts(step.task), read_prompts)
-        yield Artifact(layout.vocabulary(step.task), read_vocabulary)
-        yield Artifact(layout.shards(step.task), _read_shards)
+        yield layout.prompts(step.task), read_prompts
+        yield layout.vocabulary(step.task), read_vocabulary
+        yield layout.shards(step.task), _read_shards
     for method in config.run.methods:
         for task in (step.task for step in config.sequence):
-            yield Artifact(layout.teacher(method, task), require_unchanged)
-            yield Artifact(layout.model(method, task), model_hash)
-            yield Artifact(layout.released(method, task), model_hash)
-            yield Artifact(layout.accuracy(method, task), read_accuracy)
-            yield Artifact(layout.predictions(method, task), read_predictions)
+            yield layout.teacher(method, task), require_unchanged
+            yield layout.model(method, task), model_hash
+            yield layout.released(method, task), model_hash
+            yield layout.accuracy(method, task), read_accuracy
+            yield layout.predictions(method, task), read_predictions
     if config.run.methods:
-        yield Artifact(layout.reports() / "metrics.json", read_metrics)
+        yield layout.reports() / "metrics.json", read_metrics
 
 
 def _read_task(folder: Path) -> None:

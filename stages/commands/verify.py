@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
@@ -16,7 +17,7 @@ from ..command_line import AsJson, hint, note, print_json
 from ..stage import PARAMS, ROOT, Params, Root, flag, params_of
 
 if TYPE_CHECKING:
-    from gift_core.artifacts.verification import Artifact
+    from gift_core.artifacts.verification import Check
 
     from ..dvc.store import DvcStore, Output
 
@@ -34,7 +35,7 @@ class Item:
     """What is checked: an artifact, an output of DVC, or both; its status (OK, MISSING or BROKEN), and its faults."""
 
     path: Path
-    artifact: Artifact | None
+    read: Check | None
     output: Output | None
     status: str = MISSING
     problems: list[str] = field(default_factory=list)
@@ -42,9 +43,13 @@ class Item:
     def check(self, store: DvcStore | None) -> None:
         """Reads the files. It may take long."""
         is_here = self.path.exists()
-        problem = self.artifact.problem() if self.artifact and is_here else ""
-        of_output = store.problems(self.output) if store and self.output else []
-        self.problems = [*([problem] if problem else []), *of_output]
+        self.problems = []
+        if self.read and is_here:
+            try:
+                self.read(self.path)
+            except (ContractError, OSError) as error:
+                self.problems.append(str(error))
+        self.problems += store.problems(self.output) if store and self.output else []
         self.status = BROKEN if self.problems else OK if is_here else MISSING
 
     def show(self) -> None:
@@ -114,8 +119,8 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     items = [
-        Item(artifact.path, artifact, outputs.pop(os.path.realpath(artifact.path), None))
-        for artifact in artifacts_of(Layout(root), load_config(params))
+        Item(path, read, outputs.pop(os.path.realpath(path), None))
+        for path, read in artifacts_of(Layout(root), load_config(params))
     ]
     return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
 
