@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMENT_COLUMN = 29
 ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
+_FIRST_KEY = re.compile(r"^( +)[^\s#-]", re.MULTILINE)
+_FIRST_ITEM = re.compile(r"^( *)[^\s#-].*\n(?: *(?:#.*)?\n)*( *)-( +)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,27 @@ class Document:
 
     @classmethod
     def parse(cls, text: str, name: str = "params.yaml") -> Document:
-        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections."""
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections.
 
-        editor = YAML()
+        Sections and lists are written with the indentation of the first ones.
+        """
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        plain, editor = text.replace("\r\n", "\n"), YAML()
         editor.width = 4096  # never break a line
         editor.preserve_quotes = True
+        key, item = _FIRST_KEY.search(plain), _FIRST_ITEM.search(plain)
+        offset = len(item[2]) - len(item[1]) if item else 0
+        editor.indent(len(key[1]) if key else 2, offset + 1 + len(item[3]) if item else 2, offset)
         try:
-            content = editor.load(text.replace("\r\n", "\n"))
-        except (YAMLError, ValueError, RecursionError) as error:
-            what, remedy = str(error), "Compare it with presets/mini.yaml"
-            if isinstance(error, MarkedYAMLError) and error.problem_mark:
-                what = f"line {error.problem_mark.line + 1}: {error.problem}"
-                remedy = "Write spaces in its place" if "'\\t'" in what else remedy  # which the stage check lets pass
-            raise UserError(f"{name}: is not valid YAML ({what}). {remedy}.") from None
-        if not isinstance(content, dict) or not is_block(content):
+            content = editor.load(plain)
+        except (YAMLError, RecursionError) as error:  # also for a tab, which the faster reader accepts
+            mark, problem = (getattr(error, each, None) for each in ("problem_mark", "problem"))
+            what = f"line {mark.line + 1}: {problem}" if mark else str(error)
+            raise UserError(f"{name}: is not valid YAML ({what}). Correct it, and indent with spaces.") from None
+        if not is_block(content) or not isinstance(content, dict):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
-        _keep_indentation(editor, content, text.splitlines())
         return cls(content, _move_comments_down(content), editor, "\r\n" if "\r\n" in text else "\n")
 
     def text(self) -> str:
@@ -54,19 +60,6 @@ class Document:
         buffer = io.StringIO()
         self.editor.dump(self.content, buffer)
         return (buffer.getvalue() + self.end).replace("\n", self.newline)
-
-
-def _keep_indentation(editor: YAML, content: Any, lines: list[str]) -> None:
-    """Sets the indentation of sections and lists to those of the first ones in the text."""
-    inner: list[tuple[int, Any]] = [
-        (section.lc.key(key)[1], section[key]) for section, key in _entries(content) if not isinstance(section, list)
-    ]
-    below = [(margin, value) for margin, value in inner if is_block(value) and value]
-    sections = [value.lc.key(next(iter(value)))[1] - margin for margin, value in below if not isinstance(value, list)]
-    lists = [(margin, *value.lc.item(0)) for margin, value in below if not isinstance(value, dict)]
-    margin, line, column = lists[0] if lists else (0, 0, 2)
-    offset = lines[line].index("-") - margin if lists else 0
-    editor.indent(mapping=sections[0] if sections else 2, sequence=column - margin, offset=offset)
 
 
 def _move_comments_down(content: Any) -> str:
@@ -77,8 +70,7 @@ def _move_comments_down(content: Any) -> str:
     """
     below = ""
     for section, key in _entries(content):
-        if below:
-            add_above(section, key, below)
+        add_above(section, key, below)
         comments, behind = section.ca.items.get(key), 2 if isinstance(section, dict) else 0
         below = ""
         if comments and comments[behind]:
@@ -100,10 +92,9 @@ def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
     found = set() if seen is None else seen
     for key in range(len(section)) if isinstance(section, list) else [own for own, _ in section.non_merged_items()]:
         yield section, key
-        value = section[key]
-        if is_block(value) and id(value) not in found:  # an alias stands for the same section
-            found.add(id(value))
-            yield from _entries(value, found)
+        if is_block(section[key]) and id(section[key]) not in found:  # an alias stands for the same section
+            found.add(id(section[key]))
+            yield from _entries(section[key], found)
 
 
 def is_block(value: Any) -> bool:
@@ -121,8 +112,8 @@ def comment_of(text: str) -> Any:
 
 def add_above(section: Any, key: Any, text: str) -> None:
     """Puts comments (see comment_of) above an entry, and above those that it has."""
-    whole = text + take_above(section, key)
-    section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(whole)]
+    if whole := text + take_above(section, key):
+        section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(whole)]
 
 
 def take_above(section: Any, key: Any) -> str:
@@ -133,9 +124,9 @@ def take_above(section: Any, key: Any) -> str:
 
 
 def _remove(content: Any, section: Any, key: Any) -> None:
-    """Removes an entry. What stands above it stays, above the next one."""
-    every = list(_entries(content))
+    """Removes an entry. What stands above it stays, above the next one. An emptied section becomes {} or []."""
     if above := take_above(section, key):
+        every = list(_entries(content))
         at = next(index for index, (other, name) in enumerate(every) if other is section and name == key)
         inner = len(list(_entries(section[key]))) if is_block(section[key]) else 0
         for following in every[at + inner + 1 : at + inner + 2]:
@@ -143,8 +134,8 @@ def _remove(content: Any, section: Any, key: Any) -> None:
     section.ca.items.pop(key, None)
     del section[key]
     for outer, name in list(_entries(content)):
-        if outer[name] is section and not section:
-            _replace(outer, name, styled([] if isinstance(section, list) else {}, flow=True))
+        if not section and outer[name] is section:
+            _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
 
 
 def _replace(section: Any, key: Any, value: Any) -> None:
@@ -158,33 +149,20 @@ def _replace(section: Any, key: Any, value: Any) -> None:
 def _on_lines(content: Any, key: str) -> Any:
     """The section or list of one of these keys, one entry a line: an empty one is made for {}, [] and null."""
     if not content[key]:
-        _replace(content, key, styled([] if key in ("sequence", "probes") else {}))
+        _replace(content, key, on_one_line([] if key in ("sequence", "probes") else {}))
     content[key].fa.set_block_style()
     return content[key]
 
 
-def styled(value: Any, *, flow: bool = False) -> Any:
-    """A plain value as ruamel.yaml writes it: sections and lists on several lines, or in brackets."""
+def on_one_line(value: Any) -> Any:
+    """Returns a plain value as ruamel.yaml writes it on one line, a section or a list in brackets."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    if isinstance(value, CommentedMap | CommentedSeq):
+    if not isinstance(value, Mapping | list | tuple):
         return value
-    if isinstance(value, Mapping):
-        result: Any = CommentedMap((key, styled(each, flow=flow)) for key, each in value.items())
-    elif isinstance(value, list | tuple):
-        result = CommentedSeq(styled(each, flow=flow) for each in value)
-    else:
-        return value
-    if flow:
-        result.fa.set_flow_style()
+    result: Any = CommentedMap(value) if isinstance(value, Mapping) else CommentedSeq(value)
+    result.fa.set_flow_style()
     return result
-
-
-def inline(value: Any) -> str:
-    """Returns the value as it is written on one line of YAML; "empty" for null."""
-    text = Document.parse("value:\n")
-    text.content["value"] = styled(value, flow=True)
-    return text.text().removeprefix("value:").strip() or "empty"
 
 
 def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_factor: float | None) -> str:
@@ -198,13 +176,13 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     if name in tasks:
         what = f"already exists (path: {tasks[name].get('path')})"
         raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
-    tasks[name] = styled(row)
+    tasks[name] = dict(row)
     if learning_rate_factor is None:
         _on_lines(document.content["evaluation"], "probes").append(name)
         return document.text()
     after = sequence[-1]["task"] if sequence else START
     step = {"task": name, "after": after, "learning_rate_factor": learning_rate_factor}
-    sequence.append(styled(step, flow=bool(sequence and sequence[-1].fa.flow_style())))
+    sequence.append(on_one_line(step) if sequence and sequence[-1].fa.flow_style() else step)
     return document.text()
 
 
@@ -224,17 +202,24 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], 
         section, keys = row, key.split(".")
         for depth, outer in enumerate(keys[:-1], 1):
             if section.get(outer) is None:
-                section[outer] = styled({}, flow=True)
+                section[outer] = on_one_line({})
             section = section[outer]
             if not isinstance(section, Mapping):
                 what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
                 raise UserError(f"gift add-method --set {key}: {what}. Name a key of a section.")
-        section[keys[-1]] = styled(value, flow=True)
-    changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
+        section[keys[-1]] = on_one_line(value)
+    changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
     about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
     add_row(methods, name, row, about, beside=base)
     document.content["run"]["methods"].append(name)
     return document.text()
+
+
+def _inline(value: Any) -> str:
+    """The value as it is written on one line of YAML; "empty" for null."""
+    text = Document.parse("value:\n")
+    text.content["value"] = on_one_line(value)
+    return text.text().removeprefix("value:").strip() or "empty"
 
 
 def _write_out(value: Any) -> None:
@@ -266,7 +251,7 @@ def activate_method(text: str, name: str) -> str:
 def set_release(text: str, name: str, alpha: float) -> str:
     """Returns a params file's text in which the method `name` is released at `alpha`."""
     document = Document.parse(text)
-    document.content["methods"][name]["release"] = styled({"kind": "interpolate", "alpha": alpha}, flow=True)
+    document.content["methods"][name]["release"] = on_one_line({"kind": "interpolate", "alpha": alpha})
     return document.text()
 
 
@@ -274,11 +259,10 @@ def remove_task(text: str, name: str) -> str:
     """Returns a params file's text without the row of a task, and its step or its name in evaluation.probes.
 
     The next step follows the step before. The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines
-    stay. UserError for an unknown name. The text has been checked by parse_config.
+    stay. The task exists, since parse_config has checked the text.
     """
     document = Document.parse(text)
     content = document.content
-    lookup(content["tasks"] or {}, name, "params.yaml: tasks")
     _remove(content, content["tasks"], name)
     probes = content.get("evaluation", {}).get("probes", [])
     if name in probes:
@@ -294,7 +278,7 @@ def remove_task(text: str, name: str) -> str:
 def remove_method(text: str, name: str) -> str:
     """Returns a params file's text without the row of a method and without its name in run.methods.
 
-    UserError as in remove_task, and for the only method that runs.
+    UserError for an unknown name, and for the only method that runs.
     """
     document = Document.parse(text)
     content = document.content

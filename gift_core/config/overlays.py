@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from gift_core.config.checks import START
-from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, styled, take_above
+from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, on_one_line, take_above
 from gift_core.config.loading import read_settings
 from gift_core.config.method_catalogue import read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
@@ -43,11 +43,11 @@ def complete_text(preset: Path) -> str:
     UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
     """
     text = read_settings(preset)
-    overlay = Document.parse(text, preset.name).content
+    document = Document.parse(text, preset.name)
+    overlay = document.content
     if "base" not in overlay:
-        document = Document.parse(text, preset.name)
         return document.text() if _fill_from_catalogue(document, preset) else text
-    name = str(overlay["base"])
+    name = str(overlay.pop("base"))
     folders = (preset.parent, shipped_root() / "presets")
     path = next((file for folder in folders if (file := folder / f"{name}.yaml").is_file()), None)
     if path is None:
@@ -58,14 +58,9 @@ def complete_text(preset: Path) -> str:
         raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
     _fill_from_catalogue(base, path)
     _set_title(base.content, overlay)
-    del overlay["base"]
     if "class_slices" in overlay:
-        from ruamel.yaml.tag import Tag
-
         above = take_above(overlay, "class_slices")
-        for key, value in _expand(overlay.pop("class_slices"), preset.name).items():
-            overlay[key] = styled(value)
-            overlay[key].yaml_set_ctag(Tag(suffix=REPLACE))
+        overlay.update(_expand(overlay.pop("class_slices"), preset.name))
         add_above(overlay, "tasks", above)
     _merge(base.content, overlay, preset.name)
     _fill_from_catalogue(base, preset)
@@ -135,7 +130,7 @@ def _expand(slices: Any, name: str) -> dict[str, Any]:
     firsts = [sum(counts[:index]) for index in range(len(counts))]
     return {
         "tasks": {
-            task: {**data, "classes": styled({"order": "benchmark", "first": first, "count": count}, flow=True)}
+            task: {**data, "classes": on_one_line({"order": "benchmark", "first": first, "count": count})}
             for task, first, count in zip(names, firsts, counts, strict=True)
         },
         "sequence": [
