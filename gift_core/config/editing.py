@@ -186,18 +186,23 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     return document.text()
 
 
-def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], catalogue: Mapping[str, Any]) -> str:
+def append_method(
+    text: str, name: str, base: str | None, settings: Mapping[str, Any], catalogue: Mapping[str, Any]
+) -> str:
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
-    `settings` are the keys of the copy that get another value: {"losses.distill.weight": 2.0}. Sections that the base
-    does not have are made. The copy keeps the comments of the base. `catalogue` has the rows (KnownMethod) that the
-    file lacks. UserError for an unknown base.
+    Without a base, the row exists. `settings` are the keys of the copy that get another value:
+    {"losses.distill.weight": 2.0}. Sections that the base does not have are made. The copy keeps the comments of the
+    base. `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base.
     """
     document = Document.parse(text)
+    document.content["run"]["methods"].append(name)
+    if base is None:
+        return document.text()
     methods = _on_lines(document.content, "methods")
     known = {**{each: method.row for each, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
-    _write_out(row)
+    row.__dict__.pop("_yaml_merge", None)  # the copy has the keys that `<<: *another` stands for
     for key, value in settings.items():
         section, keys = row, key.split(".")
         for depth, outer in enumerate(keys[:-1], 1):
@@ -211,7 +216,6 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any], 
     changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
     about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
     add_row(methods, name, row, about, beside=base)
-    document.content["run"]["methods"].append(name)
     return document.text()
 
 
@@ -222,30 +226,12 @@ def _inline(value: Any) -> str:
     return text.text().removeprefix("value:").strip() or "empty"
 
 
-def _write_out(value: Any) -> None:
-    """Removes the anchors of a copy, which are names of the original, and writes out what `<<: *another` stands for."""
-    if hasattr(value, "yaml_set_anchor"):
-        value.yaml_set_anchor(None)
-    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        value[key] = value[key]
-        _write_out(value[key])
-    if hasattr(value, "_yaml_merge"):
-        del value._yaml_merge
-
-
 def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> None:
     """Adds a row with a comment behind its name, in the column of the comment of the row `beside` if that has one."""
     comments = section.ca.items.get(beside) or [None] * 4
     section[name] = row
     column = comments[2].column if comments[2] else COMMENT_COLUMN
     section.yaml_add_eol_comment(about, name, column=column)
-
-
-def activate_method(text: str, name: str) -> str:
-    """Returns a params file's text with `name` at the end of run.methods."""
-    document = Document.parse(text)
-    document.content["run"]["methods"].append(name)
-    return document.text()
 
 
 def set_release(text: str, name: str, alpha: float) -> str:

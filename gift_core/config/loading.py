@@ -53,13 +53,7 @@ def parse_config(text: str, name: str) -> Config:
     if overlay := _BASE.search(text):
         what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
-    try:
-        raw = parse_yaml(text)
-    except ValueError as error:
-        remedy = "Correct that line." if str(error).startswith("line ") else f"Compare it with {EXAMPLE}."
-        raise UserError(f"{name}: {error}. {remedy}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
+    raw = parse_settings(text, name)
     try:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw))
@@ -68,6 +62,18 @@ def parse_config(text: str, name: str) -> Config:
     if wrong := cross_check(config):
         raise UserError(_lines(wrong, name))
     return config
+
+
+def parse_settings(text: str, name: str) -> dict[str, Any]:
+    """Returns the sections in the text of the settings file `name`. UserError if it is not YAML with sections."""
+    try:
+        raw = parse_yaml(text)
+    except ValueError as error:
+        remedy = "Correct that line." if str(error).startswith("line ") else f"Compare it with {EXAMPLE}."
+        raise UserError(f"{name}: {error}. {remedy}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
+    return raw
 
 
 def parse_part(kind: type[Part], raw: Any, *, location: tuple[str, ...], name: str, key: str) -> Part:

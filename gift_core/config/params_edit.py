@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.code.stage_graph import stages_of_method, stages_of_probe, stages_of_step
-from gift_core.config.editing import activate_method, append_method, remove_method, remove_task
+from gift_core.config.editing import append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.method_catalogue import KnownMethod, read_catalogue
@@ -48,22 +48,11 @@ class ParamsEdit:
             unfinished.write_bytes(self.after.encode())
 
 
-@dataclass(frozen=True)
-class MethodAddition(ParamsEdit):
-    """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists.
+def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> tuple[ParamsEdit, str | None]:
+    """Returns the addition of a copy of the row `base`, with `settings` such as "losses.distill.weight=2.0", and of
+    which row it is a copy: None if the row exists and only gets its name in run.methods. Nothing is written.
 
-    It is the method's own name for a row of the catalogue.
-    """
-
-    base: str | None
-
-
-def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> MethodAddition:
-    """Returns the addition of a method. Nothing is written.
-
-    With `base` or `settings` ("losses.distill.weight=2.0"), its row is a copy of `base` with these values. Without
-    `base`, it is a copy of the row that the catalogue has under its name, or else of gift. Without both, a row that
-    exists only gets its name in run.methods.
+    Without a base, it is the row that the catalogue has under its name, or else of gift.
 
     Raises:
         UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
@@ -73,18 +62,17 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     changed = dict(_setting(text) for text in settings)
     known = known_methods(present, params)
     is_copy = base is not None or bool(settings)
+    copied: str | None = base or (name if name in known else BASE)
     if name in present.methods:
         if is_copy or name in present.run.methods:
             how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
             raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
-        after = activate_method(before, name)
-        return MethodAddition(params, before, after, parse_config(after, params.name), None)
-    if not is_copy and name not in known:
+        copied = None
+    elif not is_copy and name not in known:
         what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
         raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
-    copied = base or (name if name in known else BASE)
     after = append_method(before, name, copied, changed, known)
-    return MethodAddition(params, before, after, parse_config(after, params.name), copied)
+    return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
 
 
 def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
@@ -117,9 +105,9 @@ class Removal(ParamsEdit):
 
     gone: tuple[str, ...]
     stages: tuple[str, ...]
-    later: tuple[str, ...]
     results: tuple[Path, ...]
-    images: tuple[Path, ...]
+    later: tuple[str, ...] = ()
+    images: tuple[Path, ...] = ()
 
 
 def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Removal:
@@ -130,27 +118,32 @@ def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Remo
     after_text = text = read_settings(params)
     before = parse_config(text, params.name)
     for name in dict.fromkeys(names):
-        lookup(before.tasks, name, f"{params.name}: tasks")  # with all tasks as the known ones
+        lookup(before.tasks, name, f"{params.name}: tasks")
         after_text = remove_task(after_text, name)
     after = parse_config(after_text, params.name)
-    ran, pipeline, values = _stages_that_ran(root), pipeline_root(root), before.model_dump(mode="json")
-    gone = tuple(stage for stage in stages_of_step(pipeline, values, *names) if "@" in stage and stage in ran)
-    order = [step.task for step in before.sequence]
+    ran, pipeline, order = _stages_that_ran(root), pipeline_root(root), [step.task for step in before.sequence]
     first = min((order.index(name) for name in names if name in order), default=len(order))
     trained = {stage.rpartition("-step")[2] for stage in ran if stage.startswith("finetune@")}
     later = tuple(task for task in order[first:] if task not in names and str(order.index(task)) in trained)
     is_probe = not {*names}.isdisjoint(before.evaluation.probes)
-    changed = stages_of_probe if is_probe else stages_of_step
-    again = [*changed(pipeline, after.model_dump(mode="json"), *later)] if ran else []
-    stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
+    again = (stages_of_probe if is_probe else stages_of_step)(pipeline, after.model_dump(mode="json"), *later)
     layout = Layout(root)
     made = [each(name) for name in names for each in (layout.task, layout.prompts, layout.vocabulary, layout.shards)]
     by_method = (layout.teacher, layout.model, layout.released)
     made += [each(method, name) for name in names for method in before.run.methods for each in by_method]
     images = {row.path for name in names if isinstance(row := before.tasks[name], OwnDataConfig)}
     images -= {row.path for task, row in before.tasks.items() if task not in names}
-    results, folders = (_present(paths) for paths in (made, [root / path for path in sorted(images)]))
-    return Removal(params, text, after_text, after, gone, stages, later, results, folders)
+    return Removal(
+        params,
+        text,
+        after_text,
+        after,
+        gone=_of(ran, stages_of_step(pipeline, before.model_dump(mode="json"), *names)),
+        stages=tuple(stage for stage in again if ran and not stage.startswith("ingest@")),  # its data set is the same
+        later=later,
+        results=_present(made),
+        images=_present(root / path for path in sorted(images)),
+    )
 
 
 def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
@@ -159,14 +152,20 @@ def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
     before = parse_config(text, params.name)
     after_text = remove_method(text, name)
     after = parse_config(after_text, params.name)
-    pipeline = pipeline_root(root)
-    ran = _stages_that_ran(root)
-    made = stages_of_method(pipeline, before.model_dump(mode="json"), name)
-    gone = tuple(stage for stage in made if "@" in stage and stage in ran)
-    stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ())
-    layout = Layout(root)
-    results = _present([layout.teacher(name, ""), layout.model(name, ""), layout.released(name, "")])
-    return Removal(params, text, after_text, after, gone, stages, (), results, ())
+    ran, pipeline, layout = _stages_that_ran(root), pipeline_root(root), Layout(root)
+    return Removal(
+        params,
+        text,
+        after_text,
+        after,
+        gone=_of(ran, stages_of_method(pipeline, before.model_dump(mode="json"), name)),
+        stages=tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ()),
+        results=_present([layout.teacher(name, ""), layout.model(name, ""), layout.released(name, "")]),
+    )
+
+
+def _of(ran: set[str], stages: Iterable[str]) -> tuple[str, ...]:
+    return tuple(stage for stage in stages if "@" in stage and stage in ran)
 
 
 def _stages_that_ran(root: Path) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,17 +11,16 @@ from typing import Any
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import looks_local
-from gift_core.config.loading import parse_config, read_settings
+from gift_core.config.loading import parse_config, parse_settings, read_settings
 from gift_core.config.method_catalogue import CATALOGUE
 from gift_core.config.overlays import complete_text
+from gift_core.config.params_edit import ParamsEdit
 from gift_core.errors import UserError, lookup
 from gift_core.shipped import shipped_root
-from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
-_EXPERIMENT = re.compile(r"^experiment: *['\"]?([\w.-]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,13 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Switch:
-    """A preset about to become params.yaml.
+class Switch(ParamsEdit):
+    """A preset about to become params.yaml, which is empty where there is none.
 
-    `before` and `after` are the texts of params.yaml (None: there is none before). `backup` is where the present file
-    is kept; None if it can be written again from a preset.
+    `backup` is where the present file is kept; None if it can be written again from a preset.
     """
 
     preset: Path
-    params: Path
-    before: str | None
-    after: str
     backup: Path | None
 
     @property
@@ -57,20 +51,19 @@ class Switch:
         return self.before != self.after
 
     def changed_keys(self) -> list[str] | None:
-        """Returns the keys of params.yaml whose values change; None if there is no params.yaml, or it is not YAML."""
-        return None if self.before is None else _differing(self.before, self.after)
-
-    def difference(self) -> list[str]:
-        """Returns the lines of a unified diff from params.yaml to the preset, with one line of context."""
-        before, after = (self.before or "").splitlines(), self.after.splitlines()
-        return list(difflib.unified_diff(before, after, str(self.params), str(self.preset), n=1, lineterm=""))
+        """Returns the keys of params.yaml whose values change; None if it has no sections now."""
+        try:
+            before, after = (parse_settings(text, self.params.name) for text in (self.before, self.after))
+        except UserError:
+            return None
+        return list(changed_keys(before, after))
 
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
-        for path, text in ((self.backup, self.before), (self.params, self.after)):
-            if path is not None and text is not None:
-                with write_atomically(path.resolve()) as unfinished:  # a link stays
-                    unfinished.write_bytes(text.encode())
+        if self.backup is not None:
+            with write_atomically(self.backup) as unfinished:
+                unfinished.write_bytes(self.before.encode())
+        super().carry_out()
 
 
 @dataclass(frozen=True)
@@ -90,12 +83,13 @@ def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
     """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
     try:
         text = read_settings(params)
-        experiment = _EXPERIMENT.search(text)
-        preset = presets.get(experiment[1]) if experiment else None
+        values = parse_settings(text, params.name)
+        preset = presets.get(str(values.get("experiment")))
         if preset is None:
-            return Origin(None) if _differing(text, text) is not None else None
-        changed = _differing(complete_text(preset), text)
-        return None if changed is None else Origin(preset.stem, tuple(changed), same=complete_text(preset) == text)
+            return Origin(None)
+        whole = complete_text(preset)
+        changed = changed_keys(parse_settings(whole, preset.name), values)
+        return Origin(preset.stem, tuple(changed), same=whole == text)
     except UserError:
         return None
 
@@ -169,23 +163,14 @@ def plan_switch(root: Path, name: str) -> Switch:
     """
     presets = find_presets(root)
     preset = lookup(presets, name, "gift use: presets")
-    load_preset(preset)
     params = root / "params.yaml"
-    if not any((root / name).exists() for name in PROJECT):
+    if not any((root / each).exists() for each in PROJECT):
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
-    before, after = read_settings(params) if params.exists() else None, complete_text(preset)
-    backup = None
-    if before is not None and not ((origin := origin_of(params, presets)) and origin.same):
+    before, after = read_settings(params) if params.exists() else "", complete_text(preset)
+    backup, origin = None, origin_of(params, presets)
+    if before and not (origin and origin.same):
         number = 1
         while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
             number += 1
-    return Switch(preset, params, before, after, backup)
-
-
-def _differing(before: str, after: str) -> list[str] | None:
-    try:
-        old, new = parse_yaml(before), parse_yaml(after)
-    except ValueError:
-        return None
-    return list(changed_keys(old, new)) if isinstance(old, Mapping) and isinstance(new, Mapping) else None
+    return Switch(params, before, after, parse_config(after, preset.name), preset, backup)

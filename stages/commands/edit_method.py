@@ -84,17 +84,17 @@ def add_method(
     from gift_core.code.stage_graph import stages_of_method
     from gift_core.config.params_edit import plan_method
 
-    addition = plan_method(name, base=base, settings=settings or [], params=params)
+    addition, copied = plan_method(name, base=base, settings=settings or [], params=params)
     stages = stages_of_method(pipeline_root(params.parent), addition.config.model_dump(mode="json"), name)
     if not dry_run:
         addition.carry_out()
     if as_json:
         row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-        made = {"method": name, "copy_of": addition.base, "row": row}
+        made = {"method": name, "copy_of": copied, "row": row}
         print_json({**made, "written": not dry_run, "stages": stages})
         return
-    what = f"a copy of {addition.base}" if addition.base else "its row is in methods already"
-    if addition.base == name:
+    what = f"a copy of {copied}" if copied else "its row is in methods already"
+    if copied == name:
         what = f"a row of the catalogue{' with changes' if settings else ''}"
     typer.echo(f"{name}: {what}")
     print_difference(addition.difference())
@@ -102,7 +102,7 @@ def add_method(
         typer.echo("--dry-run: nothing was written")
         return
     print_next_stages("params.yaml has the new method.", stages)
-    hint(f"To take it back: {f'gift remove-method {name}' if addition.base else f'remove {name} from run.methods'}")
+    hint(f"To take it back: {f'gift remove-method {name}' if copied else f'remove {name} from run.methods'}")
 
 
 KnownName = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from gift_core.config.editing import (
-    activate_method,
     append_method,
     append_task,
     remove_method,
@@ -210,7 +209,7 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     assert "  methods:\n    - b\n  device: auto\n" in remove_method(on_lines, "a")
     assert "  methods:\n    - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
     idle = append_method(PARAMS, "c", "a", {}, {}).replace("[a, b, c]", "[a, b]")
-    assert remove_method(activate_method(idle, "c"), "c") == remove_method(idle, "c") == PARAMS
+    assert remove_method(append_method(idle, "c", None, {}, {}), "c") == remove_method(idle, "c") == PARAMS
 
 
 def test_the_only_method_that_runs_stays() -> None:

@@ -85,7 +85,7 @@ def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it
     for name in ("params.yaml", "presets/mini.yaml"):
         (project / name).unlink()
     switch = plan_switch(project, "mini_quick")
-    assert switch.before is None
+    assert switch.before == ""
     assert all(line.startswith(("+", "-", "@")) for line in switch.difference())
     switch.carry_out()
     assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
