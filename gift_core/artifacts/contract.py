@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,13 +38,14 @@ def require_file(path: Path, stage: str) -> None:
         raise broken(path, "the file is missing", stage)
 
 
-def require_hash(path: Path, expected: str, stage: str) -> None:
-    """Raises ContractError if the file is missing or its SHA-256 is not `expected`, as noted when it was written."""
-    require_file(path, stage)
-    found = sha256_of(path)
-    if found != expected:
-        what = f"its sha256 should be {expected[:12]}..., it is {found[:12]}...: the file was changed"
-        raise broken(path, what, stage)
+def require_hashes(folder: Path, hashes: Mapping[str, str], stage: str) -> None:
+    """Raises ContractError if a file is missing or has another SHA-256 than was noted: {name in the folder: hash}."""
+    for name, expected in hashes.items():
+        require_file(folder / name, stage)
+        found = sha256_of(folder / name)
+        if found != expected:
+            what = f"its sha256 should be {expected[:12]}..., it is {found[:12]}...: the file was changed"
+            raise broken(folder / name, what, stage)
 
 
 def read(kind: type[A], path: Path, stage: str) -> A:

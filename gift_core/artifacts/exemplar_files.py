@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gift_core.artifacts.contract import require_hash, sha256_of
+from gift_core.artifacts.contract import require_hashes, sha256_of
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.artifacts.tars import image_extension, stored_samples, write_tar
 
@@ -69,6 +69,6 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     rows = table.to_pylist()
     if not rows:
         return []
-    require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
+    require_hashes(folder, {TAR: notes.get(HASH, "none noted")}, STAGE)
     images = [image.read() for _, files in stored_samples(folder / TAR, STAGE) for image in files.values()]
     return [Exemplar(**row, image=image) for row, image in zip(rows, images, strict=True)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from safetensors import SafetensorError, safe_open
 
-from gift_core.artifacts.contract import broken, parse, read, require_file, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, parse, read, require_file, require_hashes, sha256_of, write_json
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import RELEASED
 from gift_core.work.publishing import write_atomically
@@ -81,8 +81,7 @@ def model_hash(folder: Path) -> str:
     ContractError if weights, configuration or tokenizer are missing or not the ones that were saved, and as noted_hash.
     """
     noted = noted_hash(folder)
-    for name, digest in {WEIGHTS: noted, **_provenance(folder).files_sha256}.items():
-        require_hash(folder / name, digest, _stage_of(folder))
+    require_hashes(folder, {WEIGHTS: noted, **_provenance(folder).files_sha256}, _stage_of(folder))
     return noted
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json
 from gift_core.artifacts.tables import write_table
 from gift_core.artifacts.tars import StoredFile, image_extension, stored_samples, write_tar
 from gift_core.errors import ContractError
@@ -48,6 +48,11 @@ class Shard(BaseModel):
     name: FileName
     sha256: str
     sidecars: dict[FileName, str]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """{name: SHA-256} of the three files."""
+        return {self.name: self.sha256, **self.sidecars}
 
 
 class Manifest(BaseModel):
@@ -103,10 +108,8 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
     None if it is unfinished, damaged or another one.
     """
     try:
-        tar, table, note = _files_of_shard(folder, index)
-        hashes = read(Stats, note, STAGE).sha256
-        for file in (tar, table):
-            require_hash(file, hashes.get(file.name, "none noted"), STAGE)
+        tar, _, note = _files_of_shard(folder, index)
+        require_hashes(folder, read(Stats, note, STAGE).sha256, STAGE)
         pairs = [_pair(*sample) for sample in stored_samples(tar, STAGE)]
     except ContractError:
         return None
@@ -172,8 +175,7 @@ def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
     """
     count = 0
     for shard in read_manifest(folder).shards:
-        for name, digest in {**shard.sidecars, shard.name: shard.sha256}.items():
-            require_hash(folder / name, digest, STAGE)
+        require_hashes(folder, shard.hashes, STAGE)
         for key, files in stored_samples(folder / shard.name, STAGE):
             if count >= first:
                 yield _pair(key, files)
@@ -189,7 +191,7 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
     for shard in read_manifest(folder).shards:
         if found.keys() == wanted:
             break
-        require_hash(folder / shard.name, shard.sha256, STAGE)
+        require_hashes(folder, {shard.name: shard.sha256}, STAGE)
         for key, files in stored_samples(folder / shard.name, STAGE):
             if json.loads(files["json"].read())["prompt_id"] in wanted:
                 pair = _pair(key, files)

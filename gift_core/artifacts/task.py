@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt
 
-from gift_core.artifacts.contract import broken, read, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json
 from gift_core.artifacts.tars import StoredFile, stored_samples, write_tar
 from gift_core.work.publishing import build_folder
 
@@ -137,9 +137,9 @@ def index_task(folder: Path, split: str) -> list[StoredImage]:
     ContractError for a missing or changed tar, and a sample without one image and one label.
     """
     info = read_task(folder)
-    for name in info.shards(split):
-        require_hash(folder / name, info.hashes[name], STAGE)
-    return index_tars(folder, info, info.shards(split))
+    names = info.shards(split)
+    require_hashes(folder, {name: info.hashes[name] for name in names}, STAGE)
+    return index_tars(folder, info, names)
 
 
 def index_tars(folder: Path, info: TaskInfo, names: Iterable[str]) -> list[StoredImage]:

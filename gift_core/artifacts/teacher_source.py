@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from gift_core.artifacts.contract import read, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import read, require_hashes, sha256_of, write_json
 
 STAGE = "teach"
 SOURCE = "source.json"
@@ -52,5 +52,4 @@ def read_source(folder: Path) -> Source:
 
 def require_unchanged(folder: Path) -> None:
     """Raises ContractError unless the folder has the files that were written, by their hashes in source.json."""
-    for name, digest in read_source(folder).files.items():
-        require_hash(folder / name, digest, STAGE)
+    require_hashes(folder, read_source(folder).files, STAGE)

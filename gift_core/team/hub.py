@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from gift_core.artifacts.contract import require_hash
+from gift_core.artifacts.contract import require_hashes
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.clip.model import check_folder, open_folder
@@ -193,8 +193,7 @@ def _synthetic(folder: Path) -> Manifest:
     if not manifest.generator.get("pipeline"):
         raise UserError(f"{folder / MANIFEST}: names no generator, so the images may be real. Nothing was uploaded.")
     for shard in manifest.shards:
-        for name, digest in {shard.name: shard.sha256, **shard.sidecars}.items():
-            require_hash(folder / name, digest, STAGE)
+        require_hashes(folder, shard.hashes, STAGE)
     return manifest
 
 
