@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +17,10 @@ from ..completion import complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
     from gift_core.config.params_edit import Removal
     from gift_core.datasets.dataset import Dataset
+    from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
@@ -107,8 +109,6 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
-    from gift_core.config.checks import ADD_TASK
     from gift_core.datasets.image_check import check_headers, check_images, composition_notes
     from gift_core.datasets.new_task import new_row, plan_task
     from gift_core.mini.miniature import miniature_of
@@ -128,13 +128,7 @@ def add_task(
     bring, params = "link" if link else "copy" if copy else None, params_of(params, root)
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
-    pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
-    if probe:
-        stages = stages_of_probe(pipeline, after, name)
-    elif len(addition.config.sequence) == 1:
-        stages = list_stages(pipeline, after)
-    else:
-        stages = stages_of_step(pipeline, after, name)
+    stages = _stages_of(name, addition.config, root)
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image == "refuse"
     images_per_task = None if probe else addition.config.prompts.images_per_task
@@ -158,8 +152,24 @@ def add_task(
     if is_refused:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
-    if as_json:
-        return
+    if not as_json:
+        _show_change(name, addition, stages, dry_run=dry_run)
+
+
+def _stages_of(name: str, config: Config, root: Path) -> Sequence[str]:
+    """The stages that run next for a new task: of the first one all."""
+    from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
+
+    pipeline, values = pipeline_root(root), config.model_dump(mode="json")
+    if name in config.evaluation.probes:
+        return stages_of_probe(pipeline, values, name)
+    return list_stages(pipeline, values) if len(config.sequence) == 1 else stages_of_step(pipeline, values, name)
+
+
+def _show_change(name: str, addition: Addition, stages: Sequence[str], *, dry_run: bool) -> None:
+    """Prints the lines of params.yaml that are new, and what comes next."""
+    from gift_core.config.checks import ADD_TASK
+
     print_difference(addition.difference())
     if dry_run:
         typer.echo("--dry-run: nothing was written")
