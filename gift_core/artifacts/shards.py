@@ -35,13 +35,6 @@ class Stats(BaseModel):
     sha256: dict[FileName, str]
 
 
-class PromptsDigest(BaseModel):
-    """What prompt_files.prompts_digest returns."""
-
-    count: int
-    sha256: str
-
-
 class Shard(BaseModel):
     """A tar, and by name the hashes of its table and stats, which tools for img2dataset's layout read."""
 
@@ -59,7 +52,7 @@ class Manifest(BaseModel):
     """The content of manifest.json. `environment` is that of the generator (gift_core.provenance)."""
 
     images: int
-    prompts: PromptsDigest
+    prompts: dict[str, int | str]  # prompt_files.prompts_digest
     shards: list[Shard]
     generator: dict[str, Any]
     redrawn: int

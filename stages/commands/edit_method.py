@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,15 +46,10 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
 
     config = load_config(params)
     abouts = {name: method.about for name, method in known_methods(config, params).items()}
-    rows = [
-        {
-            "method": name,
-            "about": abouts.get(name, "Your own: only params.yaml has it."),
-            "runs": name in config.run.methods,
-            "in_params": name in config.methods,
-        }
-        for name in dict.fromkeys([*abouts, *config.methods])
-    ]
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys([*abouts, *config.methods]):
+        about, runs = abouts.get(name, "Your own: only params.yaml has it."), name in config.run.methods
+        rows.append({"method": name, "about": about, "runs": runs, "in_params": name in config.methods})
     if as_json:
         print_json(rows)
         return
@@ -90,8 +85,7 @@ def add_method(
         addition.carry_out()
     if as_json:
         row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-        made = {"method": name, "copy_of": copied, "row": row}
-        print_json({**made, "written": not dry_run, "stages": stages})
+        print_json({"method": name, "copy_of": copied, "row": row, "written": not dry_run, "stages": stages})
         return
     what = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
-CLASSES_SHOWN = 40
-PAIRS_SHOWN = 5
-
-
+CLASSES_SHOWN, PAIRS_SHOWN = 40, 5
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
 PAIRS = "Images with captions"

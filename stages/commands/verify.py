@@ -43,13 +43,12 @@ class Item:
     def check(self, store: DvcStore | None) -> None:
         """Reads the files. It may take long."""
         is_here = self.path.exists()
-        self.problems = []
-        if self.read and is_here:
-            try:
+        self.problems = store.problems(self.output) if store and self.output else []
+        try:
+            if self.read and is_here:
                 self.read(self.path)
-            except (ContractError, OSError) as error:
-                self.problems.append(str(error))
-        self.problems += store.problems(self.output) if store and self.output else []
+        except (ContractError, OSError) as error:
+            self.problems = [str(error), *self.problems]
         self.status = BROKEN if self.problems else OK if is_here else MISSING
 
     def show(self) -> None:
