@@ -40,9 +40,9 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 BUDGET = {
     "benchmarks": 3_330,
     "gift_core/*.py": 900,
-    "gift_core/artifacts": 2_360,
+    "gift_core/artifacts": 2_130,
     "gift_core/clip": 2_220,
-    "gift_core/config": 2_330,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_290,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_770,
     "gift_core/doctor": 1_640,
     "gift_core/execution": 520,
