@@ -85,7 +85,7 @@ def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
     black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
     manifest = generated(tmp_path, Painter(black_seeds=black), device=each_device)
     assert (manifest.images, manifest.redrawn) == (7, 3)
-    assert manifest.prompts.model_dump() == prompts_digest(PROMPTS)
+    assert manifest.prompts == prompts_digest(PROMPTS)
     assert [shard.name for shard in manifest.shards] == ["00000.tar", "00001.tar", "00002.tar"]
     assert [pair.prompt for pair in iterate_pairs(tmp_path / "shards")] == list(PROMPTS.prompt)
     assert pixels(tmp_path / "shards") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
