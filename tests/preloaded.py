@@ -27,7 +27,7 @@ DVC = (
     "dvc_data.index", "dvc_render.vega", "flatten_dict", "ruamel.yaml", "scmrepo.git", "zc.lockfile",
 )  # fmt: skip
 GIFT = (
-    *DVC, "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas",
+    *DVC, "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas", "webdataset",
     "transformers.models.clip.modeling_clip", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "gift_core.method.training.loop", "gift_core.method.evaluation", "gift_core.generators.pipeline",
     "gift_core.report.build", "stages.app",

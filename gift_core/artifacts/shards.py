@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, read_tar, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -103,7 +103,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
     try:
         tar, _, note = _files_of_shard(folder, index)
         require_hashes(folder, read(Stats, note, STAGE).sha256, STAGE)
-        pairs = [_pair(*sample) for sample in stored_samples(tar, STAGE)]
+        pairs = [_pair(*sample) for sample in read_tar(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -169,9 +169,9 @@ def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
     count = 0
     for shard in read_manifest(folder).shards:
         require_hashes(folder, shard.hashes, STAGE)
-        for key, files in stored_samples(folder / shard.name, STAGE):
+        for sample in read_tar(folder / shard.name, STAGE):
             if count >= first:
-                yield _pair(key, files)
+                yield _pair(*sample)
             count += 1
 
 
@@ -187,7 +187,7 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
         require_hashes(folder, {shard.name: shard.sha256}, STAGE)
         for key, files in stored_samples(folder / shard.name, STAGE):
             if json.loads(files["json"].read())["prompt_id"] in wanted:
-                pair = _pair(key, files)
+                pair = _pair(key, files, {extension: file.read() for extension, file in files.items()})
                 found[pair.prompt_id] = pair
     return found
 
@@ -206,12 +206,12 @@ def _files(pair: Pair) -> dict[str, bytes]:
     }
 
 
-def _pair(key: str, files: Mapping[str, StoredFile]) -> Pair:
+def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes]) -> Pair:
     """The pair of a sample, with its image. It can be read again."""
     try:
-        image = files["png" if "png" in files else "jpg"]
-        number, prompt = int(json.loads(files["json"].read())["prompt_id"]), files["txt"].read().decode()
+        image = "png" if "png" in files else "jpg"
+        number, prompt = int(json.loads(content["json"])["prompt_id"]), content["txt"].decode()
+        return Pair(key, number, prompt, content[image], files[image].read)
     except (LookupError, TypeError, ValueError) as error:
         what = f"sample {key} should be an image, a txt and a json with a prompt_id ({error!r})"
         raise broken(next(iter(files.values())).tar, what, STAGE) from error
-    return Pair(key, number, prompt, image.read(), image.read)
