@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage, option
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
     from gift_core.method.methods import TrainingData
-    from gift_core.method.replay.source import Replay
     from gift_core.method.training.encoders import EncoderStrategy
     from gift_core.method.training.loop import LossRow
     from gift_core.work.processes import Processes
@@ -37,153 +36,113 @@ def finetune(
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import describe, require_tracker, tracked_run
+        from gift_core.work.launcher import started
+        from gift_core.work.snapshot import Snapshot
 
         from .unfinished import hashes_below, threads_of, unfinished
 
         require_tracker()
         factor = stage.step(task).learning_rate_factor if learning_rate_factor is None else learning_rate_factor
-        step = Step(stage, method, task, (stage.method(method).learning_rate or 0.0) * factor)
-        device, loaded = resolve_device(stage.config.run.device), step.load()
-        provenance = _provenance(step, loaded.clip.weights_sha256, factor)
+        rate, device = (stage.method(method).learning_rate or 0.0) * factor, resolve_device(stage.config.run.device)
+        clip, data, train = load_step(stage, method, task, rate)
+        provenance = _provenance(stage, method, task, clip.weights_sha256, factor)
         read = {  # what the provenance does not name
             "start": hashes_below(stage.start_model(method, task)),
             "tasks": [sha256_of(folder / "task.json") for folder in stage.tasks_so_far(task)],
         }
+        count = stage.config.training.processes if data.iterations else 1
         with (
             unfinished(stage, device, {**read, **provenance}) as work,
             tracked_run(
                 lambda: describe(provenance, stage.config.experiment),
                 stage.layout.root,
-                iterations=loaded.data.iterations,
+                iterations=data.iterations,
                 say=stage.say,
             ) as tracked,
         ):
-            losses = train_together(step, loaded, work / SNAPSHOT, on_iteration=tracked.log_losses)
+            snapshot = work / SNAPSHOT
+            with started(count, device, assist, (stage, method, task, rate, snapshot)) as processes:
+                kept = Snapshot(snapshot, stage.say)
+                losses = train(processes=processes, snapshot=kept, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
-            count = stage.config.training.processes if loaded.data.iterations else 1
             recorded = environment(device) | {"processes": count}
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
-            save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
+            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))
         overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
         learned = f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ", nothing to learn"
-        stage.say(f"{loaded.data.summary}, {loaded.data.iterations} iterations{overflow}{learned}")
+        stage.say(f"{data.summary}, {data.iterations} iterations{overflow}{learned}")
 
 
-class Loaded(NamedTuple):
-    """The start model, what the step learns from, and what it replays."""
+def load_step(
+    stage: Stage, method: str, task: str, learning_rate: float
+) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:
+    """Returns the start model, what the step learns from, and the function that trains the model in place.
 
-    clip: Clip
-    data: TrainingData
-    replay: Replay
+    That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
+    peak. UserError if the devices do not suffice, the method cannot train the model, or the disk is too full.
+    """
+    from gift_core.clip.device import require_devices, resolve_device
+    from gift_core.clip.disk_space import training_bytes
+    from gift_core.clip.model import load_folder
+    from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
+    from gift_core.method.training.encoders import GradientCache
+    from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
+    from gift_core.work.processes import ALONE, DataParallel
+    from gift_core.work.publishing import require_free_bytes
+    from gift_core.work.training import drive
 
+    from .replay_source import replay_of
 
-@dataclass(frozen=True)
-class Step:
-    """The step that is trained, in each process of the training, and the peak of its learning rate."""
+    config, row, training = stage.config, stage.method(method), stage.config.training
+    device = resolve_device(config.run.device)
+    require_devices(device, training.processes)
+    stage.phase = "loading the model"
+    clip = load_folder(stage.start_model(method, task), device=device, precision=config.model.precision)
+    trained = require_trainable(clip, training, build_method(row))
+    needed = training_bytes(clip, iterations=training.iterations, trained=trained)
+    require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
+    stage.phase = "reading the training images"
+    data = load_training_data(row, clip, stage.tasks_so_far(task), training=training, names=("finetune", config.seed))
+    stage.phase = "reading the replayed data"
+    replay, batches, total = load_replay(row, clip, replay_of(stage, method, task)), data.batches, data.iterations
 
-    stage: Stage
-    method: str
-    task: str
-    learning_rate: float
-
-    def load(self) -> Loaded:
-        """Loads the start model, the replay, and the training images.
-
-        UserError if the devices do not suffice, the method cannot train the model, or the disk is too full.
-        """
-        from gift_core.clip.device import require_devices, resolve_device
-        from gift_core.clip.disk_space import training_bytes
-        from gift_core.clip.model import load_folder
-        from gift_core.method.methods import build_method, load_replay, load_training_data
-        from gift_core.method.training.loop import require_trainable
-        from gift_core.work.publishing import require_free_bytes
-
-        from .replay_source import replay_of
-
-        stage, row, config = self.stage, self.stage.method(self.method), self.stage.config
-        training = config.training
-        device = resolve_device(config.run.device)
-        require_devices(device, training.processes)
-        stage.phase = "loading the model"
-        start = stage.start_model(self.method, self.task)
-        clip = load_folder(start, device=device, precision=config.model.precision)
-        trained = require_trainable(clip, training, build_method(row))
-        needed = training_bytes(clip, iterations=training.iterations, trained=trained)
-        target = stage.layout.model(self.method, self.task)
-        require_free_bytes(target, needed, f"{stage.title}: the model and its checkpoint")
-        stage.phase = "reading the training images"
-        tasks, names = stage.tasks_so_far(self.task), ("finetune", config.seed)
-        data = load_training_data(row, clip, tasks, training=training, names=names)
-        stage.phase = "reading the replayed data"
-        replay = load_replay(row, clip, replay_of(stage, self.method, self.task))
-        return Loaded(clip, data, replay)
-
-    def train(self, loaded: Loaded, processes: Processes, **options: Any) -> list[LossRow]:
-        """Trains the model in place; `options` are those of gift_core.work.training.drive."""
-        from gift_core.method.methods import build_method, load_fisher
-        from gift_core.method.training.encoders import GradientCache
-        from gift_core.method.training.loop import learning_rates, sampled, training_run
-        from gift_core.work.processes import DataParallel
-        from gift_core.work.training import drive
-
-        clip, batches, total = loaded.clip, loaded.data.batches, loaded.data.iterations
+    def train(*, processes: Processes = ALONE, **options: Any) -> list[LossRow]:
         if not total:
             return []
-        stage, row, training = self.stage, self.stage.method(self.method), self.stage.config.training
         stage.phase = "training"
-        method = build_method(row, fisher=load_fisher(row, stage.layout.teacher(self.method, self.task)))
-        rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=self.learning_rate)
+        built = build_method(row, fisher=load_fisher(row, stage.layout.teacher(method, task)))
+        rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=learning_rate)
         encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
         if processes.count > 1:
             encoders = DataParallel(clip, encoders, processes)
-        seed, prompts = stage.config.seed, batches.class_prompts
+        prompts, seed = batches.class_prompts, config.seed
         with training_run(
-            clip, prompts, method=method, training=training, rates=rates, seed=seed, encoders=encoders
+            clip, prompts, method=built, training=training, rates=rates, seed=seed, encoders=encoders
         ) as run:
-            drive(
-                run,
-                lambda first: sampled(batches, loaded.replay, range(first, total)),
-                processes=processes,
-                **options,
-            )
+            drive(run, lambda first: sampled(batches, replay, range(first, total)), processes=processes, **options)
         return run.rows
 
-
-def train_together(step: Step, loaded: Loaded, snapshot: Path, **options: Any) -> list[LossRow]:
-    """Trains the model in place, together with the other processes of training.processes. Returns the losses.
-
-    Continues from the file `snapshot` of an interrupted run. `options` are those of gift_core.work.training.drive.
-    """
-    from gift_core.work.launcher import started
-    from gift_core.work.snapshot import Snapshot
-
-    count = step.stage.config.training.processes if loaded.data.iterations else 1
-    with started(count, loaded.clip.device, _assist, (step, snapshot)) as processes:
-        return step.train(loaded, processes, snapshot=Snapshot(snapshot, step.stage.say), **options)
+    return clip, data, train
 
 
-def _assist(processes: Processes, step: Step, snapshot: Path) -> Callable[[], None]:
+def assist(
+    processes: Processes, stage: Stage, method: str, task: str, learning_rate: float, snapshot: Path
+) -> Callable[[], object]:
     """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
     from gift_core.work.snapshot import Snapshot
 
-    with explained(step.stage):
-        loaded = step.load()
-
-    def train() -> None:
-        with explained(step.stage):
-            step.train(loaded, processes, snapshot=Snapshot(snapshot))
-
-    return train
+    with explained(stage):
+        _, _, train = load_step(stage, method, task, learning_rate)
+    return explained(stage)(partial(train, processes=processes, snapshot=Snapshot(snapshot)))
 
 
-def _provenance(step: Step, start: str, learning_rate_factor: float) -> dict[str, Any]:
+def _provenance(stage: Stage, method: str, task: str, start: str, learning_rate_factor: float) -> dict[str, Any]:
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_source import SOURCE
 
-    stage, method, task = step.stage, step.method, step.task
     teacher = stage.layout.teacher(method, task) / SOURCE  # it has the hash of every file beside it
     return {
         "method": method,

@@ -30,9 +30,11 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.report.searches import RateSearch, Trial, hold_out, measure, sample_training_images
+from gift_core.work.launcher import started
+from gift_core.work.snapshot import Snapshot
 
 from ..command_line import note
-from ..finetune import Step, train_together
+from ..finetune import assist, load_step
 from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
@@ -113,12 +115,14 @@ def run_trials(stage: Stage, method: str, task: str, rates: Sequence[float]) -> 
         trials, failed = [], dict[float, str]()
 
         def train_and_measure(rate: float) -> Trial:
-            started, model = time.monotonic(), trial_stage.layout.model(method, task)
-            snapshot, step = work / f"rate-{rate!r}.safetensors", Step(trial_stage, method, task, rate)
+            begun, model = time.monotonic(), trial_stage.layout.model(method, task)
+            snapshot, count = work / f"rate-{rate!r}.safetensors", config.training.processes
             with explained(trial_stage):
-                loaded = step.load()
-                save_clip(loaded.clip, model, {}, train_together(step, loaded, snapshot))
-            seconds = round(time.monotonic() - started, 1)
+                clip, _, train = load_step(trial_stage, method, task, rate)
+                with started(count, device, assist, (trial_stage, method, task, rate, snapshot)) as processes:
+                    losses = train(processes=processes, snapshot=Snapshot(snapshot, trial_stage.say))
+                save_clip(clip, model, {}, losses)
+            seconds = round(time.monotonic() - begun, 1)
             trial = Trial(rate, scores(model), seconds)
             shutil.rmtree(model)
             snapshot.unlink(missing_ok=True)

@@ -15,7 +15,6 @@ from gift_core.report.searches import RateSearch, Trial
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations
-from stages.finetune import Step
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clone import content
@@ -62,16 +61,16 @@ def test_it_changes_nothing_and_reads_no_test_image(
 def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
     tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, train, trained = tiny(tmp_path, mini_params, "finetune", "digits"), trials.train_together, list[float]()
+    stage, load, trained = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step, list[float]()
 
     def interrupted_at(stop: int) -> None:
-        def training(step: Step, *arguments: Any) -> Any:
+        def loading(stage: Stage, method: str, task: str, rate: float) -> Any:
             if len(trained) == stop:
                 raise KeyboardInterrupt
-            trained.append(step.learning_rate)
-            return train(step, *arguments)
+            trained.append(rate)
+            return load(stage, method, task, rate)
 
-        monkeypatch.setattr(trials, "train_together", training)
+        monkeypatch.setattr(trials, "load_step", loading)
 
     interrupted_at(1)
     with pytest.raises(KeyboardInterrupt, match="the next run continues from there"):
@@ -85,14 +84,14 @@ def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
 def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
     tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, train = tiny(tmp_path, mini_params, "finetune", "digits"), trials.train_together
+    stage, load = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step
 
-    def training(step: Step, *arguments: Any) -> Any:
-        if step.learning_rate == 10.0:
+    def loading(stage: Stage, method: str, task: str, rate: float) -> Any:
+        if rate == 10.0:
             raise UserError("the loss is not finite")
-        return train(step, *arguments)
+        return load(stage, method, task, rate)
 
-    monkeypatch.setattr(trials, "train_together", training)
+    monkeypatch.setattr(trials, "load_step", loading)
     found = run_trials(stage, "finetune", "digits", [1e-4, 10.0])
     assert [trial.rate for trial in found.trials] == [1e-4]
     assert found.failed == {10.0: "the loss is not finite"}
