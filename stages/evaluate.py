@@ -72,14 +72,11 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             stage.phase = "evaluating"
             learned = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say, features))
             measured = with_probes(learned, inputs, KeptUnits(work, stage.say))
-            made = {**record_hashes(trained), **computed_with(environment(device))}
-            metadata = {**measured.metadata, **made}
+            metadata = {**measured.metadata, **record_hashes(trained), **computed_with(environment(device))}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
-        stage.say(SUMMARIES[settings.protocol](without_probes(measured.rows)))
-        for line in summarize_probes(measured.rows):
-            stage.say(line)
-        for line in summarize_retrieval(measured.predictions, stage.layout.task(task).name):
+        found = summarize_probes(measured.rows) + summarize_retrieval(measured.predictions, layout.task(task).name)
+        for line in [SUMMARIES[settings.protocol](without_probes(measured.rows)), *found]:
             stage.say(line)
         track_accuracies(stage, method, task, measured.rows)
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..command_line import AsJson, hint, note, print_json, print_table, require_new
 from ..stage import PARAMS, Params, argument, flag, option
+
+if TYPE_CHECKING:
+    from gift_core.report.comparison.seed_statistics import Comparison
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
 PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]
@@ -164,7 +167,6 @@ def compare(
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
     from gift_core.report.comparison.compare import RECORD, compare_runs
-    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
     from gift_core.untrusted import read_json_file
 
     from ..dvc.seed_runs import run_seeds
@@ -179,6 +181,14 @@ def compare(
     if as_json:
         print_json(read_json_file(out / RECORD))
         return
+    print_comparison(comparison)
+    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
+    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
+
     columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
     compared = ("last", "probes") if probes else ("last",)
     shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
@@ -209,4 +219,3 @@ def compare(
         typer.echo(f"missing: {method} with seed {seed}")
     if len(comparison.runs.seeds) == 1:
         hint("One seed: there is no spread, so no difference can be distinguished from noise.")
-    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,19 +72,7 @@ def release(
     if write:
         edit.carry_out()
     if as_json:
-        images = {task: "validation" if is_unseen else "training" for task, is_unseen in unseen.items()}
-        rows = [
-            {
-                "alpha": each.alpha,
-                "learned_percent": round(each.learned, 4),
-                "difference_points": round(found.change(each)[0], 4),
-                "standard_error": round(found.change(each)[1], 4),
-                "by_task": {task: round(100 * float(right.mean()), 4) for task, right in each.right.items()},
-                "probes": {name: round(100 * top1, 4) for name, top1 in each.probes.items()},
-            }
-            for each in found.releases
-        ]
-        print_json({"method": method, "images": images, "alphas": rows, "proposed": alpha, "written": write})
+        print_json({"method": method, **_record(found, unseen), "proposed": alpha, "written": write})
     elif before == after:
         typer.echo(f"params.yaml has this alpha, {alpha:g}.")
     else:
@@ -138,3 +126,19 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[
     if not found.releases[-1].probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
     hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
+
+
+def _record(found: AlphaSearch, unseen: Mapping[str, bool]) -> dict[str, Any]:
+    rows = [
+        {
+            "alpha": each.alpha,
+            "learned_percent": round(each.learned, 4),
+            "difference_points": round(found.change(each)[0], 4),
+            "standard_error": round(found.change(each)[1], 4),
+            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in each.right.items()},
+            "probes": {name: round(100 * top1, 4) for name, top1 in each.probes.items()},
+        }
+        for each in found.releases
+    ]
+    images = {task: "validation" if is_unseen else "training" for task, is_unseen in unseen.items()}
+    return {"images": images, "alphas": rows}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gift_core.execution.pool import Pool
 
     from ..dvc.pipeline import DvcPipeline
+    from ..dvc.run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
@@ -82,11 +83,8 @@ def run(
             if not names:  # before the workers start, which takes seconds
                 note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
                 return
-            pool, environment = _open_workers(
-                resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
-            )
-            capacity = pool.capacity
-            note(f"{len(pipeline.upstream)} stages, {capacity.workers} workers, {capacity.gpus:g} GPUs")
+            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, helpers, device)
+            note(f"{len(pipeline.upstream)} stages, {pool.capacity.workers} workers, {pool.capacity.gpus:g} GPUs")
             loop = RunLoop(
                 pipeline,
                 pool,
@@ -102,13 +100,7 @@ def run(
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
         raise
-    note(loop.summary())
-    if loop.failed:
-        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
-        raise UserError(
-            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
-            "Correct the cause, and run it again: it continues from here."
-        )
+    _report(loop)
 
 
 def _open_workers(
@@ -117,8 +109,7 @@ def _open_workers(
     workers: int | None,
     gpus_per_stage: float,
     helpers: int | None,
-    *,
-    use_gpus: bool,
+    device: str,
 ) -> tuple[Pool, dict[str, str]]:
     """Starts or finds the workers, and returns them with the environment of their stages."""
     from gift_core.execution.pool import check_nodes, open_pool
@@ -128,7 +119,7 @@ def _open_workers(
 
     own = dict(os.environ)  # before Ray adds to it
     pool = resources.enter_context(
-        open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus)
+        open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=device != "cpu")
     )
     own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
     own |= pool.offer(helpers, gpus_per_stage, (LOGS / "waiting").absolute())
@@ -137,6 +128,17 @@ def _open_workers(
     environment = {name: value for name, value in own.items() if is_passed(name)}
     check_nodes(Path().absolute(), environment)
     return pool, environment
+
+
+def _report(loop: RunLoop) -> None:
+    """Prints what ran. UserError if a stage failed."""
+    note(loop.summary())
+    if loop.failed:
+        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
+        raise UserError(
+            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
+            "Correct the cause, and run it again: it continues from here."
+        )
 
 
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:

@@ -83,25 +83,10 @@ def search(
         print_json(_record(found, name, count, line))
         return
     show_trials(found)
-    best, others = found.best.rate, [each for each in found.start if each != task]
-    if others:
-        typer.echo(
-            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
-        )
-    if found.similar:
-        listed = ", ".join(shown(trial.rate) for trial in found.similar)
-        typer.echo(f"As good on {task}, for all that these images can tell: {listed}.")
-    if found.gained(found.best) <= 0:
-        typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
-    elif abs(best / present - 1) < 0.01:
-        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
-    else:
+    if found.gained(found.best) > 0 and abs(found.best.rate / present - 1) >= 0.01:
         typer.echo(f"In params.yaml{location}: {line}")
-    tried = sorted([*(trial.rate for trial in found.trials), *found.failed])
-    if best in (tried[0], tried[-1]) and len(tried) > 1:
-        end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
-        further = f"gift search {task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
-        hint(f"The best rate is the {end} one. Try further: {further}")
+    elif found.gained(found.best) > 0:
+        typer.echo(f"params.yaml has the best rate, {shown(found.best.rate)}.")
     if count < config.training.iterations:
         hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
 
@@ -135,19 +120,33 @@ def change_of(stage: Stage, method: str, found: RateSearch) -> tuple[str, str]:
 
 
 def show_trials(found: RateSearch) -> None:
-    """Prints a row for each rate, the best one marked, and which rates failed."""
-    start = found.start[found.task]
+    """Prints a row for each rate, the best one marked, which rates failed, and what that says of others."""
+    task, start, best = found.task, found.start[found.task], found.best.rate
     rows = [("start", _accuracy(start), "", "", "")]
     for trial in found.trials:
         rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"
         lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
         gained = f"{found.gained(trial):+.1f}"
-        rows.append((rate, _accuracy(trial.scores[found.task]), gained, lost, duration(trial.seconds)))
+        rows.append((rate, _accuracy(trial.scores[task]), gained, lost, duration(trial.seconds)))
     columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
-    title = f"{found.task}: {start.images} images of the validation part, in percent and points"
+    title = f"{task}: {start.images} images of the validation part, in percent and points"
     print_table(columns, rows, title=title, bold=[1 + found.trials.index(found.best)])
     for failed, reason in found.failed.items():
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
+    if others := [each for each in found.start if each != task]:
+        typer.echo(
+            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
+        )
+    if found.similar:
+        listed = ", ".join(shown(trial.rate) for trial in found.similar)
+        typer.echo(f"As good on {task}, for all that these images can tell: {listed}.")
+    if found.gained(found.best) <= 0:
+        typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
+    tried = sorted([*(trial.rate for trial in found.trials), *found.failed])
+    if best in (tried[0], tried[-1]) and len(tried) > 1:
+        end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
+        further = f"gift search {task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
+        hint(f"The best rate is the {end} one. Try further: {further}")
 
 
 def _accuracy(score: Score) -> str:
