@@ -212,7 +212,13 @@ def read_module(file: str, text: str) -> Module:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= _imports_of(statement, file)
             continue
-        name = (getattr(statement, "name", "") or _assigned_name(statement)) if file in DIVIDED else ""
+        name, targets = (
+            getattr(statement, "name", ""),
+            getattr(statement, "targets", [getattr(statement, "target", None)]),
+        )
+        if not name and len(targets) == 1 and isinstance(targets[0], ast.Name):
+            name = targets[0].id
+        name = name if file in DIVIDED else ""
         option, value = COUNTS.get(f"{file}: {name}", ""), getattr(statement, "value", None)
         if option.endswith("*") and isinstance(value, ast.Dict):
             entries = {ast.literal_eval(k): v for k, v in zip(value.keys, value.values, strict=True) if k}
@@ -282,11 +288,6 @@ def _defaults(node: ast.AST) -> str:
         elif not (value is None or is_docstring(each) or (isinstance(value, ast.Constant) and value.value is None)):
             parts += map(normalized, [*getattr(each, "targets", [getattr(each, "target", each)]), value])
     return "".join(parts)
-
-
-def _assigned_name(node: ast.stmt) -> str:
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 def _imports_of(node: ast.Import | ast.ImportFrom, file: str) -> dict[str, str]:

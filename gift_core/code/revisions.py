@@ -10,7 +10,7 @@ It also has a hash of the bytes of each file: where all are the same, the code n
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ from gift_core.layout import CODE
 if TYPE_CHECKING:
     from gift_core.code.stage_graph import Block
     from gift_core.config.experiment import Config
-    from gift_core.config.method_options import MethodConfig
 
 Units = Mapping[str, Mapping[str, str]]  # {part: {unit of code: hash}}
 # The kinds of options that choose code of a stage.
@@ -62,7 +61,9 @@ class Code:
     @cached_property
     def parts(self) -> dict[str, Part]:
         """The parts of revisions.json by name."""
-        return {name: Part(row["revision"], row["reasons"]) for name, row in self._read(REVISIONS).items()}
+        path = self.base.root / REVISIONS
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return {name: Part(row["revision"], row["reasons"]) for name, row in rows.items()}
 
     @cached_property
     def verified(self) -> Mapping[str, str]:
@@ -74,10 +75,6 @@ class Code:
     def edited_files(self) -> tuple[str, ...]:
         """The files that do not have the bytes of the verified code."""
         return edited_files(self.base.root, self.base.path(PACKAGES[1]))
-
-    def _read(self, name: str) -> dict[str, Any]:
-        path = self.base.root / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
         """Returns {unit or data file: hash} of what the stage runs with these options."""
@@ -154,24 +151,23 @@ def options_of(stage: str, config: Config) -> dict[str, list[str]]:
         return {name: [f"source.{task.source}"] for name, task in config.tasks.items()}
     if stage == "synthesize":
         return {"": ["filters"] if config.generator.filters else []}
-    if stage in ("teach", "finetune", "evaluate"):
-        return {name: sorted(_options_of_method(stage, config.methods[name])) for name in config.run.methods}
-    return {"": []}
-
-
-def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
-    if stage == "evaluate":
-        yield from ["release"] if method.release else []
-        return
-    yield f"replay.{method.replay.images}"
-    if getattr(method.replay, "fisher", None) is not None and stage == "teach":
-        yield "fisher"
-    if stage == "finetune":
-        yield from (f"losses.{name}" for name, _ in method.losses.items())
-        yield f"consolidation.{method.consolidation.kind}"
-        yield from (name for name in ("average", "merge", "layer_decay") if getattr(method, name) is not None)
-        if method.trains is not None:
-            yield f"trains.{method.trains.kind}"
+    if stage not in ("teach", "finetune", "evaluate"):
+        return {"": []}
+    found = {}
+    for name in config.run.methods:
+        row = config.methods[name]
+        chosen = ["release"] if stage == "evaluate" and row.release else []
+        if stage != "evaluate":
+            chosen.append(f"replay.{row.replay.images}")
+        if stage == "teach" and getattr(row.replay, "fisher", None) is not None:
+            chosen.append("fisher")
+        if stage == "finetune":
+            chosen += [f"losses.{loss}" for loss, _ in row.losses.items()]
+            chosen.append(f"consolidation.{row.consolidation.kind}")
+            chosen += [slot for slot in ("average", "merge", "layer_decay") if getattr(row, slot) is not None]
+            chosen += [f"trains.{row.trains.kind}"] if row.trains is not None else []
+        found[name] = sorted(chosen)
+    return found
 
 
 def work_units(code: CodeBase) -> dict[str, str]:

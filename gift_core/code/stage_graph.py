@@ -44,13 +44,17 @@ class StageInstance:
 
 def read_blocks(root: Path) -> list[Block]:
     """Returns the blocks of root/dvc.yaml in their order. UserError if it is damaged."""
-    file = root / "dvc.yaml"
+    file, blocks = root / "dvc.yaml", []
     try:
-        stages = parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"]
-        return [_block(name, content) for name, content in stages.items()]
+        for name, content in parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"].items():
+            loops = {"": content["foreach"]} if "foreach" in content else content.get("matrix", {})
+            keys = {variable: each.removeprefix("${").removesuffix("}") for variable, each in loops.items()}
+            body = content.get("do", content)
+            blocks.append(Block(name, body.get("deps", []), body.get("params", []), keys))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = f"it should have the stages of the pipeline ({error})"
         raise UserError(f"{file}: {what}. Restore it: git checkout dvc.yaml") from None
+    return blocks
 
 
 def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
@@ -94,22 +98,6 @@ def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list
     ]
 
 
-def _block(name: str, content: Mapping[str, Any]) -> Block:
-    body = content.get("do", content)
-    loops = {"": content["foreach"]} if "foreach" in content else content.get("matrix", {})
-    return Block(
-        name,
-        body.get("deps", []),
-        body.get("params", []),
-        {variable: _key(expression) for variable, expression in loops.items()},
-    )
-
-
-def _key(expression: str) -> str:
-    """ "${run.methods}" -> "run.methods"."""
-    return expression.removeprefix("${").removesuffix("}")
-
-
 def _reads(block: Block, sections: Sequence[str]) -> bool:
     return PARAMS in block.deps or any(param in sections for param in block.params)
 
@@ -118,7 +106,10 @@ def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstanc
     if not block.loops:
         yield StageInstance(block.name, (), ())
         return
-    loops = (_items(variable, _lookup(params, key)) for variable, key in block.loops.items())
+    loops = []
+    for variable, key in block.loops.items():
+        values: Any = reduce(lambda section, name: section[name], key.split("."), params)
+        loops.append(list(_items(variable, values)))
     for items in product(*loops):
         name = "-".join(label for label, _ in items)
         named = zip(block.loops.values(), items, strict=True)
@@ -136,7 +127,3 @@ def _items(variable: str, values: Mapping[str, Any] | Sequence[Any]) -> Iterator
             yield f"{variable}{index}", value["task"]
         else:
             yield str(value), "" if variable else str(value)  # a method, or a task of evaluation.probes
-
-
-def _lookup(params: Mapping[str, Any], key: str) -> Any:
-    return reduce(lambda section, name: section[name], key.split("."), params)
