@@ -78,9 +78,20 @@ def _fused_attention(query: Any, key: Any, value: Any, *mask: Any, dropout_p: fl
     return fused(query, key, value, None, True, dropout_p, scale=options.get("scale"))[0]
 
 
+def empty_clip(model_config: Mapping[str, Any]) -> Clip:
+    """Returns a model of open_clip without memory, with a tokenizer that gives rows of 0."""
+    length = model_config["text_cfg"].get("context_length", CONTEXT)
+    size = model_config["vision_cfg"].get("image_size", 224)
+    config = {"model_cfg": model_config, "preprocess_cfg": {"size": size}}
+    return Clip(
+        build_empty(model_config), lambda texts: torch.zeros(len(texts), length, dtype=torch.long), config, "fp32"
+    )
+
+
 def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) -> ClipCount:
     """Returns the operations and the bytes of a model of open_clip. UserError if it does not support checkpointing."""
-    model: Any = build_empty(model_config).train()
+    clip = empty_clip(model_config)
+    model: Any = clip.model.train()
     size, context = model.visual.image_size, model_config["text_cfg"].get("context_length", CONTEXT)
     side = size if isinstance(size, int) else size[0]
 
@@ -93,7 +104,6 @@ def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) 
         model.zero_grad()
         return operations / ITEMS, counter.peak / ITEMS
 
-    clip = Clip(model, lambda texts: NotImplemented, {}, "fp32")
     with checkpointed(clip) if checkpointing else nullcontext(), torch.device("meta"):
         image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, side, side))
         text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))

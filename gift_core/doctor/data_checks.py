@@ -59,12 +59,15 @@ def _check_contents(project: Project, subject: str, names: list[str]) -> Iterato
         counts = f"{len(listing.train):,} + {len(listing.test):,} images, {listing.described}"
     of = f" in the first of {len(names)} tasks" if len(names) > 1 else ""
     yield Finding(subject, "ok", f"{tasks[names[0]].path}: {counts}{of}")
-    if isinstance(tasks[names[0]], CatalogueTaskConfig):
-        remedy = "Accuracies will not be comparable to published ones."
-        yield from (Finding(subject, "warn", note, remedy) for note in sorted(notes))
-        return
-    remedy = "Change the data set if that is not intended."
+    is_published = isinstance(tasks[names[0]], CatalogueTaskConfig)
+    remedy = (
+        "Accuracies will not be comparable to published ones."
+        if is_published
+        else "Change the data set if that is not intended."
+    )
     yield from (Finding(subject, "warn", note, remedy) for note in sorted(notes))
+    if is_published:
+        return
     is_probe = names[-1] in project.config.evaluation.probes
     for note in composition_notes(listing, None if is_probe else project.config.prompts.images_per_task):
         yield Finding(subject, "warn", note)

@@ -14,7 +14,7 @@ from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data
 from gift_core.doctor.finding import Check, Finding, Mark, Project
-from gift_core.doctor.memory_estimate import check_memory
+from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.model_checks import check_clip, check_filters, check_generator, check_miniature, check_trained
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
@@ -33,14 +33,13 @@ def check_environment() -> Iterator[Finding]:
 
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     yield Finding("torch", "ok", f"{torch.__version__}, {cuda}")
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            found = f"{torch.cuda.get_device_name(index)}, {byte_size(total)}, {byte_size(free)} free"
-            yield Finding(f"cuda:{index}", "ok", found)
-    elif torch.backends.mps.is_available():
-        yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
-    else:
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    devices += [torch.device("mps")] if torch.backends.mps.is_available() else []
+    for device in devices:
+        memory = memory_of(device)
+        found = f"{memory.name}, {byte_size(memory.total)}, {byte_size(memory.free)} free"
+        yield Finding(str(device), "ok", found)
+    if not devices:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 

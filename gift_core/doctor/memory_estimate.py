@@ -148,12 +148,10 @@ def trained_weights(config: Mapping[str, Any], count: ClipCount, method: MethodC
         return count.weights
     if method.trains.is_merged:
         return 0
-    from gift_core.clip.architectures import build_empty
-    from gift_core.clip.model import Clip
     from gift_core.clip.trained import TRAINS
+    from gift_core.doctor.counting import empty_clip
 
-    clip = Clip(build_empty(config), lambda texts: NotImplemented, {}, "fp32")
-    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
+    with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as trained:
         return trained.size
 
 

@@ -88,20 +88,13 @@ def check_trained(project: Project) -> Iterator[Finding]:
     config = model_config_of(project) if names else None
     if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
         return
-    import torch
-
-    from gift_core.clip.architectures import build_empty
-    from gift_core.clip.model import Clip
+    from gift_core.doctor.counting import empty_clip
     from gift_core.method.methods import build_method
     from gift_core.method.training.loop import require_trainable
 
-    length = config["text_cfg"].get("context_length", 77)
-    described = {"model_cfg": config, "preprocess_cfg": {"size": config["vision_cfg"].get("image_size", 224)}}
-    for name in names:  # a model without memory, with a tokenizer that gives rows of 0
-        model = build_empty(config)
-        clip = Clip(model, lambda texts: torch.zeros(len(texts), length, dtype=torch.long), described, "fp32")
+    for name in names:
         try:
-            require_trainable(clip, project.config.training, build_method(rows[name]))
+            require_trainable(empty_clip(config), project.config.training, build_method(rows[name]))
         except UserError as error:
             yield Finding(f"methods.{name}", "fail", str(error))
 

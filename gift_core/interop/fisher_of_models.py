@@ -20,27 +20,29 @@ def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: La
 
     UserError where there is none or more than one, and for a file of another model.
     """
-    files = [Path(name) for name in given] or [_written_fisher(model, layout) for model in models]
+    teachers, files = layout.first_teacher().parent, [Path(name) for name in given]
+    for model in models if not given else ():
+        digest = _trained_hash(model) or "unknown"
+        found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
+        if len(found) != 1:
+            what = (
+                f"{len(found)} files in {teachers} have the Fisher information of this model (sha256 {digest[:12]}...)"
+            )
+            named = f": {', '.join(map(str, found))}" if found else ""
+            remedy = (
+                "Name a file for each model: --fisher FILE. Stage teach writes it of the model before a task, if the "
+            )
+            remedy += "method has replay.fisher."
+            raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
+        files += found
     for model, file in zip(models, files, strict=True):
-        noted, digest = _noted_model(file), _trained_hash(model)
+        noted, digest = _noted_model(file), _trained_hash(model) or ""
         if digest and noted != digest:
             what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
             raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
         if names := sorted(set(read_shapes(files[0])) ^ set(read_shapes(file))):
             raise UserError(f"merge: {names[0]} is in only one of {files[0]} and {file}. Give files of one method.")
     return files
-
-
-def _written_fisher(model: StoredModel, layout: Layout) -> Path:
-    teachers, digest = layout.first_teacher().parent, _trained_hash(model) or "unknown"
-    found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} files in {teachers} have the Fisher information of this model (sha256 {digest[:12]}...)"
-    named = f": {', '.join(map(str, found))}" if found else ""
-    remedy = "Name a file for each model: --fisher FILE. Stage teach writes it of the model before a task, if the "
-    remedy += "method has replay.fisher."
-    raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
 
 
 def _trained_hash(model: StoredModel) -> str | None:

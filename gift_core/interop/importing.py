@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from gift_core.clip.model import PRECISIONS, Clip, as_clip, assemble, create_mod
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, short_message, tokenizer_files_of, tokenizer_from
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
-from gift_core.interop.checkpoints import Checkpoint, read_checkpoint, read_single_file
+from gift_core.interop.checkpoints import read_checkpoint, read_single_file
 from gift_core.interop.transformers_format import TRANSFORMERS_CONFIG, model_config_of, preprocess_beside
 
 FILE, HUB = "local-file:", "hf-hub:"
@@ -128,9 +127,31 @@ def _require_weights(repository: str, file: str, key: str) -> None:
 def _from_checkpoint(
     architecture: str, config: dict[str, Any], path: Path, device: torch.device, precision: str
 ) -> Clip:
-    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`."""
+    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`.
+
+    The checkpoint decides about the activation. Where it does not say, the architecture's own one is used. UserError if
+    the architecture named has QuickGELU and the weights were trained with GELU.
+    # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
+    """
     location, found = f"model.pretrained {path}", read_checkpoint(path)
-    quick, activation = _choose_activation(architecture, config, found, location)
+    quick, computes_quick, plain = (
+        found.quick_gelu,
+        bool(config.get("quick_gelu")),
+        architecture.removesuffix(QUICK_SUFFIX),
+    )
+    if quick is None:
+        quick, other, trained = computes_quick, f"{plain}{QUICK_SUFFIX}", "descend from OpenAI's CLIP need QuickGELU"
+        advice = f"; weights that {trained}: model.name: {other}"
+        if architecture != plain:
+            other, advice = plain, f"; for weights trained with GELU: model.name: {plain}"
+        known = advice if other in open_clip.list_models() else ""
+        activation = f"{_label(quick)} assumed: {found.evidence}{known}"
+    elif computes_quick and not quick:
+        what = f"the weights were trained with GELU ({found.evidence}), {architecture} computes QuickGELU"
+        raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
+    else:
+        instead = f" in place of the GELU of {architecture}" if quick and not computes_quick else ""
+        activation = f"{_label(quick)}{instead}: {found.evidence}"
     origin = {"written_by": found.written_by, "activation": activation}
     if found.left_out:
         origin["left_out"] = ", ".join(found.left_out)
@@ -146,31 +167,6 @@ def _from_checkpoint(
         precision=precision,
         origin=origin,
     )
-
-
-def _choose_activation(
-    architecture: str, config: Mapping[str, Any], checkpoint: Checkpoint, location: str
-) -> tuple[bool, str]:
-    """(whether the model must compute QuickGELU, a sentence that says why and how to choose otherwise).
-
-    The checkpoint decides. Where it does not say, the architecture's own activation is used. UserError if the
-    architecture named has QuickGELU and the weights were trained with GELU.
-    # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
-    """
-    quick, evidence, computes_quick = checkpoint.quick_gelu, checkpoint.evidence, bool(config.get("quick_gelu"))
-    plain = architecture.removesuffix(QUICK_SUFFIX)
-    if quick is None:
-        other, trained = f"{plain}{QUICK_SUFFIX}", "descend from OpenAI's CLIP need QuickGELU"
-        advice = f"; weights that {trained}: model.name: {other}"
-        if architecture != plain:
-            other, advice = plain, f"; for weights trained with GELU: model.name: {plain}"
-        known = advice if other in open_clip.list_models() else ""
-        return computes_quick, f"{_label(computes_quick)} assumed: {evidence}{known}"
-    if computes_quick and not quick:
-        what = f"the weights were trained with GELU ({evidence}), {architecture} computes QuickGELU"
-        raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
-    instead = f" in place of the GELU of {architecture}" if quick and not computes_quick else ""
-    return quick, f"{_label(quick)}{instead}: {evidence}"
 
 
 def _label(quick: bool) -> str:

@@ -146,9 +146,12 @@ class PairSequence:
         """Returns the pairs of iteration `iteration`."""
         numbers = self._indices.sample(iteration).tolist()
         rows = torch.tensor([self._row[number] for number in numbers], device=self._clip.device)
-        ids_M = self._prompt_ids_N[rows]
+        ids_M, images = self._prompt_ids_N[rows], list[torch.Tensor]()
+        for number in numbers:
+            kept = self._kept.get(number)
+            images.append(_read_pair(self._clip, self._pairs, number)[0] if kept is None else kept)
         batch = ReplayBatch(
-            images_MCHW=torch.stack([self._image(number) for number in numbers]).to(self._clip.device),
+            images_MCHW=torch.stack(images).to(self._clip.device),
             tokens_ML=self._tokens_PL[ids_M],
             prompt_ids_M=ids_M,
             teacher_image_MD=self._teacher_image_ND[rows],
@@ -174,10 +177,6 @@ class PairSequence:
                 if self._budget.take(image_CHW.nbytes):
                     self._kept[number] = image_CHW
         return prompts, features
-
-    def _image(self, number: int) -> torch.Tensor:
-        kept = self._kept.get(number)
-        return _read_pair(self._clip, self._pairs, number)[0] if kept is None else kept
 
 
 class PairLoader:

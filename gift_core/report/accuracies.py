@@ -64,8 +64,13 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     if config.evaluation.protocol == CROSS_DOMAIN:  # the last file has the whole matrix
         rows = [each if each.trained_task.eq(tasks[-1]).any() else each[each.phase == PROBE] for each in rows]
     metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
-    last = {method: of_method[tasks[-1]] for method, of_method in metadata.items()}
-    _require_comparable(layout, last)
+    first_seen: dict[str, tuple[str, str]] = {}
+    for method, of_method in metadata.items():
+        for name, digest in of_method[tasks[-1]].items():
+            if name.startswith(("task:", "probe:")) or name == "model:pretrained":
+                first, expected = first_seen.setdefault(name, (method, digest))
+                if digest != expected:
+                    raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")
     return pd.concat(rows, ignore_index=True), metadata
 
 
@@ -100,17 +105,6 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
 def own_task_accuracy(matrix: pd.DataFrame) -> float:
     """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
-
-
-def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises ContractError if two methods started from different models or were tested on different images."""
-    first_seen: dict[str, tuple[str, str]] = {}
-    for method, metadata in hashes.items():
-        for name, digest in metadata.items():
-            if name.startswith(("task:", "probe:")) or name == "model:pretrained":
-                first, expected = first_seen.setdefault(name, (method, digest))
-                if digest != expected:
-                    raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")
 
 
 def _broken(layout: Layout, problem: str) -> ContractError:

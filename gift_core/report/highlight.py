@@ -6,7 +6,7 @@ The colors of methods follow from these two, so they are here, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -174,15 +174,37 @@ def result_sentences(record: RunRecord) -> list[str]:
     """What the run showed: what the baseline and the best method forgot, the headline, and what it kept of zero-shot.
 
     The headline alone for a single task, where nothing can be forgotten, and for a class-incremental run, which has no
-    Forgetting.
+    Forgetting. What two methods lost differs by the noise alone where its 95% intervals overlap. A task's loss is the
+    share of its test images that became wrong, one added to each side (Laplace), which is exact where no image became
+    right.
     """
     (learned, unseen), kept = _learned(record), [sentence for sentence in (_kept(record),) if sentence]
     if not record.methods or record.seen is not None or len(record.tasks) == 1:
         return [learned + unseen, *kept]
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
+    clauses, spans, before = list[str](), [], ""
+    counts = [record.test_images[task] for task in record.tasks[:-1]]
+    for method in methods:
+        name, lost = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
+        amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
+        if amount == "0.0":
+            clauses.append(f"{name} has lost nothing")
+        elif verb == before:
+            clauses.append(f"{name} {amount}")
+        else:
+            before = verb
+            clauses.append(f"{name} has {verb} {amount} points {'of' if lost > 0 else 'on'} what it had learned")
+        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
+        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
+        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
+        margin = 196 * math.sqrt(variance) / len(counts)
+        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
+    differ = len({number(record.metrics[method]["forgetting"] or 0.0) for method in methods}) > 1
+    is_noise = differ and max(low for low, _ in spans) <= min(high for _, high in spans)
+    noise = f"; the difference is within the noise of {plural(sum(counts), 'test image')}" if is_noise else ""
     tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
-    return [f"After {tasks}, {_forgotten(record, methods)}.", learned, unseen.strip(), *kept]
+    return [f"After {tasks}, {' and '.join(clauses)}{noise}.", learned, unseen.strip(), *kept]
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, float | None]]:
@@ -208,32 +230,3 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, fl
         if method in record.separate_models:
             found[task] |= {"end_percent": None, "difference_points": None}
     return found
-
-
-def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:
-    """`finetune has lost 20.0 points of what it had learned and GIFT 3.0`, and whether two differ by the noise alone.
-
-    That is where the 95% intervals of what they lost overlap. A task's loss is the share of its test images that became
-    wrong, one added to each side (Laplace), which is exact where no image became right.
-    """
-    clauses, spans, before = list[str](), [], ""
-    counts = [record.test_images[task] for task in record.tasks[:-1]]
-    for method in methods:
-        name, lost = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
-        amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
-        if amount == "0.0":
-            clauses.append(f"{name} has lost nothing")
-        elif verb == before:
-            clauses.append(f"{name} {amount}")
-        else:
-            before = verb
-            clauses.append(f"{name} has {verb} {amount} points {'of' if lost > 0 else 'on'} what it had learned")
-        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
-        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
-        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
-        margin = 196 * math.sqrt(variance) / len(counts)
-        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
-    differ = len({number(record.metrics[method]["forgetting"] or 0.0) for method in methods}) > 1
-    is_noise = differ and max(low for low, _ in spans) <= min(high for _, high in spans)
-    noise = f"; the difference is within the noise of {plural(sum(counts), 'test image')}" if is_noise else ""
-    return " and ".join(clauses) + noise

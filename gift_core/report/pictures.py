@@ -59,8 +59,18 @@ def compared_classes(
 
     Also the steps whose pairs or prompts are not on this machine.
     """
-    pairs, missing = _located_pairs(record)
-    compared = {}
+    pairs: dict[str, dict[str, list[Located]]] = {task: defaultdict(list) for task in record.tasks}
+    missing, compared = [], {}
+    for step in record.tasks[1:]:  # no task comes before the first step
+        folder, prompts = record.layout.shards(step), record.layout.prompts(step)
+        if not prompts.is_file() or missing_tars(folder, read_manifest(folder)):
+            missing.append(step)
+            continue
+        rows = read_prompts(prompts)
+        for prompt_id, task, name in zip(rows["prompt_id"], rows["source_task"], rows["class_name"], strict=True):
+            of_class = pairs[task][name] if task in pairs else []
+            if len(of_class) < IMAGES_PER_CLASS:
+                of_class.append((step, int(prompt_id)))
     for task, images in record.training_images.items():
         both = [name for name in images if name in pairs[task]]
         compared[task] = {
@@ -71,23 +81,6 @@ def compared_classes(
             for name in a_few(both, COMPARED_CLASSES)
         }
     return {task: classes for task, classes in compared.items() if classes}, missing
-
-
-def _located_pairs(record: RunRecord) -> tuple[dict[str, dict[str, list[Located]]], list[str]]:
-    """{task: {class: pairs}} of the first pairs that are on this machine; and the other steps."""
-    found: dict[str, dict[str, list[Located]]] = {task: defaultdict(list) for task in record.tasks}
-    missing = []
-    for step in record.tasks[1:]:  # no task comes before the first step
-        folder, prompts = record.layout.shards(step), record.layout.prompts(step)
-        if not prompts.is_file() or missing_tars(folder, read_manifest(folder)):
-            missing.append(step)
-            continue
-        rows = read_prompts(prompts)
-        for prompt_id, task, name in zip(rows["prompt_id"], rows["source_task"], rows["class_name"], strict=True):
-            of_class = found[task][name] if task in found else []
-            if len(of_class) < IMAGES_PER_CLASS:
-                of_class.append((step, int(prompt_id)))
-    return found, missing
 
 
 def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:

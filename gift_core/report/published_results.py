@@ -91,7 +91,7 @@ def published_results(
     shots = sorted({row.shots for row in tasks.values() if row.shots is not None})
     if shots:
         reasons += (f"the run is few-shot ({', '.join(map(str, shots))} training images per class)",)
-    methods = () if reasons else (*_published_methods(benchmark, list(tasks)), *_best_recent(benchmark))
+    methods = () if reasons else tuple(_published_methods(benchmark, list(tasks)))
     return PublishedResults(benchmark, methods, reasons, check)
 
 
@@ -170,7 +170,10 @@ def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
 
 
 def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[PublishedMethod]:
-    """The rows of the published table. Forgetting and Own task are computed where accuracies are published."""
+    """The rows of the published table, where accuracies are published with Forgetting and Own task, which are computed.
+
+    Then the best rows of recent.csv by Last: of plain CLIPs, and of models with adapters or a router if one is better.
+    """
     rows = mtil.accuracy_rows(benchmark)
     fractions = {str(method): accuracy_matrix(rows, str(method)) for method in rows["method"].unique()}
     for method, row in mtil.summary(benchmark).iterrows():
@@ -181,13 +184,9 @@ def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[Publi
             matrix = pd.concat([fractions["zero_shot"].iloc[:1], matrix]).set_axis(tasks, axis=1) * 100
             columns |= {"forgetting": forgetting, "own": own_task_accuracy(matrix)}
         yield PublishedMethod(str(method), columns, str(row["source"]), matrix)
-
-
-def _best_recent(benchmark: Benchmark) -> Iterator[PublishedMethod]:
-    """The best rows of recent.csv by Last: of plain CLIPs, and of models with adapters or a router if one is better."""
-    rows = mtil.recent(benchmark).dropna(subset=["last"]).sort_values("last", ascending=False, kind="stable")
-    plain = rows[rows["kind"].str.startswith("plain CLIP")].iloc[:1]
-    for method, row in pd.concat([plain, rows.iloc[:1].drop(plain.index, errors="ignore")]).iterrows():
+    recent = mtil.recent(benchmark).dropna(subset=["last"]).sort_values("last", ascending=False, kind="stable")
+    plain = recent[recent["kind"].str.startswith("plain CLIP")].iloc[:1]
+    for method, row in pd.concat([plain, recent.iloc[:1].drop(plain.index, errors="ignore")]).iterrows():
         best = "plain CLIP" if method in plain.index else f"of any kind: {row['kind']}"
         source = f"{method} from {row['source']} (read from: {row['read_from']})"
         scores = {column: float(row[column]) for column in mtil.METRICS}
