@@ -12,13 +12,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
-from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from gift_core.interop.checkpoints import save_single_file
-from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
+from gift_core.interop.importing import load_clip, tag_options
 from tests.clip.tiny import CONTEXT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
@@ -27,11 +25,10 @@ QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
 @pytest.fixture(autouse=True)
 def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny, Tiny-quickgelu, and three that differ from Tiny in a size, known to open_clip while a test runs."""
+    """Tiny, Tiny-quickgelu, and two that differ from Tiny in a size, known to open_clip while a test runs."""
     register(
         monkeypatch,
         TinyDeep={"vision_cfg": {"layers": 2}},
-        TinyLarge={"vision_cfg": {"image_size": 32}},
         TinyWide={"text_cfg": {"width": 32}},
     )
 
@@ -83,7 +80,6 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
     image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
     for name, weights, message in (
         ("TinyDeep", state, r"12 missing \(visual.transformer.* and 9 more\). Name their architecture"),
-        ("TinyLarge", state, r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
         ("TinyWide", state, r"17 of another shape \(pos.* is 24 x 16, expected 24 x 32, .* and 14 more\)"),
         ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
     ):
@@ -124,13 +120,9 @@ def test_a_transformers_clip_gives_its_own_features_by_itself_and_as_weights(tmp
 def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
     folder, _ = transformers_folder(tmp_path)
     written = (folder / "config.json").read_text()
-    for old, new, count, message in (
-        ('"quick_gelu"', '"relu"', -1, "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
-        ('"quick_gelu"', '"gelu"', 1, "config.json: .*two towers differ"),
-        ('"model_type": "clip"', '"model_type": "bert"', -1, "model_type is 'bert', expected 'clip'"),
-    ):
-        (folder / "config.json").write_text(written.replace(old, new, count))
-        with pytest.raises(UserError, match=message):
+    for new, count, message in (("relu", -1, "hidden_act is 'relu', open_clip has"), ("gelu", 1, "two towers differ")):
+        (folder / "config.json").write_text(written.replace("quick_gelu", new, count))
+        with pytest.raises(UserError, match=f"config.json: .*{message}"):
             load_clip(f"local-dir:{folder}", device="cpu")
     (folder / "config.json").write_text(written.replace("quick_gelu", "gelu"))
     assert load_clip("Tiny", str(folder), device="cpu").config["model_cfg"].get("quick_gelu") is None
@@ -155,26 +147,8 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
         ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
-        (
-            f"local-file:{tmp_path / 'bare.safetensors'}",
-            None,
-            "its metadata has no configuration .* Give its architecture",
-        ),
-        (f"local-file:{tmp_path / 'no.safetensors'}", None, "No such file"),
+        (f"local-file:{tmp_path / 'bare.safetensors'}", None, "its metadata has no configuration .* Give its arch"),
         (f"local-file:{__file__}", None, "damaged or incomplete"),
     ):
         with pytest.raises(UserError, match=message):
             load_clip(name, pretrained, device="cpu")
-
-
-def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -> None:
-    clip = load_clip("Tiny", saved(tmp_path, QUICK.state_dict()), device="cpu")
-    save_clip(clip, tmp_path / "folder", {})
-    save_single_file(clip, tmp_path / "model.safetensors", {})
-    for name in ("folder", "model.safetensors"):
-        opened = open_model(str(tmp_path / name), device="cpu")
-        torch.testing.assert_close(features(opened.model), features(clip.model))
-        assert model_identity(str(tmp_path / name))["name"] == str(tmp_path / name)
-    weights = tmp_path / "folder" / "open_clip_model.safetensors"
-    assert model_identity(f"local-dir:{tmp_path / 'folder'}")["sha256"] == sha256_of(weights)
-    assert model_identity("ViT-B-16", "openai") == {"name": "ViT-B-16", "pretrained": "openai"}
