@@ -105,12 +105,10 @@ def test_a_release_is_a_copy_and_the_next_task_goes_on_from_the_trained_model() 
             gift_core.released(model, given, alpha=alpha)
 
 
-@pytest.mark.parametrize("kind", ["sequence", "loader"])
-def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
+def test_the_teacher_is_the_model_at_the_start() -> None:
     """So distill minus its entropy is 0 at first. The teacher does not change: its entropy stays the same."""
-    given = given_pairs() if kind == "sequence" else DataLoader(given_pairs(), batch_size=6)  # type: ignore[arg-type]
-    training = SIX
-    rows = finetuned(pairs=given, iterations=8, training=training)
+    loader: Any = DataLoader(given_pairs(), batch_size=6)  # type: ignore[arg-type]
+    rows = finetuned(pairs=loader, iterations=8, training=SIX)
     divergence = [row["distill"] - row["distill_entropy"] for row in rows]
     assert divergence[0] == pytest.approx(0, abs=1e-5)
     assert divergence[-1] > 1e-4
@@ -174,36 +172,20 @@ def test_every_method_that_learns_from_pairs_trains_by_its_name(name: str) -> No
     assert bool(row["losses"]) == (name not in WITHOUT_PAIRS)
 
 
-def test_the_rate_is_that_of_the_row_unless_one_is_given_and_an_empty_row_is_plain_fine_tuning() -> None:
-    assert finetuned(iterations=1)[0]["learning_rate"] == 1e-3
-    assert finetuned(iterations=1, learning_rate=1e-4)[0]["learning_rate"] == 1e-4
+def test_a_row_may_be_empty_and_may_have_losses_and_a_consolidation_of_ones_own() -> None:
     (row,) = finetuned(iterations=1, method={}, pairs=None)
     assert row["learning_rate"] == 1e-5 and list(row)[2:] == ["task", "consolidation", "total"]
-
-
-def test_a_loss_of_ones_own_stands_in_a_row_where_it_is_listed_and_may_have_an_entropy() -> None:
+    uniform = {"consolidation": {"kind": "uniform", "weight": 2.0}}
     losses = {"relations": gift_core.WeightedLoss(10.0, relations), **GIFT["losses"]}
-    rows = finetuned(method=GIFT | {"losses": losses}, teacher=given_model(seed=7))
-    assert list(rows[0])[2:5] == ["task", "relations", "distill"]
+    rows = finetuned(method=GIFT | {"losses": losses} | uniform, teacher=given_model(seed=7), learning_rate=1e-4)
+    assert rows[0]["learning_rate"] == 1e-4 and list(rows[0])[2:5] == ["task", "relations", "distill"]
     assert rows[0]["total"] == pytest.approx(sum(rows[0][name] for name in ("task", "relations", "distill", "align")))
-    assert rows[0]["relations"] > 1e-3
-    own = gift_core.WeightedLoss(0.5, gift_core.distill, entropy=gift_core.distill_entropy)
-    both = ({"mine": own}, {"distill": {"weight": 0.5, "temperature": 2.0}})
-    (row,), (expected,) = (finetuned(method=GIFT | {"losses": alone}, iterations=1) for alone in both)
-    assert (row["mine"], row["mine_entropy"]) == (expected["distill"], expected["distill_entropy"])
-    assert row["total"] == expected["total"]
-
-
-def test_a_consolidation_of_ones_own_is_a_function_of_the_parameters() -> None:
-    seen: list[str] = []
-
-    def build(parameters: Any) -> gift_core.Consolidation:
-        seen.extend(parameters)
-        return gift_core.Uniform(parameters, weight=2.0)
-
-    rows = finetuned(method=GIFT | {"consolidation": build})
-    assert rows == finetuned(method=GIFT | {"consolidation": {"kind": "uniform", "weight": 2.0}})
-    assert "visual.proj" in seen and "logit_scale" not in seen
+    own = gift_core.WeightedLoss(
+        GIFT["losses"]["distill"]["weight"], gift_core.distill, entropy=gift_core.distill_entropy
+    )
+    same = {"relations": losses["relations"], "distill": own, "align": GIFT["losses"]["align"]}
+    by_hand: dict[str, Any] = {"losses": same, "consolidation": lambda values: gift_core.Uniform(values, weight=2.0)}
+    assert finetuned(method=GIFT | by_hand, teacher=given_model(seed=7), learning_rate=1e-4) == rows
 
 
 def test_a_loss_that_cannot_be_fed_is_refused() -> None:

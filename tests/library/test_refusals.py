@@ -17,14 +17,7 @@ from tests.library.given import finetuned, given_model, images
 
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
-LOWEST, HIGHEST = IMAGES.min(), IMAGES.max()
-ZERO_ONE = (IMAGES - LOWEST) / (HIGHEST - LOWEST)
-
-
-def with_a_nan(value: torch.Tensor) -> torch.Tensor:
-    broken = value.clone()
-    broken.view(-1)[0] = torch.nan
-    return broken
+ZERO_ONE = (IMAGES - IMAGES.min()) / (IMAGES.max() - IMAGES.min())
 
 
 LOADERS: dict[str, tuple[Any, str]] = {
@@ -53,15 +46,12 @@ PAIRS: dict[str, tuple[Any, str]] = {
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
-    "a loss without its options": ({"losses": {"distill": {"weight": 1}}}, r"method.losses.distill.temperature: miss"),
     "a consolidation without losses": (LOSSLESS, r"kind: adaptive_fisher: it uses the gradients of the replay losses"),
     "a release": ({"release": {"kind": "interpolate", "alpha": 0.5}}, r"release: .*gift_core.released\(model"),
     "that learns nothing": ("zero_shot", r"method.learns: nothing: there is nothing to train"),
-    "of all tasks": ("joint", r"method.learns: seen: one loader is one task here"),
     "of exemplars": ("icarl", r"method.replay.images: exemplars: the library replays the pairs"),
     "without its Fisher information": ("gift_static_fisher", r"static_fisher: .*Pass fisher=gift_core.estimate_fisher"),
 }
-ODD_TOKENS = torch.full((3, 24), 50000)
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a loader for a loss of all pairs": (
         {"method": "gift_vocabulary", "pairs": loader_of(["a cat."] * 4)},
@@ -69,19 +59,15 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
     "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"fisher: the method does not use it. Leave it"),
-    "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected 1e-09 to 10"),
     "a setting out of range": (
         {"replay_batch_size": 0},
         r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
     ),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
-    "a tokenizer of another model": ({"tokenizer": lambda texts: ODD_TOKENS}, r"token 50000"),
-    "a device that is not here": ({"device": "cuda:77"}, r"device: 'cuda:77' is not available here"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},
         r"teacher: its images are prepared in another way than the model's \(size 32 and 16",
     ),
-    "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
     "a single class": ({"class_prompts": ["a."]}, r"class_prompts: \['a.'\], expected two texts or more, one a class"),
     "prompts that differ after the context": (
         {"class_prompts": ["a.", "b " * 99 + "c", "b " * 99 + "d"]},
@@ -100,7 +86,7 @@ def test_what_does_not_fit_is_refused_before_the_model_changes(name: str) -> Non
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(UserError, match=message) as refused:
         finetuned(model, **options)
-    assert str(refused.value).startswith("gift_core: ") or name == "a device that is not here"
+    assert str(refused.value).startswith("gift_core: ")
     changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
     assert changed == [] or name == "loader: a generator"
     assert all(value.requires_grad for value in model.parameters())
@@ -108,7 +94,7 @@ def test_what_does_not_fit_is_refused_before_the_model_changes(name: str) -> Non
 
 def test_a_model_that_cannot_be_trained_is_refused() -> None:
     model, broken = given_model(), given_model()
-    broken.text_projection.data = with_a_nan(broken.text_projection.data)
+    broken.text_projection.data[0, 0] = torch.nan
     refused: dict[str, Any] = {
         r"model: its weights should be float32, .* is torch.float16": given_model().half(),
         r"model: a Linear is no model of open_clip": torch.nn.Linear(2, 2),
