@@ -77,6 +77,7 @@ def test_other_python_versions_compute_the_same_hashes_of_the_sample_and_every_m
 
 
 BASE = "def f(x):\n    return x + 1\n"
+RAISE = "def f(x):\n    if x < {}:\n        raise {}('{}')\n"
 SAME = {
     "a comment": "# why\ndef f(x):  # how\n    return x + 1\n",
     "a docstring": '"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1\n',
@@ -84,25 +85,19 @@ SAME = {
     "a type-checking import": "if TYPE_CHECKING:\n    import z\ndef f(x):\n    return x + 1\n",
 }
 DIFFERENT = {
-    "a number": "def f(x):\n    return x + 2\n",
     "an operator": "def f(x):\n    return x - 1\n",
     "a type of number": "def f(x):\n    return x + 1.0\n",
-    "a name": "def g(x):\n    return x + 1\n",
     "a default": "def f(x=0):\n    return x + 1\n",
     "a decorator": "@cache\ndef f(x):\n    return x + 1\n",
     "a new line of code": "y = 1\ndef f(x):\n    return x + 1\n",
 }
 
 
-@pytest.mark.parametrize("change", [*SAME, *DIFFERENT])
-def test_what_may_change_a_result_counts_and_nothing_else(change: str) -> None:
-    assert (hash_of((SAME | DIFFERENT)[change]) == hash_of(BASE)) == (change in SAME)
-
-
-def test_the_text_of_an_error_does_not_count_but_its_type_and_condition_do() -> None:
-    text = "def f(x):\n    if x < {}:\n        raise {}('{}')\n"
+def test_what_may_change_a_result_counts_and_nothing_else() -> None:
+    counts = {change: hash_of(text) != hash_of(BASE) for change, text in {**SAME, **DIFFERENT}.items()}
+    assert counts == {**dict.fromkeys(SAME, False), **dict.fromkeys(DIFFERENT, True)}
     changes = [(1, "ValueError", "a"), (1, "ValueError", "b"), (1, "KeyError", "a"), (2, "ValueError", "a")]
-    base, words, kind, limit = (hash_of(text.format(*each)) for each in changes)
+    base, words, kind, limit = (hash_of(RAISE.format(*each)) for each in changes)
     assert words == base and base not in (kind, limit)
 
 

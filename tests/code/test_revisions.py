@@ -98,26 +98,16 @@ def change(part: str, *functions: tuple[str, str]) -> dict[str, Change]:
     return {part: Change(part, frozenset({": ".join(FUNCTION)}), frozenset(functions))}
 
 
-def test_a_revision_stays_where_the_bytes_are_the_same_and_what_changed_ran() -> None:
-    outcomes = [(outcome("gift"), [BASE, ALIGN]), (outcome("finetune", ran=False), [BASE])]
-    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {}
-
-
 def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran() -> None:
-    outcomes = [(outcome("gift", "bytes of data/5_models/gift/letters/model.safetensors differ"), [BASE, ALIGN])]
-    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {
-        ALIGN: "finetune gift letters: bytes of data/5_models/gift/letters/model.safetensors differ"
-    }
-    outcomes = [(outcome("gift", ran=False), [BASE, ALIGN])]
-    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [])) == {
-        ALIGN: "gift_core/method/losses.py: align changed and never ran in the probe"
-    }
-    assert dict(decide(ROOT, change(ALIGN, FUNCTION), outcomes, [ALIGN])) == {}  # kept by hand
-    assert dict(decide(ROOT, change(ALIGN), outcomes, [])) == {}  # a value does not run
-
-
-def test_a_part_is_not_blamed_for_another_where_some_stage_shows_it_alone() -> None:
-    changes = change(BASE, FUNCTION) | change(ALIGN, FUNCTION)
-    outcomes = [(outcome("gift", "bytes differ"), [BASE, ALIGN]), (outcome("finetune"), [BASE])]
-    assert list(dict(decide(ROOT, changes, outcomes, []))) == [ALIGN]
-    assert list(dict(decide(ROOT, changes, outcomes[:1], []))) == [BASE, ALIGN]
+    changed, same, other = change(ALIGN, FUNCTION), outcome("gift"), outcome("finetune", ran=False)
+    assert dict(decide(ROOT, changed, [(same, [BASE, ALIGN]), (other, [BASE])], [])) == {}
+    differs = outcome("gift", "bytes differ")
+    assert dict(decide(ROOT, changed, [(differs, [BASE, ALIGN])], [])) == {ALIGN: "finetune gift letters: bytes differ"}
+    never = {ALIGN: "gift_core/method/losses.py: align changed and never ran in the probe"}
+    assert dict(decide(ROOT, changed, [(outcome("gift", ran=False), [BASE, ALIGN])], [])) == never
+    assert dict(decide(ROOT, changed, [(differs, [BASE, ALIGN])], [ALIGN])) == {}  # kept by hand
+    assert dict(decide(ROOT, change(ALIGN), [(other, [BASE, ALIGN])], [])) == {}  # a value does not run
+    # a part is not blamed for another where some stage shows it alone
+    outcomes, both = [(differs, [BASE, ALIGN]), (outcome("finetune"), [BASE])], change(BASE, FUNCTION) | changed
+    assert list(dict(decide(ROOT, both, outcomes, []))) == [ALIGN]
+    assert list(dict(decide(ROOT, both, outcomes[:1], []))) == [BASE, ALIGN]
