@@ -15,7 +15,7 @@ from gift_core.artifacts.task import images_at, read_task
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.highlight import headline
-from gift_core.report.kept_images import KeptTask, prediction_pictures
+from gift_core.report.kept_images import prediction_pictures
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
@@ -34,10 +34,6 @@ def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
     return {each.id: {**each.shown} for each in prediction_pictures(read_run(Layout(root), config))}[section]
 
 
-def page(root: Path, config: Config) -> str:
-    return render_page(read_run(Layout(root), config))
-
-
 def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
     found = read(*whole)
     assert (found["forgetful"], found["keeper"]) == ("finetune", "gift")
@@ -51,21 +47,12 @@ def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_coun
     assert errors["gift"].pairs == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
 
 
-def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
-    """Asserts that the pictures of the task letters are those of the test set at these positions."""
-    folder = Layout(root).task("letters")
-    stored = images_at(folder, read_task(folder), "test", positions)
-    shown = [thumbnail("", stored[at].read(), file=root, stage="ingest").data_uri for at in positions]
-    assert [image.data_uri for image, *_ in letters.images] == shown
-    assert [image.text for image, *_ in letters.images] == [f"letters {at % 10}" for at in positions]
-
-
 def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
-    letters = read(*whole)["kept"]["letters"]
-    # evenly spaced from the first to the last of 150 to 369
-    require_images(whole[0], letters, [150, 181, 213, 244, 275, 306, 338, 369])
-    answers = [(f"letters {(int(image.text[-1]) + 1) % 10}", image.text) for image, *_ in letters.images]
-    assert [predicted for _, *predicted in letters.images] == [[*each] for each in answers]
+    images, folder = read(*whole)["kept"]["letters"].images, Layout(whole[0]).task("letters")
+    positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
+    stored = images_at(folder, read_task(folder), "test", positions)
+    expected = [thumbnail(f"letters {at % 10}", stored[at].read(), file=folder, stage="ingest") for at in positions]
+    assert images == [(each, f"letters {(int(each.text[-1]) + 1) % 10}", each.text) for each in expected]
 
 
 def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
@@ -79,7 +66,7 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     assert (record.metrics, record.columns) == (other.metrics, other.columns)
     assert all(record.matrices[method].equals(other.matrices[method]) for method in record.methods)
     assert "mean accuracy among the classes of all tasks" in headline(record)[0]
-    html = page(tmp_path, config)
+    html = render_page(record)
     assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
     assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
 
@@ -92,5 +79,5 @@ def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
     Layout(tmp_path).predictions("finetune", "textures").unlink()
     confused = read(tmp_path, config, "confused")
     assert (confused["missing"], [*confused["confused"]["letters"]]) == (["finetune"], ["gift"])
-    assert 'id="kept"' not in page(tmp_path, config)
-    assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
+    html = render_page(read_run(Layout(tmp_path), config))
+    assert 'id="kept"' not in html and "The predictions of Fine-tuning are not on this machine" in html

