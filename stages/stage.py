@@ -148,16 +148,15 @@ def open_stage(
     the block, so that a wrong name is reported at once.
     """
     from gift_core.artifacts.contract import write_json
-    from gift_core.config.loading import load_config
+    from gift_core.config.loading import parse_config, read_settings
 
     from .dvc.guards import require_checked_code, require_same_settings
 
     started = time.monotonic()
     params = params_of(params, root)
-    require_params(params)
-    settings = params.read_bytes()
+    settings = read_settings(params)
     name = "-".join(part for part in (method, task) if part)
-    opened = Stage(stage, name, load_config(params), Layout(root))
+    opened = Stage(stage, name, parse_config(settings, params.name), Layout(root))
     if method is not None:
         opened.method(method)
     if task is not None:
@@ -165,7 +164,7 @@ def open_stage(
     with explained(opened):
         require_checked_code(root, opened.config, stage, method or task or "")
         yield opened
-    require_same_settings(params, settings, root, stage, method=method or "", task=task or "")
+    require_same_settings(params, settings.encode(), root, stage, method=method or "", task=task or "")
     with suppress(OSError):  # a stage that has finished does not fail because of its run time
         seconds = {"seconds": round(time.monotonic() - started, 2)}
         write_json(opened.layout.timings() / stage / f"{name or stage}.json", seconds)

@@ -14,7 +14,7 @@ from gift_core.errors import UserError
 from gift_core.quantities import duration, plural
 
 from ..command_line import note
-from ..stage import MOST, PARAMS, argument, flag, option, require_params
+from ..stage import MOST, PARAMS, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -67,7 +67,6 @@ def run(
     from ..dvc.run_loop import RunLoop
     from ..dvc.time_left import expected_seconds
 
-    require_params(PARAMS)
     address = None if address == "local" else address or None
     config = load_config(PARAMS)
     require_task(config, PARAMS.name)  # as the stage check, but before the workers start

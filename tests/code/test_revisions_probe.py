@@ -1,94 +1,41 @@
-"""The probe of `make revisions`: nothing that runs in a stage is missed, and an edit of it is seen."""
+"""The probe of `make revisions`: nothing that runs in a stage is missed; and what it decides."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gift_core.code.fingerprint import COUNTS, REVISIONS, CodeBase, category
+from gift_core.code.fingerprint import REVISIONS, CodeBase
 from gift_core.code.revisions import Code
-from recipes.revisions.decide import Change, PartsOf, decide, functions_that_ran, missed
+from recipes.revisions.decide import Change, PartsOf, decide, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe
 from tests.clone import Clone, commit, edit_function, new_project
 from tests.imports import ROOT
 
-MUTANTS = 60
 # Between them every consolidation, average and kind of replay. `make revisions` goes through all.
 METHODS = (
     "averages", "ewc", "gift", "gift_frozen_fisher", "gift_vocabulary", "icarl", "lwf_vr", "replay_reference",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Probed:
-    """An outcome of the probe, and the options of its stage."""
-
-    outcome: Outcome
-    options: tuple[str, ...]
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> list[Probed]:
-    folder = tmp_path_factory.mktemp("probe") / "probe"
-    return list(run_probe(folder))
-
-
-def run_probe(folder: Path) -> Iterator[Probed]:
-    probe = Probe(folder, ROOT)
+def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_that_runs(tmp_path: Path) -> None:
+    probe, code, outcomes, lost = Probe(tmp_path / "probe", ROOT), Code(CodeBase(ROOT)), list[Outcome](), list[str]()
     for experiment in experiments():
-        parts = PartsOf(folder / experiment.name)
+        parts = PartsOf(tmp_path / "probe" / experiment.name)
         for outcome in probe.run(
             experiment, lambda each: each.stage not in (*OF_METHODS, "report") or each.owner in METHODS
         ):
-            yield Probed(outcome, tuple(parts.options(outcome.instance)))
-
-
-def test_every_stage_of_the_probe_runs_and_is_continued_after_an_interruption(probed: list[Probed]) -> None:
-    assert [f"{each.outcome.instance}: {each.outcome.difference}" for each in probed if each.outcome.difference] == []
-    assert len(probed) > 80
-
-
-def test_every_function_that_runs_is_one_that_the_stage_depends_on(probed: list[Probed]) -> None:
-    code = Code(CodeBase(ROOT))
-    lost = {key: str(each.outcome.instance) for each in probed for key in missed(code, each.outcome, each.options)}
-    assert lost == {}
-
-
-def test_an_edit_of_a_function_that_ran_makes_every_stage_stale_in_which_it_ran(
-    probed: list[Probed], tmp_path: Path
-) -> None:
-    code = CodeBase(ROOT)
-    users: dict[tuple[str, str], set[tuple[str, tuple[str, ...]]]] = {}
-    for each in probed:
-        for file, name in functions_that_ran(ROOT, each.outcome):
-            if not category(file) and f"{file}: {name}" not in COUNTS:
-                users.setdefault((file, name), set()).add((each.outcome.instance.stage, each.options))
-    before = states(Code(code), {use for uses in users.values() for use in uses})
-    for name in ("gift_core", "stages"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for key in random.Random(25).sample(sorted(users), MUTANTS):
-        file, name = key
-        text = (tmp_path / file).read_text(encoding="utf-8")
-        edit_function(tmp_path, file, name)
-        edited = CodeBase(tmp_path, _modules={each: module for each, module in code._modules.items() if each != file})
-        after = states(Code(edited), users[key])
-        assert [use for use in users[key] if after[use] == before[use]] == [], key
-        (tmp_path / file).write_text(text, encoding="utf-8")
-
-
-def states(code: Code, uses: set[tuple[str, tuple[str, ...]]]) -> Mapping[tuple[str, tuple[str, ...]], object]:
-    """What data/code has for these stages with their options."""
-    return {use: code.state(*use) for use in uses}
+            outcomes.append(outcome)
+            options = parts.options(outcome.instance)
+            lost += [f"{outcome.instance}: {key}" for key in missed(code, outcome, options)]
+    assert [f"{each.instance}: {each.difference}" for each in outcomes if each.difference] == []
+    assert lost == [] and len(outcomes) > 80
 
 
 READER = "gift_core/datasets/image_folder.py"
