@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
-from gift_core.artifacts.contract import broken
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
@@ -56,7 +55,7 @@ class Errors:
 def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     """Yields what was forgotten and kept, and the confused classes. Of a long sequence, MAX_TASKS tasks are shown.
 
-    Of many methods only the highlighted ones. ContractError if predictions are damaged or not those of the accuracies.
+    Of many methods only the highlighted ones. ContractError if predictions are damaged.
     """
     if not record.methods:
         return
@@ -77,7 +76,7 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
 
 
 class Predictions:
-    """The predictions of methods. Each file is read once and compared with its accuracies."""
+    """The predictions of methods. Each file is read once."""
 
     def __init__(self, record: RunRecord) -> None:
         self.layout, self.tasks = record.layout, record.tasks
@@ -115,10 +114,6 @@ def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: 
     for task in a_few([task for task in _with_classes(record) if task != record.tasks[-1]], MAX_TASKS):
         learned, had = (answers.of(method, task, after=task) for method in (forgetful, keeper))
         forgot, kept = (answers.of(method, task) for method in (forgetful, keeper))
-        for other in (forgot, had, kept):
-            if not other[["image", "label"]].equals(learned[["image", "label"]]):
-                path = record.layout.predictions(keeper, record.tasks[-1])
-                raise broken(path, f"the test images of {task} should be those of the other predictions", "evaluate")
         forgotten = learned.correct & ~forgot.correct
         folder, info, images = record.layout.task(task), record.infos[task], []
         rows = kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]
@@ -126,11 +121,7 @@ def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: 
             shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
             stored = images_at(folder, info, "test", map(int, shown.image))
             for row in shown.itertuples():
-                own = info.class_names[stored[row.image].label]
-                if own != row.label:
-                    expected = f"should be of class {row.label!r} as in the predictions"
-                    raise broken(folder, f"test image {row.image} {expected}, it is {own!r}", STAGE)
-                picture = thumbnail(own, stored[row.image].read(), file=folder, stage=STAGE)
+                picture = thumbnail(str(row.label), stored[row.image].read(), file=folder, stage=STAGE)
                 images.append((picture, str(row.forgetful), str(row.predicted)))
         found[task] = KeptTask(
             learned=int(learned.correct.sum()),

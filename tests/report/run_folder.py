@@ -107,29 +107,6 @@ def change_accuracies(root: Path, method: str, task: str, *, keep: str = "", **m
     write_accuracy(path, rows.query(keep) if keep else rows, {**noted, **metadata})
 
 
-def limit_accuracies(root: Path, images: int) -> None:
-    """Rewrites all files of accuracies as of this number of test images of each task; class-incremental: in all."""
-    for path in sorted((root / "data" / "6_accuracy").rglob("*.parquet")):
-        rows, noted = read_accuracy(path)
-        top1 = (rows.top1 * images).round() / images
-        write_accuracy(path, rows.assign(n=images, top1=top1), {**noted, "max_images": str(images)})
-
-
-def write_seen_run(
-    root: Path,
-    *,
-    tasks: tuple[str, ...],
-    zero_shot: Sequence[float],
-    seen: Mapping[str, Sequence[float]],
-    probes: Mapping[str, Matrix] | None = None,
-    seed: int = 42,
-) -> Config:
-    """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
-    matrices = {method: [zero_shot, *[curve] * len(tasks)] for method, curve in seen.items()}  # of which the diagonal
-    evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
-    return write_run(root, tasks=tasks, matrices=matrices, probes=probes, seed=seed, changes={"evaluation": evaluation})
-
-
 def write_mtil(
     root: Path,
     benchmark: Benchmark = ORDER_1,

@@ -28,7 +28,7 @@ from gift_core.report.highlight import (
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.searches import RateSearch, Trial
-from tests.report.run_folder import MATRICES, PROBES, record_of, write_seen_run, write_task_json
+from tests.report.run_folder import MATRICES, PROBES, record_of, write_run, write_task_json
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
@@ -155,7 +155,9 @@ SEEN = {"finetune": (95.0, 60.0, 40.0), "gift": (90.0, 81.0, 72.0)}
 
 @pytest.fixture
 def record(tmp_path: Path) -> RunRecord:
-    config = write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen=SEEN)
+    matrices = {method: [ZERO_SHOT, *[curve] * 3] for method, curve in SEEN.items()}  # of which the diagonal
+    evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
+    config = write_run(tmp_path, tasks=TASKS, matrices=matrices, changes={"evaluation": evaluation})
     for task, classes in zip(TASKS, (10, 20, 70), strict=True):
         write_task_json(Layout(tmp_path), task, classes=classes)
     return read_run(Layout(tmp_path), config)

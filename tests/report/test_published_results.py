@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_matrix
 from gift_core.published import mtil
@@ -21,7 +22,7 @@ from gift_core.report.heat_tables import published_matrices
 from gift_core.report.page import render_page
 from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
 from gift_core.report.run_record import RunRecord, read_run
-from tests.report.run_folder import limit_accuracies, write_mtil, write_run, write_task_json
+from tests.report.run_folder import write_mtil, write_run, write_task_json
 
 
 @pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
@@ -100,7 +101,9 @@ def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> 
     write_task_json(layout, "t0", notes=["incomplete: 3,000 of 3,334 training images"])
     write_task_json(layout, "t1", skipped=[("a.jpg", "cut short")])
     limited = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_images": 50})})
-    limit_accuracies(layout.root, 50)
+    for path in sorted((layout.root / "data/6_accuracy").rglob("*.parquet")):
+        rows, noted = read_accuracy(path)
+        write_accuracy(path, rows.assign(n=50, top1=(rows.top1 * 50).round() / 50), {**noted, "max_images": "50"})
     withheld = read_run(layout, limited).published.withheld  # type: ignore[union-attr]
     assert withheld == (
         "t0: incomplete: 3,000 of 3,334 training images",
