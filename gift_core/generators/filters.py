@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 KEY = "generator.filters"
 REASONS = {
-    "clip_score": "below the CLIP score",
-    "duplicate": "near-duplicates",
-    "aesthetic": "below the aesthetic score",
+    "clip_score": "low CLIP score",
+    "duplicate": "near-duplicate",
+    "aesthetic": "low aesthetic score",
     "unsafe": "unsafe",
 }
 

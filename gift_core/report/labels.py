@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from gift_core.artifacts.report_json import one_decimal
+from gift_core.generators.filters import REASONS
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import first_names, plural
 
@@ -32,12 +33,6 @@ NAMES = {  # of methods; a variant has the name of its family before its own
     "gift_cd_ita": "GIFT, CD + ITA",
 }
 WORDS = {"lora": "LoRA", "l2": "L2", "mse": "MSE", "kl": "KL", "fisher": "Fisher"}
-REJECTION_REASONS = {
-    "clip_score": "low CLIP score",
-    "duplicate": "near-duplicate",
-    "aesthetic": "low aesthetic score",
-    "unsafe": "unsafe",
-}
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
 
@@ -82,5 +77,5 @@ def task_list(tasks: Sequence[str], total: int) -> str:
 
 def rejections(rejected: Mapping[str, int]) -> str:
     """`rejected by filters: 12 low CLIP score, 3 near-duplicate`; empty if no image was rejected."""
-    counts = [f"{count:,} {REJECTION_REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]
+    counts = [f"{count:,} {REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]
     return f"rejected by filters: {', '.join(counts)}" if counts else ""

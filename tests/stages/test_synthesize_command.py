@@ -44,5 +44,5 @@ def test_vocabulary_captions_and_filters_are_used(
     assert "captions of 1 class are not used, because no task until now has that name: " in said
     assert "'red stra' (Did you mean 'red star'?)" in said
     said = experiment.succeed("synthesize", "games")
-    assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
+    assert "0 black images generated again, 0 low CLIP score, 0 near-duplicate" in said
     assert read_manifest(experiment.layout.shards("games")).rejected == {"clip_score": 0, "duplicate": 0}
