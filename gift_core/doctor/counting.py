@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import Any
 from unittest.mock import patch
 
+import open_clip
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -88,9 +89,15 @@ def empty_clip(model_config: Mapping[str, Any]) -> Clip:
     )
 
 
-def count_clip(model_config: Mapping[str, Any], *, checkpointing: bool = False) -> ClipCount:
-    """Returns the operations and the bytes of a model of open_clip. UserError if it does not support checkpointing."""
-    clip = empty_clip(model_config)
+def count_clip(
+    model_config: Mapping[str, Any], checkpointing: bool = False, name: str = "", pretrained: str | None = None
+) -> ClipCount:
+    """Returns the operations and the bytes of a model of open_clip. UserError if it does not support checkpointing.
+
+    QuickGELU keeps more than GELU. open_clip knows which published weights (`name`, `pretrained`) were trained with it.
+    """
+    published = open_clip.get_pretrained_cfg(name.replace("/", "-"), pretrained or "")
+    clip = empty_clip({**model_config, **({"quick_gelu": True} if published.get("quick_gelu") else {})})
     model: Any = clip.model.train()
     size, context = model.visual.image_size, model_config["text_cfg"].get("context_length", CONTEXT)
     side = size if isinstance(size, int) else size[0]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_config import shape_fault
@@ -118,19 +117,8 @@ def clip_count(project: Project) -> ClipCount | None:
     config, model = model_config_of(project), project.config.model
     if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
         return None
-
-    def count() -> ClipCount:
-        import open_clip
-
-        from gift_core.doctor.counting import count_clip
-
-        # QuickGELU keeps more than GELU. open_clip knows which published weights were trained with it.
-        published = open_clip.get_pretrained_cfg(model.name.replace("/", "-"), model.pretrained or "")
-        quick = {"quick_gelu": True} if published.get("quick_gelu") else {}
-        return count_clip(config | quick, checkpointing=checkpointing)
-
     checkpointing = project.config.training.gradient_checkpointing
-    return _kept(project, ClipCount, count, config, checkpointing, model.name, model.pretrained)
+    return _kept(project, ClipCount, config, checkpointing, model.name, model.pretrained)
 
 
 def pipeline_count(project: Project) -> PipelineCount | None:
@@ -142,20 +130,14 @@ def pipeline_count(project: Project) -> PipelineCount | None:
         parts = {part: read_json_file(file) for part, file in files.items() if file.is_file()}
     if not parts or not {"unet", "vae"} <= set(parts):
         return None
-
-    def count() -> PipelineCount:
-        from gift_core.doctor.counting import count_pipeline
-
-        return count_pipeline(parts, generator.size)
-
     try:
-        return _kept(project, PipelineCount, count, parts, generator.size)
+        return _kept(project, PipelineCount, parts, generator.size)
     except Exception:  # of diffusers: a UNet that needs other inputs, or a damaged configuration, which `model` reports
         return None
 
 
-def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *inputs: object) -> Counted | None:
-    """Returns `count()`, or what it returned earlier for the same inputs."""
+def _kept(project: Project, kind: type[Counted], *inputs: Any) -> Counted | None:
+    """Returns what gift_core.doctor.counting counts for these arguments, or what it counted earlier."""
     code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
     key = json.dumps([code, kind.__name__, inputs], sort_keys=True)
     file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
@@ -163,7 +145,9 @@ def _kept(project: Project, kind: type[Counted], count: Callable[[], Counted], *
         return kind(**read_json_file(file))
     if not project.counts:
         return None
-    counted = count()
+    from gift_core.doctor import counting
+
+    counted: Any = (counting.count_clip if kind is ClipCount else counting.count_pipeline)(*inputs)
     with suppress(OSError):  # the folder may be read-only
         write_json(file, asdict(counted))
-    return counted
+    return cast(Counted, counted)
