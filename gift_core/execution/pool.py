@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +108,19 @@ class Pool:
         job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=CPUS, num_gpus=gpus, max_retries=0, name=name).remote(job)
         self._running[task] = (name, gpus, job)
+
+    def start_beside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls an importable function in a process that takes no worker. Returns what `result` needs."""
+        return self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*arguments)
+
+    def result(self, started: Any) -> tuple[bool, Any]:
+        """Returns whether the call of start_beside has ended, and what it returned, None if it failed."""
+        if not self._ray.wait([started], timeout=0)[0]:
+            return False, None
+        try:
+            return True, self._ray.get(started)
+        except Exception:  # of the function, or of Ray
+            return True, None
 
     def wait(self, seconds: float) -> list[Ended]:
         """Returns the jobs that have ended. Waits up to `seconds` for the first one."""

@@ -60,12 +60,14 @@ def run(
     """
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
+    from gift_core.doctor.finding import Project
+    from gift_core.doctor.time_estimate import estimate_stages
     from gift_core.work.needs import check_gpus
 
     from ..dvc.interruption import Interruption, postponed
     from ..dvc.pipeline import open_pipeline
     from ..dvc.run_loop import RunLoop
-    from ..dvc.time_left import expected_seconds
+    from ..dvc.time_left import has_unknown
 
     address = None if address == "local" else address or None
     config = load_config(PARAMS)
@@ -89,7 +91,10 @@ def run(
                 pool,
                 LOGS.absolute(),
                 environment,
-                expected_seconds(pipeline, names, config),
+                names,
+                pool.start_beside(estimate_stages, Project(Path().absolute(), config))
+                if has_unknown(pipeline, names)
+                else None,
                 gpus_per_stage=gpus_per_stage,
                 keep_going=keep_going,
                 force=force,

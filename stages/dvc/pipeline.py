@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import shlex
+import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,10 +23,12 @@ from typing import Any, Literal
 
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
+from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
 from .store import dvc_errors
 
+WRITE_SHARE = 0.1  # of the time, for dvc.lock
 Verdict = Literal["unchanged", "restored", "run"]  # restored from the run cache, it still has to be recorded
 
 
@@ -58,6 +62,8 @@ class DvcPipeline:
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
         self._new = [each for each in self._stages.values() if each.cmd and not any(out.hash_info for out in each.outs)]
         self._params: dict[str, Any] = {}
+        self._unwritten: list[Any] = []  # stages that are recorded, but not in dvc.lock
+        self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
         }
@@ -151,7 +157,7 @@ class DvcPipeline:
             return None
         stage = next(words, "")
         names = itertools.takewhile(lambda word: not word.startswith("-"), words)
-        return Layout(Path()).timings() / stage / f"{'-'.join(names) or stage}.json"
+        return Layout(Path().absolute()).timings() / stage / f"{'-'.join(names) or stage}.json"
 
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
@@ -194,24 +200,44 @@ class DvcPipeline:
             self._stages[name].remove_outs(ignore_remove=False, force=False)
 
     def record(self, name: str) -> None:
-        """Moves the outputs of a finished stage into the cache, its run into the run cache, and writes dvc.lock."""
+        """Moves the outputs of a finished stage into the cache, and its run into the run cache.
+
+        The run cache restores a stage that a kill keeps out of dvc.lock.
+        """
         stage = self._stages[name]
         with dvc_errors():
             uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
             stage.save(run_cache=not uncached)
             stage.commit()
-            stage.dump(update_pipeline=False)
+        self._unwritten.append(stage)
 
-    def sort_lock(self) -> None:
-        """Gives the stages that are new in dvc.lock the order of `dvc repro`. DVC has them as they ended."""
+    def write_lock(self, *, now: bool = False) -> None:
+        """Writes the recorded stages to dvc.lock, the new ones in the order of `dvc repro`.
+
+        That is the whole file each time, so it takes at most WRITE_SHARE of the time, except `now`.
+        """
+        from dvc.stage.serialize import to_lockfile
         from dvc.utils.serialize import modify_yaml
 
-        for path in sorted({stage.path for stage in self._new}):
-            if (lock := Path(path).with_suffix(".lock")).is_file():
-                with dvc_errors(), modify_yaml(lock) as content:
-                    recorded = content.get("stages", {})
+        started = time.monotonic()
+        if not self._unwritten or not (now or started >= self._next_write):
+            return
+        for path in {stage.path: None for stage in self._unwritten}:
+            lock = Path(path).with_suffix(".lock")
+            with dvc_errors(), write_atomically(lock) as unfinished:
+                if lock.is_file():
+                    shutil.copyfile(lock, unfinished)
+                with modify_yaml(unfinished) as content:
+                    content.setdefault("schema", "2.0")
+                    recorded = content.setdefault("stages", {})
+                    for stage in [each for each in self._unwritten if each.path == path]:
+                        recorded.update(to_lockfile(stage))
                     for name in [each.name for each in self._new if each.path == path and each.name in recorded]:
                         recorded[name] = recorded.pop(name)
+            self._repo.scm_context.track_file(os.fspath(lock))
+        self._unwritten.clear()
+        written = time.monotonic()
+        self._next_write = written + (written - started) / WRITE_SHARE
 
     def command(self, name: str) -> str:
         """Returns the command of a stage, empty where it has none."""

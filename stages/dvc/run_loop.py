@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
@@ -23,7 +23,7 @@ from gift_core.quantities import duration
 from gift_core.work.needs import gpus_of
 
 from .pipeline import DvcPipeline
-from .time_left import describe
+from .time_left import describe, expected_seconds
 
 if TYPE_CHECKING:
     from gift_core.execution.pool import Ended, Pool
@@ -37,8 +37,9 @@ COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "ski
 
 @dataclass
 class RunLoop:
-    """One run. `environment` is that of all stages, `seconds` the expected time of each stage that may run.
+    """One run. `environment` is that of all stages, `names` are the stages that may run.
 
+    `estimates` is the call of estimate_stages that Pool.start_beside began, None where the last times are known.
     After `run`, `failed` has the reason of each stage that failed.
     """
 
@@ -46,7 +47,8 @@ class RunLoop:
     pool: Pool
     logs: Path
     environment: Mapping[str, str]
-    seconds: dict[str, float]
+    names: Collection[str]
+    estimates: Any = None
     gpus_per_stage: float = 1.0
     keep_going: bool = False
     force: bool = False
@@ -56,7 +58,7 @@ class RunLoop:
     _attempts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
+        self._schedule = Schedule(self.pipeline.upstream, expected_seconds(self.pipeline, self.names, {}))
         self._began = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -64,6 +66,7 @@ class RunLoop:
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             while not stop.is_set():
+                self._look_at_estimates()
                 can_start = self.keep_going or not self.failed
                 ready = self._schedule.ready() if can_start else ()  # the most urgent first
                 name = next((each for each in ready if self.pool.has_room(self._gpus(each))), None)
@@ -72,17 +75,25 @@ class RunLoop:
                 elif not self._running:
                     break
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
+                self.pipeline.write_lock()
             if stop.is_set():
                 say(f"stopping {len(self._running)} stages")
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
-            self.pipeline.sort_lock()
+            self.pipeline.write_lock(now=True)
 
     def summary(self) -> str:
         """Returns "12 done, 3 restored, 29 unchanged in 2 min"."""
         counts = {"waiting": len(self._schedule.waiting), "running": len(self._running), **self._ended}
         parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
         return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
+
+    def _look_at_estimates(self) -> None:
+        if self.estimates is not None:
+            has_ended, estimates = self.pool.result(self.estimates)
+            if has_ended:
+                self.estimates = None
+                self._schedule.expect(expected_seconds(self.pipeline, self.names, estimates or {}))
 
     def _gpus(self, name: str) -> float:
         return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)
@@ -99,7 +110,8 @@ class RunLoop:
             self._submit(name)
             of, now = len(self.pipeline.upstream), time.monotonic()
             running = {each: now - started for each, started in self._running.items()}
-            left = self._schedule.seconds_left(running, self.pool.capacity.workers)
+            known = self.estimates is None
+            left = self._schedule.seconds_left(running, self.pool.capacity.workers) if known else None
             say(f"{name}: started ({describe(of - len(self._schedule.waiting), of, left)})")
         elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,20 +20,17 @@ from gift_core.quantities import duration
 from .fork_server import PLAN
 
 if TYPE_CHECKING:
-    from gift_core.config.experiment import Config
-
     from .pipeline import DvcPipeline
 
 BRIEF = ("check", "report")  # they do not write the plan: before check one does not know what is stale
 DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
-def expected_seconds(pipeline: DvcPipeline, names: Collection[str], config: Config) -> dict[str, float]:
-    """Returns the time of each stage: of its last run, or else what `gift doctor --time` estimates."""
-    from gift_core.doctor.finding import Project
-    from gift_core.doctor.time_estimate import estimate_stages
-
-    known, estimates = pipeline.expected_seconds(), estimate_stages(Project(Path(), config))
+def expected_seconds(
+    pipeline: DvcPipeline, names: Collection[str], estimates: Mapping[Path | None, float]
+) -> dict[str, float]:
+    """Returns the time of each stage: of its last run, or else of `estimates` (gift_core.doctor.time_estimate)."""
+    known = pipeline.expected_seconds()
     return {
         name: DVC_SECONDS + known.get(name, estimates.get(pipeline.timing(name), 0.0))
         for name in names
@@ -41,9 +38,15 @@ def expected_seconds(pipeline: DvcPipeline, names: Collection[str], config: Conf
     }
 
 
-def describe(number: int, of: int, left: float) -> str:
-    """Returns "stage 12 of 40, about 6 min left". `left` are the expected seconds of this stage and the later ones."""
-    return f"stage {number} of {of}, about {duration(left)} left"
+def has_unknown(pipeline: DvcPipeline, names: Collection[str]) -> bool:
+    """Returns whether there are stages of this package among `names` whose time is not known."""
+    known = pipeline.expected_seconds()
+    return any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names)
+
+
+def describe(number: int, of: int, left: float | None) -> str:
+    """Returns "stage 12 of 40, about 6 min left". `left`: the expected seconds of this stage and the later ones."""
+    return f"stage {number} of {of}{'' if left is None else f', about {duration(left)} left'}"
 
 
 def announce() -> None:
@@ -59,13 +62,16 @@ def announce() -> None:
             from dvc.repo import Repo
 
             from gift_core.config.loading import load_config
+            from gift_core.doctor.finding import Project
+            from gift_core.doctor.time_estimate import estimate_stages
 
             from .pipeline import DvcPipeline
             from .store import dvc_errors
 
             with dvc_errors():
                 pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
-            expected = expected_seconds(pipeline, pipeline.may_run(), load_config(Path("params.yaml")))
+            estimates = estimate_stages(Project(Path().absolute(), load_config(Path("params.yaml"))))
+            expected = expected_seconds(pipeline, pipeline.may_run(), estimates)
             plan = {each: expected.get(each, 0.0) for each in pipeline.upstream if pipeline.command(each)}
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(plan), encoding="utf-8")
