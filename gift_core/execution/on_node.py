@@ -25,7 +25,6 @@ class Job:
 
     `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
     `picks_gpus` the stage sees only the GPUs that Ray gave to its worker. The output is appended to the file `log`.
-    The file `mark` exists while the job waits for a worker (gift_core.work.spread).
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -34,7 +33,6 @@ class Job:
     log: str
     inherits: bool = False
     picks_gpus: bool = False
-    mark: str = ""
 
 
 def run_job(job: Job) -> int:
@@ -42,7 +40,6 @@ def run_job(job: Job) -> int:
 
     Where Ray cancels it, the stage is stopped first.
     """
-    remove_mark(job)
     environment = {**os.environ, **job.environment} if job.inherits else dict(job.environment)
     if job.picks_gpus:
         environment.update({name: os.environ[name] for name in VISIBLE_GPUS if name in os.environ})
@@ -62,12 +59,6 @@ def run_job(job: Job) -> int:
             if code:
                 return 128 - code if code > 128 else code  # what a shell says of a command that a signal ended
     return 0
-
-
-def remove_mark(job: Job) -> None:
-    """Notes that the job does not wait for a worker any more."""
-    with suppress(OSError):
-        Path(job.mark).unlink()
 
 
 def stop_stage() -> None:

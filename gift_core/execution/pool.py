@@ -19,11 +19,14 @@ from gift_core.errors import UserError
 from gift_core.execution import on_node
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
+from gift_core.tracking import VARIABLES
 from gift_core.work.needs import CPUS, Capacity, default_workers
 from gift_core.work.os_errors import socket_folder
-from gift_core.work.spread import Offer, first_line
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
+# The variables that stages on other machines get from this one. Secrets stay here.
+PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
+SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 300.0
 # Ray on this machine listens on the loopback interface alone, wants its token there, and does not report its use.
@@ -54,6 +57,11 @@ if os.path.isdir(folder):
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
+def is_passed(name: str) -> bool:
+    """Returns whether processes on other machines get this variable."""
+    return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a stage ended: its exit code, None where its worker was lost, and in words what ended it."""
@@ -77,37 +85,24 @@ class Pool:
         self.capacity, self.is_local = capacity, is_local
         self._ray = ray
         self._task = ray.remote(on_node.run_job)
-        self._running: dict[Any, tuple[str, float, Job]] = {}
-        self._waiting: Path | None = None
+        self._running: dict[Any, tuple[str, float]] = {}
 
     def has_room(self, gpus: float) -> bool:
         """Whether a stage that needs so many GPUs could start now."""
-        taken = sum(each for _, each, _ in self._running.values())
+        taken = sum(each for _, each in self._running.values())
         return len(self._running) < self.capacity.workers and taken + gpus <= self.capacity.gpus + 1e-6
-
-    def offer(self, count: int | None, gpus_per_stage: float, waiting: Path) -> dict[str, str]:
-        """Returns variables that offer each stage other workers than its own: at most `count`, all if it is None.
-
-        `waiting` is an absolute folder, for the marks of stages that wait for a worker. It is emptied.
-        """
-        shutil.rmtree(waiting, ignore_errors=True)
-        waiting.mkdir(parents=True)
-        self._waiting = waiting
-        others = self.capacity.workers - 1
-        gpus = gpus_per_stage if self.capacity.gpus else 0
-        address = self._ray.get_runtime_context().gcs_address
-        offer = Offer(address, others if count is None else min(count, others), gpus, str(waiting))
-        return offer.variables | (QUIET_SETTINGS | LOCAL_SETTINGS if self.is_local else {})
 
     def submit(self, name: str, job: Job, gpus: float) -> None:
         """Starts the job. `wait` tells when it has ended."""
-        if self._waiting is not None:
-            job = replace(job, mark=str(self._waiting / name))
-            Path(job.mark).touch()
         hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
         job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=CPUS, num_gpus=gpus, max_retries=0, name=name).remote(job)
-        self._running[task] = (name, gpus, job)
+        self._running[task] = (name, gpus)
+
+    def cancel(self, name: str) -> None:
+        """Ends a job. `wait` tells when it has ended."""
+        for task in [task for task, (each, _) in self._running.items() if each == name]:
+            self._ray.cancel(task, force=False)
 
     def start_beside(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Calls an importable function in a process that takes no worker. Returns what `result` needs."""
@@ -134,8 +129,7 @@ class Pool:
     def _ended(self, task: Any) -> Ended:
         from ray.exceptions import RayError, RayTaskError
 
-        name, _, job = self._running.pop(task)
-        on_node.remove_mark(job)
+        name, _ = self._running.pop(task)
         try:
             code = int(self._ray.get(task))
             return Ended(name, code, f"exit code {code}")
@@ -272,3 +266,8 @@ def _facts(ray: Any, task: Any) -> dict[str, str]:
         return dict(ray.get(task, timeout=CHECK_SECONDS))
     except ray.exceptions.RayError as error:
         return {"error": first_line(error)}
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of the message, the name of the type if it is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -20,7 +20,7 @@ from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
 from gift_core.work.overlap import Copies, background, overlapped
 from gift_core.work.publishing import build_folder, require_free_bytes
-from gift_core.work.spread import offered, say_nothing, spread
+from gift_core.work.spread import is_offered, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def synthesize(
     device: torch.device,
     environment: Mapping[str, str | int] | None = None,
     load_tools: Callable[[], Tools] | None = None,
-    say: Callable[[str], None] = say_nothing,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
@@ -82,15 +82,18 @@ def synthesize(
     require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
     digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
     if filters.compares_images:
-        if len(shards) > 1 and offered():
+        if len(shards) > 1 and is_offered():
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
     key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
     with work_folder(work, key, say=say) as unfinished:
-        load = None if load_tools is None else partial(_load_generation, load_tools, unfinished.absolute())
+        load = None if load_tools is None else partial(_load_generation, load_tools, unfinished)
+        is_done, locks = partial(_is_finished, unfinished), unfinished / ".locks"
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
-            spread(shards, load, take=lambda shard, count: bar.update(count), say=say) as spreading,
+            spread(
+                shards, load, is_done=is_done, take=lambda shard: bar.update(len(shard.requests)), locks=locks
+            ) as spreading,
         ):
 
             def advance(count: int) -> None:
@@ -121,15 +124,14 @@ def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
     return [Shard(number, requests[at : at + images_per_shard]) for number, at in enumerate(starts)]
 
 
-def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[[Shard], int]:
-    """In a helper: returns a function that makes one shard in the work folder, and returns its number of images."""
+def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[[Shard], None]:
+    """In a helper: returns a function that makes one shard in the work folder."""
     tools = load_tools()
+    return lambda shard: _generate([shard], tools, folder, lambda count: None)
 
-    def make(shard: Shard) -> int:
-        _generate([shard], tools, folder, lambda count: None)
-        return len(shard.requests)
 
-    return make
+def _is_finished(folder: Path, shard: Shard) -> bool:
+    return _finished(folder, shard.number, shard.requests) is not None
 
 
 def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Callable[[int], object]) -> None:

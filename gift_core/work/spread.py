@@ -1,227 +1,180 @@
 """Lets free workers of `gift run` help a stage with the units of its work, such as shards.
 
-A stage takes its units from a queue, one after another. Where the work takes longer than PATIENCE_SECONDS, helpers get
-units of the same queue. Helpers are actors of Ray, started where a worker is free that no stage waits for. Who computes
-a unit must not change its result. Under plain `dvc repro` there are no helpers, and nothing of Ray is imported.
-
-The unit of a helper that is lost is computed again, so a lost helper never fails a stage. A UserError of a unit does.
+A stage that works for PATIENCE_SECONDS writes an offer into a folder. Where a worker is free that no stage needs,
+`gift run` starts a helper there, which computes units into the stage's work folder. A unit belongs to the process that
+holds its lock, which the system releases when a process is killed. So a lost helper never fails a stage, but a
+UserError of a unit does. Who computes a unit must not change its result. Under plain `dvc repro` there are no helpers.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import pickle
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Generic, TypeVar
 
 from gift_core.errors import UserError
-from gift_core.tracking import VARIABLES
-from gift_core.work.needs import CPUS
+from gift_core.work.publishing import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks: there are no helpers
+    fcntl = None  # type: ignore[assignment]
 
 U = TypeVar("U")
-R = TypeVar("R")
-OFFER = "GIFT_HELPERS"  # in the environment of a stage that `gift run` has started: an Offer, as JSON
+OFFERS = "GIFT_OFFERS"  # the folder for offers, in the environment of a stage that `gift run` has started
+STAGE = "DVC_STAGE"
 PATIENCE_SECONDS = 20.0  # a helper needs about as long to start, and most stages of the miniature are shorter
-SETTLE_SECONDS = 2.0  # a worker is free for so long before a helper gets it: `gift run` starts the next stage first
 POLL_SECONDS = 0.1
-CLOSE_SECONDS = 3.0  # for the end of the helpers; a stage that is interrupted has 4 s (stages/dvc/interruption.py)
-LOSSES = 3  # of each helper that is offered, until the stage asks for no other one
-# The variables that helpers and stages on other machines get from this one. Secrets stay here.
-PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
-SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
-def is_passed(name: str) -> bool:
-    """Returns whether processes on other machines get this variable."""
-    return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
+def is_offered() -> bool:
+    """Returns whether `gift run` lets this process have helpers."""
+    return bool(os.environ.get(OFFERS)) and fcntl is not None
 
 
-@dataclass(frozen=True)
-class Offer:
-    """What `gift run` offers each stage: at most `count` helpers with `gpus` GPUs each, from Ray at `address`.
-
-    `waiting` is a folder with a file for each stage that waits for a worker.
-    """
-
-    address: str
-    count: int
-    gpus: float
-    waiting: str
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The variables that tell a stage of it."""
-        return {OFFER: json.dumps(asdict(self)) if self.count else ""}
-
-    @property
-    def is_wanted_elsewhere(self) -> bool:
-        """Whether a stage waits for a worker."""
-        return any(Path(self.waiting).glob("*"))
+def offers_of(folder: Path) -> list[tuple[str, Path]]:
+    """Returns (stage, file) of the offers in a folder."""
+    return [(file.name.partition("~")[0], file) for file in sorted(folder.glob("[!.]*~*.offer"))]
 
 
-def offered() -> Offer | None:
-    """Returns what `gift run` offers to this process, None where it offers no helpers."""
-    text = os.environ.get(OFFER)
-    return Offer(**json.loads(text)) if text else None
+class Locks:
+    """A lock for each unit, all in one file. A process must open it only once at a time."""
 
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
 
-def say_nothing(line: str) -> None:
-    """Prints nothing."""
+    def take(self, number: int) -> bool:
+        """Returns whether this process has the unit now."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+        except OSError:
+            return False
+        return True
+
+    def give_back(self, number: int) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)
+
+    def close(self) -> None:
+        """Gives all units back."""
+        self._file.close()
 
 
 @contextmanager
 def spread(
-    units: Iterable[U],
-    load: Callable[[], Callable[[U], R]] | None,
+    units: Sequence[U],
+    load: Callable[[], Callable[[U], object]] | None,
     *,
-    take: Callable[[U, R], object],
-    say: Callable[[str], None] = say_nothing,
-) -> Iterator[Spread[U, R]]:
-    """Yields the queue of `units`, from which helpers may take some. Without `load` there are no helpers.
+    is_done: Callable[[U], bool],
+    take: Callable[[U], object],
+    locks: Path,
+) -> Iterator[Spread[U]]:
+    """Yields the units as a Spread, from which helpers may take some. Without `load` there are no helpers.
 
-    A helper calls `load`, an importable function or a partial of one, and then what it returns with each unit. Units
-    and results are pickled: a large result should be a file. `take` gets each unit of a helper with its result, one at
-    a time and in another thread. `say` prints a line.
+    A helper calls `load`, an importable function or a partial of one, and then what it returns with each unit. That
+    writes the result into a file, and `is_done` tells whether it is there. All of them travel through pickle. `take`
+    gets the units of helpers. `locks` is a file in the stage's work folder.
     """
-    work, offer, helping = Spread(deque(units), take, say), offered(), None
-    if load is not None and offer is not None and len(work.left) > 1:
-        helping = threading.Thread(target=work.get_help, args=(offer, load), name="helpers", daemon=True)
-        helping.start()
-    try:
-        yield work
-    finally:
-        work.stopped.set()
-        if helping is not None:
-            helping.join(CLOSE_SECONDS)
+    if load is None or not is_offered() or len(units) < 2:
+        yield Spread(dict(enumerate(units)))
+        return
+    offer = Path(os.environ[OFFERS], f"{os.environ.get(STAGE, '').replace('/', '_')}~{secrets.token_hex(4)}.offer")
+    with closing(Locks(locks)) as own:
+        try:
+            shared = _Shared(offer, pickle.dumps((units, load, is_done, locks)), own, is_done, take)
+            yield Spread(dict(enumerate(units)), shared)
+        finally:
+            for file in (offer, _error_of(offer)):
+                file.unlink(missing_ok=True)
 
 
 @dataclass
-class Spread(Generic[U, R]):
-    """The units that are `left`, and the number of those that are `away`: a helper computes them."""
+class _Shared(Generic[U]):
+    offer: Path
+    content: bytes
+    locks: Locks
+    is_done: Callable[[U], bool]
+    take: Callable[[U], object]
 
-    left: deque[U]
-    take: Callable[[U, R], object]
-    say: Callable[[str], None]
-    away: int = 0
-    error: UserError | None = None
-    stopped: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)  # of `left` and `away`
+
+class Spread(Generic[U]):
+    """The units that are left, by number. Those of helpers stay in it until they are done."""
+
+    def __init__(self, left: dict[int, U], shared: _Shared[U] | None = None) -> None:
+        self._left, self._shared = left, shared
+        self._offer_at = monotonic() + PATIENCE_SECONDS
 
     def rounds(self) -> Iterator[Iterator[U]]:
         """Yields iterators over the units that the caller computes. After the last one, all units are done.
 
-        A round ends when no unit is left. Another one follows where a helper was lost. The first UserError of a helper
-        is raised between two units.
+        A round ends when helpers have all units that are left. Another one follows where a helper was lost.
         """
-        while self._is_unfinished():
-            if self.left:
-                yield iter(self._next, None)
+        while self._left:
+            yield self._own()
             self.check()
-            self.stopped.wait(POLL_SECONDS / 5)
+            if self._left:
+                sleep(POLL_SECONDS)
 
     def check(self) -> None:
-        """Raises the first UserError that a unit raised in a helper. Call it often while a unit is computed."""
-        if self.error is not None:
-            raise self.error
+        """Raises the first UserError that a unit raised in a helper. Call it often while a unit is computed.
 
-    def _is_unfinished(self) -> bool:
-        with self.lock:
-            return bool(self.left or self.away)
-
-    def _next(self, *, away: bool = False) -> U | None:
-        """Takes a unit from the queue, for a helper if it goes `away`. Returns None if there is none."""
-        self.check()
-        with self.lock:
-            self.away += away and bool(self.left)
-            return self.left.popleft() if self.left else None
-
-    def get_help(self, offer: Offer, load: Callable[[], Callable[[U], R]]) -> None:
-        """Has helpers compute units, from PATIENCE_SECONDS on, until all are done or the caller has stopped.
-
-        Starts helpers where workers have been free for a time, and gives each one unit after another until a stage
-        waits for a worker.
+        Offers the units when PATIENCE_SECONDS have passed.
         """
-        if self.stopped.wait(PATIENCE_SECONDS) or not self.left:
+        if self._shared is None:
             return
-        import ray
+        if (error := _error_of(self._shared.offer)).is_file():
+            raise UserError(error.read_text(encoding="utf-8"))
+        if self._left and monotonic() >= self._offer_at:
+            self._offer_at = float("inf")
+            with write_atomically(self._shared.offer) as unfinished:
+                unfinished.write_bytes(self._shared.content)
 
-        try:
-            ray.init(address=offer.address, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:
-            self.say(f"no worker can help, because Ray at {offer.address} cannot be reached ({first_line(error)})")
-            return
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # _Helper finds the project by itself
-        variables = {name: value for name, value in os.environ.items() if is_passed(name)} | {OFFER: ""}
-        needs = {"num_cpus": CPUS, "num_gpus": offer.gpus, "runtime_env": {"env_vars": variables}}
-        arguments = str(Path.cwd()), list(sys.path), ray.cloudpickle.dumps(load)
-        busy: dict[Any, tuple[Any, list[U]]] = {}  # {answer that is expected: helper and its unit, none while it loads}
-        starts, free_since = LOSSES * offer.count, monotonic()
-        while self._is_unfinished() and not self.stopped.wait(POLL_SECONDS) and self.error is None:
-            for answer in ray.wait(list(busy), num_returns=len(busy), timeout=0)[0] if busy else []:
-                helper, units = busy.pop(answer)
-                if not self._settle(ray, answer, units):
-                    starts -= 1
-                elif not offer.is_wanted_elsewhere and (unit := self._next(away=True)) is not None:
-                    busy[helper.compute.remote(unit)] = helper, [unit]
+    def _own(self) -> Iterator[U]:
+        """Yields the units that no helper has, and takes those that one has done."""
+        shared = self._shared
+        for number, unit in list(self._left.items()):
+            self.check()
+            if shared is None or shared.locks.take(number):
+                del self._left[number]
+                if shared is not None and shared.is_done(unit):
+                    shared.take(unit)
                 else:
-                    ray.kill(helper)
-            free = ray.available_resources()
-            if offer.is_wanted_elsewhere or free.get("CPU", 0) < CPUS or free.get("GPU", 0) < offer.gpus:
-                free_since = monotonic()
-            elif len(busy) < min(offer.count, len(self.left), starts) and monotonic() - free_since > SETTLE_SECONDS:
-                helper, free_since = ray.remote(_Helper).options(**needs).remote(*arguments), monotonic()
-                busy[helper.load.remote()] = helper, []
-        ray.shutdown()  # ends the helpers
-
-    def _settle(self, ray: Any, answer: Any, units: list[U]) -> bool:
-        """Takes the unit that a helper has computed, or gives it back. Returns whether the helper can go on."""
-        try:
-            result = ray.get(answer)
-            for unit in units:
-                self.take(unit, result)
-            if not units:
-                self.say("a free worker helps")
-        except Exception as error:
-            cause = getattr(error, "cause", None) or error
-            if units and isinstance(cause, UserError):
-                self.error = cause
-            else:
-                self.say(
-                    f"a helper was lost ({type(cause).__name__}: {first_line(cause)}). The stage goes on without it"
-                )
-            with self.lock:
-                self.left.extendleft(units)
-                self.away -= len(units)
-            return False
-        with self.lock:
-            self.away -= len(units)
-        return True
+                    yield unit
+        self._offer_at = float("inf")  # what a helper loses is computed here
+        if shared is not None:
+            shared.offer.unlink(missing_ok=True)
 
 
-class _Helper:
-    """An actor of Ray, which is sent by value: it sets the path to this project."""
+def help_with(offer: Path) -> None:
+    """Computes the units of an offer that no other process has, until none is left or the offer is withdrawn.
 
-    def __init__(self, folder: str, path: list[str], load: bytes) -> None:
-        self._folder, self._path, self._load = folder, path, load
+    Its process does nothing else. The stage raises a UserError of a unit, too.
+    """
+    try:
+        units, load, is_done, path = pickle.loads(offer.read_bytes())
+        compute: Callable[[Any], object] = load()
+        with closing(Locks(path)) as locks:
+            for number, unit in enumerate(units):
+                if not offer.exists():
+                    return
+                if locks.take(number):
+                    if not is_done(unit):
+                        compute(unit)
+                    locks.give_back(number)
+        offer.unlink()
+    except FileNotFoundError:
+        if offer.exists():
+            raise
+    except UserError as error:
+        with write_atomically(_error_of(offer)) as unfinished:
+            unfinished.write_text(str(error), encoding="utf-8")
+        raise
 
-    def load(self) -> None:
-        os.chdir(self._folder)
-        sys.path[:0] = [each for each in self._path if each not in sys.path]
-        self._compute = pickle.loads(self._load)()
 
-    def compute(self, unit: Any) -> Any:
-        return self._compute(unit)
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of the message, the name of the type if it is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _error_of(offer: Path) -> Path:
+    return offer.with_suffix(".error")

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from safetensors import SafetensorError
@@ -67,17 +66,18 @@ class KeptUnits:
                         write_state(files[number], known)
                 merged.add(number, state)
 
-            def take(unit: Numbered, written: None) -> None:
+            def take(unit: Numbered) -> None:
                 add(unit[0])
                 bar.update(computation.rows(unit[1]))
 
-            with spread(left, load, take=take, say=self.say) as queue:
+            locks, is_done = merged.path.with_name(f".{computation.name}.locks"), partial(_is_written, merged.path)
+            with spread(left, load, is_done=is_done, take=take, locks=locks) as shared:
 
                 def advance(rows: int) -> None:
                     bar.update(rows)
-                    queue.check()
+                    shared.check()
 
-                for own in queue.rounds():
+                for own in shared.rounds():
                     for number, state in _computed(computation.compute, own, advance):
                         add(number, state)
                         if not files:
@@ -109,6 +109,10 @@ def _load(load: Callable[[], Compute[Any]], path: Path) -> Callable[[Numbered], 
     return make
 
 
+def _is_written(path: Path, unit: Numbered) -> bool:
+    return _file_of(path, unit[0]).is_file()
+
+
 def _file_of(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}.safetensors")
 
@@ -122,7 +126,6 @@ class _Merged:
     state: State | None = None
     end: int = 0
     waiting: dict[int, State | None] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
 
     def resume(self, saved: State | None, say: Callable[[str], None]) -> None:
         """Starts from what an interrupted run has left: the state of the first units, and the files of others."""
@@ -139,23 +142,21 @@ class _Merged:
 
     def add(self, number: int, state: State | None = None) -> None:
         """Merges the state of a unit as soon as all before it are merged. None: it is in its file, from a helper."""
-        with self.lock:
-            if state is not None and self.computation.is_large and number > self.end:
-                write_state(_file_of(self.path, number), state)
-                state = None
-            self.waiting[number] = state
-            while self.end in self.waiting:
-                file = _file_of(self.path, self.end)
-                following = self.waiting.pop(self.end) or read_state(file)
-                assert following is not None, f"the helper has written {file}"
-                self.state = following if self.state is None else self.computation.merge(self.state, following)
-                if self.computation.is_large:
-                    file.unlink(missing_ok=True)
-                self.end += 1
+        if state is not None and self.computation.is_large and number > self.end:
+            write_state(_file_of(self.path, number), state)
+            state = None
+        self.waiting[number] = state
+        while self.end in self.waiting:
+            file = _file_of(self.path, self.end)
+            following = self.waiting.pop(self.end) or read_state(file)
+            assert following is not None, f"the helper has written {file}"
+            self.state = following if self.state is None else self.computation.merge(self.state, following)
+            if self.computation.is_large:
+                file.unlink(missing_ok=True)
+            self.end += 1
 
     def keep(self, snapshot: Snapshot) -> None:
         """Writes the state of the first units if that is due."""
-        with self.lock:
-            if self.state is not None:
-                kept = State(self.state.tensors, {"units": self.end, "note": self.state.note})
-                snapshot.keep(lambda: kept)
+        if self.state is not None:
+            kept = State(self.state.tensors, {"units": self.end, "note": self.state.note})
+            snapshot.keep(lambda: kept)

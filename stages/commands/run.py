@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..dvc.run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
+OFFERED = LOGS / "offers"  # of units to helpers (gift_core.work.spread)
 SHOWN_NAMES = 30  # of a wave
 
 Targets = Annotated[list[str] | None, argument("TARGET", "Stages, with those that they need. [default: all]")]
@@ -63,6 +64,7 @@ def run(
     from gift_core.doctor.finding import Project
     from gift_core.doctor.time_estimate import estimate_stages
     from gift_core.work.needs import check_gpus
+    from gift_core.work.spread import OFFERS
 
     from ..dvc.interruption import Interruption, postponed
     from ..dvc.pipeline import open_pipeline
@@ -84,12 +86,15 @@ def run(
             if not names:  # before the workers start, which takes seconds
                 note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
                 return
-            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, helpers, device)
+            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, device)
+            if helpers != 0 and pool.capacity.workers > 1:
+                environment[OFFERS] = str(OFFERED.absolute())
             note(f"{len(pipeline.upstream)} stages, {pool.capacity.workers} workers, {pool.capacity.gpus:g} GPUs")
             loop = RunLoop(
                 pipeline,
                 pool,
                 LOGS.absolute(),
+                OFFERED.absolute(),
                 environment,
                 names,
                 pool.start_beside(estimate_stages, Project(Path().absolute(), config))
@@ -98,6 +103,7 @@ def run(
                 gpus_per_stage=gpus_per_stage,
                 keep_going=keep_going,
                 force=force,
+                helpers=helpers,
             )
             with postponed() as stop:  # inside, because Ray sets a handler of its own
                 loop.run(stop)
@@ -112,12 +118,10 @@ def _open_workers(
     address: str | None,
     workers: int | None,
     gpus_per_stage: float,
-    helpers: int | None,
     device: str,
 ) -> tuple[Pool, dict[str, str]]:
     """Starts or finds the workers, and returns them with the environment of their stages."""
-    from gift_core.execution.pool import check_nodes, open_pool
-    from gift_core.work.spread import is_passed
+    from gift_core.execution.pool import check_nodes, is_passed, open_pool
 
     from ..dvc.fork_server import serving
 
@@ -126,7 +130,6 @@ def _open_workers(
         open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=device != "cpu")
     )
     own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
-    own |= pool.offer(helpers, gpus_per_stage, (LOGS / "waiting").absolute())
     if pool.is_local:
         return pool, resources.enter_context(serving(own))
     environment = {name: value for name, value in own.items() if is_passed(name)}

@@ -6,6 +6,7 @@ It prints one line for each event, and only failures with --quiet.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from gift_core.execution.schedule import Schedule
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
 from gift_core.work.needs import gpus_of
+from gift_core.work.spread import offers_of
 
 from .pipeline import DvcPipeline
 from .time_left import describe, expected_seconds
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
+LOSSES = 3  # of helpers of a stage, until it gets no other one
 SHOWN_LINES = 15  # of the log of a failed stage
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
@@ -40,22 +43,29 @@ class RunLoop:
     """One run. `environment` is that of all stages, `names` are the stages that may run.
 
     `estimates` is the call of estimate_stages that Pool.start_beside began, None where the last times are known.
+    `offers` is the folder in which stages offer units, each to at most `helpers` free workers, None for all of them.
     After `run`, `failed` has the reason of each stage that failed.
     """
 
     pipeline: DvcPipeline
     pool: Pool
     logs: Path
+    offers: Path
     environment: Mapping[str, str]
     names: Collection[str]
     estimates: Any = None
     gpus_per_stage: float = 1.0
     keep_going: bool = False
     force: bool = False
+    helpers: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
     _running: dict[str, float] = field(default_factory=dict)  # and when each started
     _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
     _attempts: Counter[str] = field(default_factory=Counter)
+    _helpers: dict[str, str] = field(default_factory=dict)  # {helper: its stage}
+    _leaving: set[str] = field(default_factory=set)  # helpers that end, so that a stage gets their worker
+    _started: Counter[str] = field(default_factory=Counter)  # helpers of each stage
+    _lost: Counter[str] = field(default_factory=Counter)  # of them
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.pipeline.upstream, expected_seconds(self.pipeline, self.names, {}))
@@ -63,7 +73,8 @@ class RunLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.offers, ignore_errors=True)
+        self.offers.mkdir(parents=True)
         try:
             while not stop.is_set():
                 self._look_at_estimates()
@@ -74,6 +85,8 @@ class RunLoop:
                     self._begin(name)
                 elif not self._running:
                     break
+                else:
+                    self._share_workers(wanted=len(ready))
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
                 self.pipeline.write_lock()
             if stop.is_set():
@@ -126,10 +139,47 @@ class RunLoop:
         job = Job(arguments, folder, {**self.environment, **variables}, str(self._log(name)))
         self.pool.submit(name, job, self._gpus(name))
 
+    def _share_workers(self, *, wanted: int) -> None:
+        """Ends helpers where stages need their workers, and starts helpers where no stage does."""
+        for helper in [each for each in self._helpers if each not in self._leaving][
+            : max(0, wanted - len(self._leaving))
+        ]:
+            self._dismiss(helper)
+        for stage, offer in offers_of(self.offers) if not wanted else ():
+            count = list(self._helpers.values()).count(stage)
+            if stage in self._running and self._lost[stage] < LOSSES and (self.helpers is None or count < self.helpers):
+                if not self.pool.has_room(self._gpus(stage)):
+                    return
+                self._started[stage] += 1
+                helper = f"helper {self._started[stage]} of {stage}"
+                _, folder, variables = self.pipeline.processes(stage)
+                python = sys.executable if self.pool.is_local else "python"
+                command = (python, "-m", f"{__package__}.helper", str(offer.absolute()))
+                job = Job((command,), folder, {**self.environment, **variables}, str(self._log(f"{stage}-helpers")))
+                self._helpers[helper] = stage
+                self.pool.submit(helper, job, self._gpus(stage))
+                say(f"{stage}: a free worker helps")
+
+    def _dismiss(self, helper: str) -> None:
+        self._leaving.add(helper)
+        self.pool.cancel(helper)
+
     def _take(self, ended: list[Ended]) -> None:
         """Records the stages that ended well, and runs those again that something else than themselves ended."""
         for each in ended:
+            if each.name in self._helpers:
+                stage = self._helpers.pop(each.name)
+                if each.code != 0 and each.name not in self._leaving:
+                    self._lost[stage] += 1
+                    say(f"{stage}: a helper was lost ({each.reason}). The stage goes on without it")
+                self._leaving.discard(each.name)
+                continue
             name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
+            for stage, offer in offers_of(self.offers):
+                if stage == name:
+                    offer.unlink(missing_ok=True)
+            for helper in [helper for helper, stage in self._helpers.items() if stage == name]:
+                self._dismiss(helper)
             if each.code == 0:
                 self._record(name, "done")
             elif each.can_run_again and self._attempts[name] < ATTEMPTS:

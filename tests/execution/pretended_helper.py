@@ -26,7 +26,7 @@ class PretendedHelper:
         units: Iterable[Any],
         load: Callable[[], Callable[[Any], Any]] | None,
         *,
-        take: Callable[[Any, Any], object],
+        take: Callable[[Any], object],
         **options: object,
     ) -> Iterator[PretendedHelper]:
         compute = None if load is None else pickle.loads(pickle.dumps(load))()
@@ -37,7 +37,8 @@ class PretendedHelper:
                     yield unit
                 else:
                     self.helped.append(unit)
-                    take(unit, compute(pickle.loads(pickle.dumps(unit))))
+                    compute(pickle.loads(pickle.dumps(unit)))
+                    take(unit)
 
         self._own = own()
         yield self

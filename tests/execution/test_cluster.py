@@ -13,7 +13,7 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.execution.node_check import compare_nodes, local_facts
-from gift_core.work.spread import is_passed
+from gift_core.execution.pool import is_passed
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 
 pytestmark = pytest.mark.end_to_end

@@ -1,34 +1,24 @@
-"""Helpers take units of a stage's work, with real Ray and real processes: the result is that of the stage alone.
+"""Helpers take units of a stage's work, with real processes: the result is that of the stage alone.
 
-That another helper replaces a lost one, and that helpers make room for stages, is in
-tests/execution/test_run_with_helpers.py.
+What `gift run` does with them: tests/execution/test_run_with_helpers.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 
-from gift_core.work.spread import OFFER, Offer
-from tests.execution.ray_for_tests import ray_offer
+from gift_core.work.spread import OFFERS, offers_of
 from tests.stages.toy_pipeline import WAIT_SECONDS, ended, wait
 
 pytestmark = pytest.mark.end_to_end
 UNITS = 8
-
-
-@pytest.fixture(scope="module")
-def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with ray_offer(tmp_path_factory.mktemp("project") / "waiting") as variables:
-        yield variables
 
 
 class ToyStage:
@@ -36,22 +26,34 @@ class ToyStage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for inner in ("out", "stage", "helpers"):
+        for inner in ("out", "stage", "helpers", "offers"):
             (folder / inner).mkdir()
 
-    def start(self, offer: Mapping[str, str], units: int = UNITS) -> subprocess.Popen[str]:
+    def _start(self, *command: str) -> subprocess.Popen[str]:
+        variables = {"OMP_NUM_THREADS": "3", OFFERS: str(self.folder / "offers"), "DVC_STAGE": "units"}
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.work.toy_units", str(self.folder), str(units)],
-            env=os.environ | {"OMP_NUM_THREADS": "3"} | dict(offer),
+            [sys.executable, "-m", *command],
+            env=os.environ | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
+    def start(self) -> subprocess.Popen[str]:
+        return self._start("tests.work.toy_units", str(self.folder), str(UNITS))
+
+    def help(self) -> subprocess.Popen[str]:
+        """Starts a helper when there is an offer."""
+        wait(lambda: offers_of(self.folder / "offers"), "an offer")
+        ((stage, offer),) = offers_of(self.folder / "offers")
+        assert stage == "units"
+        return self._start("stages.dvc.helper", str(offer))
+
     def require_whole(self) -> None:
         """Each unit is written once, with the stage's threads and in its folder, and nothing half-written is left."""
         texts = {file.name: file.read_text() for file in (self.folder / "out").iterdir()}
         assert texts == {f"{unit}.txt": f"unit {unit} with 3 threads in {Path.cwd()}" for unit in range(UNITS)}
+        assert list((self.folder / "offers").iterdir()) == []
 
     def hold(self, *who: str) -> None:
         """Makes the stage or its helpers wait in the middle of a unit."""
@@ -83,49 +85,53 @@ def stage(tmp_path: Path) -> ToyStage:
     return ToyStage(tmp_path)
 
 
-def limited(offer: Mapping[str, str], count: int) -> dict[str, str]:
-    return {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": count})}
-
-
-def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage, offer: Mapping[str, str]) -> None:
+def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage) -> None:
     stage.hold("stage", "helpers")
-    run = stage.start(limited(offer, 1))
+    run = stage.start()
+    helper = stage.help()
     wait(stage.helpers, "a helper in unit 1")
     stage.release("stage")
     others = [f"{unit}.txt" for unit in range(UNITS) if unit != 1]
     wait(lambda: stage.written() == others, "the other units")
     with pytest.raises(subprocess.TimeoutExpired):
         run.wait(1)
-    (helper,) = stage.helpers()
     helper.kill()
-    assert "a helper was lost" in ended(run)
+    assert "helpers computed 0" in ended(run)
     stage.require_whole()
 
 
-def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToyStage, offer: Mapping[str, str]) -> None:
+def test_two_helpers_compute_each_unit_once_and_end_when_none_is_left(stage: ToyStage) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start()
+    helpers = [stage.help(), stage.help()]
+    wait(lambda: stage.helped == 2, "two helpers in units")
+    stage.release("helpers")
+    for helper in helpers:
+        ended(helper)
+    assert stage.written() == [f"{unit}.txt" for unit in range(1, UNITS)]
+    assert offers_of(stage.folder / "offers") == []
+    stage.release("stage")
+    assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
+    stage.require_whole()
+
+
+def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToyStage) -> None:
     stage.hold("stage")
     (stage.folder / "fail-1").touch()  # the stage itself waits in unit 0
-    run = stage.start(limited(offer, 1))
-    wait(lambda: stage.helped, "a helper in a unit")
-    stage.release("stage")
+    run = stage.start()
+    assert "error: unit 1 is wrong" in ended(stage.help(), expect=1)
     assert "error: unit 1 is wrong" in ended(run, expect=1)
-    wait(lambda: not stage.helpers(), "the end of the helpers")
+    assert list((stage.folder / "offers").iterdir()) == []
 
 
-def test_without_an_answer_of_ray_the_stage_works_alone(stage: ToyStage) -> None:
-    printed = ended(stage.start(Offer("127.0.0.1:1", 2, 0, "x").variables))
-    assert "helpers computed 0" in printed
-    stage.require_whole()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_stage_that_is_stopped_ends_with_its_helpers(
-    stage: ToyStage, offer: Mapping[str, str], number: signal.Signals
-) -> None:
+def test_a_stage_that_is_stopped_withdraws_its_offer_and_its_helper_ends(stage: ToyStage) -> None:
     stage.hold("stage", "helpers")
-    run = stage.start(limited(offer, 2))
-    wait(lambda: len(stage.helpers()) == 2, "two helpers")
-    run.send_signal(number)
+    run = stage.start()
+    helper = stage.help()
+    wait(stage.helpers, "a helper")
+    run.send_signal(signal.SIGTERM)
     run.communicate(timeout=WAIT_SECONDS)
     assert run.returncode != 0
-    wait(lambda: not stage.helpers(), "the end of the helpers")
+    stage.release("helpers")
+    ended(helper)
+    assert stage.written() == ["1.txt"]

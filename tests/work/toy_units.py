@@ -20,50 +20,50 @@ from gift_core.work.spread import spread
 from stages.dvc.interruption import interruptible
 
 
-def load(folder: Path, stage: int) -> Callable[[int], int]:
+def load(folder: Path, stage: int) -> Callable[[int], None]:
     """Returns what computes a unit in this process."""
     return partial(compute, folder, stage)
 
 
-def compute(folder: Path, stage: int, unit: int) -> int:
-    """Writes the file of the unit, and returns the number of this process."""
-    with write_atomically(folder / "out" / f"{unit}.txt") as unfinished:
+def file_of(folder: Path, unit: int) -> Path:
+    return folder / "out" / f"{unit}.txt"
+
+
+def is_done(folder: Path, unit: int) -> bool:
+    return file_of(folder, unit).is_file()
+
+
+def compute(folder: Path, stage: int, unit: int, check: Callable[[], None] = lambda: None) -> None:
+    """Writes the file of the unit."""
+    with write_atomically(file_of(folder, unit)) as unfinished:
         unfinished.write_text("half")
-        pause(folder, "stage" if os.getpid() == stage else "helpers")
+        who = "stage" if os.getpid() == stage else "helpers"
+        (folder / who / str(os.getpid())).touch()
+        while (folder / f"hold-{who}").exists():
+            check()
+            time.sleep(0.02)
         if (folder / f"fail-{unit}").exists():
             raise UserError(f"unit {unit} is wrong")
         unfinished.write_text(f"unit {unit} with {os.environ['OMP_NUM_THREADS']} threads in {Path.cwd()}")
-    return os.getpid()
-
-
-def pause(folder: Path, who: str) -> None:
-    """Notes that this process has begun a unit, and waits while the file hold-stage or hold-helpers exists."""
-    (folder / who / str(os.getpid())).touch()
-    while (folder / f"hold-{who}").exists():
-        time.sleep(0.02)
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def main() -> None:
     """Computes the units, and prints those of helpers."""
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
-    module.PATIENCE_SECONDS = module.SETTLE_SECONDS = 0.1
-    by: dict[int, int] = {}
+    module.PATIENCE_SECONDS = 0.1
+    helped, done, locks = list[int](), partial(is_done, folder), folder / "locks"
     load_here = partial(load, folder, os.getpid())
-    with interruptible(), spread(range(count), load_here, take=by.__setitem__, say=say) as work:
+    with interruptible(), spread(range(count), load_here, is_done=done, take=helped.append, locks=locks) as work:
         for units in work.rounds():
             for unit in units:
-                compute(folder, os.getpid(), unit)
-    say(f"helpers computed {len(by)} of {count}")
-    say(f"ray is {'imported' if 'ray' in sys.modules else 'not imported'}")
+                compute(folder, os.getpid(), unit, work.check)
+    sys.stdout.write(f"helpers computed {len(helped)} of {count}\n")
 
 
 if __name__ == "__main__":
+    from tests.work import toy_units  # a helper imports what it has
+
     try:
-        main()
+        toy_units.main()
     except UserError as error:
         sys.exit(f"error: {error}")
