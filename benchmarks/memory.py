@@ -127,7 +127,7 @@ def kept(name: str, choices: argparse.Namespace) -> str:
     options: dict[str, Any] = {"method": build_method(MethodConfig.model_validate(row)), "training": training({})}
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.multiple(snapshots, SHORTEST_INTERVAL=0.0, SHARE_OF_TIME=float("inf")),
+        patch.object(snapshots, "INTERVAL", 0.0),
         training_run(clip, batches.class_prompts, rates=[1e-6] * 2, seed=0, **options) as run,
     ):
         snapshot = Snapshot(Path(folder) / "training.safetensors")

@@ -49,7 +49,6 @@ class Computation(Generic[U]):
         merge: makes one state of the state so far and that of the next unit.
         rows: the number of rows of a unit, for the progress bar.
         noun: what a row is.
-        is_large: whether a state is as large as the model, so that it waits for those before it in a file.
         keys: of the units, where their states serve later computations, too: each names what decides the state.
     """
 
@@ -60,7 +59,6 @@ class Computation(Generic[U]):
     merge: Callable[[State, State], State] = union
     rows: Callable[[Any], int] = len
     noun: str = "images"
-    is_large: bool = False
     keys: Sequence[str] = ()
 
     @property

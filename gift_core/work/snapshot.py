@@ -1,4 +1,7 @@
-"""The newest state of an interrupted computation, in one file below .gift/, from which the stage continues."""
+"""States of unfinished computations in files: of units, and of a training, whose newest one is its snapshot.
+
+The state of a training of ViT-B/16 has 1.8 GB, which disks take in 2 to 13 s: 1% to 4% of INTERVAL.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,16 @@ from gift_core.computation import State
 from gift_core.errors import UserError
 from gift_core.work.publishing import require_free_bytes, write_atomically
 
-SHORTEST_INTERVAL = 30.0  # seconds: a shorter run writes nothing, and at least this much work is lost
-SHARE_OF_TIME = 0.015  # that writing may take
+INTERVAL = 300.0  # seconds: a shorter run writes nothing
 
 
 @dataclass
 class Snapshot:
-    """The file `path`, which is replaced whenever a new state is due. Without a path nothing is kept.
-
-    A state is due when the last one is SHORTEST_INTERVAL old, and so old that writing takes at most SHARE_OF_TIME of
-    the time. `say` prints a line for people. `seconds_written` is the time that writing took so far.
-    """
+    """The file `path`, which is replaced every INTERVAL. Without a path nothing is kept. `say` prints a line."""
 
     path: Path | None = None
     say: Callable[[str], None] = lambda line: None
-    seconds_written: float = 0.0
     _written_at: float = field(default_factory=lambda: monotonic())
-    _seconds: float = 0.0  # of the last write
 
     def read(self) -> State | None:
         """Returns what an interrupted run left, None if that is nothing (read_state)."""
@@ -41,8 +37,7 @@ class Snapshot:
     @property
     def is_due(self) -> bool:
         """Whether the last state was written long enough ago."""
-        interval = max(SHORTEST_INTERVAL, self._seconds / SHARE_OF_TIME)
-        return self.path is not None and monotonic() - self._written_at >= interval
+        return self.path is not None and monotonic() - self._written_at >= INTERVAL
 
     def keep(self, state: Callable[[], State]) -> None:
         """Replaces the file by `state()` if it is due. If it cannot be written, `say` gets a line and the work goes on.
@@ -51,7 +46,7 @@ class Snapshot:
         """
         if self.path is None or not self.is_due:
             return
-        due, started = state(), monotonic()
+        due = state()
         try:
             # as much again stays free for the result, which is never larger
             size = sum(tensor.nbytes for tensor in due.tensors.values())
@@ -60,8 +55,6 @@ class Snapshot:
         except (UserError, OSError, SafetensorError) as error:
             self.say(f"no snapshot could be written, so an interruption loses more. It is tried again: {error}")
         self._written_at = monotonic()
-        self._seconds = self._written_at - started
-        self.seconds_written += self._seconds
 
 
 NOT_KEPT = Snapshot()

@@ -323,9 +323,9 @@ def run_stage(
     if ran is not None:
         os.environ |= {tracing.ROOT: str(root), tracing.FILE: str(ran)}
     if interrupt_at is not None:
-        from gift_core.work import snapshot  # keeps something at every opportunity
+        from gift_core.work import snapshot, units
 
-        snapshot.SHORTEST_INTERVAL, snapshot.SHARE_OF_TIME = 0.0, float("inf")
+        snapshot.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
     tracing.start(interrupt_at)
     from stages.app import main
 

@@ -66,15 +66,15 @@ def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
         while True:
             started = time.monotonic()
             run = subprocess.Popen(command, cwd=killed.folder, env=killed.environment, stdout=printed, stderr=printed)
-            next_kill = started + chance.uniform(3, 20)
+            next_kill, at_once = started + chance.uniform(1, 10), chance.random() < 0.2
             while run.poll() is None:
                 assert time.monotonic() - started < HANG_SECONDS, "the run hangs"
-                if kills.total() < KILLS and time.monotonic() > next_kill:
-                    kinds = processes_of(psutil.Process(run.pid))
+                kinds = processes_of(psutil.Process(run.pid)) if time.monotonic() > next_kill else {}
+                if kills.total() < KILLS and (len(kinds) > 1 or kinds and at_once):
                     kind = min(kinds, key=lambda each: (kills[each], chance.random()))
                     chance.choice(kinds[kind]).kill()
                     kills[kind] += 1
-                    next_kill = time.monotonic() + chance.uniform(3, 20)
+                    next_kill = time.monotonic() + chance.uniform(1, 10)
                 time.sleep(0.1)
             if run.returncode == 0:
                 break

@@ -105,7 +105,7 @@ class Squares:
             )
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
         compute, load = partial(self.of_ranges, clip), partial(_load, load_clip, self) if load_clip else None
-        fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs", is_large=True)
+        fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
         sums = run(fisher).tensors
         return {name: _mean(name, sums.pop(name), count, clip.device) for name in clip.trainable()}
 
