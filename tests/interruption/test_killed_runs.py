@@ -70,7 +70,7 @@ def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
             while run.poll() is None:
                 assert time.monotonic() - started < HANG_SECONDS, "the run hangs"
                 kinds = processes_of(psutil.Process(run.pid)) if time.monotonic() > next_kill else {}
-                if kills.total() < KILLS and (len(kinds) > 1 or kinds and at_once):
+                if kills.total() < KILLS and (len(kinds) > 1 or (kinds and at_once)):
                     kind = min(kinds, key=lambda each: (kills[each], chance.random()))
                     chance.choice(kinds[kind]).kill()
                     kills[kind] += 1
