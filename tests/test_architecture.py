@@ -58,10 +58,10 @@ BUDGET = {
     "gift_core/team": 720,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
-    "gift_core/work": 1_720,
+    "gift_core/work": 1_650,
     "recipes": 1_260,
-    "stages": 6_030,
-    "tests": 23_000,
+    "stages": 6_140,
+    "tests": 23_040,
 }
 
 

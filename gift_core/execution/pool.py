@@ -10,10 +10,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gift_core.errors import UserError
 from gift_core.execution import on_node
@@ -23,6 +24,7 @@ from gift_core.tracking import VARIABLES
 from gift_core.work.needs import CPUS, Capacity, default_workers
 from gift_core.work.os_errors import socket_folder
 
+T = TypeVar("T")
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 # The variables that stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
@@ -104,18 +106,10 @@ class Pool:
         for task in [task for task, (each, _) in self._running.items() if each == name]:
             self._ray.cancel(task, force=False)
 
-    def start_beside(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls an importable function in a process that takes no worker. Returns what `result` needs."""
-        return self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*arguments)
-
-    def result(self, started: Any) -> tuple[bool, Any]:
-        """Returns whether the call of start_beside has ended, and what it returned, None if it failed."""
-        if not self._ray.wait([started], timeout=0)[0]:
-            return False, None
-        try:
-            return True, self._ray.get(started)
-        except Exception:  # of the function, or of Ray
-            return True, None
+    def call_beside(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Calls an importable function in a process that takes no worker."""
+        task = self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*arguments)
+        return task.future()  # type: ignore[no-any-return]
 
     def wait(self, seconds: float) -> list[Ended]:
         """Returns the jobs that have ended. Waits up to `seconds` for the first one."""

@@ -87,21 +87,19 @@ def synthesize(
         load_tools = None
     key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
     with work_folder(work, key, say=say) as unfinished:
-        load = None if load_tools is None else partial(_load_generation, load_tools, unfinished)
-        is_done, locks = partial(_is_finished, unfinished), unfinished / ".locks"
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
             spread(
-                shards, load, is_done=is_done, take=lambda shard: bar.update(len(shard.requests)), locks=locks
-            ) as spreading,
+                shards,
+                load_tools and partial(_load_generation, load_tools, unfinished),
+                is_done=partial(_is_finished, unfinished),
+                rows=lambda shard: len(shard.requests),
+                advance=bar.update,
+                locks=unfinished / ".locks",
+            ) as shared,
         ):
-
-            def advance(count: int) -> None:
-                bar.update(count)
-                spreading.check()
-
-            for own in spreading.rounds():
-                _generate(own, (text_to_image, filters, device), unfinished, advance)
+            for own in shared.rounds():
+                _generate(own, (text_to_image, filters, device), unfinished, shared.advance)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)

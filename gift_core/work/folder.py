@@ -103,7 +103,7 @@ def remove_work(base: Path) -> None:
 def _not_continued(work: Unfinished, key: Key) -> str:
     """Says which work is not continued, and the first differences between the two keys."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(work.changed_at))
-    old, new = dict(_leaves(work.key)), dict(_leaves(key))
+    old, new = dict(leaves(work.key)), dict(leaves(key))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     found = [f"{name} {old.get(name)!s:.24}, now {new.get(name)!s:.24}" for name in names[:SHOWN]]
     return (
@@ -112,10 +112,11 @@ def _not_continued(work: Unfinished, key: Key) -> str:
     )
 
 
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the single values below a name: `("training.seed", 0)`."""
+    if isinstance(value, Mapping) and value:
         for key, each in value.items():
-            yield from _leaves(each, f"{name}.{key}" if name else str(key))
+            yield from leaves(each, f"{name}.{key}" if name else str(key))
     else:
         yield name, value
 

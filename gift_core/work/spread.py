@@ -8,12 +8,13 @@ UserError of a unit does. Who computes a unit must not change its result. Under 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Generic, TypeVar
@@ -71,83 +72,86 @@ def spread(
     load: Callable[[], Callable[[U], object]] | None,
     *,
     is_done: Callable[[U], bool],
-    take: Callable[[U], object],
+    rows: Callable[[U], int],
+    advance: Callable[[int], object],
     locks: Path,
 ) -> Iterator[Spread[U]]:
     """Yields the units as a Spread, from which helpers may take some. Without `load` there are no helpers.
 
     A helper calls `load`, an importable function or a partial of one, and then what it returns with each unit. That
-    writes the result into a file, and `is_done` tells whether it is there. All of them travel through pickle. `take`
-    gets the units of helpers. `locks` is a file in the stage's work folder.
+    writes the result into a file, and `is_done` tells whether it is there. All of them travel through pickle. `advance`
+    gets the number of `rows` that are done since the last call. `locks` is a file in the stage's work folder.
     """
+    spread = Spread(dict(enumerate(units)), is_done, rows, advance)
     if load is None or not is_offered() or len(units) < 2:
-        yield Spread(dict(enumerate(units)))
+        yield spread
         return
-    offer = Path(os.environ[OFFERS], f"{os.environ.get(STAGE, '').replace('/', '_')}~{secrets.token_hex(4)}.offer")
-    with closing(Locks(locks)) as own:
+    stage, token = os.environ.get(STAGE, "").replace("/", "_"), secrets.token_hex(4)
+    spread.offer = Path(os.environ[OFFERS], f"{stage}~{token}.offer")
+    spread.content = pickle.dumps((units, load, is_done, locks))
+    with closing(Locks(locks)) as spread.locks:
         try:
-            shared = _Shared(offer, pickle.dumps((units, load, is_done, locks)), own, is_done, take)
-            yield Spread(dict(enumerate(units)), shared)
+            yield spread
         finally:
-            for file in (offer, _error_of(offer)):
+            for file in (spread.offer, _error_of(spread.offer)):
                 file.unlink(missing_ok=True)
 
 
 @dataclass
-class _Shared(Generic[U]):
-    offer: Path
-    content: bytes
-    locks: Locks
-    is_done: Callable[[U], bool]
-    take: Callable[[U], object]
-
-
 class Spread(Generic[U]):
-    """The units that are left, by number. Those of helpers stay in it until they are done."""
+    """The units that are left, by number. Those of helpers stay in it until they are done.
 
-    def __init__(self, left: dict[int, U], shared: _Shared[U] | None = None) -> None:
-        self._left, self._shared = left, shared
-        self._offer_at = monotonic() + PATIENCE_SECONDS
+    `content` is that of the file `offer`, which is written at `offer_at`. Without `locks` there are no helpers.
+    """
+
+    left: dict[int, U]
+    is_done: Callable[[U], bool]
+    rows: Callable[[U], int]
+    on_rows: Callable[[int], object]
+    offer: Path = Path()
+    content: bytes = b""
+    locks: Locks | None = None
+    offer_at: float = field(default_factory=lambda: monotonic() + PATIENCE_SECONDS)
 
     def rounds(self) -> Iterator[Iterator[U]]:
         """Yields iterators over the units that the caller computes. After the last one, all units are done.
 
         A round ends when helpers have all units that are left. Another one follows where a helper was lost.
         """
-        while self._left:
+        while self.left:
             yield self._own()
-            self.check()
-            if self._left:
+            self.advance(0)
+            if self.left:
                 sleep(POLL_SECONDS)
 
-    def check(self) -> None:
-        """Raises the first UserError that a unit raised in a helper. Call it often while a unit is computed.
+    def advance(self, rows: int) -> None:
+        """Notes that so many rows are done. Call it often while a unit is computed.
 
-        Offers the units when PATIENCE_SECONDS have passed.
+        Offers the units when PATIENCE_SECONDS have passed. Raises the first UserError that a unit raised in a helper.
         """
-        if self._shared is None:
+        self.on_rows(rows)
+        if self.locks is None:
             return
-        if (error := _error_of(self._shared.offer)).is_file():
+        if (error := _error_of(self.offer)).is_file():
             raise UserError(error.read_text(encoding="utf-8"))
-        if self._left and monotonic() >= self._offer_at:
-            self._offer_at = float("inf")
-            with write_atomically(self._shared.offer) as unfinished:
-                unfinished.write_bytes(self._shared.content)
+        if self.left and monotonic() >= self.offer_at:
+            self.offer_at = math.inf
+            with write_atomically(self.offer) as unfinished:
+                unfinished.write_bytes(self.content)
 
     def _own(self) -> Iterator[U]:
         """Yields the units that no helper has, and takes those that one has done."""
-        shared = self._shared
-        for number, unit in list(self._left.items()):
-            self.check()
-            if shared is None or shared.locks.take(number):
-                del self._left[number]
-                if shared is not None and shared.is_done(unit):
-                    shared.take(unit)
+        for number, unit in list(self.left.items()):
+            self.advance(0)
+            if self.locks is None or self.locks.take(number):
+                del self.left[number]
+                if self.locks is not None and self.is_done(unit):
+                    self.on_rows(self.rows(unit))
                 else:
                     yield unit
-        self._offer_at = float("inf")  # what a helper loses is computed here
-        if shared is not None:
-            shared.offer.unlink(missing_ok=True)
+        self.offer_at = math.inf  # what a helper loses is computed here
+        if self.locks is not None:
+            self.offer.unlink(missing_ok=True)
 
 
 def help_with(offer: Path) -> None:

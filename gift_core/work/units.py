@@ -54,46 +54,41 @@ class KeptUnits:
         if done:
             self.say(f"{computation.noun}: continues at {done} of {computation.total}")
         unwritten, due_at = dict[int, State](), monotonic() + last_for
-
-        def write() -> float:
-            """Writes what this process has computed since the last time. Returns when it is due again."""
-            try:
-                for number, state in list(unwritten.items()):
-                    size = sum(tensor.nbytes for tensor in state.tensors.values())
-                    require_free_bytes(files[number], 2 * size, "the results of finished units")
-                    write_state(files[number], state)
-                    del unwritten[number]
-            except (UserError, OSError, SafetensorError) as error:
-                self.say(f"no result could be kept, so an interruption loses more. It is tried again: {error}")
-                return monotonic() + INTERVAL
-            return monotonic() + last_for
-
         with (
             progress_bar(computation.total, computation.noun, done=done) as bar,
             spread(
                 left,
                 None if computation.load is None else partial(_load, computation.load, files),
                 is_done=partial(_is_written, files),
-                take=lambda unit: bar.update(computation.rows(unit[1])),
+                rows=lambda unit: computation.rows(unit[1]),
+                advance=bar.update,
                 locks=self.folder / f".{computation.name}.locks",
             ) as shared,
         ):
-
-            def advance(rows: int) -> None:
-                bar.update(rows)
-                shared.check()
-
             for own in shared.rounds():
-                for number, state in _computed(computation.compute, own, advance):
+                for number, state in _computed(computation.compute, own, shared.advance):
                     unwritten[number] = state
                     if monotonic() >= due_at:
-                        due_at = write()
+                        due_at = monotonic() + (last_for if self._has_written(unwritten, files) else INTERVAL)
         merged: State | None = None
         for number, file in enumerate(files):
             following = unwritten.get(number) or read_state(file)
             assert following is not None, f"a helper has written {file}"
             merged = following if merged is None else computation.merge(merged, following)
         return merged or State({})
+
+    def _has_written(self, unwritten: dict[int, State], files: list[Path]) -> bool:
+        """Moves states to their files. Returns whether the disk has space for them."""
+        try:
+            for number, state in list(unwritten.items()):
+                size = sum(tensor.nbytes for tensor in state.tensors.values())
+                require_free_bytes(files[number], 2 * size, "the results of finished units")
+                write_state(files[number], state)
+                del unwritten[number]
+        except (UserError, OSError, SafetensorError) as error:
+            self.say(f"no result could be kept, so an interruption loses more. It is tried again: {error}")
+            return False
+        return True
 
 
 def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:

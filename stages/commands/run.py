@@ -97,7 +97,7 @@ def run(
                 OFFERED.absolute(),
                 environment,
                 names,
-                pool.start_beside(estimate_stages, Project(Path().absolute(), config))
+                pool.call_beside(estimate_stages, Project(Path().absolute(), config))
                 if has_unknown(pipeline, names)
                 else None,
                 gpus_per_stage=gpus_per_stage,

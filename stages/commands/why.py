@@ -143,7 +143,8 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
 
     `name` is that of the task or method whose file it is.
     """
-    from ..dvc.pipeline import leaves
+    from gift_core.work.folder import leaves
+
     from ..unfinished import running_code
 
     if old == new:
@@ -151,7 +152,7 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
-    was, now = (dict(leaves(f"methods.{name}", row["settings"]) if row.get("settings") else ()) for row in (old, new))
+    was, now = (dict(leaves(row["settings"], f"methods.{name}") if row.get("settings") else ()) for row in (old, new))
     for key in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
         yield f"{key}: {_shown(was.get(key), now.get(key))}"
     for part, number in new["revisions"].items():

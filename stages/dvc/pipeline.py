@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
+from gift_core.work.folder import leaves
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
@@ -118,13 +119,13 @@ class DvcPipeline:
         if dep.fs_path not in self._params:
             self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
         recorded = dep.hash_info.value or {}
-        before = dict(leaf for key, value in recorded.items() for leaf in leaves(key, value))
+        before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
         now = {}
         for key in dep.params or recorded:
             now[key] = self._params[dep.fs_path]
             for part in key.split("."):
                 now[key] = now[key].get(part) if isinstance(now[key], Mapping) else None
-        after = dict(leaf for key, value in now.items() for leaf in leaves(key, value))
+        after = dict(leaf for key, value in now.items() for leaf in leaves(value, key))
         for key in sorted({*before, *after}):
             if before.get(key) != after.get(key):
                 yield key, (before.get(key), after.get(key))
@@ -276,15 +277,6 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
     finally:
         guard.__exit__(None, None, None)
         repo.close()
-
-
-def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the single values below a key: `("training.seed", 0)`."""
-    if isinstance(value, Mapping) and value:
-        for name, each in value.items():
-            yield from leaves(f"{key}.{name}", each)
-    else:
-        yield key, value
 
 
 def require_free(root: Path) -> None:

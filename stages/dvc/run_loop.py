@@ -12,9 +12,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
@@ -42,7 +43,7 @@ COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "ski
 class RunLoop:
     """One run. `environment` is that of all stages, `names` are the stages that may run.
 
-    `estimates` is the call of estimate_stages that Pool.start_beside began, None where the last times are known.
+    `estimates` will have the result of estimate_stages; None where the last times are known.
     `offers` is the folder in which stages offer units, each to at most `helpers` free workers, None for all of them.
     After `run`, `failed` has the reason of each stage that failed.
     """
@@ -53,7 +54,7 @@ class RunLoop:
     offers: Path
     environment: Mapping[str, str]
     names: Collection[str]
-    estimates: Any = None
+    estimates: Future[dict[Path | None, float]] | None = None
     gpus_per_stage: float = 1.0
     keep_going: bool = False
     force: bool = False
@@ -77,7 +78,10 @@ class RunLoop:
         self.offers.mkdir(parents=True)
         try:
             while not stop.is_set():
-                self._look_at_estimates()
+                if self.estimates is not None and self.estimates.done():
+                    found = {} if self.estimates.exception() else self.estimates.result()
+                    self._schedule.expect(expected_seconds(self.pipeline, self.names, found))
+                    self.estimates = None
                 can_start = self.keep_going or not self.failed
                 ready = self._schedule.ready() if can_start else ()  # the most urgent first
                 name = next((each for each in ready if self.pool.has_room(self._gpus(each))), None)
@@ -100,13 +104,6 @@ class RunLoop:
         counts = {"waiting": len(self._schedule.waiting), "running": len(self._running), **self._ended}
         parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
         return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
-
-    def _look_at_estimates(self) -> None:
-        if self.estimates is not None:
-            has_ended, estimates = self.pool.result(self.estimates)
-            if has_ended:
-                self.estimates = None
-                self._schedule.expect(expected_seconds(self.pipeline, self.names, estimates or {}))
 
     def _gpus(self, name: str) -> float:
         return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)

@@ -26,7 +26,8 @@ class PretendedHelper:
         units: Iterable[Any],
         load: Callable[[], Callable[[Any], Any]] | None,
         *,
-        take: Callable[[Any], object],
+        rows: Callable[[Any], int],
+        advance: Callable[[int], object],
         **options: object,
     ) -> Iterator[PretendedHelper]:
         compute = None if load is None else pickle.loads(pickle.dumps(load))()
@@ -38,7 +39,7 @@ class PretendedHelper:
                 else:
                     self.helped.append(unit)
                     compute(pickle.loads(pickle.dumps(unit)))
-                    take(unit)
+                    advance(rows(unit))
 
         self._own = own()
         yield self
@@ -46,7 +47,7 @@ class PretendedHelper:
     def rounds(self) -> Iterator[Iterator[Any]]:
         yield self._own
 
-    def check(self) -> None:
+    def advance(self, rows: int) -> None:
         pass
 
 

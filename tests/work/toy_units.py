@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.work import spread as module
@@ -51,13 +52,15 @@ def main() -> None:
     """Computes the units, and prints those of helpers."""
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
     module.PATIENCE_SECONDS = 0.1
-    helped, done, locks = list[int](), partial(is_done, folder), folder / "locks"
+    own, rows = 0, list[int]()
+    functions: dict[str, Any] = {"is_done": partial(is_done, folder), "rows": lambda unit: 1, "advance": rows.append}
     load_here = partial(load, folder, os.getpid())
-    with interruptible(), spread(range(count), load_here, is_done=done, take=helped.append, locks=locks) as work:
+    with interruptible(), spread(range(count), load_here, **functions, locks=folder / "locks") as work:
         for units in work.rounds():
             for unit in units:
-                compute(folder, os.getpid(), unit, work.check)
-    sys.stdout.write(f"helpers computed {len(helped)} of {count}\n")
+                compute(folder, os.getpid(), unit, lambda: work.advance(0))
+                own += 1
+    sys.stdout.write(f"helpers computed {sum(rows)} of {count}, the stage {own}\n")
 
 
 if __name__ == "__main__":
