@@ -58,7 +58,7 @@ BUDGET = {
     "gift_core/team": 720,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
-    "gift_core/work": 1_650,
+    "gift_core/work": 1_630,
     "recipes": 1_260,
     "stages": 6_140,
     "tests": 23_040,
