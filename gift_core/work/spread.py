@@ -88,7 +88,7 @@ def spread(
         return
     stage, token = os.environ.get(STAGE, "").replace("/", "_"), secrets.token_hex(4)
     spread.offer = Path(os.environ[OFFERS], f"{stage}~{token}.offer")
-    spread.content = pickle.dumps((units, load, is_done, locks))
+    spread.content = units, load, is_done, locks
     with closing(Locks(locks)) as spread.locks:
         try:
             yield spread
@@ -101,7 +101,7 @@ def spread(
 class Spread(Generic[U]):
     """The units that are left, by number. Those of helpers stay in it until they are done.
 
-    `content` is that of the file `offer`, which is written at `offer_at`. Without `locks` there are no helpers.
+    `content` will be in the file `offer`, which is written at `offer_at`. Without `locks` there are no helpers.
     """
 
     left: dict[int, U]
@@ -109,7 +109,7 @@ class Spread(Generic[U]):
     rows: Callable[[U], int]
     on_rows: Callable[[int], object]
     offer: Path = Path()
-    content: bytes = b""
+    content: Any = None
     locks: Locks | None = None
     offer_at: float = field(default_factory=lambda: monotonic() + PATIENCE_SECONDS)
 
@@ -137,7 +137,7 @@ class Spread(Generic[U]):
         if self.left and monotonic() >= self.offer_at:
             self.offer_at = math.inf
             with write_atomically(self.offer) as unfinished:
-                unfinished.write_bytes(self.content)
+                unfinished.write_bytes(pickle.dumps(self.content))
 
     def _own(self) -> Iterator[U]:
         """Yields the units that no helper has, and takes those that one has done."""

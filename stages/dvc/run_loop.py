@@ -132,29 +132,28 @@ class RunLoop:
     def _submit(self, name: str) -> None:
         self._attempts[name] += 1
         self._running[name] = time.monotonic()
-        arguments, folder, variables = self.pipeline.processes(name)
-        job = Job(arguments, folder, {**self.environment, **variables}, str(self._log(name)))
+        commands, folder, variables = self.pipeline.processes(name)
+        job = Job(commands, folder, {**self.environment, **variables}, str(self._log(name)))
         self.pool.submit(name, job, self._gpus(name))
 
     def _share_workers(self, *, wanted: int) -> None:
         """Ends helpers where stages need their workers, and starts helpers where no stage does."""
-        for helper in [each for each in self._helpers if each not in self._leaving][
-            : max(0, wanted - len(self._leaving))
-        ]:
+        staying = [each for each in self._helpers if each not in self._leaving]
+        for helper in staying[: max(0, wanted - len(self._leaving))]:
             self._dismiss(helper)
-        for stage, offer in offers_of(self.offers) if not wanted else ():
-            count = list(self._helpers.values()).count(stage)
-            if stage in self._running and self._lost[stage] < LOSSES and (self.helpers is None or count < self.helpers):
-                if not self.pool.has_room(self._gpus(stage)):
-                    return
+        for stage, offer in () if wanted else offers_of(self.offers):
+            gpus, count = self._gpus(stage), list(self._helpers.values()).count(stage)
+            if stage not in self._running or self._lost[stage] >= LOSSES or not self.pool.has_room(gpus):
+                continue
+            if self.helpers is None or count < self.helpers:
                 self._started[stage] += 1
                 helper = f"helper {self._started[stage]} of {stage}"
-                _, folder, variables = self.pipeline.processes(stage)
                 python = sys.executable if self.pool.is_local else "python"
-                command = (python, "-m", f"{__package__}.helper", str(offer.absolute()))
+                command = (python, "-m", f"{__package__}.helper", str(offer))
+                _, folder, variables = self.pipeline.processes(stage)
                 job = Job((command,), folder, {**self.environment, **variables}, str(self._log(f"{stage}-helpers")))
                 self._helpers[helper] = stage
-                self.pool.submit(helper, job, self._gpus(stage))
+                self.pool.submit(helper, job, gpus)
                 say(f"{stage}: a free worker helps")
 
     def _dismiss(self, helper: str) -> None:
