@@ -54,7 +54,7 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
 
 def _relative(images: Path, file: Path, option: str) -> str:
     """The path of a file relative to `images`. It may be given relative to `images` or to the working folder."""
-    if not file.is_absolute() and (images / file).is_file():
+    if not file.is_absolute() and any(images.glob(file.as_posix())):
         return file.as_posix()
     if not file.is_file():
         raise UserError(f"gift add-task: {option} {no_such_path(images / file, 'file')}")
