@@ -26,7 +26,7 @@ from gift_core.config.tasks import (
 from gift_core.datasets.catalogue.inventory import list_catalogue
 from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
 from gift_core.datasets.decoding import Decoder, digest_of, in_order
-from gift_core.datasets.hub import list_hub
+from gift_core.datasets.hub_dataset import list_hub
 from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset, vocabulary_captions
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
@@ -136,9 +136,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     if isinstance(config, MiniTaskConfig):
         return _rendered(name, config, seed=seed)
     if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
-        raise UserError(
-            f"{_location(name, config)}: there is no such folder. Put the images there, or: gift data fetch NAME."
-        )
+        raise UserError(f"{_location(name, config)}: there is no such folder. Put the data there.")
     listing = READERS[config.source](name, config, root)
     if isinstance(config, PairsTaskConfig):
         dataset = pair_dataset(listing, config, task=name, seed=seed)

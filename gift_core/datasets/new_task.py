@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.table_files import text_lines
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
 from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.hub_dataset import files_of
+from gift_core.datasets.hub_fetch import HubRepository
 from gift_core.datasets.ingest import open_dataset
+from gift_core.datasets.parquet_images import unnamed_labels
 from gift_core.datasets.spelling import require_utf8
-from gift_core.errors import UserError, no_such_path
+from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder, require_free_bytes
 
@@ -50,6 +54,56 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
             row[key] = _relative(images, Path(file), f"--{key.replace('_', '-')}")
     row = {key: value for key, value in row.items() if value is not None or key in kept}
     return {"source": "pairs" if captions else source, **row}
+
+
+def hub_row(
+    found: HubRepository, splits: Mapping[str, str], given: Mapping[str, Any], *, captions: bool
+) -> dict[str, Any]:
+    """Returns the row of params.yaml for a repository of the hub, without its `path`. `given` is as in new_row.
+
+    `splits` replace those that the repository seems to have. UserError for an unknown split, a repository without
+    images or labels, and numbers without names.
+    """
+    location, features = f"gift add-task --hub {found.name}", found.features
+    row: dict[str, Any] = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
+    row |= {"config": found.config, "splits": {**found.splits, **splits}} | {
+        k: v for k, v in given.items() if v is not None
+    }
+    if features is None:
+        row |= {"train": "*.tar"} if captions else {"label_column": given["label"] or "cls"}
+        row.pop("label", None)
+    else:
+        columns = {"image_column": features.images, "label_column": [*features.labels]}
+        if captions:
+            columns = {"image_column": features.images, "caption_column": features.captions}
+            row |= {"table": "*.parquet"}
+        for key, known in columns.items():
+            if not known:
+                raise UserError(f"{location}: no column can be the {key}. Name another repository or config.")
+            row[key] = given[key] or known[0]
+            for column in row[key].split("::"):
+                lookup(dict.fromkeys(known), column, f"{location}: {key}")
+    files_of(row["splits"], found.files, location)
+    row = {**row, **(OF_CAPTIONS if captions else OF_CLASSES), **row}
+    if (file := given["class_names"]) is not None:
+        names = (features.labels.get(row["label_column"]) if features else None) or ()
+        lines = text_lines(Path(file), f"{location}: --class-names")
+        row["class_names"] = dict(zip(names or map(str, range(len(lines))), lines, strict=bool(names)))
+    elif features and not captions and features.labels.get(row["label_column"], ()) is None:
+        raise UserError(f"{location}: {unnamed_labels(features, row['label_column'])}")
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def plan_hub_task(name: str, row: Mapping[str, Any], *, params: Path, root: Path, factor: float | None) -> ParamsEdit:
+    """Returns the addition of a data set of the hub, which is not here yet. Nothing is written. As plan_task else."""
+    for key, what in check_name(f"tasks.{name}", name):
+        raise UserError(f"{params.name}: {key}: {what}")
+    target, before = Layout(root).raw(name), read_settings(params)
+    row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
+    if "test" not in row["splits"]:
+        row = {"test_fraction": PROBE_FRACTION if factor is None else TEST_FRACTION, **row}
+    after = append_task(before, name, row, learning_rate_factor=factor)
+    return ParamsEdit(params, before, after, parse_config(after, params.name))
 
 
 def _relative(images: Path, file: Path, option: str) -> str:

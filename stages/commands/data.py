@@ -65,8 +65,10 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
             print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
         for each in statuses:
             if not each.suffices:
-                remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
-                note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
+                published = each.train["expected"] is not None
+                is_fetched = published or getattr(config.tasks[each.data_set], "repository", None)
+                remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
+                note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
         if not names:
             drawn = sum(task.source == "mini" for task in config.tasks.values())
             if drawn:
@@ -91,20 +93,28 @@ def fetch(
 
     Example: gift data fetch dtd
     """
+    from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig
     from gift_core.datasets.catalogue.fetch import fetch as download
+    from gift_core.datasets.hub_fetch import fetch_hub
 
     failed: list[str] = []
     complete: list[str] = []
-    _, raws = _chosen(names, every, params_of(params, root), root)
+    config, raws = _chosen(names, every, params_of(params, root), root)
     for raw in raws:
-        if raw.row is None:
+        task = config.tasks.get(raw.name) if raw.row is None else None
+        repository = getattr(task, "repository", None)
+        if raw.row is None and repository is None:
             if not every:
                 what = f"has your own images, which nothing can download. Put them into {raw.path}"
                 raise UserError(f"gift data fetch: {raw.name} {what}.")
             continue
-        note(f"{raw.name}: {raw.row.title} -> {raw.path}")
+        note(f"{raw.name}: {raw.row.title if raw.row else repository} -> {raw.path}")
+        work = Layout(root).work("fetch", raw.name)
         try:
-            download(raw.row, raw.path, Layout(root).work("fetch", raw.name))
+            if raw.row is not None:
+                download(raw.row, raw.path, work)
+            elif isinstance(task, HubTaskConfig | PairsTaskConfig):
+                fetch_hub(raw.name, task, work, root)
         except UserError as error:  # go on with the others
             failed.append(raw.name)
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,9 @@ from ..completion import complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.config.params_edit import Removal
+    from gift_core.config.params_edit import ParamsEdit, Removal
     from gift_core.datasets.dataset import Dataset
+    from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
@@ -27,8 +28,9 @@ PAIRS_SHOWN = 5
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
 PAIRS = "Images with captions"
+OF_HUB = "A data set of the Hugging Face hub, instead of --images"
 Name = Annotated[str, argument("NAME", "The task's name: lower-case letters, digits and _.")]
-Images = Annotated[Path, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Images = Annotated[Path | None, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
     list[str] | None, option("TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
 ]
@@ -64,6 +66,13 @@ VocabularyCaptions = Annotated[
 ]
 Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
 Probe = Annotated[bool, flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets.")]
+Hub = Annotated[str | None, option("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)]
+Revision = Annotated[
+    str | None, option("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
+]
+HubConfig = Annotated[str | None, option("NAME", "One of the repository's configs.", panel=OF_HUB)]
+TrainSplit = Annotated[str | None, option("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)]
+TestSplit = Annotated[str | None, option("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)]
 Link = Annotated[bool, flag("--link", "Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, flag("--copy", "Copy images from outside data/0_raw into it.")]
 Check = Annotated[bool, flag("--check", "Decode every image: which are broken, tiny, in both splits, or there twice?")]
@@ -71,7 +80,7 @@ Check = Annotated[bool, flag("--check", "Decode every image: which are broken, t
 
 def add_task(
     name: Name,
-    images: Images,
+    images: Images = None,
     template: Templates = None,
     test_fraction: TestFraction = None,
     on_bad_image: BadImage = "refuse",
@@ -94,11 +103,16 @@ def add_task(
     captions: Captions = False,
     caption_column: CaptionColumn = None,
     vocabulary_captions: VocabularyCaptions = None,
+    hub: Hub = None,
+    revision: Revision = None,
+    config: HubConfig = None,
+    train_split: TrainSplit = None,
+    test_split: TestSplit = None,
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Add your own data set as the next task: its row and its step in params.yaml.
+    """Add a data set of the hub or your own as the next task: its row and its step in params.yaml.
 
     With --probe, no step learns it: the model is tested on it after every step.
     The data set is checked first, and its classes are shown. params.yaml keeps
@@ -109,10 +123,11 @@ def add_task(
     """
     from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
     from gift_core.config.checks import ADD_TASK
-    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
-    from gift_core.datasets.new_task import new_row, plan_task
-    from gift_core.mini.miniature import miniature_of
+    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.new_task import hub_row, new_row, plan_hub_task, plan_task
 
+    if (images is None) == (hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:
@@ -124,21 +139,64 @@ def add_task(
         "on_duplicate": None if on_duplicate == "keep" else on_duplicate, "on_bad_image": on_bad_image,
         "class_names": class_names, "shots": shots,
     }  # fmt: skip
-    row = new_row(images, given, captions=captions)
-    bring, params = "link" if link else "copy" if copy else None, params_of(params, root)
-    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
-    pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
+    params, factor = params_of(params, root), 1.0 if learning_rate_factor is None else learning_rate_factor
+    edit: ParamsEdit
+    if hub is not None:
+        found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
+        splits = {split: each for split, each in (("train", train_split), ("test", test_split)) if each}
+        row = hub_row(found, splits, given, captions=captions)
+        edit = plan_hub_task(name, row, params=params, root=root, factor=None if probe else factor)
+        record: dict[str, Any] = {"repository": found.name, "commit": found.commit, "splits": found.counts}
+        refusal, first = "", f"gift data fetch {name}"
+        if not as_json:
+            typer.echo("\n".join(found.lines()))
+    else:
+        assert images is not None
+        row, bring = new_row(images, given, captions=captions), "link" if link else "copy" if copy else None
+        edit = plan_task(name, row, images, params=params, root=root, factor=None if probe else factor, bring=bring)
+        record, refusal = _look_at_images(name, edit, probe=probe, check=check, on_bad=on_bad_image, as_json=as_json)
+        first = ""
+    pipeline, after = pipeline_root(root), edit.config.model_dump(mode="json")
     if probe:
         stages = stages_of_probe(pipeline, after, name)
-    elif len(addition.config.sequence) == 1:
+    elif len(edit.config.sequence) == 1:
         stages = list_stages(pipeline, after)
     else:
         stages = stages_of_step(pipeline, after, name)
-    findings = (check_images if check else check_headers)(addition.dataset, name)
-    is_refused = bool(findings.broken) and on_bad_image == "refuse"
+    is_written = not dry_run and not refusal
+    if is_written:
+        edit.carry_out()
+    if as_json:
+        print_json({"task": name, **record, "written": is_written, "stages": stages})
+    if refusal:
+        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
+        raise UserError(f"--images {images}: {refusal}. {remedy}.")
+    if as_json:
+        return
+    print_difference(edit.difference())
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    if first:
+        hint(f"Download it first: {first}")
+    if not edit.config.sequence:  # a probe came first
+        hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
+    else:
+        print_next_stages("params.yaml has the new task.", stages)
+    hint(f"To take it back: gift remove-task {name}")
+
+
+def _look_at_images(
+    name: str, addition: Addition, *, probe: bool, check: bool, on_bad: str, as_json: bool
+) -> tuple[dict[str, Any], str]:
+    """Checks the images and prints the classes. Returns what JSON has of them, and why they are refused, if so."""
+    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
+    from gift_core.mini.miniature import miniature_of
+
+    findings, dataset = (check_images if check else check_headers)(addition.dataset, name), addition.dataset
+    is_refused = bool(findings.broken) and on_bad == "refuse"
     images_per_task = None if probe else addition.config.prompts.images_per_task
-    dataset, composition = addition.dataset, list(composition_notes(addition.dataset, images_per_task))
+    composition = list(composition_notes(dataset, images_per_task))
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
@@ -146,29 +204,12 @@ def add_task(
         left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
         notes = [*dataset.notes, *left_out, *findings.lines(), *composition]
         _show_data_set(name, dataset, classes, notes, warnings)
-    is_written = not dry_run and not is_refused
-    if is_written:
-        addition.carry_out()
-    if as_json:
-        found = {"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}
-        print_json({
-            "task": name, **found, "notes": [*dataset.notes, *composition, *warnings], "written": is_written,
-            "stages": stages, "check": {"images": findings.count, "broken": findings.broken, **findings.others},
-        })  # fmt: skip
-    if is_refused:
-        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
-        raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
-    if as_json:
-        return
-    print_difference(addition.difference())
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-        return
-    if not addition.config.sequence:  # a probe came first
-        hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
-    else:
-        print_next_stages("params.yaml has the new task.", stages)
-    hint(f"To take it back: gift remove-task {name}")
+    record: dict[str, Any] = {
+        **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
+        "notes": [*dataset.notes, *composition, *warnings],
+        "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+    }
+    return record, findings.broken_line() if is_refused else ""
 
 
 def _show_data_set(

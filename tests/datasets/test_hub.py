@@ -20,7 +20,7 @@ from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.tasks import TaskConfig
 from gift_core.datasets import parquet_images
 from gift_core.datasets.dataset import Dataset
-from gift_core.datasets.hub import hub_files, read_card
+from gift_core.datasets.hub_dataset import hub_files, read_card
 from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.datasets.folders import INGEST
