@@ -202,17 +202,10 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 
 
 def _open(data: bytes) -> Image.Image:
-    prepare_reader(data)
-    return Image.open(io.BytesIO(data))
-
-
-def prepare_reader(data: bytes) -> None:
-    """Makes Pillow read an image that begins like HEIC. AVIF begins alike, and is Pillow's own.
-
-    BadImageError if pillow-heif is not installed.
-    """
+    """BadImageError for HEIC if pillow-heif is not installed. AVIF begins alike, and is Pillow's own."""
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
         _register_heic()
+    return Image.open(io.BytesIO(data))
 
 
 @cache

@@ -12,7 +12,7 @@ from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, re
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.folder_reader import FolderReader
-from gift_core.datasets.parquet_images import holds_images, list_parquet, parquet_errors, split_by_name
+from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
 from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean, nearest, no_such_path
 from gift_core.quantities import first_names, plural
@@ -75,7 +75,7 @@ def _files_with_images(folder: Path, config: Config, location: str) -> dict[str,
 
         with parquet_errors(path, location):
             schema = pq.read_schema(path)
-        if config.image_column in schema.names and holds_images(schema.field(config.image_column).type):
+        if config.image_column in schema.names and IMAGES.fullmatch(str(schema.field(config.image_column).type)):
             split = split_of(split_by_name(path.relative_to(folder).as_posix())[1]) or "train"
             found.setdefault("" if config.split_column else split, []).append(path)
     return found

@@ -6,10 +6,10 @@ Labels are read at once, images when they are asked for, a row group at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 MAX_GROUP_BYTES = 2 << 30  # of the decoded images of a row group
 ROWS = 16  # that are decoded at once: in a small file, an entry of a dictionary can stand for terabytes
-KEPT_GROUPS = 2  # images are asked for in their order, by several threads
+KEPT_GROUPS = 2
+# The types of columns, as pyarrow spells them.
+IMAGES = re.compile(r"(large_)?binary|struct<(.*, )?bytes: (large_)?binary.*")
+TEXT = re.compile(r"(large_)?string|dictionary<values=(large_)?string.*")
+_LIST, _NUMBER = re.compile(r"(large_)?list<\w+: (large_)?string>"), re.compile(r"u?int\d+")
 _PART = re.compile(r"(.+?)-\d{4,6}-of-\d{4,6}")
 _NAMES = re.compile(r"(label|class|category|species)?(_?(text|names?|str))?")  # columns of names, also beside numbers
 
@@ -44,39 +48,19 @@ class Features:
 
 
 def features_of(schema: pa.Schema) -> Features:
-    """Returns what the types of the columns and the metadata of `datasets` (Image, ClassLabel) say."""
-    from pyarrow import types
-
+    """Returns what the types of the columns and the metadata of `datasets` (ClassLabel) say."""
     try:
         known = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = {each: tuple(map(str, known[each]["names"])) for each in known if "names" in known[each]}
     except (KeyError, TypeError, ValueError):  # other programs write none
         names = {}
-    kinds = {each.name: each.type for each in schema}
-    numbers = {each: names.get(each) for each, kind in kinds.items() if types.is_integer(kind)}
-    texts = sorted(filter(lambda each: is_text(kinds[each]), kinds), key=lambda each: not _NAMES.fullmatch(each))
-    named, unnamed = ({n: v for n, v in numbers.items() if (v is None) == without} for without in (False, True))
-    lists = [each for each, kind in kinds.items() if types.is_list(kind) and is_text(kind.value_type)]
+    images, texts, lists, numbers = (
+        [each.name for each in schema if kind.fullmatch(str(each.type))] for kind in (IMAGES, TEXT, _LIST, _NUMBER)
+    )
+    texts.sort(key=lambda each: not _NAMES.fullmatch(each))
+    named, unnamed = ({n: names.get(n) for n in numbers if (n in names) == known} for known in (True, False))
     captions = sorted((*lists, *texts), key=lambda each: "caption" not in each)
-    images = [each for each, kind in kinds.items() if holds_images(kind)]
     return Features(images, {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
-
-
-def holds_images(kind: pa.DataType) -> bool:
-    """Returns whether a column of this type can hold images: bytes, or a struct that has `bytes`."""
-    from pyarrow import types
-
-    if types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and holds_images(kind.field("bytes").type)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Returns whether a column of this type holds texts."""
-    from pyarrow import types
-
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 @contextmanager
@@ -123,7 +107,8 @@ def list_parquet(
     import pyarrow.parquet as pq
 
     rows: list[tuple[str, str, str, partial[bytes], Path]] = []
-    images, total, split_column = _Images(str(config.image_column)), 0, getattr(config, "split_column", None)
+    groups = lru_cache(KEPT_GROUPS)(partial(_read_group, str(config.image_column)))  # images are read in their order
+    image, total, split_column = partial(_read_image, groups, Lock()), 0, getattr(config, "split_column", None)
     paths = [(split, path) for split in files for path in files[split]]
     for split, path in progress(paths, len(paths), "list images"):
         name = path.relative_to(folder).as_posix()
@@ -133,7 +118,7 @@ def list_parquet(
             counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
             total += path.stat().st_size
             values = _values(path, split_column, (), place) if split_column else [split] * len(texts)
-        reads = [partial(images.read, path, group, row) for group, count in enumerate(counts) for row in range(count)]
+        reads = [partial(image, path, group, row) for group, count in enumerate(counts) for row in range(count)]
         for number, (text, value, read) in enumerate(zip(texts, values, reads, strict=True), 1):
             if (of := split_of(value) if value else "") is None:
                 unknown = f"row {number}: unknown split {printable(value[:80])!r}"
@@ -188,8 +173,8 @@ def _values(path: Path, column: str, names: Sequence[str], place: str) -> list[s
     """The values of all rows as texts, or their names. Each distinct one is converted once."""
     import pyarrow.parquet as pq
 
-    dictionary, found = [column] if is_text(pq.read_schema(path).field(column).type) else [], list[str]()
-    with pq.ParquetFile(path, read_dictionary=dictionary) as opened:
+    is_text, found = TEXT.fullmatch(str(pq.read_schema(path).field(column).type)), list[str]()
+    with pq.ParquetFile(path, read_dictionary=[column] if is_text else []) as opened:
         chunks = opened.read(columns=[column]).column(column).chunks
     for chunk in chunks:
         encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
@@ -202,46 +187,34 @@ def _values(path: Path, column: str, names: Sequence[str], place: str) -> list[s
     return found
 
 
-@dataclass
-class _Images:
-    """Reads images. The row groups that were read last are kept, or why one cannot be read."""
+def _read_group(column: str, path: Path, group: int) -> pa.ChunkedArray | Exception:
+    """Returns the images of a row group, or why it cannot be read, which is the same for all of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    column: str
-    lock: Lock = field(default_factory=Lock)
-    groups: dict[tuple[Path, int], Any] = field(default_factory=dict)
-
-    def read(self, path: Path, group: int, row: int) -> bytes:
-        """Returns the bytes of an image. ValueError for a missing one, and for a group that cannot be read."""
-        with self.lock:
-            key = path, group
-            if key not in self.groups:
-                while len(self.groups) >= KEPT_GROUPS:
-                    self.groups.pop(next(iter(self.groups)))
-                try:
-                    self.groups[key] = self._read_group(path, group)
-                except Exception as error:  # pyarrow.ArrowException, OSError and others
-                    self.groups[key] = error
-            found = self.groups[key]
-        if isinstance(found, Exception):
-            raise ValueError(str(found))
-        if (data := found[row].as_py()) is None:
-            raise ValueError("the table has no bytes of it")
-        return bytes(data)
-
-    def _read_group(self, path: Path, group: int) -> pa.ChunkedArray:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        found, size = list[pa.Array](), 0
+    found, size = list[pa.Array](), 0
+    try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
-            is_struct = pa.types.is_struct(opened.schema_arrow.field(self.column).type)
-            column = f"{self.column}.bytes" if is_struct else self.column
-            for batch in opened.iter_batches(ROWS, row_groups=[group], columns=[column], use_threads=False):
-                images = pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0)
-                size += images.nbytes
+            is_struct = pa.types.is_struct(opened.schema_arrow.field(column).type)
+            columns = [f"{column}.bytes" if is_struct else column]
+            for batch in opened.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False):
+                found.append(pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0))
+                size += found[-1].nbytes
                 if size > MAX_GROUP_BYTES:
                     limit = f"{MAX_GROUP_BYTES >> 30} GiB of images"
                     raise ValueError(f"row group {group} has more than {limit}: write smaller ones (row_group_size)")
-                found.append(images)
-        return pa.chunked_array(found)
+    except Exception as error:  # pyarrow.ArrowException, OSError and others
+        return error
+    return pa.chunked_array(found)
+
+
+def _read_image(read_group: Callable[[Path, int], Any], lock: Lock, path: Path, group: int, row: int) -> bytes:
+    """Returns the bytes of an image. ValueError for a missing one, and for a group that cannot be read."""
+    with lock:  # several threads read
+        found = read_group(path, group)
+    if isinstance(found, Exception):
+        raise ValueError(str(found))
+    if (data := found[row].as_py()) is None:
+        raise ValueError("the table has no bytes of it")
+    return bytes(data)

@@ -190,10 +190,11 @@ def _look_at_images(
     name: str, addition: Addition, *, probe: bool, check: bool, on_bad: str, as_json: bool
 ) -> tuple[dict[str, Any], str]:
     """Checks the images and prints the classes. Returns what JSON has of them, and why they are refused, if so."""
-    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
+    from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
     from gift_core.mini.miniature import miniature_of
 
-    findings, dataset = (check_images if check else check_headers)(addition.dataset, name), addition.dataset
+    dataset = addition.dataset
+    findings = check_images(dataset, name) if check else ImageFindings(len(dataset.train) + len(dataset.test))
     is_refused = bool(findings.broken) and on_bad == "refuse"
     images_per_task = None if probe else addition.config.prompts.images_per_task
     composition = list(composition_notes(dataset, images_per_task))

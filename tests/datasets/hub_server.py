@@ -41,18 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self._answer()
-
     def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:  # paths-info
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self._answer(wanted=json.loads(body)["paths"] if body.startswith("{") else
-                     [unquote(part.partition("=")[2]) for part in body.split("&") if part.startswith("paths=")])  # fmt: skip
-
-    def _answer(self, wanted: list[str] | None = None) -> None:
         path = unquote(urlsplit(self.path).path)
         found = re.fullmatch(r"(?:/api)?/datasets/([^/]+/[^/]+)(?:/(revision|tree|paths-info|resolve)/(.+))?", path)
         if found is None:
@@ -71,13 +60,14 @@ class Handler(BaseHTTPRequestHandler):
             self._send_file(folder / file, commit)
         else:
             files = {each.relative_to(folder).as_posix(): each for each in sorted(folder.rglob("*")) if each.is_file()}
-            wanted = wanted or [each for each in files if each.startswith(file)]  # of a folder
-            entries = [facts(each, name) for name, each in files.items() if name in wanted]
+            entries = [facts(each, name) for name, each in files.items() if name.startswith(file)]  # of a folder
             if kind == "revision":
                 siblings = [{"rfilename": e["path"], "size": e["size"], "lfs": e.get("lfs")} for e in entries]
                 self._send(200, json.dumps({"id": name, "sha": commit, "siblings": siblings}).encode())
             else:
                 self._send(200, json.dumps(entries).encode())
+
+    do_HEAD = do_GET
 
     def _send_file(self, file: Path, commit: str) -> None:
         data = file.read_bytes()

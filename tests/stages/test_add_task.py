@@ -177,4 +177,4 @@ def test_check_decodes_every_image_before_anything_is_written(root: Path, add: G
     assert "  20 images with a side below 32 pixels: " in output
     assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
     assert tree_hash(root) == before
-    add("birds", "--images", "data/0_raw/birds")  # the header alone is sound
+    add("birds", "--images", "data/0_raw/birds")  # which looks at no image

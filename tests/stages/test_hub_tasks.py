@@ -87,7 +87,7 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
 @pytest.mark.parametrize(
     ("columns", "words", "expected"),
     [
-        ({"label": ([0, 1], datasets.Value("int64"))}, "", "'label' has numbers, and the schema has no names for them. "),
+        ({"label": ([0, 1], datasets.Value("int64"))}, "", "numbers, and the schema has no names for them. "),
         ({"label": ([0, 1], datasets.Value("int64"))}, "--class-names names.txt", {"0": "wren", "1": "owl"}),
         ({"label": ([0, 1], LABELS)}, "--class-names names.txt", {"wren": "wren", "great_tit": "owl"}),
         ({"label": ([0, 1], LABELS)}, "--train-split train+test", {"train": "train+test", "test": "test"}),
@@ -161,3 +161,14 @@ def test_what_the_hub_refuses_is_said_with_the_remedy(
     assert message == ("error: gift add-task --hub: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE prevents the download. "
                        "Unset them for the first run.\n")  # fmt: skip
     assert tree_hash(tmp_path) == before
+
+
+@pytest.mark.parametrize("table", ["data/*.parquet", "data/train-00000-of-00001.parquet"])
+def test_a_table_of_ones_own_that_holds_its_images_becomes_a_task(table: str, gift: Gift, tmp_path: Path) -> None:
+    """Several files have the splits that their names say, one has them by seed."""
+    repository(tmp_path / "data/0_raw/birds", {"label": ([0, 1], LABELS)}, parts=1)
+    output = gift("add-task", "birds", "--images", "data/0_raw/birds", "--table", table, "--check").output
+    counts = "12 training images, 6 test images" if "*" in table else "10 training images, 2 test images"
+    assert f"birds: 2 classes, {counts}\n" in output and "great tit" in output
+    row: Any = load_config(tmp_path / "params.yaml").tasks["birds"]
+    assert (row.source, row.table, row.test_fraction) == ("table", table, None if "*" in table else 0.2)
