@@ -84,7 +84,7 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
     folder, again = root / config.path, f"Remove the folder, then: gift data fetch {name}"
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     commit, card = (file.read_text("utf-8") if file.is_file() else "" for file in (folder / COMMIT, folder / CARD))
-    if commit.strip() not in ("", config.revision):
+    if config.revision and commit.strip() not in ("", config.revision):
         raise UserError(f"{location}: has commit {commit.strip()[:40]!r}, not {config.revision}. {again}.")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files = files_of(config.splits or {}, hub_files(names, read_card(card), config.config, location), location)

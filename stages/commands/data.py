@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
+FromHub = Annotated[bool, flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 
@@ -84,7 +85,12 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
 @data.command(cls=GiftCommand)
 def fetch(
-    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    names: Names = None,
+    every: All = False,
+    hub: FromHub = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
 ) -> None:
     """Download data sets into the folders that params.yaml names, or into data/0_raw/NAME.
 
@@ -112,7 +118,7 @@ def fetch(
         work = Layout(root).work("fetch", raw.name)
         try:
             if raw.row is not None:
-                download(raw.row, raw.path, work)
+                download(raw.row, raw.path, work, hub=hub)
             elif isinstance(task, HubTaskConfig | PairsTaskConfig):
                 fetch_hub(raw.name, task, work, root)
         except UserError as error:  # go on with the others

@@ -172,3 +172,18 @@ def test_a_table_of_ones_own_that_holds_its_images_becomes_a_task(table: str, gi
     assert f"birds: 2 classes, {counts}\n" in output and "great tit" in output
     row: Any = load_config(tmp_path / "params.yaml").tasks["birds"]
     assert (row.source, row.table, row.test_fraction) == ("table", table, None if "*" in table else 0.2)
+
+
+def test_a_published_data_set_that_only_the_hub_has_is_fetched_from_there_and_another_with_an_option(
+    hub: Hub, gift: Gift, tmp_path: Path
+) -> None:
+    """The small copies have other counts than the row, which are refused."""
+    digits = datasets.ClassLabel(names=[str(number) for number in range(10)])
+    for name in ("ufldl-stanford/svhn", "ylecun/mnist"):
+        repository(hub.folder / name, {"label": (list(range(10)), digits)})
+    (hub.folder / "ufldl-stanford/svhn/data").rename(hub.folder / "ufldl-stanford/svhn/cropped_digits")
+    for words in (["svhn"], ["mnist", "--hub"]):
+        output = gift("data", "fetch", *words, expect=1).output
+        assert f"the copy in data/0_raw/{words[0]} is partial: 12 of " in " ".join(output.split())
+    assert "svhn" in gift("data", "status", "svhn").output and (tmp_path / "data/0_raw/svhn/commit.txt").is_file()
+    assert "the catalogue knows no copy with these counts" in gift("data", "fetch", "dtd", "--hub", expect=1).output
