@@ -60,14 +60,13 @@ def test_names_and_templates_of_parts_of_imagenet_are_clips_the_plain_template_f
 
 
 @pytest.mark.parametrize("dataset", TEMPLATES)
-def test_the_page_shows_the_rows_counts_and_layout(dataset: str, project: Path) -> None:
+def test_the_page_shows_the_rows_counts(dataset: str, project: Path) -> None:
     row = catalogue_row(dataset, "tests")
     page = (project / "docs" / "data_sets.md").read_text(encoding="utf-8")
     (line,) = [line for line in page.splitlines() if line.startswith(f"| `{dataset}` ")]
     assert f"| {len(row.classes)} | {row.counts['train']:,} | {row.counts['test']:,} |" in line
     size = sum(archive.bytes for archive in row.archives) or row.unpacked_bytes
-    assert f"| {size / 1e9:.1f} GB |" in line.replace("0.01 GB", "0.0 GB")
-    assert not row.archives or f"    {dataset}/{row.layout.split(',')[0].split(' (')[0]}" in page
+    assert line.replace("| 0.01 |", "| 0.0 |").endswith(f"| {size / 1e9:.1f} |")
 
 
 @pytest.mark.parametrize("dataset", ["cub", "imagenet_r"])
