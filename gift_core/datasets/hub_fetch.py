@@ -68,7 +68,7 @@ class HubRepository:
         for split, files in self.files.items() if self.features else ():
             if split not in counts:
                 counts[split] = sum(self._footer(file)[1] for file in progress(files, len(files), f"count {split}"))
-        return {split: counts.get(split) for split in self.files}
+        return {split: counts.get(split) for split in dict.fromkeys((*self.splits.values(), *self.files))}
 
     def lines(self) -> Iterator[str]:
         """Yields what is to be known before the download: the size, the license, images of each split, and classes."""

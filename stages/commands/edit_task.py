@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from ..completion import complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.config.params_edit import ParamsEdit, Removal
+    from gift_core.config.params_edit import Removal
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
@@ -124,7 +123,7 @@ def add_task(
     from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
     from gift_core.config.checks import ADD_TASK
     from gift_core.datasets.hub_fetch import look_up
-    from gift_core.datasets.new_task import hub_row, new_row, plan_hub_task, plan_task
+    from gift_core.datasets.new_task import hub_row, new_row, plan_task
 
     if (images is None) == (hub is None):
         raise typer.BadParameter("give one of --images and --hub")
@@ -140,22 +139,23 @@ def add_task(
         "class_names": class_names, "shots": shots,
     }  # fmt: skip
     params, factor = params_of(params, root), 1.0 if learning_rate_factor is None else learning_rate_factor
-    edit: ParamsEdit
+    bring = "link" if link else "copy" if copy else None
     if hub is not None:
         found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
         splits = {split: each for split, each in (("train", train_split), ("test", test_split)) if each}
         row = hub_row(found, splits, given, captions=captions)
-        edit = plan_hub_task(name, row, params=params, root=root, factor=None if probe else factor)
         record: dict[str, Any] = {"repository": found.name, "commit": found.commit, "splits": found.counts}
-        refusal, first = "", f"gift data fetch {name}"
-        if not as_json:
-            typer.echo("\n".join(found.lines()))
+        shown, refusal = list(found.lines()), ""
     else:
         assert images is not None
-        row, bring = new_row(images, given, captions=captions), "link" if link else "copy" if copy else None
-        edit = plan_task(name, row, images, params=params, root=root, factor=None if probe else factor, bring=bring)
-        record, refusal = _look_at_images(name, edit, probe=probe, check=check, on_bad=on_bad_image, as_json=as_json)
-        first = ""
+        row = new_row(images, given, captions=captions)
+    edit = plan_task(name, row, images, params=params, root=root, factor=None if probe else factor, bring=bring)
+    if edit.dataset is not None:
+        record, shown, refusal = _look_at_images(
+            name, edit, edit.dataset, probe=probe, check=check, on_bad=on_bad_image
+        )
+    if not as_json:
+        typer.echo("\n".join(shown))
     pipeline, after = pipeline_root(root), edit.config.model_dump(mode="json")
     if probe:
         stages = stages_of_probe(pipeline, after, name)
@@ -177,8 +177,8 @@ def add_task(
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
-    if first:
-        hint(f"Download it first: {first}")
+    if hub is not None:
+        hint(f"Download it first: gift data fetch {name}")
     if not edit.config.sequence:  # a probe came first
         hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
     else:
@@ -187,54 +187,40 @@ def add_task(
 
 
 def _look_at_images(
-    name: str, addition: Addition, *, probe: bool, check: bool, on_bad: str, as_json: bool
-) -> tuple[dict[str, Any], str]:
-    """Checks the images and prints the classes. Returns what JSON has of them, and why they are refused, if so."""
+    name: str, addition: Addition, dataset: Dataset, *, probe: bool, check: bool, on_bad: str
+) -> tuple[dict[str, Any], list[str], str]:
+    """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
     from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
     from gift_core.mini.miniature import miniature_of
 
-    dataset = addition.dataset
     findings = check_images(dataset, name) if check else ImageFindings(len(dataset.train) + len(dataset.test))
-    is_refused = bool(findings.broken) and on_bad == "refuse"
-    images_per_task = None if probe else addition.config.prompts.images_per_task
-    composition = list(composition_notes(dataset, images_per_task))
+    refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
+    composition = list(composition_notes(dataset, None if probe else addition.config.prompts.images_per_task))
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
-    if not as_json:
-        left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        notes = [*dataset.notes, *left_out, *findings.lines(), *composition]
-        _show_data_set(name, dataset, classes, notes, warnings)
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
         "notes": [*dataset.notes, *composition, *warnings],
         "check": {"images": findings.count, "broken": findings.broken, **findings.others},
     }
-    return record, findings.broken_line() if is_refused else ""
-
-
-def _show_data_set(
-    name: str, dataset: Dataset, classes: Mapping[str, Mapping[str, int]], notes: list[str], warnings: list[str]
-) -> None:
-    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
-    typer.echo(f"{name}: {dataset.described}, {counts}")
+    lines = [f"{name}: {dataset.described}, {counts}"]
     if dataset.has_captions:
-        for sample in dataset.train[:PAIRS_SHOWN]:
-            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
+        lines += [f"  {sample.name}: {' | '.join(sample.captions)}" for sample in dataset.train[:PAIRS_SHOWN]]
     else:
         width = max(map(len, dataset.class_names))
-        typer.echo(f"  {'class':<{width}}  train  test")
+        lines.append(f"  {'class':<{width}}  train  test")
         for class_name, count in list(classes.items())[:CLASSES_SHOWN]:
-            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+            lines.append(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
         if len(classes) > CLASSES_SHOWN:
-            typer.echo(f"  ... and {len(classes) - CLASSES_SHOWN} more")
+            lines.append(f"  ... and {len(classes) - CLASSES_SHOWN} more")
         if all(class_name.isdigit() for class_name in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
-    for note in notes:
-        typer.echo(f"  {note}")
-    for warning in warnings:
-        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
+    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not refusal else []
+    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines(), *composition)]
+    lines += [typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings]
+    return record, lines, refusal
 
 
 KnownNames = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]

@@ -61,7 +61,7 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
     output = gift(*command, "--dry-run").output
     assert tree_hash(tmp_path) == before and "--dry-run: nothing was written" in output
     assert f"timm/pets at {COMMIT[:12]}: 0.0 MB, license: cc-by-sa-4.0\n" in output
-    assert "  test: 6 images in 1 file\n  train: 12 images in 2 files\n" in output
+    assert "  train: 12 images in 2 files\n  test: 6 images in 1 file\n" in output
     assert "  column 'label': 2 classes: wren, great_tit\n" in output
     assert "Download it first: gift data fetch pets" in gift(*command).output
     row = load_config(tmp_path / "params.yaml").tasks["pets"]
