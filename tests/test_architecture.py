@@ -55,13 +55,13 @@ BUDGET = {
     "gift_core/new_project": 180,
     "gift_core/published": 90,
     "gift_core/report": 3_260,
-    "gift_core/team": 720,
+    "gift_core/team": 710,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
     "gift_core/work": 1_720,
     "recipes": 1_260,
-    "stages": 6_090,
-    "tests": 23_650,
+    "stages": 6_070,
+    "tests": 23_630,
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import HubSplits, HubTaskConfig, PairsTaskConfig, WebDatasetTaskConfig
+from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import Listing
 from gift_core.datasets.parquet_images import list_parquet, split_by_name
 from gift_core.datasets.webdataset import list_tars
@@ -42,21 +42,21 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
 
     UserError, beginning with `location`, for an unknown config, and where there are several and none is named.
     """
-    data = [name for name in sorted(names) if name.endswith(DATA_FILES)]
+    data = [name for name in sorted(names) if name.endswith(DATA_FILES) and is_inside(name)]
     if not data:
         raise UserError(f"{location}: there are no files {' or '.join(DATA_FILES)}. Name another one, or a revision.")
     configs: dict[str, Splits] = {}
-    listed = [each for each in card.get("configs") or () if isinstance(each, dict) and each.get("data_files")]
+    found = card.get("configs")
+    listed = [each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict)]
     for each in listed:
-        entries = each["data_files"] if isinstance(each["data_files"], list) else [each["data_files"]]
-        for entry in entries:
+        entries = each.get("data_files")
+        for entry in entries if isinstance(entries, list) else [entries]:
             entry = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
             paths = entry["path"] if isinstance(entry.get("path"), list) else [entry.get("path")]
-            found = [name for name in data if any(fnmatchcase(name, str(path).removeprefix("./")) for path in paths)]
-            if found:
-                configs.setdefault(str(each.get("config_name")), {}).setdefault(str(entry.get("split")), []).extend(
-                    found
-                )
+            files = [name for name in data if any(fnmatchcase(name, str(path).removeprefix("./")) for path in paths)]
+            if files:
+                splits = configs.setdefault(str(each.get("config_name")), {})
+                splits.setdefault(str(entry.get("split")), []).extend(files)
     for name in () if configs else data:
         named, split = split_by_name(name)
         configs.setdefault(named or DEFAULT, {}).setdefault(split, []).append(name)
@@ -68,7 +68,7 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
     return lookup(configs, config, f"{location}: config")
 
 
-def files_of(splits: HubSplits, files: Splits, location: str) -> Splits:
+def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:
     """Returns the files of train, test and validation. UserError for a split that the repository does not have."""
     return {
         split: [file for each in named.split(JOINED_SPLITS) for file in lookup(files, each, f"{location}: split")]
@@ -83,12 +83,15 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
     """
     folder, again = root / config.path, f"Remove the folder, then: gift data fetch {name}"
     location = f"params.yaml: tasks.{name}.path: {config.path}"
-    commit, card = (file.read_text("utf-8") if file.is_file() else "" for file in (folder / COMMIT, folder / CARD))
+    commit, card = (
+        file.read_text("utf-8", "replace") if file.is_file() else "" for file in (folder / COMMIT, folder / CARD)
+    )
     if config.revision and commit.strip() not in ("", config.revision):
         raise UserError(f"{location}: has commit {commit.strip()[:40]!r}, not {config.revision}. {again}.")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files = files_of(config.splits or {}, hub_files(names, read_card(card), config.config, location), location)
-    every = [each for found in files.values() for each in found]
+    if not (every := [each for found in files.values() for each in found]):
+        raise UserError(f"params.yaml: tasks.{name}.splits: missing. Write splits: {{train: the repository's split}}.")
     for (prefix, parts), count in Counter(part.groups() for each in every if (part := _PART.match(each))).items():
         if count < int(parts):
             raise UserError(f"{location}: has {count} of {int(parts)} files {prefix}-*. {again}.")

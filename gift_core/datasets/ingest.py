@@ -136,7 +136,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     if isinstance(config, MiniTaskConfig):
         return _rendered(name, config, seed=seed)
     if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
-        raise UserError(f"{_location(name, config)}: there is no such folder. Put the data there.")
+        raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
     listing = READERS[config.source](name, config, root)
     if isinstance(config, PairsTaskConfig):
         dataset = pair_dataset(listing, config, task=name, seed=seed)

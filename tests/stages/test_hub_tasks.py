@@ -70,7 +70,9 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
         "splits": {"train": "train", "test": "test"}, "image_column": "image", "label_column": "label",
         "templates": ("a photo of a {}.",), "on_bad_image": "refuse",
     }  # fmt: skip
-    missing = "pets: params.yaml: tasks.pets.path: data/0_raw/pets: there is no such folder. Put the data there"
+    missing = (
+        "pets: params.yaml: tasks.pets.path: data/0_raw/pets: there is no such folder. Put the images there, or link it"
+    )
     assert f"{missing}. Run: gift data fetch pets\n" in gift("data", "status", expect=1).output
     assert "pets: complete" in gift("data", "fetch", "pets").output
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
