@@ -18,6 +18,8 @@ Captions = Annotated[int, Field(ge=2, le=1_000_000)]
 ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
 ]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]  # a branch or a tag can change
+HubSplits = Annotated[dict[Literal["train", "test", "validation"], Text], Field(min_length=1)]
 TABLES = (".csv", ".tsv", ".parquet")
 MAX_TEMPLATE = 1000  # characters
 SHOWN = 80  # characters of a wrong template in a message
@@ -96,13 +98,32 @@ class WebDatasetTaskConfig(OwnTaskConfig):
     label: Text
 
 
+class HubTaskConfig(OwnTaskConfig):
+    """A data set of the Hugging Face hub. `gift data fetch` downloads its files to `path`.
+
+    `config`: null for the only or the default one. `splits`: {train: its name there}, two joined as train+validation;
+    without test, the split is made by seed. `label_column` holds names, or numbers that the schema or `class_names`
+    name. WebDataset tars have no columns: there it is as `label` of WebDatasetTaskConfig.
+    """
+
+    source: Literal["hub"]
+    repository: Text
+    revision: Commit
+    config: Text | None = None
+    splits: HubSplits
+    image_column: Text | None = None
+    label_column: Text
+
+
 class PairsTaskConfig(OwnDataConfig):
     """Images with captions, tested by retrieval. Null `table` and `train`: caption files beside the images.
 
     picture.txt holds the captions of picture.jpg, one a line. `table`, with image_column, caption_column and
-    split_column: as in TableTaskConfig, with a row for each caption. `train` and `test`: patterns of WebDataset tars
-    with .txt files. `vocabulary_captions`: the number of training captions, sampled by seed, that join the vocabulary
-    of the prompts, as the names of the classes of another task do.
+    split_column: as in TableTaskConfig, with a row for each caption. In a table that holds its images, a row has all
+    captions of one, and several columns are joined with "::". `train` and `test`: patterns of WebDataset tars with .txt
+    files. `repository` to `splits`, beside one of both: as in HubTaskConfig. `vocabulary_captions`: the number of
+    training captions, sampled by seed, that join the vocabulary of the prompts, as the names of the classes of another
+    task do.
     """
 
     source: Literal["pairs"]
@@ -113,6 +134,10 @@ class PairsTaskConfig(OwnDataConfig):
     split_column: Text | None = None
     train: Pattern | None = None
     test: Pattern | None = None
+    repository: Text | None = None
+    revision: Commit | None = None
+    config: Text | None = None
+    splits: HubSplits | None = None
 
 
 class ClassSliceConfig(Section):
@@ -142,9 +167,10 @@ class CatalogueTaskConfig(Section):
 
 
 TaskConfig = Annotated[
-    MiniTaskConfig | FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig | CatalogueTaskConfig,
+    MiniTaskConfig | FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | HubTaskConfig | PairsTaskConfig |
+    CatalogueTaskConfig,
     Field(discriminator="source"),
-]
+]  # fmt: skip
 
 
 def has_captions(task: TaskConfig) -> bool:

@@ -12,6 +12,7 @@ from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, re
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
 from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean, nearest, no_such_path
 from gift_core.quantities import first_names, plural
@@ -38,6 +39,11 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     """
     key = f"params.yaml: tasks.{name}"
     folder, location = root / config.path, f"{key}.table: {config.table}"
+    if holding := _files_with_images(folder, config, location):
+        one = next(iter(holding.values()))[0].relative_to(folder).as_posix()
+        notes = _unused_splits(folder, config.model_copy(update={"table": one}), location) if len(holding) < 2 else ()
+        listing = list_parquet(holding, config, folder=folder, location=location)
+        return replace(listing, notes=(*notes, *listing.notes))
     images: dict[str, Entry] = {}
     for entry in _read_entries(folder, config, key):
         first = images.get(entry.file)
@@ -59,6 +65,20 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     verb = "is" if len(others) == 1 else "are"
     what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
     return Listing(samples, location, (*unused, *validation), (*([what] if others else []), *reader.notes()))
+
+
+def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:
+    """Returns the Parquet files by split if their image column holds bytes, not paths. The table may be a pattern."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob(str(config.table))) if str(config.table).lower().endswith(".parquet") else ():
+        import pyarrow.parquet as pq
+
+        with parquet_errors(path, location):
+            schema = pq.read_schema(path)
+        if config.image_column in schema.names and IMAGES.fullmatch(str(schema.field(config.image_column).type)):
+            split = split_of(split_by_name(path.relative_to(folder).as_posix())[1]) or "train"
+            found.setdefault("" if config.split_column else split, []).append(path)
+    return found
 
 
 def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:

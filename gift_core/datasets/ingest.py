@@ -26,6 +26,7 @@ from gift_core.config.tasks import (
 from gift_core.datasets.catalogue.inventory import list_catalogue
 from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
 from gift_core.datasets.decoding import Decoder, digest_of, in_order
+from gift_core.datasets.hub_dataset import list_hub
 from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset, vocabulary_captions
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
@@ -41,6 +42,8 @@ def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     if config.table is None and config.train is None:
         return list_captioned_folder(root / config.path, location)
+    if config.repository is not None:
+        return list_hub(name, config, root)
     listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
     return dataclasses.replace(listing, location=location)
 
@@ -50,6 +53,7 @@ READERS: Mapping[str, Callable[[str, Any, Path], Listing]] = {
     "folder": list_folder,
     "table": list_table,
     "webdataset": list_tars,
+    "hub": list_hub,
     "pairs": list_pairs,
     "catalogue": list_catalogue,
 }

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.table_files import text_lines
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
 from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.hub_dataset import files_of
+from gift_core.datasets.hub_fetch import HubRepository
 from gift_core.datasets.ingest import open_dataset
+from gift_core.datasets.parquet_images import unnamed_labels
 from gift_core.datasets.spelling import require_utf8
-from gift_core.errors import UserError, no_such_path
+from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder, require_free_bytes
 
@@ -52,9 +56,48 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     return {"source": "pairs" if captions else source, **row}
 
 
+def hub_row(
+    found: HubRepository, splits: Mapping[str, str], given: Mapping[str, Any], *, captions: bool
+) -> dict[str, Any]:
+    """Returns the row of params.yaml for a repository of the hub, without its `path`. `given` is as in new_row.
+
+    `splits` replace those that the repository seems to have. UserError for an unknown split or column, a repository
+    without images or labels, and numbers without names.
+    """
+    location, features, splits = f"gift add-task --hub {found.name}", found.features, {**found.splits, **splits}
+    files_of(splits, found.files, location)
+    defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
+    defaults |= {"table" if features else "train": "*.parquet" if features else "*.tar"} if captions else {}
+    columns = {"label_column": [given["label"] or "cls"]}
+    if features:
+        texts = ("caption_column", features.captions) if captions else ("label_column", [*features.labels])
+        columns = dict([("image_column", features.images), texts])
+    for key, known in columns.items() if features or not captions else ():
+        if not known:
+            raise UserError(f"{location}: no column can be the {key}. Name another repository or config.")
+        defaults[key] = given[key] or known[0]
+        for column in defaults[key].split("::"):
+            lookup(dict.fromkeys(known), column, f"{location}: {key}")
+    names = features.labels.get(defaults.get("label_column", ""), ()) if features else ()
+    if features and names is None and given["class_names"] is None:
+        raise UserError(f"{location}: {unnamed_labels(features, defaults['label_column'])}")
+    if given["class_names"] is not None:
+        lines = text_lines(Path(given["class_names"]), f"{location}: --class-names")
+        labels = names or list(map(str, range(len(lines))))
+        if len(labels) != len(lines):
+            raise UserError(
+                f"{location}: --class-names: {len(lines)} names for {len(labels)} labels. Write one a line."
+            )
+        given = {**given, "class_names": dict(zip(labels, lines, strict=True))}
+    source = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
+    row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
+    row |= {key: defaults.get(key) if value is None else value for key, value in given.items() if key != "label"}
+    return {key: value for key, value in row.items() if value is not None}
+
+
 def _relative(images: Path, file: Path, option: str) -> str:
     """The path of a file relative to `images`. It may be given relative to `images` or to the working folder."""
-    if not file.is_absolute() and (images / file).is_file():
+    if not file.is_absolute() and any(images.glob(file.as_posix())):
         return file.as_posix()
     if not file.is_file():
         raise UserError(f"gift add-task: {option} {no_such_path(images / file, 'file')}")
@@ -67,21 +110,24 @@ def _relative(images: Path, file: Path, option: str) -> str:
 
 @dataclass(frozen=True)
 class Addition(ParamsEdit):
-    """A task that is about to be added. `bring` ("link" or "copy") the images to `target`; None if they are there."""
+    """A task that is about to be added. `bring` ("link" or "copy") the images to `target`; None if they are there.
 
-    dataset: Dataset
-    images: Path
+    `dataset` and `images` are None for a data set of the hub.
+    """
+
+    dataset: Dataset | None
+    images: Path | None
     target: Path
     bring: str | None
 
     def carry_out(self) -> None:
         """Links or copies the images, then replaces params.yaml atomically. After an error both are as before."""
-        if self.bring is not None:
+        if self.images is not None and self.bring is not None:
             self.target.parent.mkdir(parents=True, exist_ok=True)
-        if self.bring == "link":
-            self.target.symlink_to(self.images.resolve(), target_is_directory=True)
-        elif self.bring == "copy":
-            _copy(self.images, self.target)
+            if self.bring == "link":
+                self.target.symlink_to(self.images.resolve(), target_is_directory=True)
+            else:
+                _copy(self.images, self.target)
         try:
             super().carry_out()
         except BaseException:
@@ -95,36 +141,37 @@ class Addition(ParamsEdit):
 def plan_task(
     name: str,
     row: Mapping[str, Any],
-    images: Path,
+    images: Path | None,
     *,
     params: Path,
     root: Path,
     factor: float | None,
-    bring: str | None,
+    bring: str | None = None,
 ) -> Addition:
     """Returns the addition of the data set in the folder `images`, described by `row` (without its path).
 
-    `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written. The row gets a
-    test_fraction only for a data set without a test split. Without a `factor`, the task becomes a probe: no step learns
-    it. UserError for a name that is taken, images in the wrong folder, a row that params.yaml could not have, and a
-    data set that is no sound task.
+    None is a data set of the hub, which is not here yet. `bring` is link or copy for images outside data/0_raw, None
+    for images in it. Nothing is written. The row gets a test_fraction only for a data set without a test split. Without
+    a `factor`, the task becomes a probe: no step learns it. UserError for a name that is taken, images in the wrong
+    folder, a row that params.yaml could not have, and a data set that is no sound task.
     """
     for key, what in check_name(f"tasks.{name}", name):
         raise UserError(f"{params.name}: {key}: {what}")
-    target = _target(name, images, root, bring)
+    target = Layout(root).raw(name) if images is None else _target(name, images, root, bring)
     before = read_settings(params)
     parse_config(before, params.name)
     row = {"source": row["source"], "path": target.relative_to(root).as_posix(), **row}
     for key, value in row.items():
         require_utf8(str(value), f"gift add-task: {key}")
-    fraction = row["test_fraction"]
+    fraction = row.get("test_fraction")
     default = PROBE_FRACTION if factor is None else TEST_FRACTION
     row["test_fraction"] = default if fraction is None else fraction
     after = append_task(before, name, row, learning_rate_factor=factor)
-    new = parse_config(after, params.name)
-    task = new.tasks[name].model_copy(update={"path": str(images.absolute())})
-    dataset = open_dataset(name, task, seed=new.seed, root=root)
-    if not dataset.by_seed:
+    new, dataset = parse_config(after, params.name), None
+    if images is not None:
+        task = new.tasks[name].model_copy(update={"path": str(images.absolute())})
+        dataset = open_dataset(name, task, seed=new.seed, root=root)
+    if "test" in row["splits"] if dataset is None else not dataset.by_seed:
         if fraction is not None:
             raise UserError(f"--test-fraction {fraction:g}: the data set has a test split of its own. Leave it out.")
         del row["test_fraction"]

@@ -30,6 +30,8 @@ def check_data(project: Project) -> Iterator[Finding]:
         if not folder.is_dir() or not any(folder.iterdir()):
             found = f"{folder} is empty" if folder.is_dir() else f"there is no {folder}"
             remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
+            if getattr(tasks[names[0]], "repository", None):
+                remedy = f"Run: gift data fetch {names[0]}."
             if isinstance(task := tasks[names[0]], CatalogueTaskConfig):
                 archives = catalogue_row(task.dataset, "params.yaml: tasks: dataset").archives
                 size = byte_size(sum(archive.bytes for archive in archives))

@@ -22,6 +22,7 @@ from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
+from gift_core.datasets.hub_fetch import hub_errors
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.team.hub_cards import dataset_card, model_card
@@ -33,7 +34,6 @@ MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
 MODEL_FILES = (CONFIG, WEIGHTS, PROVENANCE, LOSSES, CARD, *TOKENIZER_FILES)
 SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json")  # besides the manifest, which names them, and the card
 _LOGIN = "Log in with: hf auth login. The token needs the right to write."
-_WORDS = 40  # of an error of the hub
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
     with tempfile.TemporaryDirectory() as temporary:
         build(Path(temporary))
         api = HfApi(endpoint=endpoint)
-        with _explained(repository):
+        with hub_errors(repository.address, _LOGIN):
             api.create_repo(repository.name, repo_type=repository.kind, private=private or None, exist_ok=True)
             if repository.revision:
                 api.create_branch(repository.name, branch=repository.revision, repo_type=repository.kind, exist_ok=True)
@@ -162,7 +162,7 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
 def _download(repository: Repository, folder: Path, patterns: Sequence[str], endpoint: str | None) -> None:
     from huggingface_hub import snapshot_download
 
-    with _explained(repository):
+    with hub_errors(repository.address, _LOGIN):
         snapshot_download(
             repository.name,
             repo_type=repository.kind,
@@ -195,20 +195,3 @@ def _synthetic(folder: Path) -> Manifest:
     for shard in manifest.shards:
         require_hashes(folder, shard.hashes, STAGE)
     return manifest
-
-
-@contextmanager
-def _explained(repository: Repository) -> Iterator[None]:
-    """Turns what the hub's library raises into a UserError with a remedy."""
-    try:
-        yield
-    except Exception as error:  # the library and its HTTP client raise many types
-        text = " ".join(str(error).split()[:_WORDS]).rstrip(".")
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403) or type(error).__name__ == "LocalTokenNotFoundError":
-            remedy = _LOGIN
-        elif status == 404:
-            remedy = "Check the name and the revision. A private repository needs: hf auth login."
-        else:
-            remedy = "Check the connection, and try again."
-        raise UserError(f"{repository.address}: {text}. {remedy}") from error

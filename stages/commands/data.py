@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
+FromHub = Annotated[bool, flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 
@@ -65,8 +66,10 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
             print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
         for each in statuses:
             if not each.suffices:
-                remedy = "" if each.train["expected"] is None else f". Run: gift data fetch {each.data_set}"
-                note(f"{each.data_set}: {'; '.join(each.faults)}{remedy}")
+                published = each.train["expected"] is not None
+                is_fetched = published or getattr(config.tasks[each.data_set], "repository", None)
+                remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
+                note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
         if not names:
             drawn = sum(task.source == "mini" for task in config.tasks.values())
             if drawn:
@@ -82,7 +85,12 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
 @data.command(cls=GiftCommand)
 def fetch(
-    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    names: Names = None,
+    every: All = False,
+    hub: FromHub = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
 ) -> None:
     """Download data sets into the folders that params.yaml names, or into data/0_raw/NAME.
 
@@ -91,20 +99,28 @@ def fetch(
 
     Example: gift data fetch dtd
     """
+    from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig
     from gift_core.datasets.catalogue.fetch import fetch as download
+    from gift_core.datasets.hub_fetch import fetch_hub
 
     failed: list[str] = []
     complete: list[str] = []
-    _, raws = _chosen(names, every, params_of(params, root), root)
+    config, raws = _chosen(names, every, params_of(params, root), root)
     for raw in raws:
-        if raw.row is None:
+        task = config.tasks.get(raw.name) if raw.row is None else None
+        repository = getattr(task, "repository", None)
+        if raw.row is None and repository is None:
             if not every:
                 what = f"has your own images, which nothing can download. Put them into {raw.path}"
                 raise UserError(f"gift data fetch: {raw.name} {what}.")
             continue
-        note(f"{raw.name}: {raw.row.title} -> {raw.path}")
+        note(f"{raw.name}: {raw.row.title if raw.row else repository} -> {raw.path}")
+        work = Layout(root).work("fetch", raw.name)
         try:
-            download(raw.row, raw.path, Layout(root).work("fetch", raw.name))
+            if raw.row is not None:
+                download(raw.row, raw.path, work, hub=hub)
+            elif isinstance(task, HubTaskConfig | PairsTaskConfig):
+                fetch_hub(raw.name, task, work, root)
         except UserError as error:  # go on with the others
             failed.append(raw.name)
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)

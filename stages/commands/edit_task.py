@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
-CLASSES_SHOWN, PAIRS_SHOWN = 40, 5
+CLASSES_SHOWN = 40
+PAIRS_SHOWN = 5
+
+
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
 PAIRS = "Images with captions"
+OF_HUB = "A data set of the Hugging Face hub, instead of --images"
 Name = Annotated[str, argument("NAME", "The task's name: lower-case letters, digits and _.")]
-Images = Annotated[Path, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Images = Annotated[Path | None, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
     list[str] | None, option("TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
 ]
@@ -63,6 +67,13 @@ VocabularyCaptions = Annotated[
 ]
 Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
 Probe = Annotated[bool, flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets.")]
+Hub = Annotated[str | None, option("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)]
+Revision = Annotated[
+    str | None, option("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
+]
+HubConfig = Annotated[str | None, option("NAME", "One of the repository's configs.", panel=OF_HUB)]
+TrainSplit = Annotated[str | None, option("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)]
+TestSplit = Annotated[str | None, option("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)]
 Link = Annotated[bool, flag("--link", "Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, flag("--copy", "Copy images from outside data/0_raw into it.")]
 Check = Annotated[bool, flag("--check", "Decode every image: which are broken, tiny, in both splits, or there twice?")]
@@ -70,7 +81,7 @@ Check = Annotated[bool, flag("--check", "Decode every image: which are broken, t
 
 def add_task(
     name: Name,
-    images: Images,
+    images: Images = None,
     template: Templates = None,
     test_fraction: TestFraction = None,
     on_bad_image: BadImage = "refuse",
@@ -93,11 +104,16 @@ def add_task(
     captions: Captions = False,
     caption_column: CaptionColumn = None,
     vocabulary_captions: VocabularyCaptions = None,
+    hub: Hub = None,
+    revision: Revision = None,
+    config: HubConfig = None,
+    train_split: TrainSplit = None,
+    test_split: TestSplit = None,
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Add your own data set as the next task: its row and its step in params.yaml.
+    """Add a data set of the hub or your own as the next task: its row and its step in params.yaml.
 
     With --probe, no step learns it: the model is tested on it after every step.
     The data set is checked first, and its classes are shown. params.yaml keeps
@@ -106,10 +122,11 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
-    from gift_core.datasets.new_task import new_row, plan_task
-    from gift_core.mini.miniature import miniature_of
+    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.new_task import hub_row, new_row, plan_task
 
+    if (images is None) == (hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:
@@ -121,36 +138,35 @@ def add_task(
         "on_duplicate": None if on_duplicate == "keep" else on_duplicate, "on_bad_image": on_bad_image,
         "class_names": class_names, "shots": shots,
     }  # fmt: skip
-    row = new_row(images, given, captions=captions)
-    bring, params = "link" if link else "copy" if copy else None, params_of(params, root)
-    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    addition = plan_task(name, row, images, params=params, root=root, factor=factor, bring=bring)
-    stages = _stages_of(name, addition.config, root)
-    findings = (check_images if check else check_headers)(addition.dataset, name)
-    is_refused = bool(findings.broken) and on_bad_image == "refuse"
-    images_per_task = None if probe else addition.config.prompts.images_per_task
-    dataset, composition = addition.dataset, list(composition_notes(addition.dataset, images_per_task))
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    params, factor = params_of(params, root), 1.0 if learning_rate_factor is None else learning_rate_factor
+    bring = "link" if link else "copy" if copy else None
+    if hub is not None:
+        found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
+        splits = {split: each for split, each in (("train", train_split), ("test", test_split)) if each}
+        row = hub_row(found, splits, given, captions=captions)
+        record: dict[str, Any] = {"repository": found.name, "commit": found.commit, "splits": found.counts}
+        shown, refusal = list(found.lines()), ""
+    else:
+        assert images is not None
+        row = new_row(images, given, captions=captions)
+    edit = plan_task(name, row, images, params=params, root=root, factor=None if probe else factor, bring=bring)
+    if edit.dataset is not None:
+        record, shown, refusal = _look_at_images(
+            name, edit, edit.dataset, probe=probe, check=check, on_bad=on_bad_image
+        )
     if not as_json:
-        left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        notes = [*dataset.notes, *left_out, *findings.lines(), *composition]
-        _show_data_set(name, dataset, classes, notes, warnings)
-    is_written = not dry_run and not is_refused
+        typer.echo("\n".join(shown))
+    stages = _stages_of(name, edit.config, root)
+    is_written = not dry_run and not refusal
     if is_written:
-        addition.carry_out()
+        edit.carry_out()
     if as_json:
-        found = {"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}
-        print_json({
-            "task": name, **found, "notes": [*dataset.notes, *composition, *warnings], "written": is_written,
-            "stages": stages, "check": {"images": findings.count, "broken": findings.broken, **findings.others},
-        })  # fmt: skip
-    if is_refused:
+        print_json({"task": name, **record, "written": is_written, "stages": stages})
+    if refusal:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
-        raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
+        raise UserError(f"--images {images}: {refusal}. {remedy}.")
     if not as_json:
-        _show_change(name, addition, stages, dry_run=dry_run)
+        _show_change(name, edit, stages, dry_run=dry_run)
 
 
 def _stages_of(name: str, config: Config, root: Path) -> Sequence[str]:
@@ -171,6 +187,8 @@ def _show_change(name: str, addition: Addition, stages: Sequence[str], *, dry_ru
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
+    if addition.dataset is None:
+        hint(f"Download it first: gift data fetch {name}")
     if not addition.config.sequence:  # a probe came first
         hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
     else:
@@ -178,28 +196,41 @@ def _show_change(name: str, addition: Addition, stages: Sequence[str], *, dry_ru
     hint(f"To take it back: gift remove-task {name}")
 
 
-def _show_data_set(
-    name: str, dataset: Dataset, classes: Mapping[str, Mapping[str, int]], notes: list[str], warnings: list[str]
-) -> None:
-    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
+def _look_at_images(
+    name: str, addition: Addition, dataset: Dataset, *, probe: bool, check: bool, on_bad: str
+) -> tuple[dict[str, Any], list[str], str]:
+    """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
+    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
+    from gift_core.mini.miniature import miniature_of
+
+    findings = (check_images if check else check_headers)(dataset, name)
+    refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
+    composition = list(composition_notes(dataset, None if probe else addition.config.prompts.images_per_task))
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    record: dict[str, Any] = {
+        **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
+        "notes": [*dataset.notes, *composition, *warnings],
+        "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+    }
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
-    typer.echo(f"{name}: {dataset.described}, {counts}")
+    lines = [f"{name}: {dataset.described}, {counts}"]
     if dataset.has_captions:
-        for sample in dataset.train[:PAIRS_SHOWN]:
-            typer.echo(f"  {sample.name}: {' | '.join(sample.captions)}")
+        lines += [f"  {sample.name}: {' | '.join(sample.captions)}" for sample in dataset.train[:PAIRS_SHOWN]]
     else:
         width = max(map(len, dataset.class_names))
-        typer.echo(f"  {'class':<{width}}  train  test")
+        lines.append(f"  {'class':<{width}}  train  test")
         for class_name, count in list(classes.items())[:CLASSES_SHOWN]:
-            typer.echo(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+            lines.append(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
         if len(classes) > CLASSES_SHOWN:
-            typer.echo(f"  ... and {len(classes) - CLASSES_SHOWN} more")
+            lines.append(f"  ... and {len(classes) - CLASSES_SHOWN} more")
         if all(class_name.isdigit() for class_name in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
-    for note in notes:
-        typer.echo(f"  {note}")
-    for warning in warnings:
-        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
+    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not refusal else []
+    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines(), *composition)]
+    lines += [typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings]
+    return record, lines, refusal
 
 
 KnownNames = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]

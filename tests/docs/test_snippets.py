@@ -42,7 +42,6 @@ FOLLOWED = {
 }
 # (page, beginning of a block): what it is, if it is neither commands nor a whole program in Python.
 NO_CODE = {
-    ("docs/data_sets.md", "aircraft/fgvc-aircraft-2013b/data/"): "the layouts of archives",
     ("docs/doctor.md", "0.6 GB    "): "a formula",
     ("docs/doctor.md", "0.6 GB + b P"): "a formula",
     ("docs/doctor.md", "seconds of a stage = "): "a formula",
@@ -87,6 +86,7 @@ NOT_RUN = [
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
     ("README.md", "gift presets", "gift (data|doctor)|make repro", FULL_SIZE),
     ("README.md", "gift metrics", "gift compare", "minutes; tests/docs/test_adding_a_method.py runs it"),
+    ("docs/data_sets.md", "gift add-task pets --hub", "", NETWORK),
     ("docs/data_sets.md", "gift data", "gift data (fetch|verify)", FULL_SIZE),
     ("docs/doctor.md", "gift doctor", "gift doctor --preset", FULL_SIZE),
     ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB"),

@@ -13,8 +13,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from gift_core.datasets.catalogue.inventory import take_inventory
+from gift_core.datasets.catalogue.inventory import copy_task, take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow
+from gift_core.datasets.hub_fetch import fetch_hub
 from gift_core.errors import UserError
 from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
@@ -22,11 +23,13 @@ from gift_core.work.publishing import build_folder, require_free_bytes
 
 TIMEOUT_S = 60.0  # without an answer from the server
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
-_PACKED = (".gz", ".tgz", ".zip")
+_PACKED = (".gz", ".tar", ".tgz", ".zip")
 
 
-def fetch(row: CatalogueRow, path: Path, work: Path) -> None:
+def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> None:
     """Downloads and unpacks the data set into `path`. Does nothing if it is already complete.
+
+    With `hub`, and where no archive can be downloaded, that is the hub's copy, if the row has one.
 
     An interrupted download stays in the folder `work` (gift_core.work.folder), and the next one continues it.
 
@@ -37,11 +40,19 @@ def fetch(row: CatalogueRow, path: Path, work: Path) -> None:
     if take_inventory(row, path).state == "complete":
         return
     location = f"gift data fetch {row.name}"
-    if row.by_hand:
+    use_copy = row.hub is not None and (hub or row.by_hand is not None or not row.archives)
+    if row.by_hand and not use_copy:
         raise UserError(f"{location}: {row.title} cannot be downloaded by a program. {how_to_get(row, path)}")
+    if hub and not use_copy:
+        raise UserError(f"{location} --hub: the catalogue knows no copy with these counts. Leave out --hub.")
     if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
         what = f"{path} has files already, but not the complete data set"
         raise UserError(f"{location}: {what}. See `gift data status`, then complete it or move it away.")
+    if use_copy:
+        fetch_hub(row.name, copy_task(row, path), work, Path())
+        if (found := take_inventory(row, path)).state != "complete":
+            raise UserError(f"{location}: the copy in {path} is {found.state}: {'; '.join(found.faults)}. Remove it.")
+        return
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
     key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
     with work_folder(work, key) as parts, build_folder(path) as unfinished:
@@ -65,7 +76,9 @@ def fetch(row: CatalogueRow, path: Path, work: Path) -> None:
 def how_to_get(row: CatalogueRow, path: Path) -> str:
     """Returns a few lines that say which archives to get, from where, and where to put their content."""
     archives = (f"  {each.name} ({-(-each.bytes // 10**6):,} MB) {each.url or ''}".rstrip() for each in row.archives)
-    details = (f"  page: {row.page}", f"  license: {row.license}")
+    details: tuple[str, ...] = (f"  page: {row.page}", f"  license: {row.license}")
+    if row.hub:
+        details += (f"  or a copy: gift data fetch {row.name} --hub ({row.hub.repository})",)
     return "\n".join((row.by_hand or "By hand:", *archives, *details, f"  unpack to: {path}/{row.layout}"))
 
 

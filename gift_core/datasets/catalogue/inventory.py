@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import CatalogueTaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig, HubTaskConfig
 from gift_core.datasets.catalogue.readers import READERS, Contents
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row, sliced_classes
 from gift_core.datasets.dataset import NAMED, Listing, Sample
+from gift_core.datasets.hub_dataset import COMMIT, list_hub
+from gift_core.datasets.spelling import comparison_key, default_class_name
 from gift_core.errors import UserError
 
 State = Literal["complete", "partial", "missing", "wrong"]
@@ -62,7 +64,7 @@ def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listin
 def _remedy(inventory: Inventory) -> str:
     row = inventory.row
     if inventory.state == "missing":
-        return f"Get {row.archive_names}: `gift data fetch {row.name}`."
+        return f"Get {row.archive_names or 'it'}: `gift data fetch {row.name}`."
     look = f"Run `gift data verify {row.name}` for details"
     return f"{look}, or unpack {row.archive_names} again (`gift data fetch {row.name}` says from where)."
 
@@ -72,19 +74,36 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
 
     Archives are unpacked at different depths: the first of the row's folders with the most required files is read.
     """
-    lacking = {path / folder: _lacking(row, path / folder) for folder in row.folders}
-    folder = min(lacking, key=lambda folder: len(lacking[folder]))
-    if len(lacking[folder]) == len(row.required_files):
+    is_copy = row.hub is not None and (path / COMMIT).is_file()
+    lacking = {path / folder: _lacking(row, path / folder) for folder in row.folders if not is_copy}
+    folder = min(lacking, key=lambda folder: len(lacking[folder])) if lacking else path
+    if not is_copy and len(lacking.get(folder, ())) == len(row.required_files):
         return Inventory(row, "missing", (f"there is no {row.layout}",))
-    if lacking[folder]:
+    if lacking.get(folder):
         return Inventory(row, "partial", (f"{folder} has no {', '.join(lacking[folder])}",))
     try:
-        contents = READERS[row.name](folder)
+        contents = _read_copy(row, path) if is_copy else READERS[row.name](folder)
     except Exception as error:  # scipy, json, pickle and numpy raise a dozen kinds for a wrong file
         reason = (str(error).splitlines() or [""])[0]
         what = f"{folder} cannot be read as the official files ({type(error).__name__}: {reason})"
         return Inventory(row, "wrong", (what,))
     return _compare(row, contents)
+
+
+def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig:
+    """Returns the hub's copy of a row as a task of its own."""
+    copy = dict(row.hub) if row.hub else {}
+    return HubTaskConfig.model_construct(path=str(path), class_names={}, revision=None, **copy)
+
+
+def _read_copy(row: CatalogueRow, path: Path) -> Contents:
+    spellings = {comparison_key(default_class_name(name)): label for label, name in row.classes.items()}
+    spellings |= {comparison_key(default_class_name(label)): label for label in row.classes}
+    listing = list_hub(row.name, copy_task(row, path), Path())
+    keys = {each: comparison_key(default_class_name(each)) for each in {sample.label for sample in listing.samples}}
+    samples = [replace(each, label=spellings.get(keys[each.label], each.label)) for each in listing.samples]
+    train, test = ([sample for sample in samples if sample.split == split] for split in SPLITS)
+    return Contents(train, test)
 
 
 def _lacking(row: CatalogueRow, folder: Path) -> list[str]:

@@ -180,6 +180,19 @@ def _unpickle(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_cub(folder: Path) -> Contents:
+    """Caltech-UCSD Birds: a list of images, "<number> <class>/<file>", and one that says which are for training."""
+    images, is_train = (
+        dict(line.split(" ", 1) for line in read_rows(folder / f"{name}.txt"))
+        for name in ("images", "train_test_split")
+    )
+    splits = (
+        [(name.split("/")[0], f"images/{name}") for number, name in images.items() if is_train[number] == value]
+        for value in "10"
+    )
+    return contents_of(folder, train=next(splits), test=next(splits))
+
+
 def read_dtd(folder: Path) -> Contents:
     """Describable Textures: lists with one image per line, "<class>/<file>". The first of ten partitions is used."""
     return contents_of_lists(folder, "labels/{}1.txt", lambda line: (line.split("/")[0], f"images/{line}"))
@@ -211,6 +224,20 @@ def read_food(folder: Path) -> Contents:
         return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
 
     return contents_of(folder, train=split("train"), test=split("test"))
+
+
+def read_gtsrb(folder: Path) -> Contents:
+    """GTSRB: a folder 00000 to 00042 for each class, and a table of the test images, "<file>;...;<class>"."""
+    training, table = "GTSRB/Training", read_rows(folder / "GT-final_test.csv")[1:]
+    train = [(str(int(label)), f"{training}/{name}") for label, name in list_classes(folder / training, "*.ppm")]
+    test = [(line.split(";")[-1], f"GTSRB/Final_Test/Images/{line.split(';')[0]}") for line in table]
+    return contents_of(folder, train=train, test=test)
+
+
+def read_imagenet_r(folder: Path) -> Contents:
+    """ImageNet-R: one folder per class. Split 80/20 over the images by class and name."""
+    train, test = split_80_20(list_classes(folder, "*.jpg"))
+    return contents_of(folder, train=train, test=test)
 
 
 def read_mnist(folder: Path) -> Contents:
@@ -286,10 +313,13 @@ READERS: Mapping[str, Callable[[Path], Contents]] = {
     "aircraft": read_aircraft,
     "caltech101": read_caltech101,
     "cifar100": read_cifar100,
+    "cub": read_cub,
     "dtd": read_dtd,
     "eurosat": read_eurosat,
     "flowers": read_flowers,
     "food": read_food,
+    "gtsrb": read_gtsrb,
+    "imagenet_r": read_imagenet_r,
     "mnist": read_mnist,
     "oxford_pet": read_oxford_pet,
     "stanford_cars": read_stanford_cars,

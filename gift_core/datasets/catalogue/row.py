@@ -11,11 +11,10 @@ import yaml
 from pydantic import Field
 
 from gift_core.config.section import Count, Section, Template, Text
-from gift_core.config.tasks import ClassSliceConfig
+from gift_core.config.tasks import ClassSliceConfig, HubSplits
 from gift_core.errors import UserError, did_you_mean, lookup
 
 Bytes = Annotated[int, Field(ge=1)]
-Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class Archive(Section):
@@ -27,13 +26,26 @@ class Archive(Section):
     md5: Text | None = None
 
 
+class HubCopy(Section):
+    """A copy on the Hugging Face hub with the row's splits and counts, and its labels or its class names.
+
+    It is compared with the row, as the archives are.
+    """
+
+    repository: Text
+    config: Text | None = None
+    splits: HubSplits
+    image_column: Text = "image"
+    label_column: Text = "label"
+
+
 class CatalogueRow(Section):
     """One data set.
 
     `folders`: where below the task's path the content of the archive may be, torchvision's location first.
     `required_files`: what must be there, plain or with .gz. `torchvision`: its class that downloads the data set.
-    Without one it comes from the archives' urls, or `by_hand` says how to get it. `classes`: {the data set's own label:
-    class name} in label order.
+    Without one it comes from the archives' urls, or `by_hand` says how to get it. `hub`: a copy; a row
+    without archives has only that. `classes`: {the data set's own label: class name} in label order.
     """
 
     name: Text
@@ -44,11 +56,12 @@ class CatalogueRow(Section):
     counts: dict[Text, Count]
     torchvision: Text | None = None
     by_hand: Text | None = None
-    archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
+    hub: HubCopy | None = None
+    archives: tuple[Archive, ...] = ()
     unpacked_bytes: Bytes
-    folders: Texts
-    required_files: Texts
-    layout: Text
+    folders: tuple[Text, ...] = ()
+    required_files: tuple[Text, ...] = ()
+    layout: Text = "data/{train,test}-*.parquet"
     templates: Annotated[tuple[Template, ...], Field(min_length=1)]
     classes: Annotated[dict[Text, Text], Field(min_length=2)]
 

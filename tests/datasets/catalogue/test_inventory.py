@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
+from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
+from tests.datasets.test_hub import png, write
 
 
 def row_of(dataset: str, **changes: Any) -> CatalogueTaskConfig:
@@ -142,7 +144,11 @@ def test_a_slice_in_the_benchmarks_order(tmp_path: Path, complete: Callable[...,
     ("dataset", "classes", "expected"),
     [
         ("cifar100", ("labels", 95, 10), ": first 95 and count 10 end at class 105, but cifar100 has 100. Write a sm"),
-        ("dtd", ("benchmark", 0, 10), ".order: dtd has no benchmark order. Known: cifar100, tinyimagenet."),
+        (
+            "dtd",
+            ("benchmark", 0, 10),
+            ".order: dtd has no benchmark order. Known: cifar100, cub, imagenet_r, tinyimagenet.",
+        ),
     ],
 )
 def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_read(
@@ -150,3 +156,21 @@ def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_r
 ) -> None:
     text = refusal(tmp_path, dataset, classes=dict(zip(("order", "first", "count"), classes, strict=True)))
     assert text.startswith(f"params.yaml: tasks.mine.classes{expected}")
+
+
+@pytest.mark.parametrize("spelling", ["labels", "names", "others"])
+def test_a_copy_of_the_hub_is_the_data_set_if_its_classes_and_counts_are(spelling: str, tmp_path: Path) -> None:
+    row = small_row("stanford_cars")
+    names = {"labels": list(row.classes), "names": [name.upper() for name in row.class_names]}
+    folder = tmp_path / "cars"
+    for split in ("train", "test"):
+        labels = names.get(spelling, [*row.class_names[1:], "bus"])
+        write(tmp_path, split, {"image": [png(0)] * 196, "label": labels})
+    (tmp_path / "pets").rename(folder)
+    (folder / "commit.txt").write_text("c0ffee\n", encoding="utf-8")
+    inventory = take_inventory(row, folder)
+    if spelling == "others":
+        assert inventory.state == "wrong" and "classes that the data set does not have: bus" in inventory.faults[0]
+    else:
+        assert inventory.state == "complete", inventory.faults
+        assert [sample.label for sample in inventory.splits["test"]] == list(row.classes)

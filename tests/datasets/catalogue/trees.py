@@ -35,7 +35,7 @@ def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | Non
 def counts_of(dataset: str, per_class: int = 1, classes: int | None = None) -> dict[str, int]:
     """How many images make_tree writes for each split."""
     number = len(list(catalogue_row(dataset, "tests").classes)[:classes])
-    if dataset in ("caltech101", "eurosat", "sun397"):
+    if dataset in ("caltech101", "eurosat", "imagenet_r", "sun397"):
         whole = (TRAIN_SHARE + 1) * per_class * number
         return {"train": int(0.8 * whole), "test": whole - int(0.8 * whole)}
     return {"train": number * per_class, "test": number * per_class}
@@ -83,6 +83,16 @@ def _cifar100(folder: Path, keys: list[str], per_class: int) -> None:
     _write_python2_pickle(archive / "meta", {"fine_label_names": names, "coarse_label_names": ["fish"]})
 
 
+def _cub(folder: Path, keys: list[str], per_class: int) -> None:
+    names = [f"{key}/{number}.jpg" for key in keys for number in range(2 * per_class)]
+    for name in names:
+        _write_jpeg(folder / "CUB_200_2011" / "images" / name)
+    tables = {"images": names, "train_test_split": [1 - number % 2 for number in range(len(names))]}
+    for table, values in tables.items():
+        lines = [f"{number} {value}" for number, value in enumerate(values, 1)]
+        _write_lines(folder / "CUB_200_2011" / f"{table}.txt", lines)
+
+
 def _dtd(folder: Path, keys: list[str], per_class: int) -> None:
     data = folder / "dtd" / "dtd"
     numbers = count(1)
@@ -120,6 +130,21 @@ def _food(folder: Path, keys: list[str], per_class: int) -> None:
                 _write_jpeg(archive / "images" / f"{image}.jpg")
         (archive / "meta").mkdir(exist_ok=True)
         (archive / "meta" / f"{split}.json").write_text(json.dumps(classes), encoding="utf-8")
+
+
+def _gtsrb(folder: Path, keys: list[str], per_class: int) -> None:
+    base, lines = folder / "gtsrb", ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for number, key in enumerate(keys * per_class):
+        _write_jpeg(base / "GTSRB" / "Training" / f"{int(key):05d}" / f"{number:05d}.ppm")
+        _write_jpeg(base / "GTSRB" / "Final_Test" / "Images" / f"{number:05d}.ppm")
+        lines.append(f"{number:05d}.ppm;8;8;1;1;7;7;{key}")
+    _write_lines(base / "GT-final_test.csv", lines)
+
+
+def _imagenet_r(folder: Path, keys: list[str], per_class: int) -> None:
+    for key in keys:
+        for number in range((TRAIN_SHARE + 1) * per_class):
+            _write_jpeg(folder / "imagenet-r" / key / f"art_{number}.jpg")
 
 
 def _mnist(folder: Path, keys: list[str], per_class: int) -> None:
@@ -188,8 +213,8 @@ def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
 MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
     function.__name__.removeprefix("_"): function
     for function in (
-        _aircraft, _caltech101, _cifar100, _dtd, _eurosat, _flowers, _food, _mnist, _oxford_pet, _stanford_cars,
-        _sun397, _tinyimagenet,
+        _aircraft, _caltech101, _cifar100, _cub, _dtd, _eurosat, _flowers, _food, _gtsrb, _imagenet_r, _mnist,
+        _oxford_pet, _stanford_cars, _sun397, _tinyimagenet,
     )
 }  # fmt: skip
 

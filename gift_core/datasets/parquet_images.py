@@ -1,0 +1,220 @@
+"""Parquet files that hold their images, as the Hugging Face hub and `datasets.to_parquet` write them.
+
+Labels are read at once, images when they are asked for, a row group at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
+from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
+from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of, split_within
+from gift_core.errors import UserError, did_you_mean
+from gift_core.progress import progress
+from gift_core.untrusted import parse_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_GROUP_BYTES = 2 << 30  # of the decoded images of a row group
+ROWS = 16  # that are decoded at once: in a small file, an entry of a dictionary can stand for terabytes
+KEPT_GROUPS = 2
+# The types of columns, as pyarrow spells them.
+IMAGES = re.compile(r"(large_)?binary|struct<(.*, )?bytes: (large_)?binary.*")
+TEXT = re.compile(r"(large_)?string|dictionary<values=(large_)?string.*")
+_LIST, _NUMBER = re.compile(r"(large_)?list<\w+: (large_)?string>"), re.compile(r"u?int\d+")
+_PART = re.compile(r"(.+?)-\d{4,6}-of-\d{4,6}")
+_NAMES = re.compile(r"(label|class|category|species)?(_?(text|names?|str))?")  # columns of names, also beside numbers
+
+
+@dataclass(frozen=True)
+class Features:
+    """The columns of a schema that have images, labels and captions, the likeliest first.
+
+    `labels`: {column: the names of its numbers}, () for texts, None for numbers without names.
+    """
+
+    images: list[str]
+    labels: Mapping[str, tuple[str, ...] | None]
+    captions: list[str]
+
+
+def features_of(schema: pa.Schema) -> Features:
+    """Returns what the types of the columns and the metadata of `datasets` (ClassLabel) say."""
+    try:
+        known = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = {each: tuple(map(str, known[each]["names"])) for each in known if "names" in known[each]}
+    except (KeyError, TypeError, ValueError):  # other programs write none
+        names = {}
+    images, texts, lists, numbers = (
+        [each.name for each in schema if kind.fullmatch(str(each.type))] for kind in (IMAGES, TEXT, _LIST, _NUMBER)
+    )
+    texts.sort(key=lambda each: not _NAMES.fullmatch(each))
+    named, unnamed = ({n: names.get(n) for n in numbers if (n in names) == known} for known in (True, False))
+    captions = sorted((*lists, *texts), key=lambda each: "caption" not in each)
+    return Features(images, {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
+
+
+@contextmanager
+def parquet_errors(path: Path, location: str) -> Iterator[None]:
+    """Turns what pyarrow raises in the block into a UserError that names the file."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # pyarrow.ArrowException, OSError and others, for a damaged file
+        reason = printable((str(error).splitlines() or [type(error).__name__])[0])
+        what = f"{path.name} cannot be read as Parquet ({reason})"
+        raise UserError(f"{location}: {what}. Write it again, or remove the folder and fetch it again.") from None
+
+
+def split_by_name(name: str) -> tuple[str, str]:
+    """Returns the config and the split of a file: data/train-00000-of-00002.parquet, <config>/train/0000.parquet, ...
+
+    The config may be empty. A name that says nothing is of the split train.
+    """
+    path = PurePosixPath(name)
+    folders, part = [each for each in path.parts[:-1] if each != "data"], _PART.match(path.stem)
+    if part:
+        split = part[1] if "-" not in part[1] else split_within(part[1]) or part[1]
+    elif folders and split_within(path.stem) is None:
+        split = folders.pop().removeprefix("partial-")  # of the hub, which converts the first 5 GB
+    else:
+        split = split_within(path.stem) or "train"
+    return "/".join(folders), split
+
+
+def list_parquet(
+    files: Mapping[str, Sequence[Path]],
+    config: TableTaskConfig | HubTaskConfig | PairsTaskConfig,
+    *,
+    folder: Path,
+    location: str,
+) -> Listing:
+    """Returns the images of the files by split, in the order of the rows. No image is read.
+
+    UserError for a damaged file, a missing column or one of a wrong type, a row without label or captions, and numbers
+    without names. Several caption columns are joined with "::".
+    """
+    import pyarrow.parquet as pq
+
+    rows: list[tuple[str, str, str, partial[bytes], Path]] = []
+    groups = lru_cache(KEPT_GROUPS)(partial(_read_group, str(config.image_column)))  # images are read in their order
+    image, total, split_column = partial(_read_image, groups, Lock()), 0, getattr(config, "split_column", None)
+    paths = [(split, path) for split in files for path in files[split]]
+    for split, path in progress(paths, len(paths), "list images"):
+        name = path.relative_to(folder).as_posix()
+        place = f"{location}: {name}"
+        with parquet_errors(path, location), pq.ParquetFile(path) as opened:
+            texts = _texts(opened, path, config, place)
+            counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+            total += path.stat().st_size
+            values = _values(path, split_column, (), place) if split_column else [split] * len(texts)
+        reads = [partial(image, path, group, row) for group, count in enumerate(counts) for row in range(count)]
+        for number, (text, value, read) in enumerate(zip(texts, values, reads, strict=True), 1):
+            if (of := split_of(value) if value else "") is None:
+                unknown = f"row {number}: unknown split {printable(value[:80])!r}"
+                raise UserError(f"{place}: {unknown}. {did_you_mean(value, KNOWN_SPLITS)}")
+            if text:
+                rows.append((text, f"{name}, row {number}", of, read, path))
+            elif of != VALIDATION:
+                raise UserError(f"{place}: row {number} has no label or caption. Fill it in, or remove the row.")
+    size = total // max(len(rows), 1)  # the same for all, as copies are looked for among images of one size
+    samples = [Sample(text, name, size, path, split=of, load=read) for text, name, of, read, path in rows]
+    held_out = sum(sample.split == VALIDATION for sample in samples)
+    return Listing(samples, location, validation_note(f"split {VALIDATION}", held_out))
+
+
+def _texts(opened: Any, path: Path, config: TableTaskConfig | HubTaskConfig | PairsTaskConfig, place: str) -> list[str]:
+    """The labels of all rows, or their captions, one a line."""
+    features, schema = features_of(opened.schema_arrow), opened.schema_arrow
+    known = [(str(config.image_column), "the bytes of images", features.images)]
+    if isinstance(config, PairsTaskConfig):
+        columns = str(config.caption_column).split("::")
+        known += [(each, "texts", features.captions) for each in columns]
+    else:
+        columns = [config.label_column]
+        known += [(columns[0], "labels", [*features.labels])]
+    for column, noun, fitting in known:
+        if column not in schema.names:
+            raise UserError(f"{place}: column {column!r} is missing. {did_you_mean(column, schema.names)}")
+        if column not in fitting:
+            what = f"column {column!r} holds {schema.field(column).type}, not {noun}"
+            raise UserError(f"{place}: {what}. Columns that do: {', '.join(fitting) or 'none'}.")
+    if not isinstance(config, PairsTaskConfig):
+        if (names := features.labels[columns[0]]) is None and config.class_names is None:
+            raise UserError(f"{place}: {unnamed_labels(features, columns[0])}")
+        return _values(path, columns[0], names or (), place)
+    found = []
+    for batch in opened.iter_batches(ROWS, columns=columns, use_threads=False):
+        for row in batch.to_pylist():
+            values = [each for name in columns for each in (row[name] if isinstance(row[name], list) else [row[name]])]
+            found.append(plain_captions("\n".join(plain_name(each) for each in values if each is not None)))
+    return found
+
+
+def unnamed_labels(features: Features, column: str) -> str:
+    """Returns what is wrong with a column of numbers without names, and the ways out."""
+    other = next((name for name, names in features.labels.items() if names is not None), None)
+    remedy = f", or read names: --label-column {other}" if other else ""
+    what = f"column {column!r} has numbers, and the schema has no names for them"
+    return f"{what}. Give names in the order of the numbers: --class-names names.txt (class_names){remedy}."
+
+
+def _values(path: Path, column: str, names: Sequence[str], place: str) -> list[str]:
+    """The values of all rows as texts, or their names. Each distinct one is converted once."""
+    import pyarrow.parquet as pq
+
+    is_text, found = TEXT.fullmatch(str(pq.read_schema(path).field(column).type)), list[str]()
+    with pq.ParquetFile(path, read_dictionary=[column] if is_text else []) as opened:
+        chunks = opened.read(columns=[column]).column(column).chunks
+    for chunk in chunks:
+        encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
+        texts = encoded.dictionary.to_pylist()
+        if names and (wrong := [each for each in texts if each is not None and not 0 <= each < len(names)]):
+            what = f"column {column!r} has the label {wrong[0]}, but names for 0 to {len(names) - 1}"
+            raise UserError(f"{place}: {what}. If the split has no labels, do not read it (splits).")
+        texts = [plain_name("" if each is None else names[each] if names else str(each)) for each in texts]
+        found += ["" if index is None else texts[index] for index in encoded.indices.to_pylist()]
+    return found
+
+
+def _read_group(column: str, path: Path, group: int) -> pa.ChunkedArray | Exception:
+    """Returns the images of a row group, or why it cannot be read, which is the same for all of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found, size = list[pa.Array](), 0
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
+            is_struct = pa.types.is_struct(opened.schema_arrow.field(column).type)
+            columns = [f"{column}.bytes" if is_struct else column]
+            for batch in opened.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False):
+                found.append(pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0))
+                size += found[-1].nbytes
+                if size > MAX_GROUP_BYTES:
+                    limit = f"{MAX_GROUP_BYTES >> 30} GiB of images"
+                    raise ValueError(f"row group {group} has more than {limit}: write smaller ones (row_group_size)")
+    except Exception as error:  # pyarrow.ArrowException, OSError and others
+        return error
+    return pa.chunked_array(found)
+
+
+def _read_image(read_group: Callable[[Path, int], Any], lock: Lock, path: Path, group: int, row: int) -> bytes:
+    """Returns the bytes of an image. ValueError for a missing one, and for a group that cannot be read."""
+    with lock:  # several threads read
+        found = read_group(path, group)
+    if isinstance(found, Exception):
+        raise ValueError(str(found))
+    if (data := found[row].as_py()) is None:
+        raise ValueError("the table has no bytes of it")
+    return bytes(data)
