@@ -55,11 +55,11 @@ def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path, monkey
         assert not path.exists()
 
 
-def test_it_is_written_every_five_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_written_every_two_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, path = [1000.0], tmp_path / "state.safetensors"
     monkeypatch.setattr(snapshots, "monotonic", lambda: now[0])
     snapshot, found = Snapshot(path), []
-    for seconds in (299.9, 0.2, 299.9, 0.2):
+    for seconds in (119.9, 0.2, 119.9, 0.2):
         now[0] += seconds
         snapshot.keep(lambda: STATE)
         found.append(path.exists())
