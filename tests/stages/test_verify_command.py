@@ -133,7 +133,7 @@ def test_a_healed_remote_gives_another_clone_the_good_bytes(project: Project, tm
     assert not (clone / file).exists()
     assert project.run("dvc", "push").strip() == "Everything is up to date."
     assert f"on the remote: {stored.parent.name}{stored.name}" in clone.fail("verify", "--remote")
-    assert "Next, here: dvc push" in project.succeed("verify", "--remote", "--heal")
+    assert "Next, here: gift share" in project.succeed("verify", "--remote", "--heal")
     assert not stored.exists()
     project.run("dvc", "push", "--quiet")
     clone.run("dvc", "pull", "--quiet")

@@ -42,7 +42,7 @@ def test_an_address_that_cannot_be_shared_is_refused(url: str, expected: str, to
     root = toy_template / "first"
     before = (root / ".dvc" / "config").read_bytes()
     with pytest.raises(UserError, match="^URL: ") as caught:
-        set_remote(root, url)
+        set_remote(root, url, {})
     assert expected in str(caught.value)
     assert "secret" not in str(caught.value)
     assert (root / ".dvc" / "config").read_bytes() == before
@@ -52,7 +52,7 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
     with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    jobs = 3\n")
     (tmp_path / "other").mkdir()
-    finding = set_remote(second.folder, str(tmp_path / "other"))
+    finding = set_remote(second.folder, str(tmp_path / "other"), {})
     assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
     settings = read_settings(second.folder)
     assert settings["core.remote"] == "store"
