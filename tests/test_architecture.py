@@ -38,13 +38,13 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_330,
+    "benchmarks": 3_430,
     "gift_core/*.py": 900,
     "gift_core/artifacts": 2_360,
     "gift_core/clip": 2_220,
     "gift_core/config": 2_330,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_770,
-    "gift_core/doctor": 1_740,
+    "gift_core/doctor": 1_720,
     "gift_core/execution": 520,
     "gift_core/generators": 990,
     "gift_core/interop": 1_280,
@@ -55,13 +55,13 @@ BUDGET = {
     "gift_core/new_project": 180,
     "gift_core/published": 90,
     "gift_core/report": 3_260,
-    "gift_core/team": 750,
+    "gift_core/team": 740,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
     "gift_core/work": 1_720,
     "recipes": 1_260,
     "stages": 6_190,
-    "tests": 23_480,
+    "tests": 23_470,
 }
 
 

@@ -41,40 +41,34 @@ def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Findi
     `options`: {option of SETTINGS: value}. UserError for an address that cannot be shared, and an option that is not
     for it; the settings of DVC are then unchanged.
     """
-    if not url.isascii() or not url.isprintable() or url.startswith("-"):  # DVC would empty .dvc/config
-        raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
+    given = {f"--{name.replace('_', '-')}": (name, value) for name, value in options.items() if value}
+    for what, text in {"URL": url, **{flag: value for flag, (_, value) in given.items()}}.items():
+        if not text.isascii() or not text.isprintable() or text.startswith("-"):  # DVC would empty .dvc/config
+            raise UserError(f"{what}: {text!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
     if _PASSWORD.search(url):
         where = "dvc remote modify --local store password ..."
         raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
     if "://" not in url and not Path(url).is_absolute():
         raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
-    settings = read_settings(root)
+    settings, scheme = read_settings(root), url.partition("://")[0]
     name = settings.get("core.remote", NAME)
     known = f"remote.{name}.url" in settings  # then its other settings stay
     commands = [["modify", name, "url", url] if known else ["add", "--default", name, url]]
     commands.append(["modify", name, "verify", "true"])
-    for option, value in options.items():
-        if value:
-            local = ["--local"] if option in OF_THIS_MACHINE else []
-            path = str(Path(value).expanduser().absolute()) if option == "key_file" else value
-            commands.append(["modify", *local, name, _setting(url, option, value), path])
+    for flag, (option, value) in given.items():
+        schemes = SETTINGS[option]
+        if scheme not in schemes:
+            raise UserError(f"{flag}: is for {', '.join(f'{each}://' for each in schemes)}, not for {url}")
+        if option == "endpoint" and not re.match(r"https?://[^/@]+", value):
+            raise UserError(f"{flag}: {value!r} is no address of a server. Example: https://minio.example.org:9000")
+        value = str(Path(value).expanduser().absolute()) if option == "key_file" else value
+        local = ["--local"] if option in OF_THIS_MACHINE else []
+        commands.append(["modify", *local, name, schemes[scheme], value])
     for words in commands:
         done = run_dvc(root, "remote", *words)
         if done.returncode != 0:
             raise UserError(f"dvc remote {words[0]}: {dvc_error(done)}. Run in the project's root.")
     return check_remote(root, read_settings(root))
-
-
-def _setting(url: str, option: str, value: str) -> str:
-    """Returns DVC's name of the option. UserError if it is not for this address, or if DVC cannot store the value."""
-    scheme, dashed = url.partition("://")[0], option.replace("_", "-")
-    if scheme not in SETTINGS[option]:
-        raise UserError(f"--{dashed}: is for {', '.join(f'{each}://' for each in SETTINGS[option])}, not for {url}")
-    if not value.isascii() or not value.isprintable() or value.startswith("-"):
-        raise UserError(f"--{dashed}: {value!r} has other characters than ASCII, which DVC cannot store")
-    if option == "endpoint" and not re.match(r"https?://[^/@]+", value):
-        raise UserError(f"--endpoint: {value!r} is no address of a server. Example: https://minio.example.org:9000")
-    return SETTINGS[option][scheme]
 
 
 def explain(failed: Sequence[Exception]) -> str:

@@ -153,7 +153,7 @@ class DvcStore:
         """
         from dvc.repo import lock_repo
 
-        with dvc_errors(), _failures() as failed:
+        with _failures() as failed:
             with lock_repo(self._repo):
                 failed += self._fetch_objects(self.outputs())
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
@@ -203,7 +203,7 @@ class DvcStore:
 
     def push(self) -> list[Exception]:
         """Pushes the outputs in use, then the entries of the run cache that the remote lacks. Returns what failed."""
-        with dvc_errors(), _failures() as failed:
+        with _failures() as failed:
             self._repo.push(jobs=JOBS)
             self._copy_run_cache(from_remote=False)
         return failed
@@ -227,14 +227,10 @@ class DvcStore:
     def broken_on_remote(self) -> list[str]:
         """Returns the names of the outputs' objects that have other bytes on the default remote. It reads all of them.
 
-        UserError if there is no default remote. Objects that were never pushed are left out.
+        Objects that were never pushed are left out.
         """
         from dvc_data.hashfile.hash import file_md5
 
-        if not self.has_remote:
-            raise UserError(
-                "verify --remote: there is no default remote. Set one up: dvc remote add --default NAME URL"
-            )
         with dvc_errors():
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
             self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
@@ -295,21 +291,17 @@ def md5_of(path: Path) -> str:
 
 @contextmanager
 def _failures() -> Iterator[list[Exception]]:
-    """Yields a list of what fails inside: what the libraries of the remotes raise, and what DVC only logs."""
-    from dvc.exceptions import DownloadError, DvcException, UploadError
-
+    """Yields a list of what fails inside: the first error, and before it what DVC only logs."""
     failed: list[Exception] = []
     handler, log = logging.Handler(), logging.getLogger("dvc_data.hashfile.transfer")
     handler.emit = lambda record: failed.append(record.exc_info[1])  # type: ignore
     log.addHandler(handler)
     try:
         yield failed
-    except (DownloadError, UploadError) as error:  # a number of files, whose errors are logged
-        failed.extend([] if failed else [error])
-    except (DvcException, UserError):
+    except UserError:
         raise
-    except Exception as error:  # each kind of remote has its own
-        failed.append(error)
+    except Exception as error:  # each kind of remote has its own; after what is logged, DVC's is a number of files
+        failed.extend([] if failed else [error])
     finally:
         log.removeHandler(handler)
 

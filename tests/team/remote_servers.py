@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 ERRORS = {
     "500": ("500 Internal Server Error", "InternalError"), "503": ("503 Slow Down", "SlowDown"),
     "expired": ("400 Bad Request", "ExpiredToken"), "denied": ("403 Forbidden", "AccessDenied"),
