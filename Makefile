@@ -60,14 +60,14 @@ show: $(INSTALLED) ## print the result again: table, sentences, location of the 
 dag: $(INSTALLED) ## draw the stage types as a graph (`dvc dag` draws every stage)
 	@gift dag
 
-remote: $(INSTALLED) ## set where results are shared: URL=/mnt/shared/gift, s3://bucket/gift, ssh://host/path ...
-	@gift remote "$$URL"
+remote: $(INSTALLED) ## set where results are shared: URL=/mnt/shared/gift, s3://bucket/gift (ENDPOINT=https://...), ssh://host/path ...
+	@gift remote "$$URL" $${ENDPOINT:+--endpoint "$$ENDPOINT"} $(ARGS)
 
 get: $(INSTALLED) ## pull results and raw data before you run anything; without a remote, say what that means
 	@gift get
 
 share: $(INSTALLED) ## push results, raw data and the run cache to the remote
-	@dvc push --run-cache
+	@gift share
 
 test: $(DEV) ## run the test suite, in WORKERS=3 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

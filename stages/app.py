@@ -25,7 +25,7 @@ from .commands.project import dag, docs, init
 from .commands.release import release
 from .commands.run import run
 from .commands.search import search
-from .commands.sharing import gate, get, merge_lock, remote
+from .commands.sharing import gate, get, merge_lock, remote, share
 from .commands.show import show
 from .commands.verify import verify
 from .commands.why import why
@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
         search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
-    "Working together": (remote, get, gate, dag),
+    "Working together": (remote, get, share, gate, dag),
 }  # fmt: skip
 CALLED = ", ".join([*(stage.__name__ for stage in STAGES), "merge-lock"])
 app = typer.Typer(

@@ -38,16 +38,16 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_330,
+    "benchmarks": 3_430,
     "gift_core/*.py": 900,
-    "gift_core/artifacts": 2_130,
+    "gift_core/artifacts": 2_150,
     "gift_core/clip": 2_220,
-    "gift_core/config": 2_290,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 2_770,
-    "gift_core/doctor": 1_640,
+    "gift_core/config": 2_310,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_420,
+    "gift_core/doctor": 1_720,
     "gift_core/execution": 520,
     "gift_core/generators": 990,
-    "gift_core/interop": 1_280,
+    "gift_core/interop": 1_290,
     "gift_core/code": 730,
     "gift_core/library": 720,
     "gift_core/method": 3_460,  # an hour of reading, and what docs/adding_a_method.md adds
@@ -60,8 +60,8 @@ BUDGET = {
     "gift_core/use": 610,
     "gift_core/work": 1_630,
     "recipes": 1_260,
-    "stages": 6_140,
-    "tests": 23_040,
+    "stages": 6_300,
+    "tests": 23_870,
 }
 
 

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.s3_bucket import check_bucket
 from gift_core.doctor.stage_work import OTHERS, StageWork, count_work
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
@@ -22,8 +23,12 @@ KINDS = {  # of artifacts: the types of stages that write them
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
+CREDENTIALS = {  # remotes that need an extra of this project, and where their credentials are from
+    "ssh": "Does `ssh HOST` work? Another key: gift remote URL --key-file FILE.",
+    "gs": "Next: gcloud auth application-default login, or gift remote URL --key-file KEY.json.",
+    "azure": "Next: az login, or set AZURE_STORAGE_CONNECTION_STRING; gift remote URL --account NAME.",
+}
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
-EXTRAS = ("s3", "ssh", "gs", "azure")  # remotes that need an extra of this project
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -105,15 +110,18 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     at, scheme = f"{name} ({address})", address.partition("://")[0]
+    way_on = f"{CREDENTIALS.get(scheme, '')} {OFFLINE}".lstrip()
+    if scheme == "s3":
+        return check_bucket(name, settings)
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return Finding("dvc remote", "fail", f"{at} did not answer within {REMOTE_TIMEOUT:.0f} s", OFFLINE)
+        return Finding("dvc remote", "fail", f"{at} did not answer within {REMOTE_TIMEOUT:.0f} s", way_on)
     if answer.returncode == 0:
         remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
         return Finding("dvc remote", "ok", f"{at} answers", remedy)
     reason = dvc_error(answer)
-    if "to be installed" in reason and scheme in EXTRAS:
+    if "to be installed" in reason and scheme in CREDENTIALS:
         what = f"{at} needs a package that is not installed"
         return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
     if scheme in ("http", "https") and _NO_LISTING.search(reason):
@@ -121,7 +129,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     if "does not exist" in reason and scheme not in ("http", "https"):
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
-    return Finding("dvc remote", "fail", f"{at}: {reason}", OFFLINE)
+    return Finding("dvc remote", "fail", f"{at}: {reason}", way_on)
 
 
 def read_settings(root: Path) -> dict[str, str]:

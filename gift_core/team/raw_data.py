@@ -1,4 +1,4 @@
-"""The raw data of a clone: what is shared, and what is missing."""
+"""The raw data that a clone does not have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from pathlib import Path
 
 from gift_core.config.tasks import TaskConfig
 from gift_core.layout import Layout
-
-
-def raw_data_files(root: Path) -> list[str]:
-    """Returns the .dvc files below data/0_raw, relative to the root."""
-    return sorted(path.relative_to(root).as_posix() for path in (root / "data" / "0_raw").rglob("*.dvc"))
 
 
 def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:

@@ -2,55 +2,78 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import check_remote, dvc_error, read_settings, run_dvc
 from gift_core.errors import UserError
-from gift_core.progress import is_quiet
 
 NAME = "store"
-STDERR = 2
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
 
 
-def set_remote(root: Path, url: str) -> Finding:
+SETTINGS = {  # option of `gift remote`: {scheme: the setting of DVC}
+    "endpoint": {"s3": "endpointurl"},
+    "region": {"s3": "region"},
+    "profile": {"s3": "profile"},
+    "key_file": {"ssh": "keyfile", "gs": "credentialpath"},
+    "account": {"azure": "account_name"},
+}
+OF_THIS_MACHINE = ("profile", "key_file")  # in .dvc/config.local, which git ignores
+REMEDIES = (  # what an error of a transfer contains, and what to do
+    (r"expired|ExpiredToken", "Renew the credentials."),
+    (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
+     "The credentials may not do this: docs/team.md names the rights."),
+    (r"No space left|File too large|quota", "Free some space on this machine."),
+    (r"checksum", "Other bytes have arrived than were sent."),
+    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload",
+     "The server or the network fails."),
+)  # fmt: skip
+
+
+def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Finding:
     """Makes `url` the default remote, with hashes checked at every pull. Returns whether it answers.
 
-    UserError for an address that cannot be shared; the settings of DVC are then unchanged.
+    `options`: {option of SETTINGS: value}. UserError for an address that cannot be shared, and an option that is not
+    for it; the settings of DVC are then unchanged.
     """
-    if not url.isascii() or not url.isprintable() or url.startswith("-"):  # DVC would empty .dvc/config
-        raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
+    given = {f"--{name.replace('_', '-')}": (name, value) for name, value in options.items() if value}
+    for what, text in {"URL": url, **{flag: value for flag, (_, value) in given.items()}}.items():
+        if not text.isascii() or not text.isprintable() or text.startswith("-"):  # DVC would empty .dvc/config
+            raise UserError(f"{what}: {text!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
     if _PASSWORD.search(url):
         where = "dvc remote modify --local store password ..."
         raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
     if "://" not in url and not Path(url).is_absolute():
         raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
-    settings = read_settings(root)
+    settings, scheme = read_settings(root), url.partition("://")[0]
     name = settings.get("core.remote", NAME)
     known = f"remote.{name}.url" in settings  # then its other settings stay
-    address = ["modify", name, "url", url] if known else ["add", "--default", name, url]
-    for words in (address, ["modify", name, "verify", "true"]):
+    commands = [["modify", name, "url", url] if known else ["add", "--default", name, url]]
+    commands.append(["modify", name, "verify", "true"])
+    for flag, (option, value) in given.items():
+        schemes = SETTINGS[option]
+        if scheme not in schemes:
+            raise UserError(f"{flag}: is for {', '.join(f'{each}://' for each in schemes)}, not for {url}")
+        if option == "endpoint" and not re.match(r"https?://[^/@]+", value):
+            raise UserError(f"{flag}: {value!r} is no address of a server. Example: https://minio.example.org:9000")
+        value = str(Path(value).expanduser().absolute()) if option == "key_file" else value
+        local = ["--local"] if option in OF_THIS_MACHINE else []
+        commands.append(["modify", *local, name, schemes[scheme], value])
+    for words in commands:
         done = run_dvc(root, "remote", *words)
         if done.returncode != 0:
             raise UserError(f"dvc remote {words[0]}: {dvc_error(done)}. Run in the project's root.")
     return check_remote(root, read_settings(root))
 
 
-def pull(root: Path, targets: Sequence[str]) -> int:
-    """Runs `dvc pull` with the run cache, all output on stderr, and returns its exit code."""
-    options = ["--run-cache", "--allow-missing", *(["--quiet"] if is_quiet() else [])]
-    command = [sys.executable, "-m", "dvc", "pull", *options, *targets]
-    return subprocess.run(command, cwd=root, stdout=STDERR).returncode
-
-
-def missing_outputs(root: Path) -> list[str]:
-    """Returns the outputs that dvc.lock and the .dvc files name and that are not on this machine."""
-    status = run_dvc(root, "data", "status", "--json")
-    return list(json.loads(status.stdout).get("not_in_cache", [])) if status.returncode == 0 else []
+def explain(failed: Sequence[Exception]) -> str:
+    """Returns why transfers failed, the most frequent reason, and what to do about it."""
+    reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
+    reason = reasons.most_common(1)[0][0]
+    remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, reason)), "")
+    return f"{reason.rstrip('.')}. {remedy}".rstrip()

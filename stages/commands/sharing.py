@@ -1,8 +1,9 @@
-"""get, remote URL, merge-lock, gate: results that others made, and what may be shipped."""
+"""get, share, remote URL, merge-lock, gate: results that others made, and what may be shipped."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,36 +29,76 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     Example: gift get
     """
     from gift_core.doctor.storage import check_remote, read_settings
-    from gift_core.team.raw_data import raw_data_files
-    from gift_core.team.remotes import missing_outputs, pull
+
+    from ..dvc.store import DvcStore
 
     require_params(root / PARAMS)
-    remote, has_lock = check_remote(root, read_settings(root)), (root / "dvc.lock").is_file()
-    targets = [] if has_lock else raw_data_files(root)
-    code, missing = None, list[str]()
+    remote = check_remote(root, read_settings(root))
+    pulled, failed, missing = False, list[Exception](), list[str]()
     if remote.mark != "ok" or remote.remedy:
-        note(f"The remote: {remote.found}. {remote.remedy}")
+        note(f"The remote: {remote.sentence}")
         note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
-    elif not (targets or has_lock):
-        note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
     else:
         note(f"The remote: {remote.found}.")
-        code, missing = pull(root, targets), missing_outputs(root)
-    if missing:
+        store = DvcStore(root)
+        if not store.outputs():
+            note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
+        failed = store.fetch()
+        pulled, missing = not failed, [os.path.relpath(path, root) for path in store.missing()]
+    if missing and pulled:
         note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
         note("`gift verify --remote` tells damaged from missing.")
     if as_json:
-        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": code == 0, "missing": missing})
-    if code:
-        what = "`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more."
-        typer.echo(name_guides(what), err=True)
-        raise typer.Exit(code)
+        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": pulled, "missing": missing})
+    _stop_if(failed, "pulled", "get")
+
+
+def share(root: Root = ROOT) -> None:
+    """Push results, raw data and the run cache to the remote.
+
+    Example: gift share
+    """
+    from gift_core.doctor.storage import check_remote, read_settings
+
+    from ..dvc.store import DvcStore
+
+    require_params(root / PARAMS)
+    remote = check_remote(root, read_settings(root))
+    if remote.mark in ("fail", "info"):
+        raise UserError(f"gift share: nothing was pushed. The remote: {remote.sentence}")
+    failed = DvcStore(root).push()
+    _stop_if(failed, "pushed", "share")
+    note("The remote has everything that dvc.lock and the .dvc files name, and the run cache.")
+
+
+def _stop_if(failed: list[Exception], done: str, command: str) -> None:
+    """Ends the command with exit code 1 and the reason if a transfer failed."""
+    from gift_core.team.remotes import explain
+
+    if failed:
+        again = f"What has arrived is kept: run gift {command} again."
+        typer.echo(name_guides(f"Not everything was {done}: {explain(failed)} {again}"), err=True)
+        raise typer.Exit(1)
 
 
 Url = Annotated[str, argument("URL", "A folder, s3://, ssh://, gs://, azure://, http:// or https://")]
+Endpoint = Annotated[str | None, option("URL", "S3: a server that is not AWS's, such as https://minio.example.org")]
+Region = Annotated[str | None, option("REGION", "S3: the region of the bucket.")]
+Profile = Annotated[str | None, option("PROFILE", "S3: of ~/.aws/config. On this machine only.")]
+KeyFile = Annotated[str | None, option("FILE", "SSH: a private key. GCS: a key in JSON. On this machine only.")]
+Account = Annotated[str | None, option("NAME", "Azure: the storage account.")]
 
 
-def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
+def remote(
+    url: Url,
+    endpoint: Endpoint = None,
+    region: Region = None,
+    profile: Profile = None,
+    key_file: KeyFile = None,
+    account: Account = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
     """Set where results are shared, and say whether it answers.
 
     It becomes DVC's default remote, and DVC checks the hash of every file that
@@ -67,7 +108,8 @@ def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
     """
     from gift_core.team.remotes import set_remote
 
-    finding = set_remote(root, url)
+    given = {"endpoint": endpoint, "region": region, "profile": profile, "key_file": key_file, "account": account}
+    finding = set_remote(root, url, given)
     if as_json:
         record = {"url": url, "mark": finding.mark, "found": finding.found, "remedy": finding.remedy}
         print_json(record)

@@ -137,7 +137,7 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
         return broken
     store.remove_from_remote(broken)
     where = "here" if all(map(store.is_whole, broken)) else "in a clone that has them, or after dvc repro"
-    done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push"
+    done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: gift share"
     typer.echo(done, err=as_json)
     return []
 

@@ -7,6 +7,7 @@ its folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError
+from gift_core.progress import progress_bar
 from gift_core.untrusted import read_json_file
 
-READERS = 8  # objects read from the remote at the same time
+JOBS = 16  # objects that are read from the remote or sent to it at the same time
 LISTING = ".dir"
 _OBJECT = re.compile(r"[0-9a-f]{32}")
 _UNTRUSTED = "Nothing was written. DVC would follow it, so take dvc.lock and .dvc files only from people you trust."
@@ -123,8 +125,8 @@ class DvcStore:
                 if output.path.exists():
                     output.out.commit(relink=False)  # into the cache
             if self.has_remote:
-                self._repo.fetch([str(output.path) for output in outputs], onerror=lambda *failed: None)
-                for output in outputs:  # a listing that is known now, and what the remote has damaged
+                self._fetch_objects(outputs)
+                for output in outputs:  # whose listing is known now
                     self._delete_damaged(output)
             whole = [str(each.path) for each in present if all(map(self.is_whole, self.objects(each)))]
             if whole:  # DVC would remove the rest of a folder that is not
@@ -144,23 +146,94 @@ class DvcStore:
         """Whether there is a default remote."""
         return bool(self._repo.config["core"].get("remote"))
 
+    def fetch(self) -> list[Exception]:
+        """Pulls the recorded outputs and the run cache. Returns what failed.
+
+        What the remote does not have, or has damaged, is left out and is no failure: see `missing`.
+        """
+        from dvc.repo import lock_repo
+
+        with _failures() as failed:
+            with lock_repo(self._repo):
+                failed += self._fetch_objects(self.outputs())
+                if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
+                    self._copy_run_cache(from_remote=True)
+            incomplete = [] if failed else self.missing()
+            outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info]
+            whole = [out.fs_path for out in outs if Path(out.fs_path) not in incomplete]
+            if whole and not failed:
+                self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
+        return failed
+
+    def missing(self) -> list[Path]:
+        """Returns the outputs that the cache does not have, or only parts of. Imports are left out."""
+        return [
+            output.path
+            for output in self.outputs()
+            if not (output.out.stage.is_import or all(self._cache_path(oid).exists() for oid in self.objects(output)))
+        ]
+
+    def _fetch_objects(self, outputs: Sequence[Output], *, rounds: int = 2) -> list[Exception]:
+        """Gets into the cache what it lacks of the outputs, many objects at a time. Returns what failed.
+
+        The first round gets files and the listings of folders, the second the files in those listings.
+
+        DVC would wait for the listing of each folder, over a connection of its own, and then for each folder.
+        """
+        from fsspec.callbacks import Callback
+
+        failed: list[Exception] = []
+
+        def on_error(oid: str, error: Exception) -> None:
+            if not isinstance(error, FileNotFoundError):
+                failed.append(error)
+
+        for _ in range(rounds):
+            known = dict.fromkeys(oid for output in outputs if not output.out.remote for oid in self.objects(output))
+            oids = [oid for oid in known if not self._cache_path(oid).exists()]
+            if oids and not failed:
+                remote, callback = self._repo.cloud.get_remote_odb(), Callback()
+                with progress_bar(len(oids), "files") as bar:
+                    callback.relative_update = bar.update
+                    self._odb.add(
+                        [remote.oid_to_path(oid) for oid in oids], remote.fs, oids, verify=True, check_exists=False,
+                        batch_size=JOBS, on_error=on_error, callback=callback,
+                    )  # fmt: skip
+        return failed
+
+    def push(self) -> list[Exception]:
+        """Pushes the outputs in use, then the entries of the run cache that the remote lacks. Returns what failed."""
+        with _failures() as failed:
+            self._repo.push(jobs=JOBS)
+            self._copy_run_cache(from_remote=False)
+        return failed
+
+    def _copy_run_cache(self, *, from_remote: bool) -> None:
+        """Copies the entries that the other side lacks, many at a time. DVC copies all, one after the other."""
+        from dvc_objects.fs.generic import copy
+
+        remote = self._repo.cloud.get_remote_odb(hash_name="md5-dos2unix")  # DVC keeps them in its older cache
+        source, target = (remote, self._repo.cache.legacy) if from_remote else (self._repo.cache.legacy, remote)
+
+        def entries(side: Any) -> set[tuple[str, ...]]:
+            folder = side.fs.join(side.path, "runs")
+            return {side.fs.parts(path)[-3:] for path in side.fs.find(folder)} if side.fs.exists(folder) else set()
+
+        new = sorted(entries(source) - entries(target))
+        if new:
+            paths = [[side.fs.join(side.path, "runs", *entry) for entry in new] for side in (source, target)]
+            copy(source.fs, paths[0], target.fs, paths[1], batch_size=JOBS)
+
     def broken_on_remote(self) -> list[str]:
         """Returns the names of the outputs' objects that have other bytes on the default remote. It reads all of them.
 
-        UserError if there is no default remote. Objects that were never pushed are left out.
+        Objects that were never pushed are left out.
         """
         from dvc_data.hashfile.hash import file_md5
-        from dvc_data.hashfile.hash_info import HashInfo
 
-        if not self.has_remote:
-            raise UserError(
-                "verify --remote: there is no default remote. Set one up: dvc remote add --default NAME URL"
-            )
         with dvc_errors():
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
-            unlisted = {HashInfo("md5", output.oid) for output in outputs if not self.files(output)}
-            if unlisted:
-                self._repo.cloud.pull(unlisted)
+            self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
 
             def is_whole_or_absent(oid: str) -> bool:
                 try:
@@ -169,7 +242,7 @@ class DvcStore:
                     return True
 
             oids = sorted({oid for output in outputs for oid in self.objects(output)})
-            with ThreadPoolExecutor(READERS) as readers:
+            with ThreadPoolExecutor(JOBS) as readers:
                 whole = list(readers.map(is_whole_or_absent, oids))
         return [oid for oid, is_whole in zip(oids, whole, strict=True) if not is_whole]
 
@@ -214,6 +287,23 @@ def md5_of(path: Path) -> str:
     from dvc_data.hashfile.hash import file_md5
 
     return str(file_md5(str(path))) if path.is_file() else ""
+
+
+@contextmanager
+def _failures() -> Iterator[list[Exception]]:
+    """Yields a list of what fails inside: the first error, and before it what DVC only logs."""
+    failed: list[Exception] = []
+    handler, log = logging.Handler(), logging.getLogger("dvc_data.hashfile.transfer")
+    handler.emit = lambda record: failed.append(record.exc_info[1])  # type: ignore
+    log.addHandler(handler)
+    try:
+        yield failed
+    except UserError:
+        raise
+    except Exception as error:  # each kind of remote has its own; after what is logged, DVC's is a number of files
+        failed.extend([] if failed else [error])
+    finally:
+        log.removeHandler(handler)
 
 
 @contextmanager

@@ -103,7 +103,6 @@ NOT_RUN = [
     ("docs/team_tools.md", "pip install", "", TOOLS),
     ("docs/team_tools.md", "gift gate", "", "it says no, with exit code 1; tests/team/test_workflow.py runs it"),
     ("docs/team_tools.md", "dvc plots diff", "", TOOLS),
-    ("docs/verify.md", "dvc remote modify NAME", "", "NAME stands for a remote"),
 ]
 
 

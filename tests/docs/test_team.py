@@ -1,4 +1,4 @@
-"""The commands of docs/team.md in their order, with real git, DVC and make, three clones, a folder and a web server.
+"""The commands of docs/team.md in their order, with real git, DVC and make, by a team whose remote is S3, or a folder.
 
 The pipeline is a small one (tests/team/toy.py), so that this takes seconds. tests/end_to_end/test_changes.py merges
 two branches of the miniature.
@@ -17,23 +17,25 @@ import pytest
 from tests.clone import Clone, commit, content, stages_in
 from tests.datasets.folders import picture
 from tests.imports import ROOT
+from tests.team.remote_servers import KEYS, S3
 from tests.team.toy import DRIVERS, new_toy, toy_clone, write_gift
 
 PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```sh\n# ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STORE, ORIGIN, SERVER = "/mnt/shared/gift", "git@host:team/gift.git", "http://localhost:8000"
+REMOTE = "s3://bucket/gift ENDPOINT=https://minio.example.org"
 
 
 class Team:
     """The clones of the page by their names, and what stands for its addresses."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, remote: str) -> None:
+        self.folder, self.remote = folder, remote
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             self.port = str(unused.getsockname()[1])
         self.clones = {"ana": self.first_clone()}
-        self.ran: dict[str, list[list[str]]] = {"ana": [], "ben": [], "eve": []}
+        self.ran: dict[str, list[list[str]]] = {"ana": [], "ben": [], "cem": [], "eve": []}
         self.servers: list[subprocess.Popen[bytes]] = []
         self.said = ""
 
@@ -53,8 +55,8 @@ class Team:
         """Runs a block in each clone that its comment names."""
         for name in names.removesuffix(", in the background").split(", "):
             for line in block.splitlines():
-                command = line.replace(STORE, str(self.folder / "store")).replace(ORIGIN, str(self.folder / "origin"))
-                command = command.replace("8000", self.port)
+                command = line.replace(REMOTE, self.remote).replace(STORE, str(self.folder / "store"))
+                command = command.replace(ORIGIN, str(self.folder / "origin")).replace("8000", self.port)
                 if names.endswith("background"):
                     self.servers.append(subprocess.Popen(command.split(), stderr=subprocess.DEVNULL))
                     wait = f"until (exec 3<>/dev/tcp/127.0.0.1/{self.port}) 2>/dev/null; do sleep 0.1; done"
@@ -82,15 +84,21 @@ def install(clone: Clone) -> None:
     write_gift(tools)
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (tools.parent / name).touch()
-    clone.environment["PATH"] = f"{tools}:{clone.environment['PATH']}"
+    clone.environment |= KEYS | {"PATH": f"{tools}:{clone.environment['PATH']}"}
 
 
-@pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """The page, followed from its first to its last command."""
-    team = Team(tmp_path_factory.mktemp("team"))
+@pytest.fixture(scope="module", params=["a folder", "s3"])
+def team(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """The page, followed from its first to its last command. A folder alone can be published by a web server."""
+    folder, page = tmp_path_factory.mktemp("team"), PAGE
+    if request.param == "s3":
+        server, page = S3(), PAGE.partition("## Publish")[0]
+        server.bucket("team")
+        team = Team(folder, f"s3://team/gift ENDPOINT={server.url}")
+    else:
+        team = Team(folder, str(folder / "store"))
     try:
-        for names, block in BLOCK.findall(PAGE):
+        for names, block in BLOCK.findall(page):
             team.follow(names, block)
             if "# stops at params.yaml" in block:
                 assert "CONFLICT (content): Merge conflict in params.yaml" in team.said
@@ -105,6 +113,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             server.wait(timeout=20)
 
 
+METHODS = ("finetune", "gift", "joint")
 FIRST = ["check", "ingest@birds", "start", "finetune@finetune-step0", "report"]
 
 
@@ -118,8 +127,12 @@ def test_each_run_does_what_the_page_says_and_all_clones_end_with_the_same_data(
     assert ben[3] == added["joint"]
     assert ben[4] == ["check", "report"]  # after the merge
     assert ben[5:] == [[]] * 3  # without raw data, and with the results of another machine
-    assert team.ran["eve"] == [[]]
+    assert team.ran["cem"] == [[]]
     data = {name: content(clone.folder / "data") for name, clone in team.clones.items()}
+    assert {name.split("/")[1] for name in data["cem"] if name.startswith("5_models")} == {*METHODS, "pretrained"}
+    if "eve" not in data:
+        return
+    assert team.ran["eve"] == [[]]
     assert len([name for name in data["eve"] if name.startswith("0_raw/photos/")]) == 4
     assert [name for name in data["ben"] if name.startswith("5_models/joint")]
     assert data["eve"] == {name: text for name, text in data["ana"].items() if not name.startswith("5_models/gift")}

@@ -15,7 +15,7 @@ import yaml
 
 from stages.dvc.store import DvcStore
 from tests.artifacts.damage import flip
-from tests.clone import TASKS, Clone, clone_of, copy_of
+from tests.clone import TASKS, Clone, copy_of
 from tests.imports import ROOT
 from tests.stages.experiment import Commands
 
@@ -120,25 +120,6 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     (project / file).write_bytes(good)
     stored.write_bytes(good)
     project.succeed("verify")
-
-
-def test_a_healed_remote_gives_another_clone_the_good_bytes(project: Project, tmp_path: Path) -> None:
-    remote, file = project.folder.parent / "remote", f"data/5_models/gift/{FIRST}/{WEIGHTS}"
-    stored = object_of(remote, project, file)
-    flip(stored, 1000)
-    stored.chmod(0o444)
-    clone = Project(clone_of(project, tmp_path / "clone").folder)
-    assert "missing: get them with dvc pull" in clone.succeed("verify")
-    clone.run("dvc", "pull", "--quiet", expect=1)
-    assert not (clone / file).exists()
-    assert project.run("dvc", "push").strip() == "Everything is up to date."
-    assert f"on the remote: {stored.parent.name}{stored.name}" in clone.fail("verify", "--remote")
-    assert "Next, here: dvc push" in project.succeed("verify", "--remote", "--heal")
-    assert not stored.exists()
-    project.run("dvc", "push", "--quiet")
-    clone.run("dvc", "pull", "--quiet")
-    assert clone.contents() == project.contents()
-    assert "0 broken" in clone.succeed("verify", "--remote")
 
 
 @pytest.mark.parametrize(

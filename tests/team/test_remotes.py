@@ -31,18 +31,24 @@ def get(clone: Clone) -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "expected"),
+    ("url", "options", "expected"),
     [
-        ("/mnt/ö", "has other characters than ASCII, which DVC cannot store"),
-        ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
-        ("ssh://me:secret@host/gift", "contains a password, and .dvc/config is in git"),
+        ("/mnt/ö", {}, "URL: '/mnt/ö' has other characters than ASCII, which DVC cannot store"),
+        ("mnt/gift", {}, "is not an absolute path, it would be another one in each clone"),
+        ("ssh://me:secret@host/gift", {}, "URL: contains a password, and .dvc/config is in git"),
+        ("ssh://host/gift", {"endpoint": "https://minio"}, "--endpoint: is for s3://, not for ssh://host/gift"),
+        ("s3://b/gift", {"endpoint": "minio:9000"}, "--endpoint: 'minio:9000' is no address of a server"),
+        ("s3://b/gift", {"region": "ö"}, "--region: 'ö' has other characters than ASCII"),
+        ("/mnt/gift", {"key_file": "key"}, "--key-file: is for ssh://, gs://, not for /mnt/gift"),
     ],
 )
-def test_an_address_that_cannot_be_shared_is_refused(url: str, expected: str, toy_template: Path) -> None:
+def test_an_address_that_cannot_be_shared_is_refused(
+    url: str, options: dict[str, str | None], expected: str, toy_template: Path
+) -> None:
     root = toy_template / "first"
     before = (root / ".dvc" / "config").read_bytes()
-    with pytest.raises(UserError, match="^URL: ") as caught:
-        set_remote(root, url)
+    with pytest.raises(UserError) as caught:
+        set_remote(root, url, options)
     assert expected in str(caught.value)
     assert "secret" not in str(caught.value)
     assert (root / ".dvc" / "config").read_bytes() == before
@@ -52,7 +58,7 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
     with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    jobs = 3\n")
     (tmp_path / "other").mkdir()
-    finding = set_remote(second.folder, str(tmp_path / "other"))
+    finding = set_remote(second.folder, str(tmp_path / "other"), {})
     assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
     settings = read_settings(second.folder)
     assert settings["core.remote"] == "store"

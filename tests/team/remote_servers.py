@@ -1,0 +1,121 @@
+"""Servers that speak the protocols of remotes, on a free port: S3 by moto, which can fail in many ways, and SFTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+ERRORS = {
+    "500": ("500 Internal Server Error", "InternalError"), "503": ("503 Slow Down", "SlowDown"),
+    "expired": ("400 Bad Request", "ExpiredToken"), "denied": ("403 Forbidden", "AccessDenied"),
+    "unknown key": ("403 Forbidden", "InvalidAccessKeyId"), "wrong secret": ("403 Forbidden", "SignatureDoesNotMatch"),
+}  # fmt: skip
+Fault = Callable[[str, str, int], bool]  # of the method, the path with its query, and the number of the request
+
+
+class S3:
+    """moto's server. `failing` makes some requests fail, and `latency` delays each by so many seconds."""
+
+    def __init__(self) -> None:
+        from moto.server import DomainDispatcherApplication, create_backend_app  # type: ignore[attr-defined]
+        from werkzeug.serving import make_server
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._kind, self._fails, self.requests, self.latency = "", lambda *request: False, 0, 0.0
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def bucket(self, name: str) -> Any:
+        """Returns boto3's bucket of this name, which is made if it is not there."""
+        import boto3  # type: ignore[import-untyped]
+
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        return boto3.resource("s3", endpoint_url=self.url, **keys).create_bucket(Bucket=name)
+
+    @contextmanager
+    def failing(self, kind: str, fails: Fault) -> Iterator[None]:
+        """Inside, the requests of `fails` get an error of ERRORS, are `cut`, or get a `short` or `other` content."""
+        self._kind, self._fails, self.requests = kind, fails, 0
+        try:
+            yield
+        finally:
+            self._fails = lambda *request: False
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        self.requests += 1
+        time.sleep(self.latency)
+        method, size = environ["REQUEST_METHOD"], int(environ.get("CONTENT_LENGTH") or 0)
+        if not self._fails(method, f"{environ['PATH_INFO']}?{environ['QUERY_STRING']}", self.requests):
+            return self._moto(environ, start)  # type: ignore[no-any-return]
+        if self._kind in ERRORS:
+            environ["wsgi.input"].read(size)
+            status, code = ERRORS[self._kind]
+            body = b"" if method == "HEAD" else f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+            start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body]
+        if method == "PUT":  # cut
+            environ["wsgi.input"].read(size // 2)
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError
+        given: list[Any] = []
+        body = b"".join(self._moto(environ, lambda *answer: given.extend(answer)))
+        checksum = "none" if self._kind == "other than the checksum" else "x-amz-checksum"
+        left_out = ("content-length", checksum)
+        headers = [each for each in given[1] if not each[0].lower().startswith(left_out)]
+        changed = body[: len(body) // 2] if self._kind in ("cut", "short") else body[::-1]
+        length = len(body if self._kind == "cut" else changed)
+        start(given[0], [*headers, ("Content-Length", str(length)), ("Connection", "close")])
+        return [changed]
+
+
+def objects_of(bucket: Any) -> dict[str, bytes]:
+    """Returns {name of DVC's object: bytes}, after it is sure that each name is the MD5 of its bytes."""
+    found = {}
+    for each in bucket.objects.all():
+        if "/files/md5/" in each.key:
+            name = each.key.split("/files/md5/")[1].replace("/", "")
+            found[name] = each.get()["Body"].read()
+            assert hashlib.md5(found[name]).hexdigest() == name.removesuffix(".dir"), each.key
+    return found
+
+
+@contextmanager
+def sftp_server(folder: Path) -> Iterator[tuple[int, Path]]:
+    """An SSH server with SFTP for one key. Yields its port, and the file of the private key."""
+    import asyncssh
+
+    folder.mkdir()
+    key, host = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(folder / "key")
+    key.write_public_key(folder / "authorized_keys")
+    loop, started = asyncio.new_event_loop(), threading.Event()
+    ports: list[int] = []
+
+    async def serve() -> None:
+        keys = str(folder / "authorized_keys")
+        server = await asyncssh.listen(
+            "127.0.0.1", 0, server_host_keys=[host], authorized_client_keys=keys, sftp_factory=True, allow_scp=True
+        )
+        ports.append(server.get_port())
+        started.set()
+
+    loop.create_task(serve())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    assert started.wait(20)
+    try:
+        yield ports[0], folder / "key"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)

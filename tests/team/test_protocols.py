@@ -1,0 +1,362 @@
+"""Teams whose remote is S3 or SSH, with servers that speak the protocol, and with every fault of one in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.doctor.finding import Finding
+from gift_core.doctor.s3_bucket import check_bucket
+from tests import preloaded
+from tests.clone import Clone, clone_of, commit, content, copy_of
+from tests.datasets.folders import picture
+from tests.imports import ROOT
+from tests.mounts import small_disk
+from tests.team.remote_servers import KEYS, S3, Fault, objects_of, sftp_server
+from tests.team.toy import toy_clone
+
+
+@pytest.fixture(scope="module")
+def s3() -> S3:
+    pytest.importorskip("moto", reason="moto[server] is an extra of development")
+    return S3()
+
+
+@pytest.fixture
+def bucket(s3: S3, tmp_path: Path) -> Any:
+    return s3.bucket(re.sub(r"\W|_", "-", f"{tmp_path.parent.name}-{tmp_path.name}".lower())[-60:].strip("-"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_gift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Puts a program `gift` first on the path that starts quickly."""
+    folder = tmp_path_factory.mktemp("q")
+    libraries = (*preloaded.DVC, "stages.app", "s3fs", "sshfs", "botocore.session")
+    with preloaded.serving(folder / "socket", code=ROOT, environment=dict(os.environ), libraries=libraries):
+        preloaded.install(folder / "bin", folder / "socket", names=["gift"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+            yield
+
+
+def at_home(clone: Clone, home: Path) -> Clone:
+    """The clone of somebody with an empty home and one try for each request, who has keys in the environment."""
+    home.mkdir(exist_ok=True)
+    clone.environment |= KEYS | {"AWS_MAX_ATTEMPTS": "2"}
+    clone.environment |= {
+        "HOME": str(home),
+        "DVC_SITE_CACHE_DIR": str(home),
+        "PATH": f"{os.environ['PATH'].split(':')[0]}:{clone.environment['PATH']}",
+    }
+    return clone
+
+
+@pytest.fixture
+def ana(first: Clone, tmp_path: Path) -> Clone:
+    """The project that has run, with photos that are added to DVC, and without a remote."""
+    for number in range(4):
+        picture(first.folder / "data" / "0_raw" / "photos" / f"{number}.jpg", (60 * number, 1, 2))
+    (first.folder / "data" / "0_raw" / "photos" / "large.bin").write_bytes(random.Random(0).randbytes(300_000))
+    (first.folder / ".dvc" / "config").write_text("", encoding="utf-8")
+    first.run("dvc", "add", "--quiet", "data/0_raw/photos")
+    return at_home(first, tmp_path / "home")
+
+
+def gift(clone: Clone, *words: str, expect: int = 0, **variables: str) -> str:
+    return clone.run("gift", *words, expect=expect, **variables)
+
+
+def another(ana: Clone, folder: Path, address: Sequence[str] = ()) -> Clone:
+    """A clone without data. Its own key is set if the address needs one."""
+    clone = at_home(toy_clone(clone_of(ana, folder).folder), folder.with_name(f"home_of_{folder.name}"))
+    if "--key-file" in address:
+        gift(clone, "remote", *address)
+    return clone
+
+
+@pytest.fixture
+def machine(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without credentials, and with the profile `team` for the server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    files = {"config": f"[profile team]\nendpoint_url = {s3.url}\nregion = eu-west-1\n"}
+    files["credentials"] = "[team]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    (tmp_path / ".aws").mkdir()
+    for name, text in files.items():
+        (tmp_path / ".aws" / name).write_text(text, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return tmp_path
+
+
+def checked(bucket: str, **settings: str) -> Finding:
+    return check_bucket(
+        "store",
+        {f"remote.store.{name}": value for name, value in settings.items()}
+        | {"remote.store.url": f"s3://{bucket}/gift"},
+    )
+
+
+PROFILE = {"profile": "team"}
+GIVEN = {"access_key_id": "a", "secret_access_key": "b"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        (PROFILE, {}),
+        ({}, {"AWS_PROFILE": "team"}),
+        (GIVEN, {"AWS_ENDPOINT_URL": "SERVER"}),
+        ({"endpointurl": "SERVER"}, KEYS),
+    ],
+)
+def test_a_bucket_is_found_with_what_a_machine_has(
+    settings: dict[str, str],
+    variables: dict[str, str],
+    s3: S3,
+    bucket: Any,
+    machine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.replace("SERVER", s3.url))
+    settings = {name: value.replace("SERVER", s3.url) for name, value in settings.items()}
+    finding = checked(bucket.name, **settings)
+    assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
+    bucket.Object("gift/files/md5/00/0").put(Body=b"0")
+    assert checked(bucket.name, **settings).remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "found", "remedy"),
+    [
+        (
+            {"endpointurl": "SERVER"},
+            "",
+            "SERVER with no credentials, profile default: Unable to locate",
+            "aws configure",
+        ),
+        ({"profile": "nobody"}, "", "profile (nobody) could not be found", "aws configure"),
+        (
+            PROFILE | {"url": "s3://nosuch/gift"},
+            "",
+            "credentials from shared-credentials-file, profile team: An error occurred (NoSuchBucket)",
+            "Create it",
+        ),
+        (PROFILE, "denied", "(AccessDenied)", "s3:ListBucket"),
+        (PROFILE, "expired", "(ExpiredToken)", "Renew"),
+        (PROFILE, "unknown key", "(InvalidAccessKeyId)", "does not know this key"),
+        (PROFILE, "wrong secret", "(SignatureDoesNotMatch)", "does not fit the key"),
+        (PROFILE, "503", "(SlowDown)", ""),
+        (
+            GIVEN | {"endpointurl": "http://127.0.0.1:9"},
+            "",
+            "127.0.0.1:9 with the key in DVC's settings: Could not connect",
+            "ENDPOINT=",
+        ),
+    ],
+)
+def test_a_failure_names_what_was_tried_and_the_next_command(
+    settings: dict[str, str], kind: str, found: str, remedy: str, s3: S3, bucket: Any, machine: Path
+) -> None:
+    settings = {name: value.replace("SERVER", s3.url) for name, value in settings.items()}
+    name = settings.pop("url", f"s3://{bucket.name}/gift").split("/")[2]
+    with s3.failing(kind, lambda *request: bool(kind)):
+        finding = checked(name, **settings)
+    assert finding.mark == "fail" and found.replace("SERVER", s3.url) in finding.found and remedy in finding.remedy
+
+
+@pytest.fixture(params=["s3", "ssh"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """The arguments of `gift remote`."""
+    if request.param == "s3":
+        yield [f"s3://{request.getfixturevalue('bucket').name}/gift", "--endpoint", request.getfixturevalue("s3").url]
+    else:
+        pytest.importorskip("sshfs", reason="needs the extra ssh")
+        with sftp_server(tmp_path / "ssh") as (port, key):
+            yield [f"ssh://me@127.0.0.1:{port}{tmp_path}/remote", "--key-file", str(key)]
+
+
+def test_a_team_shares_gets_runs_nothing_adds_a_method_and_merges(
+    ana: Clone, address: list[str], tmp_path: Path
+) -> None:
+    gift(ana, "remote", *address)
+    assert "ssh/key" not in (ana.folder / ".dvc" / "config").read_text(encoding="utf-8")
+    commit(ana, "where results are shared")
+    gift(ana, "share")
+    ben, cem = (another(ana, tmp_path / name, address) for name in ("ben", "cem"))
+    for clone in (ben, cem):
+        gift(clone, "get")
+        assert clone.repro() == []
+        assert content(clone.folder / "data") == content(ana.folder / "data")
+    for clone, method in ((ben, "gift"), (cem, "joint")):
+        clone.run("git", "switch", "--quiet", "--create", method)
+        clone.edit("params.yaml", "  - finetune", f"  - finetune\n  - {method}")
+        assert f"finetune@{method}-step0" in clone.repro()
+        commit(clone, method)
+        gift(clone, "share")
+    cem.run("git", "fetch", "--quiet", str(ben.folder), "gift")
+    cem.run("git", "merge", "--quiet", "FETCH_HEAD", expect=1)
+    params = (cem.folder / "params.yaml").read_text(encoding="utf-8")
+    merged = re.sub(r"^(<{7}|={7}|>{7}).*\n", "", params, flags=re.MULTILINE)
+    (cem.folder / "params.yaml").write_text(merged, encoding="utf-8")
+    gift(cem, "merge-lock")
+    cem.run("dvc", "repro", "--pull")
+    commit(cem, "both")
+    gift(cem, "share")
+    dora = another(cem, tmp_path / "dora", address)
+    gift(dora, "get")
+    assert dora.repro() == []
+    assert set(dora.metrics()) == {"finetune", "gift", "joint"}
+    dora.edit("params.yaml", "  - gift\n", "")  # from the run cache
+    assert set(dora.repro()) <= {"check", "report"}
+
+
+@pytest.mark.end_to_end
+def test_a_damaged_object_on_the_remote_is_found_removed_and_pushed_again(
+    first_result: Path, s3: S3, bucket: Any, tmp_path: Path
+) -> None:
+    """With the real stages."""
+    ana = at_home(toy_clone(copy_of(first_result / "gift", tmp_path / "ana").folder), tmp_path / "home")
+    gift(ana, "remote", f"s3://{bucket.name}/gift", "--endpoint", s3.url)
+    commit(ana, "the remote")
+    gift(ana, "share")
+    ben = another(ana, tmp_path / "ben")
+    model = min((ana.folder / "data" / "5_models" / "gift").glob("*/*.safetensors"))
+    name = hashlib.md5(model.read_bytes()).hexdigest()
+    bucket.Object(f"gift/files/md5/{name[:2]}/{name[2:]}").put(Body=b"other")
+    assert f"no whole copy of {model.parent.relative_to(ana.folder).as_posix()}" in gift(ben, "get")
+    assert f"on the remote: {name}" in gift(ben, "verify", "--remote", expect=1)
+    assert "Next, here: gift share" in gift(ana, "verify", "--remote", "--heal")
+    gift(ana, "share")
+    gift(ben, "get")
+    assert ben.repro() == []
+    assert content(ben.folder / "data") == content(ana.folder / "data")
+    assert "the remote: 0 broken objects" in gift(ben, "verify", "--remote")
+
+
+FAILS = "The server or the network fails. What has arrived is kept: run gift"
+
+
+def first_of_each(count: int) -> Fault:
+    """The first requests for `count` different objects fail."""
+    seen: set[str] = set()
+
+    def fails(method: str, path: str, number: int) -> bool:
+        is_new = "/files/md5/" in path and method in ("GET", "PUT") and path not in seen and len(seen) < count
+        seen.update([path] if is_new else [])
+        return is_new
+
+    return fails
+
+
+def objects(method: str, path: str, number: int) -> bool:
+    return "/files/md5/" in path and method in ("GET", "PUT")
+
+
+def late(method: str, path: str, number: int) -> bool:
+    return number > 12
+
+
+@pytest.fixture
+def shared(ana: Clone, bucket: Any, s3: S3) -> Clone:
+    """The project, which has its remote in the bucket. Nothing is pushed."""
+    gift(ana, "remote", f"s3://{bucket.name}/gift", "--endpoint", s3.url)
+    commit(ana, "the remote")
+    return ana
+
+
+def whole_objects(cache: Path) -> dict[str, bytes]:
+    """The objects of a cache, after it is sure that each is what its name says."""
+    found = {name.replace("/", ""): text for name, text in content(cache / "files" / "md5").items()}
+    assert all(hashlib.md5(text).hexdigest() == name.removesuffix(".dir") for name, text in found.items())
+    return found
+
+
+def no_list(method: str, path: str, number: int) -> bool:
+    return "list-type" in path
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "fails", "expect", "said"),
+    [
+        ("get", "500", first_of_each(4), 0, ""),
+        ("get", "cut", first_of_each(4), 0, ""),
+        ("get", "503", objects, 1, FAILS),
+        ("get", "cut", objects, 1, FAILS),
+        ("get", "short", objects, 0, "The remote has no whole copy of"),
+        ("get", "other", objects, 0, "The remote has no whole copy of"),
+        ("get", "other than the checksum", objects, 1, "Other bytes have arrived than were sent"),
+        ("get", "expired", late, 1, "Renew the credentials. What has arrived is kept: run gift get again."),
+        ("get", "denied", no_list, 0, "s3:ListBucket"),
+        ("get", "denied", objects, 1, "The credentials may not do this"),
+        ("share", "500", first_of_each(4), 0, "The remote has everything"),
+        ("share", "cut", first_of_each(4), 0, "The remote has everything"),
+        ("share", "503", objects, 1, FAILS),
+        ("share", "cut", objects, 1, FAILS),
+        ("share", "expired", late, 1, "Renew the credentials"),
+        ("share", "denied", objects, 1, "The credentials may not do this"),
+        ("share", "denied", no_list, 1, "nothing was pushed"),
+    ],
+)
+def test_after_a_fault_nothing_is_half_there_and_running_again_finishes(
+    command: str, kind: str, fails: Fault, expect: int, said: str, shared: Clone, s3: S3, bucket: Any, tmp_path: Path
+) -> None:
+    if command == "get":
+        gift(shared, "share")
+    ben = another(shared, tmp_path / "ben")
+    with s3.failing(kind, fails):
+        assert said in gift(ben if command == "get" else shared, command, expect=expect)
+    whole_objects(ben.folder / ".dvc" / "cache")
+    pushed = objects_of(bucket)
+    for name, text in pushed.items():
+        assert not name.endswith(".dir") or {each["md5"] for each in json.loads(text)} <= {*pushed}
+    gift(shared, "share")
+    assert {*pushed} <= {*objects_of(bucket)}
+    gift(ben, "get")
+    assert content(ben.folder / "data") == content(shared.folder / "data")
+
+
+def test_a_full_disk_is_named_and_get_finishes_when_there_is_space(shared: Clone, tmp_path: Path) -> None:
+    gift(shared, "share")
+    ben = another(shared, tmp_path / "ben")
+    with small_disk(ben.folder / ".dvc" / "cache", 200):
+        assert "No space left on device" in (said := gift(ben, "get", expect=1)) and "Free some space" in said
+        whole_objects(ben.folder / ".dvc" / "cache")
+    gift(ben, "get")
+    assert content(ben.folder / "data") == content(shared.folder / "data")
+
+
+ROUNDS = int(os.environ.get("GIFT_PUSH_ROUNDS", "2"))  # 20 once, before a release
+
+
+def test_two_who_push_at_once_while_a_third_pulls_lose_nothing(shared: Clone, bucket: Any, tmp_path: Path) -> None:
+    gift(shared, "share")
+    ben, cem = (another(shared, tmp_path / name) for name in ("ben", "cem"))
+    for number in range(ROUNDS):
+        expected = set(objects_of(bucket))
+        for clone in (shared, ben):
+            photos = clone.folder / "data" / "0_raw" / "photos"
+            photos.mkdir(parents=True, exist_ok=True)
+            (photos / f"of_{clone.folder.name}.bin").write_bytes(random.randbytes(9_000))
+            (photos / "of_both.bin").write_bytes(bytes([number]) * 90_000)
+            clone.run("dvc", "add", "--quiet", "data/0_raw/photos")
+            expected |= {hashlib.md5(file.read_bytes()).hexdigest() for file in photos.iterdir()}
+        with ThreadPoolExecutor(3) as at_once:
+            list(at_once.map(gift, (shared, ben, cem), ("share", "share", "get")))
+        assert expected <= set(objects_of(bucket))
+    for clone in (shared, ben):
+        (cem.folder / "data" / "0_raw" / "photos.dvc").write_bytes(
+            (clone.folder / "data" / "0_raw" / "photos.dvc").read_bytes()
+        )
+        gift(cem, "get")
+        assert content(cem.folder / "data" / "0_raw") == content(clone.folder / "data" / "0_raw")
