@@ -27,12 +27,13 @@ THOROUGH = re.compile(
     r"""tests/(
     benchmarks/ | docs/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_architectures
+    | datasets/test_hub\.py::test_(a_label_without|hostile)
     | doctor/test_(memory_estimate|operations|storage)
     | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|kept_images|published_results)
-    | stages/test_(processes|remove_commands\.py::test_dvc|run|use)
+    | stages/test_(hub_tasks|processes|remove_commands\.py::test_dvc|run|use)
     | code/test_revisions_probe | method/test_golden_losses
     | work/test_(data_parallel|spread)
     )""",
@@ -42,6 +43,7 @@ CENTRAL = (  # of these, one of each stays in `make test`
     "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
     "tests/end_to_end/test_revisions.py::test_an_update_with_the_same_revisions_runs_check_alone",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
+    "tests/stages/test_hub_tasks.py::test_a_name_becomes_a_task_and_is_read_without_a_network",
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
     "tests/team/test_remotes.py::test_what_is_damaged_is_named_and_the_rest_is_pulled",
 )
