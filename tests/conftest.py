@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 os.environ["HF_HUB_OFFLINE"] = "1"
+for name in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):  # of `make test`, not of the makes that the tests run
+    os.environ.pop(name, None)
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums each time; read when CUDA starts
 
 PROJECT = Path(__file__).resolve().parents[1]
