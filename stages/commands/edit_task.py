@@ -127,6 +127,10 @@ def add_task(
 
     if (images is None) == (hub is None):
         raise typer.BadParameter("give one of --images and --hub")
+    of_hub = {"--revision": revision, "--config": config, "--train-split": train_split, "--test-split": test_split}
+    other = {"--link": link, "--copy": copy, "--check": check} if hub is not None else of_hub
+    if unused := [each for each, value in other.items() if value]:
+        raise typer.BadParameter(f"{unused[0]} goes with {'--images' if hub is not None else '--hub'} only")
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:

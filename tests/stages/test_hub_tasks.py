@@ -158,6 +158,8 @@ def test_what_the_hub_refuses_is_said_with_the_remedy(
     hub.gated.add("timm/pets")
     remedy = "Accept its conditions on its page, then log in: hf auth login."
     assert remedy in gift(*command, "timm/pets", expect=1).output
+    assert "--check goes with --images only" in gift(*command, "timm/pets", "--check", expect=2).output
+    assert "--revision goes with --hub only" in gift(*command[:2], "--images", "x", "--revision", "v1", expect=2).output
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     message = gift(*command, "timm/pets", expect=1).output
     assert message == ("error: gift add-task --hub: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE prevents the download. "
