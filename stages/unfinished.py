@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, noted_hash
 from gift_core.code.fingerprint import CodeBase
-from gift_core.code.revisions import Code, all_options, work_units
+from gift_core.code.revisions import Code, all_options, work_files
 from gift_core.provenance import EDITED, environment
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
@@ -90,7 +90,7 @@ def code_of(stage: str) -> dict[str, Any]:
     Of code that resumes work each change counts: it reads what another version may have written.
     """
     code = running_code()
-    return code.state(stage, all_options(code.base)) | {"work": work_units(code.base)}
+    return code.state(stage, all_options(code.base)) | {"work": work_files(code.base)}
 
 
 def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:
