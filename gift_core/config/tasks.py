@@ -153,7 +153,7 @@ class CatalogueTaskConfig(Section):
 
     `templates`: null for the catalogue's. `shots`: the number of training images per class, sampled by seed; null for
     all. `classes`: a slice of the classes; null for all. `allow_partial`: counts that differ from the official ones are
-    reported instead of refused.
+    reported instead of refused. `vocabulary_captions`: as in PairsTaskConfig, for a data set that has captions.
     """
 
     source: Literal["catalogue"]
@@ -162,6 +162,7 @@ class CatalogueTaskConfig(Section):
     templates: Templates | None = None
     shots: Count | None = None
     classes: ClassSliceConfig | None = None
+    vocabulary_captions: Captions | None = None
     allow_partial: bool = False
     on_bad_image: Literal["refuse", "skip"] = "refuse"
 
@@ -188,6 +189,9 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
         if isinstance(task, PairsTaskConfig):
             yield from _check_pairs(key, task)
             continue
+        for option in ("templates", "shots", "classes") if has_captions(task) else ():
+            if getattr(task, option) is not None:
+                yield f"{key}.{option}", "has no effect on a data set with captions. Remove it."
         yield from check_templates(f"{key}.templates", task.templates or ())
         names = task.class_names if isinstance(task, OwnTaskConfig) else None
         if isinstance(names, str) and not is_inside(names):

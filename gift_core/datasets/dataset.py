@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +59,7 @@ class Listing:
     """What a reader found: the images of a data set in their order, of all splits. No image is decoded.
 
     `location` begins the errors. `notes` are for the reader of the results, and `left_out` notes are the last ones.
-    Labels are sorted as text if they are `folders`. `classes` ({label: class name}) and `templates` are those of a
-    published data set, whose classes are known beforehand.
+    Labels are sorted as text if they are `folders`.
     """
 
     samples: Sequence[Sample]
@@ -68,8 +67,6 @@ class Listing:
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     folders: bool = False
-    classes: Mapping[str, str] = field(default_factory=dict)
-    templates: tuple[str, ...] = ()
 
     def of(self, split: str) -> list[Sample]:
         """Returns the samples of a split in their order."""
@@ -186,6 +183,23 @@ def _sampled(indices: Sequence[int], count: int, *seeds: str | int) -> list[int]
 def validation_note(name: str, count: int) -> tuple[str, ...]:
     """Returns a note on the images of a validation split, which is left out. `name` is its folder or value."""
     return (f"{plural(count, 'image')} left out: {name} is a validation split.",) if count else ()
+
+
+def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
+    """Returns `count` different captions of the samples (all, if there are fewer), sampled by seed, in their order."""
+    distinct = list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
+    return tuple(
+        distinct[each] for each in sorted(_sampled(range(len(distinct)), count, "vocabulary captions", seed, task))
+    )
+
+
+def require_caption_key(key: str, count: int | None, *, has_captions: bool) -> None:
+    """Raises UserError if the task `key` has captions and no vocabulary_captions, or the other way round."""
+    if (count is not None) != has_captions:
+        what = (
+            "missing, and the data set has captions. Write 200" if has_captions else "it has classes. Remove this key"
+        )
+        raise UserError(f"{key}.vocabulary_captions: {what}.")
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:

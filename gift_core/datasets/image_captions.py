@@ -6,21 +6,26 @@ A folder of images and caption files is also what replay.images: reference repla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from gift_core.artifacts.task import SPLITS, Captions
+from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import PairsTaskConfig
-from gift_core.datasets.dataset import VALIDATION, Dataset, Listing, Sample, split_listing, validation_note
+from gift_core.datasets.dataset import (
+    VALIDATION,
+    Dataset,
+    Listing,
+    Sample,
+    split_listing,
+    validation_note,
+    vocabulary_captions,
+)
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import plain_captions, plain_name, split_of
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
-from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
     from gift_core.artifacts.shards import Pair
@@ -50,13 +55,6 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     classes = {each: each for each in captions}
     parts = splits["train"], splits["test"], notes, splits[VALIDATION]
     return Dataset(classes, (TEMPLATE,), *parts, by_seed=by_seed, has_captions=True)
-
-
-def vocabulary_captions(train: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
-    """Returns `count` different training captions (all, if there are fewer), sampled by seed, in their order."""
-    distinct = list(dict.fromkeys(caption for sample in train for caption in sample.captions))
-    order = np.random.default_rng(seed_for("vocabulary captions", seed, task)).permutation(len(distinct))
-    return tuple(distinct[position] for position in sorted(order[:count].tolist()))
 
 
 def list_captioned_folder(folder: Path, location: str) -> Listing:

@@ -23,11 +23,19 @@ from gift_core.config.tasks import (
     TaskConfig,
     has_captions,
 )
-from gift_core.datasets.catalogue.inventory import list_catalogue
-from gift_core.datasets.dataset import Dataset, Listing, Sample, class_dataset, sample_shots
+from gift_core.datasets.catalogue.inventory import catalogue_dataset
+from gift_core.datasets.dataset import (
+    Dataset,
+    Listing,
+    Sample,
+    class_dataset,
+    require_caption_key,
+    sample_shots,
+    vocabulary_captions,
+)
 from gift_core.datasets.decoding import Decoder, digest_of, in_order
 from gift_core.datasets.hub_dataset import list_hub
-from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset, vocabulary_captions
+from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset
 from gift_core.datasets.image_folder import list_folder
 from gift_core.datasets.image_table import list_table
 from gift_core.datasets.webdataset import list_tars
@@ -55,7 +63,6 @@ READERS: Mapping[str, Callable[[str, Any, Path], Listing]] = {
     "webdataset": list_tars,
     "hub": list_hub,
     "pairs": list_pairs,
-    "catalogue": list_catalogue,
 }
 
 
@@ -137,13 +144,12 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
         return _rendered(name, config, seed=seed)
     if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
         raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
-    listing = READERS[config.source](name, config, root)
-    if isinstance(config, PairsTaskConfig):
-        dataset = pair_dataset(listing, config, task=name, seed=seed)
-    elif isinstance(config, CatalogueTaskConfig):
-        parts = listing.of("train"), listing.of("test"), listing.notes
-        dataset = Dataset(listing.classes, listing.templates, *parts)
+    if isinstance(config, CatalogueTaskConfig):
+        dataset = catalogue_dataset(name, config, seed=seed, root=root)
+    elif isinstance(config, PairsTaskConfig):
+        dataset = pair_dataset(READERS[config.source](name, config, root), config, task=name, seed=seed)
     else:
+        listing = READERS[config.source](name, config, root)
         dataset = class_dataset(listing, config, folder=root / config.path, task=name, seed=seed)
     if isinstance(config, OwnDataConfig) and config.on_duplicate == "skip":
         dataset = _without_copies(dataset, _location(name, config))
@@ -194,9 +200,7 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
     from gift_core.mini.world import mini_task, render_task
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
-    if (name == SCENES) != (count is not None):
-        what = "needs this key, because it has captions" if name == SCENES else "has classes and no captions"
-        raise UserError(f"{key}.vocabulary_captions: the miniature task {name} {what}. Only {SCENES} has captions.")
+    require_caption_key(key, count, has_captions=name == SCENES)
     counts = {"train": config.train_images, "test": config.test_images}
     names, templates = tuple[str, ...](), tuple[str, ...]((TEMPLATE,))
     if count is None:

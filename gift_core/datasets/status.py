@@ -108,7 +108,7 @@ def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]
         lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
         broken = findings.broken
     else:
-        lines += _balance(dataset)
+        lines += _balance(dataset) if dataset.classes else ()
         _, broken = examine_images(samples, raw.name)
     lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
     return state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
@@ -129,6 +129,8 @@ def _open(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, ...
 def _balance(dataset: Dataset) -> Iterator[str]:
     """Yields the number of images per class in each split, and the classes that have none."""
     for split, samples in (("train", dataset.train), ("test", dataset.test)):
+        if not samples:
+            continue
         found = Counter(sample.label for sample in samples)
         counts = [found[label] for label in dataset.classes]
         spread = f"{min(counts)} to {max(counts)} per class, median {statistics.median(counts):g}"

@@ -34,7 +34,7 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
     folder, key, left_out = root / config.path, f"params.yaml: tasks.{name}", LeftOut()
     patterns = {"train": config.train, "test": config.test}
     tars = {split: _find_tars(folder, each, f"{key}.{split}") for split, each in patterns.items() if each is not None}
-    if both := sorted(set(tars["train"]) & set(tars.get("test", ()))):
+    if both := sorted(set(tars.get("train", ())) & set(tars.get("test", ()))):
         raise UserError(f"{key}.test: {both[0].name} is also a training tar. Remove it from one of the two patterns.")
     label = None if isinstance(config, PairsTaskConfig) else config.label
     samples: list[Sample] = []

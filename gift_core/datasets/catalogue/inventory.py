@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import CatalogueTaskConfig, HubTaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig, HubTaskConfig, PairsTaskConfig
 from gift_core.datasets.catalogue.readers import READERS, Contents
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row, sliced_classes
-from gift_core.datasets.dataset import NAMED, Listing, Sample
+from gift_core.datasets.dataset import NAMED, Dataset, Sample, require_caption_key, vocabulary_captions
 from gift_core.datasets.hub_dataset import COMMIT, list_hub
 from gift_core.datasets.spelling import comparison_key, default_class_name
 from gift_core.errors import UserError
@@ -34,15 +34,18 @@ class Inventory:
     splits: Mapping[str, Sequence[Sample]] = field(default_factory=lambda: dict.fromkeys(SPLITS, ()))
 
 
-def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listing:
+def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root: Path) -> Dataset:
     """Returns the images of task `name`, with classes in the order of the row or of the slice.
 
-    The complete data set is counted before a slice is taken. UserError for an unknown data set, an impossible slice,
-    and files that are missing or wrong. With allow_partial only having no images is an error, and `notes` say the rest.
+    The complete data set is counted before a slice is taken. Of a test set with captions, test captions stand for the
+    task: it can only be a probe, which no prompt uses. UserError for an unknown data set, an impossible slice, and
+    files that are missing or wrong. With allow_partial only having no images is an error, and `notes` say the rest.
     """
     key = f"params.yaml: tasks.{name}"
     location = f"{key}.path: {config.path}"
     row = catalogue_row(config.dataset, f"{key}.dataset")
+    count, has_captions = config.vocabulary_captions, not row.classes
+    require_caption_key(key, count, has_captions=has_captions)
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
     what, notes = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}.", tuple[str, ...]()
@@ -52,13 +55,17 @@ def list_catalogue(name: str, config: CatalogueTaskConfig, root: Path) -> Listin
         if not config.allow_partial:
             raise UserError(f"{location}: {what} {_remedy(inventory)} To use what is there: allow_partial: true.")
         notes = (what,)
-    samples: list[Sample] = []
-    for split in SPLITS:
-        found = [replace(sample, split=split) for sample in inventory.splits[split] if sample.label in classes]
-        if not found:
+    splits = [
+        [sample for sample in inventory.splits[split] if has_captions or sample.label in classes] for split in SPLITS
+    ]
+    for split, samples in zip(SPLITS, splits, strict=True):
+        if split in row.counts and not samples:
             raise UserError(f"{key}: the {split} split has no image of these classes. {_remedy(inventory)}")
-        samples += found
-    return Listing(samples, location, notes, classes=classes, templates=config.templates or row.templates)
+    if count is not None:
+        captions = vocabulary_captions(splits[0] or splits[1], count, task=name, seed=seed)
+        classes = {each: each for each in captions}
+    templates = config.templates or row.templates
+    return Dataset(classes, templates, splits[0], splits[1], notes, has_captions=has_captions)
 
 
 def _remedy(inventory: Inventory) -> str:
@@ -90,20 +97,28 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
     return _compare(row, contents)
 
 
-def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig:
+def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig | PairsTaskConfig:
     """Returns the hub's copy of a row as a task of its own."""
     copy = dict(row.hub) if row.hub else {}
-    return HubTaskConfig.model_construct(path=str(path), class_names={}, revision=None, **copy)
+    if row.classes:
+        return HubTaskConfig.model_construct(path=str(path), class_names={}, **copy)
+    return PairsTaskConfig.model_construct(path=str(path), caption_column=copy.get("label_column"), **copy)
 
 
 def _read_copy(row: CatalogueRow, path: Path) -> Contents:
-    spellings = {comparison_key(default_class_name(name)): label for label, name in row.classes.items()}
-    spellings |= {comparison_key(default_class_name(label)): label for label in row.classes}
-    listing = list_hub(row.name, copy_task(row, path), Path())
-    keys = {each: comparison_key(default_class_name(each)) for each in {sample.label for sample in listing.samples}}
-    samples = [replace(each, label=spellings.get(keys[each.label], each.label)) for each in listing.samples]
+    listing, labels = list_hub(row.name, copy_task(row, path), Path()), list(row.classes)
+    spellings = dict(zip(map(str, range(len(labels))), labels, strict=True)) if row.hub and row.hub.numbered else {}
+    spellings |= {_spelled(name): label for label, name in row.classes.items()}
+    spellings |= {_spelled(label): label for label in labels}
+    found = {each: spellings.get(_spelled(each), each) for each in {sample.label for sample in listing.samples}}
+    samples = [replace(each, label=found[each.label]) for each in listing.samples]
     train, test = ([sample for sample in samples if sample.split == split] for split in SPLITS)
     return Contents(train, test)
+
+
+def _spelled(name: str) -> str:
+    """What a label and its spellings in copies share: apse/indoor, Apse indoor."""
+    return comparison_key(default_class_name(name.replace("/", " ")))
 
 
 def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
@@ -114,11 +129,12 @@ def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
 
 
 def _compare(row: CatalogueRow, contents: Contents) -> Inventory:
-    everything = {"train": contents.train, "test": contents.test}
-    known = {split: [sample for sample in everything[split] if sample.label in row.classes] for split in SPLITS}
+    known = {"train": contents.train, "test": contents.test}
     wrong: list[str] = []
     partial: list[str] = []
-    if unknown := [sample for split in SPLITS for sample in everything[split] if sample.label not in row.classes]:
+    samples = (*contents.train, *contents.test)
+    if row.classes and (unknown := [sample for sample in samples if sample.label not in row.classes]):
+        known = {split: [each for each in known[split] if each.label in row.classes] for split in SPLITS}
         labels = ", ".join(sorted({sample.label for sample in unknown})[:NAMED])
         what = f"{len(unknown):,} images are of classes that the data set does not have"
         wrong.append(f"{what}: {labels} (the first: {unknown[0].name})")

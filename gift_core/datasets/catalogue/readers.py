@@ -234,6 +234,12 @@ def read_gtsrb(folder: Path) -> Contents:
     return contents_of(folder, train=train, test=test)
 
 
+def read_imagenet(folder: Path) -> Contents:
+    """ImageNet-1k: the validation images in one folder per class, as torchvision sorts them."""
+    pairs = [(label, f"val/{name}") for label, name in list_classes(folder / "val", "*.JPEG")]
+    return contents_of(folder, train=(), test=pairs)
+
+
 def read_imagenet_r(folder: Path) -> Contents:
     """ImageNet-R: one folder per class. Split 80/20 over the images by class and name."""
     train, test = split_80_20(list_classes(folder, "*.jpg"))
@@ -319,6 +325,7 @@ READERS: Mapping[str, Callable[[Path], Contents]] = {
     "flowers": read_flowers,
     "food": read_food,
     "gtsrb": read_gtsrb,
+    "imagenet": read_imagenet,
     "imagenet_r": read_imagenet_r,
     "mnist": read_mnist,
     "oxford_pet": read_oxford_pet,

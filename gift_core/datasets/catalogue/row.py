@@ -7,11 +7,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated
 
+import numpy as np
 import yaml
 from pydantic import Field
 
 from gift_core.config.section import Count, Section, Template, Text
-from gift_core.config.tasks import ClassSliceConfig, HubSplits
+from gift_core.config.tasks import ClassSliceConfig, Commit, HubSplits
 from gift_core.errors import UserError, did_you_mean, lookup
 
 Bytes = Annotated[int, Field(ge=1)]
@@ -29,14 +30,17 @@ class Archive(Section):
 class HubCopy(Section):
     """A copy on the Hugging Face hub with the row's splits and counts, and its labels or its class names.
 
-    It is compared with the row, as the archives are.
+    It is compared with the row, as the archives are. `revision`: null for the newest commit. `numbered`: its labels are
+    the positions of the classes.
     """
 
     repository: Text
+    revision: Commit | None = None
     config: Text | None = None
     splits: HubSplits
     image_column: Text = "image"
     label_column: Text = "label"
+    numbered: bool = False
 
 
 class CatalogueRow(Section):
@@ -45,7 +49,9 @@ class CatalogueRow(Section):
     `folders`: where below the task's path the content of the archive may be, torchvision's location first.
     `required_files`: what must be there, plain or with .gz. `torchvision`: its class that downloads the data set.
     Without one it comes from the archives' urls, or `by_hand` says how to get it. `hub`: a copy; a row
-    without archives has only that. `classes`: {the data set's own label: class name} in label order.
+    without archives has only that. `classes`: {the data set's own label: class name} in label order, none of images
+    with captions. `counts` without train: a test set, which can only be a probe. In a file, `like` names the row whose
+    title, page, license, templates and classes are also this one's.
     """
 
     name: Text
@@ -63,7 +69,7 @@ class CatalogueRow(Section):
     required_files: tuple[Text, ...] = ()
     layout: Text = "data/{train,test}-*.parquet"
     templates: Annotated[tuple[Template, ...], Field(min_length=1)]
-    classes: Annotated[dict[Text, Text], Field(min_length=2)]
+    classes: dict[Text, Text] = Field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -91,8 +97,12 @@ def catalogue_row(name: str, location: str) -> CatalogueRow:
 @cache
 def _read_row(name: str) -> CatalogueRow:
     text = (files(__package__) / "rows" / f"{name}.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if (other := content.pop("like", None)) is not None:
+        shared = _read_row(other).model_dump(include={"title", "page", "license", "templates", "classes"})
+        content = {**shared, **content}
     # through JSON, whose strict mode accepts a list for a tuple
-    return CatalogueRow.model_validate_json(json.dumps({"name": name, **yaml.safe_load(text)}))
+    return CatalogueRow.model_validate_json(json.dumps({"name": name, **content}))
 
 
 def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str) -> dict[str, str]:
@@ -110,9 +120,11 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
     labels, order = tuple(row.classes), list(range(len(row.classes)))
     if config.order == "benchmark":  # in which class-incremental benchmarks learn the classes
         text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
-        orders = {name: order for name, order in json.loads(text).items() if isinstance(order, list)}
+        orders = {name: each for name, each in json.loads(text).items() if name != "note"}
         if row.name not in orders:
             what = f"{row.name} has no benchmark order. {did_you_mean(row.name, orders)} Or write: labels"
             raise UserError(f"{key}.classes.order: {what}")
         order = orders[row.name]
+        if isinstance(order, int):  # a seed
+            order = np.random.RandomState(order).permutation(len(labels)).tolist()
     return {labels[number]: row.classes[labels[number]] for number in order[config.first : end]}

@@ -12,10 +12,12 @@ import pytest
 from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import catalogue_row
-from gift_core.datasets.ingest import open_dataset
+from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
+from tests.datasets.folders import INGEST
 from tests.datasets.test_hub import png, write
+from tests.datasets.test_webdataset import write as write_tar
 
 
 def row_of(dataset: str, **changes: Any) -> CatalogueTaskConfig:
@@ -174,3 +176,30 @@ def test_a_copy_of_the_hub_is_the_data_set_if_its_classes_and_counts_are(spellin
     else:
         assert inventory.state == "complete", inventory.faults
         assert [sample.label for sample in inventory.splits["test"]] == list(row.classes)
+
+
+@pytest.mark.parametrize(("dataset", "changes"), [("imagenet", {}), ("flickr30k", {"vocabulary_captions": 2})])
+def test_a_test_set_is_a_task_without_training_images(
+    dataset: str, changes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the hub's copy: its tars number the classes, or have the captions, one a line."""
+    whole = catalogue_row(dataset, "tests")
+    row = whole.model_copy(update={"counts": {"test": 3}, "classes": dict(list(whole.classes.items())[:3])})
+    monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, key: row)
+    folder = tmp_path / "raw" / dataset
+    text = {"cls": b"2"} if row.classes else {"txt": b"a red one\na square"}
+    samples = [{"__key__": f"s{number}", "webp": png(number), **text} for number in range(3)]
+    samples[0] |= {"cls": b"0"} if row.classes else {"txt": b"a black one"}
+    samples[1] |= {"cls": b"1"} if row.classes else {}
+    write_tar(folder / "test" / "0.tar", samples)
+    (folder / "commit.txt").write_text("c0ffee\n", encoding="utf-8")
+    info = ingest("mine", row_of(dataset, **changes), tmp_path / "task", ingest_config=INGEST, seed=1, root=tmp_path)
+    assert info.counts == {"train": 0, "test": 3} and info.captions.get("test", 5) == 5
+    assert len(info.class_names) == (3 if row.classes else 2) and info.templates == row.templates
+    assert "vocabulary_captions: " in refusal(tmp_path, dataset, **({} if changes else {"vocabulary_captions": 2}))
+
+
+def test_a_row_like_another_has_its_classes_and_templates_and_its_own_split() -> None:
+    row, other = catalogue_row("sun397_merging", "tests"), catalogue_row("sun397", "tests")
+    assert (row.classes, row.templates, row.license) == (other.classes, other.templates, other.license)
+    assert (row.archives, row.by_hand, row.counts) == ((), None, {"train": 19850, "test": 19850})

@@ -16,7 +16,8 @@ from gift_core.published.mtil import ORDER_1
 TEMPLATES = {  # how many CLIP publishes of each; of cars MTIL has one more
     "aircraft": 2, "caltech101": 34, "cifar100": 18, "dtd": 8, "eurosat": 3, "flowers": 1, "food": 1, "mnist": 1,
     "oxford_pet": 1, "stanford_cars": 9, "sun397": 2, "tinyimagenet": 80, "resisc45": 18, "svhn": 1, "gtsrb": 3,
-    "cub": 1, "imagenet_r": 80,
+    "cub": 1, "imagenet_r": 80, "imagenet": 80, "flickr30k": 1, "coco": 1, "sun397_merging": 2, "dtd_merging": 8,
+    "eurosat_merging": 3,
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def test_flowers_and_digits_are_torchvisions_and_pets_in_the_order_of_their_labe
     assert names_of("mnist") == tuple(datasets.MNIST.classes)
 
 
-@pytest.mark.parametrize("dataset", ["tinyimagenet", "imagenet_r"])
+@pytest.mark.parametrize("dataset", ["tinyimagenet", "imagenet_r", "imagenet"])
 def test_names_and_templates_of_parts_of_imagenet_are_clips_the_plain_template_first(dataset: str) -> None:
     import timm.data
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
@@ -52,10 +53,13 @@ def test_names_and_templates_of_parts_of_imagenet_are_clips_the_plain_template_f
 
     row, synsets = catalogue_row(dataset, "tests"), ImageNetInfo("imagenet-1k").label_names()
     names = dict(zip(synsets, base_vocabulary("imagenet"), strict=True))
+    if dataset == "imagenet":  # where others have these names, too
+        names |= {"n04008634": "projectile", "n04355933": "sunglass"}
     assert row.classes == {synset: names[synset] for synset in row.classes}
     published = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
-    listed = Path(timm.data.__file__).with_name("_info") / f"{dataset}_synsets.txt"
-    assert dataset == "tinyimagenet" or list(row.classes) == listed.read_text(encoding="utf-8").split()
+    listed = Path(timm.data.__file__).with_name("_info") / "imagenet_r_synsets.txt"
+    known = {"imagenet": synsets, "imagenet_r": listed.read_text(encoding="utf-8").split()}
+    assert list(row.classes) == known.get(dataset, list(row.classes))
     assert row.templates[0] == "a photo of a {}." and sorted(row.templates) == sorted(published)
 
 
@@ -64,7 +68,9 @@ def test_the_page_shows_the_rows_counts(dataset: str, project: Path) -> None:
     row = catalogue_row(dataset, "tests")
     page = (project / "docs" / "data_sets.md").read_text(encoding="utf-8")
     (line,) = [line for line in page.splitlines() if line.startswith(f"| `{dataset}` ")]
-    assert f"| {len(row.classes)} | {row.counts['train']:,} | {row.counts['test']:,} |" in line
+    train, classes = f"{row.counts.get('train', 0):,}", f"{len(row.classes)}"
+    numbers = "".join(f" {number if number != '0' else '-'} |" for number in (classes, train))
+    assert f"|{numbers} {row.counts['test']:,} |" in line
     size = sum(archive.bytes for archive in row.archives) or row.unpacked_bytes
     assert line.replace("| 0.01 |", "| 0.0 |").endswith(f"| {size / 1e9:.1f} |")
 

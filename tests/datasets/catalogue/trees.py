@@ -141,6 +141,11 @@ def _gtsrb(folder: Path, keys: list[str], per_class: int) -> None:
     _write_lines(base / "GT-final_test.csv", lines)
 
 
+def _imagenet(folder: Path, keys: list[str], per_class: int) -> None:
+    for number, key in enumerate(keys * per_class):
+        _write_jpeg(folder / "val" / key / f"ILSVRC2012_val_{number:08d}.JPEG")
+
+
 def _imagenet_r(folder: Path, keys: list[str], per_class: int) -> None:
     for key in keys:
         for number in range((TRAIN_SHARE + 1) * per_class):
@@ -213,8 +218,8 @@ def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
 MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
     function.__name__.removeprefix("_"): function
     for function in (
-        _aircraft, _caltech101, _cifar100, _cub, _dtd, _eurosat, _flowers, _food, _gtsrb, _imagenet_r, _mnist,
-        _oxford_pet, _stanford_cars, _sun397, _tinyimagenet,
+        _aircraft, _caltech101, _cifar100, _cub, _dtd, _eurosat, _flowers, _food, _gtsrb, _imagenet, _imagenet_r,
+        _mnist, _oxford_pet, _stanford_cars, _sun397, _tinyimagenet,
     )
 }  # fmt: skip
 
