@@ -181,11 +181,12 @@ def _task_size(project: Project, name: str) -> TaskSize:
         from gift_core.datasets.catalogue.row import catalogue_row
 
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
-        classes, templates = task.classes.count if task.classes else len(row.classes), task.templates or row.templates
-        share = classes / len(row.classes)
-        train, test = (round(row.counts[split] * share) for split in ("train", "test"))
-        train = min(train, (task.shots or train) * classes)
-        return TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share))
+        whole, templates = len(row.classes) or 1, task.templates or row.templates
+        classes = task.classes.count if task.classes else whole
+        share = classes / whole
+        train, test = (round(row.counts.get(split, 0) * share) for split in ("train", "test"))
+        train, captions = min(train, (task.shots or train) * classes), 0 if row.classes else CAPTIONS_PER_IMAGE * test
+        return TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share), captions)
     captions = getattr(task, "vocabulary_captions", None)
     if isinstance(task, MiniTaskConfig):
         train, test, size = task.train_images, task.test_images, MINI_BYTES * (task.train_images + task.test_images)
