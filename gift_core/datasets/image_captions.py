@@ -62,7 +62,7 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
 
     UserError for no image, an image without captions, text that is not UTF-8, and images beside train and test.
     """
-    reader = FolderReader(folder, location, beside=".txt")
+    reader = FolderReader(folder, location)
     names = reader.images()
     if not names:
         raise UserError(f"{location}: there are no images ({', '.join(SUFFIXES)}). {REMEDY}")
@@ -77,12 +77,11 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
     samples: list[Sample] = []
     for name, text in zip(names, captions, strict=True):
         samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")
-    used = {name.rpartition(".")[0] for name in names}
-    unused = [name for name in sorted(reader.found_beside) if name.rpartition(".")[0] not in used]
-    notes = (f"{plural(len(unused), 'caption file')} without an image left out: {first_names(unused)}.",) * bool(unused)
+    used = {f"{name.rpartition('.')[0]}.txt" for name in names}
+    reader.left_out = [name for name in reader.left_out if name not in used]
     held_out = sum(sample.split == VALIDATION for sample in samples)
     validation = validation_note(f"{folder_of.get(VALIDATION)}/", held_out)
-    return Listing(samples, location, (*notes, *reader.notes(), *validation))
+    return Listing(samples, location, (*reader.notes(), *validation))
 
 
 def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:

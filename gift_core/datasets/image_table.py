@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,9 +54,16 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     unused = _unused_splits(folder, config, location)
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
-    present = [entry for entry in images.values() if entry.split != VALIDATION]
-    held_out = [entry for entry in images.values() if entry.split == VALIDATION]
-    _require_files(present, folder, files, location)
+    present, held_out = ([e for e in images.values() if (e.split == VALIDATION) == held] for held in (False, True))
+    if missing := [entry for entry in present if not _is_file(folder / entry.file)]:
+        hints = (nearest(entry.file, files).strip() for entry in missing[:NAMED])
+        named = [
+            f"{entry.position}: {printable(entry.file[:200])}{f' ({hint})' if hint else ''}"
+            for entry, hint in zip(missing, hints, strict=False)
+        ]
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        what = f"{plural(len(missing), 'image file')} missing: {', '.join(named)}{more}"
+        raise UserError(f"{location}: {what}. Correct the table, or put them there.")
     samples: list[Sample] = []
     for entry in (*present, *(each for each in held_out if each.label and _is_file(folder / each.file))):
         samples += reader.samples([entry.file], plain_captions(entry.label), entry.split)
@@ -148,17 +155,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name that is too long: a caption
         return False
-
-
-def _require_files(entries: Collection[Entry], folder: Path, files: Collection[str], location: str) -> None:
-    """Raises UserError, which names the rows, where a file does not exist."""
-    missing = [entry for entry in entries if not _is_file(folder / entry.file)]
-    if missing:
-        named = []
-        for entry in missing[:NAMED]:
-            beside = [file for file in files if Path(file).parent == Path(entry.file).parent]
-            near = nearest(entry.file, beside).strip()
-            named.append(f"{entry.position}: {printable(entry.file[:200])}{f' ({near})' if near else ''}")
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        count = "1 image file is" if len(missing) == 1 else f"{len(missing)} image files are"
-        raise UserError(f"{location}: {count} missing: {', '.join(named)}{more}. Correct the table, or put them there.")

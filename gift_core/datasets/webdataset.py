@@ -12,7 +12,7 @@ from gift_core.artifacts.tars import StoredFile, index_tar
 from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import Listing, Sample
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import LeftOut, is_hidden
+from gift_core.datasets.folder_reader import is_hidden, left_out_notes
 from gift_core.datasets.spelling import plain_captions, plain_name
 from gift_core.errors import UserError, did_you_mean, nearest
 from gift_core.progress import progress
@@ -31,7 +31,7 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
     UserError for a missing, compressed or damaged tar, a sample without one image and one label, and a tar in both
     splits.
     """
-    folder, key, left_out = root / config.path, f"params.yaml: tasks.{name}", LeftOut()
+    folder, key, left_out = root / config.path, f"params.yaml: tasks.{name}", list[str]()
     patterns = {"train": config.train, "test": config.test}
     tars = {split: _find_tars(folder, each, f"{key}.{split}") for split, each in patterns.items() if each is not None}
     if both := sorted(set(tars.get("train", ())) & set(tars.get("test", ()))):
@@ -43,10 +43,10 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
         for tar in progress(paths, len(paths), f"list {name} {split} tars"):
             samples += _index(tar, label, f"{key}.{split}", split, left_out)
         if len(samples) == before:
-            left = "".join(f" {note}" for note in left_out.notes())
+            left = "".join(f" {note}" for note in left_out_notes(left_out))
             what = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
             raise UserError(f"{key}.{split}: {what}.{left}")
-    return Listing(samples, f"{key}.train: {config.train}", left_out=left_out.notes())
+    return Listing(samples, f"{key}.train: {config.train}", left_out=left_out_notes(left_out))
 
 
 def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
@@ -68,7 +68,7 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     return sorted({path for found in matches.values() for path in found}, key=lambda path: path.as_posix())
 
 
-def _index(path: Path, label: str | None, key: str, split: str, left_out: LeftOut) -> Iterator[Sample]:
+def _index(path: Path, label: str | None, key: str, split: str, left_out: list[str]) -> Iterator[Sample]:
     """Yields the samples of a tar in their order. `label` is an extension ("cls"), or "json:<key>", None: captions."""
     skipped: list[str] = []
     try:
@@ -86,8 +86,7 @@ def _index(path: Path, label: str | None, key: str, split: str, left_out: LeftOu
     except (tarfile.TarError, OSError) as error:
         what = f"{path.name} cannot be read as a tar of samples ({error})"
         raise UserError(f"{key}: {what}. Unpack it with gunzip if it is compressed, or copy it again.") from None
-    for name in skipped:
-        left_out.add(f"{path.name}/{name}")
+    left_out += [f"{path.name}/{name}" for name in skipped]
 
 
 def _extension(label: str | None) -> str:

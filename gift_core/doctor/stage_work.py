@@ -187,19 +187,19 @@ def _task_size(project: Project, name: str) -> TaskSize:
         train, test = (round(row.counts.get(split, 0) * share) for split in ("train", "test"))
         train, captions = min(train, (task.shots or train) * classes), 0 if row.classes else CAPTIONS_PER_IMAGE * test
         return TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share), captions)
-    captions = getattr(task, "vocabulary_captions", None)
+    vocabulary = getattr(task, "vocabulary_captions", None)
     if isinstance(task, MiniTaskConfig):
         train, test, size = task.train_images, task.test_images, MINI_BYTES * (task.train_images + task.test_images)
-        if captions:
-            return TaskSize(train, test, captions, 1, size, CAPTIONS_PER_IMAGE * test)
+        if vocabulary:
+            return TaskSize(train, test, vocabulary, 1, size, CAPTIONS_PER_IMAGE * test)
         return TaskSize(train, test, MINI_CLASSES, MINI_TEMPLATES, size)
     from gift_core.datasets.ingest import open_dataset
 
     try:
         dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
     except UserError:  # check_data says so
-        tested = CAPTIONS_PER_IMAGE * TYPICAL.test if captions else 0
-        return replace(TYPICAL, classes=captions or TYPICAL.classes, test_captions=tested)
+        tested = CAPTIONS_PER_IMAGE * TYPICAL.test if vocabulary else 0
+        return replace(TYPICAL, classes=vocabulary or TYPICAL.classes, test_captions=tested)
     size = sum(sample.size for sample in (*dataset.train, *dataset.test))
     texts = len(dataset.classes), len(dataset.templates)
     return TaskSize(len(dataset.train), len(dataset.test), *texts, size, dataset.captions.get("test", 0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
@@ -64,7 +64,7 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
         for name, images in classes.items()
         for path in sorted(folder / image for image in images)
     }
-    names, notes = tuple(dict.fromkeys(label_of.values())), reader.left_out.notes()
+    names, notes = tuple(dict.fromkeys(label_of.values())), left_out_notes(reader.left_out)
     if len(names) < 2:
         what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
         raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image
-from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import printable
 from gift_core.errors import UserError, no_such_path
 from gift_core.quantities import first_names
@@ -73,7 +73,7 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
             paths = [path]
         elif path.is_dir():
             reader = FolderReader(path, pattern)
-            paths, left_out = sorted(path / name for name in reader.images()), reader.left_out.notes()
+            paths, left_out = sorted(path / name for name in reader.images()), left_out_notes(reader.left_out)
         else:
             matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
             paths = sorted(file for file in matches if file.is_file())

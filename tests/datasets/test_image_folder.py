@@ -78,7 +78,7 @@ def test_a_class_that_only_train_has_is_learned_and_one_that_is_empty_left_out(t
     assert info.notes == (
         "3 class folders without images left out: train/owl/, test/heron/, test/owl/.",
         "1 class has no test images: heron.",
-        "1 file left out: 1 .txt (test/owl/notes.txt).",
+        "1 file left out: test/owl/notes.txt.",
     )
 
 
@@ -165,12 +165,13 @@ def test_confusing_splits_are_refused(change: Callable[[Path], object], expected
 def test_other_kinds_of_files_are_counted_and_named(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "wren" / "notes.txt").write_text("no image")
     (folder / "README").touch()
+    picture(folder / "test" / ".cache" / "a.png")
+    (folder / "train" / "Thumbs.db").touch()
     picture(folder / "loose.png")
     picture(folder / "train" / "loose.jpg").rename(folder / "train" / "wren" / "0")
     picture(folder / "train" / "loose.jpg")
     assert ingest_birds(tmp_path).notes == (
-        "5 files left out: 2 in no class folder (loose.png, train/loose.jpg), "
-        "2 without an extension (README, train/wren/0), 1 .txt (train/wren/notes.txt).",
+        "7 files left out: README, loose.png, train/loose.jpg, train/wren/0, train/wren/notes.txt, 2 hidden.",
     )
 
 

@@ -117,7 +117,7 @@ def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tm
     assert list(check_data(replace(project, quick=True))) == []
     counted, note, few = check_data(project)
     assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
-    assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
+    assert (note.mark, note.found) == ("warn", "1 file left out: notes.txt.")
     assert note.remedy == "Change the data set if that is not intended."
     assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
     assert "test_fraction" in few.found

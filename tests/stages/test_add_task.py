@@ -53,7 +53,7 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Gift) -> None:
     output = add("birds", "--images", "data/0_raw/birds").output
     assert "birds: 2 classes, 16 training images, 4 test images" in output
     assert "  great tit      8     2" in output
-    assert "  1 file left out: 1 .txt (notes.txt)." in output
+    assert "  1 file left out: notes.txt." in output
     assert "+  birds:" in output
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     assert all(stage in output for stage in stages_of_step(ROOT, params, "birds"))

@@ -132,13 +132,13 @@ def read_aircraft(folder: Path) -> Contents:
     return contents_of_lists(folder, "data/images_variant_{}.txt", pair)
 
 
-def read_caltech101(folder: Path) -> Contents:
-    """Caltech-101: one folder per class, and one of background images that is not a class.
+def read_split_folders(images: str, folder: Path) -> Contents:
+    """Returns the images of one folder per class below `images`, split 80/20 by class and name, as torchvision lists.
 
-    Split 80/20 in torchvision's order: classes by name, images by number.
+    So Caltech-101 has its images by number, and EuroSAT by text (1, 10, 100, 1000, 2). One of Caltech-101's folders
+    has background images, and is not a class.
     """
-    images = "101_ObjectCategories"
-    pairs = [(label, f"{images}/{name}") for label, name in list_classes(folder / images, "image_*.jpg")]
+    pairs = [(label, Path(images, name).as_posix()) for label, name in list_classes(folder / images, "*.jpg")]
     train, test = split_80_20([pair for pair in pairs if pair[0] != "BACKGROUND_Google"])
     return contents_of(folder, train=train, test=test)
 
@@ -198,12 +198,6 @@ def read_dtd(folder: Path) -> Contents:
     return contents_of_lists(folder, "labels/{}1.txt", lambda line: (line.split("/")[0], f"images/{line}"))
 
 
-def read_eurosat(folder: Path) -> Contents:
-    """EuroSAT: one folder per class. Split 80/20 in torchvision's order: by class, by name (1, 10, 100, 1000, 2)."""
-    train, test = split_80_20(list_classes(folder, "*.jpg"))
-    return contents_of(folder, train=train, test=test)
-
-
 def read_flowers(folder: Path) -> Contents:
     """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
     labels: list[int] = np.atleast_1d(read_mat(folder / "imagelabels.mat")["labels"]).tolist()
@@ -238,12 +232,6 @@ def read_imagenet(folder: Path) -> Contents:
     """ImageNet-1k: the validation images in one folder per class, as torchvision sorts them."""
     pairs = [(label, f"val/{name}") for label, name in list_classes(folder / "val", "*.JPEG")]
     return contents_of(folder, train=(), test=pairs)
-
-
-def read_imagenet_r(folder: Path) -> Contents:
-    """ImageNet-R: one folder per class. Split 80/20 over the images by class and name."""
-    train, test = split_80_20(list_classes(folder, "*.jpg"))
-    return contents_of(folder, train=train, test=test)
 
 
 def read_mnist(folder: Path) -> Contents:
@@ -317,16 +305,16 @@ def read_tinyimagenet(folder: Path) -> Contents:
 
 READERS: Mapping[str, Callable[[Path], Contents]] = {
     "aircraft": read_aircraft,
-    "caltech101": read_caltech101,
+    "caltech101": partial(read_split_folders, "101_ObjectCategories"),
     "cifar100": read_cifar100,
     "cub": read_cub,
     "dtd": read_dtd,
-    "eurosat": read_eurosat,
+    "eurosat": partial(read_split_folders, "."),
     "flowers": read_flowers,
     "food": read_food,
     "gtsrb": read_gtsrb,
     "imagenet": read_imagenet,
-    "imagenet_r": read_imagenet_r,
+    "imagenet_r": partial(read_split_folders, "."),
     "mnist": read_mnist,
     "oxford_pet": read_oxford_pet,
     "stanford_cars": read_stanford_cars,
