@@ -40,13 +40,13 @@ class Sample:
     split: str = ""
     load: Callable[[], bytes] | None = None
 
-    def read(self, most: int | None = None) -> bytes:
-        """Returns the bytes of the image file, or the first `most` of them. Safe to call from several threads."""
+    def read(self) -> bytes:
+        """Returns the bytes of the image file. Safe to call from several threads."""
         if self.load is not None:
-            return self.load()[:most]
+            return self.load()
         with self.file.open("rb") as stream:
             stream.seek(self.offset)
-            return stream.read(self.size if most is None else min(most, self.size))
+            return stream.read(self.size)
 
     @property
     def captions(self) -> Captions:

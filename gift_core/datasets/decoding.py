@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
@@ -125,14 +125,9 @@ class Decoder:
         try:
             data = read_image(sample)
             digest = digest_of(data)
-            image, extension = plain_image(data, self.stored.image_format, shorter_side=self.stored.shorter_side)
+            return digest, plain_image(data, self.stored.image_format, shorter_side=self.stored.shorter_side)
         except BadImageError as error:
             return digest, error
-        has_others = False
-        if image is not data:  # an image with several frames never keeps its bytes
-            with suppress(BadImageError), bad_image_errors(), _open(data) as opened:
-                has_others = bool(getattr(opened, "is_animated", False))
-        return digest, (image, extension, has_others)
 
 
 def read_image(sample: Sample) -> bytes:
@@ -161,8 +156,10 @@ def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str]:
-    """Returns (encoded image, its extension): the file's own bytes if they are plain, otherwise a new encoding.
+def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str, bool]:
+    """Returns (encoded image, its extension, whether the file has other frames or pages).
+
+    The image is the file's own bytes if they are plain, otherwise a new encoding.
 
     Plain is an upright RGB JPEG, or a PNG with 8 bits per channel and one frame. Everything else is encoded as
     `image_format` (png or jpg) of 8-bit RGB: upright, on white, the first frame. A shorter side above `shorter_side`
@@ -172,16 +169,17 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
     with _decoded(data) as image:
         kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
         upright = image.getexif().get(0x0112, 1) == 1  # the orientation
-        plain = image.mode == "RGB" and "transparency" not in image.info and not getattr(image, "is_animated", False)
+        has_others = bool(getattr(image, "is_animated", False))
+        plain = image.mode == "RGB" and "transparency" not in image.info and not has_others
         small = shorter_side is None or min(image.size) <= shorter_side
         has_16_bits = kind == "png" and data[24] == 16  # the bit depth, which Pillow does not show
         if kind and upright and plain and small and not has_16_bits:
-            return data, kind
+            return data, kind, False
         image = _to_rgb(image)
         if shorter_side is not None and not small:
             width, height = (round(side * shorter_side / min(image.size)) for side in image.size)
             image = image.resize((width, height), Image.Resampling.BICUBIC)  # with antialiasing
-        return encode_image(image, image_format), image_format
+        return encode_image(image, image_format), image_format, has_others
 
 
 def decoded_image(data: bytes) -> Image.Image:
@@ -202,17 +200,10 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 
 
 def _open(data: bytes) -> Image.Image:
-    prepare_reader(data)
-    return Image.open(io.BytesIO(data))
-
-
-def prepare_reader(data: bytes) -> None:
-    """Makes Pillow read an image that begins like HEIC. AVIF begins alike, and is Pillow's own.
-
-    BadImageError if pillow-heif is not installed.
-    """
+    """Pillow reads HEIC if pillow-heif is installed. AVIF begins alike, and is Pillow's own."""
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
         _register_heic()
+    return Image.open(io.BytesIO(data))
 
 
 @cache

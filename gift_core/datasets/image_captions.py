@@ -126,11 +126,10 @@ def require_readable(folder: Path, key: str) -> None:
 def _read_captions(folder: Path, images: Sequence[str], location: str) -> list[str]:
     """Returns the text of the caption file of each image. UserError if one is missing, empty or not UTF-8."""
     files = {name: (folder / name).with_suffix(".txt") for name in images}
-    without = [name for name, file in files.items() if not file.is_file()]
-    if without:
+    if without := [name for name, file in files.items() if not file.is_file()]:
         what = f"{plural(len(without), 'image')} without a caption: {first_names(without)}"
         raise UserError(f"{location}: {what}. {REMEDY}")
-    texts: list[str] = []
+    texts = list[str]()
     for file in files.values():
         try:
             texts.append(file.read_text(encoding="utf-8-sig"))

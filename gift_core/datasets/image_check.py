@@ -8,23 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.decoding import (
-    BadImageError,
-    bad_image_errors,
-    decoded_image,
-    digest_of,
-    in_order,
-    prepare_reader,
-    read_image,
-)
+from gift_core.datasets.decoding import BadImageError, decoded_image, digest_of, in_order, read_image
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
@@ -34,8 +24,6 @@ TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
 _BLOCK = 2048  # thumbnails that are compared with as many others at once
-EMPTY = "an empty file"
-_START = 64  # bytes of a file that show its format
 _Pairs = list[tuple[str, str]]
 _WHAT = {
     "in_both_splits": "of the test split, also in the training split, or alike",
@@ -76,9 +64,9 @@ def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator
 class ImageFindings:
     """What was found among `count` images, as (image, detail) in their order, training images first.
 
-    `broken`: images that cannot be decoded, with the reason. `others` has the keys of _WHAT, or none if only headers
-    were read. The detail of a tiny image is its size. That of any other is the first image that looks like it, so of
-    nine copies eight are listed, all with the first one.
+    `broken`: images that cannot be decoded, with the reason. `others` has the keys of _WHAT, or none if no image was
+    decoded. The detail of a tiny image is its size. That of any other is the first image that looks like it, so of nine
+    copies eight are listed, all with the first one.
     """
 
     count: int
@@ -96,13 +84,6 @@ class ImageFindings:
     def broken_line(self) -> str:
         """Returns "2 images cannot be decoded: train/hat/3.jpg (not an image), ...", without a stop."""
         return f"{plural(len(self.broken), 'image')} cannot be decoded: {_named(self.broken)}"
-
-
-def check_headers(dataset: Dataset, name: str) -> ImageFindings:
-    """Finds empty files, and files that do not begin like an image. Their other bytes are not read."""
-    samples = (*dataset.train, *dataset.test)
-    faults = progress(in_order(_header_fault, samples), len(samples), f"look at {name}")
-    return ImageFindings(len(samples), [fault for fault in faults if fault])
 
 
 def check_images(dataset: Dataset, name: str) -> ImageFindings:
@@ -175,27 +156,9 @@ def _examine(sample: Sample) -> Examined | tuple[str, str]:
         data = read_image(sample)
         image = decoded_image(data)
     except BadImageError as error:
-        return sample.name, str(error) if sample.size else EMPTY
+        return sample.name, str(error) if sample.size else "an empty file"
     small = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=4.0)
     return Examined(sample, digest_of(data), image.size, np.asarray(small, np.float32).ravel() - 128)
-
-
-def _header_fault(sample: Sample) -> tuple[str, str] | None:
-    """Returns the name of an image and what is wrong with it, as far as its first bytes show."""
-    try:
-        with bad_image_errors():
-            start = sample.read(_START).ljust(_START, b"\0")
-            prepare_reader(start)
-    except BadImageError as error:
-        return sample.name, str(error)
-    is_image = start[4:8] == b"ftyp" or any(accepts(start) for accepts in _readers())  # ftyp: also another package
-    return None if is_image else (sample.name, "not an image" if sample.size else EMPTY)
-
-
-@cache
-def _readers() -> list[Any]:
-    Image.init()
-    return [accepts for _, accepts in Image.OPEN.values() if accepts is not None]
 
 
 def _named(pairs: _Pairs) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from gift_core.artifacts.task import SPLITS
@@ -45,20 +45,18 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     for split in SPLITS if splits else [""]:
         if not any(classes[split].values()):
             raise _without_images(folder / splits.get(split, ""), location, classes[split])
-        samples += _samples(reader, classes[split], split)
+        for each, images in classes[split].items():
+            samples += reader.samples(images, plain_name(each), split)
         prefix = f"{splits[split]}/" if split else ""
         empty += [printable(f"{prefix}{each}/") for each, images in classes[split].items() if not images]
-    held_out = list(_samples(reader, classes.get(VALIDATION, {}), VALIDATION))
+    held_out = list[Sample]()
+    for each, images in classes.get(VALIDATION, {}).items():
+        held_out += reader.samples(images, plain_name(each), VALIDATION)
     notes = validation_note(f"{splits.get(VALIDATION)}/", len(held_out))
     if empty:
         folders = "1 class folder" if len(empty) == 1 else f"{len(empty)} class folders"
         notes += (f"{folders} without images left out: {first_names(empty)}.",)
     return Listing([*samples, *held_out], location, notes, reader.notes(), folders=True)
-
-
-def _samples(reader: FolderReader, classes: Classes, split: str) -> Iterator[Sample]:
-    for folder, images in classes.items():
-        yield from reader.samples(images, plain_name(folder), split)
 
 
 def _require_both(splits: Mapping[str, str], top: Classes, location: str) -> None:

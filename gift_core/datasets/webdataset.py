@@ -101,24 +101,19 @@ def _read_label(files: Mapping[str, StoredFile], label: str | None, where: str) 
     if extension not in files:
         raise UserError(f"{where} has no {noun}, a file .{extension}. {did_you_mean(extension, files)}")
     try:
+        data = files[extension].read()
         if label is not None and label.startswith(_JSON):
-            text = _json_label(parse_json(files[extension].read()), label.removeprefix(_JSON))
+            key, record = label.removeprefix(_JSON), parse_json(data)
+            value = record.get(key) if isinstance(record, dict) else None
+            value = int(value) if isinstance(value, float) and value.is_integer() else value
+            if type(value) not in (str, int):
+                raise ValueError(f"{key!r} in its JSON is {json.dumps(value)[:80]}")
+            text = str(value)
         else:
-            text = files[extension].read().decode("utf-8-sig")
-    except ValueError as error:  # not UTF-8, not JSON, or no such key
+            text = data.decode("utf-8-sig")
+    except ValueError as error:  # not UTF-8 or not JSON, too
         raise UserError(f"{where}: its {noun} cannot be read ({error}). {remedy}.") from None
     text = plain_captions(text) if label is None else plain_name(text)
     if not text:
         raise UserError(f"{where}: its {noun} is empty. {remedy}.")
     return text
-
-
-def _json_label(record: object, key: str) -> str:
-    if not isinstance(record, dict) or key not in record:
-        raise ValueError(f"no key {key!r} in its JSON. {did_you_mean(key, record if isinstance(record, dict) else ())}")
-    value = record[key]
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) not in (str, int):
-        raise ValueError(f"{key!r} is {json.dumps(value)[:80]}")
-    return str(value)

@@ -204,10 +204,10 @@ def _look_at_images(
     name: str, addition: Addition, dataset: Dataset, *, probe: bool, check: bool, on_bad: str
 ) -> tuple[dict[str, Any], list[str], str]:
     """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
-    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
+    from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
     from gift_core.mini.miniature import miniature_of
 
-    findings = (check_images if check else check_headers)(dataset, name)
+    findings = check_images(dataset, name) if check else ImageFindings(0)
     refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
     composition = list(composition_notes(dataset, None if probe else addition.config.prompts.images_per_task))
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))

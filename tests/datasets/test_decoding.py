@@ -30,7 +30,7 @@ Pixel = tuple[int, ...]
 
 def plain_pixels(data: bytes, **options: Any) -> np.ndarray:
     """What is stored of an image, which must be RGB without palette or transparency: int [H, W, 3]."""
-    stored, _ = plain_image(data, "png", **{"shorter_side": None, **options})
+    stored, *_ = plain_image(data, "png", **{"shorter_side": None, **options})
     image = Image.open(io.BytesIO(stored))
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
@@ -157,7 +157,7 @@ def noise(kind: str, size: tuple[int, int] = (64, 64), **options: Any) -> bytes:
 
 @pytest.mark.parametrize(("size", "shrunk"), [((80, 60), (40, 30)), ((60, 90), (30, 45)), ((100, 31), (97, 30))])
 def test_a_larger_shorter_side_is_shrunk(size: tuple[int, int], shrunk: tuple[int, int]) -> None:
-    data, extension = plain_image(noise("JPEG", size), "png", shorter_side=30)
+    data, extension, _ = plain_image(noise("JPEG", size), "png", shorter_side=30)
     assert (extension, Image.open(io.BytesIO(data)).size) == ("png", shrunk)
 
 
@@ -166,7 +166,7 @@ def test_an_upright_jpeg_that_is_small_enough_keeps_its_bytes(size: tuple[int, i
     exif = Image.Exif()
     exif[0x0112] = 1
     data = noise("JPEG", size, exif=exif)
-    assert plain_image(data, "png", shorter_side=shorter_side) == (data, "jpg")
+    assert plain_image(data, "png", shorter_side=shorter_side) == (data, "jpg", False)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -174,7 +174,7 @@ def test_damaged_images_raise_one_documented_error() -> None:
     decoded = 0
     for name, image in damaged_images(1500, seed=1):
         try:
-            data, extension = plain_image(image, "png", shorter_side=None)
+            data, extension, _ = plain_image(image, "png", shorter_side=None)
         except BadImageError as error:
             assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
         else:
