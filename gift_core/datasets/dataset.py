@@ -58,14 +58,13 @@ class Sample:
 class Listing:
     """What a reader found: the images of a data set in their order, of all splits. No image is decoded.
 
-    `location` begins the errors. `notes` are for the reader of the results, and `left_out` notes are the last ones.
-    Labels are sorted as text if they are `folders`.
+    `location` begins the errors. `notes` are for the reader of the results. Labels are sorted as text if they are
+    `folders`.
     """
 
     samples: Sequence[Sample]
     location: str
     notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
     folders: bool = False
 
     def of(self, split: str) -> list[Sample]:
@@ -138,8 +137,7 @@ def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task
     classes = name_classes(labels, config, folder=folder, task=task)
     untested = [name for label, name in classes.items() if label not in test]
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
-    note = (f"{what} no test images: {first_names(untested)}.",) if untested else ()
-    notes = (*listing.notes, *note, *listing.left_out)
+    notes = (*listing.notes, *([f"{what} no test images: {first_names(untested)}."] if untested else []))
     validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes, validation, by_seed=by_seed)
 

@@ -69,18 +69,22 @@ def _silence_pillow() -> None:
 class Decoder:
     """Decodes the images of a data set, and encodes them as `stored` says. `location` begins the error messages.
 
-    `digests`: (split, sample, hash of the file) of every image that could be read, in their order. `bad` collects the
-    images that cannot be decoded: (name, reason); `first_of_several` those that have other frames or pages behind the
-    one that is stored.
+    `bad` collects the images that cannot be decoded: (name, reason); `first_of_several` those that have other frames or
+    pages behind the one that is stored. Of images with the same bytes as an earlier one, `in_both` are those of another
+    split, and `relabeled` those with another label (of pairs: all).
     """
 
     dataset: Dataset
     location: str
     on_bad_image: str
     stored: IngestConfig
-    digests: list[tuple[str, Sample, bytes]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     first_of_several: list[str] = field(default_factory=list)
+    in_both: list[str] = field(default_factory=list)
+    relabeled: list[str] = field(default_factory=list)
+    _first: dict[bytes, tuple[str, str]] = field(
+        default_factory=dict
+    )  # the split and label where bytes were first read
 
     def read_train(self) -> Iterator[LabeledImage]:
         """Yields the training images. UserError if skipping leaves none of a class."""
@@ -110,7 +114,10 @@ class Decoder:
         numbers = {label: number for number, label in enumerate(self.dataset.classes)}
         for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
-                self.digests.append((split, sample, digest))
+                label = sample.name if self.dataset.has_captions else sample.label
+                first_split, first_label = self._first.setdefault(digest, (split, label))
+                self.in_both += [sample.name] * (first_split != split)
+                self.relabeled += [sample.name] * (first_label != label)
             if isinstance(found, BadImageError):
                 self.bad.append((sample.name, str(found)))
                 continue

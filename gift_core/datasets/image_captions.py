@@ -22,7 +22,7 @@ from gift_core.datasets.dataset import (
     vocabulary_captions,
 )
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
-from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.folder_reader import FolderReader, split_folders
 from gift_core.datasets.spelling import plain_captions, plain_name, split_of
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
@@ -47,7 +47,7 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    notes = (*listing.notes, *listing.left_out)
+    notes = listing.notes
     counts = Counter(caption for sample in splits["test"] for caption in sample.captions)
     if shared := [repr(caption) for caption, count in counts.items() if count > 1]:
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
@@ -68,12 +68,7 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
         raise UserError(f"{location}: there are no images ({', '.join(SUFFIXES)}). {REMEDY}")
     captions = _read_captions(folder, names, location)
     top = {name: name.partition("/")[0] if "/" in name else "" for name in names}
-    folder_of = {split: each for each in sorted(set(top.values())) if (split := split_of(each))}
-    outside = [name for name in names if folder_of and split_of(top[name]) is None]
-    if outside or (folder_of and not set(SPLITS) <= set(folder_of)):
-        named = " and ".join(f"{each}/" for each in folder_of.values())
-        what = f"{outside[0]} is beside {named}" if outside else f"there is {named} alone"
-        raise UserError(f"{location}: {what}. Put all images into train/ and test/, or into neither.")
+    folder_of = split_folders(Counter(sorted(top.values())), location)
     samples: list[Sample] = []
     for name, text in zip(names, captions, strict=True):
         samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")

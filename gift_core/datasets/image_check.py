@@ -35,29 +35,24 @@ _WHAT = {
 
 
 def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator[str]:
-    """Yields what the numbers of images mean for the result, where they are few or unequal, with the remedy.
+    """Yields what the numbers of images mean for the result, where they are few or unequal.
 
     `images_per_task`: how many images are generated for each task (prompts.images_per_task); None for a probe, which no
     step learns.
     """
     if len(dataset.test) < FEW_TEST_IMAGES:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
-        can_change = dataset.by_seed and images_per_task is not None
-        more = ", or test on a larger share of them (test_fraction)" if can_change else ""
-        what = f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points"
-        yield f"{what}. Add images{more}."
+        yield f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points."
     if dataset.has_captions or images_per_task is None:
         return
-    counts = Counter(sample.label for sample in dataset.train)
-    (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
+    counts = Counter(sample.label for sample in dataset.train).most_common()
+    (largest, most), (smallest, fewest) = counts[0], counts[-1]
     if most >= UNBALANCED * fewest:
         what = f"{dataset.classes[largest]} has {plural(most, 'training image')}, {dataset.classes[smallest]} {fewest}"
-        remedy = f"Add images, or take as many of each class (shots: {max(fewest, 1)})"
-        yield f"{what}: the model will prefer the larger class. {remedy}."
+        yield f"{what}: the model will prefer the larger class. To take as many of each: shots: {fewest}."
     if (count := len(dataset.classes)) > images_per_task:
-        what = f"{count} classes, but prompts.images_per_task is {images_per_task}"
-        remedy = f"Raise it to {count} or more"
-        yield f"{what}: later tasks replay fewer than one generated image of a class. {remedy}."
+        what = f"{count} classes, but prompts.images_per_task is {images_per_task}. Raise it"
+        yield f"{what}: later tasks replay fewer than one generated image of a class."
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import FolderTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.folder_reader import FolderReader, split_folders
 from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
 from gift_core.errors import UserError
-from gift_core.quantities import first_names, plural
+from gift_core.quantities import first_names
 
 RENAME = "Name the two folders train and test"
 Classes = Mapping[str, list[str]]  # {folder: its images}
@@ -30,13 +30,7 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     location, folder = f"params.yaml: tasks.{name}.path: {config.path}", root / config.path
     reader = FolderReader(folder, location, used=[config.class_names] if isinstance(config.class_names, str) else [])
     top = reader.group(reader.images())
-    splits: dict[str, str] = {}  # {split: its folder}
-    for each in top:
-        if (named := split_of(each)) is not None and (first := splits.setdefault(named, each)) != each:
-            what = f"{first}/ and {each}/ are both names of the {named} split"
-            raise UserError(f"{location}: {what}. Merge them, or rename one.")
-    if splits:
-        _require_both(splits, top, location)
+    if splits := split_folders({each: len(images) for each, images in top.items()}, location):
         classes = {split: reader.group(top[path], path) for split, path in splits.items()}
     else:
         _require_classes(top, reader, location)
@@ -56,23 +50,7 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     if empty:
         folders = "1 class folder" if len(empty) == 1 else f"{len(empty)} class folders"
         notes += (f"{folders} without images left out: {first_names(empty)}.",)
-    return Listing([*samples, *held_out], location, notes, reader.notes(), folders=True)
-
-
-def _require_both(splits: Mapping[str, str], top: Classes, location: str) -> None:
-    """Raises UserError if a split is missing, and for images beside the splits, which have no split."""
-    named = " and ".join(f"{folder}/" for folder in splits.values())
-    for split in SPLITS:
-        if split not in splits:
-            rename = f"To test on {splits.get(VALIDATION)}/, rename it to test" if "train" in splits else RENAME
-            remedy = rename if VALIDATION in splits else "Add it, or merge both into one"
-            what = f"{split}/ is missing next to the other split, {named}"
-            raise UserError(f"{location}: {what}. {remedy}. If it is a class, rename its folder and set class_names.")
-    for folder, images in top.items():
-        if images and folder not in splits.values():
-            what = f"{folder}/ has {plural(len(images), 'image')}, but it is beside {named}"
-            remedy = f"Move them into {splits['train']}/{folder}/ and {splits['test']}/{folder}/, or remove the folder"
-            raise UserError(f"{location}: {what}. {remedy}.")
+    return Listing([*samples, *held_out], location, (*notes, *reader.notes()), folders=True)
 
 
 def _require_classes(top: Classes, reader: FolderReader, location: str) -> None:

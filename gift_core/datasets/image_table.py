@@ -71,7 +71,7 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     others = [printable(file) for file in files if file not in images]
     verb = "is" if len(others) == 1 else "are"
     what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
-    return Listing(samples, location, (*unused, *validation), (*([what] if others else []), *reader.notes()))
+    return Listing(samples, location, (*unused, *validation, *([what] if others else []), *reader.notes()))
 
 
 def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:

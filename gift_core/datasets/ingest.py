@@ -105,14 +105,7 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
     if several:
         what = f"{plural(len(several), 'image')} {'has' if len(several) == 1 else 'have'} several frames or pages"
         yield f"{what}, of which only the first is read: {first_names(several)}."
-    first: dict[bytes, tuple[str, str]] = {}  # the split and the label where an image was first read
-    in_both: list[str] = []
-    relabeled: list[str] = []
-    for split, sample, digest in decoder.digests if isinstance(config, OwnDataConfig) else ():
-        label = sample.name if has_captions(config) else sample.label
-        first_split, first_label = first.setdefault(digest, (split, label))
-        in_both += [sample.name] * (first_split != split)
-        relabeled += [sample.name] * (first_label != label)
+    in_both, relabeled = (decoder.in_both, decoder.relabeled) if isinstance(config, OwnDataConfig) else ([], [])
     if in_both:
         what = f"{plural(len(in_both), 'image')} of the test split {'is' if len(in_both) == 1 else 'are'}"
         yield f"{what} also in the training split: {first_names(in_both)}."

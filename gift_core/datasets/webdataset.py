@@ -46,7 +46,7 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
             left = "".join(f" {note}" for note in left_out_notes(left_out))
             what = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
             raise UserError(f"{key}.{split}: {what}.{left}")
-    return Listing(samples, f"{key}.train: {config.train}", left_out=left_out_notes(left_out))
+    return Listing(samples, f"{key}.train: {config.train}", left_out_notes(left_out))
 
 
 def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:

@@ -113,7 +113,7 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
         (lambda folder: (folder / "03.txt").write_bytes(b"\xff\xfe\xfa"), "03.txt is not UTF-8 text"),
         (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
         (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: pets: there are no images"),
-        (lambda folder: put(folder, captions={"11": ["eleven"]}, folder="train"), "00.png is beside train/. Put all "),
+        (lambda folder: put(folder, captions={"11": ["eleven"]}, folder="train"), "test/ is missing next to the oth"),
         (lambda folder: (folder / "04.png").write_bytes(b"no image"), "1 image cannot be decoded: 04.png"),
     ],
 )  # fmt: skip

@@ -77,8 +77,8 @@ def test_a_class_that_only_train_has_is_learned_and_one_that_is_empty_left_out(t
     assert [label for _, label in iterate_task(tmp_path / "task", "test")] == [0, 0, 2, 2]
     assert info.notes == (
         "3 class folders without images left out: train/owl/, test/heron/, test/owl/.",
-        "1 class has no test images: heron.",
         "1 file left out: test/owl/notes.txt.",
+        "1 class has no test images: heron.",
     )
 
 

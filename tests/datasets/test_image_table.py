@@ -52,8 +52,8 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1)]
     assert info.notes == (
         "3 images left out: val in column 'fold' is a validation split.",
-        "1 class has no test images: heron.",
         "1 image of the folder is in no row: a/3.png.",
+        "1 class has no test images: heron.",
     )
     (held_out,) = open_dataset("birds", config(split_column="fold"), root=tmp_path, seed=1).validation
     assert (held_out.name, held_out.label) == ("a/4.png", "wren")

@@ -88,6 +88,6 @@ def test_other_protocols_and_a_wrong_row_are_refused_before_anything_runs(experi
     experiment.params["evaluation"] |= {"protocol": "task_incremental"}
     del experiment.params["tasks"]["scenes"]["vocabulary_captions"]
     experiment.write(experiment.params)
-    assert "tasks.scenes.vocabulary_captions: the miniature task scenes needs this key" in experiment.fail(
+    assert "tasks.scenes.vocabulary_captions: missing, and the data set has captions" in experiment.fail(
         "ingest", "scenes"
     )
