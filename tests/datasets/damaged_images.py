@@ -65,20 +65,15 @@ def damaged_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _damage(data: bytearray, source: random.Random) -> None:
-    if not data:
-        return
-    position = source.randrange(min(100, len(data)) if source.random() < 0.5 else len(data))
-    kind = source.choice(("flip", "flip", "number", "small", "small", "remove", "insert", "cut"))
-    if kind == "flip":
-        data[position] ^= 1 << source.randrange(8)
-    elif kind == "number":
-        value = source.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1))
-        data[position : position + 4] = value.to_bytes(4, source.choice(("big", "little")))
-    elif kind == "small":  # the type of a TIFF or EXIF tag, for example
-        data[position : position + 2] = source.randrange(14).to_bytes(2, source.choice(("big", "little")))
-    elif kind == "remove":
-        del data[position : position + source.choice((1, 2, 4, 100))]
-    elif kind == "insert":
-        data[position:position] = source.randbytes(source.choice((1, 2, 4, 100)))
-    else:
-        del data[position:]
+    position = source.randrange(min(100, len(data)) if source.random() < 0.5 else len(data)) if data else 0
+    order, size = source.choice(("big", "little")), source.choice((1, 2, 4, 100))
+    damage = [
+        (1, source.randbytes(1)),
+        (2, source.randrange(14).to_bytes(2, order)),  # the type of a TIFF or EXIF tag, for example
+        (4, source.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1)).to_bytes(4, order)),
+        (size, b""),
+        (0, source.randbytes(size)),
+        (len(data), b""),
+    ]
+    length, replacement = source.choice(damage)
+    data[position : position + length] = replacement

@@ -128,13 +128,9 @@ def test_an_archive_unpacked_a_folder_higher_is_found(dataset: str, official: st
     row = catalogue_row(dataset, "tests")
     make_tree(dataset, tmp_path / "official", classes=3)
     at_home = take_inventory(row, tmp_path / "official")
-    moved = tmp_path / "moved"
-    if usual == ".":
-        (tmp_path / "official" / official).rename(moved)
-    else:
-        moved.mkdir()
-        (tmp_path / "official" / official).rename(moved / usual)
-    elsewhere = take_inventory(row, moved)
+    (tmp_path / "moved" / usual).parent.mkdir(exist_ok=True)
+    (tmp_path / "official" / official).rename(tmp_path / "moved" / usual)
+    elsewhere = take_inventory(row, tmp_path / "moved")
     assert len(elsewhere.splits["train"]) == len(at_home.splits["train"]) > 0
     assert [image.name for image in elsewhere.splits["test"]] == [image.name for image in at_home.splits["test"]]
 

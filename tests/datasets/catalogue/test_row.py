@@ -8,6 +8,7 @@ import numpy
 import pytest
 from torchvision import datasets
 
+from gift_core.config.presets import load_preset
 from gift_core.config.tasks import ClassSliceConfig
 from gift_core.datasets.captions import base_vocabulary
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row, sliced_classes
@@ -73,6 +74,16 @@ def test_the_page_shows_the_rows_counts(dataset: str, project: Path) -> None:
     assert f"|{numbers} {row.counts['test']:,} |" in line
     size = sum(archive.bytes for archive in row.archives) or row.unpacked_bytes
     assert line.replace("| 0.01 |", "| 0.0 |").endswith(f"| {size / 1e9:.1f} |")
+
+
+def test_the_eight_tasks_have_the_order_and_the_splits_of_fusionbench(project: Path) -> None:
+    config = load_preset(project / "presets" / "eight_tasks.yaml")
+    rows = {step.task: catalogue_row(getattr(config.tasks[step.task], "dataset", ""), "") for step in config.sequence}
+    assert [(name, *row.counts.values()) for name, row in rows.items()] == [
+        ("sun397", 19850, 19850), ("stanford_cars", 8144, 8041), ("resisc45", 18900, 6300), ("eurosat", 21600, 2700),
+        ("svhn", 73257, 26032), ("gtsrb", 26640, 12630), ("mnist", 60000, 10000), ("dtd", 3760, 1880),
+    ]  # fmt: skip
+    assert all(row.hub for row in rows.values()) and set(rows) == set(config.tasks)
 
 
 @pytest.mark.parametrize("dataset", ["cub", "imagenet_r"])
