@@ -133,12 +133,10 @@ def look_up(repository: str, *, revision: str | None, config: str | None, locati
         if CARD in files:
             path = hf_hub_download(repository, CARD, repo_type="dataset", revision=info.sha)
             card = Path(path).read_text(encoding="utf-8", errors="replace")
-    sizes, hashes = (
-        {n: each.size or 0 for n, each in files.items()},
-        {n: f.lfs.sha256 for n, f in files.items() if f.lfs},
-    )
-    splits = hub_files([*files], read_card(card), config, address)
-    return HubRepository(repository, str(info.sha), config, read_card(card), splits, sizes, hashes)
+    splits, metadata = hub_files([*files], read_card(card), config, address), read_card(card)
+    sizes = {name: each.size or 0 for name, each in files.items()}
+    hashes = {name: each.lfs.sha256 for name, each in files.items() if each.lfs}
+    return HubRepository(repository, str(info.sha), config, metadata, splits, sizes, hashes)
 
 
 def fetch_hub(name: str, config: HubTaskConfig | PairsTaskConfig, work: Path, root: Path) -> None:
