@@ -88,3 +88,15 @@ def test_what_is_wrong_or_missing_is_said_and_nothing_is_written(
     result = gift(*words.split(), tasks={"birds": OWN, "textures2": row("dtd")})
     assert result.exit_code == 1 and expected in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_data_set_without_training_images_can_only_be_a_probe(
+    tmp_path: Path, mini_params: dict[str, Any], write_params: Written
+) -> None:
+    make_tree("imagenet", tmp_path / "data" / "0_raw" / "imagenet", classes=3)
+    mini_params["tasks"]["imagenet"] = row("imagenet", allow_partial=True)
+    command = ["ingest", "imagenet", "--root", str(tmp_path), "--params"]
+    result = RUNNER.invoke(app, [*command, str(write_params(mini_params))])
+    assert result.exit_code == 1 and "imagenet has no training images, so it can only be a probe" in str(result.output)
+    mini_params["evaluation"]["probes"] = ["imagenet"]
+    assert RUNNER.invoke(app, [*command, str(write_params(mini_params))]).exit_code == 0
