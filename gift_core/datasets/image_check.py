@@ -42,7 +42,8 @@ def composition_notes(dataset: Dataset, images_per_task: int | None) -> Iterator
     """
     if len(dataset.test) < FEW_TEST_IMAGES:
         points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
-        yield f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points."
+        what = f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points"
+        yield f"{what}. Add images{', or raise test_fraction' if dataset.by_seed and images_per_task else ''}."
     if dataset.has_captions or images_per_task is None:
         return
     counts = Counter(sample.label for sample in dataset.train).most_common()
