@@ -14,7 +14,7 @@ import typer
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.progress import is_quiet
-from gift_core.work import os_errors, out_of_memory
+from gift_core.work import os_errors
 
 from .completion import complete_method, complete_task
 
@@ -144,8 +144,8 @@ def open_stage(
     the result as that of the other ones.
 
     Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
-    says what to change (gift_core.work.out_of_memory, gift_core.work.os_errors). Commands import slow modules inside
-    the block, so that a wrong name is reported at once.
+    says what to change (gift_core.work.os_errors). Commands import slow modules inside the block, so that a wrong name
+    is reported at once.
     """
     from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import parse_config, read_settings
@@ -176,10 +176,7 @@ def explained(stage: Stage) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        shortage = out_of_memory.explain(
-            error, stage=stage.stage, title=stage.title, phase=stage.phase, config=stage.config
-        )
-        refusal = shortage or os_errors.explain(error, doing=stage.title, phase=stage.phase)
+        refusal = os_errors.explain(error, doing=stage.title, phase=stage.phase, stage=stage.stage)
         if refusal is None:
             raise
         raise refusal from error

@@ -36,7 +36,6 @@ COUNTS: Mapping[str, str] = {
     "gift_core/code/syntax.py": NEVER,
     "gift_core/code/revisions.py": NEVER,
     "gift_core/progress.py": NEVER,
-    "gift_core/work/out_of_memory.py": NEVER,
     "gift_core/work/os_errors.py": NEVER,
     "gift_core/tracking/": NEVER,
     "stages/app.py": NEVER,

@@ -93,13 +93,11 @@ def synthesize(
                 shards,
                 load_tools and partial(_load_generation, load_tools, unfinished),
                 is_done=partial(_is_finished, unfinished),
-                rows=lambda shard: len(shard.requests),
-                advance=bar.update,
+                helped=lambda shard: bar.update(len(shard.requests)),
                 locks=unfinished / ".locks",
-            ) as shared,
+            ) as own,
         ):
-            for own in shared.rounds():
-                _generate(own, (text_to_image, filters, device), unfinished, shared.advance)
+            _generate(own, (text_to_image, filters, device), unfinished, bar.update)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)

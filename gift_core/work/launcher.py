@@ -13,7 +13,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 # trains. Both are importable, and the arguments can be pickled.
 Job = Callable[..., Callable[[], object]]
 GRACE_SECONDS = 5.0  # for this process to notice that another one failed, or for another one to end
-POLL_SECONDS = 0.1
 SETTLE_SECONDS = 1.0  # in which those that lost the connection to a process that failed end by themselves
-LOG_CHARACTERS = 2000  # of what a process printed before it died
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 STORE, ERROR = "store", "error.json"  # files: where the group meets, and the first error of another process
 
@@ -62,27 +60,28 @@ def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any]
         others: Any = start_processes(  # type: ignore[no-untyped-call]
             _main, work, nprocs=count - 1, join=False, daemon=True, start_method="spawn"
         )
-        watch, patience = _Watch(others, folder), 0.0
+        watch, done = _Watch(others, folder), False
         watch.start()
         try:
             torch.set_num_threads(threads)
-            while len(list(folder.glob("*.ready"))) < count - 1 and not watch.failed.wait(POLL_SECONDS):
+            while len(list(folder.glob("*.ready"))) < count - 1 and not watch.failed.wait(0.1):
                 pass
-            if watch.error is not None:
-                raise watch.error
-            with ExitStack() as group:
-                with watch.explained():
-                    group.enter_context(Processes(0, count).joined(device, folder / STORE))
-                with watch.explained():
+            if watch.error is None:
+                with Processes(0, count).joined(device, folder / STORE):
                     yield Processes(0, count)
-            patience = GRACE_SECONDS
+                done = True
+        except Exception as error:  # it may be a lost connection, because another process has failed
+            if isinstance(error, GiftError) or not watch.failed.wait(GRACE_SECONDS / 2):
+                raise
         finally:
             watch.ended.set()
             torch.set_num_threads(former)
-            watch.join(patience)
+            watch.join(GRACE_SECONDS if done else 0)
             for process in others.processes:  # they write nothing, so nothing is left half done
                 process.kill()
             watch.join()
+        if watch.error is not None and not done:
+            raise watch.error
 
 
 class _Watch(threading.Thread):
@@ -117,43 +116,20 @@ class _Watch(threading.Thread):
         """The error of another process: the one that it wrote, unless it was killed."""
         if code == 1 and (self._folder / ERROR).exists():
             is_ours, text = json.loads((self._folder / ERROR).read_text(encoding="utf-8"))
-            return UserError(text) if is_ours else RuntimeError(text)
-        log = self._folder / f"{rank}.log"
-        printed = log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARACTERS:].strip() if log.exists() else ""
+            return UserError(text) if is_ours else RuntimeError(f"another process of the training failed:\n{text}")
         end = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
         memory = ". The system ends processes where memory is insufficient: see docs/memory.md" if code == -9 else ""
         what = f"training.processes: process {rank + 1} of {len(self._others.processes) + 1} {end}{memory}"
-        return UserError(f"{what}. {f'It printed: {printed}' if printed else 'Run it again.'}")
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Within the block, a lost connection becomes the error of the process that failed."""
-        try:
-            yield
-        except GiftError:
-            raise
-        except Exception as error:
-            if self.failed.wait(GRACE_SECONDS / 2) and self.error is not None:
-                raise self.error from error
-            raise
+        return UserError(f"{what}. Run it again.")
 
 
 def _main(
-    index: int,
-    count: int,
-    device: torch.device,
-    folder: Path,
-    threads: int,
-    job: Job,
-    arguments: Sequence[Any],
+    index: int, count: int, device: torch.device, folder: Path, threads: int, job: Job, arguments: Sequence[Any]
 ) -> None:
-    """What another process runs. Its output goes to a file, and Ctrl-C reaches it through the first process only."""
+    """What another process runs. Ctrl-C reaches it through the first process only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rank = index + 1
-    descriptor = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
     os.environ[QUIET] = "1"
     if device.type == "cuda":  # a GPU of its own, so that it can use no memory of another one
         visible = os.environ.get(VISIBLE) or ",".join(map(str, range(count)))
@@ -163,24 +139,24 @@ def _main(
     from gift_core.work.processes import Processes
 
     processes, error = Processes(rank, count), folder / ERROR
-    with _reported(error, processes):
+    with _reported(error):
         torch.set_num_threads(threads)
         train = job(processes, *arguments)
         (folder / f"{rank}.ready").touch()
         # what fails in the group is written before the others lose the connection
-        with processes.joined(device, folder / STORE), _reported(error, processes):
+        with processes.joined(device, folder / STORE), _reported(error):
             train()
 
 
 @contextmanager
-def _reported(file: Path, processes: Processes) -> Iterator[None]:
+def _reported(file: Path) -> Iterator[None]:
     """Writes the error of the block to the file, unless another process was first, and exits with 1."""
     try:
         yield
     except Exception as error:
-        text = f"process {processes.rank + 1} of {processes.count} failed:\n{traceback.format_exc()}"
+        content = [True, str(error)] if isinstance(error, GiftError) else [False, traceback.format_exc()]
         with suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
-            json.dump([True, str(error)] if isinstance(error, GiftError) else [False, text], stream)
+            json.dump(content, stream)
         raise SystemExit(1) from None
 
 

@@ -1,6 +1,7 @@
-"""Explains what the operating system refused: a full or read-only disk, a missing permission, a link to nowhere.
+"""Explains what the machine refused: memory, a full or read-only disk, a missing permission.
 
-Libraries wrap these errors in types of their own. Those are recognized by their messages, so that none is imported.
+Allocators and libraries have types of their own for these errors. They are recognized by their messages, so that none
+is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from gift_core.errors import GiftError, UserError
 
@@ -30,13 +30,13 @@ def socket_folder(prefix: str) -> Iterator[str]:
 
 
 class SystemRefusedError(UserError):
-    """The operating system refused something. The message is complete."""
+    """The machine refused something. The message is complete."""
 
 
 _PERMISSION = "Change its owner or permissions (`ls -ld` shows them), or use another folder"
 _MOUNT = "Check the disk, or the network and the mount"
 # What to do about what the machine lacks, whatever path was given.
-MACHINE: Mapping[int, str] = {
+MACHINE: Mapping[int | None, str] = {
     errno.ENOSPC: "Free some space there (`df -h` and `df -i` show it)",
     errno.EDQUOT: "Remove files of yours there, or ask for a larger quota",
     errno.EFBIG: "Raise `ulimit -f`, or use another file system",
@@ -45,10 +45,18 @@ MACHINE: Mapping[int, str] = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _PERMISSION),
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN), _MOUNT),
 }
-# What is wrong with the path. ENOENT is explained only where a link leads nowhere.
+# What is wrong with the path.
 PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_WITHOUT_PATH = (*OUT_OF_SPACE, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+# By stage: what needs less memory, the first remedy first. docs/memory.md has the costs.
+MEMORY = {
+    "finetune": "training.micro_batch_size: 16, then 8 or 4; training.gradient_checkpointing; training.processes",
+    "synthesize": "generator.batch_size; generator.memory (vae_slicing, offload); generator.dtype",
+    "teach": "evaluation.batch_size; training.replay_batch_size for a method with replay.fisher; model.precision",
+    **dict.fromkeys(("evaluate", "probe"), "evaluation.batch_size; model.precision"),
+}
+# Parts of the messages of CUDA, ROCm and MPS, of torch's CPU allocator, and of libraries that CUDA loads.
+_SHORTAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 _KEPT = "No result is half-written: the old one stays until the new one is whole."
 _QUOTED = re.compile(r"""(?:file|path) (['"])(.+?)\1""")  # by pyarrow and safetensors
 _NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
@@ -58,21 +66,28 @@ _SHORT_WRITE = re.compile(r"unexpected pos \d+ vs \d+|file write failed|\d+ requ
 _PARTIAL = re.compile(r"(?:^|(?<=/))\.[^/]+\.partial/|/\.[^/]+\.partial$")
 
 
-def explain(error: BaseException, *, doing: str, phase: str = "") -> SystemRefusedError | None:
-    """Returns the error to show in place of `error` if the operating system caused it, None for any other error.
+def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "") -> SystemRefusedError | None:
+    """Returns the error to show in place of `error` if the machine refused something, None for any other error.
 
-    `doing` names the command or the stage, `phase` says what it was doing. A GiftError is replaced only if the machine
-    lacks something. About a wrong path it knows more.
+    `doing` names the command or the stage's run, `phase` says what it was doing. A GiftError is replaced only if the
+    machine lacks something. About a wrong path it knows more.
     """
-    if isinstance(error, SystemRefusedError):
-        return error
-    for cause in causes(error):
-        path, words, remedy = _explanation(cause)
-        if remedy and not (isinstance(error, GiftError) and remedy not in MACHINE.values()):
-            during = f" while {phase}" if phase else ""
-            what = f"{path}: {words}{during}" if path else f"{words}{during} ({' '.join(str(cause).split())})"
+    during = f" while {phase}" if phase else ""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SystemRefusedError):
+        said, number = " ".join(str(cause).split()), number_of(cause)
+        if is_out_of_memory(cause):
+            keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
+            remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
+            return SystemRefusedError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
+        path = _path_of(cause, number)
+        remedy = MACHINE.get(number, "Use another path" if number in PATH and not isinstance(error, GiftError) else "")
+        if remedy and (path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)):
+            words = os.strerror(number or 0)
+            what = f"{path}: {words}{during}" if path else f"{words}{during} ({said})"
             return SystemRefusedError(f"{doing}: {what}. {remedy}, then run it again. {_KEPT}")
-    return None
+        cause = cause.__cause__
+    return cause
 
 
 def number_of(error: BaseException) -> int | None:
@@ -86,29 +101,20 @@ def number_of(error: BaseException) -> int | None:
         return int(found[1] or found[2])
     if _SHORT_WRITE.search(text):
         return errno.ENOSPC
-    return next((number for number in MACHINE if os.strerror(number) in text), None)
+    return next((number for number in MACHINE if number and os.strerror(number) in text), None)
 
 
-def _explanation(error: BaseException) -> tuple[str, str, str]:
-    """Returns the path that is at fault ("" if unknown), what is wrong, and the remedy ("" for any other error)."""
-    number = number_of(error)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an allocator raised it: Python's, numpy's, or torch's on any device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(message in str(error) for message in _SHORTAGES)
+    )
+
+
+def _path_of(error: BaseException, number: int | None) -> str:
+    """The path that is at fault, as it will be when it is whole; an empty text if it is unknown."""
     # a copy names its source first, and the file it writes second
     path = (number in OUT_OF_SPACE and getattr(error, "filename2", None)) or getattr(error, "filename", None)
     quoted = _QUOTED.search(str(error))
     known = str(path) if isinstance(path, str | os.PathLike) else quoted[2] if quoted else ""
-    if number in (errno.ENOENT, errno.EEXIST) and known:
-        for part in (*reversed(Path(known).parents), Path(known)):
-            if part.is_symlink() and not part.exists():
-                what = f"this link leads to {part.readlink()}, which cannot be reached"
-                return _PARTIAL.sub("", str(part)), what, "Make its target available, or remove the link"
-    if number is None or (isinstance(error, OSError) and error.errno and not known and number not in _WITHOUT_PATH):
-        return "", "", ""  # without a path: of a socket or a process
-    remedy = MACHINE.get(number) or ("Use another path" if number in PATH else "")
-    return _PARTIAL.sub("", known), os.strerror(number), remedy
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields the error, what it was raised from, what that was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__
+    return _PARTIAL.sub("", known)

@@ -60,16 +60,14 @@ class KeptUnits:
                 left,
                 None if computation.load is None else partial(_load, computation.load, files),
                 is_done=partial(_is_written, files),
-                rows=lambda unit: computation.rows(unit[1]),
-                advance=bar.update,
+                helped=lambda unit: bar.update(computation.rows(unit[1])),
                 locks=self.folder / f".{computation.name}.locks",
-            ) as shared,
+            ) as own,
         ):
-            for own in shared.rounds():
-                for number, state in _computed(computation.compute, own, shared.advance):
-                    unwritten[number] = state
-                    if monotonic() >= due_at:
-                        due_at = monotonic() + (last_for if self._has_written(unwritten, files) else INTERVAL)
+            for number, state in _computed(computation.compute, own, bar.update):
+                unwritten[number] = state
+                if monotonic() >= due_at:
+                    due_at = monotonic() + (last_for if self._has_written(unwritten, files) else INTERVAL)
         merged: State | None = None
         for number, file in enumerate(files):
             following = unwritten.get(number) or read_state(file)

@@ -16,6 +16,7 @@ if __name__ == "__main__":
     limit_spinning(os.environ)
     try:
         with interruptible():
-            help_with(Path(sys.argv[1]))
+            if (offer := Path(sys.argv[1])).exists():  # the stage may have finished
+                help_with(offer)
     except (UserError, KeyboardInterrupt) as error:
         sys.exit(f"error: {error}")

@@ -171,9 +171,6 @@ class RunLoop:
                 self._leaving.discard(each.name)
                 continue
             name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
-            for stage, offer in offers_of(self.offers):
-                if stage == name:
-                    offer.unlink(missing_ok=True)
             for helper in [helper for helper, stage in self._helpers.items() if stage == name]:
                 self._dismiss(helper)
             if each.code == 0:

@@ -26,10 +26,9 @@ class PretendedHelper:
         units: Iterable[Any],
         load: Callable[[], Callable[[Any], Any]] | None,
         *,
-        rows: Callable[[Any], int],
-        advance: Callable[[int], object],
+        helped: Callable[[Any], object],
         **options: object,
-    ) -> Iterator[PretendedHelper]:
+    ) -> Iterator[Iterator[Any]]:
         compute = None if load is None else pickle.loads(pickle.dumps(load))()
 
         def own() -> Iterator[Any]:
@@ -39,16 +38,9 @@ class PretendedHelper:
                 else:
                     self.helped.append(unit)
                     compute(pickle.loads(pickle.dumps(unit)))
-                    advance(rows(unit))
+                    helped(unit)
 
-        self._own = own()
-        yield self
-
-    def rounds(self) -> Iterator[Iterator[Any]]:
-        yield self._own
-
-    def advance(self, rows: int) -> None:
-        pass
+        yield own()
 
 
 def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[KeptUnits, PretendedHelper]:

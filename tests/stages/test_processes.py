@@ -18,6 +18,7 @@ import yaml
 from gift_core.artifacts.model_folder import read_provenance
 from stages.teach import teach
 from tests.imports import ROOT
+from tests.stages.toy_pipeline import wait
 from tests.tiny_world import TinyExperiment, make_world
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of Linux and macOS")
@@ -48,15 +49,11 @@ def command(experiment: TinyExperiment, *options: str, before: tuple[str, ...] =
     )  # fmt: skip
 
 
-def other_process(stage: subprocess.Popen[str]) -> psutil.Process:
-    """The other process of the training, as soon as it is ready for signals: its output goes to a file."""
-    started = time.monotonic()
-    while time.monotonic() - started < SECONDS and stage.poll() is None:
-        for child in psutil.Process(stage.pid).children():
-            if any(file.path.endswith("1.log") for file in child.open_files()):
-                return child
-        time.sleep(0.1)
-    raise AssertionError(f"no other process was started: {stage.communicate()[0]}")
+def other_process(stage: subprocess.Popen[str], folder: Path) -> psutil.Process:
+    """The other process of the training, as soon as it has loaded everything."""
+    wait(lambda: stage.poll() is not None or list(folder.glob("gift-*/1.ready")), "the other process")
+    children = psutil.Process(stage.pid).children()
+    return next(child for child in children if any("spawn_main" in word for word in child.cmdline()))
 
 
 def to_all(stage: subprocess.Popen[str]) -> None:
@@ -72,11 +69,17 @@ def to_all(stage: subprocess.Popen[str]) -> None:
     ids=["Ctrl-C", "SIGKILL"],
 )
 def test_whatever_ends_the_stage_ends_its_other_process(
-    tmp_path: Path, mini_params: dict[str, Any], end: Callable[[Any], None], code: int, said: str
+    tmp_path: Path,
+    mini_params: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Any], None],
+    code: int,
+    said: str,
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     stage = command(project(tmp_path / "project", mini_params, iterations=FOREVER))
-    other = other_process(stage)
-    time.sleep(2)  # it loads, or trains
+    other = other_process(stage, tmp_path)
+    time.sleep(1)  # it trains
     end(stage)
     printed, _ = stage.communicate(timeout=SECONDS)
     assert (stage.returncode, printed) == (code, said)

@@ -203,7 +203,7 @@ def fail(processes: Processes, how: str) -> Callable[[], object]:
     [
         ("error", UserError, "^the remedy$"),
         ("early error", UserError, "^the remedy$"),
-        ("bug", RuntimeError, r"^process 2 of 3 failed:\nTraceback(.|\n)*ValueError: a bug\n$"),
+        ("bug", RuntimeError, r"^another process of the training failed:\nTraceback(.|\n)*ValueError: a bug\n$"),
         ("killed", UserError, "^training.processes: process 2 of 3 was ended by signal 9. The system ends processes"),
         ("drift", UserError, "^training.processes: 3: the processes differ after 0 iterations ..*positional_embedding"),
     ],

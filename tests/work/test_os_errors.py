@@ -1,4 +1,4 @@
-"""What the operating system refuses ends in one message: what was done, the path, the reason, the remedy."""
+"""What the machine refuses ends in one message: what was done, the path or the size, the reason, the remedy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
+from typer.testing import CliRunner
 
 from gift_core.artifacts.contract import write_json
+from gift_core.config.loading import load_config
 from gift_core.errors import ContractError, UserError
-from gift_core.work.os_errors import explain
+from gift_core.work.os_errors import MEMORY, explain
 from gift_core.work.publishing import build_folder, require_free_bytes
+from stages.app import app
+from stages.stage import open_stage
+from tests.imports import ROOT
 from tests.mounts import read_only, small_disk
 
 LARGE = np.zeros(1 << 17)
@@ -112,3 +117,67 @@ def test_an_error_of_the_library_gives_way_only_if_the_machine_lacks_something()
     assert explain(UserError("a message that has [Errno 28] in it"), doing="gift export") is None
     first = explain(lost, doing="finetune@gift-birds")
     assert first is not None and explain(raised(first, lost), doing="gift finetune") is first
+
+
+def behind_another_error() -> None:
+    try:
+        torch.empty(10**15)
+    except RuntimeError as error:
+        raise UserError("model.name: open_clip cannot load it. Check the name.") from error
+
+
+def failing(error: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+CUDA = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB."
+MPS = "MPS backend out of memory (max allowed: 18.13 GiB). Tried to allocate 256.00 MiB on private pool. Use PYTORCH"
+CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+# What is allocated, and what is shown of the error.
+SHORTAGES: dict[str, tuple[Callable[[], object], str]] = {
+    "on the CPU": (lambda: torch.empty(10**15), "4000000000000000 bytes"),
+    "in numpy": (lambda: np.empty(10**15), "7.11 PiB"),
+    "in Python": (failing(MemoryError()), ""),
+    "on CUDA": (failing(torch.OutOfMemoryError(CUDA)), "(CUDA out of memory. Tried to allocate 20.00 GiB)"),
+    "on MPS": (failing(RuntimeError(MPS)), "Tried to allocate 256.00 MiB on private pool)"),
+    "in a library": (failing(RuntimeError(CUBLAS)), "ALLOC_FAILED"),
+    "behind another error": (behind_another_error, "4000000000000000 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", SHORTAGES)
+def test_the_errors_of_all_allocators_are_recognized_and_their_words_shown(name: str) -> None:
+    allocate, words = SHORTAGES[name]
+    message = str(explain(caught(allocate), doing="finetune@gift-letters", phase="training", stage="finetune"))
+    assert message.startswith("finetune@gift-letters: out of memory while training (") and words in message
+    assert "in this order: training.micro_batch_size: 16" in message and message.endswith("See docs/memory.md.")
+
+
+@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")])
+def test_other_errors_are_left_alone(error: Exception) -> None:
+    params = ROOT / "params.yaml"
+    with pytest.raises(type(error)) as raised, open_stage("finetune", params, Path(), method="gift", task="letters"):
+        raise error
+    assert raised.value is error
+
+
+def test_the_settings_that_need_less_memory_are_keys_of_params_yaml() -> None:
+    config = load_config(ROOT / "params.yaml")
+    for text in MEMORY.values():
+        for key in (part.split()[0].rstrip(":") for part in text.split("; ")):
+            section, _, name = key.partition(".")
+            assert name in type(getattr(config, section)).model_fields, key
+
+
+def test_the_command_ends_with_the_phase_and_exit_code_1_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real stage, with an allocation by torch that fails while the model is built."""
+    monkeypatch.setattr("gift_core.clip.architectures.CLIP", lambda **options: torch.empty(10**15))
+    result = CliRunner().invoke(app, ["import_model", "--params", str(ROOT / "params.yaml"), "--root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "error: import_model: out of memory while loading the model (" in result.output
+    assert "Traceback" not in result.output

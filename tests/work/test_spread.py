@@ -44,7 +44,7 @@ class ToyStage:
 
     def help(self) -> subprocess.Popen[str]:
         """Starts a helper when there is an offer."""
-        wait(lambda: offers_of(self.folder / "offers"), "an offer")
+        wait(lambda: [*offers_of(self.folder / "offers")], "an offer")
         ((stage, offer),) = offers_of(self.folder / "offers")
         assert stage == "units"
         return self._start("stages.dvc.helper", str(offer))
@@ -109,17 +109,18 @@ def test_two_helpers_compute_each_unit_once_and_end_when_none_is_left(stage: Toy
     for helper in helpers:
         ended(helper)
     assert stage.written() == [f"{unit}.txt" for unit in range(1, UNITS)]
-    assert offers_of(stage.folder / "offers") == []
+    assert not [*offers_of(stage.folder / "offers")]
     stage.release("stage")
     assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
     stage.require_whole()
 
 
-def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToyStage) -> None:
+def test_a_user_error_of_a_unit_ends_its_helper_and_then_the_stage(stage: ToyStage) -> None:
     stage.hold("stage")
     (stage.folder / "fail-1").touch()  # the stage itself waits in unit 0
     run = stage.start()
     assert "error: unit 1 is wrong" in ended(stage.help(), expect=1)
+    stage.release("stage")
     assert "error: unit 1 is wrong" in ended(run, expect=1)
     assert list((stage.folder / "offers").iterdir()) == []
 
