@@ -32,6 +32,7 @@ def finetune(
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.contract import sha256_of
+        from gift_core.artifacts.model_folder import hashes_below
         from gift_core.clip.device import resolve_device
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
@@ -39,7 +40,7 @@ def finetune(
         from gift_core.work.launcher import started
         from gift_core.work.snapshot import Snapshot
 
-        from .unfinished import hashes_below, threads_of, unfinished
+        from .unfinished import threads_of, unfinished
 
         require_tracker()
         factor = stage.step(task).learning_rate_factor if learning_rate_factor is None else learning_rate_factor

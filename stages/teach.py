@@ -26,6 +26,7 @@ def teach_step(stage: Stage, method: str, task: str) -> str:
         with build_folder(stage.layout.teacher(method, task)) as folder:
             write_source(folder, replay="none", read={})
         return "no replay"
+    from gift_core.artifacts.model_folder import hashes_below
     from gift_core.clip.device import resolve_device
     from gift_core.method.replay.teach import teach as write_features
     from gift_core.method.replay.teach import teacher_bytes
@@ -33,7 +34,7 @@ def teach_step(stage: Stage, method: str, task: str) -> str:
     from gift_core.work.units import KeptUnits
 
     from .replay_source import replay_of
-    from .unfinished import hashes_below, unfinished
+    from .unfinished import unfinished
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model(method, task), stage.layout.pretrained()

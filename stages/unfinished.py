@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import sha256_of, write_json
-from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, noted_hash
+from gift_core.artifacts.model_folder import hashes_below, noted_hash
 from gift_core.code.fingerprint import CodeBase
 from gift_core.code.revisions import Code, all_options, work_files
 from gift_core.provenance import EDITED, environment
@@ -98,18 +98,4 @@ def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> d
     return {
         "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in models.items()},
         "tasks": {name: sha256_of(folder / "task.json") for name, folder in tasks.items()},
-    }
-
-
-def hashes_below(folder: Path) -> dict[str, str]:
-    """Returns {file: SHA-256} of the files in `folder`, none if there is no folder.
-
-    The weights of a model are left out, since they are large and model_hash has theirs, and so is what does not
-    influence a run that starts from the model: its provenance and losses.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in files
-        if path.name not in (WEIGHTS, PROVENANCE, LOSSES)
     }

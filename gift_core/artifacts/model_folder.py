@@ -140,6 +140,20 @@ def record_hashes(folder: Path) -> dict[str, str]:
     return {name: sha256_of(file) for name, file in files.items() if file.is_file()}
 
 
+def hashes_below(folder: Path) -> dict[str, str]:
+    """Returns {file: SHA-256} of the files in `folder`, none if there is no folder.
+
+    The weights of a model are left out, since they are large and model_hash has theirs, and so is what does not
+    influence a run that starts from the model: its provenance and losses.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in files
+        if path.name not in (WEIGHTS, PROVENANCE, LOSSES)
+    }
+
+
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
     """Writes losses.jsonl, one line per iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
 

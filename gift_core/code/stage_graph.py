@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,13 @@ def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list
     ]
 
 
+def value_at(content: Any, key: str) -> Any:
+    """Returns the value of a dotted key, such as run.methods, in the content of a YAML file; None without the key."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
+
+
 def _reads(block: Block, sections: Sequence[str]) -> bool:
     return PARAMS in block.deps or any(param in sections for param in block.params)
 
@@ -108,8 +114,7 @@ def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstanc
         return
     loops = []
     for variable, key in block.loops.items():
-        values: Any = reduce(lambda section, name: section[name], key.split("."), params)
-        loops.append(list(_items(variable, values)))
+        loops.append(list(_items(variable, value_at(params, key))))
     for items in product(*loops):
         name = "-".join(label for label, _ in items)
         named = zip(block.loops.values(), items, strict=True)

@@ -13,7 +13,7 @@ from gift_core.code.revisions import Code, Units, part_name
 from gift_core.code.stage_graph import read_blocks
 from gift_core.code.syntax import digest_of, normalized
 from gift_core.config.loading import load_config
-from recipes.revisions.probe import NEW_PARAMS, Instance, Outcome
+from recipes.revisions.probe import Instance, Outcome
 
 Used = tuple[Outcome, list[str]]  # the outcome of a stage, and the parts that it uses
 Function = tuple[str, str]  # the file and the name of a function or method: "Class.method"
@@ -81,7 +81,7 @@ class PartsOf:
     def options(self, instance: Instance) -> list[str]:
         """Returns the options that choose code of the stage."""
         if instance.stage not in self._options:
-            config = load_config(self._project / NEW_PARAMS)
+            config = load_config(self._project / "params.yaml")
             self._options[instance.stage] = revisions.options_of(instance.stage, config)
         own = self._options[instance.stage]
         return own.get(instance.owner, own.get("", []))

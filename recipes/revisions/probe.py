@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -35,7 +34,6 @@ from stages.dvc.fork_server import PRELOADED, SOCKET
 LANES = min(os.cpu_count() or 1, 8)  # methods that run at the same time
 SECONDS = 300.0  # after which a stage is ended
 PRESET = Path("presets", "mini.yaml")
-NEW_PARAMS = "params.new.yaml"  # the experiment as the new code reads it
 OF_METHODS = ("teach", "finetune", "evaluate")
 TRACING = Path(__file__).with_name("tracing.py")
 # Where an interrupted stage ends: at the n-th call of a function. It then has something to continue from.
@@ -118,62 +116,51 @@ class Probe:
     def run(self, experiment: Experiment, is_wanted: Callable[[Instance], bool]) -> Iterator[Outcome]:
         """Yields the outcome of each stage that is wanted. The others run where they make its inputs.
 
-        The verified code makes all inputs. Without it the new code does, and nothing is compared. Several methods run
-        at the same time, each in a copy of the project, from which its outputs are moved at the end.
+        There is a project for each version of the code. Both have the outputs of the verified code, so that each stage
+        has the same inputs. Without verified code nothing is compared. Several methods run at the same time.
         """
-        project = self._project(experiment)
-        params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-        every = list(instances(project / "dvc.yaml", params))
+        new, old = self._projects(experiment)
+        params = yaml.safe_load((new / "params.yaml").read_text(encoding="utf-8"))
+        every = list(instances(new / "dvc.yaml", params))
         wanted = {instance for instance in every if is_wanted(instance)}
         needs_all = any(instance.stage == "report" for instance in wanted)
         owners = [name for name in params["run"]["methods"] if needs_all or any(each.owner == name for each in wanted)]
-        resumed = _first_of_each(every)
-        methods: dict[str, list[Instance]] = {name: [] for name in owners}
-        for instance in every if wanted else ():
-            if instance.owner in methods:  # only the report reads what evaluate writes
-                if instance.stage != "evaluate" or instance in wanted or needs_all:
-                    methods[instance.owner].append(instance)
-            elif instance.stage not in (*OF_METHODS, "report"):
-                yield from self._outcome(project, experiment.name, instance, wanted, resumed)
+        resumed = {  # of each kind the last one of the first method that replays pairs
+            [each for each in every if each.stage == stage and each.owner in ("", "gift")][-1]
+            for stage in INTERRUPTED_AT
+        }
 
-        def run_method(name: str) -> list[Outcome]:
-            own = self._folder / f"{experiment.name}-{name}"
-            _link(project, own)
-            return [
-                outcome
-                for instance in methods[name]
-                for outcome in self._outcome(own, experiment.name, instance, wanted, resumed)
-            ]
+        def run_all(chosen: list[Instance]) -> Iterator[Outcome]:
+            outcomes = (self._outcome(new, old, each, each in wanted, each in resumed) for each in chosen)
+            return (outcome for outcome in outcomes if outcome is not None)
 
+        if not wanted:
+            return
+        yield from run_all([each for each in every if each.stage not in (*OF_METHODS, "report")])
+        of_methods = [  # only the report reads what evaluate writes
+            [each for each in every if each.owner == name and (each.stage != "evaluate" or each in wanted or needs_all)]
+            for name in owners
+        ]
         with ThreadPoolExecutor(LANES) as lanes:
-            for name, outcomes in zip(methods, lanes.map(run_method, methods), strict=True):
+            for outcomes in lanes.map(lambda chosen: [*run_all(chosen)], of_methods):
                 yield from outcomes
-                own = self._folder / f"{experiment.name}-{name}"
-                for output in (each for instance in methods[name] for each in instance.outputs):
-                    if (own / output).exists():
-                        (project / output).parent.mkdir(parents=True, exist_ok=True)
-                        (own / output).rename(project / output)
-                shutil.rmtree(own)
-        if needs_all:
-            yield from self._outcome(project, experiment.name, every[-1], wanted, resumed)
+        yield from run_all(every[-1:] if needs_all else [])
 
-    def _outcome(
-        self,
-        project: Path,
-        experiment: str,
-        instance: Instance,
-        wanted: AbstractSet[Instance],
-        resumed: AbstractSet[Instance],
-    ) -> Iterator[Outcome]:
-        """Runs a stage, with both versions if it is wanted. Then its outcome is yielded."""
-        log = self._folder / "logs" / experiment / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
-        if instance in wanted:
-            yield Outcome(experiment, instance, *self._compare(project, instance, log, resume=instance in resumed))
-            return
-        if self._old and not self._is_refused(self._start(self._old, project, instance, log), instance, log):
-            return
-        if failure := self._run_new(project, instance, log, resume=False):
+    def _outcome(self, new: Path, old: Path, instance: Instance, is_wanted: bool, resume: bool) -> Outcome | None:
+        """Runs a stage, with the new code where it is wanted or where the verified code cannot make the outputs."""
+        log = self._folder / "logs" / new.name / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
+        verified = self._start(self._old, old, instance, log.with_suffix(".verified")) if self._old else None
+        failure = self._run_new(new, instance, log, resume=resume and is_wanted) if is_wanted or not verified else ""
+        refused = verified is not None and self._is_refused(verified, instance, log.with_suffix(".verified"))
+        if refused and not is_wanted:
+            failure = self._run_new(new, instance, log, resume=False)
+        difference = failure or (_difference(old, new, instance) if verified else "")
+        if failure and not is_wanted:
             sys.exit(f"error: {instance}: {failure}. What it printed is in {log}")
+        if verified:
+            _copy_outputs(instance, *((new, old) if refused else (old, new)))
+        ran = tracing.read(log.with_suffix(".ran"), self._new)
+        return Outcome(new.name, instance, difference, ran, refused) if is_wanted else None
 
     def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
@@ -182,7 +169,7 @@ class Probe:
         """
         project, copy = self._folder / experiment.name, self._folder / f"{experiment.name}-helped"
         copy.mkdir()
-        shutil.copy(project / NEW_PARAMS, copy / "params.yaml")
+        shutil.copy(project / "params.yaml", copy)
         shutil.copy(self._root / "dvc.yaml", copy)
         (copy / "data" / "6_probes").mkdir(parents=True)
         for name in ("data/mini", "data/0_raw"):
@@ -200,47 +187,24 @@ class Probe:
         for instance in ran:
             yield Outcome(copy.name, instance, _difference(project, copy, instance), frozenset())
 
-    def _project(self, experiment: Experiment) -> Path:
-        project, root = self._folder / experiment.name, self._data
-        project.mkdir()
-        shutil.copytree(root / "data" / "mini", project / "data" / "mini")
+    def _projects(self, experiment: Experiment) -> tuple[Path, Path]:
+        """Makes a project for the new code, and one for the verified code. They have the same inputs."""
+        new, old, root = self._folder / experiment.name, self._folder / f"{experiment.name}-verified", self._data
+        shutil.copytree(root / "data" / "mini", new / "data" / "mini")
         for folder in ("models", "generators", "prompts", "reference"):
-            (project / "data" / "0_raw" / folder).mkdir(parents=True)
-        (project / "data" / "6_probes").mkdir()
-        shutil.copy(root / "dvc.yaml", project)
-        (project / "params.yaml").write_text(experiment.params(root / PRESET), encoding="utf-8")
-        experiment.add_data(project)
-        self._new_params = (project / "params.yaml").read_text(encoding="utf-8")
+            (new / "data" / "0_raw" / folder).mkdir(parents=True)
+        (new / "data" / "6_probes").mkdir()
+        shutil.copy(root / "dvc.yaml", new)
+        experiment.add_data(new)
+        text = experiment.params(root / PRESET)
+        shutil.copytree(new, old, symlinks=True)
+        (old / "params.yaml").write_text(text, encoding="utf-8")
         try:
-            parse_config(self._new_params, "params.yaml")
+            parse_config(text, "params.yaml")
         except UserError:  # the new code needs a key more
-            self._new_params = experiment.params(self._root / PRESET)
-        (project / NEW_PARAMS).write_text(self._new_params, encoding="utf-8")
-        return project
-
-    def _compare(
-        self, project: Path, instance: Instance, log: Path, *, resume: bool
-    ) -> tuple[str, frozenset[Function], bool]:
-        """Runs the stage with both versions at once, the new one in a copy of the project.
-
-        Returns the values of an Outcome. Where the verified code refuses the stage, the next ones read what the new
-        code wrote.
-        """
-        if self._old is None:
-            failure = self._run_new(project, instance, log, resume=resume)
-            return failure, tracing.read(log.with_suffix(".ran"), self._new), False
-        copy = self._folder / f"{project.name}-copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        _link(project, copy)
-        (copy / "params.yaml").unlink()
-        (copy / "params.yaml").write_text(self._new_params, encoding="utf-8")
-        verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
-        failure = self._run_new(copy, instance, log, resume=resume)
-        refused = self._is_refused(verified, instance, log.with_suffix(".verified"))
-        if refused:
-            _take_outputs(copy, project, instance)
-        difference = failure or _difference(project, copy, instance)
-        return difference, tracing.read(log.with_suffix(".ran"), self._new), refused
+            text = experiment.params(self._root / PRESET)
+        (new / "params.yaml").write_text(text, encoding="utf-8")
+        return new, old
 
     def _run_new(self, project: Path, instance: Instance, log: Path, *, resume: bool) -> str:
         """Runs the stage with the new code, interrupted once if `resume`. Returns why it failed, or an empty text."""
@@ -280,17 +244,16 @@ class Probe:
         return code == 1
 
 
-def _take_outputs(copy: Path, project: Path, instance: Instance) -> None:
-    for output in filter(lambda each: (copy / each).exists(), instance.outputs):
-        target = project / output
+def _copy_outputs(instance: Instance, source: Path, other: Path) -> None:
+    """Puts hard links to the outputs of a stage into the other project: stages replace files, and write into none."""
+    for output in instance.outputs:
+        path, target = source / output, other / output
         shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(copy / output, target) if (copy / output).is_dir() else shutil.copy(copy / output, target)
-
-
-def _link(project: Path, copy: Path) -> None:
-    """Copies a project with hard links: stages replace files, and do not write into them."""
-    shutil.copytree(project, copy, copy_function=os.link, symlinks=True)
+        if path.is_dir():
+            shutil.copytree(path, target, copy_function=os.link, symlinks=True)
+        elif path.exists():
+            os.link(path, target)
 
 
 def _as_verified(root: Path, copy: Path) -> Path:
@@ -350,13 +313,6 @@ def _code_of(process: BaseProcess) -> int:
 
 def _last_line(log: Path) -> str:
     return (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["(it printed nothing)"])[-1]
-
-
-def _first_of_each(every: list[Instance]) -> set[Instance]:
-    """The stages that are interrupted once: of each kind the last one of the first method that replays pairs."""
-    return {
-        [each for each in every if each.stage == stage and each.owner in ("", "gift")][-1] for stage in INTERRUPTED_AT
-    }
 
 
 def _difference(one: Path, other: Path, instance: Instance) -> str:

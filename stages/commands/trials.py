@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from gift_core.artifacts.contract import read, sha256_of, write_json
-from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.model_folder import hashes_below, model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
@@ -38,7 +38,7 @@ from ..finetune import assist, load_step
 from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
-from ..unfinished import hashes_below, unfinished
+from ..unfinished import unfinished
 
 MOST = 500  # images of each other task that are measured
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space

@@ -7,11 +7,10 @@ be recorded as that of other code or other settings. A stage that is run by hand
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from gift_core.code.revisions import options_of, settings_of
-from gift_core.code.stage_graph import PARAMS, read_blocks
+from gift_core.code.stage_graph import PARAMS, read_blocks, value_at
 from gift_core.config.experiment import Config
 from gift_core.errors import UserError
 from gift_core.layout import CODE
@@ -31,14 +30,12 @@ def require_checked_code(root: Path, config: Config, stage: str, name: str) -> N
         file, chosen = root / CODE / f"{stage}.json", sorted({each for row in options.values() for each in row})
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    checked, settings = read_json_file(file), settings_of(stage, name, config) if name in options else {}
-    changed = ""
-    if checked.pop("settings", None) != settings.get("settings"):
+    found = running_code().state(stage, chosen) | (settings_of(stage, name, config) if name in options else {})
+    if (checked := read_json_file(file)) != found:
         changed, other = f"{PARAMS}: methods.{name} was", "settings"
-    elif checked != (found := running_code().state(stage, chosen)):
-        edited = {*checked.get("edited", {}).items()} ^ {*found.get("edited", {}).items()}
-        changed, other = "the code was", f"code{f' ({min(edited)[0]})' if edited else ''}"
-    if changed:
+        if checked.get("settings") == found.get("settings"):
+            edited = {*checked.get("edited", {}).items()} ^ {*found.get("edited", {}).items()}
+            changed, other = "the code was", f"code{f' ({min(edited)[0]})' if edited else ''}"
         what = f"{changed} edited after `check` ran, so the result would be recorded as that of other {other}"
         raise UserError(f"{stage}: {what}. Run dvc repro again.")
 
@@ -58,10 +55,6 @@ def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *
     if stage in ("finetune", "evaluate"):  # the keys of the method's row that settings_of takes
         names = {name for content in (old, new) for name in content["methods"].get(method, ())}
         keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
-    for key in keys:
-        was, value = old, new
-        for name in key.split("."):
-            was, value = (each.get(name) if isinstance(each, Mapping) else None for each in (was, value))
-        if was != value:
-            what = f"{params.name}: {key} changed while {stage} ran. The result has the former value"
-            raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
+    if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
+        what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
+        raise UserError(f"{what}, and is not recorded. Run dvc repro again.")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gift_core.code.stage_graph import value_at
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
 from gift_core.work.folder import leaves
@@ -120,11 +121,7 @@ class DvcPipeline:
             self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
         recorded = dep.hash_info.value or {}
         before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
-        now = {}
-        for key in dep.params or recorded:
-            now[key] = self._params[dep.fs_path]
-            for part in key.split("."):
-                now[key] = now[key].get(part) if isinstance(now[key], Mapping) else None
+        now = {key: value_at(self._params[dep.fs_path], key) for key in dep.params or recorded}
         after = dict(leaf for key, value in now.items() for leaf in leaves(value, key))
         for key in sorted({*before, *after}):
             if before.get(key) != after.get(key):
