@@ -15,10 +15,7 @@ from typing import Any
 from gift_core.errors import UserError
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
-CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
-CHANGED_BY_A_PROBE = ("tasks", "evaluation.probes")
 RUN_METHODS = "run.methods"
-CHANGED_BY_A_METHOD = (RUN_METHODS, "methods")
 PARAMS = "params.yaml"
 
 
@@ -65,35 +62,29 @@ def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
 
 
 def stages_of_step(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
-    """Returns the stages that run when `tasks` are added to tasks and sequence, in the order of the blocks.
-
-    Of the blocks without a loop these are the ones that read params.yaml itself or one of the two sections.
-    """
-    return [
-        instance.name
-        for block in read_blocks(root)
-        for instance in _instances(block, params)
-        if (set(tasks) & set(instance.tasks) if block.loops else _reads(block, CHANGED_BY_A_TASK))
-    ]
+    """Returns the stages that run when `tasks` are added to tasks and sequence, in the order of the blocks."""
+    return _stages_of(root, params, ("tasks", "sequence"), tasks)
 
 
 def stages_of_probe(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
     """Returns the stages that run when `tasks` are added to tasks and evaluation.probes, in the order of the blocks."""
-    return [
-        instance.name
-        for block in read_blocks(root)
-        for instance in _instances(block, params)
-        if (block.loops and set(tasks) & set(instance.tasks)) or _reads(block, CHANGED_BY_A_PROBE)
-    ]
+    return _stages_of(root, params, ("tasks", "evaluation.probes"), tasks)
 
 
 def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list[str]:
     """Returns the stages that run when `method` is added to methods and run.methods, in the order of the blocks."""
+    return _stages_of(root, params, (RUN_METHODS, "methods"), [method])
+
+
+def _stages_of(root: Path, params: Mapping[str, Any], sections: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The instances for the names, and all of the blocks that read params.yaml itself or one of the sections."""
     return [
         instance.name
         for block in read_blocks(root)
         for instance in _instances(block, params)
-        if (method in instance.methods if block.loops else _reads(block, CHANGED_BY_A_METHOD))
+        if {*names} & {*(instance.methods if RUN_METHODS in sections else instance.tasks)}
+        or PARAMS in block.deps
+        or {*block.params} & {*sections}
     ]
 
 
@@ -102,10 +93,6 @@ def value_at(content: Any, key: str) -> Any:
     for name in key.split("."):
         content = content.get(name) if isinstance(content, Mapping) else None
     return content
-
-
-def _reads(block: Block, sections: Sequence[str]) -> bool:
-    return PARAMS in block.deps or any(param in sections for param in block.params)
 
 
 def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstance]:

@@ -20,8 +20,9 @@ class Schedule:
             for each in before:
                 self.downstream[each].append(name)
         self.expect(seconds)
-        self._missing = {name: len(set(upstream[name])) for name in self.order}
-        self._ready = {name for name in self.order if not self._missing[name]}
+        self._sorter = TopologicalSorter(upstream)
+        self._sorter.prepare()
+        self._ready = {*self._sorter.get_ready()}
         self.waiting = dict.fromkeys(self.order)
 
     def expect(self, seconds: Mapping[str, float]) -> None:
@@ -43,10 +44,8 @@ class Schedule:
 
     def finish(self, name: str) -> None:
         """Notes that a stage has ended well. What waited for it alone becomes ready."""
-        for each in set(self.downstream[name]):
-            self._missing[each] -= 1
-            if not self._missing[each] and each in self.waiting:
-                self._ready.add(each)
+        self._sorter.done(name)
+        self._ready |= {*self._sorter.get_ready()}
 
     def drop_after(self, name: str) -> list[str]:
         """Takes out all stages behind one that failed, and returns them."""

@@ -40,21 +40,10 @@ class Snapshot:
         return self.path is not None and monotonic() - self._written_at >= INTERVAL
 
     def keep(self, state: Callable[[], State]) -> None:
-        """Replaces the file by `state()` if it is due. If it cannot be written, `say` gets a line and the work goes on.
-
-        It is tried again when the next one is due.
-        """
-        if self.path is None or not self.is_due:
-            return
-        due = state()
-        try:
-            # as much again stays free for the result, which is never larger
-            size = sum(tensor.nbytes for tensor in due.tensors.values())
-            require_free_bytes(self.path, 2 * size, "the snapshot of unfinished work")
-            write_state(self.path, due)
-        except (UserError, OSError, SafetensorError) as error:
-            self.say(f"no snapshot could be written, so an interruption loses more. It is tried again: {error}")
-        self._written_at = monotonic()
+        """Replaces the file by `state()` if it is due. If that fails, it is tried again when the next one is due."""
+        if self.path is not None and self.is_due:
+            keep_state(self.path, state(), self.say)
+            self._written_at = monotonic()
 
 
 NOT_KEPT = Snapshot()
@@ -65,6 +54,18 @@ def write_state(path: Path, state: State) -> None:
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     with write_atomically(path) as unfinished:
         save_file(on_cpu, unfinished, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
+
+
+def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:
+    """Writes a state as write_state. Where that fails the work goes on: `say` gets a line. Returns whether it did."""
+    try:
+        size = sum(tensor.nbytes for tensor in state.tensors.values())
+        require_free_bytes(path, 2 * size, "what is kept of unfinished work")  # the result, too, is not larger
+        write_state(path, state)
+    except (UserError, OSError, SafetensorError) as error:
+        say(f"no work could be kept, so an interruption loses more. It is tried again: {error}")
+        return False
+    return True
 
 
 def read_state(path: Path, say: Callable[[str], None] = lambda line: None) -> State | None:

@@ -14,13 +14,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from safetensors import SafetensorError
-
 from gift_core.computation import Computation, Compute, State
-from gift_core.errors import UserError
 from gift_core.progress import progress_bar
-from gift_core.work.publishing import require_free_bytes
-from gift_core.work.snapshot import read_state, write_state
+from gift_core.work.snapshot import keep_state, read_state, write_state
 from gift_core.work.spread import spread
 
 Numbered = tuple[int, Any]  # a unit with its number
@@ -67,26 +63,15 @@ class KeptUnits:
             for number, state in _computed(computation.compute, own, bar.update):
                 unwritten[number] = state
                 if monotonic() >= due_at:
-                    due_at = monotonic() + (last_for if self._has_written(unwritten, files) else INTERVAL)
+                    has_space = all(keep_state(files[each], unwritten[each], self.say) for each in [*unwritten])
+                    due_at = monotonic() + (last_for if has_space else INTERVAL)
+                    unwritten = {} if has_space else unwritten
         merged: State | None = None
         for number, file in enumerate(files):
             following = unwritten.get(number) or read_state(file)
             assert following is not None, f"a helper has written {file}"
             merged = following if merged is None else computation.merge(merged, following)
         return merged or State({})
-
-    def _has_written(self, unwritten: dict[int, State], files: list[Path]) -> bool:
-        """Moves states to their files. Returns whether the disk has space for them."""
-        try:
-            for number, state in list(unwritten.items()):
-                size = sum(tensor.nbytes for tensor in state.tensors.values())
-                require_free_bytes(files[number], 2 * size, "the results of finished units")
-                write_state(files[number], state)
-                del unwritten[number]
-        except (UserError, OSError, SafetensorError) as error:
-            self.say(f"no result could be kept, so an interruption loses more. It is tried again: {error}")
-            return False
-        return True
 
 
 def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gift_core.code.fingerprint import NEVER, REVISIONS, VERIFIED, WORK, CodeBase, category
+from gift_core.code.fingerprint import REVISIONS, VERIFIED, WORK, CodeBase, category
 from gift_core.code.revisions import Code, verified_content
 from recipes.revisions.decide import Change, PartsOf, Used, decide, find_changes, missed, parts_of
 from recipes.revisions.experiments import experiments
@@ -27,7 +27,6 @@ from recipes.revisions.probe import Instance, Outcome, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
-SHOWN = ("settings", "captions")  # the experiments that also run where only messages changed
 WITHOUT_REPORT = "methods"  # the largest experiment
 HEADING = "### Runs again\n"
 MISSED = "gift_core/code/fingerprint.py follows imports, and did not find this one. Import it where it is used."
@@ -35,43 +34,35 @@ MISSED = "gift_core/code/fingerprint.py follows imports, and did not find this o
 
 def main() -> None:
     """Decides, writes the two tables, and prints what it decided."""
-    keep, reason = _arguments()
+    parser = argparse.ArgumentParser(prog="make revisions", description=__doc__)
+    parser.add_argument("--keep", action="append", default=[], metavar="PART", help="keep the revision of this part")
+    parser.add_argument("--reason", default="", help="why it is safe to keep it: code that no machine here can run")
+    chosen = parser.parse_args()
+    if bool(chosen.keep) != bool(chosen.reason):
+        parser.error("--keep PART and --reason TEXT belong together")
     new, parts = Code(CodeBase(ROOT)), parts_of(ROOT)
     if not TABLE.is_file():
         _write({name: {"revision": 1, "reasons": {"1": "the first one"}} for name in parts})
         print(f"{len(parts)} parts have revision 1.")  # noqa: T201
         return
-    units = new.base.units()
-    if {key: digest for key, digest in new.verified.items() if ".py" in key} == units and not _edited_data(new):
+    has_same_data = all(name.endswith(".py") for name in new.edited_files)
+    if has_same_data and {key: each for key, each in new.verified.items() if ".py" in key} == new.base.units():
         if new.edited_files:  # comments, texts
             _write(json.loads(TABLE.read_text(encoding="utf-8")))
         print("The code is the verified one: there is nothing to do.")  # noqa: T201
         return
     started = time.monotonic()
     with _verified_code() as folder:
-        changes, former = find_changes(folder, ROOT), CodeBase(folder).units()
-        has_new_messages = _shown_only(former) != _shown_only(units)
+        changes = find_changes(folder, ROOT)
         print(f"{len(changes)} of {len(parts)} parts changed: {', '.join(changes) or 'none'}")  # noqa: T201
-        outcomes = list(_outcomes(new, folder, changes, has_new_messages=has_new_messages))
-    rising = dict(decide(ROOT, changes, outcomes, keep))
-    unknown = sorted(set(keep) - set(changes))
-    if unknown:
-        sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(changes)}")
-    _record(parts, rising, dict.fromkeys(keep, reason))
+        if unknown := sorted({*chosen.keep} - {*changes}):
+            sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(changes)}")
+        rising = dict(decide(ROOT, changes, list(_outcomes(new, folder, changes)), chosen.keep))
+    table = _record(parts, rising, dict.fromkeys(chosen.keep, chosen.reason))
     for name, why in rising.items():
-        print(f"{name}: revision {revisions_of(TABLE)[name]}: {why}")  # noqa: T201
+        print(f"{name}: revision {table[name]['revision']}: {why}")  # noqa: T201
     kept = len(changes) - len(rising)
     print(f"{kept} changed parts keep their revision, {len(rising)} rise ({time.monotonic() - started:.0f} s).")  # noqa: T201
-
-
-def _arguments() -> tuple[list[str], str]:
-    parser = argparse.ArgumentParser(prog="make revisions", description=__doc__)
-    parser.add_argument("--keep", action="append", default=[], metavar="PART", help="keep the revision of this part")
-    parser.add_argument("--reason", default="", help="why it is safe to keep it: code that no machine here can run")
-    arguments = parser.parse_args()
-    if bool(arguments.keep) != bool(arguments.reason):
-        parser.error("--keep PART and --reason TEXT belong together")
-    return arguments.keep, arguments.reason
 
 
 @contextmanager
@@ -92,14 +83,14 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_messages: bool) -> Iterator[Used]:
+def _outcomes(new: Code, old: Path, changes: Mapping[str, Change]) -> Iterator[Used]:
     """Yields the outcome of each stage that uses a changed part, with the names of all its parts."""
     is_shared = any(category(key) == WORK for change in changes.values() for key in change.units)
     with tempfile.TemporaryDirectory(prefix="gift-probe-") as folder:
         probe = Probe(Path(folder), ROOT, old)
         for experiment in experiments():
             parts = PartsOf(Path(folder, experiment.name))
-            for outcome in probe.run(experiment, _wanted(experiment.name, parts, changes, has_new_messages)):
+            for outcome in probe.run(experiment, _wanted(experiment.name, parts, changes)):
                 if lost := missed(new, outcome, parts.options(outcome.instance)):
                     sys.exit(f"error: {lost[0]} ran in {outcome.instance}, which does not depend on it: {MISSED}")
                 yield _shown(outcome), parts(outcome.instance)
@@ -108,10 +99,8 @@ def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_me
                 yield _shown(outcome), parts(outcome.instance)
 
 
-def _wanted(
-    experiment: str, parts: PartsOf, changes: Mapping[str, Change], has_new_messages: bool
-) -> Callable[[Instance], bool]:
-    """Returns whether a stage is compared: if it uses a changed part, or may print what changed.
+def _wanted(experiment: str, parts: PartsOf, changes: Mapping[str, Change]) -> Callable[[Instance], bool]:
+    """Returns whether a stage is compared: if it uses a changed part.
 
     Of finetune these are all. Of teach and evaluate, that of one method is enough where others use the same parts.
     """
@@ -124,7 +113,7 @@ def _wanted(
         compared.add(use)
         if is_repeated or (instance.stage == "report" and experiment == WITHOUT_REPORT):
             return False
-        return (has_new_messages and experiment in SHOWN) or any(name in changes for name in names)
+        return any(name in changes for name in names)
 
     return is_wanted
 
@@ -135,7 +124,8 @@ def _shown(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _record(parts: Collection[str], rising: Mapping[str, str], kept: Mapping[str, str]) -> None:
+def _record(parts: Collection[str], rising: Mapping[str, str], kept: Mapping[str, str]) -> Mapping[str, Any]:
+    """Writes and returns revisions.json. What runs again is noted in the newest release of CHANGELOG.md."""
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     for name in parts:
         row = table.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
@@ -146,38 +136,21 @@ def _record(parts: Collection[str], rising: Mapping[str, str], kept: Mapping[str
             row.setdefault("kept", []).append(kept[name])
     _write({name: row for name, row in table.items() if name in parts})
     if rising:
-        _note(rising)
-
-
-def _edited_data(code: Code) -> bool:
-    return any(not name.endswith(".py") for name in code.edited_files)
-
-
-def _shown_only(units: Mapping[str, str]) -> dict[str, str]:
-    return {key: digest for key, digest in units.items() if category(key.partition(": ")[0]) == NEVER}
+        text = CHANGELOG.read_text(encoding="utf-8")
+        start = text.index("\n## ") + 1
+        end = text.find("\n## ", start)
+        newest, rest = (text[start:end], text[end:]) if end > 0 else (text[start:], "")
+        lines = "".join(f"- {name}: {why}\n" for name, why in rising.items())
+        if HEADING not in newest:
+            newest = f"{newest.rstrip()}\n\n{HEADING}\n"
+        newest = newest.replace(f"{HEADING}\n", f"{HEADING}\n{lines}", 1)
+        CHANGELOG.write_text(f"{text[:start]}{newest}{rest}", encoding="utf-8")
+    return table  # type: ignore[no-any-return]
 
 
 def _write(table: Mapping[str, Any]) -> None:
     for path, content, indent in ((TABLE, table, 1), (ROOT / VERIFIED, verified_content(CodeBase(ROOT)), 0)):
         path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _note(rising: Mapping[str, str]) -> None:
-    """Adds what runs again to the newest release in CHANGELOG.md."""
-    text = CHANGELOG.read_text(encoding="utf-8")
-    start = text.index("\n## ") + 1
-    end = text.find("\n## ", start)
-    newest, rest = (text[start:end], text[end:]) if end > 0 else (text[start:], "")
-    lines = "".join(f"- {name}: {why}\n" for name, why in rising.items())
-    if HEADING not in newest:
-        newest = f"{newest.rstrip()}\n\n{HEADING}\n"
-    newest = newest.replace(f"{HEADING}\n", f"{HEADING}\n{lines}", 1)
-    CHANGELOG.write_text(f"{text[:start]}{newest}{rest}", encoding="utf-8")
-
-
-def revisions_of(table: Path) -> dict[str, int]:
-    """Returns {part: revision}."""
-    return {name: row["revision"] for name, row in json.loads(table.read_text(encoding="utf-8")).items()}
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         snapshot = Snapshot(path, said.append)
         for _ in range(2):
             snapshot.keep(lambda: State({"a": torch.zeros(100_000)}, {}))
-        assert len(said) == 2 and said[0].startswith("no snapshot could be written, so an interruption loses more.")
+        assert len(said) == 2 and said[0].startswith("no work could be kept, so an interruption loses more.")
         assert [file.name for file in disk.iterdir()] == ["state.safetensors"]
         found = Snapshot(path).read()
         assert found is not None and found.note == STATE.note
