@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow test-resume lint format docs docs-serve compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,9 +80,6 @@ test-all: $(DEV) ### run the test suite with crashes, clusters, documents, brows
 
 test-slow: $(DEV) ### run the long and full-size tests that the test suite leaves out (half an hour, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
-
-test-resume: $(DEV) ### kill finetune, evaluate and teach at random moments (KILLS=10 of each kind; 10 minutes), and compare the results
-	@python -m pytest -m slow tests/interruption $(ARGS)
 
 lint: $(DEV) ### run ruff and mypy --strict
 	@ruff check .

@@ -43,14 +43,6 @@ CHOOSE: Mapping[str, Sequence[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Part:
-    """The revision of a part, and why each of its revisions began, by number."""
-
-    revision: int
-    reasons: Mapping[str, str]
-
-
 @dataclass
 class Code:
     """Code, and beside it the record of what was verified."""
@@ -59,11 +51,10 @@ class Code:
     _reached: dict[tuple[str, frozenset[str]], dict[str, str]] = field(default_factory=dict)
 
     @cached_property
-    def parts(self) -> dict[str, Part]:
-        """The parts of revisions.json by name."""
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The rows of revisions.json by part: its "revision", and in "reasons" why each of its revisions began."""
         path = self.base.root / REVISIONS
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return {name: Part(row["revision"], row["reasons"]) for name, row in rows.items()}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
     def verified(self) -> Mapping[str, str]:
@@ -92,7 +83,7 @@ class Code:
             for key, digest in reached.items()
             if category(key) != WORK and self.verified.get(key, "") != digest
         }
-        state = {"revisions": {name: self.parts[name].revision for name in names if name in self.parts}}
+        state = {"revisions": {name: self.parts[name]["revision"] for name in names if name in self.parts}}
         return {**state, "edited": edited} if edited else state
 
 

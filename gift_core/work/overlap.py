@@ -7,11 +7,10 @@ Where the device is the CPU nothing overlaps, because the threads would compete 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -44,15 +43,6 @@ class _InTurn(Executor):
         return future
 
 
-@dataclass(frozen=True)
-class _Made(Generic[T]):
-    """An item that is made, and whether it is finished, as soon as that is known."""
-
-    item: T
-    made: Any
-    finished: Future[bool]
-
-
 def overlapped(
     items: Iterable[T], make: Callable[[T], M], finish: Callable[[T, M], bool], *, thread: Executor, ahead: int
 ) -> Iterator[T]:
@@ -61,32 +51,29 @@ def overlapped(
     `thread` calls finish(item, make(item)) for one item after another. Where that returns False, the item is made
     again, before a later one is finished: the results are those without overlap. At most `ahead` made items wait.
     """
-    waiting: deque[_Made[T]] = deque()
+    waiting: deque[tuple[T, M, Future[bool]]] = deque()
 
-    def submit(item: T, made: Any) -> None:
-        earlier = [each.finished for each in waiting]
-        waiting.append(_Made(item, made, thread.submit(_finished_after, earlier, finish, item, made)))
+    def submit(item: T, made: M) -> None:
+        earlier = [finished for _, _, finished in waiting]
+        finished = thread.submit(lambda: all(each.result() for each in earlier) and finish(item, made))
+        waiting.append((item, made, finished))
 
     def settled(most: int) -> Iterator[T]:
-        while waiting and (len(waiting) > most or waiting[0].finished.done()):
-            first = waiting.popleft()
-            if first.finished.result():
-                yield first.item
+        while waiting and (len(waiting) > most or waiting[0][2].done()):
+            item, _, finished = waiting.popleft()
+            if finished.result():
+                yield item
                 continue
             later = list(waiting)
             waiting.clear()
-            submit(first.item, make(first.item))
-            for each in later:
-                submit(each.item, each.made)
+            submit(item, make(item))
+            for other, made, _ in later:
+                submit(other, made)
 
     for item in items:
         yield from settled(ahead)
         submit(item, make(item))
     yield from settled(0)
-
-
-def _finished_after(earlier: Sequence[Future[bool]], finish: Callable[[T, M], bool], item: T, made: M) -> bool:
-    return all(each.result() for each in earlier) and finish(item, made)
 
 
 def prefetched(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:

@@ -158,8 +158,8 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     for part, number in new["revisions"].items():
         former = old["revisions"].get(part)
         if former is not None and former != number:
-            row = running_code().parts.get(part)
-            said = f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
+            reasons = running_code().parts.get(part, {}).get("reasons", {})
+            said = f" ({reasons[str(number)]})" if str(number) in reasons else ""
             older = ". This installation is older than the one that ran the stage"
             yield f"revision of {part}: {former} -> {number}{older if number < former else said}"
         elif former is None:

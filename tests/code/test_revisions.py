@@ -63,7 +63,7 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
 def test_every_part_has_a_revision_and_a_reason() -> None:
     assert set(CODE.parts) == set(units_of_parts(CODE, STAGES))
     for name, part in CODE.parts.items():
-        assert list(part.reasons) == [str(number) for number in range(1, part.revision + 1)], name
+        assert list(part["reasons"]) == [str(number) for number in range(1, part["revision"] + 1)], name
 
 
 def test_verified_code_has_revisions_alone(config: Config) -> None:

@@ -7,18 +7,6 @@ from gift_core.execution.schedule import Schedule
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": []}
 
 
-def test_a_stage_is_ready_when_all_before_it_are_finished() -> None:
-    schedule = Schedule(DIAMOND, {})
-    assert schedule.ready() == ["a", "e"]
-    schedule.start("a")
-    assert schedule.ready() == ["e"]
-    schedule.finish("a")
-    assert schedule.ready() == ["b", "c", "e"]
-    schedule.start("b")
-    schedule.finish("b")
-    assert schedule.ready() == ["c", "e"]
-
-
 def test_the_stage_with_the_longest_path_behind_it_comes_first() -> None:
     times = {"a": 1, "b": 1, "c": 3, "d": 1, "e": 4.5}
     assert Schedule(DIAMOND, times).ready() == ["a", "e"]  # 1 + 3 + 1 is more than 4.5

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +26,13 @@ class Ended:
     code: int | None
     printed: str
     changes: int
-    seconds: float
 
 
 @dataclass(frozen=True)
 class Kill:
-    """When a process gets a signal: just before its n-th change of a file or folder, or after some seconds."""
+    """When a process gets a signal: just before its n-th change of a file or folder."""
 
     change: int | None = None
-    seconds: float | None = None
     signal: int = signal.SIGKILL
 
 
@@ -49,25 +46,11 @@ def run(root: Path, command: Sequence[str], kill: Kill = NEVER, threads: int = 1
     notes.mkdir()
     process = SERVER.Process(target=_stage, args=(str(root), list(command), kill, threads))
     process.start()
-    ready = _wait_for(notes / "started")
-    if kill.seconds is not None:
-        process.join(max(0.0, kill.seconds - (time.monotonic() - ready)))
-        if process.pid and process.is_alive():
-            os.kill(process.pid, kill.signal)
     process.join(WAIT_SECONDS)
-    seconds = time.monotonic() - ready
     assert process.exitcode is not None, f"{command} did not end within {WAIT_SECONDS} s"
     printed = (notes / "printed").read_text(encoding="utf-8", errors="replace")
     changes = notes / "changes"
-    return Ended(process.exitcode, printed, int(changes.read_text()) if changes.exists() else 0, seconds)
-
-
-def _wait_for(file: Path) -> float:
-    started = time.monotonic()
-    while not file.exists():
-        assert time.monotonic() - started < WAIT_SECONDS, "the process did not start"
-        time.sleep(0.002)
-    return time.monotonic()
+    return Ended(process.exitcode, printed, int(changes.read_text()) if changes.exists() else 0)
 
 
 def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
@@ -84,7 +67,6 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
     snapshot.INTERVAL = units.INTERVAL = 0.0
     torch.set_num_threads(threads)
-    (notes / "started").touch()
     changes = _count_changes(root, kill)
     try:
         app([*command, "--params", f"{root}/params.yaml", "--root", root])

@@ -1,15 +1,9 @@
-"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted.
-
-The long campaign kills them at random moments, often several times in a row.
-"""
+"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted."""
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 import signal
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +18,6 @@ from tests.interruption.world import FIRST, SECOND, Step, read, spread, tiny_exp
 from tests.tiny_world import load, moved, write_images, write_pairs
 
 CONTINUES = ("continues", "known")
-KILLS = int(os.environ.get("KILLS", "10"))  # of each stage and method in the campaign
 
 
 @pytest.fixture(scope="module")
@@ -116,27 +109,3 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
     assert "continues at iteration" in ended.printed
     assert step.unfinished == []
     assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("stage", "method", "protocol"), [
-    *(("finetune", method, "task_incremental") for method in ("frozen", "ewc", "plain")),
-    *(("teach", method, "task_incremental") for method in ("ewc", "icarl", "plain")),
-    *(("evaluate", "frozen", protocol) for protocol in ("task_incremental", "class_incremental", "cross_domain")),
-])  # fmt: skip
-def test_random_kills_leave_no_trace(
-    tmp_path: Path, mini_params: dict[str, Any], stage: str, method: str, protocol: str
-) -> None:  # fmt: skip
-    step = Step(tiny_experiment(tmp_path, mini_params, iterations=20, protocol=protocol), stage, method)
-    whole = step.succeed()
-    expected = step.digest()
-    chance = random.Random(f"{stage} {method} {protocol}")
-    found: Counter[str] = Counter()
-    while found["kills"] < KILLS:
-        for _ in range(chance.choice((1, 1, 2, 3))):
-            at_once = Kill(change=chance.randint(1, max(1, whole.changes - 1)))
-            kill = chance.choice((at_once, Kill(seconds=chance.uniform(0, whole.seconds))))
-            found["kills"] += step.run(kill=kill).code == -9
-            assert step.is_whole_or_missing(expected), f"{kill} after {dict(found)}"
-        step.succeed()
-        assert step.digest() == expected, f"{kill} after {dict(found)}"

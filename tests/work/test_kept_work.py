@@ -55,18 +55,6 @@ def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path, monkey
         assert not path.exists()
 
 
-def test_it_is_written_every_two_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, path = [1000.0], tmp_path / "state.safetensors"
-    monkeypatch.setattr(snapshots, "monotonic", lambda: now[0])
-    snapshot, found = Snapshot(path), []
-    for seconds in (119.9, 0.2, 119.9, 0.2):
-        now[0] += seconds
-        snapshot.keep(lambda: STATE)
-        found.append(path.exists())
-        path.unlink(missing_ok=True)
-    assert found == [False, True, False, True]
-
-
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreseen: bool

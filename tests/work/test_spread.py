@@ -100,21 +100,6 @@ def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage)
     stage.require_whole()
 
 
-def test_two_helpers_compute_each_unit_once_and_end_when_none_is_left(stage: ToyStage) -> None:
-    stage.hold("stage", "helpers")
-    run = stage.start()
-    helpers = [stage.help(), stage.help()]
-    wait(lambda: stage.helped == 2, "two helpers in units")
-    stage.release("helpers")
-    for helper in helpers:
-        ended(helper)
-    assert stage.written() == [f"{unit}.txt" for unit in range(1, UNITS)]
-    assert not [*offers_of(stage.folder / "offers")]
-    stage.release("stage")
-    assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
-    stage.require_whole()
-
-
 def test_a_user_error_of_a_unit_ends_its_helper_and_then_the_stage(stage: ToyStage) -> None:
     stage.hold("stage")
     (stage.folder / "fail-1").touch()  # the stage itself waits in unit 0
