@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.execution import on_node
@@ -24,7 +23,6 @@ from gift_core.tracking import VARIABLES
 from gift_core.work.needs import CPUS, Capacity, default_workers
 from gift_core.work.os_errors import socket_folder
 
-T = TypeVar("T")
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 # The variables that stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
@@ -105,11 +103,6 @@ class Pool:
         """Ends a job. `wait` tells when it has ended."""
         for task in [task for task, (each, _) in self._running.items() if each == name]:
             self._ray.cancel(task, force=False)
-
-    def call_beside(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Calls an importable function in a process that takes no worker."""
-        task = self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*arguments)
-        return task.future()  # type: ignore[no-any-return]
 
     def wait(self, seconds: float) -> list[Ended]:
         """Returns the jobs that have ended. Waits up to `seconds` for the first one."""

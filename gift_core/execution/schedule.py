@@ -19,19 +19,15 @@ class Schedule:
         for name, before in upstream.items():
             for each in before:
                 self.downstream[each].append(name)
-        self.expect(seconds)
-        self._sorter = TopologicalSorter(upstream)
-        self._sorter.prepare()
-        self._ready = {*self._sorter.get_ready()}
-        self.waiting = dict.fromkeys(self.order)
-
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """Sets the expected time of each stage."""
         self._seconds = {name: seconds.get(name, 0.0) for name in self.order}
         self._behind: dict[str, float] = {}  # the longest path from the start of a stage
         for name in reversed(self.order):
             after = max((self._behind[each] for each in self.downstream[name]), default=0.0)
             self._behind[name] = self._seconds[name] + after
+        self._sorter = TopologicalSorter(upstream)
+        self._sorter.prepare()
+        self._ready = {*self._sorter.get_ready()}
+        self.waiting = dict.fromkeys(self.order)
 
     def ready(self) -> list[str]:
         """Returns the stages that can start now, the most urgent first."""

@@ -61,15 +61,13 @@ def run(
     """
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.doctor.finding import Project
-    from gift_core.doctor.time_estimate import estimate_stages
     from gift_core.work.needs import check_gpus
     from gift_core.work.spread import OFFERS
 
     from ..dvc.interruption import Interruption, postponed
     from ..dvc.pipeline import open_pipeline
     from ..dvc.run_loop import RunLoop
-    from ..dvc.time_left import has_unknown
+    from ..dvc.time_left import expected_seconds
 
     address = None if address == "local" else address or None
     config = load_config(PARAMS)
@@ -86,6 +84,7 @@ def run(
             if not names:  # before the workers start, which takes seconds
                 note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
                 return
+            seconds = expected_seconds(pipeline, names, PARAMS)
             pool, environment = _open_workers(resources, address, workers, gpus_per_stage, device)
             if helpers != 0 and pool.capacity.workers > 1:
                 environment[OFFERS] = str(OFFERED.absolute())
@@ -96,10 +95,7 @@ def run(
                 LOGS.absolute(),
                 OFFERED.absolute(),
                 environment,
-                names,
-                pool.call_beside(estimate_stages, Project(Path().absolute(), config))
-                if has_unknown(pipeline, names)
-                else None,
+                seconds,
                 gpus_per_stage=gpus_per_stage,
                 keep_going=keep_going,
                 force=force,

@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from gift_core.work.needs import gpus_of
 from gift_core.work.spread import offers_of
 
 from .pipeline import DvcPipeline
-from .time_left import describe, expected_seconds
+from .time_left import describe
 
 if TYPE_CHECKING:
     from gift_core.execution.pool import Ended, Pool
@@ -41,9 +40,8 @@ COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "ski
 
 @dataclass
 class RunLoop:
-    """One run. `environment` is that of all stages, `names` are the stages that may run.
+    """One run. `environment` is that of all stages, `seconds` has the expected time of each that may run.
 
-    `estimates` will have the result of estimate_stages; None where the last times are known.
     `offers` is the folder in which stages offer units, each to at most `helpers` free workers, None for all of them.
     After `run`, `failed` has the reason of each stage that failed.
     """
@@ -53,8 +51,7 @@ class RunLoop:
     logs: Path
     offers: Path
     environment: Mapping[str, str]
-    names: Collection[str]
-    estimates: Future[dict[Path | None, float]] | None = None
+    seconds: Mapping[str, float]
     gpus_per_stage: float = 1.0
     keep_going: bool = False
     force: bool = False
@@ -69,7 +66,7 @@ class RunLoop:
     _lost: Counter[str] = field(default_factory=Counter)  # of them
 
     def __post_init__(self) -> None:
-        self._schedule = Schedule(self.pipeline.upstream, expected_seconds(self.pipeline, self.names, {}))
+        self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self._began = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -78,10 +75,6 @@ class RunLoop:
         self.offers.mkdir(parents=True)
         try:
             while not stop.is_set():
-                if self.estimates is not None and self.estimates.done():
-                    found = {} if self.estimates.exception() else self.estimates.result()
-                    self._schedule.expect(expected_seconds(self.pipeline, self.names, found))
-                    self.estimates = None
                 can_start = self.keep_going or not self.failed
                 ready = self._schedule.ready() if can_start else ()  # the most urgent first
                 name = next((each for each in ready if self.pool.has_room(self._gpus(each))), None)
@@ -120,8 +113,7 @@ class RunLoop:
             self._submit(name)
             of, now = len(self.pipeline.upstream), time.monotonic()
             running = {each: now - started for each, started in self._running.items()}
-            known = self.estimates is None
-            left = self._schedule.seconds_left(running, self.pool.capacity.workers) if known else None
+            left = self._schedule.seconds_left(running, self.pool.capacity.workers)
             say(f"{name}: started ({describe(of - len(self._schedule.waiting), of, left)})")
         elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,22 +27,21 @@ BRIEF = ("check", "report")  # they do not write the plan: before check one does
 DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
-def expected_seconds(
-    pipeline: DvcPipeline, names: Collection[str], estimates: Mapping[Path | None, float]
-) -> dict[str, float]:
-    """Returns the time of each stage: of its last run, or else of `estimates` (gift_core.doctor.time_estimate)."""
-    known = pipeline.expected_seconds()
+def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path) -> dict[str, float]:
+    """Returns the time of each stage: of its last run, or else an estimate (gift_core.doctor.time_estimate)."""
+    known, estimates = pipeline.expected_seconds(), dict[Path | None, float]()
+    if any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names):
+        from gift_core.config.loading import load_config
+        from gift_core.doctor.finding import Project
+        from gift_core.doctor.time_estimate import estimate_stages
+
+        with suppress(GiftError, ImportError, OSError, ValueError):  # the stage says what is wrong
+            estimates = dict(estimate_stages(Project(Path().absolute(), load_config(params))))
     return {
         name: DVC_SECONDS + known.get(name, estimates.get(pipeline.timing(name), 0.0))
         for name in names
         if pipeline.command(name)
     }
-
-
-def has_unknown(pipeline: DvcPipeline, names: Collection[str]) -> bool:
-    """Returns whether there are stages of this package among `names` whose time is not known."""
-    known = pipeline.expected_seconds()
-    return any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names)
 
 
 def describe(number: int, of: int, left: float | None) -> str:
@@ -61,17 +61,12 @@ def announce() -> None:
         if not file.is_file():
             from dvc.repo import Repo
 
-            from gift_core.config.loading import load_config
-            from gift_core.doctor.finding import Project
-            from gift_core.doctor.time_estimate import estimate_stages
-
             from .pipeline import DvcPipeline
             from .store import dvc_errors
 
             with dvc_errors():
                 pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
-            estimates = estimate_stages(Project(Path().absolute(), load_config(Path("params.yaml"))))
-            expected = expected_seconds(pipeline, pipeline.may_run(), estimates)
+            expected = expected_seconds(pipeline, pipeline.may_run(), Path("params.yaml"))
             plan = {each: expected.get(each, 0.0) for each in pipeline.upstream if pipeline.command(each)}
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(plan), encoding="utf-8")
