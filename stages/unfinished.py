@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gift_core
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import hashes_below, noted_hash
 from gift_core.code.fingerprint import CodeBase
@@ -80,7 +81,7 @@ def threads_of(work: Path) -> list[int]:
 @cache
 def running_code() -> Code:
     """Returns the code as this process found it first."""
-    return Code(CodeBase.that_runs(COMMANDS))
+    return Code(CodeBase(Path(gift_core.__file__).resolve().parents[1], COMMANDS))
 
 
 @cache

@@ -111,11 +111,6 @@ class CodeBase:
     _files: dict[str, str | None] = field(default_factory=dict)
     _data: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @classmethod
-    def that_runs(cls, stages: Path) -> CodeBase:
-        """Returns the code of this process: the gift_core of this module, and the package in the folder `stages`."""
-        return cls(Path(__file__).resolve().parents[2], stages)
-
     def path(self, file: str) -> Path:
         """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
         if self.stages is not None and file.split("/")[0] == "stages":

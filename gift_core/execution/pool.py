@@ -70,11 +70,6 @@ class Ended:
     code: int | None
     reason: str
 
-    @property
-    def can_run_again(self) -> bool:
-        """Whether something else than the stage itself ended it: a signal, or the loss of its worker."""
-        return self.code is None or self.code < 0
-
 
 class Pool:
     """Runs jobs on a cluster, each with the GPUs that it asks for and one of the slots."""

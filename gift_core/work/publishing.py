@@ -22,11 +22,6 @@ from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 from gift_core.work.os_errors import OUT_OF_SPACE, number_of
 
-try:
-    import fcntl
-except ImportError:  # Windows has other locks: there the folders of killed writers stay
-    fcntl = None  # type: ignore[assignment]
-
 MANY_FILES = 1000
 
 
@@ -98,7 +93,9 @@ def _partial_folder(path: Path) -> Iterator[Path]:
 def _lock(folder: Path) -> Iterator[bool]:
     """Yields whether this process now holds the lock of the folder: not where another one has it, or without locks."""
     descriptor, held = None, False
-    with suppress(OSError, AttributeError):  # removed, or on Windows
+    with suppress(OSError, ImportError):  # removed, or on Windows, where the folders of killed writers stay
+        import fcntl
+
         descriptor = os.open(folder, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         held = True

@@ -6,9 +6,9 @@ Batches are prefetched, a GPU does not wait until losses are read, and several p
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -50,20 +50,17 @@ def drive(
         snapshot.say(f"continues at iteration {len(run.rows)} of {total}")
     done = len(run.rows)
     processes.require_equal(parameters, done)
+
+    def begun(batches: Iterable[Sampled]) -> Iterator[Sampled]:
+        for index, batch in enumerate(batches, start=done):
+            processes.begin(index, parameters, seed)
+            yield batch
+
     with closing(prefetched(batches_from(done), device=device)) as batches:
-        begun = _begun(progress(batches, total, "iterations", done=done), processes, done, parameters, seed)
-        for row in _rows(run, begun, snapshot if processes.is_first else NOT_KEPT, late=_late(run)):
+        shown = progress(batches, total, "iterations", done=done)
+        for row in _rows(run, begun(shown), snapshot if processes.is_first else NOT_KEPT, late=_late(run)):
             on_iteration(row)
     processes.require_equal(parameters, len(run.rows))
-
-
-def _begun(
-    batches: Iterable[Sampled], processes: Processes, done: int, parameters: Mapping[str, Any], seed: int
-) -> Iterator[Sampled]:
-    """Yields the batches, each when the processes have begun its iteration."""
-    for index, batch in enumerate(batches, start=done):
-        processes.begin(index, parameters, seed)
-        yield batch
 
 
 def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, late: int) -> Iterator[LossRow]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gift_core.code.fingerprint import REVISIONS, VERIFIED, WORK, CodeBase, category
+from gift_core.code.fingerprint import REVISIONS, VERIFIED, CodeBase
 from gift_core.code.revisions import Code, verified_content
 from recipes.revisions.decide import Change, PartsOf, Used, decide, find_changes, missed, parts_of
 from recipes.revisions.experiments import experiments
@@ -85,7 +85,6 @@ def _git(*words: str) -> str:
 
 def _outcomes(new: Code, old: Path, changes: Mapping[str, Change]) -> Iterator[Used]:
     """Yields the outcome of each stage that uses a changed part, with the names of all its parts."""
-    is_shared = any(category(key) == WORK for change in changes.values() for key in change.units)
     with tempfile.TemporaryDirectory(prefix="gift-probe-") as folder:
         probe = Probe(Path(folder), ROOT, old)
         for experiment in experiments():
@@ -93,9 +92,6 @@ def _outcomes(new: Code, old: Path, changes: Mapping[str, Change]) -> Iterator[U
             for outcome in probe.run(experiment, _wanted(experiment.name, parts, changes)):
                 if lost := missed(new, outcome, parts.options(outcome.instance)):
                     sys.exit(f"error: {lost[0]} ran in {outcome.instance}, which does not depend on it: {MISSED}")
-                yield _shown(outcome), parts(outcome.instance)
-        if is_shared:  # of the last experiment, which is the smallest
-            for outcome in probe.run_with_helpers(experiment):
                 yield _shown(outcome), parts(outcome.instance)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,21 +147,14 @@ def _pairs(params: dict[str, Any]) -> None:
 def _add_pairs(folder: Path) -> None:
     raw = folder / PAIRS
     raw.mkdir(parents=True)
-    with (
-        (raw / "captions.csv").open("w", newline="", encoding="utf-8") as file,
-        tarfile.open(raw / "0.tar", "w") as tar,
-    ):
-        rows = csv.writer(file)
-        rows.writerow(["file", "caption"])
-        for number, data in enumerate(_images(12)):
-            captions = [f"picture {number} of a {name}" for name in CLASSES]
-            (raw / f"{number}.png").write_bytes(data)
-            (raw / f"{number}.txt").write_text("\n".join(captions), encoding="utf-8")
-            rows.writerows([f"{number}.png", caption] for caption in captions)
-            for extension, content in (("png", data), ("txt", captions[0].encode())):
-                member = tarfile.TarInfo(f"{number:04}.{extension}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
+    images = list(_images(12))
+    captions = [[f"picture {number} of a {name}" for name in CLASSES] for number in range(len(images))]
+    for number, data in enumerate(images):
+        (raw / f"{number}.png").write_bytes(data)
+        (raw / f"{number}.txt").write_text("\n".join(captions[number]), encoding="utf-8")
+    rows = [f"{number}.png,{caption}\n" for number, each in enumerate(captions) for caption in each]
+    (raw / "captions.csv").write_text("".join(["file,caption\n", *rows]), encoding="utf-8")
+    _write_tar(raw / "0.tar", images, "txt", [each[0] for each in captions])
 
 
 def _add_reference(folder: Path) -> None:
@@ -185,17 +177,10 @@ def _add_data_sets(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.open(io.BytesIO(data)).save(path)
     (raw / "shapes" / CLASSES[0] / "broken.png").write_bytes(b"no image")
-    with (raw / "listed" / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["file", "label", "split"])
-        rows.writerows([f"{n}.png", CLASSES[n % 2], "test" if n > 11 else "train"] for n in range(len(images)))
+    rows = [f"{n}.png,{CLASSES[n % 2]},{'test' if n > 11 else 'train'}\n" for n in range(len(images))]
+    (raw / "listed" / "images.csv").write_text("".join(["file,label,split\n", *rows]), encoding="utf-8")
     (raw / "packed").mkdir()
-    with tarfile.open(raw / "packed" / "0.tar", "w") as tar:
-        for number, data in enumerate(images):
-            for extension, content in (("png", data), ("cls", CLASSES[number % 2].encode())):
-                member = tarfile.TarInfo(f"{number:04}.{extension}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
+    _write_tar(raw / "packed" / "0.tar", images, "cls", [CLASSES[number % 2] for number in range(len(images))])
     (folder / SCORER).parent.mkdir(parents=True, exist_ok=True)
     (folder / SCORER).symlink_to(folder / "data" / "mini" / "clip")
 
@@ -204,6 +189,16 @@ def _add_captions(folder: Path) -> None:
     file = folder / "data" / "0_raw" / "prompts" / "captions.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("class_name,caption\nhouse,a small house on a hill\n", encoding="utf-8")
+
+
+def _write_tar(path: Path, images: Sequence[bytes], extension: str, texts: Sequence[str]) -> None:
+    """Each image, and beside it its text in a file with the extension."""
+    with tarfile.open(path, "w") as tar:
+        for number, (image, text) in enumerate(zip(images, texts, strict=True)):
+            for suffix, content in (("png", image), (extension, text.encode())):
+                member = tarfile.TarInfo(f"{number:04}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
 
 
 def _images(count: int) -> Iterator[bytes]:

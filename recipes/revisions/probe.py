@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -150,42 +149,21 @@ class Probe:
         """Runs a stage, with the new code where it is wanted or where the verified code cannot make the outputs."""
         log = self._folder / "logs" / new.name / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
         verified = self._start(self._old, old, instance, log.with_suffix(".verified")) if self._old else None
-        failure = self._run_new(new, instance, log, resume=resume and is_wanted) if is_wanted or not verified else ""
-        refused = verified is not None and self._is_refused(verified, instance, log.with_suffix(".verified"))
-        if refused and not is_wanted:
-            failure = self._run_new(new, instance, log, resume=False)
-        difference = failure or (_difference(old, new, instance) if verified else "")
+        failure, refused = "", False
+        if is_wanted or not verified:
+            failure = self._run_new(new, instance, log, resume=resume and is_wanted)
+        if verified and (code := _code_of(verified)):
+            if code != 1:
+                sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is beside {log}")
+            refused = True  # it does not know the setting, or the new code mends it
+            failure = failure if is_wanted else self._run_new(new, instance, log, resume=False)
         if failure and not is_wanted:
             sys.exit(f"error: {instance}: {failure}. What it printed is in {log}")
+        difference = failure or (_difference(old, new, instance) if verified else "")
         if verified:
             _copy_outputs(instance, *((new, old) if refused else (old, new)))
         ran = tracing.read(log.with_suffix(".ran"), self._new)
         return Outcome(new.name, instance, difference, ran, refused) if is_wanted else None
-
-    def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
-        """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
-
-        Those count that `run` has run before. What a helper ran is not noted: it depends on the time.
-        """
-        project, copy = self._folder / experiment.name, self._folder / f"{experiment.name}-helped"
-        copy.mkdir()
-        shutil.copy(project / "params.yaml", copy)
-        shutil.copy(self._root / "dvc.yaml", copy)
-        (copy / "data" / "6_probes").mkdir(parents=True)
-        for name in ("data/mini", "data/0_raw"):
-            shutil.copytree(project / name, copy / name)
-        for name in PACKAGES:  # which the stage check depends on
-            shutil.copytree(self._new / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        environment = os.environ | {"PYTHONPATH": str(self._new), "DVC_NO_ANALYTICS": "1"}
-        for words in (["dvc", "init", "--quiet", "--no-scm"], ["stages", "run", "--workers", "2", "--helpers", "2"]):
-            command = [sys.executable, "-m", *words]
-            done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"error: {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-        ran = (each for each in instances(project / "dvc.yaml", params) if (project / each.outputs[0]).exists())
-        for instance in ran:
-            yield Outcome(copy.name, instance, _difference(project, copy, instance), frozenset())
 
     def _projects(self, experiment: Experiment) -> tuple[Path, Path]:
         """Makes a project for the new code, and one for the verified code. They have the same inputs."""
@@ -235,13 +213,6 @@ class Probe:
         process = self._context.Process(target=run_stage, args=arguments)
         process.start()
         return process
-
-    def _is_refused(self, process: BaseProcess, instance: Instance, log: Path) -> bool:
-        """Whether the verified code ended with an error: it does not know the setting, or the new code mends it."""
-        code = _code_of(process)
-        if code not in (0, 1):
-            sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is in {log}")
-        return code == 1
 
 
 def _copy_outputs(instance: Instance, source: Path, other: Path) -> None:

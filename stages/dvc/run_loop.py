@@ -167,7 +167,7 @@ class RunLoop:
                 self._dismiss(helper)
             if each.code == 0:
                 self._record(name, "done")
-            elif each.can_run_again and self._attempts[name] < ATTEMPTS:
+            elif (each.code is None or each.code < 0) and self._attempts[name] < ATTEMPTS:  # not by itself
                 with self._log(name).open("a", encoding="utf-8") as log:
                     log.write(f"\n--- {each.reason}; {attempt}\n")
                 say(f"{name}: {each.reason}; {attempt}")
