@@ -66,7 +66,7 @@ def forked() -> Iterator[None]:
         yield
 
 
-def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> TrainingImages:
+def task_images(clip: Clip, classes: int) -> TrainingImages:
     return TrainingImages(
         clip,
         [Picture(png(seed, width=16 + seed, height=20), seed % classes) for seed in range(11)],
@@ -78,10 +78,26 @@ def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> Tra
     )
 
 
-def replay_of(teacher: Clip, processes: Processes) -> PairReplay:
+def replay_of(teacher: Clip) -> PairReplay:
     features = encoded(teacher, pairs(), batch_size=4)
     options: dict[str, Any] = {"batch_size": PAIRS, "names": ("test",), "cache_budget": CacheBudget()}
     return PairReplay(teacher, pairs(), features, **options)
+
+
+def train(processes: Processes, clip: Clip, case: str = "gift", **options: Any) -> list[LossRow]:
+    config, changes = CASES[case][0], dict(CASES[case][1])
+    images = task_images(clip, changes.pop("classes", CLASSES))
+    return train_together(
+        clip,
+        images,
+        method=build_method(config),
+        replay=replay_of(tiny_clip(seed=7)) if config.losses else NoReplay(),
+        training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS, **changes),
+        learning_rate=1e-3,
+        iterations=ITERATIONS,
+        processes=processes,
+        **options,
+    )
 
 
 def sgd(groups: Mapping[float, dict[str, Any]], training: TrainingConfig) -> torch.optim.Optimizer:
@@ -93,21 +109,9 @@ Learned = tuple[list[LossRow], dict[str, torch.Tensor]]
 
 def learned(case: str, processes: Processes = ALONE) -> Learned:
     """The losses of all iterations and the final weights. The steps are those of SGD, so these show the gradients."""
-    config, changes = CASES[case]
-    changes = {"classes": CLASSES} | changes
-    images = task_images(tiny_clip(), processes, changes.pop("classes"))
     clip = tiny_clip()
     with patch.object(loop, "_optimizer", sgd):
-        rows = train_together(
-            clip,
-            images,
-            method=build_method(config),
-            replay=replay_of(tiny_clip(seed=7), processes) if config.losses else NoReplay(),
-            training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS, **changes),
-            learning_rate=1e-3,
-            iterations=ITERATIONS,
-            processes=processes,
-        )
+        rows = train(processes, clip, case)
     return rows, {name: value.detach() for name, value in clip.trainable().items()}
 
 
@@ -140,20 +144,6 @@ def test_every_row_belongs_to_one_process() -> None:
             assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
             sizes = [share.stop - share.start for share in shares]
             assert max(sizes) - min(sizes) <= 1
-
-
-def train(processes: Processes, clip: Clip, **options: Any) -> list[LossRow]:
-    return train_together(
-        clip,
-        task_images(clip, processes),
-        method=build_method(gift()),
-        replay=replay_of(tiny_clip(seed=7), processes),
-        training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS),
-        learning_rate=1e-3,
-        iterations=ITERATIONS,
-        processes=processes,
-        **options,
-    )
 
 
 def train_too(processes: Processes, path: Path | None = None) -> Callable[[], object]:

@@ -25,7 +25,6 @@ from gift_core.errors import ContractError, UserError
 from gift_core.work.os_errors import MEMORY, explain
 from gift_core.work.publishing import build_folder, require_free_bytes
 from stages.app import app
-from stages.stage import open_stage
 from tests.imports import ROOT
 from tests.mounts import read_only, small_disk
 
@@ -156,12 +155,9 @@ def test_the_errors_of_all_allocators_are_recognized_and_their_words_shown(name:
     assert "in this order: training.micro_batch_size: 16" in message and message.endswith("See docs/memory.md.")
 
 
-@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")])
-def test_other_errors_are_left_alone(error: Exception) -> None:
-    params = ROOT / "params.yaml"
-    with pytest.raises(type(error)) as raised, open_stage("finetune", params, Path(), method="gift", task="letters"):
-        raise error
-    assert raised.value is error
+def test_other_errors_are_left_alone() -> None:
+    for error in (ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")):
+        assert explain(error, doing="finetune@gift-letters") is None
 
 
 def test_the_settings_that_need_less_memory_are_keys_of_params_yaml() -> None:
