@@ -23,7 +23,7 @@ from gift_core.code.fingerprint import REVISIONS, VERIFIED, CodeBase
 from gift_core.code.revisions import Code, verified_content
 from recipes.revisions.decide import Change, PartsOf, Used, decide, find_changes, missed, parts_of
 from recipes.revisions.experiments import experiments
-from recipes.revisions.probe import Instance, Outcome, Probe
+from recipes.revisions.probe import Instance, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
@@ -92,7 +92,9 @@ def _outcomes(new: Code, old: Path, changes: Mapping[str, Change]) -> Iterator[U
             for outcome in probe.run(experiment, _wanted(experiment.name, parts, changes)):
                 if lost := missed(new, outcome, parts.options(outcome.instance)):
                     sys.exit(f"error: {lost[0]} ran in {outcome.instance}, which does not depend on it: {MISSED}")
-                yield _shown(outcome), parts(outcome.instance)
+                same = "the verified code refuses it" if outcome.is_new else "same bytes"
+                print(f"  {experiment.name}: {outcome.instance}: {outcome.difference or same}", flush=True)  # noqa: T201
+                yield outcome, parts(outcome.instance)
 
 
 def _wanted(experiment: str, parts: PartsOf, changes: Mapping[str, Change]) -> Callable[[Instance], bool]:
@@ -112,12 +114,6 @@ def _wanted(experiment: str, parts: PartsOf, changes: Mapping[str, Change]) -> C
         return any(name in changes for name in names)
 
     return is_wanted
-
-
-def _shown(outcome: Outcome) -> Outcome:
-    same = "the verified code refuses it" if outcome.is_new else "same bytes"
-    print(f"  {outcome.experiment}: {outcome.instance}: {outcome.difference or same}", flush=True)  # noqa: T201
-    return outcome
 
 
 def _record(parts: Collection[str], rising: Mapping[str, str], kept: Mapping[str, str]) -> Mapping[str, Any]:

@@ -63,7 +63,6 @@ class Outcome:
     `is_new`: the verified code refuses this stage, so nobody has results of it.
     """
 
-    experiment: str
     instance: Instance
     difference: str
     ran: frozenset[Function] = field(repr=False)
@@ -163,7 +162,7 @@ class Probe:
         if verified:
             _copy_outputs(instance, *((new, old) if refused else (old, new)))
         ran = tracing.read(log.with_suffix(".ran"), self._new)
-        return Outcome(new.name, instance, difference, ran, refused) if is_wanted else None
+        return Outcome(instance, difference, ran, refused) if is_wanted else None
 
     def _projects(self, experiment: Experiment) -> tuple[Path, Path]:
         """Makes a project for the new code, and one for the verified code. They have the same inputs."""

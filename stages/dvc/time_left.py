@@ -44,9 +44,9 @@ def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path
     }
 
 
-def describe(number: int, of: int, left: float | None) -> str:
+def describe(number: int, of: int, left: float) -> str:
     """Returns "stage 12 of 40, about 6 min left". `left`: the expected seconds of this stage and the later ones."""
-    return f"stage {number} of {of}{'' if left is None else f', about {duration(left)} left'}"
+    return f"stage {number} of {of}, about {duration(left)} left"
 
 
 def announce() -> None:

@@ -91,7 +91,7 @@ def outcome(owner: str, difference: str = "", *, ran: bool = True) -> Outcome:
     line = CODE.base.module("gift_core/method/losses.py").units["align"].lines[0]
     template = ("gift_core/report/templates/charts.html.j2", 1)  # it runs, too, and is no module
     functions = frozenset({("gift_core/method/losses.py", line), template} if ran else {template})
-    return Outcome("methods", Instance("finetune", owner, (owner, "letters"), ()), difference, functions)
+    return Outcome(Instance("finetune", owner, (owner, "letters"), ()), difference, functions)
 
 
 def change(part: str, *functions: tuple[str, str]) -> dict[str, Change]:
