@@ -85,6 +85,13 @@ def stage(tmp_path: Path) -> ToyStage:
     return ToyStage(tmp_path)
 
 
+def test_an_offer_counts_when_its_stage_has_worked_for_some_time(tmp_path: Path) -> None:
+    (offer := tmp_path / "units~1.offer").touch()
+    assert not [*offers_of(tmp_path)]
+    os.utime(offer, (0, 0))
+    assert [*offers_of(tmp_path)] == [("units", offer)]
+
+
 def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage) -> None:
     stage.hold("stage", "helpers")
     run = stage.start()
