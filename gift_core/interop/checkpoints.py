@@ -1,14 +1,13 @@
 """Files and folders of CLIP weights, written by any library, as tensors under open_clip's names; and our single file.
 
-TorchScript archives are read without TorchScript. Nothing in a file is executed.
+Nothing in a file is executed.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import re
-import zipfile
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,83 +31,12 @@ from gift_core.interop.transformers_format import (
 from gift_core.untrusted import parse_json
 from gift_core.work.publishing import write_atomically
 
-_DTYPES = {
-    "BFloat16": torch.bfloat16, "Bool": torch.bool, "Byte": torch.uint8, "Double": torch.float64,
-    "Float": torch.float32, "Half": torch.float16, "Int": torch.int32, "Long": torch.int64, "Short": torch.int16,
-}  # fmt: skip
-# What the pickle of an archive may name beside modules and functions of torch.jit, and what replaces it.
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): dict,
-    ("torch._utils", "_rebuild_tensor_v2"): lambda data, start, size, stride, *_: data.as_strided(size, stride, start),
-    **{("torch", f"{name}Storage"): dtype for name, dtype in _DTYPES.items()},
-}
-OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
+OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the models that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
 _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
 KEY = "open_clip"
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether torch.jit.save wrote the file: a zip archive with code and constants next to the tensors."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """All parameters and buffers of the archive's modules by dotted name, on the CPU.
-
-    UnpicklingError where the archive's pickle names anything but modules, tensors and lists of numbers. ValueError,
-    KeyError or BadZipFile where the archive is damaged.
-    """
-    with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise ValueError(f"{len(pickles)} files data.pkl in the archive, expected 1")
-        with archive.open(pickles[0]) as file:
-            root = _TensorsOnly(file, archive, pickles[0].removesuffix("/data.pkl")).load()
-    return _tensors_of(root, "")
-
-
-class _Module:
-    """Replaces any module of the archive. It has its attributes without its code."""
-
-
-class _TensorsOnly(pickle.Unpickler):
-    """Accepts only the few names that a TorchScript archive needs, and replaces them by harmless ones."""
-
-    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(file)
-        self._archive, self._folder = archive, folder
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The replacement of a name in the pickle; UnpicklingError for every name that tensors do not need."""
-        if module == "__torch__" or module.startswith("__torch__."):
-            return _Module
-        if module == "torch.jit._pickle":  # its functions only add the type to a list of numbers, their first argument
-            return lambda value, *_: value
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
-
-    def persistent_load(self, pid: Any) -> torch.Tensor:
-        """The storage that `pid` names in the archive, as a one-dimensional tensor."""
-        _, dtype, key, _, count = pid
-        data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
-        return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
-
-
-def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for name, value in vars(module).items():
-        if isinstance(value, torch.Tensor):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, _Module):
-            found |= _tensors_of(value, f"{prefix}{name}.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -131,9 +59,9 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights in `path`: safetensors, a pickle of tensors, a TorchScript archive, or a transformers folder.
+    """The weights in `path`: safetensors, a pickle of tensors, or a transformers folder.
 
-    Nothing in a pickle is executed. UserError if the file is damaged, or holds other objects or no weights.
+    UserError if the file is damaged, a program (TorchScript), or holds other objects or no weights.
     """
     if path.is_dir():
         folder, path = path, next((file for name in TRANSFORMERS_WEIGHTS if (file := path / name).is_file()), path)
@@ -155,7 +83,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         quick_gelu, evidence = activation_beside(path)
     elif buffers:
         written_by, quick_gelu = "OpenAI", True
-        evidence = f"it has {', '.join(buffers)}, as the archives of OpenAI have, trained with QuickGELU"
+        evidence = f"it has {', '.join(buffers)}, as the models of OpenAI have, trained with QuickGELU"
     elif "iteration" in outer:
         written_by, quick_gelu = "ZSCL or GIFT_CL", True
         evidence = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
@@ -176,13 +104,19 @@ def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         require_whole_safetensors(path)
         return load_file(path), ()
     try:
-        stored: Any = read_torchscript(path) if is_torchscript(path) else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of an archive that is refused below
+            stored: Any = torch.load(path, "cpu", weights_only=True)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # of files that are damaged or of another format
         text = " ".join(str(error).split())
-        if named := re.search(r"GLOBAL (\S+)|it names (\S+),", text):
-            what = f"holds Python objects beside tensors ({named[1] or named[2]}); nothing in it was executed"
+        if "TorchScript" in text:
+            remedy = (
+                f'If you trust it, save its weights alone: torch.save(torch.jit.load("{path.name}").state_dict(), ...)'
+            )
+            raise UserError(f"{path}: a TorchScript archive, which is a program. {remedy}") from error
+        if named := re.search(r"GLOBAL (\S+)", text):
+            what = f"holds Python objects beside tensors ({named[1]}); nothing in it was executed"
             remedy = "If you trust the file, save its weights alone: torch.save(model.state_dict(), ...)."
             raise UserError(f"{path}: {what}. {remedy}") from error
         what = f"damaged, or not a file of weights ({text[:200]})"

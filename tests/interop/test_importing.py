@@ -18,7 +18,7 @@ from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip, tag_options
 from tests.clip.tiny import CONTEXT
-from tests.interop.weights import features, openai_archive, register, tiny_model
+from tests.interop.weights import features, openai_weights, register, tiny_model
 
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
@@ -38,8 +38,8 @@ def saved(tmp_path: Path, stored: object) -> str:
     return str(tmp_path / "weights.pt")
 
 
-def test_an_openai_archive_computes_quickgelu_under_either_name_and_in_open_clip(tmp_path: Path) -> None:
-    path = openai_archive(QUICK, tmp_path / "archive.pt")
+def test_an_openai_weights_computes_quickgelu_under_either_name_and_in_open_clip(tmp_path: Path) -> None:
+    path = openai_weights(QUICK, tmp_path / "openai.pt")
     expected = features(copy.deepcopy(QUICK).half().float())
     for name in ("Tiny", "Tiny-quickgelu"):
         clip = load_clip(name, str(path), device="cpu")
@@ -51,7 +51,7 @@ def test_an_openai_archive_computes_quickgelu_under_either_name_and_in_open_clip
     save_clip(clip, tmp_path / "folder", dict(clip.origin))
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'folder'}")
     assert torch.equal(features(model.eval()), features(clip.model))
-    assert "archives of OpenAI" in read_provenance(tmp_path / "folder")["activation"]
+    assert "models of OpenAI" in read_provenance(tmp_path / "folder")["activation"]
 
 
 ASSUMED = r"GELU assumed: .*; weights that descend from OpenAI's .*: model.name: Tiny-quickgelu"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,11 @@ def tiny_model(*, quick: bool = False) -> CLIP:
     return model
 
 
-def openai_archive(model: CLIP, path: Path) -> Path:
-    """What OpenAI published: a traced model in half precision with three buffers that describe it."""
-    traced = copy.deepcopy(model)
-    side, length = to_2tuple(model.visual.image_size)[0], model.context_length
-    del traced.context_length, traced.vocab_size
-    for name, value in {"input_resolution": side, "context_length": length, "vocab_size": 49408}.items():
-        traced.register_buffer(name, torch.tensor(value))
-    example = torch.zeros(1, 3, side, side), torch.zeros(1, length, dtype=torch.long)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer: the sizes are fixed here
-        script = torch.jit.trace(traced, example, check_trace=False)
-    for value in script.parameters():
-        value.data = value.data.half()
-    script.save(str(path))
+def openai_weights(model: CLIP, path: Path) -> Path:
+    """The state_dict of what OpenAI published: half precision, with three buffers that describe the model."""
+    sizes = {"input_resolution": to_2tuple(model.visual.image_size)[0], "context_length": model.context_length}
+    buffers = {name: torch.tensor(value) for name, value in {**sizes, "vocab_size": 49408}.items()}
+    torch.save({name: value.half() for name, value in model.state_dict().items()} | buffers, path)
     return path
 
 
