@@ -104,7 +104,8 @@ def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         require_whole_safetensors(path)
         return load_file(path), ()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of an archive that is refused below
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an archive that is refused below
             stored: Any = torch.load(path, "cpu", weights_only=True)
     except (MemoryError, OSError):
         raise

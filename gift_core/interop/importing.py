@@ -21,6 +21,7 @@ from gift_core.interop.checkpoints import read_checkpoint, read_single_file
 from gift_core.interop.transformers_format import TRANSFORMERS_CONFIG, model_config_of, preprocess_beside
 
 FILE, HUB = "local-file:", "hf-hub:"
+OF_OPENAI = "weights that descend from OpenAI's CLIP need QuickGELU"
 QUICK_SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT-B-16-quickgelu QuickGELU
 
 
@@ -134,32 +135,25 @@ def _from_checkpoint(
     # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
     """
     location, found = f"model.pretrained {path}", read_checkpoint(path)
-    quick, computes_quick, plain = (
-        found.quick_gelu,
-        bool(config.get("quick_gelu")),
-        architecture.removesuffix(QUICK_SUFFIX),
-    )
-    if quick is None:
-        quick, other, trained = computes_quick, f"{plain}{QUICK_SUFFIX}", "descend from OpenAI's CLIP need QuickGELU"
-        advice = f"; weights that {trained}: model.name: {other}"
-        if architecture != plain:
-            other, advice = plain, f"; for weights trained with GELU: model.name: {plain}"
-        known = advice if other in open_clip.list_models() else ""
-        activation = f"{_label(quick)} assumed: {found.evidence}{known}"
-    elif computes_quick and not quick:
+    computes_quick, plain = bool(config.get("quick_gelu")), architecture.removesuffix(QUICK_SUFFIX)
+    quick = computes_quick if found.quick_gelu is None else found.quick_gelu
+    if computes_quick and not quick:
         what = f"the weights were trained with GELU ({found.evidence}), {architecture} computes QuickGELU"
         raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
+    if found.quick_gelu is None:
+        other = plain if architecture != plain else f"{plain}{QUICK_SUFFIX}"
+        of_other = "for weights trained with GELU" if architecture != plain else OF_OPENAI
+        advice = f"; {of_other}: model.name: {other}" if other in open_clip.list_models() else ""
+        activation = f"{_label(quick)} assumed: {found.evidence}{advice}"
     else:
         instead = f" in place of the GELU of {architecture}" if quick and not computes_quick else ""
         activation = f"{_label(quick)}{instead}: {found.evidence}"
     origin = {"written_by": found.written_by, "activation": activation}
     if found.left_out:
         origin["left_out"] = ", ".join(found.left_out)
+    preprocess = preprocess_of(architecture) | preprocess_beside(path)
     return assemble(
-        {
-            "model_cfg": config | ({"quick_gelu": True} if quick else {}),
-            "preprocess_cfg": preprocess_of(architecture) | preprocess_beside(path),
-        },
+        {"model_cfg": config | ({"quick_gelu": True} if quick else {}), "preprocess_cfg": preprocess},
         load_tokenizer(architecture),
         found.tensors,
         device=device,

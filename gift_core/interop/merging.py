@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,13 @@ class Merge:
     @cached_property
     def smallest(self) -> list[float]:
         """For TIES: the magnitude of the smallest change of each model that is kept."""
-        base, names = self.base, sorted(self.names)
+        base, found = self.base, []
         assert base is not None, "complete_options asks for it"
-        count = max(1, round(self.options["keep"] * sum(base.layout[name].numel() for name in names)))
-
-        def changes(model: StoredModel) -> Iterator[torch.Tensor]:
-            return (model.read(name) - base.read(name) for name in names)
-
-        return [nth_largest(partial(changes, model), count) for model in self.models]
+        for model in self.models:
+            changes = torch.cat([(model.read(name) - base.read(name)).abs().flatten() for name in sorted(self.names)])
+            count = max(1, round(self.options["keep"] * len(changes)))
+            found.append(float(changes.kthvalue(len(changes) - count + 1).values))
+        return found
 
     def tensor(self, name: str) -> torch.Tensor:
         """Returns a merged tensor. UserError where a number of it is not finite.
@@ -94,31 +93,11 @@ class Merge:
         return merged
 
 
-def nth_largest(tensors: Callable[[], Iterator[torch.Tensor]], n: int) -> float:
-    """Returns the magnitude of the n-th largest float32 number (n from 1) of tensors that are not in memory at once.
-
-    Numbers >= 0 have the order of their bits, so the upper half of the bits is found in one pass and the lower half in
-    another.
-    """
-    found, bins = 0, 1 << 16
-    for shift in (16, 0):
-        counts = torch.zeros(bins, dtype=torch.int64)
-        for tensor in tensors():
-            bits = tensor.abs().flatten().view(torch.int32)
-            part = bits >> 16 if shift else bits[bits >> 16 == found] % bins
-            counts += torch.bincount(part, minlength=bins)
-        from_top = counts.flip(0).cumsum(0)
-        position = int(torch.searchsorted(from_top, n))
-        n -= int(from_top[position - 1]) if position else 0
-        found = found * bins + bins - 1 - position
-    return float(torch.tensor(found, dtype=torch.int32).view(torch.float32))
-
-
 def merge_models(merge: Merge, folder: Path) -> None:
     """Writes the merged model into `folder`, with the configuration and the tokenizer of the last model.
 
-    One tensor of each model is in memory at a time. UserError where the models do not fit each other, before anything
-    is written, and where a result is no number.
+    One tensor of each model is in memory at a time; for TIES all changes of one model. UserError where the models do
+    not fit each other, before anything is written, and where a result is no number.
     """
     first, last = merge.models[0], merge.models[-1]
     for other in (*merge.models, *filter(None, [merge.base])):

@@ -24,9 +24,14 @@ _ACTIVATIONS = {"quick_gelu": True, "gelu": False}  # hidden_act -> open_clip's 
 _ARGMAX = 2  # with this eos_token_id, CLIPTextModel reads the feature at the largest token
 _RESAMPLE = {"bicubic": 3, "bilinear": 2, "nearest": 0}  # Pillow's numbers
 
-# open_clip's settings that CLIPConfig has too, and those that change no feature.
-_SHARED_VISION = ("layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "norm_kwargs")
-_SHARED_TEXT = ("layers", "width", "heads", "mlp_ratio", "context_length", "vocab_size", "norm_kwargs")
+# open_clip's settings that CLIPConfig has under another name, those that it has in another form, those of no effect.
+_FIELDS = {
+    "vision_cfg": {"width": "hidden_size", "layers": "num_hidden_layers", "image_size": "image_size",
+                   "patch_size": "patch_size"},
+    "text_cfg": {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+                 "context_length": "max_position_embeddings", "vocab_size": "vocab_size"},
+}  # fmt: skip
+_CONVERTED = ("head_width", "mlp_ratio", "norm_kwargs")
 _WITHOUT_EFFECT = ("patch_dropout", "timm_model_pretrained", "hf_model_pretrained", "hf_tokenizer_name",
                    "tokenizer_kwargs", "eos_id", "pad_id", "output_tokens")  # fmt: skip
 
@@ -67,30 +72,15 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
         if (vision.hidden_act, vision.layer_norm_eps) != (text.hidden_act, text.layer_norm_eps):
             raise ValueError("its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot")
         norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
-        is_last = text.eos_token_id in (_ARGMAX, text.vocab_size - 1)
-        return {
-            "embed_dim": whole.projection_dim,
-            "quick_gelu": _ACTIVATIONS[vision.hidden_act],
-            "vision_cfg": {
-                "image_size": vision.image_size,
-                "layers": vision.num_hidden_layers,
-                "width": vision.hidden_size,
-                "head_width": vision.hidden_size // vision.num_attention_heads,
-                "mlp_ratio": vision.intermediate_size / vision.hidden_size,
-                "patch_size": vision.patch_size,
-                **norm,
-            },
-            "text_cfg": {
-                "context_length": text.max_position_embeddings,
-                "vocab_size": text.vocab_size,
-                "width": text.hidden_size,
-                "heads": text.num_attention_heads,
-                "layers": text.num_hidden_layers,
-                "mlp_ratio": text.intermediate_size / text.hidden_size,
-                **({} if is_last else {"pool_type": "eos", "eos_id": text.eos_token_id}),
-                **norm,
-            },
+        sections: dict[str, dict[str, Any]] = {
+            section: {ours: getattr(theirs, name) for ours, name in _FIELDS[section].items()}
+            | {"mlp_ratio": theirs.intermediate_size / theirs.hidden_size, **norm}
+            for section, theirs in (("vision_cfg", vision), ("text_cfg", text))
         }
+        sections["vision_cfg"]["head_width"] = vision.hidden_size // vision.num_attention_heads
+        if text.eos_token_id not in (_ARGMAX, text.vocab_size - 1):
+            sections["text_cfg"] |= {"pool_type": "eos", "eos_id": text.eos_token_id}
+        return {"embed_dim": whole.projection_dim, "quick_gelu": _ACTIVATIONS[vision.hidden_act], **sections}
     except Exception as error:  # transformers checks the values in several ways, each with errors of its own
         what = f"no CLIPModel that open_clip has, too ({' '.join(str(error).split())[:200]})"
         raise UserError(f"{location}: {what}. Only such models of transformers can be imported.") from error
@@ -104,36 +94,23 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
     if reason := _unsupported(model_config):
         what = f"transformers' CLIPModel cannot express this model: {reason}"
         raise UserError(f"export: {what}. Export safetensors or onnx instead.")
-    vision = CLIPVisionCfg(**model_config["vision_cfg"])
-    text = CLIPTextCfg(**model_config["text_cfg"])
-    size = model_config["embed_dim"]
-    shared = {"hidden_act": "quick_gelu" if model_config.get("quick_gelu") else "gelu", "projection_dim": size}
-    return {
-        "model_type": "clip",
-        "architectures": ["CLIPModel"],
-        "projection_dim": size,
-        "vision_config": shared
-        | {
-            "hidden_size": vision.width,
-            "intermediate_size": int(vision.width * vision.mlp_ratio),
-            "num_hidden_layers": vision.layers,
-            "num_attention_heads": vision.width // vision.head_width,
-            "image_size": vision.image_size if isinstance(vision.image_size, int) else vision.image_size[0],
-            "patch_size": vision.patch_size,
-            "layer_norm_eps": (vision.norm_kwargs or {}).get("eps", 1e-5),
-        },
-        "text_config": shared
-        | {
-            "hidden_size": text.width,
-            "intermediate_size": int(text.width * text.mlp_ratio),
-            "num_hidden_layers": text.layers,
-            "num_attention_heads": text.heads,
-            "max_position_embeddings": text.context_length,
-            "vocab_size": text.vocab_size,
-            "layer_norm_eps": (text.norm_kwargs or {}).get("eps", 1e-5),
-            "eos_token_id": text.eos_id if text.pool_type == "eos" else _ARGMAX,
-        },
-    }
+    sections: dict[str, dict[str, Any]] = {}
+    for section, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):
+        own: Any = kind(**model_config[section])
+        sections[section] = {
+            "hidden_act": "quick_gelu" if model_config.get("quick_gelu") else "gelu",
+            "projection_dim": model_config["embed_dim"],
+            **{theirs: getattr(own, name) for name, theirs in _FIELDS[section].items()},
+            "intermediate_size": int(own.width * own.mlp_ratio),
+            "layer_norm_eps": (own.norm_kwargs or {}).get("eps", 1e-5),
+        }
+        if section == "vision_cfg":
+            side = own.image_size if isinstance(own.image_size, int) else own.image_size[0]
+            sections[section] |= {"num_attention_heads": own.width // own.head_width, "image_size": side}
+        else:
+            sections[section]["eos_token_id"] = own.eos_id if own.pool_type == "eos" else _ARGMAX
+    head = {"model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": model_config["embed_dim"]}
+    return {**head, "vision_config": sections["vision_cfg"], "text_config": sections["text_cfg"]}
 
 
 def activation_beside(path: Path) -> tuple[bool | None, str]:
@@ -239,11 +216,11 @@ def _unsupported(model_config: Mapping[str, Any]) -> str | None:
     # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
     # the pool_type eos of texts.)
     unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
-    sections = (("vision_cfg", CLIPVisionCfg(), _SHARED_VISION), ("text_cfg", CLIPTextCfg(), _SHARED_TEXT))
-    unknown += [
-        f"{section}.{key}"
-        for section, default, shared in sections
-        for key, value in sorted(model_config[section].items())
-        if key not in shared + _WITHOUT_EFFECT and value not in (asdict(default)[key], "eos")
-    ]
+    for section, default in (("vision_cfg", asdict(CLIPVisionCfg())), ("text_cfg", asdict(CLIPTextCfg()))):
+        known = (*_FIELDS[section], *_CONVERTED, *_WITHOUT_EFFECT)
+        unknown += [
+            f"{section}.{key}"
+            for key, value in sorted(model_config[section].items())
+            if key not in known and value not in (default[key], "eos")
+        ]
     return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None

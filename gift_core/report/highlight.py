@@ -41,44 +41,34 @@ def headline(record: RunRecord) -> tuple[str, str]:
 
     With probes, they take the place of Transfer, which is measured only before a task is learned.
     """
-    (learned, unseen), kept = _learned(record), _kept(record)
-    if len(record.tasks) == 1:  # the second part ends the sentence
-        return learned, f"{unseen} {kept}".rstrip()
+    learned, unseen = _learned(record)
+    kept = _kept(record)
     return learned, f" {kept}" if kept else unseen
 
 
 def _learned(record: RunRecord) -> tuple[str, str]:
-    count, zero_shot = len(record.tasks), record.metrics[ZERO_SHOT]
+    """What the best method has learned, and what it has on tasks that it has not learned yet."""
+    count = len(record.tasks)
     benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
     what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
     among = " among the classes of all tasks" if record.config.evaluation.protocol == CROSS_DOMAIN else ""
     if not record.methods:
-        return f"The zero-shot model has {number(zero_shot['last'])}%{what}{among}{benchmark}.", ""
-    others = [method for method in (baseline_method(record),) if method is not None]
-    beside_last = f" (zero-shot model: {number(zero_shot['last'])}%)"
+        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{what}{among}{benchmark}.", ""
     if record.seen is not None:
-        kept = f"After {plural(count, 'step')}{benchmark}, {_compared(record, 'last', what)}{beside_last}"
-        mean = f" Averaged over all steps, {_compared(record, 'avg')}{_noise_to(record, 'avg', others)}."
-        return f"{kept}{_noise_to(record, 'last', [*others, ZERO_SHOT])}.", mean
-    kept = f"After {plural(count, 'task')}{benchmark}, {_compared(record, 'last', f' mean accuracy{among}')}"
-    if count == 1:
-        return kept, f"{beside_last}{_noise_to(record, 'last', [*others, ZERO_SHOT])}."
-    unseen = f" On tasks not trained yet, {_compared(record, 'transfer')}"
-    unseen += f" (zero-shot model: {number(zero_shot['transfer'])}%)"
-    return (
-        f"{kept}{_noise_to(record, 'last', others)}.",
-        f"{unseen}{_noise_to(record, 'transfer', [*others, ZERO_SHOT])}.",
-    )
+        learned = _compared(record, "last", what, and_zero_shot=True)
+        mean = f" Averaged over all steps, {_compared(record, 'avg')}."
+        return f"After {plural(count, 'step')}{benchmark}, {learned}.", mean
+    learned = _compared(record, "last", f" mean accuracy{among}", and_zero_shot=count == 1)
+    unseen = f" On tasks not trained yet, {_compared(record, 'transfer', and_zero_shot=True)}." if count > 1 else ""
+    return f"After {plural(count, 'task')}{benchmark}, {learned}.", unseen
 
 
 def _kept(record: RunRecord) -> str:
     """What is left of zero-shot on the tasks that no step learns, as a sentence. Empty without any."""
     if not (record.methods and record.probes):
         return ""
-    baseline, zero_shot = baseline_method(record), number(record.scores[ZERO_SHOT]["probes"])
     where = f"On {plural(len(record.probe_images), 'task')} that no step learns"
-    noise = _noise_to(record, "probes", [*([baseline] if baseline else []), ZERO_SHOT])
-    return f"{where}, {_compared(record, 'probes')} (zero-shot model: {zero_shot}%){noise}."
+    return f"{where}, {_compared(record, 'probes', and_zero_shot=True)}."
 
 
 def name_in_text(record: RunRecord, method: str) -> str:
@@ -107,42 +97,38 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=lambda method: styles[method] == QUIET)
 
 
-def _compared(record: RunRecord, metric: str, what: str = "") -> str:
-    """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%`: the best method and its baseline."""
-    best, baseline = best_method(record), baseline_method(record)
-    text = f"{label(best)} has {number(record.scores[best][metric])}%{what}"
-    if baseline is None:
-        return text
-    return f"{text} and {name_in_text(record, baseline)} has {number(record.scores[baseline][metric])}%"
+def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: bool = False) -> str:
+    """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
 
-
-def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
-    """Names the others whose mean over tasks is within the noise of the best method's: the 95% intervals overlap.
-
-    Empty if there are none. A difference that is printed as 0.0 needs no such remark. A class-incremental metric counts
-    as one accuracy, at the end.
+    The best method is compared with its baseline and the zero-shot model. Their means over tasks differ by no more than
+    the noise if the 95% intervals overlap. A difference that is printed as 0.0 needs no such remark.
     """
+    best, baseline, scores = best_method(record), baseline_method(record), record.scores
+    text = f"{label(best)} has {number(scores[best][metric])}%{what}"
+    text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
+    text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
 
-    def by_task(method: str) -> pd.Series[float]:
-        if metric == "probes":
-            return record.probes[method].iloc[-1]
-        if record.seen is not None:
-            at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
-            return at_the_end
-        matrix = record.matrices[method].iloc[1:]
-        return transfer_by_task(matrix) if metric == "transfer" else last_by_task(matrix)
-
-    best, names = by_task(best_method(record)), []
-    images = {**record.test_images, **record.probe_images}
-    counts = [images[str(task)] for task in best.index]
-    low, high = accuracy_interval(best.tolist(), counts)
-    for method in others:
-        other = by_task(method)
+    own, images = _by_task(record, best, metric), {**record.test_images, **record.probe_images}
+    counts, names = [images[str(task)] for task in own.index], []
+    low, high = accuracy_interval(own.tolist(), counts)
+    for method in (*([baseline] if baseline else []), *([ZERO_SHOT] if and_zero_shot else [])):
+        other = _by_task(record, method, metric)
         other_low, other_high = accuracy_interval(other.tolist(), counts)
-        if number(abs(best.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
-            names.append(f"to {name_in_text(record, method)}")
-    noise = f"the noise of {plural(sum(counts), 'test image')}"
-    return f"; the difference {' and '.join(names)} is within {noise}" if names else ""
+        if number(abs(own.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
+            names.append(name_in_text(record, method))
+    noise = f"is within the noise of {plural(sum(counts), 'test image')}"
+    return f"{text}; the difference between {label(best)} and {' or '.join(names)} {noise}" if names else text
+
+
+def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
+    """The accuracies of which the metric is the mean. A class-incremental metric counts as one, at the end."""
+    if metric == "probes":
+        return record.probes[method].iloc[-1]
+    if record.seen is not None:
+        at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+        return at_the_end
+    matrix = record.matrices[method].iloc[1:]
+    return transfer_by_task(matrix) if metric == "transfer" else last_by_task(matrix)
 
 
 def run_summary(record: RunRecord) -> dict[str, Any]:
@@ -174,20 +160,28 @@ def result_sentences(record: RunRecord) -> list[str]:
     """What the run showed: what the baseline and the best method forgot, the headline, and what it kept of zero-shot.
 
     The headline alone for a single task, where nothing can be forgotten, and for a class-incremental run, which has no
-    Forgetting. What two methods lost differs by the noise alone where its 95% intervals overlap. A task's loss is the
-    share of its test images that became wrong, one added to each side (Laplace), which is exact where no image became
-    right.
+    Forgetting.
     """
-    (learned, unseen), kept = _learned(record), [sentence for sentence in (_kept(record),) if sentence]
+    learned, unseen = _learned(record)
+    kept = [sentence for sentence in (_kept(record),) if sentence]
     if not record.methods or record.seen is not None or len(record.tasks) == 1:
         return [learned + unseen, *kept]
-    best, baseline = best_method(record), baseline_method(record)
-    methods = [best] if baseline is None else [baseline, best]
-    clauses, spans, before = list[str](), [], ""
+    return [_forgotten(record), learned, unseen.strip(), *kept]
+
+
+def _forgotten(record: RunRecord) -> str:
+    """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0.`
+
+    What two methods lost differs by the noise alone where its 95% intervals overlap. A task's loss is the share of its
+    test images that became wrong, one added to each side (Laplace), which is exact where no image became right.
+    """
+    baseline, best = baseline_method(record), best_method(record)
+    clauses, spans, printed, before = list[str](), [], set(), ""
     counts = [record.test_images[task] for task in record.tasks[:-1]]
-    for method in methods:
+    for method in filter(None, (baseline, best)):
         name, lost = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
         amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
+        printed.add(number(lost))
         if amount == "0.0":
             clauses.append(f"{name} has lost nothing")
         elif verb == before:
@@ -198,13 +192,11 @@ def result_sentences(record: RunRecord) -> list[str]:
         points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
         shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
         variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
-        margin = 196 * math.sqrt(variance) / len(counts)
-        spans.append((sum(points) / len(counts) - margin, sum(points) / len(counts) + margin))
-    differ = len({number(record.metrics[method]["forgetting"] or 0.0) for method in methods}) > 1
-    is_noise = differ and max(low for low, _ in spans) <= min(high for _, high in spans)
+        mean, margin = sum(points) / len(counts), 196 * math.sqrt(variance) / len(counts)
+        spans.append((mean - margin, mean + margin))
+    is_noise = len(printed) > 1 and max(low for low, _ in spans) <= min(high for _, high in spans)
     noise = f"; the difference is within the noise of {plural(sum(counts), 'test image')}" if is_noise else ""
-    tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
-    return [f"After {tasks}, {' and '.join(clauses)}{noise}.", learned, unseen.strip(), *kept]
+    return f"After {plural(len(record.tasks), 'task')}{record.miniature.of_benchmark}, {' and '.join(clauses)}{noise}."
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, float | None]]:

@@ -203,15 +203,15 @@ def print_comparison(comparison: Comparison) -> None:
         titles.append(len(rows))
         rows.append([group.title])
         for method in group.methods:
-            spreads, differences, cells = comparison.spreads[method], comparison.differences.get(method, {}), []
-            for spread in map(spreads.get, shown):
-                deviation = f"±{number(spread.deviation)}" if spread and spread.deviation is not None else ""
-                cells.append(number(spread.mean if spread else None) + deviation)
+            scores, differences, cells = comparison.scores[method], comparison.differences.get(method, {}), []
+            for own in map(scores.get, shown):
+                deviation = f"±{number(own.std())}" if own is not None and len(own) > 1 else ""
+                cells.append(number(None if own is None else own.mean()) + deviation)
             for column in compared:
                 found = differences.get(column)
                 noise = "≈" if found and found.verdict(column) == "noise" else ""
                 cells.append(noise + signed(found.mean) if found else "")
-            count, total = len(spreads[columns[-1]].scores), len(comparison.runs.seeds)
+            count, total = len(scores[columns[-1]]), len(comparison.runs.seeds)
             rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
     whole = [*headings, *([] if probes else [""])]
     print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, box=None, padding=(0, 1, 0, 0))

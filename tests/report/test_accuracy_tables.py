@@ -121,7 +121,8 @@ def test_a_single_task_has_dashes_for_transfer_and_forgetting(tmp_path: Path) ->
         == result_sentences(record)[0]
         == (
             "After 1 task of the miniature benchmark, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% "
-            "(zero-shot model: 40.0%); the difference to GIFT is within the noise of 500 test images."
+            "(zero-shot model: 40.0%); the difference between Fine-tuning and GIFT is within the noise of 500 test "
+            "images."
         )
     )
     assert render_page(record).count("<td>–</td>") == 6

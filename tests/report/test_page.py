@@ -78,7 +78,7 @@ def test_headline_and_result_table_have_the_metrics_computed_by_hand(root: Path,
     assert (
         "After 3 tasks of the miniature benchmark, GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%. "
         "On tasks not trained yet, GIFT has 53.0% and plain fine-tuning has 37.5% (zero-shot model: 55.0%); "
-        "the difference to the zero-shot model is within the noise of 1,000 test images."
+        "the difference between GIFT and the zero-shot model is within the noise of 1,000 test images."
     ) in page.text
     table = html[html.index('<table class="result">') : html.index("</table>")]
     rows = [re.sub(r"<svg.*?</svg>", "", row) for row in re.findall(r"<tr.*?</tr>", table, re.S)]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
@@ -36,11 +38,6 @@ class Mark:
     y: float
     x_deviation: float
     y_deviation: float
-
-    @property
-    def tip(self) -> str:
-        """The tooltip."""
-        return f"{label(self.method)}\nTransfer\t{number(self.x)}\nLast\t{number(self.y)}"
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,12 @@ def render_comparison(comparison: Comparison) -> str:
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     """The result of the method compared with, and how many others differ from it by more than the noise."""
     name, runs = comparison.against, comparison.runs
-    last = comparison.spreads[name].get("last") or comparison.spreads[name]["own"]
+    last = comparison.scores[name]["own" if name in runs.separate_models else "last"]
     what = f"mean accuracy after {plural(len(runs.tasks), 'task')}"
     if runs.seen is not None:
         what = f"accuracy on all classes after {plural(len(runs.tasks), 'step')}"
-    deviation = "" if last.deviation is None else f" ± {number(last.deviation)}"
-    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {number(last.mean)}{deviation}% {what}"
+    deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
+    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {number(last.mean())}{deviation}% {what}"
     kept += f"{runs.miniature.of_benchmark}."
     if len(runs.seeds) == 1:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
@@ -143,18 +140,18 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
 
 def scale_of(comparison: Comparison, column: str) -> float:
     """The largest distance of a seed from its method's mean in this column, in points."""
-    spreads = [of_method[column].scores for of_method in comparison.spreads.values() if column in of_method]
-    return max((float((scores - scores.mean()).abs().max()) for scores in spreads if len(scores)), default=0.0)
+    found = [of_method[column] for of_method in comparison.scores.values() if column in of_method]
+    return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
 
 
 def scatter_chart(comparison: Comparison) -> Scatter | None:
     """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task."""
     marks = []
     for method in (method for group in comparison.groups for method in group.methods):
-        x, y = (comparison.spreads[method].get(column) for column in ("transfer", "last"))
-        if x is not None and y is not None and x.mean is not None and y.mean is not None:
-            deviations = (x.deviation or 0.0, y.deviation or 0.0)
-            marks.append(Mark(method, comparison.styles[method], x.mean, y.mean, *deviations))
+        x, y = (comparison.scores[method].get(column, pd.Series(dtype=float)) for column in ("transfer", "last"))
+        if len(x) and len(y):
+            deviations = (float(each.std()) if len(each) > 1 else 0.0 for each in (x, y))
+            marks.append(Mark(method, comparison.styles[method], float(x.mean()), float(y.mean()), *deviations))
     if not marks:
         return None
     x_low, x_high = _range([(mark.x, mark.x_deviation) for mark in marks])
@@ -193,8 +190,12 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     for group in comparison.groups:
         for name in group.methods:
             figures = {
-                column: {"mean": rounded(each.mean), "deviation": rounded(each.deviation), "seeds": len(each.scores)}
-                for column, each in comparison.spreads[name].items()
+                column: {
+                    "mean": rounded(float(each.mean())) if len(each) else None,
+                    "deviation": rounded(float(each.std())) if len(each) > 1 else None,
+                    "seeds": len(each),
+                }
+                for column, each in comparison.scores[name].items()
             }
             found = {}
             for column, each in comparison.differences.get(name, {}).items():

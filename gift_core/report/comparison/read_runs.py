@@ -11,6 +11,7 @@ import pandas as pd
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
+from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
@@ -33,17 +34,40 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
     ordered = sorted(roots, key=lambda root: configs[root].seed)
     for one, other in pairwise(ordered):
         _require_one_experiment(one, configs[one], other, configs[other])
-    finished = {root: _finished(root, configs[root]) for root in ordered}
     rows = {name: configs[root].methods[name] for root in ordered for name in configs[root].run.methods}
     wanted = [name for name, row in rows.items() if not is_zero_shot(row)]
-    missing = tuple((configs[root].seed, name) for root in ordered for name in wanted if name not in finished[root])
+    scores, models, finished = dict[int, RunScores](), dict[str | None, Path](), dict[int, list[str]]()
+    for root in ordered:
+        config, layout = configs[root], Layout(root)
+        tasks = tuple(step.task for step in config.sequence)
+        names = [name for name in config.run.methods if all(layout.accuracy(name, task).is_file() for task in tasks)]
+        if not names:
+            folder, remedy = layout.accuracy("method", "task").parent.parent, f"Run `dvc repro` in {root} first."
+            raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. {remedy}")
+        accuracy, metadata = read_accuracies(layout, config, tuple(names))
+        models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
+        finished[config.seed] = [name for name in wanted if name in names]
+        scores[config.seed] = score_run(layout, config, accuracy, finished[config.seed])
+    missing = tuple((seed, name) for seed, names in finished.items() for name in wanted if name not in names)
     if missing and not allow_missing:
-        names = ", ".join(f"{name} (seed {seed})" for seed, name in missing)
+        named = ", ".join(f"{name} (seed {seed})" for seed, name in missing)
         remedy = "Finish them with `dvc repro`, or pass --allow-missing to compute their means over fewer seeds."
-        raise UserError(f"{COMMAND}: not finished: {names}. {remedy}")
-    scores = _scores(configs, finished)
-    found = tuple(name for name in wanted if any(name in names for names in finished.values()))
-    config, columns = configs[ordered[0]], next(iter(scores.values())).columns
+        raise UserError(f"{COMMAND}: not finished: {named}. {remedy}")
+    if len(models) > 1:
+        problem = f"{' and '.join(map(str, models.values()))} started from different pre-trained models"
+        raise UserError(f"{COMMAND}: {problem}. Compare runs of one model.")
+    found = {name: rows[name] for name in wanted if any(name in names for names in finished.values())}
+    return _runs_of(configs[ordered[0]], found, scores, missing)
+
+
+def _runs_of(
+    config: Config,
+    methods: Mapping[str, MethodConfig],
+    scores: Mapping[int, RunScores],
+    missing: tuple[tuple[int, str], ...],
+) -> Runs:
+    """The scores by seed as tables."""
+    columns = next(iter(scores.values())).columns
     values = [
         {"seed": seed, "method": name, **{column: row[column] for column in columns}}
         for seed, of_seed in scores.items()
@@ -62,9 +86,9 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
         miniature=miniature_of(config),
         tasks=tuple(step.task for step in config.sequence),
         seeds=tuple(scores),
-        methods=found,
-        references=tuple(name for name in found if rows[name].is_reference),
-        separate_models=tuple(name for name in found if rows[name].keeps_every_model),
+        methods=tuple(methods),
+        references=tuple(name for name, row in methods.items() if row.is_reference),
+        separate_models=tuple(name for name, row in methods.items() if row.keeps_every_model),
         missing=missing,
         columns=columns,
         values=pd.DataFrame(values).astype(dict.fromkeys(columns, float)),
@@ -78,36 +102,10 @@ def _config(root: Path, methods: Sequence[str] | None) -> Config:
         raise UserError(f"{COMMAND}: {no_such_path(root, 'folder')} Name the root folders of finished runs.")
     config = load_config(root / "params.yaml")
     require_task(config, str(root / "params.yaml"))
-    if not methods:
-        return config
-    for name in methods:
+    for name in methods or ():
         lookup(dict.fromkeys(config.run.methods), name, "--methods")
-    return config.model_copy(update={"run": config.run.model_copy(update={"methods": tuple(methods)})})
-
-
-def _finished(root: Path, config: Config) -> list[str]:
-    layout, tasks = Layout(root), [step.task for step in config.sequence]
-    found = [name for name in config.run.methods if all(layout.accuracy(name, task).is_file() for task in tasks)]
-    if not found:
-        folder = layout.accuracy("method", "task").parent.parent
-        raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. Run `dvc repro` in {root} first.")
-    return found
-
-
-def _scores(configs: Mapping[Path, Config], finished: Mapping[Path, Sequence[str]]) -> dict[int, RunScores]:
-    """The scores of every run by seed. UserError if the runs started from different models."""
-    by_seed, models = {}, {}
-    for root, names in finished.items():
-        config = configs[root]
-        accuracy, metadata = read_accuracies(Layout(root), config, tuple(names))
-        models[root] = metadata[names[0]][config.sequence[-1].task].get(PRETRAINED)
-        learning = [name for name in names if not is_zero_shot(config.methods[name])]
-        by_seed[config.seed] = score_run(Layout(root), config, accuracy, learning)
-    for (first, one), (second, other) in pairwise(models.items()):
-        if one != other:
-            problem = f"{first} and {second} started from different pre-trained models"
-            raise UserError(f"{COMMAND}: {problem}. Compare runs of one model.")
-    return by_seed
+    run = config.run.model_copy(update={"methods": tuple(methods)}) if methods else config.run
+    return config.model_copy(update={"run": run})
 
 
 def _require_one_experiment(first: Path, one: Config, second: Path, other: Config) -> None:

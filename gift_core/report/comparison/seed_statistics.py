@@ -47,28 +47,6 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The scores of a method by seed."""
-
-    scores: pd.Series[float]
-
-    @property
-    def mean(self) -> float | None:
-        """Their mean, None without any."""
-        return float(self.scores.mean()) if len(self.scores) else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Their sample standard deviation (n - 1), None of fewer than two."""
-        return float(self.scores.std(ddof=1)) if len(self.scores) > 1 else None
-
-    @property
-    def by_seed(self) -> str:
-        """A line for each seed, for a tooltip."""
-        return "\n".join(f"seed {seed}\t{float(value):.2f}" for seed, value in self.scores.items())
-
-
-@dataclass(frozen=True)
 class Difference:
     """Mean difference over paired seeds and its 95% interval, which needs at least two seeds."""
 
@@ -99,12 +77,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs with a spread for each method and column, and the difference of each method to the method `against`."""
+    """Runs with the scores of each method and column by seed, and the difference of each to the method `against`."""
 
     runs: Runs
     against: str
     groups: tuple[Group, ...]
-    spreads: Mapping[str, Mapping[str, Spread]]
+    scores: Mapping[str, Mapping[str, pd.Series[float]]]
     differences: Mapping[str, Mapping[str, Difference]]
 
     @property
@@ -128,14 +106,13 @@ def compare_methods(runs: Runs, against: str | None) -> Comparison:
     if against is None:
         against = max(contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
     lookup(columns, against, "--against")
-    spreads, differences = {}, {}
-    for name, of_method in columns.items():
-        scores = {column: runs.scores(name, column) for column in of_method}
-        spreads[name] = {column: Spread(values) for column, values in scores.items()}
-        found = {c: difference_of(scores[c], runs.scores(against, c)) for c in of_method if c in columns[against]}
-        if name != against:
-            differences[name] = {column: each for column, each in found.items() if each is not None}
-    return Comparison(runs, against, groups_of(runs), spreads, differences)
+    scores = {name: {column: runs.scores(name, column) for column in of_method} for name, of_method in columns.items()}
+    differences: dict[str, dict[str, Difference]] = {name: {} for name in columns if name != against}
+    for name, found in differences.items():
+        for column, of_column in scores[name].items():
+            if column in columns[against] and (each := difference_of(of_column, scores[against][column])):
+                found[column] = each
+    return Comparison(runs, against, groups_of(runs), scores, differences)
 
 
 def groups_of(runs: Runs) -> tuple[Group, ...]:
