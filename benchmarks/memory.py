@@ -34,7 +34,7 @@ import yaml
 from open_clip.model import CLIP
 from torch.nn import functional
 
-from gift_core.clip.batches import TaskBatch
+from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
@@ -216,11 +216,12 @@ class Batches:
         """One prompt per class."""
         return [f"a photo of a thing of kind {number}." for number in range(self.classes)]
 
-    def sample(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TrainingBatch:
         """Random images whose labels cycle through the classes."""
         count = rows_in(step, self.count)
         images_BCHW = torch.randn(count, 3, *(self.clip.image_size,) * 2).to(self.clip.device)
-        return TaskBatch(images_BCHW, torch.arange(count, device=self.clip.device) % self.classes)
+        labels_B = torch.arange(count, device=self.clip.device) % self.classes
+        return TrainingBatch(images_BCHW, {"labels_B": labels_B})
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ products, with Pillow's bicubic filter and antialiasing, columns first. Results 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -55,56 +55,29 @@ def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor) -> t
     return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
 
 
-class TrainingBatch(Protocol):
-    """Images of a task and the texts that they are compared with. `kind`, that of the task, names the loss."""
-
-    kind: ClassVar[str]
-
-    @property
-    def images_BCHW(self) -> torch.Tensor:
-        """Normalized images [B, 3, S, S]."""
-        ...
-
-    @property
-    def targets(self) -> dict[str, torch.Tensor]:
-        """What the loss compares with, by its parameter."""
-        ...
-
-    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
-        """The token rows of the texts, given those of all class prompts."""
-        ...
-
-    def among(self, classes: slice) -> TrainingBatch:
-        """The batch of a task that has these of the class prompts."""
-        ...
-
-
 @dataclass(frozen=True)
-class TaskBatch:
-    """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
+class TrainingBatch:
+    """Images of a task, the texts that they are compared with, and the targets of the loss. All are on one device.
 
-    Images that other processes encode are zeros.
-
-    Labels count from 0 within `classes`, the range of the class prompts that belongs to the batch's task.
+    Attributes:
+        images_BCHW: normalized images [B, 3, S, S]. Those that other processes encode are zeros.
+        targets: by the parameter of the loss. labels_B: int64 [B], counted from 0 within `classes`. targets_BB, of
+            images with captions: float32 [B, B]; row i spreads the mass 1 over the captions that are right for image i:
+            those of the same image, and the same caption. For a caption it spreads it over the images.
+        kind: that of the task, which names the loss.
+        classes: the range of the class prompts that belongs to the batch's task.
+        tokens_BL: the token rows of a caption of each image; None where the texts are the class prompts.
     """
 
     images_BCHW: torch.Tensor
-    labels_B: torch.Tensor
+    targets: Mapping[str, torch.Tensor]
+    kind: str = CLASSES
     classes: slice = field(default_factory=lambda: slice(None))
-    kind: ClassVar[str] = CLASSES
-
-    @property
-    def targets(self) -> dict[str, torch.Tensor]:
-        """The labels."""
-        return {"labels_B": self.labels_B}
+    tokens_BL: torch.Tensor | None = None
 
     def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
-        """The token rows of the batch's classes."""
-        return class_tokens_KL[self.classes]
-
-    def among(self, classes: slice) -> TaskBatch:
-        """The batch with these classes."""
-        return replace(self, classes=classes)
+        """Returns the token rows of the texts, given those of all class prompts."""
+        return class_tokens_KL[self.classes] if self.tokens_BL is None else self.tokens_BL
 
 
 class TaskBatches(Protocol):
@@ -191,7 +164,7 @@ class TrainingImages:
         """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(self.crops(chosen, iteration), labels_B)
+        return TrainingBatch(self.crops(chosen, iteration), {"labels_B": labels_B})
 
     def crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
         """Normalized crops [B, 3, S, S] of the images with these numbers."""
@@ -228,7 +201,7 @@ class JointImages:
         rounds, position = divmod(iteration, len(self._tasks))
         order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
         task = int(order[position])
-        return self._tasks[task].sample(rounds).among(self._classes[task])
+        return replace(self._tasks[task].sample(rounds), classes=self._classes[task])
 
 
 def sample_boxes(

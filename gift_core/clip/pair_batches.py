@@ -6,8 +6,7 @@ B images, C channels, S side of the model's images, L tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,33 +17,6 @@ from gift_core.clip.device import to_device
 from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.model import Clip
 from gift_core.seeds import seed_for
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """Normalized images [B, 3, S, S] as in TaskBatch, the token rows [B, L] of a caption of each, and the targets.
-
-    Row i of `targets_BB` spreads the mass 1 over the captions that are right for image i: those of the same image, and
-    the same caption. For a caption it spreads it over the images.
-    """
-
-    images_BCHW: torch.Tensor
-    tokens_BL: torch.Tensor
-    targets_BB: torch.Tensor
-    kind: ClassVar[str] = PAIRS
-
-    @property
-    def targets(self) -> dict[str, torch.Tensor]:
-        """The share of each pair."""
-        return {"targets_BB": self.targets_BB}
-
-    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
-        """The token rows of the captions: pairs have no classes."""
-        return self.tokens_BL
-
-    def among(self, classes: slice) -> PairBatch:
-        """The same batch."""
-        return self
 
 
 class TrainingPairs(TrainingImages):
@@ -74,7 +46,8 @@ class TrainingPairs(TrainingImages):
         same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
         targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
         tokens_BL = tokenize(self._clip, captions)
-        return PairBatch(self.crops(chosen, iteration), tokens_BL, to_device(targets_BB, self._clip.device))
+        targets = {"targets_BB": to_device(targets_BB, self._clip.device)}
+        return TrainingBatch(self.crops(chosen, iteration), targets, PAIRS, tokens_BL=tokens_BL)
 
 
 # By the kind of task.

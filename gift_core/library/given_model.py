@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from open_clip.model import get_model_preprocess_cfg
 
-from gift_core.clip.batches import TaskBatch
+from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
@@ -124,7 +124,7 @@ class LoaderBatches:
         self._clip = clip
         self._batches = endless(loader, "loader")
 
-    def sample(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TrainingBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
@@ -134,7 +134,8 @@ class LoaderBatches:
             what += f"class_prompts: labels are 0 to {classes - 1}"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
         device = self._clip.device
-        return TaskBatch(images_BCHW.to(device, non_blocking=True), labels_B.long().to(device, non_blocking=True))
+        labels_B = labels_B.long().to(device, non_blocking=True)
+        return TrainingBatch(images_BCHW.to(device, non_blocking=True), {"labels_B": labels_B})
 
 
 def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:

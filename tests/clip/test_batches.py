@@ -55,7 +55,9 @@ def test_a_batch_depends_on_the_seed_and_not_on_how_many_images_are_cached() -> 
     small = task(cache_budget=CacheBudget(4 * 3 * 16 * 16))
     for step in (0, 5, 1, 3):  # several epochs, in any order
         first, again, other = task().sample(step), small.sample(step), task(seed=2).sample(step)
-        assert torch.equal(first.images_BCHW, again.images_BCHW) and torch.equal(first.labels_B, again.labels_B)
+        assert torch.equal(first.images_BCHW, again.images_BCHW) and torch.equal(
+            first.targets["labels_B"], again.targets["labels_B"]
+        )
         assert not torch.equal(first.images_BCHW, other.images_BCHW)
     assert small._cache.cached_count == 4
 
@@ -63,7 +65,7 @@ def test_a_batch_depends_on_the_seed_and_not_on_how_many_images_are_cached() -> 
 def test_labels_belong_to_their_images() -> None:
     images = [normalize(CLIP, pixels_of(picture(row))[None])[0] for row in range(10)]
     batch = task(scale=(1.0, 1.0)).sample(0)
-    for image_CHW, label in zip(batch.images_BCHW, batch.labels_B, strict=True):
+    for image_CHW, label in zip(batch.images_BCHW, batch.targets["labels_B"], strict=True):
         distances = [float((image_CHW - whole).abs().mean()) for whole in images]
         assert min(distances) < 0.7 and distances.index(min(distances)) % 3 == label  # others are about 1.6 away
 

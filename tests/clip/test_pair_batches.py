@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from gift_core.artifacts.task import TaskInfo, index_task, write_task
-from gift_core.clip.batches import JointImages, TrainingImages
+from gift_core.clip.batches import JointImages, TrainingBatch, TrainingImages
 from gift_core.clip.encoding import cut_texts, image_features, text_features, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.pair_batches import PairBatch, TrainingPairs
+from gift_core.clip.pair_batches import TrainingPairs
 from gift_core.clip.retrieval import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
 from gift_core.clip.test_set import ImageLimit, TestSet
@@ -43,10 +43,9 @@ def pairs(folder: Path, *, batch_size: int = 4) -> TrainingPairs:
     )  # fmt: skip
 
 
-def sampled(batches: TrainingPairs, iteration: int) -> PairBatch:
-    batch = batches.sample(iteration)
-    assert isinstance(batch, PairBatch)
-    return batch
+def tokens_of(batch: TrainingBatch) -> torch.Tensor:
+    assert batch.tokens_BL is not None
+    return batch.tokens_BL
 
 
 def test_every_caption_of_an_image_is_sampled_and_a_batch_depends_on_nothing_but_its_number(folder: Path) -> None:
@@ -54,35 +53,36 @@ def test_every_caption_of_an_image_is_sampled_and_a_batch_depends_on_nothing_but
     rows = {caption: tokenize(CLIP, [caption])[0].tolist() for captions in CAPTIONS for caption in captions}
     seen: set[str] = set()
     for iteration in range(12):
-        batch = sampled(batches, iteration)
-        seen |= {caption for caption, row in rows.items() if row in batch.tokens_BL.tolist()}
+        batch = batches.sample(iteration)
+        seen |= {caption for caption, row in rows.items() if row in tokens_of(batch).tolist()}
     assert seen == set(rows)
-    for other in (sampled(again, 7), sampled(batches, 7)):
-        assert torch.equal(other.images_BCHW, sampled(pairs(folder), 7).images_BCHW)
-        assert torch.equal(other.tokens_BL, sampled(pairs(folder), 7).tokens_BL)
+    for other in (again.sample(7), batches.sample(7)):
+        assert torch.equal(other.images_BCHW, pairs(folder).sample(7).images_BCHW)
+        assert torch.equal(tokens_of(other), tokens_of(pairs(folder).sample(7)))
 
 
 def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
     """With more pairs than images, an image occurs more than once, also with different captions."""
     of_dog, different = tokenize(CLIP, CAPTIONS[1]), 0
     for iteration in range(8):
-        batch = sampled(pairs(folder, batch_size=6), iteration)
-        same_BB = batch.targets_BB > 0
+        batch = pairs(folder, batch_size=6).sample(iteration)
+        same_BB = batch.targets["targets_BB"] > 0
         assert torch.equal(same_BB, same_BB.T) and bool(same_BB.diagonal().all())
-        assert torch.allclose(batch.targets_BB.sum(dim=1), torch.ones(6))
-        equal_texts_BB = (batch.tokens_BL[:, None] == batch.tokens_BL[None]).all(dim=2)
+        assert torch.allclose(batch.targets["targets_BB"].sum(dim=1), torch.ones(6))
+        equal_texts_BB = (tokens_of(batch)[:, None] == tokens_of(batch)[None]).all(dim=2)
         assert bool(same_BB[equal_texts_BB].all())
-        dogs = (batch.tokens_BL[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
+        dogs = (tokens_of(batch)[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
         assert bool(same_BB[dogs][:, dogs].all())
         different += not bool(equal_texts_BB[dogs][:, dogs].all())
     assert different
 
 
 def test_a_process_decodes_its_share_and_has_all_texts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sampled(pairs(folder), 3)
+    whole = pairs(folder).sample(3)
     monkeypatch.setattr("gift_core.clip.batches.own_share", lambda rows: slice(1, 3))
-    part = sampled(pairs(folder), 3)
-    assert torch.equal(whole.tokens_BL, part.tokens_BL) and torch.equal(whole.targets_BB, part.targets_BB)
+    part = pairs(folder).sample(3)
+    assert torch.equal(tokens_of(whole), tokens_of(part))
+    assert torch.equal(whole.targets["targets_BB"], part.targets["targets_BB"])
     assert torch.equal(whole.images_BCHW[1:3], part.images_BCHW[1:3])
     assert not part.images_BCHW[[0, 3]].any()
 

@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
     model = given_model()
     found = finetuned(
         model,
-        [(task.sample(index).images_BCHW, task.sample(index).labels_B) for index in range(iterations)],
+        [(task.sample(index).images_BCHW, task.sample(index).targets["labels_B"]) for index in range(iterations)],
         pairs=DataLoader(of_replay, batch_size=None),  # type: ignore[arg-type]
         teacher=given_model(seed=7),
         training=gift_core.Training(warmup_iterations=1),

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
-from gift_core.clip.batches import TaskBatch
+from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip, save_clip
@@ -142,9 +142,9 @@ def gift(loss: str) -> Objective:
     return consolidated(plain(**weights), adaptive(**weights))
 
 
-def loss_of_the_task(clip: Clip, batch: TaskBatch, prompts: list[str]) -> torch.Tensor:
+def loss_of_the_task(clip: Clip, batch: TrainingBatch, prompts: list[str]) -> torch.Tensor:
     image_BD, class_KD = encode_images(clip, batch.images_BCHW), encode_tokens(clip, tokenize(clip, prompts))
-    return task_loss(image_BD, class_KD, labels_B=batch.labels_B, scale=clip.scale, label_smoothing=0.2)
+    return task_loss(image_BD, class_KD, labels_B=batch.targets["labels_B"], scale=clip.scale, label_smoothing=0.2)
 
 
 def expected_trajectory(

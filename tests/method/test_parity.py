@@ -16,7 +16,7 @@ import pytest
 import torch
 from open_clip.model import build_model_from_openai_state_dict
 
-from gift_core.clip.batches import TaskBatch
+from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
 from gift_core.clip.model import Clip
 from gift_core.method.methods import build_method
@@ -62,7 +62,7 @@ def recorded_clip(device: torch.device) -> Clip:
     return Clip(model.eval().to(device), lambda texts: class_tokens_KL[[int(text) for text in texts]], {}, "fp32")
 
 
-def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[TaskBatch, tuple[ReplayBatch]]]:
+def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[TrainingBatch, tuple[ReplayBatch]]]:
     """Yields the images of the task and the pairs, with the teacher's features computed once for all of them."""
     teacher = recorded_clip(device)
     tokens_PL = trim_rows(teacher.model, recorded("prompt_tokens", device))
@@ -72,7 +72,8 @@ def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[TaskBat
     for step in range(count):
         images_MCHW, prompts_M = (recorded(name, device)[step] for name in ("ref_images", "ref_prompts"))
         features = image_SMD[step], text_PD[prompts_M]
-        task = TaskBatch(*(recorded(name, device)[step] for name in ("images", "labels")))
+        images, labels = (recorded(name, device)[step] for name in ("images", "labels"))
+        task = TrainingBatch(images, {"labels_B": labels})
         yield task, (ReplayBatch(images_MCHW, tokens_PL[prompts_M], prompts_M, *features),)
 
 

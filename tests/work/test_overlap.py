@@ -31,10 +31,10 @@ def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) 
     for batch in prefetch_in_thread(map(images.sample, range(6)), device=device):
         for _ in range(10):
             work = torch.nn.functional.normalize(work @ work)
-        read.append((batch.images_BCHW.clone(), batch.labels_B.clone()))
+        read.append((batch.images_BCHW.clone(), batch.targets["labels_B"].clone()))
     assert len(read) == 6
     for (images_BCHW, labels_B), batch in zip(read, expected, strict=True):
-        assert torch.equal(labels_B.cpu(), batch.labels_B)
+        assert torch.equal(labels_B.cpu(), batch.targets["labels_B"])
         torch.testing.assert_close(images_BCHW.cpu(), batch.images_BCHW, rtol=0, atol=0 if device == CPU else 1e-5)
     assert not prefetching_threads()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.clip.batches import TaskBatch
+from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
@@ -130,7 +130,7 @@ class BrokenFrom:
     def __init__(self, first: int) -> None:
         self.images, self.first = task_images(tiny_clip()), first
 
-    def sample(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TrainingBatch:
         batch = self.images.sample(step)
         if step >= self.first:
             batch.images_BCHW[0] = math.nan
