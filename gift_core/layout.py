@@ -84,17 +84,9 @@ class Layout:
         """The partial work of an interrupted stage. It is not an artifact."""
         return self.root / ".gift" / stage / key
 
-    def taken_back(self, method: str, task: str) -> Path:
-        """The accuracy file of a method or task that is no part of the experiment any more."""
-        return self.root / ".gift" / "taken_back" / method / f"{task}.parquet"
-
-    def taken_back_probe(self, task: str) -> Path:
-        """The accuracy of the pre-trained model on a task that is no probe any more."""
-        return self.taken_back("probes", task)
-
-    def taken_back_predictions(self, method: str, task: str) -> Path:
-        """The predictions of a method or task that is no part of the experiment any more."""
-        return self.taken_back(method, f"{task}.predictions")
+    def retired(self, method: str, name: str) -> Path:
+        """Accuracies or predictions of a method, task or probe that is no part of the experiment any more."""
+        return self.root / ".gift" / "retired" / method / f"{name}.parquet"
 
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""

@@ -10,7 +10,7 @@ from gift_core.layout import CODE
 from gift_core.quantities import plural
 from gift_core.shipped import pipeline_root
 
-from .report import set_aside
+from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Check params.yaml, and write what each stage depends on of the code into data/code.
 
     DVC runs this stage first. An error in params.yaml stops here, before any
-    result is removed. Accuracies and predictions of methods and tasks that were
-    taken back are moved to .gift/taken_back.
+    result is removed. Accuracies and predictions of methods and tasks that are
+    no part of the experiment any more are moved to .gift/retired.
 
     Example: gift check
     """
@@ -35,12 +35,12 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
-        set_aside(stage, params)
+        retire(stage, params)
         files = code_files(root, stage.config)
         for name, content in files.items():
             write_json(root / name, content)
         for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
-            former.unlink()  # of a method or task that was taken back
+            former.unlink()  # of a retired method or task
         stage.say(f"{params} is valid; {describe_edits(files.values())}")
         for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)

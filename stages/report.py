@@ -27,25 +27,25 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
         from .tracked import track_metrics
 
         require_task(stage.config, params.name)
-        set_aside(stage, params)
+        retire(stage, params)
         for sentence in build_report(stage.layout, stage.config, stage.layout.reports()):
             stage.say(sentence)
         track_metrics(stage, read_metrics(stage.layout.reports() / "metrics.json"))
         stage.say(f"open {(stage.layout.reports() / 'index.html').resolve()}")
 
 
-def set_aside(stage: Stage, params: Path) -> None:
-    """Moves accuracies and predictions of methods and tasks that were taken back out of the report's dependencies.
+def retire(stage: Stage, params: Path) -> None:
+    """Moves accuracies and predictions of retired methods and tasks out of the report's dependencies.
 
     The stage check does the same, so that the former report comes from the cache. Another params file than the
     project's own moves nothing.
     """
     if params.absolute() != (stage.layout.root / PARAMS).absolute():
         return
-    from gift_core.report.leftovers import set_aside_leftovers
+    from gift_core.report.retired import retire_results
 
-    files = set_aside_leftovers(stage.layout, stage.config)
+    files = retire_results(stage.layout, stage.config)
     if files:
         names = list(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in files))
-        folder = stage.layout.taken_back("method", "task").parent.parent
+        folder = stage.layout.retired("method", "task").parent.parent
         stage.say(f"no part of the experiment any more, moved to {folder}: {first_names(names, SHOWN_NAMES)}")

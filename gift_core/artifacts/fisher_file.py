@@ -34,8 +34,8 @@ def write_fisher(path: Path, fisher: Fisher) -> None:
     """Writes the diagonals sorted by name."""
     note = json.dumps({"estimator": fisher.estimator, "model": fisher.model}, sort_keys=True)
     tensors = {name: np.ascontiguousarray(fisher.diagonals[name]) for name in sorted(fisher.diagonals)}
-    with write_atomically(path) as unfinished:
-        unfinished.write_bytes(save(tensors, {KEY: note}))
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(save(tensors, {KEY: note}))
 
 
 def read_fisher(path: Path) -> Fisher:

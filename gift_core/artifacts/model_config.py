@@ -18,8 +18,10 @@ _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 
 
 def shape_fault(model_config: Any) -> str | None:
-    """Returns why a value is no model_cfg of open_clip that is safe to build: a missing section, a wrong type, an
-    absurd size, or a tokenizer option that could run code. None if it is one. `model_config` is any value of JSON."""
+    """Returns the reason to reject a model_cfg of open_clip, or None. `model_config` is any value of JSON.
+
+    A missing section, a wrong type, an absurd size, or a tokenizer option that could run code.
+    """
     if not isinstance(model_config, Mapping):
         return f"model_cfg should be an object, it is {_shown(model_config)}"
     missing = [key for key in _REQUIRED_KEYS if key not in model_config]

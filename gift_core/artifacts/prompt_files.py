@@ -73,8 +73,8 @@ def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:
     This is every class name that prompts may use after a task. It may be empty.
     """
     lines = ",\n".join(json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
-    with write_atomically(path) as unfinished:
-        unfinished.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    with write_atomically(path) as temporary:
+        temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def read_vocabulary(path: Path) -> list[VocabularyEntry]:

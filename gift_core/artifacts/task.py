@@ -95,14 +95,14 @@ def write_task(
     `skipped` and `notes` are read after both splits, so a source may add to them while it decodes.
     """
     counts, captions = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
-    with build_folder(folder) as unfinished:
+    with build_folder(folder) as temporary:
         for split, images in zip(SPLITS, (train, test), strict=True):
             remaining = iter(images)
             for index in range(10**5):
                 batch = list(islice(remaining, images_per_shard))
                 if not batch:
                     break
-                write_tar(unfinished / f"{split}-{index:05d}.tar", _samples(batch, counts[split]))
+                write_tar(temporary / f"{split}-{index:05d}.tar", _samples(batch, counts[split]))
                 counts[split] += len(batch)
                 captions[split] += sum(len(target) for *_, target in batch if isinstance(target, tuple))
         written = dataclasses.replace(
@@ -110,13 +110,13 @@ def write_task(
             counts=counts,
             skipped=tuple(skipped),
             notes=(*info.notes, *notes),
-            hashes={tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))},
+            hashes={tar.name: sha256_of(tar) for tar in sorted(temporary.glob("*.tar"))},
             captions=captions if any(captions.values()) else {},
         )
         record = dataclasses.asdict(written)
         if not written.captions:
             del record["captions"]
-        write_json(unfinished / "task.json", record)
+        write_json(temporary / "task.json", record)
     return written
 
 

@@ -118,7 +118,7 @@ class PixelCache:
     def filled(
         cls, images: Iterable[tuple[bytes, Read | None]], prepare: Prepare, cache_budget: CacheBudget
     ) -> PixelCache:
-        """A cache of a stream of (encoded image, what reads it again), decoded at once while the budget lasts.
+        """A cache of a stream of (encoded image, a reader of it or None), decoded at once while the budget lasts.
 
         The others are read again when they are requested. Those that nothing reads again stay in memory, encoded.
         """

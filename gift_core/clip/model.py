@@ -230,12 +230,12 @@ def save_clip(
     With `losses`, losses.jsonl too. The folder appears only when it is complete, and
     `open_clip.create_model_and_transforms("local-dir:<folder>")` loads it. The same model gives the same bytes.
     """
-    with build_folder(folder) as unfinished:
-        save_file(weights_of(clip), unfinished / WEIGHTS)
-        write_description(clip, unfinished)
-        write_provenance(unfinished, provenance)
+    with build_folder(folder) as temporary:
+        save_file(weights_of(clip), temporary / WEIGHTS)
+        write_description(clip, temporary)
+        write_provenance(temporary, provenance)
         if losses:
-            write_losses(unfinished / LOSSES, losses)
+            write_losses(temporary / LOSSES, losses)
 
 
 def write_description(clip: Clip, folder: Path) -> None:

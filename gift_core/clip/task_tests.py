@@ -47,11 +47,11 @@ class Classification:
         return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
 
 
-Test = Classification | Retrieval  # what a model makes of the test images of a task
+TestOutcome = Classification | Retrieval  # what a model makes of the test images of a task
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskTester:
     """How tasks of a kind are tested: the tensors of a model, those of the test images alone, and the test they make.
 
     `test` takes them by name, and the class names of the task.
@@ -59,20 +59,22 @@ class Kind:
 
     of_model: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
     of_images: Callable[[TestSet], dict[str, torch.Tensor]]
-    test: Callable[..., Test]
+    test: Callable[..., TestOutcome]
 
 
-TESTS: Mapping[str, Kind] = {
-    CLASSES: Kind(
+TESTERS: Mapping[str, TaskTester] = {
+    CLASSES: TaskTester(
         lambda clip, images: {"predicted_N": nearest_classes(clip, images)},
         lambda images: {"labels_N": images.labels_N, "positions_N": images.positions_N},
         Classification,
     ),
-    PAIRS: Kind(retrieve, queries, lambda classes, **tensors: Retrieval(**tensors)),
+    PAIRS: TaskTester(retrieve, queries, lambda classes, **tensors: Retrieval(**tensors)),
 }
 
 
-def test_of(clip: Clip, test_set: TestSet) -> Test:
+def test_of(clip: Clip, test_set: TestSet) -> TestOutcome:
     """Returns the test of a model on test images."""
-    kind = TESTS[test_set.task.kind]
-    return kind.test(classes=test_set.task.class_names, **kind.of_model(clip, test_set), **kind.of_images(test_set))
+    tester = TESTERS[test_set.task.kind]
+    return tester.test(
+        classes=test_set.task.class_names, **tester.of_model(clip, test_set), **tester.of_images(test_set)
+    )

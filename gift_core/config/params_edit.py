@@ -99,7 +99,7 @@ class Removal(ParamsEdit):
     `gone` are the stages that made their results, by their names before. `stages` are those that `dvc repro` runs next.
     `later` are the tasks that are learned again, because the sequence before them changes. Stages and tasks that never
     ran (dvc.lock) are in none of these. `results` are their artifacts on this machine, without accuracies and
-    predictions, which the stage check moves to .gift/taken_back. `images` are the folders of the user's images that no
+    predictions, which the stage check moves to .gift/retired. `images` are the folders of the user's images that no
     other task reads.
     """
 

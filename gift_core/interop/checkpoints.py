@@ -139,8 +139,8 @@ def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> N
         what = "its tokenizer is not text and cannot be stored in a safetensors header"
         raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
     description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
-    with write_atomically(path) as unfinished:
-        save_file(weights_of(clip), unfinished, metadata={KEY: json.dumps(description, sort_keys=True)})
+    with write_atomically(path) as temporary:
+        save_file(weights_of(clip), temporary, metadata={KEY: json.dumps(description, sort_keys=True)})
 
 
 def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -66,16 +66,16 @@ def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any])
     weights = {name.removeprefix("text."): value for name, value in weights_of(clip).items()}
     weights["logit_scale"] = weights["logit_scale"].reshape(())
     tokenizer = tokenizer_contents(clip)
-    with build_folder(folder) as unfinished:
-        save_file(weights_to_transformers(weights), unfinished / SAFETENSORS, metadata={"format": "pt"})
-        (unfinished / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with build_folder(folder) as temporary:
+        save_file(weights_to_transformers(weights), temporary / SAFETENSORS, metadata={"format": "pt"})
+        (temporary / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name, content in tokenizer.items():
-            (unfinished / name).write_bytes(content)
+            (temporary / name).write_bytes(content)
         if not tokenizer:
             length = clip.config["model_cfg"]["text_cfg"].get("context_length", 77)
-            clip_tokenizer(length).save_pretrained(unfinished)
-        CLIPImageProcessor(**settings).save_pretrained(unfinished)
-        write_provenance(unfinished, provenance)
+            clip_tokenizer(length).save_pretrained(temporary)
+        CLIPImageProcessor(**settings).save_pretrained(temporary)
+        write_provenance(temporary, provenance)
 
 
 def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -86,11 +86,11 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
     """
     pixels_BCHW = torch.zeros(2, 3, clip.image_size, clip.image_size)
     tokens_NL = clip.tokenizer(["a", "b c"])
-    with build_folder(folder) as unfinished:
-        _write_graph(_Features(clip.model, "encode_image"), pixels_BCHW, unfinished / IMAGE_GRAPH, name="pixels")
-        _write_graph(_Features(clip.model, "encode_text"), tokens_NL, unfinished / TEXT_GRAPH, name="tokens")
+    with build_folder(folder) as temporary:
+        _write_graph(_Features(clip.model, "encode_image"), pixels_BCHW, temporary / IMAGE_GRAPH, name="pixels")
+        _write_graph(_Features(clip.model, "encode_text"), tokens_NL, temporary / TEXT_GRAPH, name="tokens")
         for name, content in tokenizer_contents(clip).items():
-            (unfinished / name).write_bytes(content)
+            (temporary / name).write_bytes(content)
         length = int(tokens_NL.shape[1])
         how_to_use: dict[str, Any] = {
             "opset": OPSET,
@@ -100,15 +100,15 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
             "preprocess_cfg": clip.config["preprocess_cfg"],
             "model_cfg": clip.config["model_cfg"],
         }
-        write_json(unfinished / DESCRIPTION, how_to_use)
-        write_provenance(unfinished, provenance)
+        write_json(temporary / DESCRIPTION, how_to_use)
+        write_provenance(temporary, provenance)
 
 
 def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write model.safetensors, a whole model in one file; load_clip opens it as `local-file:<path>`."""
-    with build_folder(folder) as unfinished:
-        save_single_file(clip, unfinished / SAFETENSORS, provenance)
-        write_provenance(unfinished, provenance)
+    with build_folder(folder) as temporary:
+        save_single_file(clip, temporary / SAFETENSORS, provenance)
+        write_provenance(temporary, provenance)
 
 
 EXPORTS: dict[str, Export] = {

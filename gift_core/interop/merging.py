@@ -107,10 +107,10 @@ def merge_models(merge: Merge, folder: Path) -> None:
             differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
             raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
     require_free_bytes(folder, model_bytes(last.clip), "merge")
-    with build_folder(folder) as unfinished:
-        save_file({name: merge.tensor(name).contiguous() for name in last.layout}, unfinished / WEIGHTS)
-        write_description(last.clip, unfinished)
-        write_provenance(unfinished, merge.provenance)
+    with build_folder(folder) as temporary:
+        save_file({name: merge.tensor(name).contiguous() for name in last.layout}, temporary / WEIGHTS)
+        write_description(last.clip, temporary)
+        write_provenance(temporary, merge.provenance)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.task_tests import TESTS, Classification, Test
+from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome
 from gift_core.clip.test_set import ImageLimit, TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, Run, State
 from gift_core.datasets.spelling import comparison_key
@@ -56,7 +56,7 @@ def classify_all(
     settings: EncodingSettings,
     run: Run,
     name: str = "tests",
-) -> Mapping[ModelAndTask, Test]:
+) -> Mapping[ModelAndTask, TestOutcome]:
     """Returns the test of each model on each task of `pairs`, among the classes of the task.
 
     `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
@@ -66,10 +66,10 @@ def classify_all(
     compute = Classifier(models, tasks, settings)
     found = run(Computation(name, units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     infos = [read_task(folder) for folder in tasks]
-    tests: dict[ModelAndTask, Test] = {}
+    tests: dict[ModelAndTask, TestOutcome] = {}
     for m, t in units:
         own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
-        tests[m, t] = TESTS[infos[t].kind].test(classes=infos[t].class_names, **own)
+        tests[m, t] = TESTERS[infos[t].kind].test(classes=infos[t].class_names, **own)
     return tests
 
 
@@ -140,7 +140,7 @@ class Classifier:
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
         clip, test_set = self._load(model), self._open(task)
-        kind = TESTS[test_set.task.kind]
+        kind = TESTERS[test_set.task.kind]
         tensors = {f"{name} {model} on {task}": value for name, value in kind.of_model(clip, test_set).items()}
         return tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()}
 

@@ -26,7 +26,7 @@ from gift_core.artifacts.accuracy import (
     probe_hashes,
 )
 from gift_core.artifacts.task import TaskInfo, read_task
-from gift_core.clip.task_tests import Classification, Test
+from gift_core.clip.task_tests import Classification, TestOutcome
 from gift_core.computation import Run, in_turn
 from gift_core.config.experiment import TESTED
 from gift_core.datasets.spelling import comparison_key
@@ -214,7 +214,7 @@ def _joined(tests: Sequence[Classification]) -> Classification:
     return Classification(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
-def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], Test]) -> Measurement:
+def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome]) -> Measurement:
     """A row for each test, by its step and the number of its task."""
     names, rows, predictions = list(inputs.tasks), [], []
     for (step, task), test in tests.items():
@@ -227,7 +227,7 @@ def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, i
 
 
 def _row(
-    inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, eval_task: str, phase: str
+    inputs: EvaluationInputs, protocol: str, test: TestOutcome, *, step: int, eval_task: str, phase: str
 ) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
     own_phase = PRETRAINED if step == PRETRAINED_STEP else phase

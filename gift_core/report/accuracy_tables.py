@@ -65,9 +65,7 @@ def result_rows(record: RunRecord) -> list[ResultRow]:
         defined = [value for value in values if value is not None and not math.isnan(value)]
         if len(defined) > 1:  # methods that print the same are all marked
             best[column] = number(min(defined) if column in LOWER_IS_BETTER else max(defined))
-    cells = _cells(record, record.scores[ZERO_SHOT], {}, {"last": last_interval(record, ZERO_SHOT)})
-    zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", cells)
-    return [zero_shot, *(_result_row(record, method, best) for method in record.contenders)]
+    return [_result_row(record, method, best) for method in (ZERO_SHOT, *record.contenders)]
 
 
 def reference_rows(record: RunRecord) -> list[ResultRow]:
@@ -81,24 +79,20 @@ def published_rows(record: RunRecord) -> list[ResultRow]:
     return [ResultRow(row.method, label(row.method), "", _cells(record, row.scores, {}, {})) for row in published]
 
 
-def last_interval(record: RunRecord, method: str) -> str:
-    """The 95% interval of Last in percent for its number of test images: `76.4–83.2`."""
-    images = record.test_images
-    if record.seen is None:
-        percents, counts = record.matrices[method].iloc[-1].tolist(), list(images.values())
-    else:
-        percents, counts = [float(record.seen[method].iloc[-1])], [images[record.tasks[-1]]]
-    return "–".join(map(number, accuracy_interval(percents, counts)))
-
-
 def _result_row(record: RunRecord, method: str, best: Mapping[str, str]) -> ResultRow:
-    scores, below = record.scores[method], {}
+    """Below Last is its 95% interval in percent for its number of test images: `76.4–83.2`."""
+    scores, below, images = record.scores[method], dict[str, str](), record.test_images
     if method in record.separate_models:
         scores = {column: scores[column] for column in SEPARATE_MODEL_COLUMNS}
     else:
-        below["last"] = last_interval(record, method)
-        if record.probes:
-            below["probes"] = signed(-record.metrics[method]["probes"]["loss"])
+        percents, counts = [float(scores["last"] or 0.0)], [images[record.tasks[-1]]]
+        if record.seen is None:
+            percents, counts = record.matrices[method].iloc[-1].tolist(), list(images.values())
+        below["last"] = "–".join(map(number, accuracy_interval(percents, counts)))
+    if method == ZERO_SHOT:
+        return ResultRow(method, label(method), "reference", _cells(record, scores, {}, below))
+    if record.probes and method not in record.separate_models:
+        below["probes"] = signed(-record.metrics[method]["probes"]["loss"])
     return ResultRow(method, label(method), styles_of(record)[method], _cells(record, scores, best, below))
 
 

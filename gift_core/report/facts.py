@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gift_core.artifacts.contract import broken, require_file
 from gift_core.artifacts.model_folder import WEIGHTS, DamagedFileError, read_shapes
 from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
-from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
@@ -23,6 +23,7 @@ PROTOCOLS = {
     "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
     "cross_domain": "cross-domain (X-TAIL): an image is classified among the classes of all tasks, learned or not",
 }
+AS_WRITTEN: dict[str, Any] = {"mode": "json", "exclude_none": True, "exclude_defaults": True}  # of params.yaml
 MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 
@@ -67,7 +68,7 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
-        *((label(name), summarize_method(config.methods[name])) for name in config.run.methods),
+        *((label(name), phrase(config.methods[name].model_dump(**AS_WRITTEN))[1:-1]) for name in config.run.methods),
         *(("Environment", ", ".join(same)) for _ in same[:1]),
         *((f"Environment, {name}", text) for name, text in differences(record).items()),
         *(
@@ -75,11 +76,6 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             for files, results in environments.get(EDITED, {}).items()
         ),
     ]
-
-
-def summarize_method(method: MethodConfig) -> str:
-    """A row of `methods` in params.yaml in one line, by its names there, without what is empty or by default."""
-    return phrase(method.model_dump(mode="json", exclude_none=True, exclude_defaults=True))[1:-1]
 
 
 def phrase(value: object) -> str:

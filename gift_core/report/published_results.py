@@ -32,16 +32,13 @@ PUBLISHED_MODELS = (
 DATA_SET_TOLERANCE = 1.0
 MEAN_TOLERANCE = 0.5
 
-Verdict = Literal["agrees", "differs", "not compared"]
-
 
 @dataclass(frozen=True)
 class ZeroShotCheck:
     """The verdict, also as a sentence. `accuracies`: columns measured, published in percent by data set, in the order
     of the benchmark, empty if nothing was compared."""
 
-    benchmark: str
-    verdict: Verdict
+    verdict: Literal["agrees", "differs", "not compared"]
     sentence: str
     accuracies: pd.DataFrame
 
@@ -84,7 +81,7 @@ def published_results(
     reasons = tuple(_not_comparable(config, tasks, infos))
     if reasons:
         sentence = f"Zero-shot is not compared with the published {benchmark.title}: {'; '.join(reasons)}."
-        check = ZeroShotCheck(benchmark.title, "not compared", sentence, pd.DataFrame())
+        check = ZeroShotCheck("not compared", sentence, pd.DataFrame())
     else:
         measured = pd.Series(matrices[ZERO_SHOT].iloc[0].to_numpy(dtype=float), index=list(benchmark.data_sets))
         check = check_zero_shot(benchmark, measured)
@@ -124,27 +121,22 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     means = accuracies.mean()
     off = differences[differences.abs() > DATA_SET_TOLERANCE].sort_values(key=abs, ascending=False, kind="stable")
     agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
-    details = f"mean {number(means['measured'])}%, published {number(means['published'])}%"
+    compared = f"the published {benchmark.title} ({mtil.MODEL}): mean {number(means['measured'])}%, published"
+    compared += f" {number(means['published'])}%"
     if agrees:
-        details += f"; the largest difference of a data set is {number(differences.abs().max())} points"
-    else:
-        points = f"{DATA_SET_TOLERANCE:g} point"
+        largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
+        return ZeroShotCheck("agrees", f"Zero-shot agrees with {compared}; {largest}.", accuracies)
+    points, rows = f"{DATA_SET_TOLERANCE:g} point", data_set_rows(accuracies)
+    named = [f"{name} {rows[name][0]}, published {rows[name][1]} ({rows[name][2]})" for name in map(str, off.index)]
+    found = f"Data sets that differ by more than {points}: {'; '.join(named)}"
+    if off.empty:
         found = f"No data set differs by more than {points}, but the mean differs by more than {MEAN_TOLERANCE:g}"
-        if not off.empty:
-            rows = data_set_rows(accuracies)
-            named = [
-                f"{name} {rows[name][0]}, published {rows[name][1]} ({rows[name][2]})" for name in map(str, off.index)
-            ]
-            found = f"Data sets that differ by more than {points}: {'; '.join(named)}"
-        data = "their templates, the order of their class names, their test split"
-        model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
-        likely = (
-            f"{model}, then the templates" if 2 * len(off) > len(differences) or off.empty else f"{data}, then {model}"
-        )
-        details += f". {found}. Check first: {likely}"
-    verb = "agrees" if agrees else "does not agree"
-    sentence = f"Zero-shot {verb} with the published {benchmark.title} ({mtil.MODEL}): {details}."
-    return ZeroShotCheck(benchmark.title, "agrees" if agrees else "differs", sentence, accuracies)
+    model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
+    likely = f"their templates, the order of their class names, their test split, then {model}"
+    if off.empty or 2 * len(off) > len(differences):
+        likely = f"{model}, then the templates"
+    sentence = f"Zero-shot does not agree with {compared}. {found}. Check first: {likely}."
+    return ZeroShotCheck("differs", sentence, accuracies)
 
 
 def data_set_rows(accuracies: pd.DataFrame) -> dict[str, tuple[str, str, str, bool]]:
@@ -165,7 +157,7 @@ def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
     if results is None:
         return NO_BENCHMARK
     check = results.zero_shot
-    head = {"benchmark": check.benchmark, "verdict": check.verdict, "sentence": check.sentence}
+    head = {"benchmark": results.benchmark.title, "verdict": check.verdict, "sentence": check.sentence}
     return {**head, "data_sets": check.accuracies.to_dict("index")}
 
 

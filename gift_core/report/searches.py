@@ -30,7 +30,7 @@ from gift_core.artifacts.task import (
 )
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import open_folder
-from gift_core.clip.task_tests import Classification, Test, test_of
+from gift_core.clip.task_tests import Classification, TestOutcome, test_of
 from gift_core.clip.test_set import TestSet
 from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images
@@ -55,24 +55,20 @@ def hold_out(
     training. UserError if no image can be held out.
     """
     info, images = read_task(source), index_task(source, "train")
-    if validation is not None:
-        return write_task(target, info, map(_labeled, images), validation, images_per_shard=images_per_shard)
-    held = _sampled(info, images, HELD_OUT, seed)
-    if not held:
-        raise UserError(
-            f"{source}: no class has two training images, so none can be held out for validation. Add images."
-        )
-    rest = [_labeled(image) for position, image in enumerate(images) if position not in held]
-    chosen = [_labeled(images[position]) for position in sorted(held)]
-    return write_task(target, info, rest, chosen, images_per_shard=images_per_shard)
+    held = set[int]() if validation is not None else _sampled(info, images, HELD_OUT, seed)
+    if validation is None and not held:
+        what = "no class has two training images, so none can be held out for validation"
+        raise UserError(f"{source}: {what}. Add images.")
+    rest = [image for position, image in enumerate(images) if position not in held]
+    tested = map(_labeled, (images[position] for position in sorted(held))) if validation is None else validation
+    return write_task(target, info, map(_labeled, rest), tested, images_per_shard=images_per_shard)
 
 
 def sample_training_images(source: Path, target: Path, *, most: int, seed: int) -> TaskInfo:
     """Writes about `most` training images of the task `source`, each class with its share, as the test split."""
     info, images = read_task(source), index_task(source, "train")
     held = _sampled(info, images, min(1.0, most / max(1, len(images))), seed)
-    chosen = [_labeled(images[position]) for position in sorted(held)]
-    return write_task(target, info, [], chosen, images_per_shard=most)
+    return write_task(target, info, [], (_labeled(images[at]) for at in sorted(held)), images_per_shard=most)
 
 
 def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int) -> set[int]:
@@ -238,7 +234,7 @@ def search_alphas(
     return AlphaSearch(releases)
 
 
-def right_of(test: Test) -> np.ndarray:
+def right_of(test: TestOutcome) -> np.ndarray:
     """Returns which answers of a test are right, float [N]. Its mean is top1: images and captions count the same."""
     if isinstance(test, Classification):
         return (test.predicted_N == test.labels_N).double().numpy()

@@ -98,8 +98,8 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
 
 def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
     """Writes what would be uploaded to `folder`; returns its files."""
-    with build_folder(folder) as unfinished:
-        build(unfinished)
+    with build_folder(folder) as temporary:
+        build(temporary)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -134,27 +134,27 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
     only those of the known layout. A model is loaded once.
     """
-    with build_folder(folder) as unfinished:
+    with build_folder(folder) as temporary:
         if repository.kind == MODEL:
-            _download(repository, unfinished, MODEL_FILES, endpoint)
+            _download(repository, temporary, MODEL_FILES, endpoint)
         else:
-            _download(repository, unfinished, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
-            with _kept_only_if_whole(unfinished, repository):
-                if not (manifests := sorted(unfinished.rglob(MANIFEST))):
+            _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
+            with _kept_only_if_whole(temporary, repository):
+                if not (manifests := sorted(temporary.rglob(MANIFEST))):
                     raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
                 names = [
-                    glob.escape((path.parent / name).relative_to(unfinished).as_posix())
+                    glob.escape((path.parent / name).relative_to(temporary).as_posix())
                     for path in manifests
                     for shard in read_manifest(path.parent).shards
                     for name in (shard.name, *shard.sidecars)
                     if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
                 ]
-            _download(repository, unfinished, names, endpoint)
-        shutil.rmtree(unfinished / ".cache", ignore_errors=True)
-        with _kept_only_if_whole(unfinished, repository):
+            _download(repository, temporary, names, endpoint)
+        shutil.rmtree(temporary / ".cache", ignore_errors=True)
+        with _kept_only_if_whole(temporary, repository):
             if repository.kind == MODEL:
-                open_folder(unfinished, device=torch.device("cpu"), precision="fp32")
-            for manifest in unfinished.rglob(MANIFEST):
+                open_folder(temporary, device=torch.device("cpu"), precision="fp32")
+            for manifest in temporary.rglob(MANIFEST):
                 _synthetic(manifest.parent)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 

@@ -104,5 +104,5 @@ def _git(root: Path, *words: str) -> str:
 
 
 def _write(path: Path, content: str) -> None:
-    with write_atomically(path) as unfinished:
-        unfinished.write_text(content, encoding="utf-8", newline="\n")
+    with write_atomically(path) as temporary:
+        temporary.write_text(content, encoding="utf-8", newline="\n")

@@ -22,13 +22,13 @@ def release_model(trained: Path, pretrained: Path, folder: Path, release: Releas
     digest = model_hash(trained)
     left_out = (LOSSES,) if release is None else (LOSSES, WEIGHTS, PROVENANCE)
     require_free_bytes(folder, (trained / WEIGHTS).stat().st_size, "the released model")
-    with build_folder(folder) as unfinished:
+    with build_folder(folder) as temporary:
         for file in trained.iterdir():
             if file.is_file() and file.name not in left_out:
-                shutil.copyfile(file, unfinished / file.name)
+                shutil.copyfile(file, temporary / file.name)
         if release is not None:
             model_hash(pretrained)
             start, end = (load_file(each / WEIGHTS) for each in (pretrained, trained))
-            save_file(released_weights(end, start, alpha=release.alpha), unfinished / WEIGHTS)
+            save_file(released_weights(end, start, alpha=release.alpha), temporary / WEIGHTS)
             notes = {"release": release.model_dump(mode="json"), "trained_model": digest}
-            write_provenance(unfinished, read_provenance(trained) | notes)
+            write_provenance(temporary, read_provenance(trained) | notes)

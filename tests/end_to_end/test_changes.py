@@ -67,7 +67,7 @@ def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
     clone.undo()
     assert clone.repro() == ["check"]
     assert clone.report() == before
-    assert (clone.folder / ".gift" / "taken_back" / "gift" / "faces.parquet").is_file()
+    assert (clone.folder / ".gift" / "retired" / "gift" / "faces.parquet").is_file()
 
 
 def test_a_new_probe_runs_no_training(clone: Clone) -> None:
@@ -84,7 +84,7 @@ def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     assert kept["zero_shot"]["loss"] == 0.0
     clone.undo()
     assert clone.repro() == ["check"]
-    assert (clone.folder / ".gift" / "taken_back" / "probes" / "zodiac.parquet").is_file()
+    assert (clone.folder / ".gift" / "retired" / "probes" / "zodiac.parquet").is_file()
 
 
 def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clone: Clone) -> None:

@@ -1,4 +1,4 @@
-"""Reading a run: what does not fit is refused with the remedy, and what was taken back is moved away."""
+"""Reading a run: what does not fit is refused with the remedy, and what is retired is moved away."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are
 
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:
-    """What the stage prints. The report may refuse what it reads after it moved the leftovers."""
+    """What the stage prints. The report may refuse what it reads after it moved retired results."""
     return invoke(stage, "--params", params or root / "params.yaml", "--root", root).output
 
 
@@ -95,24 +95,24 @@ LEFT = {f"icarl/{task}.parquet" for task in TASKS} | {"gift/faces.parquet"}
 
 
 @pytest.mark.parametrize("stage", ["check", "report"])
-def test_leftovers_are_moved_with_their_predictions_and_named(root: Path, stage: str) -> None:
+def test_retired_results_are_moved_with_their_predictions_and_named(root: Path, stage: str) -> None:
     layout = Layout(root)
     kept = {name: (root / "data/6_accuracy" / name).read_bytes() for name in LEFT}
     for method, task in (("icarl", "letters"), ("gift", "letters")):
         layout.predictions(method, task).parent.mkdir(parents=True, exist_ok=True)
         layout.predictions(method, task).write_bytes(f"{method} {task}".encode())
     layout.probe("faces").parent.mkdir(exist_ok=True)
-    layout.probe("faces").write_text("of a probe that was taken back")
+    layout.probe("faces").write_text("of a retired probe")
     assert "gift/faces, icarl/letters, icarl/textures, icarl/zodiac" in run(root, stage)
     assert files(root) == OWN | NOT_OURS
-    assert {name: (root / ".gift/taken_back" / name).read_bytes() for name in LEFT} == kept
+    assert {name: (root / ".gift/retired" / name).read_bytes() for name in LEFT} == kept
     assert not layout.accuracy("icarl", "letters").parent.exists()
     assert layout.predictions("gift", "letters").is_file() and not layout.predictions("icarl", "letters").exists()
-    assert layout.taken_back_predictions("icarl", "letters").read_bytes() == b"icarl letters"
-    assert layout.taken_back_probe("faces").read_text() == "of a probe that was taken back"
+    assert layout.retired("icarl", "letters.predictions").read_bytes() == b"icarl letters"
+    assert layout.retired("probes", "faces").read_text() == "of a retired probe"
     layout.accuracy("icarl", "letters").parent.mkdir()
     shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("icarl", "letters"))
-    run(root, stage)  # a method that is taken back a second time
+    run(root, stage)  # a method that is retired a second time
     assert files(root) == OWN | NOT_OURS
 
 

@@ -68,10 +68,10 @@ def compare_runs(
     `against` is no method of the runs. ContractError if an accuracy file is damaged.
     """
     comparison = compare_methods(read_runs(roots, methods=methods, allow_missing=allow_missing), against)
-    with build_folder(folder) as unfinished:
-        comparison.runs.values.to_csv(unfinished / TABLE, index=False, lineterminator="\n")
-        write_json(unfinished / RECORD, _as_json(comparison))
-        (unfinished / PAGE).write_bytes(render_comparison(comparison).encode())
+    with build_folder(folder) as temporary:
+        comparison.runs.values.to_csv(temporary / TABLE, index=False, lineterminator="\n")
+        write_json(temporary / RECORD, _as_json(comparison))
+        (temporary / PAGE).write_bytes(render_comparison(comparison).encode())
     return comparison
 
 
