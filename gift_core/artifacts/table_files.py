@@ -70,7 +70,9 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
     prefix = _prefix(path, location)
     read = lookup(READERS, path.suffix.lower(), f"{prefix}: kind of table")
     try:
-        header, rows = read(path, None if schema.refuse_others else schema.columns)
+        header, records = read(path, schema.columns)
+        known = [name for name in header if name in schema.columns]
+        rows = [_row(position, record, known) for position, record in records]
     except UserError as error:
         raise UserError(f"{prefix}: {error}") from None
     except Exception as error:  # csv and pyarrow have types of their own
@@ -133,58 +135,51 @@ def _prefix(path: Path, location: str) -> str:
     return f"{location}: {path}" if location else str(path)
 
 
-Content = tuple[list[str], list[Row]]  # the header, and the rows with the wanted columns
+Records = list[tuple[str, Mapping[str, Any]]]  # the position of each row, and what is in it by column
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
+def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
     """Blank lines are skipped. A quoted cell may contain line breaks."""
     text = path.read_bytes().decode("utf-8-sig")
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    header, columns, rows, end = list[str](), list[str](), list[Row](), 0
+    header, records, end = list[str](), Records(), 0
     for cells in reader:
         start, end = end + 1, reader.line_num
         texts = [cell.strip() for cell in cells]
         if not any(texts) and len(texts) <= 1:
             continue
         if not header:
-            header, columns = texts, _columns(texts, wanted)
+            header = texts
         elif len(texts) != len(header):
             what = f"line {start}: {len(texts)} values, but the header has {len(header)}"
             remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
             raise UserError(f"{what}. {remedy}.")
         else:
-            rows.append(_row(f"line {start}", dict(zip(header, texts, strict=True)), columns))
-    return header, rows
+            records.append((f"line {start}", dict(zip(header, texts, strict=True))))
+    return header, records
 
 
-def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
-    records: dict[str, dict[str, Any]] = {}
+def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+    records = Records()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
-            records[f"line {number}"] = parse_json(line)
-            if not isinstance(records[f"line {number}"], dict):
+            records.append((f"line {number}", parse_json(line)))
+            if not isinstance(records[-1][1], dict):
                 what = f"line {number}: should be an object, it is {line.strip()[:_SHOWN]}"
                 raise UserError(f"{what}. Write {{column: value}}.")
-    header = list(dict.fromkeys(name for record in records.values() for name in record))
-    columns = _columns(header, wanted)
-    return header, [_row(position, record, columns) for position, record in records.items()]
+    return list(dict.fromkeys(name for _, record in records for name in record)), records
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
-    """Reads the stored columns, including those that pandas would make the index."""
+def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+    """Reads the wanted columns alone (None: all), which may be those that pandas would make the index."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
-    columns = _columns(header, wanted)
-    records = file.read(columns=columns).to_pylist()
-    return header, [_row(f"row {number}", record, columns) for number, record in enumerate(records, 1)]
-
-
-def _columns(header: Collection[str], wanted: Collection[str] | None) -> list[str]:
-    return [name for name in header if wanted is None or name in wanted]
+    records = file.read(columns=[name for name in header if wanted is None or name in wanted]).to_pylist()
+    return header, [(f"row {number}", record) for number, record in enumerate(records, 1)]
 
 
 def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> Row:
@@ -201,7 +196,7 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
     return Row(position, cells)
 
 
-READERS: Mapping[str, Callable[[Path, Collection[str] | None], Content]] = {
+READERS: Mapping[str, Callable[[Path, Collection[str] | None], tuple[list[str], Records]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_json_lines,

@@ -5,6 +5,7 @@ What an artifact was made from is in dvc.lock, which `dvc status` compares.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,13 +27,15 @@ def artifacts_of(layout: Layout, config: Config) -> Iterator[tuple[Path, Check]]
     """Yields (artifact, its check, which raises ContractError where it is broken), in the order of the stages."""
     yield layout.pretrained(), model_hash
     yield layout.pretrained_accuracy(), read_accuracy
-    yield from ((layout.task(name), _read_task) for name in config.tasks)
+    yield from (
+        (layout.task(name), lambda folder: [index_task(folder, each) for each in SPLITS]) for name in config.tasks
+    )
     yield from ((layout.probe(name), read_probe) for name in config.evaluation.probes)
     yield layout.base_vocabulary(), read_vocabulary
     for step in config.sequence:
         yield layout.prompts(step.task), read_prompts
         yield layout.vocabulary(step.task), read_vocabulary
-        yield layout.shards(step.task), _read_shards
+        yield layout.shards(step.task), lambda folder: deque(iterate_pairs(folder), maxlen=0)
     for method in config.run.methods:
         for task in (step.task for step in config.sequence):
             yield layout.teacher(method, task), require_unchanged
@@ -42,13 +45,3 @@ def artifacts_of(layout: Layout, config: Config) -> Iterator[tuple[Path, Check]]
             yield layout.predictions(method, task), read_predictions
     if config.run.methods:
         yield layout.reports() / "metrics.json", read_metrics
-
-
-def _read_task(folder: Path) -> None:
-    for split in SPLITS:
-        index_task(folder, split)
-
-
-def _read_shards(folder: Path) -> None:
-    for _ in iterate_pairs(folder):
-        pass

@@ -117,7 +117,11 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
     missing = [name for name in state if name not in named]
-    shapes = {name: [_size(value) for value in (named[name], state[name])] for name in state if name in named}
+    shapes = {
+        name: [" x ".join(map(str, value.shape)) or "a number" for value in (named[name], state[name])]
+        for name in state
+        if name in named
+    }
     problems = {
         "missing": [name for name in missing if not name.endswith(_COUNTER)],
         "not part of the model": [name for name in named if name not in state],
@@ -131,10 +135,6 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
         remedy += "The file should hold a whole CLIP, image and text tower."
         raise UserError(f"{location}: the weights do not fit: {'; '.join(found)}. {remedy}")
     model.load_state_dict({name: state[name] for name in missing} | named)
-
-
-def _size(tensor: torch.Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a number"
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:

@@ -134,9 +134,9 @@ def _unused_splits(folder: Path, config: Config, location: str) -> tuple[str, ..
         types = {field.name: str(field.type) for field in pq.read_schema(path)}  # other columns may be large
         columns = [name for name, kind in types.items() if kind in ("string", "large_string") or "=string" in kind]
     values: dict[str, set[str]] = {}
-    for row in READERS[path.suffix.lower()](path, columns)[1]:
-        for name, value in row.cells.items():
-            values.setdefault(name, set()).add(value if split_of(value) else "")
+    for _, record in READERS[path.suffix.lower()](path, columns)[1]:
+        for name, value in record.items():
+            values.setdefault(name, set()).add(str(value) if split_of(str(value)) else "")
     used = {getattr(config, key, None) for key in ("image_column", "label_column", "caption_column")}
     for column, found in values.items():
         splits = set(map(split_of, found))

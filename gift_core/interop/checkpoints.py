@@ -5,7 +5,6 @@ Nothing in a file is executed.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections import Counter
@@ -16,11 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from gift_core.clip.architectures import NO_WEIGHTS, require_supported
-from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
-from gift_core.clip.tokenizers import tokenizer_contents
+from gift_core.clip.model import require_whole_safetensors
 from gift_core.errors import UserError
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_MARK,
@@ -29,7 +27,6 @@ from gift_core.interop.transformers_format import (
     weights_from_transformers,
 )
 from gift_core.untrusted import parse_json
-from gift_core.work.publishing import write_atomically
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the models that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
@@ -126,21 +123,6 @@ def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return {}, ()
     inner = next((key for key in _STATE_KEYS if isinstance(stored.get(key), Mapping)), None)
     return (stored, ()) if inner is None else (stored[inner], tuple(str(key) for key in stored))
-
-
-def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Write the model and `provenance` for read_single_file; the same model gives the same bytes.
-
-    UserError if a tokenizer file is not text (sentencepiece models).
-    """
-    try:
-        tokenizer = {name: content.decode("utf-8") for name, content in tokenizer_contents(clip).items()}
-    except UnicodeDecodeError as error:
-        what = "its tokenizer is not text and cannot be stored in a safetensors header"
-        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
-    description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
-    with write_atomically(path) as temporary:
-        save_file(weights_of(clip), temporary, metadata={KEY: json.dumps(description, sort_keys=True)})
 
 
 def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -23,7 +23,7 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.model import Clip, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, lookup
-from gift_core.interop.checkpoints import save_single_file
+from gift_core.interop.checkpoints import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     clip_config_of,
@@ -105,9 +105,19 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
 
 
 def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Write model.safetensors, a whole model in one file; load_clip opens it as `local-file:<path>`."""
+    """Write model.safetensors, a whole model in one file; load_clip opens it as `local-file:<path>`.
+
+    The same model gives the same bytes. UserError if a tokenizer file is not text (sentencepiece models).
+    """
+    try:
+        tokenizer = {name: content.decode("utf-8") for name, content in tokenizer_contents(clip).items()}
+    except UnicodeDecodeError as error:
+        what = "its tokenizer is not text and cannot be stored in a safetensors header"
+        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
+    description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
     with build_folder(folder) as temporary:
-        save_single_file(clip, temporary / SAFETENSORS, provenance)
+        metadata = {KEY: json.dumps(description, sort_keys=True)}
+        save_file(weights_of(clip), temporary / SAFETENSORS, metadata=metadata)
         write_provenance(temporary, provenance)
 
 

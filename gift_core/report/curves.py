@@ -31,9 +31,8 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         return
     shown: dict[str, Any]
     if record.seen is None:
-        charts = [_panel(record, record.matrices, task, step) for step, task in enumerate(record.tasks, 1)]
-        overview = overview_chart(record, "Mean accuracy over all tasks", record.matrices)
-        shown = {"mean_chart": overview, "task_charts": charts, "columns": panel_columns(len(charts))}
+        steps = {task: step for step, task in enumerate(record.tasks, 1)}
+        shown = _charts(record, "Mean accuracy over all tasks", record.matrices, steps)
         yield Section("forgetting", "Forgetting", "forgetting.html.j2", shown)
         matrices = accuracy_matrices(record, reading_order(record, record.methods))
         shown = {"matrices": matrices, "published_matrices": published_matrices(record)}
@@ -42,11 +41,20 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         shown = {"seen_chart": seen_chart(record, record.seen), "steps": step_table(record, record.seen)}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
-        charts = [_panel(record, record.probes, name) for name in record.probe_images]
-        overview = overview_chart(record, "Mean accuracy over the probes", record.probes)
-        shown = {"probes": probe_table(record), "probe_chart": overview}
-        shown |= {"probe_charts": charts, "columns": panel_columns(len(charts))}
-        yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
+        shown = _charts(record, "Mean accuracy over the probes", record.probes, dict.fromkeys(record.probe_images))
+        yield Section("probes", "Zero-shot kept", "probes.html.j2", shown | {"probes": probe_table(record)})
+
+
+def _charts(
+    record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame], trained: Mapping[str, int | None]
+) -> dict[str, Any]:
+    """The mean of the columns of `percent`, a small chart of each, and how many of these are in a row.
+
+    `trained`: the step that trains a column, None for a probe. Rows have 3 or 4 charts, whichever leaves fewer gaps.
+    """
+    charts = [_panel(record, percent, name, step) for name, step in trained.items()]
+    columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
+    return {"overview": overview_chart(record, title, percent), "charts": charts, "columns": columns}
 
 
 def seen_chart(record: RunRecord, seen: pd.DataFrame) -> Chart:
@@ -81,11 +89,6 @@ def seen_curve_chart(
     return replace(chart, x_title=x_title, y_ticks={value: str(value) for value in range(int(frame.y_min), 101, 10)})
 
 
-def panel_columns(count: int) -> int:
-    """The number of charts per row on a wide screen: 3 or 4, whichever leaves fewer gaps."""
-    return min((4, 3), key=lambda columns: (-count % columns, -columns))
-
-
 def overview_chart(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
     """The mean of the columns after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
     curves = {method: percent[method].mean(axis=1).tolist() for method in (*record.continued, ZERO_SHOT)}
@@ -96,11 +99,8 @@ def overview_chart(record: RunRecord, title: str, percent: Mapping[str, pd.DataF
     return _accuracy_chart(title, curves, frame, steps, styles_of(record), gap)
 
 
-def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, trained: int | None = None) -> Chart:
-    """A small chart of one column of the tables, the accuracy on a task over all steps.
-
-    `trained`: the step that trains it, None for a probe.
-    """
+def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, trained: int | None) -> Chart:
+    """A small chart of one column, the accuracy on a task over all steps."""
     curves = {method: percent[method][name].tolist() for method in (*record.continued, ZERO_SHOT)}
     few, tasks, steps = len(record.continued) <= FEW_METHODS, len(record.tasks), {0: "Before training"}
     frame = Frame(

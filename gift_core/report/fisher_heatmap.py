@@ -32,15 +32,6 @@ class Layer:
     name: str
 
 
-@dataclass(frozen=True)
-class FisherProfile:
-    """A Fisher file by layer: the sum of the diagonal and the number of weights."""
-
-    estimator: str
-    sums: Mapping[Layer, float]
-    weights: Mapping[Layer, int]
-
-
 def layer_of(parameter: str) -> Layer:
     """The layer of an open_clip parameter, by its name."""
     tower = "image" if parameter.startswith("visual.") else "text"
@@ -59,43 +50,36 @@ def layer_of(parameter: str) -> Layer:
     return Layer(tower, (0, 0, 0), "embedding")
 
 
-def read_profile(path: Path) -> FisherProfile:
-    """The profile of a Fisher file. ContractError if the file is missing or damaged."""
-    fisher, sums, weights = read_fisher(path), dict[Layer, float](), dict[Layer, int]()
-    for name, values in fisher.diagonals.items():
-        layer = layer_of(name)
-        sums[layer] = sums.get(layer, 0.0) + float(values.sum(dtype=np.float64))
-        weights[layer] = weights.get(layer, 0) + values.size
-    order = sorted(sums)
-    return FisherProfile(
-        fisher.estimator, {layer: sums[layer] for layer in order}, {layer: weights[layer] for layer in order}
-    )
-
-
 def fisher_heatmaps(record: RunRecord) -> Iterator[Section]:
     """Yields the section of the methods whose consolidation needs Fisher information."""
     heatmaps = []
     for method in record.methods_where(lambda row: row.consolidation.needs_fisher):
-        files = {task: record.layout.teacher(method, task) / FISHER for task in record.tasks}
-        heatmaps.append(fisher_heatmap(method, {task: read_profile(file) for task, file in files.items()}))
+        heatmaps.append(fisher_heatmap(method, {task: record.layout.teacher(method, task) for task in record.tasks}))
     if heatmaps:
         yield Section("fisher", "Fisher information", "fisher.html.j2", {"heatmaps": heatmaps})
 
 
-def fisher_heatmap(method: str, profiles: Mapping[str, FisherProfile]) -> HeatTable:
+def fisher_heatmap(method: str, folders: Mapping[str, Path]) -> HeatTable:
     """The layers by task: each mean relative to the model's, and at the end the share of the total.
 
-    `profiles` by task. A row has the name of its tower if the row above has another one.
+    `folders`: of the teachers by task. A row has the name of its tower if the row above has another one. ContractError
+    if a file is missing or damaged.
     """
-    totals = {task: sum(profile.sums.values()) for task, profile in profiles.items()}
-    means = {task: totals[task] / sum(profile.weights.values()) for task, profile in profiles.items()}
-    first, rows, tower = next(iter(profiles.values())), [], ""
-    for layer in first.sums:
-        shares = {task: 100.0 * each.sums[layer] / (totals[task] or 1.0) for task, each in profiles.items()}
+    sums, weights = dict[str, dict[Layer, float]](), dict[Layer, int]()
+    for task, folder in folders.items():  # one file is in memory at a time
+        fisher, sums[task], weights = read_fisher(folder / FISHER), {}, {}
+        for name, values in fisher.diagonals.items():
+            layer = layer_of(name)
+            sums[task][layer] = sums[task].get(layer, 0.0) + float(values.sum(dtype=np.float64))
+            weights[layer] = weights.get(layer, 0) + values.size
+    totals = {task: sum(of_task[layer] for layer in sorted(of_task)) for task, of_task in sums.items()}
+    rows, tower = [], ""
+    for layer in sorted(weights):
+        shares = {task: 100.0 * sums[task][layer] / (total or 1.0) for task, total in totals.items()}
         cells = []
         for task, share in shares.items():
-            mean, profile = means[task], profiles[task]  # a mean of 0: everything is 0
-            ratio = profile.sums[layer] / profile.weights[layer] / mean if mean else 1.0
+            mean = totals[task] / sum(weights.values())  # a mean of 0: everything is 0
+            ratio = sums[task][layer] / weights[layer] / mean if mean else 1.0
             exact = [
                 f"{layer.tower} {layer.name}, before {task}",
                 f"mean per weight\t{ratio:.3g} × the model mean",
@@ -106,7 +90,7 @@ def fisher_heatmap(method: str, profiles: Mapping[str, FisherProfile]) -> HeatTa
         mean_share = f"{sum(shares.values()) / len(shares):.1f}%"
         rows.append(HeatRow("" if layer.tower == tower else layer.tower, layer.name, cells, [mean_share]))
         tower = layer.tower
-    return HeatTable(label(method), first.estimator.replace("_", " "), [*profiles], rows)
+    return HeatTable(label(method), fisher.estimator.replace("_", " "), [*folders], rows)
 
 
 def ratio_text(ratio: float) -> str:

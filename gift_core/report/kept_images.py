@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pandas as pd
 
@@ -81,7 +82,7 @@ class Predictions:
     def __init__(self, record: RunRecord) -> None:
         self.layout, self.tasks = record.layout, record.tasks
         self._whole = record.config.evaluation.protocol == CROSS_DOMAIN  # the last file has the tests of all models
-        self._read: dict[tuple[str, str], pd.DataFrame] = {}
+        self._read = cache(lambda method, step: read_predictions(self.layout.predictions(method, step))[0])
 
     def are_here(self, method: str) -> bool:
         """Whether all prediction files of the method are on this machine."""
@@ -93,12 +94,9 @@ class Predictions:
         Columns image (its position in the test set), label, predicted (classes by name), correct.
         """
         after = after or self.tasks[-1]
-        step = self.tasks[-1] if self._whole else after
-        if (method, step) not in self._read:
-            self._read[method, step], _ = read_predictions(self.layout.predictions(method, step))
-        rows = self._read[method, step]
+        rows = self._read(method, self.tasks[-1] if self._whole else after)
         rows = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
-        own: pd.DataFrame = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
+        own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
         answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).reset_index(drop=True)
         return answers
 

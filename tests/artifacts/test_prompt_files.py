@@ -1,13 +1,10 @@
-"""The prompts and the vocabulary."""
+"""The prompts and the vocabulary. That a damaged table is refused: test_teacher_files.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pytest
 
 from gift_core.artifacts.prompt_files import (
     VocabularyEntry,
@@ -16,7 +13,6 @@ from gift_core.artifacts.prompt_files import (
     write_prompts,
     write_vocabulary,
 )
-from tests.artifacts.damage import broken_message, cut, rewrite_table
 
 PROMPTS = pd.DataFrame({
     "prompt_id": [0, 1],
@@ -37,24 +33,6 @@ def test_prompts_come_back_whatever_the_order_of_their_columns(tmp_path: Path) -
     found = read_prompts(path)
     assert found.to_dict("list") == PROMPTS.to_dict("list")
     assert found.seed.dtype == "int64"
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda table: table.drop_columns(["seed"]), "they are prompt_id, source_task, class_name, template, prompt."),
-        (lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])), "column seed should be int64 without"),
-        (None, "it should be a whole Parquet file"),
-    ],
-)
-def test_a_damaged_file_is_named(change: Callable[[pa.Table], pa.Table] | None, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    write_prompts(path, PROMPTS)
-    if change is None:
-        cut(path)
-    else:
-        rewrite_table(path, change)
-    assert expected in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 
 VOCABULARY = [

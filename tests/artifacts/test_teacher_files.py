@@ -58,11 +58,18 @@ VECTORS = pa.list_(pa.float32(), 3)
     [
         (lambda table: table.drop_columns(["text_emb"]), "should be key, image_emb, text_emb, they are key, image_emb"),
         (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), "1 empty cells"),
+        (lambda table: table.set_column(0, "key", pa.array([1, 2])), "column key should be string without"),
+        (None, "it should be a whole Parquet file"),
     ],
 )
-def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:
+def test_a_damaged_table_is_refused(
+    change: Callable[[pa.Table], pa.Table] | None, expected: str, tmp_path: Path
+) -> None:
     path = make(tmp_path / "features.parquet")
-    rewrite_table(path, change)
+    if change is None:
+        cut(path)
+    else:
+        rewrite_table(path, change)
     assert expected in broken_message(lambda: read_features(path, Features), path, "teach")
 
 

@@ -65,7 +65,7 @@ def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_mark
         ("mean", "400", "75.0", "55.0 loss4", "74.0 loss1"),
     ]  # fmt: skip
     *_, section = accuracies(record)
-    mean, (flags, _) = section.shown["probe_chart"], section.shown["probe_charts"]
+    mean, (flags, _) = section.shown["overview"], section.shown["charts"]
     assert mean.hovers[2] == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
     assert (flags.title, flags.trained, [text for _, _, text, *_ in flags.labels]) == ("flags", None, ["40.0", "66.0"])
 
