@@ -82,16 +82,14 @@ def load_step(
     """Returns the start model, what the step learns from, and the function that trains the model in place.
 
     That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
-    peak. UserError if the devices do not suffice, the method cannot train the model, or the disk is too full.
+    peak. UserError if the devices do not suffice, or the method cannot train the model.
     """
     from gift_core.clip.device import require_devices, resolve_device
-    from gift_core.clip.disk_space import training_bytes
     from gift_core.clip.model import load_folder
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
     from gift_core.work.processes import ALONE, DataParallel
-    from gift_core.work.publishing import require_free_bytes
     from gift_core.work.training import drive
 
     from .replay_source import replay_of
@@ -101,9 +99,7 @@ def load_step(
     require_devices(device, training.processes)
     stage.phase = "loading the model"
     clip = load_folder(stage.start_model(method, task), device=device, precision=config.model.precision)
-    trained = require_trainable(clip, training, build_method(row))
-    needed = training_bytes(clip, iterations=training.iterations, trained=trained)
-    require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
+    require_trainable(clip, training, build_method(row))
     stage.phase = "reading the training images"
     data = load_training_data(row, clip, stage.tasks_so_far(task), training=training, names=("finetune", config.seed))
     stage.phase = "reading the replayed data"

@@ -19,7 +19,7 @@ from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
 from gift_core.work.overlap import Copies, background, overlapped
-from gift_core.work.publishing import build_folder, require_free_bytes
+from gift_core.work.publishing import build_folder
 from gift_core.work.spread import is_offered, spread
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     Tools = tuple[TextToImage, Filters, torch.device]
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
-BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
 FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
 
@@ -75,11 +74,9 @@ def synthesize(
     returns what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever
     generates it.
     Filters that compare images see all of them, in their order: with these there are no helpers. `say` prints a line.
-    Raises UserError if an image is rejected more often than the settings allow, if there is too little disk space, or
-    if another process works in `work`.
+    Raises UserError if an image is rejected more often than the settings allow, or if another process works in `work`.
     """
     config = text_to_image.config
-    require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
     digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
     if filters.compares_images:
         if len(shards) > 1 and is_offered():

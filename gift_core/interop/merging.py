@@ -14,13 +14,12 @@ from safetensors.torch import save_file
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, write_provenance
 from gift_core.clip.architectures import require_sound_numbers
-from gift_core.clip.disk_space import model_bytes
 from gift_core.clip.model import write_description
 from gift_core.errors import UserError
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
 from gift_core.interop.stored_model import StoredModel, read_tensor
 from gift_core.seeds import seed_for
-from gift_core.work.publishing import build_folder, require_free_bytes
+from gift_core.work.publishing import build_folder
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,10 @@ class Merge:
         base, found = self.base, []
         assert base is not None, "complete_options asks for it"
         for model in self.models:
-            changes = torch.cat([(model.read(name) - base.read(name)).abs().flatten() for name in sorted(self.names)])
-            count = max(1, round(self.options["keep"] * len(changes)))
-            found.append(float(changes.kthvalue(len(changes) - count + 1).values))
+            sizes = torch.cat([(model.read(name) - base.read(name)).abs().flatten() for name in self.names]).numpy()
+            last = len(sizes) - max(1, round(self.options["keep"] * len(sizes)))
+            sizes.partition(last)  # in place
+            found.append(float(sizes[last]))
         return found
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -106,7 +106,6 @@ def merge_models(merge: Merge, folder: Path) -> None:
             models = f"{first.identity['name']} and {other.identity['name']}"
             differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
             raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
-    require_free_bytes(folder, model_bytes(last.clip), "merge")
     with build_folder(folder) as temporary:
         save_file({name: merge.tensor(name).contiguous() for name in last.layout}, temporary / WEIGHTS)
         write_description(last.clip, temporary)

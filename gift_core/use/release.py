@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, model_hash, read_provenance, write_provenance
 from gift_core.config.method_options import ReleaseConfig
 from gift_core.method.averaging import released_weights
-from gift_core.work.publishing import build_folder, require_free_bytes
+from gift_core.work.publishing import build_folder
 
 
 def release_model(trained: Path, pretrained: Path, folder: Path, release: ReleaseConfig | None) -> None:
@@ -21,7 +21,6 @@ def release_model(trained: Path, pretrained: Path, folder: Path, release: Releas
     """
     digest = model_hash(trained)
     left_out = (LOSSES,) if release is None else (LOSSES, WEIGHTS, PROVENANCE)
-    require_free_bytes(folder, (trained / WEIGHTS).stat().st_size, "the released model")
     with build_folder(folder) as temporary:
         for file in trained.iterdir():
             if file.is_file() and file.name not in left_out:

@@ -48,13 +48,10 @@ def export(
     name = "-".join([*Path(model).parts[-2:], to])
     folder = out or Path("exports") / re.sub(r"[^\w.-]+", "-", name).strip("-")
     require_new(folder, model)
-    from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.exporting import export_clip
     from gift_core.interop.importing import model_identity, open_model
-    from gift_core.work.publishing import require_free_bytes
 
     clip = open_model(model, pretrained, device="cpu")
-    require_free_bytes(folder, 2 * model_bytes(clip), "export")
     files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
     if as_json:
         print_json({"format": to, "files": [{"path": path, "bytes": path.stat().st_size} for path in files]})

@@ -67,12 +67,6 @@ def test_changed_weights_and_a_changed_configuration_are_refused(folder: Path, n
         require_noted_files(folder)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, "provenance.json"])
-def test_a_missing_file_is_refused(name: str, folder: Path) -> None:
-    (folder / name).unlink()
-    assert "the file is missing" in broken_message(lambda: model_hash(folder), folder / name, "finetune")
-
-
 def test_shapes_of_all_types_are_read_sorted_by_name_unless_the_file_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     tensors = {"b": torch.zeros(2, 3), "a": torch.zeros(5, dtype=torch.bfloat16), "c": torch.tensor(1)}

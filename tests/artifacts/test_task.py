@@ -56,12 +56,10 @@ def test_what_is_written_in_shards_of_the_asked_size_is_read_in_its_order(tmp_pa
     assert tree_hash(tmp_path / "a" / "birds") == tree_hash(tmp_path / "b" / "birds")
 
 
-def test_a_damaged_task_json_is_refused(folder: Path) -> None:
+def test_the_name_of_a_tar_does_not_lead_out_of_the_folder(folder: Path) -> None:
     path = folder / "task.json"
     change_json(path, lambda record: record.update(hashes={"../train-00000.tar": "0" * 64}))
     assert "String should match pattern" in broken_message(lambda: read_task(folder), path, "ingest")
-    cut(path)
-    assert "Invalid JSON" in broken_message(lambda: read_task(folder), path, "ingest")
 
 
 def test_a_task_is_described_without_its_tars(folder: Path) -> None:

@@ -67,13 +67,6 @@ def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypat
     assert with_gradient <= {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_the_bias_of_siglip_and_the_caption_decoder_of_coca_are_frozen() -> None:
-    siglip, coca = small_clip("ViT-B-16-SigLIP"), small_clip("coca_ViT-B-32")
-    assert siglip.model.logit_bias.item() == -10 and "logit_bias" not in siglip.trainable()
-    decoder = {name for name in coca.model.state_dict() if name.startswith("text_decoder.")}
-    assert decoder and not decoder & set(coca.trainable())
-
-
 def test_a_refused_architecture_says_why_before_anything_is_fetched() -> None:
     with pytest.raises(UserError, match=r"model.name 'coca_base': not supported: its vocabulary has 64000 entries"):
         architecture_config("coca_base")

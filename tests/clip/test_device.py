@@ -1,13 +1,12 @@
-"""Names of devices, and copies to them."""
+"""Names of devices."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from gift_core.clip.device import require_devices, resolve_device, to_device
+from gift_core.clip.device import require_devices, resolve_device
 from gift_core.errors import UserError
-from gift_core.work.overlap import copied_to_cpu
 
 
 @pytest.mark.parametrize(
@@ -38,10 +37,3 @@ def test_float32_is_computed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_device("cpu")
     assert not torch.backends.cudnn.allow_tf32  # torch's own default is True
     assert not torch.backends.cuda.matmul.allow_tf32
-
-
-def test_copies_equal_the_tensors(device: torch.device) -> None:
-    for tensor in (torch.randn(3, 4), torch.arange(5), torch.empty(0, 2), torch.randn(4, 6).T):
-        copy = to_device(tensor, device)
-        assert copy.device.type == device.type
-        assert torch.equal(copied_to_cpu(copy)(), tensor)

@@ -14,10 +14,8 @@ from torchvision.transforms import Compose
 
 from gift_core.clip.encoding import (
     class_features,
-    class_prompts,
     encode_images,
     encode_tokens,
-    predict,
     text_features,
     tokenize,
     trim_rows,
@@ -103,13 +101,6 @@ def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
 def test_class_names_that_only_differ_where_the_tokenizer_does_not_look_are_refused(one: str, other: str) -> None:
     with pytest.raises(UserError, match=r"have the same tokens, so classes 0 and 2 are the same to the model\."):
         class_features(tiny_clip(), [one, "dog", other], ["a {}.", "the {}."], batch_size=4)
-
-
-def test_training_prompts_use_the_first_template_and_the_nearest_class_is_predicted() -> None:
-    assert class_prompts(["cat", "{dog}"], ["a {}.", "no {}"]) == ["a cat.", "a {dog}."]
-    image_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-    class_KD = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    assert predict(image_BD, class_KD).tolist() == [1, 0]
 
 
 CLIP = tiny_clip()

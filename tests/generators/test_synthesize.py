@@ -10,7 +10,6 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,14 +173,6 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
     generated(tmp_path, Painter(black_seeds=BLACK), "alone")
     assert files_of(folder) == files_of(tmp_path / "alone")
-
-
-def test_a_full_disk_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painter = Painter()
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
-    with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
-        generated(tmp_path, painter)
-    assert painter.batches == 0 and not (tmp_path / "work").exists()
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
