@@ -109,7 +109,7 @@ def as_clip(
     model_config: Mapping[str, Any],
     *,
     location: str,
-    precision: str,
+    precision: str = "fp32",
     tokenizer_files: tuple[Path, ...] = (),
     origin: Mapping[str, str] | None = None,
 ) -> Clip:
@@ -157,7 +157,7 @@ def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: s
         raise ContractError(f"{error} {remedy}") from error
 
 
-def open_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
+def open_folder(folder: Path, *, device: torch.device, precision: str = "fp32") -> Clip:
     """The model in any open_clip folder; UserError names the file and what is wrong with it.
 
     If a provenance.json in the folder notes the hash of the weights, it is checked.

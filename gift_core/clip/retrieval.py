@@ -82,7 +82,7 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     An image has several right captions, and the best ranked one counts, as in the benchmarks of CLIP and open_clip.
     Equal similarities are ranked by position.
     """
-    (image_ND,) = encode_test_set([clip], test_set)
+    image_ND = encode_test_set(clip, test_set)
     texts = [caption for captions in test_set.captions for caption in captions]
     text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
     own_C = _owners(test_set)

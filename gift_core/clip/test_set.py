@@ -132,22 +132,17 @@ def choose_images(labels: Sequence[int], most: int, *, seed: int) -> list[int]:
     return sorted(position for label, number in numbers.items() for position in of_class[label][:number])
 
 
-def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:
-    """Returns unit features [N, D] of the test images by each model, on the CPU; each image is decoded once.
-
-    UserError as require_unit.
-    """
-    features: list[list[torch.Tensor]] = [[] for _ in clips]
+def encode_test_set(clip: Clip, test_set: TestSet) -> torch.Tensor:
+    """Returns unit features [N, D] of the test images, on the CPU. UserError as require_unit."""
+    features = []
     with progress_bar(len(test_set), f"{test_set.task.name} images") as bar:
-        for pixels_BCHW in test_set.batches(clips[0]):
-            for clip, of_clip in zip(clips, features, strict=True):
-                of_clip.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
+        for pixels_BCHW in test_set.batches(clip):
+            features.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
             bar.update(len(pixels_BCHW))
-    return [require_unit(torch.cat(of_clip), "images") for of_clip in features]
+    return require_unit(torch.cat(features), "images")
 
 
 def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:
     """Returns the class of the task that is nearest to each test image, int64 [N] on the CPU."""
     class_KD = test_set.class_features(clip)
-    (image_ND,) = encode_test_set([clip], test_set)
-    return predict(image_ND, class_KD).cpu()
+    return predict(encode_test_set(clip, test_set), class_KD).cpu()

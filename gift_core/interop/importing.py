@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, require_model_path
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.clip.architectures import architecture_config, preprocess_of, require_supported
 from gift_core.clip.device import resolve_device
-from gift_core.clip.model import PRECISIONS, Clip, as_clip, assemble, create_model, open_folder, read_json_object
+from gift_core.clip.model import Clip, as_clip, assemble, create_model, open_folder, read_json_object
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, short_message, tokenizer_files_of, tokenizer_from
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
@@ -31,7 +31,6 @@ def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip
     `device` is a name of clip.device.resolve_device. UserError says what is wrong with either name.
     """
     chosen = resolve_device(device)
-    require_model_path(text)
     path = Path(text)
     name = f"{LOCAL}{text}" if path.is_dir() else f"{FILE}{text}" if path.is_file() else text
     architectures, plain = open_clip.list_models(), name.replace("/", "-")
@@ -49,7 +48,7 @@ def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:
     return found | ({"sha256": sha256_of(weights)} if weights.is_file() else {})
 
 
-def load_clip(name: str, pretrained: str | None = None, *, device: torch.device | str, precision: str = "fp32") -> Clip:
+def load_clip(name: str, pretrained: str | None = None, *, device: torch.device | str) -> Clip:
     """The model called `name`, in evaluation mode with float32 weights (half-precision files are widened).
 
     Args:
@@ -61,7 +60,6 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     Raises:
         UserError: which of the arguments is wrong, and what is known instead.
     """
-    lookup({known: known for known in PRECISIONS}, precision, "model.precision")
     device = torch.device(device)
     if pretrained is not None and name.startswith((LOCAL, FILE, HUB)):
         what = f"{pretrained[:80]!r} has no effect, because {name} has its own weights"
@@ -69,23 +67,23 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         if (folder / TRANSFORMERS_CONFIG).is_file() and not (folder / CONFIG).is_file():
-            return _from_transformers(folder, device, precision)
-        return open_folder(folder, device=device, precision=precision)
+            return _from_transformers(folder, device)
+        return open_folder(folder, device=device)
     if name.startswith(FILE):
         path = Path(name.removeprefix(FILE))
         config, contents = read_single_file(path)
         tokenizer = tokenizer_from(contents, config["model_cfg"])
-        return assemble(config, tokenizer, load_file(path), device=device, location=str(path), precision=precision)
+        return assemble(config, tokenizer, load_file(path), device=device, location=str(path))
     if name.startswith(HUB):
-        return _from_hub(name, device, precision)
+        return _from_hub(name, device)
     architecture, config = architecture_config(name)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is not None and pretrained not in tags and Path(pretrained).exists():
-        return _from_checkpoint(architecture, config, Path(pretrained), device, precision)
-    return _from_tag(architecture, config, pretrained, device, precision)
+        return _from_checkpoint(architecture, config, Path(pretrained), device)
+    return _from_tag(architecture, config, pretrained, device)
 
 
-def _from_transformers(folder: Path, device: torch.device, precision: str) -> Clip:
+def _from_transformers(folder: Path, device: torch.device) -> Clip:
     """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
     config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
     if files := tokenizer_files_of(folder):
@@ -98,13 +96,12 @@ def _from_transformers(folder: Path, device: torch.device, precision: str) -> Cl
         found.tensors,
         device=device,
         location=str(folder),
-        precision=precision,
         tokenizer_files=files,
         origin={"written_by": found.written_by, "activation": f"{_label(config['quick_gelu'])}: {found.evidence}"},
     )
 
 
-def _from_hub(name: str, device: torch.device, precision: str) -> Clip:
+def _from_hub(name: str, device: torch.device) -> Clip:
     location = f"model.name {name!r}"
     _require_weights(name.removeprefix(HUB), "", "model.name")
     try:
@@ -115,7 +112,7 @@ def _from_hub(name: str, device: torch.device, precision: str) -> Clip:
     require_supported(config, location)
     tokenizer = load_tokenizer(name)
     model = create_model(name, device, location=location)
-    return as_clip(model, tokenizer, config, location=location, precision=precision)
+    return as_clip(model, tokenizer, config, location=location)
 
 
 def _require_weights(repository: str, file: str, key: str) -> None:
@@ -125,9 +122,7 @@ def _require_weights(repository: str, file: str, key: str) -> None:
     require_download(repository, (file,) if file else CACHED_WEIGHTS, key=key, folder=folder, params=params)
 
 
-def _from_checkpoint(
-    architecture: str, config: dict[str, Any], path: Path, device: torch.device, precision: str
-) -> Clip:
+def _from_checkpoint(architecture: str, config: dict[str, Any], path: Path, device: torch.device) -> Clip:
     """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`.
 
     The checkpoint decides about the activation. Where it does not say, the architecture's own one is used. UserError if
@@ -158,7 +153,6 @@ def _from_checkpoint(
         found.tensors,
         device=device,
         location=f"{location}, model.name {architecture}",
-        precision=precision,
         origin=origin,
     )
 
@@ -183,7 +177,7 @@ def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
     return {"pretrained": tag, "force_quick_gelu": quick}
 
 
-def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device: torch.device, precision: str) -> Clip:
+def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device: torch.device) -> Clip:
     options = tag_options(architecture, tag)
     repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
     if repository:
@@ -199,4 +193,4 @@ def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device
             because = f"open_clip knows that {tag} was trained with it"
             activation = f"QuickGELU in place of the GELU of {architecture}: {because}"
     origin = {"activation": activation}
-    return as_clip(model, tokenizer, config, location=location, precision=precision, origin=origin)
+    return as_clip(model, tokenizer, config, location=location, origin=origin)

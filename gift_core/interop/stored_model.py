@@ -12,7 +12,7 @@ import torch
 from open_clip.model import get_model_preprocess_cfg
 from safetensors import safe_open
 
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, require_model_path, require_noted_files
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes, require_noted_files
 from gift_core.clip.architectures import build_model, require_sound_numbers
 from gift_core.clip.model import Clip, check_folder
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
@@ -50,7 +50,6 @@ def open_stored(name: str) -> StoredModel:
     An open_clip folder and a file of `gift export --to safetensors` are read tensor by tensor. Where the names in it
     are not those of open_clip's model, and for any other format, the whole model is loaded.
     """
-    require_model_path(name)
     path, files = Path(name.removeprefix(LOCAL).removeprefix(FILE)), tuple[Path, ...]()
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
         config, file, files = check_folder(path), path / WEIGHTS, tokenizer_files_of(path)

@@ -163,7 +163,7 @@ class Encoder(Classifier):
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns unit features: image_ND and class_KD."""
         clip, test_set, key = self._load(model), self._open(task), self.key(model, task)
-        (image_ND,) = encode_test_set([clip], test_set)
+        image_ND = encode_test_set(clip, test_set)
         return {f"image_ND {key}": image_ND, f"class_KD {key}": test_set.class_features(clip).cpu()}
 
     def key(self, model: int, task: int) -> str:

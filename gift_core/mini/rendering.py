@@ -100,9 +100,9 @@ def glyph_mask(character: str, face: str) -> Image.Image:
     return mask
 
 
-def place(mask: Image.Image, random: np.random.Generator, *, turn: float = 12.0, zoom: float = 0.2) -> Pixels:
-    """Returns the mask rotated by up to `turn` degrees, scaled by 1 +- `zoom` and shifted: float [32, 32] in 0-1."""
-    angle = np.deg2rad(random.uniform(-turn, turn))
+def place(mask: Image.Image, random: np.random.Generator, *, zoom: float = 0.2) -> Pixels:
+    """Returns the mask rotated by up to 12 degrees, scaled by 1 +- `zoom` and shifted: float [32, 32] in 0-1."""
+    angle = np.deg2rad(random.uniform(-12.0, 12.0))
     scale = 1.0 / random.uniform(1 - zoom, 1 + zoom)
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     center = MASK_SIZE / 2

@@ -103,17 +103,16 @@ def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def push(build: Callable[[Path], None], repository: Repository, *, private: bool, endpoint: str | None = None) -> str:
+def push(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
     """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
 
-    `private` counts for a new repository. A revision that does not exist becomes a branch. `endpoint`: another hub than
-    the one that huggingface_hub knows.
+    `private` counts for a new repository. A revision that does not exist becomes a branch.
     """
     from huggingface_hub import HfApi
 
     with tempfile.TemporaryDirectory() as temporary:
         build(Path(temporary))
-        api = HfApi(endpoint=endpoint)
+        api = HfApi()
         with hub_errors(repository.address, _LOGIN):
             api.create_repo(repository.name, repo_type=repository.kind, private=private or None, exist_ok=True)
             if repository.revision:
@@ -128,7 +127,7 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
     return str(commit.commit_url)
 
 
-def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -> list[Path]:
+def pull(repository: Repository, folder: Path) -> list[Path]:
     """Downloads a model or shards to `folder`, checks them, and returns the files.
 
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
@@ -136,9 +135,9 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
     """
     with build_folder(folder) as temporary:
         if repository.kind == MODEL:
-            _download(repository, temporary, MODEL_FILES, endpoint)
+            _download(repository, temporary, MODEL_FILES)
         else:
-            _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
+            _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"))
             with _kept_only_if_whole(temporary, repository):
                 if not (manifests := sorted(temporary.rglob(MANIFEST))):
                     raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
@@ -149,17 +148,17 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
                     for name in (shard.name, *shard.sidecars)
                     if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
                 ]
-            _download(repository, temporary, names, endpoint)
+            _download(repository, temporary, names)
         shutil.rmtree(temporary / ".cache", ignore_errors=True)
         with _kept_only_if_whole(temporary, repository):
             if repository.kind == MODEL:
-                open_folder(temporary, device=torch.device("cpu"), precision="fp32")
+                open_folder(temporary, device=torch.device("cpu"))
             for manifest in temporary.rglob(MANIFEST):
                 _synthetic(manifest.parent)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _download(repository: Repository, folder: Path, patterns: Sequence[str], endpoint: str | None) -> None:
+def _download(repository: Repository, folder: Path, patterns: Sequence[str]) -> None:
     from huggingface_hub import snapshot_download
 
     with hub_errors(repository.address, _LOGIN):
@@ -169,7 +168,6 @@ def _download(repository: Repository, folder: Path, patterns: Sequence[str], end
             revision=repository.revision,
             local_dir=folder,
             allow_patterns=list(patterns),
-            endpoint=endpoint,
         )
 
 

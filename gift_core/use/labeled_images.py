@@ -102,7 +102,7 @@ class LabeledTask:
         from gift_core.clip.test_set import encode_test_set
 
         test_set, names = self._test_set(), names_of(among)
-        (image_ND,) = encode_test_set([clip], test_set)
+        image_ND = encode_test_set(clip, test_set)
         best = (image_ND @ class_head(clip, among).T).max(dim=1)
         of_images = (each.tolist() for each in (test_set.labels_N, best.indices, best.values))
         for label, predicted, similarity in zip(*of_images, strict=True):

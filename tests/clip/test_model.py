@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> Clip:
-    return load_clip(f"local-dir:{folder}", device=CPU, precision="fp32")
+    return load_clip(f"local-dir:{folder}", device=CPU)
 
 
 @pytest.mark.parametrize("name", ["vit", "resnet", "mini"])

@@ -45,7 +45,7 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
     at_once_ND = image_features(clip, pixels_NCHW, batch_size=4)
     images = open_test_set(folder, batch_size=4, kept_bytes=kept_bytes)
     for _ in range(2):
-        (streamed_ND,) = encode_test_set([clip], images)
+        streamed_ND = encode_test_set(clip, images)
         assert torch.equal(streamed_ND, at_once_ND)
     class_KD = class_features(clip, info.class_names, info.templates, batch_size=4)
     hits = (predict(at_once_ND, class_KD) == labels_N).sum().item()
