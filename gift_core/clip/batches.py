@@ -1,6 +1,7 @@
-"""Seeded batches of training images, as random resized crops.
+"""Seeded batches of training images, as random resized crops, alone or with captions.
 
-B images, C channels, S side of the model's images, H W sides of a source image.
+B images, C channels, S side of the model's images, H W sides of a source image,
+K classes, L tokens.
 
 The boxes of the crops follow torchvision.transforms.RandomResizedCrop. A whole batch is resampled as two small matrix
 products, with Pillow's bicubic filter and antialiasing, columns first. Results equal Pillow's within one gray level of
@@ -10,18 +11,18 @@ products, with Pillow's bicubic filter and antialiasing, columns first. Results 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.artifacts.task import CLASSES, StoredImage
+from gift_core.artifacts.task import CLASSES, PAIRS, StoredImage
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import require_distinct_rows
+from gift_core.clip.encoding import cut_texts, require_distinct_rows, tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.computation import own_share
@@ -282,3 +283,38 @@ def _reduced_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:
         reduced = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         image = image.resize(reduced, Image.Resampling.BICUBIC)
     return pixels_of(image)
+
+
+class TrainingPairs(TrainingImages):
+    """Batches of images with captions. Of the captions of an image, each batch has one, sampled by seed."""
+
+    def __init__(self, clip: Clip, images: Sequence[StoredImage], **options: Any) -> None:
+        super().__init__(clip, images, **options)
+        self._captions = [image.captions for image in images]
+
+    @property
+    def summary(self) -> str:
+        """What the batches are of, and how many captions the context of the model cuts."""
+        captions = [caption for captions in self._captions for caption in captions]
+        cut = cut_texts(self._clip, captions)
+        note = f" ({cut:,} longer than the model's context, and cut)" if cut else ""
+        return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
+
+    def sample(self, iteration: int) -> TrainingBatch:
+        """The batch of `iteration`, with random generators of its own."""
+        chosen = self._indices.sample(iteration)
+        generator = np.random.default_rng(seed_for(*self._names, "caption", iteration))
+        counts_B = [len(self._captions[image]) for image in chosen]
+        numbers_B = generator.integers(counts_B)
+        captions = [self._captions[image][number] for image, number in zip(chosen, numbers_B, strict=True)]
+        first = {caption: row for row, caption in reversed(list(enumerate(captions)))}
+        texts_B = np.array([first[caption] for caption in captions])
+        same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
+        targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
+        tokens_BL = tokenize(self._clip, captions)
+        targets = {"targets_BB": to_device(targets_BB, self._clip.device)}
+        return TrainingBatch(self.crops(chosen, iteration), targets, PAIRS, tokens_BL=tokens_BL)
+
+
+# By the kind of task.
+TRAINING_BATCHES: Mapping[str, Callable[..., TrainingImages]] = {CLASSES: TrainingImages, PAIRS: TrainingPairs}

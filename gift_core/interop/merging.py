@@ -1,25 +1,153 @@
-"""Merges models of one architecture into one, tensor by tensor (`gift merge`)."""
+"""Merges models of one architecture into one, tensor by tensor (`gift merge`).
+
+Models are read from their files one tensor at a time, and so is their Fisher information.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from open_clip.model import get_model_preprocess_cfg
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import WEIGHTS, read_shapes, write_provenance
-from gift_core.clip.architectures import require_sound_numbers
-from gift_core.clip.model import write_description
+from gift_core.artifacts.fisher_file import FISHER, KEY
+from gift_core.artifacts.model_folder import (
+    CONFIG,
+    PROVENANCE,
+    WEIGHTS,
+    read_provenance,
+    read_shapes,
+    require_noted_files,
+    write_provenance,
+)
+from gift_core.clip.architectures import build_model, require_sound_numbers
+from gift_core.clip.model import Clip, check_folder, write_description
+from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
 from gift_core.errors import UserError
+from gift_core.interop.checkpoints import read_single_file
+from gift_core.interop.importing import FILE, model_identity, open_model
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
-from gift_core.interop.stored_model import StoredModel, read_tensor
+from gift_core.layout import Layout
 from gift_core.seeds import seed_for
 from gift_core.work.publishing import build_folder
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model by the name that the user gave. `clip` has all but the weights, whose tensors have shapes alone.
+
+    `identity` is that of provenance.json. `file` is the file of the weights, or the name where it is another format.
+    """
+
+    identity: Mapping[str, str]
+    clip: Clip
+    file: str
+    get: Callable[[str], torch.Tensor]
+
+    @cached_property
+    def layout(self) -> dict[str, torch.Tensor]:
+        """Every weight and buffer by name, for its shape and type."""
+        return self.clip.model.state_dict()
+
+    def read(self, name: str) -> torch.Tensor:
+        """Returns the tensor, float32 unless it has integers. UserError as require_sound_numbers."""
+        value = self.get(name).to(self.layout[name].dtype).reshape(self.layout[name].shape)
+        require_sound_numbers(value, name, self.file)
+        return value
+
+
+def open_stored(name: str) -> StoredModel:
+    """Returns the model of a folder, a file, or any name of open_model. UserError says what is wrong with it.
+
+    An open_clip folder and a file of `gift export --to safetensors` are read tensor by tensor. Where the names in it
+    are not those of open_clip's model, and for any other format, the whole model is loaded.
+    """
+    path, files = Path(name.removeprefix(LOCAL).removeprefix(FILE)), tuple[Path, ...]()
+    if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
+        config, file, files = check_folder(path), path / WEIGHTS, tokenizer_files_of(path)
+        require_noted_files(path)
+        tokenizer = load_tokenizer(f"{LOCAL}{path}")
+    elif path.is_file():
+        config, contents = read_single_file(path)
+        file, tokenizer = path, tokenizer_from(contents, config["model_cfg"])
+    else:
+        return _loaded(name)
+    require_known_tokens(tokenizer, config["model_cfg"], name)
+    with torch.device("meta"):
+        model = build_model(config["model_cfg"], config.get("preprocess_cfg", {})).eval()
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if read_shapes(file) != shapes:
+        return _loaded(name)
+    preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))  # complete, as clip.model.as_clip has it
+    clip = Clip(model, tokenizer, {"model_cfg": config["model_cfg"], "preprocess_cfg": preprocess}, "fp32", files)
+    return StoredModel(model_identity(name), clip, str(file), partial(read_tensor, file))
+
+
+def _loaded(name: str) -> StoredModel:
+    clip = open_model(name, device="cpu")
+    return StoredModel(model_identity(name), clip, name, clip.model.state_dict().__getitem__)
+
+
+def read_tensor(file: Path, name: str) -> torch.Tensor:
+    """Returns one tensor. The file is opened each time: pages of it that were read before do not stay in memory."""
+    with safe_open(file, framework="pt") as tensors:
+        value: torch.Tensor = tensors.get_tensor(name)
+        return value
+
+
+def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: Layout) -> list[Path]:
+    """Returns the file of the Fisher information of each model: those `given`, else what the stage teach wrote of it.
+
+    UserError where there is none or more than one, and for a file of another model.
+    """
+    teachers, files = layout.first_teacher().parent, [Path(name) for name in given]
+    for model in models if not given else ():
+        digest = _trained_hash(model) or "unknown"
+        found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
+        if len(found) != 1:
+            what = (
+                f"{len(found)} files in {teachers} have the Fisher information of this model (sha256 {digest[:12]}...)"
+            )
+            named = f": {', '.join(map(str, found))}" if found else ""
+            remedy = (
+                "Name a file for each model: --fisher FILE. Stage teach writes it of the model before a task, if the "
+            )
+            remedy += "method has replay.fisher."
+            raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
+        files += found
+    for model, file in zip(models, files, strict=True):
+        noted, digest = _noted_model(file), _trained_hash(model) or ""
+        if digest and noted != digest:
+            what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
+            raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
+        if names := sorted(set(read_shapes(files[0])) ^ set(read_shapes(file))):
+            raise UserError(f"merge: {names[0]} is in only one of {files[0]} and {file}. Give files of one method.")
+    return files
+
+
+def _trained_hash(model: StoredModel) -> str | None:
+    """The hash of the trained weights: stage teach estimates the information of these, not of a release."""
+    folder = Path(model.file).parent
+    made = read_provenance(folder) if (folder / PROVENANCE).is_file() else {}
+    return made.get("trained_model", model.identity.get("sha256"))
+
+
+def _noted_model(file: Path) -> str:
+    """Returns the hash of the model whose Fisher information is in the file."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return str(json.loads((tensors.metadata() or {})[KEY])["model"])
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
+        what = f"it should have Fisher information, with the hash of its model ({error})"
+        raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error
 
 
 @dataclass(frozen=True)

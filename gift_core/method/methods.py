@@ -13,12 +13,11 @@ import torch
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import require_unchanged
-from gift_core.clip.batches import JointImages, TaskBatches
+from gift_core.clip.batches import TRAINING_BATCHES, JointImages, TaskBatches
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
-from gift_core.clip.pair_batches import TRAINING_BATCHES
 from gift_core.clip.trained import TRAINS, Trains, everything
 from gift_core.method.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.method.consolidation import CONSOLIDATIONS, Consolidation

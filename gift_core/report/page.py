@@ -15,11 +15,10 @@ from gift_core.report.facts import what_ran
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.heat_tables import FEW_TASKS
 from gift_core.report.highlight import QUIET, headline, is_crowded, styles_of
-from gift_core.report.kept_images import prediction_pictures
 from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
 from gift_core.report.loss_curves import losses
 from gift_core.report.pictures import synthetic_pairs, task_images
-from gift_core.report.retrieved_images import retrieval
+from gift_core.report.predicted_images import prediction_pictures, retrieval
 from gift_core.report.run_record import RunRecord, Sections
 
 SECTIONS: tuple[Sections, ...] = (  # in the order of the page

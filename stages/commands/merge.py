@@ -94,9 +94,7 @@ def merge(
     require_new(out, *named)
     layout = Layout(root)
     scores_of = _scoring(evaluate or [], params_of(params, root), layout)
-    from gift_core.interop.fisher_of_models import find_fishers
-    from gift_core.interop.merging import Merge, merge_models
-    from gift_core.interop.stored_model import open_stored
+    from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 
     stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
     fishers = find_fishers(stored, options["fisher"], layout) if kind == "fisher" else []

@@ -16,10 +16,8 @@ from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, write_provenance
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from gift_core.interop.fisher_of_models import find_fishers
 from gift_core.interop.merge_kinds import KINDS, complete_options
-from gift_core.interop.merging import Merge, merge_models
-from gift_core.interop.stored_model import open_stored
+from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 from gift_core.layout import Layout
 from stages.commands.merge import KINDS as NAMES
 from tests.clip.tiny import tiny_clip

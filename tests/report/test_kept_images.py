@@ -15,8 +15,8 @@ from gift_core.artifacts.task import images_at, read_task
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.highlight import headline
-from gift_core.report.kept_images import prediction_pictures
 from gift_core.report.page import render_page
+from gift_core.report.predicted_images import prediction_pictures
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
 from tests.report.run_folder import write_pictures, write_run

@@ -15,8 +15,7 @@ from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart, Frame, round_ticks, spread_labels
-from gift_core.report.comparison.read_runs import read_runs
-from gift_core.report.comparison.seed_statistics import Comparison, compare_methods
+from gift_core.report.comparison.seeds import Comparison, compare_methods, read_runs
 from gift_core.report.curves import seen_curve_chart
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
