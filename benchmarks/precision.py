@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
-from gift_core.report.comparison.seeds import difference_of
+from gift_core.report.comparison.runs_by_seed import difference_of
 from gift_core.report.labels import signed
 
 METRICS = ("transfer", "avg", "last", "forgetting")

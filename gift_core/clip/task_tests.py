@@ -1,6 +1,8 @@
 """How a model is tested on the tasks of each kind: its test images are classified, or images and captions retrieved.
 
-N images of a test set.
+Retrieval: for each test image its captions among those of all test images, and for each caption its image.
+
+N images, C captions, Q queries (the images, then the captions), A answers, K first answers, D features.
 """
 
 from __future__ import annotations
@@ -12,11 +14,115 @@ from typing import Any
 import pandas as pd
 import torch
 
-from gift_core.artifacts.predictions import prediction_rows
+from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, prediction_rows, retrieval_rows
 from gift_core.artifacts.task import CLASSES, PAIRS
+from gift_core.clip.encoding import text_features
 from gift_core.clip.model import Clip
-from gift_core.clip.retrieval import Retrieval, queries, retrieve
-from gift_core.clip.test_set import TestSet, nearest_classes
+from gift_core.clip.test_set import TestSet, encode_test_set, nearest_classes
+
+SHOWN = 5  # first answers that are kept of each query
+QUERIES = 1024  # that are compared with all answers at once
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What a model retrieves, all int64 on the CPU.
+
+    `ranks_Q`: the rank, from 1, of the first right answer. `found_QK`: the first answers, captions for an image and
+    images for a caption. `images_N` and `captions_C` are the positions of the queries among all of the test set, and
+    `owners_C` the positions of the images that the captions are of.
+    """
+
+    ranks_Q: torch.Tensor
+    found_QK: torch.Tensor
+    images_N: torch.Tensor
+    captions_C: torch.Tensor
+    owners_C: torch.Tensor
+
+    @property
+    def top1(self) -> float:
+        """Recall@1 (0-1), the mean of both directions."""
+        of_images_N, of_captions_C = self._halves(self.ranks_Q)
+        return float(((of_images_N == 1).double().mean() + (of_captions_C == 1).double().mean()) / 2)
+
+    @property
+    def count(self) -> int:
+        """The number of test images."""
+        return len(self.images_N)
+
+    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
+        """Returns the rows of artifacts.predictions."""
+        owner = dict(zip(self.captions_C.tolist(), self.owners_C.tolist(), strict=True))
+        (ranks_N, ranks_C), (found_NK, found_CK) = self._halves(self.ranks_Q), self._halves(self.found_QK)
+        named = [owner[first] for first in found_NK[:, 0].tolist()]
+        images, captions = self.images_N, self.captions_C
+        of_images = retrieval_rows(
+            columns, OF_IMAGE, images, right=images, found=named, ranks=ranks_N, answers=found_NK
+        )
+        of_captions = retrieval_rows(
+            columns, OF_CAPTION, captions, right=self.owners_C, found=found_CK[:, 0], ranks=ranks_C, answers=found_CK
+        )
+        return pd.concat([of_images, of_captions], ignore_index=True)
+
+    def _halves(self, rows_QX: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The rows of the images, and those of the captions."""
+        return torch.split(rows_QX, [len(self.images_N), len(self.captions_C)])
+
+
+def queries(test_set: TestSet) -> dict[str, torch.Tensor]:
+    """Returns the fields of Retrieval that no model changes."""
+    positions_N = test_set.positions_N
+    return {
+        "images_N": positions_N,
+        "captions_C": test_set.caption_positions_C,
+        "owners_C": positions_N[_owners(test_set)],
+    }
+
+
+def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
+    """Returns the other fields: how the model ranks the test images and their captions.
+
+    An image has several right captions, and the best ranked one counts, as in the benchmarks of CLIP and open_clip.
+    Equal similarities are ranked by position.
+    """
+    image_ND = encode_test_set(clip, test_set)
+    texts = [caption for captions in test_set.captions for caption in captions]
+    text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
+    own_C = _owners(test_set)
+    captions_of = torch.split(torch.arange(len(own_C)), [len(captions) for captions in test_set.captions])
+    ranks_N, found_NK = first_right(image_ND, text_CD, captions_of)
+    ranks_C, found_CK = first_right(text_CD, image_ND, own_C[:, None].unbind())
+    answers = [_padded(test_set.caption_positions_C[found_NK]), _padded(test_set.positions_N[found_CK])]
+    return {"ranks_Q": torch.cat([ranks_N, ranks_C]), "found_QK": torch.cat(answers)}
+
+
+def _owners(test_set: TestSet) -> torch.Tensor:
+    """The number of each caption's image, int64 [C]."""
+    return torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
+
+
+def first_right(
+    query_QD: torch.Tensor, answer_AD: torch.Tensor, right: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the rank (from 1) of each query's first right answer, int64 [Q], and its SHOWN first answers.
+
+    `right` has the numbers of the right answers of each query. Features are unit vectors.
+    """
+    ranks, found = [], []
+    for start in range(0, len(query_QD), QUERIES):
+        order_QA = (query_QD[start : start + QUERIES] @ answer_AD.T).sort(dim=1, descending=True, stable=True).indices
+        order_QA = order_QA.cpu()
+        found.append(order_QA[:, :SHOWN])
+        ranks += [
+            int(torch.isin(order_A, own).int().argmax()) + 1
+            for order_A, own in zip(order_QA, right[start : start + QUERIES], strict=True)
+        ]
+    return torch.tensor(ranks), torch.cat(found)
+
+
+def _padded(found_QK: torch.Tensor) -> torch.Tensor:
+    """A test set may have fewer than SHOWN images: -1 where there is no answer."""
+    return torch.nn.functional.pad(found_QK, (0, SHOWN - found_QK.shape[1]), value=-1)
 
 
 @dataclass(frozen=True)

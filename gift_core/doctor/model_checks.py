@@ -104,7 +104,7 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
     A quick check yields nothing of one that is not local.
     """
-    from gift_core.generators.pretrained import check_lora
+    from gift_core.generators.pipeline import check_lora
 
     check_lora(project.config.generator.lora)
     folder, name = pipeline_folder(project), project.config.generator.pipeline

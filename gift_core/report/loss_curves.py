@@ -10,8 +10,7 @@ import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.config.method_options import LossesConfig, MethodConfig
-from gift_core.report.charts import BOTTOM, TOP, Chart, Frame, Point, round_ticks, thin_ticks
-from gift_core.report.curves import MAX_TICKS
+from gift_core.report.charts import BOTTOM, MAX_TICKS, TOP, Chart, Frame, Point, round_ticks, thin_ticks
 from gift_core.report.highlight import styles_of
 from gift_core.report.labels import label, number
 from gift_core.report.run_record import RunRecord, Section

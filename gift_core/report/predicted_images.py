@@ -24,6 +24,11 @@ from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 
 IMAGES_PER_TASK = 8
 PAIRS_PER_METHOD = 4
+MAX_RETRIEVAL_TASKS = 6
+CAPTIONS_SHOWN = 4
+BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
+Model = tuple[str, str]  # a method and a time
+Tests = Mapping[Model, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -149,14 +154,6 @@ def confused_tasks(record: RunRecord, answers: Predictions, methods: Sequence[st
             pairs = [(label, other, others.get(other, ""), count) for (label, other), count in most]
             found.setdefault(task, {})[method] = Errors(len(wrong), len(predicted), pairs)
     return found
-
-
-MAX_RETRIEVAL_TASKS = 6
-CAPTIONS_SHOWN = 4
-BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
-
-Model = tuple[str, str]  # a method and a time
-Tests = Mapping[Model, pd.DataFrame]
 
 
 def retrieval(record: RunRecord) -> Iterator[Section]:

@@ -15,7 +15,7 @@ from ..command_line import AsJson, hint, note, print_json, print_table, require_
 from ..stage import PARAMS, Params, argument, flag, option
 
 if TYPE_CHECKING:
-    from gift_core.report.comparison.seeds import Comparison
+    from gift_core.report.comparison.runs_by_seed import Comparison
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
 PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]

@@ -13,7 +13,7 @@ from gift_core.artifacts.task import TaskInfo, index_task, write_task
 from gift_core.clip.batches import JointImages, TrainingBatch, TrainingImages, TrainingPairs
 from gift_core.clip.encoding import cut_texts, image_features, text_features, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.retrieval import first_right
+from gift_core.clip.task_tests import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
 from gift_core.clip.test_set import ImageLimit, TestSet
 from tests.clip.tiny import CONTEXT, Picture, png, tiny_clip

@@ -71,7 +71,7 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
     tmp_path: Path, part: str, mini_params: dict[str, Any]
 ) -> None:
     from gift_core.config.generator import GeneratorConfig
-    from gift_core.generators.pretrained import pretrained_pipeline
+    from gift_core.generators.pipeline import pretrained_pipeline
 
     folder = tmp_path / "diffusion"
     shutil.copytree(MINI / "diffusion", folder)

@@ -15,7 +15,7 @@ import yaml
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
-from gift_core.report.comparison.seeds import Comparison, compare_methods, read_runs
+from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
 from tests.clone import content
 from tests.report.run_folder import (
     MATRICES,

@@ -14,9 +14,8 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, Frame, round_ticks, spread_labels
-from gift_core.report.comparison.seeds import Comparison, compare_methods, read_runs
-from gift_core.report.curves import seen_curve_chart
+from gift_core.report.charts import Chart, Frame, round_ticks, seen_curve_chart, spread_labels
+from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
 from gift_core.report.page import environment

@@ -27,6 +27,9 @@ from gift_core.report.labels import LOWER_IS_BETTER, label
 from gift_core.report.run_record import is_zero_shot
 
 CONFIDENCE = 0.95
+COMMAND = "gift compare"
+PRETRAINED = "model:pretrained"
+MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys in params.yaml
 
 
 @dataclass(frozen=True)
@@ -156,11 +159,6 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
     margin = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(mean, mean - margin, mean + margin, count)
-
-
-COMMAND = "gift compare"
-PRETRAINED = "model:pretrained"
-MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys in params.yaml
 
 
 def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, allow_missing: bool) -> Runs:
