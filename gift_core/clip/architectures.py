@@ -19,7 +19,7 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from gift_core.artifacts.model_config import shape_fault
+from gift_core.artifacts.model_folder import shape_fault
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
 

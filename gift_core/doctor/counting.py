@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from gift_core.clip.architectures import build_empty
-from gift_core.clip.checkpointing import checkpointed
+from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.doctor.operations import ClipCount, PipelineCount
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import CONFIG
+from gift_core.artifacts.model_folder import CONFIG, shape_fault
 from gift_core.doctor.finding import Project
 from gift_core.doctor.published_models import CLIPS, PIPELINES
 from gift_core.downloads import in_cache

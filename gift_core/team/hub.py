@@ -1,6 +1,7 @@
-"""Models and synthetic shards on the Hugging Face hub: what is uploaded, the upload, and the way back.
+"""Models and synthetic shards on the Hugging Face hub: their cards, what is uploaded, the upload, and the way back.
 
-The token is the one of `hf auth login`, which huggingface_hub reads itself. Nothing here sees it.
+A card is the README.md, written from what the pipeline recorded; its text is in templates/hub_card.md.j2. The token is
+the one of `hf auth login`, which huggingface_hub reads itself. Nothing here sees it.
 """
 
 from __future__ import annotations
@@ -9,31 +10,150 @@ import glob
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
+import yaml
 
+from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
 from gift_core.artifacts.contract import require_hashes
-from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
+from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, read_provenance, require_noted_files
+from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
+from gift_core.artifacts.task import read_task
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.datasets.hub_fetch import hub_errors
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.team.hub_cards import dataset_card, model_card
 from gift_core.work.publishing import build_folder
 
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData, ModelCardData
+
+TAGS = ("clip", "continual-learning", "gift")
+HUB = "hf-hub:"
+SETTINGS = (
+    "method", "task", "step", "learning_rate_factor", "seed", "precision", "training", "settings", "release",
+    "environment",
+)  # fmt: skip
 CARD = "README.md"
 MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
 # Nothing else of a repository is downloaded: no code, no pickles.
 MODEL_FILES = (CONFIG, WEIGHTS, PROVENANCE, LOSSES, CARD, *TOKENIZER_FILES)
 SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json")  # besides the manifest, which names them, and the card
 _LOGIN = "Log in with: hf auth login. The token needs the right to write."
+
+
+def model_card(folder: Path, layout: Layout, repository: str, license: str | None) -> str:
+    """Returns the card of a model, with YAML that the hub validates. `license` is a name of the hub, such as mit.
+
+    `layout` has what else is known of the model. Accuracies of other weights are left out.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name, provenance = repository.rpartition("/")[2], _provenance(folder)
+    method, task = provenance.get("method"), provenance.get("task", "")
+    learned, facts = [task] if task else [], dict[str, Any]()
+    own = layout.accuracy(str(method), task)
+    if own.is_file() and read_accuracy(own)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
+        rows = pd.concat([read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet"))])
+        learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
+        limit = read_accuracy(own)[1].get(MAX_IMAGES)
+        facts = {"accuracies": _before_and_after(rows, provenance), "limit": limit}
+        facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
+        if provenance["step"] == rows.step.max():
+            facts["metrics"] = _metrics_of_sequence(layout, str(method))
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=each,
+            dataset_name=each,
+            dataset_split="test",
+            metric_type="accuracy",
+            metric_name="top-1 accuracy (percent)",
+            metric_value=round(after, 2),
+        )
+        for each, (_, after) in facts.get("accuracies", {}).items()
+    ]
+    start = _provenance(layout.pretrained()).get("name", "") if method else ""
+    data = ModelCardData(
+        library_name="open_clip",
+        pipeline_tag="zero-shot-image-classification",
+        tags=list(TAGS),
+        license=license,
+        base_model=start.removeprefix(HUB) if start.startswith(HUB) else None,
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    facts["tasks"] = [read_task(layout.task(each)) for each in learned if (layout.task(each) / "task.json").is_file()]
+    if method:
+        facts["settings"] = _as_yaml({key: provenance[key] for key in SETTINGS if key in provenance})
+        if provenance["settings"]["replay"]["images"] == "synthetic" and (layout.shards(task) / MANIFEST).is_file():
+            facts["generators"] = [_as_yaml(read_manifest(layout.shards(task)).generator)]
+    return _card(data, repository, provenance=provenance, start=start, **facts)
+
+
+def dataset_card(manifests: Mapping[str, Manifest], repository: str, license: str | None) -> str:
+    """Returns the card of synthetic shards by the task before which they are replayed, with a config for each."""
+    from huggingface_hub import DatasetCardData
+
+    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": "*/*.tar"}], "default": True}]
+    configs += [
+        {"config_name": task, "data_files": [{"split": "train", "path": f"{task}/*.tar"}]} for task in manifests
+    ]
+    data = DatasetCardData(
+        license=license,
+        task_categories=["text-to-image", "zero-shot-image-classification"],
+        tags=["synthetic", "webdataset", *TAGS],
+        annotations_creators=["machine-generated"],
+        configs=configs,
+    )
+    generators = list(dict.fromkeys(_as_yaml(manifest.generator) for manifest in manifests.values()))
+    return _card(data, repository, manifests=manifests, generators=generators)
+
+
+def _card(data: ModelCardData | DatasetCardData, repository: str, **facts: Any) -> str:
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("gift_core.team"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["one_decimal"] = one_decimal
+    name = repository.rpartition("/")[2]
+    template = environment.get_template("hub_card.md.j2")
+    return template.render(data=data.to_yaml(), name=name, repository=repository, license=data.license, **facts)
+
+
+def _provenance(folder: Path) -> Mapping[str, Any]:
+    return read_provenance(folder) if (folder / PROVENANCE).is_file() else {}
+
+
+def _before_and_after(rows: pd.DataFrame, provenance: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The accuracy of the pre-trained model and of this one by task, in percent."""
+    before = rows[rows.step == PRETRAINED_STEP].drop_duplicates("eval_task").set_index("eval_task").top1
+    own = rows[(rows.step == provenance["step"]) & (rows.trained_task == provenance["task"])]
+    after = own.drop_duplicates("eval_task").set_index("eval_task").top1
+    return {name: (100 * float(before[name]), 100 * float(after[name])) for name in after.index if name in before.index}
+
+
+def _metrics_of_sequence(layout: Layout, method: str) -> list[str]:
+    file = layout.reports() / "metrics.json"
+    known = read_metrics(file).get(method, {}) if file.is_file() else {}
+    shown = [f"{name.capitalize()} {one_decimal(known[name])}" for name in METRICS if known.get(name) is not None]
+    if kept := known.get("probes"):
+        shown.append(f"zero-shot kept {one_decimal(kept['mean'])} of {one_decimal(kept['mean'] + kept['loss'])}")
+    return shown
+
+
+def _as_yaml(settings: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(settings), sort_keys=False)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gift_core.clip.adapters import _possible_layers
 from gift_core.clip.architectures import architecture_config, unsupported_reason
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import layers_of, tower_of
 from gift_core.clip.model import FROZEN, Clip, open_folder, save_clip
-from gift_core.clip.trained import lora, training_mode
+from gift_core.clip.trained import _possible_layers, lora, training_mode
 from gift_core.errors import UserError
 from gift_core.method.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.method.training.loop import training_mode
