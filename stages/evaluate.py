@@ -31,8 +31,14 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, read_probe, write_accuracy
-        from gift_core.artifacts.accuracy_rows import without_probes
+        from gift_core.artifacts.accuracy import (
+            PRETRAINED,
+            computed_with,
+            read_accuracy,
+            read_probe,
+            without_probes,
+            write_accuracy,
+        )
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device

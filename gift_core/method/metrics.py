@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.artifacts.accuracy_rows import (
+from gift_core.artifacts.accuracy import (
+    CLASS_INCREMENTAL,
+    CROSS_DOMAIN,
+    PRETRAINED_STEP,
+    TASK_INCREMENTAL,
     own_rows,
     probe_table,
     protocol_of,

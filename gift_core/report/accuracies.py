@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PROBE, read_accuracy
-from gift_core.artifacts.accuracy_rows import without_probes
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PROBE, read_accuracy, without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout

@@ -1,20 +1,27 @@
-"""A few training images of each task; synthetic images beside them; and the pairs of each step by source."""
+"""Images inside the page: training images of each task, synthetic ones beside them, and the pairs of each step."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import STAGE as SYNTHESIZE
 from gift_core.artifacts.shards import Manifest, missing_tars, read_manifest, read_pairs
 from gift_core.artifacts.task import STAGE
-from gift_core.report.run_record import RunRecord, Section
-from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
+from gift_core.report.run_record import RunRecord, Section, a_few
 
+THUMBNAIL_SIDE = 96  # pixels
+THUMBNAIL_BYTES = 12_000  # of an image that is shown as it is
+JPEG_QUALITY = 80
 CLASSES = 6
 IMAGES_PER_CLASS = 2
 COMPARED_CLASSES = 3
@@ -22,8 +29,38 @@ PAIRS_PER_SHEET = 24
 MAX_SHEETS = 12
 MAX_SOURCES = 8  # shown on a sheet
 BASE = "base"  # the source_task of the base vocabulary
-
 Located = tuple[str, int]  # a step and the prompt_id of one of its pairs
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image: what it shows in words, the image as a data URI, its longer side in pixels."""
+
+    text: str
+    data_uri: str
+    side: int
+
+
+def thumbnail(text: str, image: bytes, *, file: Path, stage: str) -> Thumbnail:
+    """Returns the image unchanged if it is small, else as a JPEG whose longer side is THUMBNAIL_SIDE.
+
+    ContractError that names `file` and the stage that makes it again, if the image cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            side, kind = max(picture.size), (picture.format or "PNG").lower()
+            if side > THUMBNAIL_SIDE or len(image) > THUMBNAIL_BYTES or kind not in ("png", "jpeg"):
+                decoded, buffer = picture.convert("RGB"), io.BytesIO()
+                small = Image.new("RGB", decoded.size)  # without comments and color profiles, which may be of any size
+                small.paste(decoded)
+                small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+                small.save(buffer, "JPEG", quality=JPEG_QUALITY)
+                image, side, kind = buffer.getvalue(), max(small.size), "jpeg"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+        raise broken(file, f"the image of {text!r} should be decodable, but {error}", stage) from error
+    return Thumbnail(text, f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}", side)
+
+
 Groups = list[tuple[str, int, list[Thumbnail]]]  # source, number of its pairs, a few of them
 
 

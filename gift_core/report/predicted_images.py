@@ -19,8 +19,8 @@ from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
-from gift_core.report.run_record import MAX_TASKS, RunRecord, Section
-from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
+from gift_core.report.pictures import Thumbnail, thumbnail
+from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
 
 IMAGES_PER_TASK = 8
 PAIRS_PER_METHOD = 4

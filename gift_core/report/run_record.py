@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, product
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -25,10 +25,10 @@ from gift_core.method.metrics import probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
 from gift_core.report.published_results import PublishedResults, published_results
-from gift_core.report.thumbnails import a_few
 
 MAX_TASKS = 12  # of a longer sequence are shown in pictures
 MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +188,12 @@ class Section:
 
 
 Sections = Callable[[RunRecord], Iterator[Section]]
+
+
+def a_few(items: Sequence[T], most: int) -> list[T]:
+    """Returns at most `most` of the items, evenly spaced, among them the first and, unless `most` is 1, the last."""
+    count = min(len(items), most)
+    return [items[round(index * (len(items) - 1) / max(1, count - 1))] for index in range(count)]
 
 
 def read_run(layout: Layout, config: Config) -> RunRecord:

@@ -39,8 +39,7 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
     Example: gift metrics rows.csv --per-task
     """
-    from gift_core.artifacts.accuracy import read_accuracy_rows
-    from gift_core.artifacts.accuracy_rows import finished_part
+    from gift_core.artifacts.accuracy import finished_part, read_accuracy_rows
     from gift_core.method.metrics import probe_scores, summarize
 
     rows, left_out = finished_part(read_accuracy_rows(files))

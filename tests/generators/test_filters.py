@@ -23,8 +23,7 @@ from gift_core.artifacts.contract import read
 from gift_core.artifacts.shards import Stats, iterate_pairs, read_manifest
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import QualityFilters, counted_reasons
-from gift_core.generators.judges import load_head, load_safety_checker
+from gift_core.generators.filters import QualityFilters, counted_reasons, load_head, load_safety_checker
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import encoded

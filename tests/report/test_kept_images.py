@@ -16,9 +16,9 @@ from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.highlight import headline
 from gift_core.report.page import render_page
+from gift_core.report.pictures import thumbnail
 from gift_core.report.predicted_images import prediction_pictures
 from gift_core.report.run_record import read_run
-from gift_core.report.thumbnails import thumbnail
 from tests.report.run_folder import write_pictures, write_run
 
 

@@ -17,9 +17,8 @@ from gift_core.artifacts.task import index_tars, read_task
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.pictures import compared_classes, contact_sheets, task_images
-from gift_core.report.run_record import RunRecord, read_run
-from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
+from gift_core.report.pictures import Thumbnail, compared_classes, contact_sheets, task_images, thumbnail
+from gift_core.report.run_record import RunRecord, a_few, read_run
 from tests.artifacts.damage import encoded
 from tests.report.run_folder import PROMPTS, TASKS, build
 
