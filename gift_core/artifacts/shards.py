@@ -86,8 +86,13 @@ def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[
     its "redrawn" (a number) and, if present, its "rejected" (a number for each reason).
     """
     tar, table, note = _files_of_shard(folder, index)
-    write_tar(tar, ((pair.key, _files(pair)) for pair in pairs))
     rows = [{"key": p.key, "prompt_id": p.prompt_id, "caption": p.prompt, "status": "success"} for p in pairs]
+    notes = (json.dumps(row, ensure_ascii=False).encode() for row in rows)
+    files = (
+        (pair.key, {image_extension(pair.image): pair.image, "txt": pair.prompt.encode(), "json": note})
+        for pair, note in zip(pairs, notes, strict=True)
+    )
+    write_tar(tar, files)
     write_table(table, pa.Table.from_pylist(rows, schema=SCHEMA), {})
     counts = {"count": len(pairs), "successes": len(pairs), "status_dict": {"success": len(pairs)}}
     hashes = {file.name: sha256_of(file) for file in (tar, table)}
@@ -195,15 +200,6 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
 def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
     """The tar, its table, and the stats file, which is written last."""
     return folder / f"{index:05d}.tar", folder / f"{index:05d}.parquet", folder / f"{index:05d}_stats.json"
-
-
-def _files(pair: Pair) -> dict[str, bytes]:
-    note = {"key": pair.key, "prompt_id": pair.prompt_id, "caption": pair.prompt, "status": "success"}
-    return {
-        image_extension(pair.image): pair.image,
-        "txt": pair.prompt.encode(),
-        "json": json.dumps(note, ensure_ascii=False).encode(),
-    }
 
 
 def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes]) -> Pair:

@@ -123,10 +123,6 @@ def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[
     return lambda shard: _generate([shard], tools, folder, lambda count: None)
 
 
-def _is_finished(folder: Path, shard: Shard) -> bool:
-    return _finished(folder, shard.number, shard.requests) is not None
-
-
 def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Callable[[int], object]) -> None:
     """Makes the shards that are not finished yet in the work folder. `advance` gets the number of images done.
 
@@ -170,7 +166,7 @@ def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Itera
     """Yields the batches of all shards in their order."""
     for shard in shards:
         requests = shard.requests
-        if _finished(folder, shard.number, requests) is not None:
+        if _finished(folder, shard) is not None:
             yield _Batch(shard.number, 0, requests, is_last=True, is_kept=True)
             continue
         for first in range(0, len(requests), batch_size):
@@ -178,8 +174,12 @@ def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Itera
             yield _Batch(shard.number, first, requests[first : first + batch_size], is_last=last)
 
 
-def _finished(folder: Path, shard: int, requests: Sequence[Request]) -> Sequence[Pair] | None:
-    return finished_pairs(folder, shard, [(request.prompt_id, request.prompt) for request in requests])
+def _is_finished(folder: Path, shard: Shard) -> bool:
+    return _finished(folder, shard) is not None
+
+
+def _finished(folder: Path, shard: Shard) -> Sequence[Pair] | None:
+    return finished_pairs(folder, shard.number, [(request.prompt_id, request.prompt) for request in shard.requests])
 
 
 def _images_of(text_to_image: TextToImage, batch: _Batch) -> Sequence[Image.Image]:
@@ -210,7 +210,7 @@ class _Keeping:
         with self.copies.stream():
             if batch.is_kept:
                 if self.filters.compares_images:
-                    pairs = _finished(self.folder, batch.shard, batch.requests)
+                    pairs = _finished(self.folder, Shard(batch.shard, batch.requests))
                     self.filters.recall(pair.image for pair in pairs or ())
                 return True
             encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)

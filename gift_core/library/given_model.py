@@ -89,13 +89,6 @@ def require_model(model: Any, name: str) -> None:
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
 
 
-def require_tokens(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
-    """Returns the token rows [N, L] of the texts. UserError if the text tower lacks their tokens."""
-    tokens_NL = clip.tokenizer(list(texts))
-    require_token_rows(clip, tokens_NL, "tokenizer")
-    return tokens_NL
-
-
 def require_token_rows(clip: Clip, tokens_NL: torch.Tensor, name: str) -> None:
     """Raises UserError, which names `name`, for tokens that the text tower does not have."""
     embedding: Any = getattr(getattr(clip.model, "text", clip.model), "token_embedding", None)
@@ -117,7 +110,9 @@ class LoaderBatches:
         if not texts or isinstance(class_prompts, str) or len(class_prompts) < 2:
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
-        require_distinct_rows(class_prompts, require_tokens(clip, class_prompts), f"{NAME}: class_prompts")
+        tokens_KL = clip.tokenizer(list(class_prompts))
+        require_token_rows(clip, tokens_KL, "tokenizer")
+        require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
         self._batches = endless(loader, "loader")

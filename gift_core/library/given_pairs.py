@@ -29,7 +29,6 @@ from gift_core.library.given_model import (
     given_clip,
     require_images,
     require_token_rows,
-    require_tokens,
     two_parts,
 )
 from gift_core.library.method_rows import GivenMethod
@@ -135,7 +134,7 @@ class PairSequence:
         prompts, image_features = self._encode_images(teacher, used, batch_size)
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        require_tokens(clip, list(numbers))
+        require_token_rows(clip, clip.tokenizer(list(numbers)), "tokenizer")
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(image_features)
         with torch.no_grad():

@@ -20,11 +20,6 @@ class Benchmark:
     key: str
     data_sets: tuple[str, ...]
 
-    @property
-    def accuracies_file(self) -> str:
-        """The name of the file with the accuracies by data set; it may not exist."""
-        return f"{self.key}_accuracy.csv"
-
 
 ORDER_1 = Benchmark(
     "MTIL order I",
@@ -62,10 +57,11 @@ def recent(benchmark: Benchmark) -> pd.DataFrame:
 
 def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
     """Returns rows as artifacts.accuracy.read_accuracy_rows does, of the methods whose accuracies were published."""
-    if not (files(__package__) / benchmark.accuracies_file).is_file():
+    name = f"{benchmark.key}_accuracy.csv"
+    if not (files(__package__) / name).is_file():
         none: pd.DataFrame = pd.DataFrame(columns=["method", "protocol", "step", "trained_task", "eval_task", "top1"])
         return none
-    rows = _read(benchmark.accuracies_file).assign(protocol="task_incremental")
+    rows = _read(name).assign(protocol="task_incremental")
     fractions: pd.DataFrame = rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
     return fractions
 
@@ -75,7 +71,7 @@ def zero_shot(benchmark: Benchmark) -> pd.Series[float]:
 
     The model has the same accuracies in both orders.
     """
-    rows = _read(ORDER_1.accuracies_file)
+    rows = _read(f"{ORDER_1.key}_accuracy.csv")
     pretrained = rows[(rows["method"] == "zero_shot") & (rows["step"] == 0)].set_index("eval_task")["top1_percent"]
     in_order: pd.Series[float] = pretrained.reindex(list(benchmark.data_sets))
     return in_order

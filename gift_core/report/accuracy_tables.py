@@ -1,20 +1,24 @@
-"""The section with the result: the table of all methods, upper references and published rows, and notes to it."""
+"""The section with the result, and tables whose cells are colored by the difference to zero-shot or by a ratio."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.published.mtil import MODEL
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
 from gift_core.report.facts import data_notes, differences
-from gift_core.report.heat_tables import published_matrices
-from gift_core.report.highlight import styles_of
+from gift_core.report.highlight import reading_order, styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import RunRecord, Section
+
+SHADE_POINTS = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points at which the next darker shade begins
+FEW_TASKS = 7  # with more tasks, cells show whole percents
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,113 @@ def _cells(
 ) -> tuple[ResultCell, ...]:
     texts = {column: number(scores.get(column)) for column in record.columns}
     return tuple(ResultCell(text, text == best.get(column), below.get(column, "")) for column, text in texts.items())
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A value, the CSS class of its color, and its tooltip. `own`: the row has just trained the task of the column."""
+
+    text: str
+    shade: str
+    exact: str
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """A row: its number or group, its name, its colored cells, and the texts of its cells without color."""
+
+    number: str
+    name: str
+    cells: Sequence[HeatCell]
+    plain: Sequence[str]
+
+
+@dataclass(frozen=True)
+class HeatTable:
+    """A table: its title, a note to it, the headings of its columns, and its rows."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[HeatRow]
+
+
+def shade(up: bool, size: float, thresholds: Sequence[float]) -> str:
+    """The CSS class of a color: gain1 to gain5 or loss1 to loss5 by the thresholds that the size reaches, or same."""
+    depth = sum(size >= threshold for threshold in thresholds)
+    return f"{'gain' if up else 'loss'}{depth}" if depth else "same"
+
+
+def accuracy_matrices(record: RunRecord, methods: Iterable[str]) -> dict[str, HeatTable]:
+    """The matrices of these methods, each with the row of the pre-trained model on top and the mean at the end."""
+    found = {}
+    for method in methods:
+        column = "own" if method in record.separate_models else "last"
+        note = f"{'Own task' if column == 'own' else 'Last'} {number(record.scores[method][column])}"
+        found[method] = _matrix(method, record.matrices[method], note)
+    return found
+
+
+def published_matrices(record: RunRecord) -> dict[str, HeatTable]:
+    """The matrices of the methods whose accuracies are published, each with the published zero-shot row on top."""
+    return {
+        row.method: _matrix(row.method, row.matrix, f"Last {number(row.scores['last'])}")
+        for row in (record.published.methods if record.published else ())
+        if row.matrix is not None and row.method != ZERO_SHOT
+    }
+
+
+def _matrix(method: str, percent: pd.DataFrame, note: str) -> HeatTable:
+    tasks, values, rows = [str(task) for task in percent.columns], percent.to_numpy(dtype=float), []
+    for step, (name, accuracies) in enumerate(zip(("zero-shot", *tasks), values, strict=True)):
+        moment = f"after {name}" if step else "before training"
+        cells = [
+            _accuracy_cell(f"{task} {moment}", value, zero_shot, few=len(tasks) <= FEW_TASKS, own=step == position)
+            for position, (task, value, zero_shot) in enumerate(zip(tasks, accuracies, values[0], strict=True), 1)
+        ]
+        rows.append(HeatRow(str(step or ""), name, cells, [number(float(accuracies.mean()))]))
+    return HeatTable(label(method), note, tasks, rows)
+
+
+def _accuracy_cell(what: str, percent: float, zero_shot: float, *, few: bool = True, own: bool = False) -> HeatCell:
+    difference = percent - zero_shot
+    exact = f"{what}\t{number(percent)}\nto zero-shot\t{signed(difference)}"
+    text = number(percent) if few else f"{percent:.0f}"
+    return HeatCell(text, shade(difference > 0, abs(difference), SHADE_POINTS), exact, own)
+
+
+def step_table(record: RunRecord, seen: pd.DataFrame) -> HeatTable:
+    """A class-incremental run: the accuracies after every step. `seen` is in percent, see RunScores."""
+    rows = [
+        (str(step), task, count, seen.loc[task], f"step {step}")
+        for step, (task, count) in enumerate(zip(record.tasks, record.classes_seen, strict=True), 1)
+    ]
+    caption = "Accuracy in percent on all classes seen so far, after every step"
+    return _by_method(caption, ("step", "classes"), reading_order(record, record.methods), rows)
+
+
+def probe_table(record: RunRecord) -> HeatTable:
+    """The accuracies on each probe, a task that no step learns, after the last step, and their mean."""
+    methods = reading_order(record, record.continued)
+    end = pd.DataFrame({method: record.probes[method].iloc[-1] for method in (*methods, ZERO_SHOT)})
+    images = record.probe_images
+    rows = [("", name, count, end.loc[name], f"all tasks, on {name}") for name, count in images.items()]
+    if len(rows) > 1:
+        rows.append(("", "mean", sum(images.values()), end.mean(), "all tasks"))
+    return _by_method("Accuracy on each probe after the last step", ("probe", "images"), methods, rows)
+
+
+def _by_method(
+    caption: str,
+    titles: tuple[str, str],
+    methods: Sequence[str],
+    rows: Iterable[tuple[str, str, int, pd.Series[float], str]],
+) -> HeatTable:
+    """A column for each method after a count and zero-shot. A row: number, name, count, accuracies, when."""
+    found = []
+    for number_, name, count, percent, moment in rows:
+        zero_shot = percent[ZERO_SHOT]
+        cells = [_accuracy_cell(f"{label(each)} after {moment}", percent[each], zero_shot) for each in methods]
+        found.append(HeatRow(number_, name, cells, (f"{count:,}", number(zero_shot))))
+    return HeatTable(caption, "", (*titles, "Zero-shot", *map(label, methods)), found)

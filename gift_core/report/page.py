@@ -9,11 +9,10 @@ from markupsafe import Markup, escape
 
 from gift_core.quantities import plural
 from gift_core.report.accuracies import widest_margin
-from gift_core.report.accuracy_tables import result
+from gift_core.report.accuracy_tables import FEW_TASKS, result
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import what_ran
 from gift_core.report.fisher_heatmap import fisher_heatmaps
-from gift_core.report.heat_tables import FEW_TASKS
 from gift_core.report.highlight import QUIET, headline, is_crowded, styles_of
 from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
 from gift_core.report.loss_curves import losses

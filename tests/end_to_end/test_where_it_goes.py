@@ -67,7 +67,7 @@ def greeting(record: RunRecord) -> Iterator[Section]:
             NEW,
             '<section id="greeting"><h2>A greeting</h2><p>Hello, {{ name }}!</p></section>\n',
         ),
-        ("gift_core/report/page.py", "from gift_core.report.heat_tables", "from .greeting import greeting\n"),
+        ("gift_core/report/page.py", "from gift_core.report.highlight", "from .greeting import greeting\n"),
         ("gift_core/report/page.py", "    what_ran,\n)", "    greeting,\n"),
     ],
     "a command": [

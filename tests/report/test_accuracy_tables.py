@@ -12,11 +12,10 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.accuracy_tables import reference_rows, result_rows
+from gift_core.report.accuracy_tables import probe_table, reference_rows, result_rows, step_table
 from gift_core.report.build import accuracy_rows
 from gift_core.report.charts import accuracies, overview_chart, seen_chart
 from gift_core.report.comparison.runs_by_seed import difference_of
-from gift_core.report.heat_tables import probe_table, step_table
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
