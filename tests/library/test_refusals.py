@@ -1,7 +1,10 @@
-"""What users get wrong ends in one message that says what to do, before the model changes."""
+"""What users get wrong ends in one message that says what to do, before the model changes; and the public names."""
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from typing import Any
 
 import open_clip
@@ -13,6 +16,7 @@ from torch.utils.data import DataLoader
 import gift_core
 from gift_core.errors import UserError
 from tests.clip.tiny import tiny_config
+from tests.conftest import PROJECT
 from tests.library.given import finetuned, given_model, images
 
 IMAGES = torch.stack(images(4))
@@ -116,3 +120,24 @@ def test_a_model_without_preprocessing_is_refused_with_the_line_that_sets_it() -
         finetuned(model)
     exec(str(it.value).partition("Set them: ")[2], {"open_clip": open_clip, "model": model})
     assert len(finetuned(model)) == 3
+
+
+def test_the_import_loads_nothing_and_the_names_are_loaded_when_they_are_used() -> None:
+    check = (
+        "import sys, gift_core\n"
+        "print([name for name in ('torch', 'open_clip', 'pydantic', 'yaml', 'numpy') if name in sys.modules])\n"
+        "gift_core.UserError\n"
+        "print('torch' in sys.modules)\n"
+        "gift_core.distill\n"
+        "print('torch' in sys.modules, 'diffusers' in sys.modules)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert printed.stdout.splitlines() == ["[]", "False", "True False"]
+
+
+@pytest.mark.parametrize("name", gift_core.__all__)
+def test_a_public_name_is_found_and_documented(name: str) -> None:
+    found = getattr(gift_core, name)
+    assert len(inspect.getdoc(found) or "") > 30
+    assert name in dir(gift_core)
+    assert f"`{name}`" in (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")

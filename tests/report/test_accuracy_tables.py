@@ -1,4 +1,7 @@
-"""The result tables, charts and sentences of all protocols: references, intervals, accuracies by task and by step."""
+"""The result tables, charts and sentences of all protocols: references, intervals, accuracies by task and by step.
+
+Also the charts of the losses and the heatmap of the Fisher information.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from gift_core.report.accuracy_tables import probe_table, reference_rows, result
 from gift_core.report.build import accuracy_rows
 from gift_core.report.charts import accuracies, overview_chart, seen_chart
 from gift_core.report.comparison.runs_by_seed import difference_of
+from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
@@ -24,10 +28,11 @@ from gift_core.report.highlight import (
     result_sentences,
     run_summary,
 )
+from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.searches import RateSearch, Trial
-from tests.report.run_folder import MATRICES, PROBES, record_of, write_run, write_task_json
+from tests.report.run_folder import MATRICES, PROBES, TASKS, record_of, write_params, write_run, write_task_json
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
@@ -148,7 +153,7 @@ def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: 
     assert values(record, "zero_shot") == [(40, 40, 40, 0), (60, 60, 60, 0), (50, 50, 50, 0)]
 
 
-TASKS = ("first", "second", "third")
+STEPS = ("first", "second", "third")
 ZERO_SHOT = (80.0, 70.0, 60.0)
 SEEN = {"finetune": (95.0, 60.0, 40.0), "gift": (90.0, 81.0, 72.0)}
 
@@ -157,8 +162,8 @@ SEEN = {"finetune": (95.0, 60.0, 40.0), "gift": (90.0, 81.0, 72.0)}
 def record(tmp_path: Path) -> RunRecord:
     matrices = {method: [ZERO_SHOT, *[curve] * 3] for method, curve in SEEN.items()}  # of which the diagonal
     evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
-    config = write_run(tmp_path, tasks=TASKS, matrices=matrices, changes={"evaluation": evaluation})
-    for task, classes in zip(TASKS, (10, 20, 70), strict=True):
+    config = write_run(tmp_path, tasks=STEPS, matrices=matrices, changes={"evaluation": evaluation})
+    for task, classes in zip(STEPS, (10, 20, 70), strict=True):
         write_task_json(Layout(tmp_path), task, classes=classes)
     return read_run(Layout(tmp_path), config)
 
@@ -199,3 +204,54 @@ def test_chart_and_table_of_steps_count_classes_seen_and_have_zero_shot(record: 
     second = step_table(record, record.seen).rows[1]
     assert (second.number, second.name, *second.plain) == ("2", "second", "30", "70.0")
     assert [f"{cell.text} {cell.shade}" for cell in second.cells] == ["60.0 loss3", "81.0 gain3"]
+
+
+METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
+
+
+def row(at: int, **losses: float) -> dict[str, float]:
+    return {"iteration": at, "learning_rate": 0.1, "task": 1.0, **losses, "total": 9.0}
+
+
+def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_path: Path) -> None:
+    config = write_params(tmp_path, TASKS, METHODS)
+    rows = [
+        row(0, distill=5.0, distill_entropy=5.0, align=0.5, consolidation=0.0),
+        row(1, distill=5.25, distill_entropy=4.75, align=0.25, consolidation=0.125),
+    ]
+    expected = {"task": [1.0, 1.0], "distill (KL)": [0.0, 0.5], "align": [0.5, 0.25], "consolidation": [0.0, 0.125]}
+    assert loss_values(rows, config.methods["gift"]).to_dict("list") == expected
+    one_sided = [row(0, distill_image_side=3.0, distill_image_side_entropy=1.0)]
+    assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
+    reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
+    assert list(reverse) == ["task", "distill_reverse_kl"]
+    older = [row(0, distill=5.0, align=0.5, consolidation=0.0)]  # without the entropy
+    assert list(loss_values(older, config.methods["gift"])) == ["task", "distill", "align", "consolidation"]
+    # a method has no line of a loss or consolidation that it lacks
+    lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
+    assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
+
+
+def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
+    record = record_of(tmp_path)
+    charts = {chart.title: chart for chart in loss_charts(record)}
+    assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
+    assert [*charts["consolidation"].curves] == ["gift"]
+    assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
+    plotted = loss_rows(record)
+    assert set(plotted["loss"]) == set(charts)
+    assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
+
+
+def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:
+    record = record_of(tmp_path, matrices={**MATRICES, "ewc": MATRICES["gift"]})
+    [section] = fisher_heatmaps(record)
+    [heatmap] = section.shown["heatmaps"]
+    rows = [(row.number, row.name, row.cells[0].text, *row.plain) for row in heatmap.rows]
+    assert (heatmap.title, heatmap.note) == ("EWC", "per sample")
+    assert rows == [
+        ("image", "stage 2 block 1", "2.5", "99.0%"),  # 100 / 40.4; 400 of 404
+        ("text", "block 2", "0.02", "1.0%"),
+        ("", "projection", "0", "0.0%"),
+    ]
+    assert 'id="fisher"' in render_page(record)
