@@ -1,45 +1,24 @@
-"""The stages of dvc.yaml, read without DVC: their parameters, and the instances that DVC makes of each block.
-
-DVC names an instance after what it loops over: ingest@birds (`foreach` over a section), synthesize@3 (`foreach` over a
-list of sections) and finetune@gift-step3 (`matrix`).
-"""
+"""The blocks of dvc.yaml, read without DVC, which takes a second to import."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
-CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
-CHANGED_BY_A_PROBE = ("tasks", "evaluation.probes")
-RUN_METHODS = "run.methods"
-CHANGED_BY_A_METHOD = (RUN_METHODS, "methods")
 PARAMS = "params.yaml"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of dvc.yaml. `loops`: {variable: dotted key of params.yaml}; the variable of `foreach` is ""."""
+    """A block of dvc.yaml, with its variables as they are written there: tasks.${key}."""
 
     name: str
     deps: Sequence[str]
     params: Sequence[str]
-    loops: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class StageInstance:
-    """A stage as DVC runs it: finetune@gift-step3. `tasks` and `methods`: those that its loops name."""
-
-    name: str
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
 
 
 def read_blocks(root: Path) -> list[Block]:
@@ -47,83 +26,9 @@ def read_blocks(root: Path) -> list[Block]:
     file, blocks = root / "dvc.yaml", []
     try:
         for name, content in parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"].items():
-            loops = {"": content["foreach"]} if "foreach" in content else content.get("matrix", {})
-            keys = {variable: each.removeprefix("${").removesuffix("}") for variable, each in loops.items()}
             body = content.get("do", content)
-            blocks.append(Block(name, body.get("deps", []), body.get("params", []), keys))
+            blocks.append(Block(name, body.get("deps", []), body.get("params", [])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = f"it should have the stages of the pipeline ({error})"
         raise UserError(f"{file}: {what}. Restore it: git checkout dvc.yaml") from None
     return blocks
-
-
-def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
-    """Returns all stages that DVC makes of root/dvc.yaml, in the order of its blocks.
-
-    `params` is the content of params.yaml.
-    """
-    return [instance.name for block in read_blocks(root) for instance in _instances(block, params)]
-
-
-def stages_of_step(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
-    """Returns the stages that run when `tasks` are added to tasks and sequence, in the order of the blocks.
-
-    Of the blocks without a loop these are the ones that read params.yaml itself or one of the two sections.
-    """
-    return [
-        instance.name
-        for block in read_blocks(root)
-        for instance in _instances(block, params)
-        if (set(tasks) & set(instance.tasks) if block.loops else _reads(block, CHANGED_BY_A_TASK))
-    ]
-
-
-def stages_of_probe(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
-    """Returns the stages that run when `tasks` are added to tasks and evaluation.probes, in the order of the blocks."""
-    return [
-        instance.name
-        for block in read_blocks(root)
-        for instance in _instances(block, params)
-        if (block.loops and set(tasks) & set(instance.tasks)) or _reads(block, CHANGED_BY_A_PROBE)
-    ]
-
-
-def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list[str]:
-    """Returns the stages that run when `method` is added to methods and run.methods, in the order of the blocks."""
-    return [
-        instance.name
-        for block in read_blocks(root)
-        for instance in _instances(block, params)
-        if (method in instance.methods if block.loops else _reads(block, CHANGED_BY_A_METHOD))
-    ]
-
-
-def _reads(block: Block, sections: Sequence[str]) -> bool:
-    return PARAMS in block.deps or any(param in sections for param in block.params)
-
-
-def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstance]:
-    if not block.loops:
-        yield StageInstance(block.name, (), ())
-        return
-    loops = []
-    for variable, key in block.loops.items():
-        values: Any = reduce(lambda section, name: section[name], key.split("."), params)
-        loops.append(list(_items(variable, values)))
-    for items in product(*loops):
-        name = "-".join(label for label, _ in items)
-        named = zip(block.loops.values(), items, strict=True)
-        methods = tuple(label for key, (label, _) in named if key == RUN_METHODS)
-        yield StageInstance(f"{block.name}@{name}", tuple(task for _, task in items if task), methods)
-
-
-def _items(variable: str, values: Mapping[str, Any] | Sequence[Any]) -> Iterator[tuple[str, str]]:
-    """Yields (part of the stage's name, task or "") of each item, as DVC names them."""
-    if isinstance(values, Mapping):
-        yield from ((name, name) for name in values)
-        return
-    for index, value in enumerate(values):
-        if isinstance(value, Mapping):
-            yield f"{variable}{index}", value["task"]
-        else:
-            yield str(value), "" if variable else str(value)  # a method, or a task of evaluation.probes
