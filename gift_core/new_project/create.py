@@ -18,18 +18,18 @@ from pathlib import Path
 
 from gift_core.config.overlays import complete_text
 from gift_core.config.presets import load_preset, needs_of
-from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
+from gift_core.doctor.storage import check_braces
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
-STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
 DISTRIBUTION = "gift-pipeline"
 TEMPLATE = Path(__file__).parent / "template"
 # What a folder may have already. The user's file stays as it is, or gets our lines at its end.
 KEPT = ("README.md", "Makefile", "requirements.txt")
 EXTENDED = (".gitignore", ".gitattributes")
 HEADING = b"\n# Of GIFT.\n"
+DVC_IGNORED = "/config.local\n/tmp\n/cache\n"  # .dvc/.gitignore, as `dvc init` writes it
 DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
 
 
@@ -103,13 +103,6 @@ class NewProject:
             if self.repository is None:
                 undo.callback(shutil.rmtree, self.folder / ".git", ignore_errors=True)
                 _git(self.folder, "init", "--quiet")
-            undo.callback((self.folder / ".dvcignore").unlink, missing_ok=True)  # what `dvc init` makes
-            undo.callback(shutil.rmtree, self.folder / ".dvc", ignore_errors=True)
-            undo.callback(_git, self.folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *STAGED)
-            subdirectory = [] if self.folder.samefile(repository) else ["--subdir"]
-            done = run_dvc(self.folder, "init", "--quiet", *subdirectory)
-            if done.returncode != 0:
-                raise UserError(f"dvc init: {dvc_error(done)}")
             for name, content in self.files.items():
                 _write(self.folder / name, content, undo)
             set_merge_drivers(repository)
@@ -134,6 +127,7 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
     pipeline = project_pipeline(shipped["dvc.yaml"].decode())
     made = {"dvc.yaml": pipeline, "params.yaml": complete_text(file), "requirements.txt": required}
+    made[".dvc/.gitignore"] = DVC_IGNORED
     files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
     taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
