@@ -50,14 +50,6 @@ class Switch(ParamsEdit):
         """Whether params.yaml would differ afterwards."""
         return self.before != self.after
 
-    def changed_keys(self) -> list[str] | None:
-        """Returns the keys of params.yaml whose values change; None if it has no sections now."""
-        try:
-            before, after = (parse_settings(text, self.params.name) for text in (self.before, self.after))
-        except UserError:
-            return None
-        return list(changed_keys(before, after))
-
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None:

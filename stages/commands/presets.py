@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,16 +84,14 @@ def use(
     from gift_core.config.presets import plan_switch, summarize
 
     switch = plan_switch(root, preset)
-    summary, keys = summarize(switch.preset), switch.changed_keys()
-    counts = None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
-    first = [] if summary.tasks else [ADD]
-    commands = [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+    summary = summarize(switch.preset)
+    commands = [*([] if summary.tasks else [ADD]), *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
     if switch.changes and not dry_run:
         switch.carry_out()
     if as_json:
         print_json({
-            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": counts,
-            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in commands],
+            "preset": summary.name, "written": switch.changes and not dry_run, "backup": switch.backup,
+            "next": [command.partition("#")[0].strip() for command in commands],
             **({"difference": switch.difference()} if diff else {}),
         })  # fmt: skip
         return
@@ -105,9 +102,6 @@ def use(
         print_difference(switch.difference())
     typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
     typer.echo(f"  {size_of(summary)}\n  Time: {_time_of(root, switch.preset)}")
-    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
-    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
-    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
     if switch.backup is not None:
         typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
     if dry_run:
