@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
 from gift_core.errors import UserError, lookup
+from gift_core.untrusted import parse_yaml
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -186,14 +187,12 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     return document.text()
 
 
-def append_method(
-    text: str, name: str, base: str | None, settings: Mapping[str, Any], catalogue: Mapping[str, Any]
-) -> str:
+def append_method(text: str, name: str, base: str | None, settings: Sequence[str], catalogue: Mapping[str, Any]) -> str:
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
-    Without a base, the row exists. `settings` are the keys of the copy that get another value:
-    {"losses.distill.weight": 2.0}. Sections that the base does not have are made. The copy keeps the comments of the
-    base. `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base.
+    Without a base, the row exists. `settings` are the keys of the copy that get another value of YAML:
+    "losses.distill.weight=2.0". Sections that the base does not have are made. The copy keeps the comments of the base.
+    `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base and a wrong setting.
     """
     document = Document.parse(text)
     document.content["run"]["methods"].append(name)
@@ -203,27 +202,25 @@ def append_method(
     known = {**{each: method.row for each, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     row.__dict__.pop("_yaml_merge", None)  # the copy has the keys that `<<: *another` stands for
-    for key, value in settings.items():
-        section, keys = row, key.split(".")
-        for depth, outer in enumerate(keys[:-1], 1):
-            if section.get(outer) is None:
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            if not equals or not all(key.split(".")):
+                raise ValueError("it is no KEY=VALUE")
+            parsed = parse_yaml(value)
+        except ValueError as error:
+            what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
+            raise UserError(f"--set {setting}: {what}. Correct it.") from None
+        section, *keys = row, *key.split(".")
+        for outer in keys[:-1]:
+            if not isinstance(section.get(outer), Mapping):  # what is no section there, the checks refuse
                 section[outer] = on_one_line({})
             section = section[outer]
-            if not isinstance(section, Mapping):
-                what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
-                raise UserError(f"gift add-method --set {key}: {what}. Name a key of a section.")
-        section[keys[-1]] = on_one_line(value)
-    changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
-    about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
+        section[keys[-1]] = on_one_line(parsed)
+    changes = ", ".join(settings) or "no change yet"
+    about = catalogue[base].about if base == name and not settings else f"{base} with {changes}"
     add_row(methods, name, row, about, beside=base)
     return document.text()
-
-
-def _inline(value: Any) -> str:
-    """The value as it is written on one line of YAML; "empty" for null."""
-    text = Document.parse("value:\n")
-    text.content["value"] = on_one_line(value)
-    return text.text().removeprefix("value:").strip() or "empty"
 
 
 def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> None:

@@ -10,14 +10,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gift_core.config.editing import append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.method_catalogue import KnownMethod, read_catalogue
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
@@ -54,7 +52,6 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     """
     before = read_settings(params)
     present = parse_config(before, params.name)
-    changed = dict(_setting(text) for text in settings)
     known = known_methods(present, params)
     is_copy = base is not None or bool(settings)
     copied: str | None = base or (name if name in known else BASE)
@@ -66,25 +63,13 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     elif not is_copy and name not in known:
         what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
         raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
-    after = append_method(before, name, copied, changed, known)
+    after = append_method(before, name, copied, settings, known)
     return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
 
 
 def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
     """Returns the catalogue's methods for this experiment (see read_catalogue). `params` is its file."""
     return read_catalogue(params.parent / "presets", model=config.model.name, iterations=config.training.iterations)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """The key and the value of "losses.distill.weight=2.0". The value is read as YAML, an empty one is null."""
-    key, equals, value = text.partition("=")
-    try:
-        if not equals or not all(key.split(".")):
-            raise ValueError("it is no KEY=VALUE")
-        return key, parse_yaml(value)
-    except ValueError as error:
-        what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
-        raise UserError(f"--set {text}: {what}. Correct it.") from None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     """List the presets with their tasks, iterations, methods and needs, and mark the active one.
 
     If params.yaml differs from the preset that it was made from, the number of
-    changed keys is shown.
+    changed lines is shown.
 
     Example: gift presets
     """
@@ -40,22 +40,18 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     files = find_presets(root)
     origin = origin_of(root / "params.yaml", files)
     summaries = [summarize(file) for file in files.values()]
+    active, changed = (origin.preset, origin.changed_lines) if origin else (None, 0)
     if as_json:
-        active = {origin.preset: list(origin.changed)} if origin else {}
-        more = [{"active": each.name in active, "changed_keys": active.get(each.name, [])} for each in summaries]
+        more = [{"active": each.name == active, "changed_lines": changed * (each.name == active)} for each in summaries]
         print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
         return
-    mark, about = "", "params.yaml is missing, or it cannot be read."
-    if origin is not None:
-        about = "* is the active experiment (params.yaml)."
-        if origin.preset is None:
-            about = "params.yaml is an experiment of your own."
-        changed = plural(len(origin.changed), "key") if origin.changed else "only comments or the layout"
-        mark = " *" if origin.same else f" *, changed: {changed}"
-    heads = [f"{each.name}{mark if origin and origin.preset == each.name else ''}" for each in summaries]
+    mark = f" *, {plural(changed, 'line')} changed" if changed else " *"
+    heads = [f"{each.name}{mark if each.name == active else ''}" for each in summaries]
     for head, summary in zip(heads, summaries, strict=True):
         typer.secho(head.ljust(max(map(len, heads))), nl=False, bold=True)
         typer.echo(f"  {size_of(summary)}\n    {summary.title}")
+    about = "* is the active experiment (params.yaml)." if active else "params.yaml is an experiment of your own."
+    about = about if origin else "params.yaml is missing, or it cannot be read."
     hint(f"\n{about} `gift use NAME` switches to another one.")
 
 

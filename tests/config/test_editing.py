@@ -80,7 +80,7 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
 
 
 def test_the_ends_of_the_lines_stay_what_they_were() -> None:
-    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}, {}))):
+    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", [], {}))):
         result = added(text.replace("\n", "\r\n"))
         assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
 
@@ -110,7 +110,7 @@ seed: 42
 """
 
 
-def add_method(text: str, name: str, base: str, settings: dict[str, Any]) -> str:
+def add_method(text: str, name: str, base: str, settings: list[str]) -> str:
     """Adds the method, and checks that lines were inserted only."""
     added = append_method(text, name, base, settings, {})
     assert only_inserts(text, added)
@@ -118,12 +118,12 @@ def add_method(text: str, name: str, base: str, settings: dict[str, Any]) -> str
 
 
 def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
-    assert add_method(METHODS, "strong", "gift", {"losses.distill.weight": 2.5}) == METHODS.replace(
+    assert add_method(METHODS, "strong", "gift", ["losses.distill.weight=2.5"]) == METHODS.replace(
         "  - gift   # the paper\n", "  - gift   # the paper\n  - strong\n"
     ).replace(
         "  other:\n    losses: {}\n",
         "  other:\n    losses: {}\n"
-        "  strong:       # gift with losses.distill.weight 2.5\n"
+        "  strong:       # gift with losses.distill.weight=2.5\n"
         "    learning_rate: 5.0e-4\n"
         "    losses:\n"
         "      distill: {weight: 2.5, temperature: 2.0}   # both towers\n",
@@ -132,7 +132,7 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
 
 def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_refused() -> None:
     add("tasks: {a: {path: x}}\nsequence: [{task: a}]\n")
-    assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", {}, {}).startswith(
+    assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", [], {}).startswith(
         "run: {methods: [a, x]}\nmethods:\n  a: {}\n  x: {}"
     )
     with pytest.raises(UserError, match=r"params.yaml: tasks.birds: already exists \(path: x\). Choose"):
@@ -173,7 +173,7 @@ methods:
 def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
     text = complete_text(ROOT / "presets" / preset)
     assert remove_task(append_task(text, "birds", SHORT_ROW, learning_rate_factor=1.0), "birds") == text
-    assert remove_method(append_method(text, "strong", "gift", {"losses.distill.weight": 2.0}, {}), "strong") == text
+    assert remove_method(append_method(text, "strong", "gift", ["losses.distill.weight=2.0"], {}), "strong") == text
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -208,8 +208,8 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     on_lines = PARAMS.replace(" [a, b]", "\n    - a   # first\n    - b")
     assert "  methods:\n    - b\n  device: auto\n" in remove_method(on_lines, "a")
     assert "  methods:\n    - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
-    idle = append_method(PARAMS, "c", "a", {}, {}).replace("[a, b, c]", "[a, b]")
-    assert remove_method(append_method(idle, "c", None, {}, {}), "c") == remove_method(idle, "c") == PARAMS
+    idle = append_method(PARAMS, "c", "a", [], {}).replace("[a, b, c]", "[a, b]")
+    assert remove_method(append_method(idle, "c", None, [], {}), "c") == remove_method(idle, "c") == PARAMS
 
 
 def test_the_only_method_that_runs_stays() -> None:

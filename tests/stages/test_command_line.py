@@ -70,7 +70,7 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
-        ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
+        ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_lines"}),
         ("use mtil_order_1 --diff", {"preset", "written", "backup", "next", "difference"}),
         ("clean", {"works", "removed"}),
         ("methods", {"method", "about", "runs", "in_params"}),
