@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,49 +17,43 @@ if TYPE_CHECKING:
 
 COMMENT_COLUMN = 29
 ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
-_FIRST_KEY = re.compile(r"^( +)[^\s#-]", re.MULTILINE)
-_FIRST_ITEM = re.compile(r"^( *)[^\s#-].*\n(?: *(?:#.*)?\n)*( *)-( +)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A params file that can be edited: `content` has its sections, `end` is the comment below all of them."""
+    """A params file that can be edited: `content` has its sections, `end` is the comment below all of them.
+
+    It is written with the indentation and the line ends that DVC writes.
+    """
 
     content: Any
     end: str
     editor: YAML
-    newline: str
 
     @classmethod
     def parse(cls, text: str, name: str = "params.yaml") -> Document:
-        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections.
-
-        Sections and lists are written with the indentation of the first ones.
-        """
+        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections."""
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
-        plain, editor = text.replace("\r\n", "\n"), YAML()
+        editor = YAML()
         editor.width = 4096  # never break a line
         editor.preserve_quotes = True
-        key, item = _FIRST_KEY.search(plain), _FIRST_ITEM.search(plain)
-        offset = len(item[2]) - len(item[1]) if item else 0
-        editor.indent(len(key[1]) if key else 2, offset + 1 + len(item[3]) if item else 2, offset)
         try:
-            content = editor.load(plain)
+            content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, RecursionError) as error:  # also for a tab, which the faster reader accepts
             mark, problem = (getattr(error, each, None) for each in ("problem_mark", "problem"))
             what = f"line {mark.line + 1}: {problem}" if mark else str(error)
             raise UserError(f"{name}: is not valid YAML ({what}). Correct it, and indent with spaces.") from None
         if not is_block(content) or not isinstance(content, dict):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
-        return cls(content, _move_comments_down(content), editor, "\r\n" if "\r\n" in text else "\n")
+        return cls(content, _move_comments_down(content), editor)
 
     def text(self) -> str:
-        """Returns the text with the line ends that it had."""
+        """Returns the text of the file."""
         buffer = io.StringIO()
         self.editor.dump(self.content, buffer)
-        return (buffer.getvalue() + self.end).replace("\n", self.newline)
+        return buffer.getvalue() + self.end
 
 
 def _move_comments_down(content: Any) -> str:

@@ -1,4 +1,4 @@
-"""Makes a project: everything is checked first, nothing of the user's is overwritten, and a failure leaves no trace.
+"""Makes a project: everything is checked first, and nothing of the user's is overwritten.
 
 Its dvc.yaml is made from the repository's, where the code is a folder and not an installed package.
 """
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -96,17 +95,14 @@ class NewProject:
     has_task: bool
 
     def create(self) -> None:
-        """Makes the project. After an error or an interruption, what was made is removed again."""
-        with ExitStack() as undo:
-            _make_folder(self.folder, undo)
-            repository = self.repository or self.folder
-            if self.repository is None:
-                undo.callback(shutil.rmtree, self.folder / ".git", ignore_errors=True)
-                _git(self.folder, "init", "--quiet")
-            for name, content in self.files.items():
-                _write(self.folder / name, content, undo)
-            set_merge_drivers(repository)
-            undo.pop_all()
+        """Makes the project."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.repository is None:
+            _git(self.folder, "init", "--quiet")
+        for name, content in self.files.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_bytes(content)
+        set_merge_drivers(self.repository or self.folder)
 
 
 def plan_project(folder: Path, preset: str) -> NewProject:
@@ -143,25 +139,3 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
     config = load_preset(file)
     return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
-
-
-def _make_folder(folder: Path, undo: ExitStack) -> None:
-    for parent in reversed((folder, *folder.parents)):
-        if not parent.exists():
-            parent.mkdir()
-            undo.callback(_remove_if_empty, parent)
-
-
-def _write(path: Path, content: bytes, undo: ExitStack) -> None:
-    _make_folder(path.parent, undo)
-    if path.exists():
-        undo.callback(path.write_bytes, path.read_bytes())
-    else:
-        undo.callback(path.unlink, missing_ok=True)
-    path.write_bytes(content)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """A folder into which somebody else wrote in the meantime stays."""
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -156,7 +156,7 @@ def add_task(
     if not as_json:
         print_edit(edit, dry_run=dry_run)
         if is_written:
-            download = "" if hub is None else f" Download it: gift data fetch {name}."
+            download = "" if hub is None else f" Download it first: gift data fetch {name}."
             hint(f"params.yaml has the new task.{download} {next_step(edit.config)}")
             hint(f"To take it back: gift remove-task {name}")
 
