@@ -148,13 +148,8 @@ class GiftCommand(TyperCommand):
 class GiftGroup(TyperGroup):
     """Prints the errors of the library and of the operating system as one message and exits with 1.
 
-    Only bugs show a traceback. In a folder without params.yaml, the help says how to make a project.
+    Only bugs show a traceback.
     """
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        super().format_help(ctx, formatter)
-        if not Path("params.yaml").is_file():
-            typer.echo(" This folder has no params.yaml. To make a project: gift init DIR\n")
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -117,19 +117,22 @@ def take_above(section: Any, key: Any) -> str:
     return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
 
 
-def _remove(content: Any, section: Any, key: Any) -> None:
-    """Removes an entry. What stands above it stays, above the next one. An emptied section becomes {} or []."""
+def _remove(content: Any, outer: Any, name: str, key: Any) -> None:
+    """Removes an entry of the section or list outer[name]; an emptied one is {} or [].
+
+    What stands above the entry stays, above the next one of the whole content.
+    """
+    section = outer[name]
     if above := take_above(section, key):
         every = list(_entries(content))
-        at = next(index for index, (other, name) in enumerate(every) if other is section and name == key)
+        at = next(index for index, (other, each) in enumerate(every) if other is section and each == key)
         inner = len(list(_entries(section[key]))) if is_block(section[key]) else 0
         for following in every[at + inner + 1 : at + inner + 2]:
             add_above(*following, above)
     section.ca.items.pop(key, None)
     del section[key]
-    for outer, name in list(_entries(content)):
-        if not section and outer[name] is section:
-            _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
+    if not section:
+        _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
 
 
 def _replace(section: Any, key: Any, value: Any) -> None:
@@ -239,15 +242,15 @@ def remove_task(text: str, name: str) -> str:
     """
     document = Document.parse(text)
     content = document.content
-    _remove(content, content["tasks"], name)
-    probes = content.get("evaluation", {}).get("probes", [])
-    if name in probes:
-        _remove(content, probes, probes.index(name))
+    _remove(content, content, "tasks", name)
+    evaluation = content.get("evaluation", {})
+    if name in evaluation.get("probes", ()):
+        _remove(content, evaluation, "probes", evaluation["probes"].index(name))
     sequence = content["sequence"] or []
     for position in [index for index, step in enumerate(sequence) if step["task"] == name]:
         for following in sequence[position + 1 : position + 2]:
             following["after"] = sequence[position].get("after")
-        _remove(content, sequence, position)
+        _remove(content, content, "sequence", position)
     return document.text()
 
 
@@ -263,7 +266,7 @@ def remove_method(text: str, name: str) -> str:
     if list(running) == [name]:
         what = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
         raise UserError(f"params.yaml: run.methods: {what}")
-    _remove(content, content["methods"], name)
+    _remove(content, content, "methods", name)
     if name in running:
-        _remove(content, running, running.index(name))
+        _remove(content, content["run"], "methods", running.index(name))
     return document.text()

@@ -128,9 +128,7 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
     taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
     if taken:
-        names = [name for name in taken if not any(name.startswith(f"{other}/") for other in taken)]
-        names.sort(key=lambda name: (name.count("/"), name.startswith("."), name))  # dvc.yaml and params.yaml first
-        what = f"has files of a project already: {first_names(names)}"
+        what = f"has files of a project already: {first_names(sorted(taken, key=lambda name: name.count('/')))}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
     new = {name: content for name, content in files.items() if name not in kept}

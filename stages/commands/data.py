@@ -71,9 +71,6 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
                 remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
                 note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
         if not names:
-            drawn = sum(task.source == "mini" for task in config.tasks.values())
-            if drawn:
-                typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
             if not config.tasks:
                 typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
             listed = {status.data_set for status in statuses}
