@@ -18,9 +18,9 @@ from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
     MiniTaskConfig,
-    OwnDataConfig,
     PairsTaskConfig,
     TaskConfig,
+    UserDataConfig,
     has_captions,
 )
 from gift_core.datasets.catalogue.inventory import list_catalogue
@@ -101,7 +101,7 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
     first: dict[bytes, tuple[str, str]] = {}  # the split and the label where an image was first read
     in_both: list[str] = []
     relabeled: list[str] = []
-    for split, sample, digest in decoder.digests if isinstance(config, OwnDataConfig) else ():
+    for split, sample, digest in decoder.digests if isinstance(config, UserDataConfig) else ():
         label = sample.name if has_captions(config) else sample.label
         first_split, first_label = first.setdefault(digest, (split, label))
         in_both += [sample.name] * (first_split != split)
@@ -122,7 +122,7 @@ def validation_images(
 
     None if it has none, or is not on this machine. UserError as `ingest`.
     """
-    if not isinstance(config, OwnDataConfig) or not (root / config.path).is_dir():
+    if not isinstance(config, UserDataConfig) or not (root / config.path).is_dir():
         return None
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
@@ -135,7 +135,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     """Returns the data set of a row of tasks, few-shot and without copies if the row says so. No image is decoded."""
     if isinstance(config, MiniTaskConfig):
         return _rendered(name, config, seed=seed)
-    if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
+    if isinstance(config, UserDataConfig) and not (root / config.path).is_dir():
         raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
     listing = READERS[config.source](name, config, root)
     if isinstance(config, PairsTaskConfig):
@@ -145,7 +145,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
         dataset = Dataset(listing.classes, listing.templates, *parts)
     else:
         dataset = class_dataset(listing, config, folder=root / config.path, task=name, seed=seed)
-    if isinstance(config, OwnDataConfig) and config.on_duplicate == "skip":
+    if isinstance(config, UserDataConfig) and config.on_duplicate == "skip":
         dataset = _without_copies(dataset, _location(name, config))
     if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset

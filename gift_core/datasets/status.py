@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.config.experiment import Config
-from gift_core.config.tasks import CatalogueTaskConfig, OwnDataConfig
+from gift_core.config.tasks import CatalogueTaskConfig, UserDataConfig
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Dataset
@@ -59,7 +59,7 @@ def data_in_use(config: Config, *, root: Path) -> list[RawData]:
     """
     own, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
     for name, task in config.tasks.items():
-        if isinstance(task, OwnDataConfig):
+        if isinstance(task, UserDataConfig):
             own.append(RawData(name, root / task.path, (name,)))
         elif isinstance(task, CatalogueTaskConfig):
             readers.setdefault((task.dataset, task.path), {})[name] = task
