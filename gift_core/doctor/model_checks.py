@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
-from gift_core.config.generator import looks_local
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import (
     FILE,
@@ -131,16 +130,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
 def check_filters(project: Project) -> Iterator[Finding]:
     """Yields a problem for each local model of the filters that is missing. Those of the hub are not looked up."""
     filters = project.config.generator.filters
-    if filters is None:
-        return
-    scorer, checker = filters.scorer.name if filters.scorer else "", filters.safety_checker or ""
-    local = {
-        "scorer.name": scorer.partition(":")[2] if scorer.startswith((FOLDER, FILE)) else "",
-        "aesthetic.head": filters.aesthetic.head if filters.aesthetic else "",
-        "safety_checker": checker if looks_local(checker) else "",
-    }
-    for key, path in local.items():
-        if path and not (project.root / path).exists():
+    for key, path in filters.local_files().items() if filters else ():
+        if not (project.root / path).exists():
             remedy = "Correct the path, or put the model there."
             yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
 
