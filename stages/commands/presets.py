@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from gift_core.config.presets import Summary
 
 FEW_METHODS = 4
-ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
-RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
-NEXT = {
-    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
-    "data": "gift data status   # lists the data sets that are present or missing",
-}
 
 
 def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -77,18 +71,19 @@ def use(
 
     Example: gift use mtil_order_1 --dry-run --diff
     """
+    from gift_core.config.checks import ADD_TASK
     from gift_core.config.presets import plan_switch, summarize
 
     switch = plan_switch(root, preset)
     summary = summarize(switch.preset)
-    commands = [*([] if summary.tasks else [ADD]), *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+    checks = ["gift doctor", "gift data status"] if summary.needs else []
+    commands = [*([] if summary.tasks else [ADD_TASK]), *checks, "dvc repro"]
     if switch.changes and not dry_run:
         switch.carry_out()
     if as_json:
         print_json({
             "preset": summary.name, "written": switch.changes and not dry_run, "backup": switch.backup,
-            "next": [command.partition("#")[0].strip() for command in commands],
-            **({"difference": switch.difference()} if diff else {}),
+            "next": commands, **({"difference": switch.difference()} if diff else {}),
         })  # fmt: skip
         return
     if not switch.changes:
@@ -103,9 +98,7 @@ def use(
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
-    hint("Next:")
-    for command in commands:
-        hint(f"  {command}")
+    hint(f"Next: {', then '.join(commands)}")
 
 
 def _time_of(root: Path, preset: Path) -> str:

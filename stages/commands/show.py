@@ -81,19 +81,15 @@ def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -
     """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
     from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
 
+    found = f"{path} does not exist"
+    if path.is_file():
+        summary = read_summary(path)
+        last = {method: row[SUMMARY_METRICS["last"]] for method, row in summary["methods"].items()}
+        if list(last) == list(metrics) and all(last[method] in (None, metrics[method]["last"]) for method in last):
+            return summary
+        found = f"{path} and metrics.json are of different runs"
     remedy = "Get it with `dvc pull`, or make it with `dvc repro report`."
-    if not path.is_file():
-        typer.echo(f"note: {path} does not exist, so this is the table alone. {remedy}", err=True)
-        return None
-    summary = read_summary(path)
-    if list(summary["methods"]) == list(metrics) and all(
-        row.get(key) in (None, metrics[method].get(name))  # None: a mean that says nothing about separate models
-        for method, row in summary["methods"].items()
-        for name, key in {**SUMMARY_METRICS, "probes": "probes"}.items()
-    ):
-        return summary
-    what = f"{path} and metrics.json are of different runs, so this is metrics.json alone"
-    typer.echo(f"note: {what}. {remedy}", err=True)
+    typer.echo(f"note: {found}, so this is the table alone. {remedy}", err=True)
     return None
 
 

@@ -99,7 +99,7 @@ def test_with_json_an_error_is_text_on_stderr(mini_project: Path) -> None:
 
 
 def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Path) -> None:
-    assert gift("use", "mini_full").stdout.endswith("only lists the stages\n")
+    assert gift("use", "mini_full").stdout.endswith("Next: dvc repro\n")
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
     assert gift("--quiet", "write_vocabulary").output == ""
     assert os.environ["GIFT_QUIET"] == "1"
