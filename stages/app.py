@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from .check import check
-from .command_line import HELP_NAMES, GiftCommand, GiftGroup, gift
+from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .commands.clean import clean
 from .commands.data import data
 from .commands.doctor import doctor
@@ -67,8 +67,8 @@ for panel, commands in COMMANDS.items():
 for stage in STAGES:
     app.command(stage.__name__, cls=GiftCommand, rich_help_panel="Stages of dvc.yaml", hidden=True)(stage)
 app.command(cls=GiftCommand, rich_help_panel="Working together", hidden=True)(merge_lock)
-app.add_typer(data, name="data", rich_help_panel="Commands")
-app.add_typer(hub, name="hub", rich_help_panel="Working together")
+app.add_typer(data, name="data", cls=CommandGroup, rich_help_panel="Commands")
+app.add_typer(hub, name="hub", cls=CommandGroup, rich_help_panel="Working together")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from gift_core.errors import GiftError, UserError
 from gift_core.progress import QUIET, is_quiet
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.config.params_edit import ParamsEdit
 
-AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document: gift docs command_line.", panel=SHARED)]
+AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).", panel=SHARED)]
 DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write nothing.")]
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
@@ -124,12 +124,18 @@ def print_table(
 
 
 class GiftCommand(TyperCommand):
-    """A command whose help fills the width of the terminal: rich would keep the line breaks of the docstring."""
+    """A command whose help names what a value means, not its type in Python.
+
+    Its paragraphs fill the width of the terminal: rich would keep the line breaks of the docstring.
+    """
 
     def __init__(self, *args: Any, help: str | None = None, **options: Any) -> None:
         paragraphs = (help or "").split("\n\n")
         text = "\n\n".join(part.replace("\n", " ") for part in paragraphs)
         super().__init__(*args, help=name_guides(text), **options)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _named_by_meaning(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads `--rates 1 2` as `--rates 1 --rates 2`: all numbers after an option of several values belong to it."""
@@ -145,7 +151,14 @@ class GiftCommand(TyperCommand):
         return super().parse_args(ctx, words)
 
 
-class GiftGroup(TyperGroup):
+class CommandGroup(TyperGroup):
+    """A group of such commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _named_by_meaning(super().get_params(ctx))
+
+
+class GiftGroup(CommandGroup):
     """Prints the errors of the library and of the operating system as one message and exits with 1.
 
     Only bugs show a traceback.
@@ -165,6 +178,25 @@ class GiftGroup(TyperGroup):
             with suppress(OSError):  # the terminal may be closed
                 typer.secho(" ".join(map(str, (*interruption.args, "Run it again."))), err=True)
             raise typer.Exit(getattr(interruption, "exit_code", 130)) from None
+
+
+def _named_by_meaning(params: list[Any]) -> list[Any]:
+    """Takes the types (`<bool>`, `<str>`) out of the help, and the braces around arguments out of the usage.
+
+    A guide is named as name_guides does.
+    """
+    for param in params:
+        param.help = name_guides(getattr(param, "help", None) or "")
+        if isinstance(param, TyperArgument):
+            name = (param.metavar or param.name or "").upper()
+            several = f"{name}..." if param.nargs != 1 else name
+            param.metavar = name
+            usage = [several if param.required else f"[{several}]"]
+            param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # its name says what it is
+            param.get_usage_pieces = lambda ctx, usage=usage: usage  # type: ignore[method-assign,misc]
+        elif param.metavar is None and getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
 
 
 def plain_path(name: Any) -> Any:

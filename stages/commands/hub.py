@@ -11,7 +11,7 @@ import typer
 
 from gift_core.layout import Layout
 
-from ..command_line import GiftCommand, print_files, require_new
+from ..command_line import CommandGroup, GiftCommand, print_files, require_new
 from ..stage import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ hub = typer.Typer(
 )
 push = typer.Typer(help="Upload a model, or synthetic shards, with a card.", no_args_is_help=True)
 pull = typer.Typer(help="Download a model, or synthetic shards.", no_args_is_help=True)
-hub.add_typer(push, name="push")
-hub.add_typer(pull, name="pull")
+hub.add_typer(push, name="push", cls=CommandGroup)
+hub.add_typer(pull, name="pull", cls=CommandGroup)
 
 
 @push.command("model", cls=GiftCommand)
