@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -29,9 +28,11 @@ from .stage import SHARED, flag
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from gift_core.config.experiment import Config
+    from gift_core.config.params_edit import ParamsEdit
+
 AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).", panel=SHARED)]
 DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write nothing.")]
-WIDTH = 100
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
@@ -64,16 +65,13 @@ def note(message: str) -> None:
         typer.echo(message, err=True)
 
 
-def print_next_stages(change: str, stages: Iterable[str]) -> None:
-    """Prints a change of params.yaml, and which stages `dvc repro` runs for it."""
-    hint(f"{change} Next: dvc repro, which runs for it")
-    print_names(stages)
+def next_step(config: Config) -> str:
+    """Returns what comes after a change of params.yaml."""
+    from gift_core.config.checks import ADD_TASK
 
-
-def print_names(names: Iterable[object]) -> None:
-    """Prints names in indented lines. Not with --quiet."""
-    lines = textwrap.fill(", ".join(map(str, names)), WIDTH, break_long_words=False, break_on_hyphens=False)
-    hint(textwrap.indent(lines, "  "))
+    if not config.sequence:
+        return f"There is no task to learn yet: {ADD_TASK}"
+    return "Next: dvc repro (gift why says which stages it runs, and for what reason)"
 
 
 def print_files(files: Iterable[Path]) -> None:
@@ -86,6 +84,13 @@ def print_difference(lines: list[str]) -> None:
     """Prints the lines of a unified difference, with color on a terminal."""
     for line in lines:
         typer.secho(line, fg=COLORS.get(line[:1]))
+
+
+def print_edit(edit: ParamsEdit, *, dry_run: bool) -> None:
+    """Prints the lines of params.yaml that change, and whether they were written."""
+    print_difference(edit.difference())
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
 
 
 def print_table(
@@ -156,13 +161,8 @@ class CommandGroup(TyperGroup):
 class GiftGroup(CommandGroup):
     """Prints the errors of the library and of the operating system as one message and exits with 1.
 
-    Only bugs show a traceback. In a folder without params.yaml, the help says how to make a project.
+    Only bugs show a traceback.
     """
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        super().format_help(ctx, formatter)
-        if not Path("params.yaml").is_file():
-            typer.echo(" This folder has no params.yaml. To make a project: gift init DIR\n")
 
     def invoke(self, ctx: Any) -> Any:
         try:

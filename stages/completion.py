@@ -15,38 +15,17 @@ from gift_core.layout import Layout
 PARAMS, CATALOGUE = "params.yaml", "methods.yaml"
 
 
-def complete_task(ctx: Any, incomplete: str) -> list[str]:
-    """Returns the tasks of the sequence that begin with `incomplete`."""
-    steps = _params(ctx).get("sequence") or []
-    return [step["task"] for step in steps if str(step.get("task")).startswith(incomplete)]
+def complete_from(names: Iterable[str] | Callable[[Any], Iterable[str]]) -> Callable[[Any, str], list[str]]:
+    """Returns a function that completes to the names that begin with what was typed.
 
+    `names` may depend on the context of the command.
+    """
 
-def complete_method(ctx: Any, incomplete: str) -> list[str]:
-    """Returns the methods of params.yaml that begin with `incomplete`."""
-    return [name for name in _params(ctx).get("methods") or () if name.startswith(incomplete)]
+    def complete(ctx: Any, incomplete: str) -> list[str]:
+        known = names(ctx) if callable(names) else names
+        return [name for name in known if name.startswith(incomplete)]
 
-
-def complete_known_method(ctx: Any, incomplete: str) -> list[str]:
-    """Returns the methods of params.yaml and of presets/methods.yaml that begin with `incomplete`."""
-    catalogue = [name for name in _yaml(_root(ctx) / "presets" / CATALOGUE) if name.startswith(incomplete)]
-    return list(dict.fromkeys([*complete_method(ctx, incomplete), *catalogue]))
-
-
-def complete_preset(ctx: Any, incomplete: str) -> list[str]:
-    """Returns the files of presets/ that begin with `incomplete`."""
-    presets = (_root(ctx) / "presets").glob(f"{incomplete}*.yaml")
-    return sorted(preset.stem for preset in presets if preset.name != CATALOGUE)
-
-
-def complete_classes(ctx: Any, incomplete: str) -> list[str]:
-    """Returns the tasks that are ingested, of which `gift predict --classes` takes the class names."""
-    tasks = Layout(_root(ctx)).task("any").parent.glob(f"{incomplete}*/task.json")
-    return sorted(task.parent.name for task in tasks)
-
-
-def complete_from(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Returns a function that completes to those of the names that begin with what was typed."""
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+    return complete
 
 
 def _root(ctx: Any) -> Path:
@@ -64,3 +43,20 @@ def _yaml(path: Path) -> dict[str, Any]:
     with suppress(OSError, yaml.YAMLError):
         content = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return content if isinstance(content, dict) else {}
+
+
+def _presets(ctx: Any) -> list[str]:
+    return sorted(preset.stem for preset in (_root(ctx) / "presets").glob("*.yaml") if preset.name != CATALOGUE)
+
+
+complete_task = complete_from(lambda ctx: [step["task"] for step in _params(ctx).get("sequence") or ()])
+complete_method = complete_from(lambda ctx: _params(ctx).get("methods") or ())
+complete_known_method = complete_from(
+    lambda ctx: {**(_params(ctx).get("methods") or {}), **_yaml(_root(ctx) / "presets" / CATALOGUE)}
+)
+complete_preset = complete_from(_presets)
+complete_classes = (
+    complete_from(  # the tasks that are ingested, of which `gift predict --classes` takes the class names
+        lambda ctx: sorted(file.parent.name for file in Layout(_root(ctx)).task("any").parent.glob("*/task.json"))
+    )
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from gift_core.config.experiment import Config
     from gift_core.method.classifier import EncodingSettings
-
-TABLE_BYTES = 1 << 20
-PREDICTION_BYTES = 1 << 22  # 100,000 test images take about 0.3 MB for each model
 
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -31,21 +28,13 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import (
-            PRETRAINED,
-            computed_with,
-            read_accuracy,
-            read_probe,
-            without_probes,
-            write_accuracy,
-        )
+        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, read_probe, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device
         from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
-        from gift_core.work.publishing import require_free_bytes
         from gift_core.work.units import KeptUnits
 
         from .tracked import track_accuracies
@@ -64,8 +53,6 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             previous=read_accuracy(layout.accuracy(method, stage.step(task).after))[1],
             probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in settings.probes},
         )
-        require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
-        require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
         options = {**settings.model_dump(), "seed": stage.config.seed}
         keeps = settings.protocol != "task_incremental"
         read = hashes_of_inputs(
@@ -81,8 +68,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             metadata = {**measured.metadata, **record_hashes(trained), **computed_with(environment(device))}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
-        found = summarize_probes(measured.rows) + summarize_retrieval(measured.predictions, layout.task(task).name)
-        for line in [SUMMARIES[settings.protocol](without_probes(measured.rows)), *found]:
+        for line in describe(measured.rows):
             stage.say(line)
         track_accuracies(stage, method, task, measured.rows)
 
@@ -97,45 +83,13 @@ def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:
     return EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit)
 
 
-def summarize_task_incremental(rows: pd.DataFrame) -> str:
-    """Returns the accuracies of the step's own model in one line: on the new task, and on all tasks so far."""
-    own = rows[rows.step == rows.step.max()]
-    current = own[own.phase == "current"].iloc[0]
-    return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
-
-
-def summarize_probes(rows: pd.DataFrame) -> list[str]:
-    """Returns a line with the accuracies of the step's own model on the tasks that no step learns, if there are any."""
+def describe(rows: pd.DataFrame) -> Iterator[str]:
+    """Yields the mean accuracy of the step's own model on the tasks so far, and on the probes if there are any."""
     from gift_core.artifacts.accuracy import PROBE
 
-    own = rows[(rows.phase == PROBE) & (rows.step == rows.step.max())]
-    each = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in own.itertuples())
-    return [f"{own.top1.mean():.1%} on the probes ({each})"] if len(own) else []
-
-
-def summarize_retrieval(predictions: pd.DataFrame, task: str) -> list[str]:
-    """Returns a line with Recall@1, 5, 10 in both directions and the mean ranks, if the new task is one of pairs."""
-    from gift_core.artifacts.predictions import of_pairs, recalls
-
-    own = predictions[(predictions.step == predictions.step.max()) & (predictions.task == task)]
-    if not of_pairs(own).any():
-        return []
-    found = recalls(own)
-    images, captions = (", ".join(f"{value:.1f}%" for value in values) for values in (found.images, found.captions))
-    ranks = f"mean rank {found.images_rank:.1f} and {found.captions_rank:.1f}"
-    return [f"{task}: Recall@1, 5, 10 of images for captions {images}, of captions for images {captions}, {ranks}"]
-
-
-def summarize_class_incremental(rows: pd.DataFrame) -> str:
-    """Returns both accuracies in one line: of the step's model, and of the pre-trained one."""
-    pretrained, learned = rows.sort_values("step").top1
-    count = f"{rows.n.max():,} test images of all classes so far"
-    return f"{learned:.1%} on {count} (the pre-trained model: {pretrained:.1%})"
-
-
-# By the value of evaluation.protocol in params.yaml.
-SUMMARIES: dict[str, Callable[[pd.DataFrame], str]] = {
-    "task_incremental": summarize_task_incremental,
-    "class_incremental": summarize_class_incremental,
-    "cross_domain": lambda rows: f"{summarize_task_incremental(rows)}, each image among the classes of all of them",
-}
+    own = rows[rows.step == rows.step.max()]
+    is_probe = own.phase == PROBE
+    for what, found in (("the tasks so far", own[~is_probe]), ("the probes", own[is_probe])):
+        if len(found):
+            each = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in found.itertuples())
+            yield f"{found.top1.mean():.1%} on {what}{f' ({each})' if len(found) > 1 else ''}"

@@ -6,8 +6,6 @@ from gift_core.quantities import first_names, plural
 
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
-BYTES_PER_PROMPT = 500  # with the share of the vocabulary; compressed, it is less
-
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks.
@@ -20,11 +18,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.task import read_task
         from gift_core.datasets.captions import read_captions
         from gift_core.method.replay.prompts import sample_prompts
-        from gift_core.work.publishing import require_free_bytes
 
         settings = stage.config.prompts
-        needed = settings.images_per_task * BYTES_PER_PROMPT
-        require_free_bytes(stage.layout.prompts(task), needed, f"{stage.title}: the prompts")
         info = read_task(stage.layout.task(task))
         vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions, root)

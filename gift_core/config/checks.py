@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
-from gift_core.config.generator import check_generator, is_watched, unwatched
+from gift_core.config.generator import check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks, check_templates, has_captions
@@ -116,8 +116,8 @@ def _check_replay(key: str, method: MethodConfig) -> Findings:
     if isinstance(replay, TaughtReplay) and (replay.teacher == "mix") != (replay.teacher_alpha is not None):
         what = "is set for teacher: mix, and only for it"
         yield f"{key}.replay.teacher_alpha", f"{what}. Write teacher: mix and teacher_alpha: 0.5, or neither."
-    if isinstance(replay, ReferenceReplayConfig) and not is_watched(replay.folder, REFERENCES):
-        yield f"{key}.replay.folder", unwatched(replay.folder, REFERENCES)
+    if isinstance(replay, ReferenceReplayConfig):
+        yield from check_watched(f"{key}.replay.folder", replay.folder, REFERENCES)
 
 
 def _check_learning(key: str, method: MethodConfig) -> Findings:
@@ -214,15 +214,15 @@ def _check_prompts(config: Config) -> Findings:
     if vocabulary not in VOCABULARIES and not {"/", "\\", "."} & set(vocabulary):  # a path has one of these
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
-    elif vocabulary not in VOCABULARIES and not is_watched(vocabulary, PROMPT_FILES):
-        yield "prompts.base_vocabulary", unwatched(vocabulary, PROMPT_FILES)
+    elif vocabulary not in VOCABULARIES:
+        yield from check_watched("prompts.base_vocabulary", vocabulary, PROMPT_FILES)
     if strategy == "captions" and captions is None:
         yield "prompts.captions", f"strategy captions needs a file. Write captions: {PROMPT_FILES}captions.csv."
     if strategy != "captions" and captions is not None:
         what = f"{captions} has no effect with strategy {strategy}"
         yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
-    if captions is not None and not is_watched(captions, PROMPT_FILES):
-        yield "prompts.captions", unwatched(captions, PROMPT_FILES)
+    if captions is not None:
+        yield from check_watched("prompts.captions", captions, PROMPT_FILES)
 
 
 def _duplicates(names: Iterable[str]) -> list[str]:

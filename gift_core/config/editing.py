@@ -4,62 +4,56 @@ from __future__ import annotations
 
 import copy
 import io
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
 from gift_core.errors import UserError, lookup
+from gift_core.untrusted import parse_yaml
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 COMMENT_COLUMN = 29
 ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
-_FIRST_KEY = re.compile(r"^( +)[^\s#-]", re.MULTILINE)
-_FIRST_ITEM = re.compile(r"^( *)[^\s#-].*\n(?: *(?:#.*)?\n)*( *)-( +)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A params file that can be edited: `content` has its sections, `end` is the comment below all of them."""
+    """A params file that can be edited: `content` has its sections, `end` is the comment below all of them.
+
+    It is written with the indentation and the line ends that DVC writes.
+    """
 
     content: Any
     end: str
     editor: YAML
-    newline: str
 
     @classmethod
     def parse(cls, text: str, name: str = "params.yaml") -> Document:
-        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections.
-
-        Sections and lists are written with the indentation of the first ones.
-        """
+        """Returns the document in the text of the file `name`. UserError if it is not YAML with sections."""
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
-        plain, editor = text.replace("\r\n", "\n"), YAML()
+        editor = YAML()
         editor.width = 4096  # never break a line
         editor.preserve_quotes = True
-        key, item = _FIRST_KEY.search(plain), _FIRST_ITEM.search(plain)
-        offset = len(item[2]) - len(item[1]) if item else 0
-        editor.indent(len(key[1]) if key else 2, offset + 1 + len(item[3]) if item else 2, offset)
         try:
-            content = editor.load(plain)
+            content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, RecursionError) as error:  # also for a tab, which the faster reader accepts
             mark, problem = (getattr(error, each, None) for each in ("problem_mark", "problem"))
             what = f"line {mark.line + 1}: {problem}" if mark else str(error)
             raise UserError(f"{name}: is not valid YAML ({what}). Correct it, and indent with spaces.") from None
         if not is_block(content) or not isinstance(content, dict):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
-        return cls(content, _move_comments_down(content), editor, "\r\n" if "\r\n" in text else "\n")
+        return cls(content, _move_comments_down(content), editor)
 
     def text(self) -> str:
-        """Returns the text with the line ends that it had."""
+        """Returns the text of the file."""
         buffer = io.StringIO()
         self.editor.dump(self.content, buffer)
-        return (buffer.getvalue() + self.end).replace("\n", self.newline)
+        return buffer.getvalue() + self.end
 
 
 def _move_comments_down(content: Any) -> str:
@@ -123,19 +117,22 @@ def take_above(section: Any, key: Any) -> str:
     return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
 
 
-def _remove(content: Any, section: Any, key: Any) -> None:
-    """Removes an entry. What stands above it stays, above the next one. An emptied section becomes {} or []."""
+def _remove(content: Any, outer: Any, name: str, key: Any) -> None:
+    """Removes an entry of the section or list outer[name]; an emptied one is {} or [].
+
+    What stands above the entry stays, above the next one of the whole content.
+    """
+    section = outer[name]
     if above := take_above(section, key):
         every = list(_entries(content))
-        at = next(index for index, (other, name) in enumerate(every) if other is section and name == key)
+        at = next(index for index, (other, each) in enumerate(every) if other is section and each == key)
         inner = len(list(_entries(section[key]))) if is_block(section[key]) else 0
         for following in every[at + inner + 1 : at + inner + 2]:
             add_above(*following, above)
     section.ca.items.pop(key, None)
     del section[key]
-    for outer, name in list(_entries(content)):
-        if not section and outer[name] is section:
-            _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
+    if not section:
+        _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
 
 
 def _replace(section: Any, key: Any, value: Any) -> None:
@@ -186,14 +183,12 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     return document.text()
 
 
-def append_method(
-    text: str, name: str, base: str | None, settings: Mapping[str, Any], catalogue: Mapping[str, Any]
-) -> str:
+def append_method(text: str, name: str, base: str | None, settings: Sequence[str], catalogue: Mapping[str, Any]) -> str:
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
-    Without a base, the row exists. `settings` are the keys of the copy that get another value:
-    {"losses.distill.weight": 2.0}. Sections that the base does not have are made. The copy keeps the comments of the
-    base. `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base.
+    Without a base, the row exists. `settings` are the keys of the copy that get another value of YAML:
+    "losses.distill.weight=2.0". Sections that the base does not have are made. The copy keeps the comments of the base.
+    `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base and a wrong setting.
     """
     document = Document.parse(text)
     document.content["run"]["methods"].append(name)
@@ -203,27 +198,25 @@ def append_method(
     known = {**{each: method.row for each, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     row.__dict__.pop("_yaml_merge", None)  # the copy has the keys that `<<: *another` stands for
-    for key, value in settings.items():
-        section, keys = row, key.split(".")
-        for depth, outer in enumerate(keys[:-1], 1):
-            if section.get(outer) is None:
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            if not equals or not all(key.split(".")):
+                raise ValueError("it is no KEY=VALUE")
+            parsed = parse_yaml(value)
+        except ValueError as error:
+            what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
+            raise UserError(f"--set {setting}: {what}. Correct it.") from None
+        section, *keys = row, *key.split(".")
+        for outer in keys[:-1]:
+            if not isinstance(section.get(outer), Mapping):  # what is no section there, the checks refuse
                 section[outer] = on_one_line({})
             section = section[outer]
-            if not isinstance(section, Mapping):
-                what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
-                raise UserError(f"gift add-method --set {key}: {what}. Name a key of a section.")
-        section[keys[-1]] = on_one_line(value)
-    changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
-    about = catalogue[base].about if base == name and not changes else f"{base} with {changes or 'no change yet'}"
+        section[keys[-1]] = on_one_line(parsed)
+    changes = ", ".join(settings) or "no change yet"
+    about = catalogue[base].about if base == name and not settings else f"{base} with {changes}"
     add_row(methods, name, row, about, beside=base)
     return document.text()
-
-
-def _inline(value: Any) -> str:
-    """The value as it is written on one line of YAML; "empty" for null."""
-    text = Document.parse("value:\n")
-    text.content["value"] = on_one_line(value)
-    return text.text().removeprefix("value:").strip() or "empty"
 
 
 def add_row(section: Any, name: str, row: Any, about: str, *, beside: str) -> None:
@@ -249,15 +242,15 @@ def remove_task(text: str, name: str) -> str:
     """
     document = Document.parse(text)
     content = document.content
-    _remove(content, content["tasks"], name)
-    probes = content.get("evaluation", {}).get("probes", [])
-    if name in probes:
-        _remove(content, probes, probes.index(name))
+    _remove(content, content, "tasks", name)
+    evaluation = content.get("evaluation", {})
+    if name in evaluation.get("probes", ()):
+        _remove(content, evaluation, "probes", evaluation["probes"].index(name))
     sequence = content["sequence"] or []
     for position in [index for index, step in enumerate(sequence) if step["task"] == name]:
         for following in sequence[position + 1 : position + 2]:
             following["after"] = sequence[position].get("after")
-        _remove(content, sequence, position)
+        _remove(content, content, "sequence", position)
     return document.text()
 
 
@@ -273,7 +266,7 @@ def remove_method(text: str, name: str) -> str:
     if list(running) == [name]:
         what = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
         raise UserError(f"params.yaml: run.methods: {what}")
-    _remove(content, content["methods"], name)
+    _remove(content, content, "methods", name)
     if name in running:
-        _remove(content, running, running.index(name))
+        _remove(content, content["run"], "methods", running.index(name))
     return document.text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -68,6 +67,16 @@ class FiltersConfig(Section):
     safety_checker: Text | None = None
     max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
+    def local_files(self) -> dict[str, str]:
+        """Returns {key: path} of the models that can only be on this machine."""
+        scorer, checker = self.scorer.name if self.scorer else "", self.safety_checker or ""
+        found = {
+            "scorer.name": scorer.removeprefix(LOCAL) if scorer.startswith(LOCAL) else "",
+            "aesthetic.head": self.aesthetic.head if self.aesthetic else "",
+            "safety_checker": checker if looks_local(checker) else "",
+        }
+        return {key: path for key, path in found.items() if path}
+
 
 class NegativePromptConfig(Section):
     """The negative prompt of a pipeline with distilled guidance (Flux), and the scale of its guidance.
@@ -123,24 +132,14 @@ def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
         yield "generator.filters", f"{what}. Set one, or write filters: null."
     if scored and filters.scorer is None:
         yield "generator.filters.scorer", f"{scored[0]} needs the features of a CLIP. Name one (docs/generators.md)."
-    name = filters.scorer.name if filters.scorer else ""
-    if name.startswith(LOCAL) and not is_watched(name.removeprefix(LOCAL), GENERATOR_FILES):
-        yield "generator.filters.scorer.name", unwatched(name.removeprefix(LOCAL), GENERATOR_FILES)
-    if filters.aesthetic and not is_watched(filters.aesthetic.head, GENERATOR_FILES):
-        yield "generator.filters.aesthetic.head", unwatched(filters.aesthetic.head, GENERATOR_FILES)
-    checker = filters.safety_checker
-    if checker and Path(checker).is_dir() and not is_watched(checker, GENERATOR_FILES):
-        yield "generator.filters.safety_checker", unwatched(checker, GENERATOR_FILES)
+    for key, path in filters.local_files().items():
+        yield from check_watched(f"generator.filters.{key}", path, GENERATOR_FILES)
 
 
-def is_watched(path: str, folder: str) -> bool:
-    """Returns whether `path` is in `folder`, which the pipeline watches for changes."""
-    return path.startswith(folder) and ".." not in path.split("/")
-
-
-def unwatched(path: str, folder: str) -> str:
-    """Returns the error text for a file outside the folder that the pipeline watches."""
-    return f"{path} is outside {folder}, which the pipeline watches for changes. Move or link it there."
+def check_watched(key: str, path: str, folder: str) -> Iterator[tuple[str, str]]:
+    """Yields (key, "what is wrong. Remedy") for a path outside `folder`, which the pipeline watches for changes."""
+    if not path.startswith(folder) or ".." in path.split("/"):
+        yield key, f"{path} is outside {folder}, which the pipeline watches for changes. Move or link it there."
 
 
 def looks_local(name: str) -> bool:

@@ -143,20 +143,9 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
                 remedy = "Write the number without quotes."
             elif error["type"] == "string_type" and value is not None:
                 remedy = "Put it in quotes."
-            what = f"{error['msg'].removeprefix('Input ')}, it is {_describe(value)}. {remedy}"
+            found = "empty (null)" if value is None else _shown(value)
+            what = f"{error['msg'].removeprefix('Input ')}, it is {found}. {remedy}"
     return _dotted(location), what
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "empty (null)"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the text {_shown(value)}"
-    if isinstance(value, list):
-        return f"the list {_shown(value)}"
-    return f"a section ({_cut(', '.join(value), MAX_VALUE) or 'empty'})" if isinstance(value, dict) else _shown(value)
 
 
 def _resolve(location: Location) -> tuple[Location, Any, type[Section] | None]:

@@ -7,22 +7,15 @@ other lines, except for `after` of the next step.
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gift_core.code.stage_graph import stages_of_method, stages_of_probe, stages_of_step
 from gift_core.config.editing import append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.method_catalogue import KnownMethod, read_catalogue
-from gift_core.config.tasks import OwnDataConfig
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.layout import Layout
-from gift_core.shipped import pipeline_root
-from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
@@ -59,7 +52,6 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     """
     before = read_settings(params)
     present = parse_config(before, params.name)
-    changed = dict(_setting(text) for text in settings)
     known = known_methods(present, params)
     is_copy = base is not None or bool(settings)
     copied: str | None = base or (name if name in known else BASE)
@@ -71,7 +63,7 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     elif not is_copy and name not in known:
         what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
         raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
-    after = append_method(before, name, copied, changed, known)
+    after = append_method(before, name, copied, settings, known)
     return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
 
 
@@ -80,99 +72,32 @@ def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
     return read_catalogue(params.parent / "presets", model=config.model.name, iterations=config.training.iterations)
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """The key and the value of "losses.distill.weight=2.0". The value is read as YAML, an empty one is null."""
-    key, equals, value = text.partition("=")
-    try:
-        if not equals or not all(key.split(".")):
-            raise ValueError("it is no KEY=VALUE")
-        return key, parse_yaml(value)
-    except ValueError as error:
-        what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
-        raise UserError(f"--set {text}: {what}. Correct it.") from None
-
-
 @dataclass(frozen=True)
 class Removal(ParamsEdit):
-    """Tasks or a method that are about to be removed from params.yaml. No other file changes.
+    """Tasks that are about to be removed. `later`: those that move to an earlier step, since one before them goes."""
 
-    `gone` are the stages that made their results, by their names before. `stages` are those that `dvc repro` runs next.
-    `later` are the tasks that are learned again, because the sequence before them changes. Stages and tasks that never
-    ran (dvc.lock) are in none of these. `results` are their artifacts on this machine, without accuracies and
-    predictions, which the stage check moves to .gift/retired. `images` are the folders of the user's images that no
-    other task reads.
-    """
-
-    gone: tuple[str, ...]
-    stages: tuple[str, ...]
-    results: tuple[Path, ...]
-    later: tuple[str, ...] = ()
-    images: tuple[Path, ...] = ()
+    later: tuple[str, ...]
 
 
-def plan_task_removal(names: Sequence[str], *, params: Path, root: Path) -> Removal:
+def plan_task_removal(names: Sequence[str], *, params: Path) -> Removal:
     """Returns the removal of tasks, their steps, and the links to them in the steps after. Nothing is written.
 
     UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
     """
-    after_text = text = read_settings(params)
+    text = after = read_settings(params)
     before = parse_config(text, params.name)
     for name in dict.fromkeys(names):
         lookup(before.tasks, name, f"{params.name}: tasks")
-        after_text = remove_task(after_text, name)
-    after = parse_config(after_text, params.name)
-    ran, pipeline, order = _stages_that_ran(root), pipeline_root(root), [step.task for step in before.sequence]
+        after = remove_task(after, name)
+    order = [step.task for step in before.sequence]
     first = min((order.index(name) for name in names if name in order), default=len(order))
-    trained = {stage.rpartition("-step")[2] for stage in ran if stage.startswith("finetune@")}
-    later = tuple(task for task in order[first:] if task not in names and str(order.index(task)) in trained)
-    is_probe = not {*names}.isdisjoint(before.evaluation.probes)
-    again = (stages_of_probe if is_probe else stages_of_step)(pipeline, after.model_dump(mode="json"), *later)
-    layout = Layout(root)
-    made = [each(name) for name in names for each in (layout.task, layout.prompts, layout.vocabulary, layout.shards)]
-    by_method = (layout.teacher, layout.model, layout.released)
-    made += [each(method, name) for name in names for method in before.run.methods for each in by_method]
-    images = {row.path for name in names if isinstance(row := before.tasks[name], OwnDataConfig)}
-    images -= {row.path for task, row in before.tasks.items() if task not in names}
-    return Removal(
-        params,
-        text,
-        after_text,
-        after,
-        gone=_of(ran, stages_of_step(pipeline, before.model_dump(mode="json"), *names)),
-        stages=tuple(stage for stage in again if ran and not stage.startswith("ingest@")),  # its data set is the same
-        later=later,
-        results=_present(made),
-        images=_present(root / path for path in sorted(images)),
-    )
+    later = tuple(task for task in order[first:] if task not in names)
+    return Removal(params, text, after, parse_config(after, params.name), later)
 
 
-def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
+def plan_method_removal(name: str, *, params: Path) -> ParamsEdit:
     """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
     text = read_settings(params)
-    before = parse_config(text, params.name)
-    after_text = remove_method(text, name)
-    after = parse_config(after_text, params.name)
-    ran, pipeline, layout = _stages_that_ran(root), pipeline_root(root), Layout(root)
-    return Removal(
-        params,
-        text,
-        after_text,
-        after,
-        gone=_of(ran, stages_of_method(pipeline, before.model_dump(mode="json"), name)),
-        stages=tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name) if ran else ()),
-        results=_present([layout.teacher(name, ""), layout.model(name, ""), layout.released(name, "")]),
-    )
-
-
-def _of(ran: set[str], stages: Iterable[str]) -> tuple[str, ...]:
-    return tuple(stage for stage in stages if "@" in stage and stage in ran)
-
-
-def _stages_that_ran(root: Path) -> set[str]:
-    """The stages that dvc.lock has, as DVC writes it."""
-    lock = root / "dvc.lock"
-    return set(re.findall(r"^  (\S+):$", lock.read_text(encoding="utf-8"), re.MULTILINE)) if lock.is_file() else set()
-
-
-def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
-    return tuple(path for path in paths if path.exists())
+    parse_config(text, params.name)
+    after = remove_method(text, name)
+    return ParamsEdit(params, text, after, parse_config(after, params.name))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import takewhile, zip_longest
+from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import looks_local
@@ -50,14 +50,6 @@ class Switch(ParamsEdit):
         """Whether params.yaml would differ afterwards."""
         return self.before != self.after
 
-    def changed_keys(self) -> list[str] | None:
-        """Returns the keys of params.yaml whose values change; None if it has no sections now."""
-        try:
-            before, after = (parse_settings(text, self.params.name) for text in (self.before, self.after))
-        except UserError:
-            return None
-        return list(changed_keys(before, after))
-
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None:
@@ -68,46 +60,25 @@ class Switch(ParamsEdit):
 
 @dataclass(frozen=True)
 class Origin:
-    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own).
-
-    `changed` are the keys that differ from it. `same` says whether it is the preset's text, byte for byte; with no
-    changed keys and another text, only comments or the layout differ.
-    """
+    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own), and the number
+    of lines that differ from it."""
 
     preset: str | None
-    changed: tuple[str, ...] = ()
-    same: bool = False
+    changed_lines: int = 0
 
 
 def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
     """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
     try:
         text = read_settings(params)
-        values = parse_settings(text, params.name)
-        preset = presets.get(str(values.get("experiment")))
+        preset = presets.get(str(parse_settings(text, params.name).get("experiment")))
         if preset is None:
             return Origin(None)
         whole = complete_text(preset)
-        changed = changed_keys(parse_settings(whole, preset.name), values)
-        return Origin(preset.stem, tuple(changed), same=whole == text)
     except UserError:
         return None
-
-
-def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields the dotted keys that differ. A section that only one side has counts once, an entry of a list of sections
-    has its position: "tasks.birds", "sequence[3]"."""
-    for key in [*before, *(key for key in after if key not in before)]:
-        old, new = before.get(key), after.get(key)
-        if key not in before or key not in after:
-            yield f"{prefix}{key}"
-        elif isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from changed_keys(old, new, f"{prefix}{key}.")
-        elif isinstance(old, list) and isinstance(new, list) and any(isinstance(each, Mapping) for each in old + new):
-            pairs = zip_longest(old, new)
-            yield from (f"{prefix}{key}[{index}]" for index, (one, other) in enumerate(pairs) if one != other)
-        elif old != new:
-            yield f"{prefix}{key}"
+    changes = SequenceMatcher(None, whole.split("\n"), text.split("\n"), autojunk=False).get_opcodes()
+    return Origin(preset.stem, sum(max(b - a, d - c) for tag, a, b, c, d in changes if tag != "equal"))
 
 
 def find_presets(root: Path) -> dict[str, Path]:
@@ -169,7 +140,7 @@ def plan_switch(root: Path, name: str) -> Switch:
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
     before, after = read_settings(params) if params.exists() else "", complete_text(preset)
     backup, origin = None, origin_of(params, presets)
-    if before and not (origin and origin.same):
+    if before and (origin is None or origin.preset is None or origin.changed_lines):
         number = 1
         while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
             number += 1

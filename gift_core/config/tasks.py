@@ -40,7 +40,7 @@ class MiniTaskConfig(Section):
     vocabulary_captions: Captions | None = None
 
 
-class OwnDataConfig(Section):
+class UserDataConfig(Section):
     """The keys that all of a user's own data sets have.
 
     `test_fraction`: the share of each class that is kept for testing, of a data set without splits. `on_duplicate`:
@@ -53,7 +53,7 @@ class OwnDataConfig(Section):
     on_bad_image: Literal["refuse", "skip"]
 
 
-class OwnTaskConfig(OwnDataConfig):
+class UserTaskConfig(UserDataConfig):
     """The keys that all of a user's own data sets with classes have.
 
     `templates`: training uses the first one, testing averages over all. `class_names`: null (as they are in the data),
@@ -66,13 +66,13 @@ class OwnTaskConfig(OwnDataConfig):
     shots: Count | None = None
 
 
-class FolderTaskConfig(OwnTaskConfig):
+class FolderTaskConfig(UserTaskConfig):
     """A folder of images with one sub-folder per class: path/{train,test}/<class>/*, or path/<class>/*."""
 
     source: Literal["folder"]
 
 
-class TableTaskConfig(OwnTaskConfig):
+class TableTaskConfig(UserTaskConfig):
     """A CSV or Parquet file in `path` with one row per image. The paths of the image files are relative to `path`.
 
     `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed. A
@@ -86,7 +86,7 @@ class TableTaskConfig(OwnTaskConfig):
     split_column: Text | None = None
 
 
-class WebDatasetTaskConfig(OwnTaskConfig):
+class WebDatasetTaskConfig(UserTaskConfig):
     """WebDataset tars in `path`, given by shell patterns relative to it. `test` null: the split is made by seed.
 
     `label` is the extension that holds a sample's label: a number, a name, or with "json:<key>" a key of its JSON.
@@ -98,7 +98,7 @@ class WebDatasetTaskConfig(OwnTaskConfig):
     label: Text
 
 
-class HubTaskConfig(OwnTaskConfig):
+class HubTaskConfig(UserTaskConfig):
     """A data set of the Hugging Face hub. `gift data fetch` downloads its files to `path`.
 
     `config`: null for the only or the default one. `splits`: {train: its name there}, two joined as train+validation;
@@ -115,7 +115,7 @@ class HubTaskConfig(OwnTaskConfig):
     label_column: Text
 
 
-class PairsTaskConfig(OwnDataConfig):
+class PairsTaskConfig(UserDataConfig):
     """Images with captions, tested by retrieval. Null `table` and `train`: caption files beside the images.
 
     picture.txt holds the captions of picture.jpg, one a line. `table`, with image_column, caption_column and
@@ -193,7 +193,7 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
             if getattr(task, option) is not None:
                 yield f"{key}.{option}", "has no effect on a data set with captions. Remove it."
         yield from check_templates(f"{key}.templates", task.templates or ())
-        names = task.class_names if isinstance(task, OwnTaskConfig) else None
+        names = task.class_names if isinstance(task, UserTaskConfig) else None
         if isinstance(names, str) and not is_inside(names):
             what = f"{names} is outside the task's path, which is watched for changes"
             yield f"{key}.class_names", f"{what}. Put the file there."

@@ -12,7 +12,7 @@ import numpy as np
 
 from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import SPLITS, Captions
-from gift_core.config.tasks import OwnTaskConfig
+from gift_core.config.tasks import UserTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.quantities import first_names, plural
@@ -113,7 +113,7 @@ class Dataset:
         return f"{sum(self.captions.values()):,} captions" if self.has_captions else f"{len(self.classes)} classes"
 
 
-def class_dataset(listing: Listing, config: OwnTaskConfig, *, folder: Path, task: str, seed: int) -> Dataset:
+def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, task: str, seed: int) -> Dataset:
     """Returns the data set with its splits and the names of its classes.
 
     Classes are sorted by the names of their folders, other labels by value if all are numbers, as text otherwise.
@@ -224,7 +224,7 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
     return dataclasses.replace(dataset, train=[dataset.train[index] for index in sorted(chosen)])
 
 
-def name_classes(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str) -> dict[str, str]:
+def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path, task: str) -> dict[str, str]:
     """Returns {label: class name} in the order of `labels`. Without class_names in the row: default_class_name.
 
     UserError if the class_names of the row do not fit these labels, for an empty name, and for names that a text

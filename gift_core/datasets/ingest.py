@@ -18,9 +18,9 @@ from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
     MiniTaskConfig,
-    OwnDataConfig,
     PairsTaskConfig,
     TaskConfig,
+    UserDataConfig,
     has_captions,
 )
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
@@ -105,7 +105,7 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
     if several:
         what = f"{plural(len(several), 'image')} {'has' if len(several) == 1 else 'have'} several frames or pages"
         yield f"{what}, of which only the first is read: {first_names(several)}."
-    in_both, relabeled = (decoder.in_both, decoder.relabeled) if isinstance(config, OwnDataConfig) else ([], [])
+    in_both, relabeled = (decoder.in_both, decoder.relabeled) if isinstance(config, UserDataConfig) else ([], [])
     if in_both:
         what = f"{plural(len(in_both), 'image')} of the test split {'is' if len(in_both) == 1 else 'are'}"
         yield f"{what} also in the training split: {first_names(in_both)}."
@@ -122,7 +122,7 @@ def validation_images(
 
     None if it has none, or is not on this machine. UserError as `ingest`.
     """
-    if not isinstance(config, OwnDataConfig) or not (root / config.path).is_dir():
+    if not isinstance(config, UserDataConfig) or not (root / config.path).is_dir():
         return None
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
@@ -135,7 +135,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     """Returns the data set of a row of tasks, few-shot and without copies if the row says so. No image is decoded."""
     if isinstance(config, MiniTaskConfig):
         return _rendered(name, config, seed=seed)
-    if isinstance(config, OwnDataConfig) and not (root / config.path).is_dir():
+    if isinstance(config, UserDataConfig) and not (root / config.path).is_dir():
         raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
     if isinstance(config, CatalogueTaskConfig):
         dataset = catalogue_dataset(name, config, seed=seed, root=root)
@@ -144,7 +144,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     else:
         listing = READERS[config.source](name, config, root)
         dataset = class_dataset(listing, config, folder=root / config.path, task=name, seed=seed)
-    if isinstance(config, OwnDataConfig) and config.on_duplicate == "skip":
+    if isinstance(config, UserDataConfig) and config.on_duplicate == "skip":
         dataset = _without_copies(dataset, _location(name, config))
     if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset

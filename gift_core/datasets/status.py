@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.config.experiment import Config
-from gift_core.config.tasks import CatalogueTaskConfig, OwnDataConfig
+from gift_core.config.tasks import CatalogueTaskConfig, UserDataConfig
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Dataset
@@ -59,7 +59,7 @@ def data_in_use(config: Config, *, root: Path) -> list[RawData]:
     """
     own, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
     for name, task in config.tasks.items():
-        if isinstance(task, OwnDataConfig):
+        if isinstance(task, UserDataConfig):
             own.append(RawData(name, root / task.path, (name,)))
         elif isinstance(task, CatalogueTaskConfig):
             readers.setdefault((task.dataset, task.path), {})[name] = task
@@ -84,7 +84,7 @@ def data_named(names: Iterable[str], config: Config, *, root: Path) -> list[RawD
 
 def status_of(raw: RawData, config: Config, *, root: Path) -> Status:
     """Returns what is in a folder. Files are listed, no image is decoded."""
-    state, faults, dataset = _open(raw, config, root)
+    state, faults, dataset = open_raw(raw, config, root)
     samples = (*dataset.train, *dataset.test)
     suffices = not raw.tasks or state == "complete" or (raw.allow_partial and bool(samples))
     expected = raw.row.counts if raw.row else {}
@@ -98,7 +98,7 @@ def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]
 
     The user's own images are checked as by add-task --check. A published data set is sound if it is the official one.
     """
-    state, faults, dataset = _open(raw, config, root)
+    state, faults, dataset = open_raw(raw, config, root)
     lines, samples = [f"{state} in {raw.path}", *faults], (*dataset.train, *dataset.test)
     if not samples:
         return False, lines
@@ -114,7 +114,7 @@ def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]
     return state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
 
 
-def _open(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, ...], Dataset]:
+def open_raw(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, ...], Dataset]:
     """Returns the state of a folder, what is wrong with it, and the images, none if ingest would refuse it."""
     if raw.row is not None:
         found = take_inventory(raw.row, raw.path)

@@ -49,26 +49,26 @@ def check_clip(project: Project) -> Iterator[Finding]:
         yield check_weights_file(project.root / name.removeprefix(FILE))
     elif pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):  # no tag has these
         yield check_weights_file(project.root / pretrained)
-    elif project.quick:
-        return
-    elif name.startswith(HUB):
-        yield check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
-    else:
-        import open_clip
+    elif not project.quick:
+        repository, address = name.removeprefix(HUB), ""
+        files: tuple[str, ...] = CACHED_WEIGHTS
+        if not name.startswith(HUB):
+            import open_clip
 
-        from gift_core.clip.architectures import architecture_config
-        from gift_core.interop.importing import tag_options
+            from gift_core.clip.architectures import architecture_config
+            from gift_core.interop.importing import tag_options
 
-        architecture, _ = architecture_config(name)
-        tag_options(architecture, pretrained)
-        source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
-        repository, _, file = source.get("hf_hub", "").rpartition("/")
-        if repository:
-            yield check_cache(repository, (file,) if file else CACHED_WEIGHTS)
-        elif (kept := CLIP_CACHE.expanduser() / Path(source["url"]).name).is_file():
-            yield Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
+            architecture, _ = architecture_config(name)
+            tag_options(architecture, pretrained)
+            source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
+            repository, _, file = source.get("hf_hub", "").rpartition("/")
+            address = source.get("url", "")
+            files = (file,) if file else CACHED_WEIGHTS
+        kept = in_cache(repository, files) if repository else CLIP_CACHE.expanduser() / Path(address).name
+        if kept is not None and kept.is_file():
+            yield Finding("model", "ok", f"{repository or name}, on this machine: {kept}")
         else:
-            yield download_finding("model", source["url"])
+            yield download_finding("model", repository or address)
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -107,6 +107,13 @@ def check_generator(project: Project) -> Iterator[Finding]:
     from gift_core.generators.pipeline import check_lora
 
     check_lora(project.config.generator.lora)
+    memory = project.config.generator.memory
+    if memory is not None and memory.offload != "none":
+        from gift_core.clip.device import resolve_device
+
+        if resolve_device(project.config.run.device).type == "cpu":
+            found = f"memory.offload is {memory.offload}, but run.device is the CPU, where everything is already"
+            yield Finding("generator", "fail", found, "Write offload: none, or run on a GPU.")
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
         if project.quick:
@@ -122,19 +129,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
 def check_filters(project: Project) -> Iterator[Finding]:
     """Yields a problem for each local model of the filters that is missing. Those of the hub are not looked up."""
-    from gift_core.config.generator import looks_local
-
     filters = project.config.generator.filters
-    if filters is None:
-        return
-    local = {}
-    if filters.scorer and filters.scorer.name.startswith((FOLDER, FILE)):
-        local["scorer.name"] = filters.scorer.name.partition(":")[2]
-    if filters.aesthetic:
-        local["aesthetic.head"] = filters.aesthetic.head
-    if filters.safety_checker and looks_local(filters.safety_checker):
-        local["safety_checker"] = filters.safety_checker
-    for key, path in local.items():
+    for key, path in filters.local_files().items() if filters else ():
         if not (project.root / path).exists():
             remedy = "Correct the path, or put the model there."
             yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
@@ -178,14 +174,6 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
         pickled = sum(file.stat().st_size for file in (folder / name).glob("*.bin")) // 4
         counts[name] = sum(map(count_numbers, plain)) if plain else pickled
     return {name: count for name, count in counts.items() if count}
-
-
-def check_cache(repository: str, files: tuple[str, ...]) -> Finding:
-    """Returns whether one of the files of the CLIP is in the hub cache, or can be downloaded."""
-    found = in_cache(repository, files)
-    if found is not None:
-        return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")
-    return download_finding("model", repository)
 
 
 def download_finding(subject: str, what: str) -> Finding:

@@ -44,11 +44,6 @@ class TaskSize:
     bytes: int
     test_captions: int = 0
 
-    @property
-    def test_texts(self) -> int:
-        """The texts that are encoded to test a model."""
-        return self.test_captions or self.classes * self.templates
-
     def trained_texts(self, batch_size: int) -> int:
         """The texts that are encoded in an iteration: the prompts of all classes, or a caption for each image."""
         return batch_size if self.test_captions else self.classes
@@ -133,7 +128,8 @@ def _with_clip(
 
     def evaluating(method: str, task: str, made: bool, tested: Sequence[TaskSize]) -> StageWork:
         images = sum(min(each.test, config.evaluation.max_images or each.test) for each in tested)
-        operations = encoding(images, sum(each.test_texts for each in tested))
+        texts = sum(each.test_captions or each.classes * each.templates for each in tested)
+        operations = encoding(images, texts)
         return StageWork("evaluate", method, task, made, start + FILE_SECONDS * clip.weights, images, operations)
 
     for name, (step, task) in product(config.run.methods, enumerate(sizes)):

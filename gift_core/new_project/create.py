@@ -1,4 +1,4 @@
-"""Makes a project: everything is checked first, nothing of the user's is overwritten, and a failure leaves no trace.
+"""Makes a project: everything is checked first, and nothing of the user's is overwritten.
 
 Its dvc.yaml is made from the repository's, where the code is a folder and not an installed package.
 """
@@ -11,25 +11,24 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from gift_core.config.overlays import complete_text
 from gift_core.config.presets import load_preset, needs_of
-from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
+from gift_core.doctor.storage import check_braces
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
-STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
 DISTRIBUTION = "gift-pipeline"
 TEMPLATE = Path(__file__).parent / "template"
 # What a folder may have already. The user's file stays as it is, or gets our lines at its end.
 KEPT = ("README.md", "Makefile", "requirements.txt")
 EXTENDED = (".gitignore", ".gitattributes")
 HEADING = b"\n# Of GIFT.\n"
+DVC_IGNORED = "/config.local\n/tmp\n/cache\n"  # .dvc/.gitignore, as `dvc init` writes it
 DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
 
 
@@ -96,24 +95,14 @@ class NewProject:
     has_task: bool
 
     def create(self) -> None:
-        """Makes the project. After an error or an interruption, what was made is removed again."""
-        with ExitStack() as undo:
-            _make_folder(self.folder, undo)
-            repository = self.repository or self.folder
-            if self.repository is None:
-                undo.callback(shutil.rmtree, self.folder / ".git", ignore_errors=True)
-                _git(self.folder, "init", "--quiet")
-            undo.callback((self.folder / ".dvcignore").unlink, missing_ok=True)  # what `dvc init` makes
-            undo.callback(shutil.rmtree, self.folder / ".dvc", ignore_errors=True)
-            undo.callback(_git, self.folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *STAGED)
-            subdirectory = [] if self.folder.samefile(repository) else ["--subdir"]
-            done = run_dvc(self.folder, "init", "--quiet", *subdirectory)
-            if done.returncode != 0:
-                raise UserError(f"dvc init: {dvc_error(done)}")
-            for name, content in self.files.items():
-                _write(self.folder / name, content, undo)
-            set_merge_drivers(repository)
-            undo.pop_all()
+        """Makes the project."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.repository is None:
+            _git(self.folder, "init", "--quiet")
+        for name, content in self.files.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_bytes(content)
+        set_merge_drivers(self.repository or self.folder)
 
 
 def plan_project(folder: Path, preset: str) -> NewProject:
@@ -134,13 +123,12 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
     pipeline = project_pipeline(shipped["dvc.yaml"].decode())
     made = {"dvc.yaml": pipeline, "params.yaml": complete_text(file), "requirements.txt": required}
+    made[".dvc/.gitignore"] = DVC_IGNORED
     files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
     taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
     if taken:
-        names = [name for name in taken if not any(name.startswith(f"{other}/") for other in taken)]
-        names.sort(key=lambda name: (name.count("/"), name.startswith("."), name))  # dvc.yaml and params.yaml first
-        what = f"has files of a project already: {first_names(names)}"
+        what = f"has files of a project already: {first_names(sorted(taken, key=lambda name: name.count('/')))}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
     new = {name: content for name, content in files.items() if name not in kept}
@@ -149,25 +137,3 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
     config = load_preset(file)
     return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
-
-
-def _make_folder(folder: Path, undo: ExitStack) -> None:
-    for parent in reversed((folder, *folder.parents)):
-        if not parent.exists():
-            parent.mkdir()
-            undo.callback(_remove_if_empty, parent)
-
-
-def _write(path: Path, content: bytes, undo: ExitStack) -> None:
-    _make_folder(path.parent, undo)
-    if path.exists():
-        undo.callback(path.write_bytes, path.read_bytes())
-    else:
-        undo.callback(path.unlink, missing_ok=True)
-    path.write_bytes(content)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """A folder into which somebody else wrote in the meantime stays."""
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.quantities import duration
+from gift_core.quantities import byte_size, duration
 
-from ..command_line import AsJson, hint, print_json
+from ..command_line import AsJson, print_json
 from ..stage import PARAMS, ROOT, Root, flag, require_params
 
 FEATURES = "features"
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
 Yes = Annotated[bool, flag("--yes", "Remove it without asking.")]
-
-
-class Work(NamedTuple):
-    """What an interrupted or running stage keeps in `folder`, for one setting. Two settings are two works.
-
-    `owner` is a sentence about the running stage, else empty.
-    """
-
-    title: str
-    folder: Path
-    size: int
-    seconds_old: float
-    owner: str
 
 
 def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -47,34 +34,31 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
     if not Layout(root).timings().parent.is_dir():
         require_params(root / PARAMS)
-    works = []  # of each stage instance, of the newest settings first
+    works: list[tuple[dict[str, Any], Path]] = []  # what JSON has of a work, the newest settings first; its folder
     for stage in RESUMED:
         for folder in sorted(Layout(root).work(stage, "any").parent.glob("*")):
             kept = unfinished_works(folder)
             owner = owner_of(folder) if kept else ""
             for each in reversed(kept):
-                age = max(0.0, time.time() - each.changed_at)
-                works.append(Work(f"{stage}@{folder.name}", folder, each.size, age, owner))
-    idle, running = [work for work in works if not work.owner], {work.folder for work in works if work.owner}
-    size = sum(work.size for work in idle) / 1e6
-    for work in () if as_json else works:
-        owner = work.owner or ("kept for later steps" if work.title.startswith(FEATURES) else "interrupted")
-        typer.echo(f"{work.title:<28} {duration(work.seconds_old):>12} {work.size / 1e6:>10,.1f} MB  {owner}")
-    question = f"Remove the work of {len(idle)} runs ({size:,.1f} MB)?"
+                age = round(max(0.0, time.time() - each.changed_at))
+                title = f"{stage}@{folder.name}"
+                works.append(({"stage": title, "bytes": each.size, "seconds_old": age, "owner": owner}, folder))
+    idle = [(record, folder) for record, folder in works if not record["owner"]]
+    running = {folder for record, folder in works if record["owner"]}
+    size = byte_size(sum(record["bytes"] for record, _ in idle))
+    for record, _ in () if as_json else works:
+        what = "kept for later steps" if record["stage"].startswith(FEATURES) else "interrupted"
+        age_and_size = f"{duration(record['seconds_old']):>12} {byte_size(record['bytes']):>10}"
+        typer.echo(f"{record['stage']:<28} {age_and_size}  {record['owner'] or what}")
+    question = f"Remove the work of {len(idle)} runs ({size})?"
     removes = yes or (not as_json and bool(idle) and typer.confirm(question))
-    for folder in dict.fromkeys(work.folder for work in idle) if removes else ():
+    for folder in {folder for _, folder in idle} if removes else ():
         remove_work(folder)
     if as_json:
-        records = [
-            {"stage": work.title, "bytes": work.size, "seconds_old": round(work.seconds_old), "owner": work.owner}
-            for work in works
-        ]
-        print_json({"works": records, "removed": yes})
+        print_json({"works": [record for record, _ in works], "removed": yes})
     elif not works:
         typer.echo("no unfinished work")
-    elif idle and removes:
-        typer.echo(f"removed {size:,.1f} MB")
     else:
-        hint("nothing was removed")
+        typer.echo(f"removed {size}" if idle and removes else "nothing was removed")
     if running and (yes or not as_json):
         raise UserError(f"{len(running)} stages are running, so their work stays. Stop them first.")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
 FromHub = Annotated[bool, flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one.")]
-COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 
 data = typer.Typer(
@@ -41,8 +40,6 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     Example: gift data status
     """
-    from rich.text import Text
-
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.row import catalogue_names
@@ -56,8 +53,9 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
         counts = [
             "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
         ]
-        values = each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
-        rows.append([Text(value, style=COLORS.get(value, "")) for value in values])
+        rows.append((
+            each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
+        ))  # fmt: skip
     if as_json:
         print_json([dataclasses.asdict(status) for status in statuses])
     else:
@@ -71,9 +69,6 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
                 remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
                 note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
         if not names:
-            drawn = sum(task.source == "mini" for task in config.tasks.values())
-            if drawn:
-                typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
             if not config.tasks:
                 typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
             listed = {status.data_set for status in statuses}

@@ -6,9 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gift_core.shipped import pipeline_root
-
-from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
+from ..command_line import AsJson, DryRun, hint, next_step, print_edit, print_json
 from ..completion import complete_known_method, complete_method
 from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_task import show_removal
@@ -76,27 +74,23 @@ def add_method(
 
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
     """
-    from gift_core.code.stage_graph import stages_of_method
     from gift_core.config.params_edit import plan_method
 
     addition, copied = plan_method(name, base=base, settings=settings or [], params=params)
-    stages = stages_of_method(pipeline_root(params.parent), addition.config.model_dump(mode="json"), name)
     if not dry_run:
         addition.carry_out()
     if as_json:
         row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-        print_json({"method": name, "copy_of": copied, "row": row, "written": not dry_run, "stages": stages})
+        print_json({"method": name, "copy_of": copied, "row": row, "written": not dry_run})
         return
     what = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:
         what = f"a row of the catalogue{' with changes' if settings else ''}"
     typer.echo(f"{name}: {what}")
-    print_difference(addition.difference())
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-        return
-    print_next_stages("params.yaml has the new method.", stages)
-    hint(f"To take it back: {f'gift remove-method {name}' if copied else f'remove {name} from run.methods'}")
+    print_edit(addition, dry_run=dry_run)
+    if not dry_run:
+        hint(f"params.yaml has the new method. {next_step(addition.config)}")
+        hint(f"To take it back: {f'gift remove-method {name}' if copied else f'remove {name} from run.methods'}")
 
 
 KnownName = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]
@@ -108,11 +102,11 @@ def remove_method(
     """Remove a method: its row in methods of params.yaml, and its name in run.methods.
 
     To keep the row and only not run it, take the name out of run.methods yourself.
-    Results stay where they are, and the command names them.
+    Results stay where they are.
 
     Example: gift remove-method strong --dry-run
     """
     from gift_core.config.params_edit import plan_method_removal
 
-    removal = plan_method_removal(name, params=params_of(params, root), root=root)
-    show_removal("method", [name], removal, dry_run=dry_run, as_json=as_json)
+    removal = plan_method_removal(name, params=params_of(params, root))
+    show_removal(removal, {"method": name}, dry_run=dry_run, as_json=as_json)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gift_core.errors import UserError
-from gift_core.shipped import pipeline_root
 
-from ..command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
+from ..command_line import AsJson, DryRun, hint, next_step, print_edit, print_json
 from ..completion import complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.config.experiment import Config
-    from gift_core.config.params_edit import Removal
+    from gift_core.config.params_edit import ParamsEdit
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
@@ -122,19 +120,8 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.datasets.hub_fetch import look_up
-    from gift_core.datasets.new_task import hub_row, new_row, plan_task
+    from gift_core.datasets.new_task import new_row, plan_task
 
-    if (images is None) == (hub is None):
-        raise typer.BadParameter("give one of --images and --hub")
-    of_hub = {"--revision": revision, "--config": config, "--train-split": train_split, "--test-split": test_split}
-    other = {"--link": link, "--copy": copy, "--check": check} if hub is not None else of_hub
-    if unused := [each for each, value in other.items() if value]:
-        raise typer.BadParameter(f"{unused[0]} goes with {'--images' if hub is not None else '--hub'} only")
-    if link and copy:
-        raise typer.BadParameter("give only one of --link and --copy")
-    if probe and learning_rate_factor is not None:
-        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
     given = {
         "table": table, "image_column": image_column, "label_column": label_column, "caption_column": caption_column,
         "split_column": split_column, "train": webdataset, "test": webdataset_test, "label": label,
@@ -142,66 +129,66 @@ def add_task(
         "on_duplicate": None if on_duplicate == "keep" else on_duplicate, "on_bad_image": on_bad_image,
         "class_names": class_names, "shots": shots,
     }  # fmt: skip
-    params, factor = params_of(params, root), 1.0 if learning_rate_factor is None else learning_rate_factor
-    bring = "link" if link else "copy" if copy else None
-    if hub is not None:
-        found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
-        splits = {split: each for split, each in (("train", train_split), ("test", test_split)) if each}
-        row = hub_row(found, splits, given, captions=captions)
-        record: dict[str, Any] = {"repository": found.name, "commit": found.commit, "splits": found.counts}
-        shown, refusal = list(found.lines()), ""
+    of_hub = {"--revision": revision, "--config": config, "--train-split": train_split, "--test-split": test_split}
+    of_images = {"--link": link, "--copy": copy, "--check": check}
+    _require_one_source(images, hub, of_images, of_hub)
+    if probe and learning_rate_factor is not None:
+        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
+    if hub is None:
+        row = new_row(images or Path(), given, captions=captions)
     else:
-        assert images is not None
-        row = new_row(images, given, captions=captions)
-    edit = plan_task(name, row, images, params=params, root=root, factor=None if probe else factor, bring=bring)
+        row, record, shown = _look_at_repository(hub, of_hub, given, captions=captions)
+    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
+    bring, refusal = "link" if link else "copy" if copy else None, ""
+    edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
-        record, shown, refusal = _look_at_images(
-            name, edit, edit.dataset, probe=probe, check=check, on_bad=on_bad_image
-        )
-    if not as_json:
-        typer.echo("\n".join(shown))
-    stages = _stages_of(name, edit.config, root)
+        record, shown, refusal = _look_at_images(name, edit, edit.dataset, check=check, on_bad=on_bad_image)
     is_written = not dry_run and not refusal
     if is_written:
         edit.carry_out()
     if as_json:
-        print_json({"task": name, **record, "written": is_written, "stages": stages})
+        print_json({"task": name, **record, "written": is_written})
+    else:
+        typer.echo("\n".join(shown))
     if refusal:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {images}: {refusal}. {remedy}.")
     if not as_json:
-        _show_change(name, edit, stages, dry_run=dry_run)
+        print_edit(edit, dry_run=dry_run)
+        if is_written:
+            download = "" if hub is None else f" Download it first: gift data fetch {name}."
+            hint(f"params.yaml has the new task.{download} {next_step(edit.config)}")
+            hint(f"To take it back: gift remove-task {name}")
 
 
-def _stages_of(name: str, config: Config, root: Path) -> Sequence[str]:
-    """The stages that run next for a new task: of the first one all."""
-    from gift_core.code.stage_graph import list_stages, stages_of_probe, stages_of_step
+def _require_one_source(
+    images: Path | None, hub: str | None, of_images: Mapping[str, Any], of_hub: Mapping[str, Any]
+) -> None:
+    if (images is None) == (hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
+    here, other = ("--images", of_images) if hub is not None else ("--hub", of_hub)
+    if unused := [each for each, value in other.items() if value]:
+        raise typer.BadParameter(f"{unused[0]} goes with {here} only")
+    if of_images["--link"] and of_images["--copy"]:
+        raise typer.BadParameter("give only one of --link and --copy")
 
-    pipeline, values = pipeline_root(root), config.model_dump(mode="json")
-    if name in config.evaluation.probes:
-        return stages_of_probe(pipeline, values, name)
-    return list_stages(pipeline, values) if len(config.sequence) == 1 else stages_of_step(pipeline, values, name)
 
+def _look_at_repository(
+    hub: str, options: Mapping[str, Any], given: Mapping[str, Any], *, captions: bool
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Returns the row of params.yaml for a repository of the hub, what JSON has of it, and lines for a person."""
+    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.new_task import hub_row
 
-def _show_change(name: str, addition: Addition, stages: Sequence[str], *, dry_run: bool) -> None:
-    """Prints the lines of params.yaml that are new, and what comes next."""
-    from gift_core.config.checks import ADD_TASK
-
-    print_difference(addition.difference())
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-        return
-    if addition.dataset is None:
-        hint(f"Download it first: gift data fetch {name}")
-    if not addition.config.sequence:  # a probe came first
-        hint(f"params.yaml has the new task. There is no task to learn yet: {ADD_TASK}")
-    else:
-        print_next_stages("params.yaml has the new task.", stages)
-    hint(f"To take it back: gift remove-task {name}")
+    revision, config = options["--revision"], options["--config"]
+    found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
+    splits = {split: name for split in ("train", "test") if (name := options[f"--{split}-split"])}
+    record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
+    return hub_row(found, splits, given, captions=captions), record, list(found.lines())
 
 
 def _look_at_images(
-    name: str, addition: Addition, dataset: Dataset, *, probe: bool, check: bool, on_bad: str
+    name: str, addition: Addition, dataset: Dataset, *, check: bool, on_bad: str
 ) -> tuple[dict[str, Any], list[str], str]:
     """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
     from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
@@ -209,7 +196,8 @@ def _look_at_images(
 
     findings = check_images(dataset, name) if check else ImageFindings(0)
     refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
-    composition = list(composition_notes(dataset, None if probe else addition.config.prompts.images_per_task))
+    is_probe = name in addition.config.evaluation.probes
+    composition = list(composition_notes(dataset, None if is_probe else addition.config.prompts.images_per_task))
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
@@ -246,48 +234,24 @@ def remove_task(
     """Remove tasks: their rows and their steps in params.yaml. The next step then follows the one before.
 
     Tasks that come later in the sequence are learned again. Images and results
-    stay where they are, and the command names them.
+    stay where they are.
 
     Example: gift remove-task garments --dry-run
     """
     from gift_core.config.params_edit import plan_task_removal
 
-    removal = plan_task_removal(names, params=params_of(params, root), root=root)
-    show_removal("task", names, removal, dry_run=dry_run, as_json=as_json)
+    removal = plan_task_removal(names, params=params_of(params, root))
+    show_removal(removal, {"tasks": names, "learned_again": removal.later}, dry_run=dry_run, as_json=as_json)
+    if removal.later and not as_json:
+        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(removal.later)}")
 
 
-def show_removal(kind: str, names: list[str], removal: Removal, *, dry_run: bool, as_json: bool) -> None:
-    """Carries out the removal of tasks or a method, and prints what changes, what runs, and what stays."""
-    from gift_core.config.checks import ADD_TASK
-
+def show_removal(removal: ParamsEdit, record: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    """Carries out the removal of tasks or a method, and prints what changes. `record` is what JSON has of it."""
     if not dry_run:
         removal.carry_out()
     if as_json:
-        print_json({
-            f"{kind}s": names, "stages_gone": removal.gone, "stages": removal.stages if removal.config.sequence else [],
-            "learned_again": removal.later, "results": removal.results, "images": removal.images,
-            "written": not dry_run,
-        })  # fmt: skip
+        print_json({**record, "written": not dry_run})
         return
-    print_difference(removal.difference())
-    if removal.gone:
-        typer.echo("Stages that go away:")
-        print_names(removal.gone)
-    if removal.later:
-        typer.echo(f"Learned again, at an earlier step than before: {', '.join(removal.later)}")
-    change = f"params.yaml {'would no longer have' if dry_run else 'no longer has'} {', '.join(names)}."
-    if not removal.config.sequence:
-        hint(f"{change} There is no task to learn: {ADD_TASK}")
-    elif removal.stages:
-        print_next_stages(change, removal.stages)
-    else:
-        hint(change)
-    if removal.results:
-        hint("These results stay, and so do their copies in the cache of DVC:")
-        print_names(removal.results)
-        hint("To free the disk, remove them, then run dvc gc --workspace: it keeps only what this params.yaml uses.")
-    for images in removal.images:
-        target = f", a link to {images.readlink()}" if images.is_symlink() else ""
-        hint(f"The images stay in {images}{target}.")
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
+    print_edit(removal, dry_run=dry_run)
+    hint(f"Images and results stay in data/. {next_step(removal.config)}")

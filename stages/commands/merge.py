@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gift_core.errors import lookup
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, plain_path, print_json, require_new
-from ..completion import complete_from, complete_task
-from ..evaluate import encoding_settings
-from ..stage import MOST, PARAMS, ROOT, Params, Root, argument, option, params_of
-from .predict import interval, numbers
-
-if TYPE_CHECKING:
-    from gift_core.report.accuracies import Score
+from ..completion import complete_from
+from ..stage import MOST, ROOT, Root, argument, option
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
 Models = Annotated[
@@ -49,14 +41,6 @@ Fisher = Annotated[
     list[str] | None,
     option("FILE", "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."),
 ]
-Tasks = Annotated[
-    list[str] | None,
-    option(
-        "TASK",
-        "Test the result on an ingested task of params.yaml. Repeat it for several.",
-        autocompletion=complete_task,
-    ),
-]
 
 
 def merge(
@@ -71,15 +55,13 @@ def merge(
     drop: Drop = None,
     seed: Seed = None,
     fisher: Fisher = None,
-    evaluate: Tasks = None,
     as_json: AsJson = False,
-    params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
     """Merge models of one architecture into one: interpolate two, or average or add up any number.
 
     interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
-    docs/models.md describes the kinds.
+    docs/models.md describes the kinds. `gift test` tests the result.
 
     Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out merged
     """
@@ -92,41 +74,13 @@ def merge(
     given = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale, "keep": keep, "drop": drop}
     options = complete_options(kind, given | {"seed": seed, "fisher": fisher or None}, models=len(models))
     require_new(out, *named)
-    layout = Layout(root)
-    scores_of = _scoring(evaluate or [], params_of(params, root), layout)
     from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 
     stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
-    fishers = find_fishers(stored, options["fisher"], layout) if kind == "fisher" else []
+    fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
     merging = Merge(kind, stored, options, start, fishers)
     merge_models(merging, out)
-    scores = scores_of(out)
     if as_json:
-        accuracy = {task: numbers(score) for task, score in scores.items()}
-        print_json({"model": out, **merging.provenance["merge"], "accuracy": accuracy})
-        return
-    typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
-    for task, score in scores.items():
-        what = f"{score.percent:.1f}% of {score.images:,} test images are right"
-        typer.echo(f"{task}: {what} (95% interval: {interval(score)})")
-
-
-def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Path], dict[str, Score]]:
-    """Returns a function that tests a model on each task, among the task's own classes, as the stage evaluate does.
-
-    UserError for a task that params.yaml does not have, ContractError for one that is not ingested.
-    """
-    from gift_core.config.loading import load_config
-
-    if not tasks:
-        return lambda model: {}
-    config = load_config(params)
-    for task in tasks:
-        lookup(config.tasks, task, "merge --evaluate (params.yaml: tasks)")
-    from gift_core.clip.device import resolve_device
-    from gift_core.clip.images import CacheBudget
-    from gift_core.report.searches import measure
-
-    settings = encoding_settings(config, resolve_device(config.run.device))
-    sets = [settings.open(layout.task(task), CacheBudget(0)) for task in tasks]
-    return partial(measure, sets=sets, device=settings.device, precision=settings.precision)
+        print_json({"model": out, **merging.provenance["merge"]})
+    else:
+        typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,19 +19,13 @@ if TYPE_CHECKING:
     from gift_core.config.presets import Summary
 
 FEW_METHODS = 4
-ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
-RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
-NEXT = {
-    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
-    "data": "gift data status   # lists the data sets that are present or missing",
-}
 
 
 def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     """List the presets with their tasks, iterations, methods and needs, and mark the active one.
 
     If params.yaml differs from the preset that it was made from, the number of
-    changed keys is shown.
+    changed lines is shown.
 
     Example: gift presets
     """
@@ -41,22 +34,18 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     files = find_presets(root)
     origin = origin_of(root / "params.yaml", files)
     summaries = [summarize(file) for file in files.values()]
+    active, changed = (origin.preset, origin.changed_lines) if origin else (None, 0)
     if as_json:
-        active = {origin.preset: list(origin.changed)} if origin else {}
-        more = [{"active": each.name in active, "changed_keys": active.get(each.name, [])} for each in summaries]
+        more = [{"active": each.name == active, "changed_lines": changed * (each.name == active)} for each in summaries]
         print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
         return
-    mark, about = "", "params.yaml is missing, or it cannot be read."
-    if origin is not None:
-        about = "* is the active experiment (params.yaml)."
-        if origin.preset is None:
-            about = "params.yaml is an experiment of your own."
-        changed = plural(len(origin.changed), "key") if origin.changed else "only comments or the layout"
-        mark = " *" if origin.same else f" *, changed: {changed}"
-    heads = [f"{each.name}{mark if origin and origin.preset == each.name else ''}" for each in summaries]
+    mark = f" *, {plural(changed, 'line')} changed" if changed else " *"
+    heads = [f"{each.name}{mark if each.name == active else ''}" for each in summaries]
     for head, summary in zip(heads, summaries, strict=True):
         typer.secho(head.ljust(max(map(len, heads))), nl=False, bold=True)
         typer.echo(f"  {size_of(summary)}\n    {summary.title}")
+    about = "* is the active experiment (params.yaml)." if active else "params.yaml is an experiment of your own."
+    about = about if origin else "params.yaml is missing, or it cannot be read."
     hint(f"\n{about} `gift use NAME` switches to another one.")
 
 
@@ -82,20 +71,19 @@ def use(
 
     Example: gift use mtil_order_1 --dry-run --diff
     """
+    from gift_core.config.checks import ADD_TASK
     from gift_core.config.presets import plan_switch, summarize
 
     switch = plan_switch(root, preset)
-    summary, keys = summarize(switch.preset), switch.changed_keys()
-    counts = None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
-    first = [] if summary.tasks else [ADD]
-    commands = [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+    summary = summarize(switch.preset)
+    checks = ["gift doctor", "gift data status"] if summary.needs else []
+    commands = [*([] if summary.tasks else [ADD_TASK]), *checks, "dvc repro"]
     if switch.changes and not dry_run:
         switch.carry_out()
     if as_json:
         print_json({
-            "preset": summary.name, "written": switch.changes and not dry_run, "changed_keys": counts,
-            "backup": switch.backup, "next": [command.partition("#")[0].strip() for command in commands],
-            **({"difference": switch.difference()} if diff else {}),
+            "preset": summary.name, "written": switch.changes and not dry_run, "backup": switch.backup,
+            "next": commands, **({"difference": switch.difference()} if diff else {}),
         })  # fmt: skip
         return
     if not switch.changes:
@@ -105,17 +93,12 @@ def use(
         print_difference(switch.difference())
     typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
     typer.echo(f"  {size_of(summary)}\n  Time: {_time_of(root, switch.preset)}")
-    parts = ", ".join(f"{count} in {section}" for section, count in (counts or {}).items())
-    changed = f"Changed keys: {parts}." if parts else "Only comments and the layout change."
-    typer.echo("  It replaces all of params.yaml." if counts is None else f"  {changed} --diff prints them.")
     if switch.backup is not None:
         typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
-    hint("Next:")
-    for command in commands:
-        hint(f"  {command}")
+    hint(f"Next: {', then '.join(commands)}")
 
 
 def _time_of(root: Path, preset: Path) -> str:

@@ -46,8 +46,7 @@ def init(folder: Folder, preset: Preset = "mini_quick") -> None:
         typer.echo(f"  gift doctor    # the preset needs more ({needs}); this says what to do")
     if not project.has_task:
         typer.echo(f"  {ADD_TASK}    # your own images")
-    typer.echo("  dvc repro      # runs the pipeline")
-    typer.echo("  gift show      # prints the table of results, and the location of the report")
+    typer.echo("  dvc repro && gift show")
     typer.echo("  git add --all && git commit --message 'A new project'")
     typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")
 

@@ -12,7 +12,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, hint, note, print_difference, print_json, print_next_stages, print_table
+from ..command_line import AsJson, hint, next_step, note, print_difference, print_json, print_table
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, flag, option, params_of
 
 if TYPE_CHECKING:
@@ -77,9 +77,8 @@ def release(
         typer.echo(f"params.yaml has this alpha, {alpha:g}.")
     else:
         print_difference(edit.difference())
-        steps = [f"evaluate@{method}-step{number}" for number in range(len(stage.config.sequence))]
         if write:
-            print_next_stages("params.yaml has the release. Nothing is trained.", ["check", *steps, "report"])
+            hint(f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}")
         else:
             note(f"To write it: gift release {method} --choose --write. Then only evaluate and report run.")
 

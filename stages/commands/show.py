@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,26 +74,22 @@ def show(
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
     if summary is not None:
-        _print_next(summary, page)
+        _print_next(summary)
 
 
 def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
     """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
     from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
 
+    found = f"{path} does not exist"
+    if path.is_file():
+        summary = read_summary(path)
+        last = {method: row[SUMMARY_METRICS["last"]] for method, row in summary["methods"].items()}
+        if list(last) == list(metrics) and all(last[method] in (None, metrics[method]["last"]) for method in last):
+            return summary
+        found = f"{path} and metrics.json are of different runs"
     remedy = "Get it with `dvc pull`, or make it with `dvc repro report`."
-    if not path.is_file():
-        typer.echo(f"note: {path} does not exist, so this is the table alone. {remedy}", err=True)
-        return None
-    summary = read_summary(path)
-    if list(summary["methods"]) == list(metrics) and all(
-        row.get(key) in (None, metrics[method].get(name))  # None: a mean that says nothing about separate models
-        for method, row in summary["methods"].items()
-        for name, key in {**SUMMARY_METRICS, "probes": "probes"}.items()
-    ):
-        return summary
-    what = f"{path} and metrics.json are of different runs, so this is metrics.json alone"
-    typer.echo(f"note: {what}. {remedy}", err=True)
+    typer.echo(f"note: {found}, so this is the table alone. {remedy}", err=True)
     return None
 
 
@@ -164,28 +159,13 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
 
 
-def _print_next(summary: Summary, page: Path) -> None:
+def _print_next(summary: Summary) -> None:
     """What to type next, with the reason of each command."""
-
-    def shown(path: Path) -> str:
-        path = path.absolute()
-        return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
-
-    opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
-    lines = [
-        (
-            f"{opener} {shown(page)}" if opener else f"# copy {shown(page)} to a machine with a browser",
-            "view the report",
-        ),
-        ("dvc repro && gift show", "after you change a number in params.yaml"),
-        ("gift use laptop", "for your own photos, without a GPU (with one: bring_your_own)")
-        if summary["miniature_model"]
-        else ("gift add-task NAME --images FOLDER", "add your own images, then: dvc repro"),
-    ]
-    is_activated = os.environ.get("VIRTUAL_ENV") == sys.prefix
-    if "MAKELEVEL" in os.environ and sys.prefix != sys.base_prefix and not is_activated:  # by make, for this command
-        lines.insert(0, (f"source {shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
-    width = max(len(command) for command, _ in lines)
     hint("\nNext:")
-    for command, reason in lines:
-        hint(f"  {command:<{width}}  # {reason}")
+    if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
+        hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")
+    hint("  dvc repro && gift show   # after you change a number in params.yaml")
+    if summary["miniature_model"]:
+        hint("  gift use laptop   # for your own photos, without a GPU (with one: bring_your_own)")
+    else:
+        hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")

@@ -47,9 +47,9 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("prompts.base_vocabulary", "imagnet", "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. Or write the path of a text file."),
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
     # wrong types
-    ("training.iterations", "100", "training.iterations: should be a valid integer, it is the text '100'. Write the number without quotes."),
+    ("training.iterations", "100", "training.iterations: should be a valid integer, it is '100'. Write the number without quotes."),
     ("experiment", 5, "experiment: should be a valid string, it is 5. Put it in quotes."),
-    ("run.methods", "gift", "run.methods: should be a valid array, it is the text 'gift'."),
+    ("run.methods", "gift", "run.methods: should be a valid array, it is 'gift'."),
     ("training", None, "training: should be an object, it is empty (null)."),
     ("training.betas", [0.9, 0.99, 0.999], "training.betas: Tuple should have at most 2 items after validation, not 3"),
     # numbers outside of their bounds: that all have some, test_every_number_has_bounds says

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.experiment import IngestConfig
-from gift_core.config.tasks import FolderTaskConfig, OwnTaskConfig
+from gift_core.config.tasks import FolderTaskConfig, UserTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 
@@ -58,7 +58,7 @@ def config(**changes: Any) -> FolderTaskConfig:
 def ingest_birds(
     root: Path,
     *,
-    config: Callable[..., OwnTaskConfig] = config,
+    config: Callable[..., UserTaskConfig] = config,
     seed: int = 42,
     ingest_config: IngestConfig = INGEST,
     **changes: Any,

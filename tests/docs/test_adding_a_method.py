@@ -30,7 +30,7 @@ BLOCK = re.compile(
 NOT_RUN = {
     "make format lint": "mypy takes a minute; ruff is run above",
     "python -m pytest tests/method/test_losses.py tests/method/test_consolidation.py tests/method/test_methods.py "
-    "tests/config/test_method_options.py tests/test_architecture.py tests/docs/test_methods_page.py": "run above",
+    "tests/test_architecture.py tests/docs/test_methods_page.py": "run above",
 }
 
 

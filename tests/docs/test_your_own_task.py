@@ -111,11 +111,10 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     program = f"{sys.executable} -m stages "
     _, add, repro = commands()[:3]
     assert (repro, commands()[-1]) == ("dvc repro", SEARCH)
-    said = clone.run("bash", "-c", add.replace("gift ", program, 1))
+    clone.run("bash", "-c", add.replace("gift ", program, 1))
     ran = clone.repro()
     stages = {f"{each}@{method}-step2" for each in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")}
     assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *stages}
-    assert all(stage in said for stage in ran)
     assert clone.repro() == []
     (code,) = blocks("python")
     monkeypatch.chdir(clone.folder)

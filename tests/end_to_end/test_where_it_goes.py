@@ -42,7 +42,7 @@ def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
         (
             "gift_core/config/tasks.py",
             "class TableTaskConfig",
-            'class NamedTaskConfig(OwnTaskConfig):\n    source: Literal["named"]\n    suffix: Text\n\n\n',
+            'class NamedTaskConfig(UserTaskConfig):\n    source: Literal["named"]\n    suffix: Text\n\n\n',
         ),
         ("gift_core/config/tasks.py", "    MiniTaskConfig | FolderTaskConfig", "    NamedTaskConfig |\n"),
     ],

@@ -89,7 +89,7 @@ def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> Non
         ("x --from gfit", "gift add-method --from: unknown name 'gfit'. Did you mean 'gift'?"),
         ("gift", "params.yaml: methods.gift: already exists; it runs already. Choose another name for a copy."),
         ("joint --from ewc", "already exists; to run it as it is: gift add-method joint. Choose another"),
-        ("x --set learning_rate=fast", "methods.x.learning_rate: should be a valid number, it is the text 'fast'."),
+        ("x --set learning_rate=fast", "methods.x.learning_rate: should be a valid number, it is 'fast'."),
         ("x --set learning_rate=[1", "--set learning_rate=[1: should be KEY=VALUE with a value of YAML"),
     ],
 )

@@ -8,13 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
-from gift_core.code.stage_graph import stages_of_probe, stages_of_step
 from gift_core.config.loading import load_config
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, flat_birds, picture
-from tests.imports import ROOT
 from tests.stages.experiment import Gift
 
 
@@ -55,8 +52,8 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Gift) -> None:
     assert "  great tit      8     2" in output
     assert "  1 file left out: notes.txt." in output
     assert "+  birds:" in output
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    assert all(stage in output for stage in stages_of_step(ROOT, params, "birds"))
+    assert "params.yaml has the new task. Next: dvc repro" in output
+    assert "To take it back: gift remove-task birds" in output
     config = load_config(root / "params.yaml")
     assert config.tasks["birds"].model_dump(exclude_unset=True) == {
         "source": "folder", "path": "data/0_raw/birds", "templates": ("a photo of a {}.",), "test_fraction": 0.2,
@@ -81,9 +78,6 @@ def test_a_probe_has_no_step_and_goes_as_it_came_also_where_it_is_the_only_one(
     assert "birds: 2 classes, 2 training images, 18 test images" in output
     learned = [step.task for step in load_config(params).sequence]
     assert load_config(params).evaluation.probes == ("birds",) and "birds" not in learned
-    stages = stages_of_probe(ROOT, yaml.safe_load(params.read_text(encoding="utf-8")), "birds")
-    assert {"ingest@birds", "probe@birds", "report"} < {*stages} and all(stage in output for stage in stages)
-    assert not any(stage.startswith(("finetune", "teach", "synthesize")) for stage in stages)
     gift("remove-task", "birds")
     assert params.read_text(encoding="utf-8") == before
     gift("remove-task", *learned)

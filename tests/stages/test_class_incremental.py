@@ -23,12 +23,10 @@ def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
 def test_a_class_incremental_run_from_the_images_to_the_table(experiment: Experiment) -> None:
     root = experiment.folder
     experiment.succeed("import_model")
-    said = []
     for task in TASKS:
         experiment.succeed("ingest", task)
         experiment.succeed("finetune", "finetune", task)
-        said.append(experiment.succeed("evaluate", "finetune", task))
-    assert "on 35 test images of all classes so far" in said[0] and "on 70 test images" in said[1]
+        experiment.succeed("evaluate", "finetune", task)
     rows, _ = read_accuracy(experiment.layout.accuracy("finetune", "arrows"))
     assert set(rows.protocol) == {"class_incremental"}
     assert rows[["step", "eval_task", "n"]].to_records(index=False).tolist() == [(-1, "arrows", 70), (1, "arrows", 70)]

@@ -73,8 +73,8 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
-        ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
-        ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
+        ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_lines"}),
+        ("use mtil_order_1 --diff", {"preset", "written", "backup", "next", "difference"}),
         ("clean", {"works", "removed"}),
         ("methods", {"method", "about", "runs", "in_params"}),
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
@@ -102,11 +102,11 @@ def test_with_json_an_error_is_text_on_stderr(mini_project: Path) -> None:
 
 
 def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Path) -> None:
-    assert gift("use", "mini_full").stdout.endswith("only lists the stages\n")
+    assert gift("use", "mini_full").stdout.endswith("Next: dvc repro\n")
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
     assert gift("--quiet", "write_vocabulary").output == ""
     assert os.environ["GIFT_QUIET"] == "1"
-    assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].startswith("  Changed keys: ")
+    assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].startswith("  Time: ")
     wrong = gift("-q", "use", "mini_fool")
     assert (wrong.exit_code, wrong.stderr[:7]) == (1, "error: ")
 

@@ -53,21 +53,16 @@ def gift(words: str) -> Result:
     return invoke(*words.split())
 
 
-def test_three_models_become_one_that_open_clip_opens_and_is_tested_as_gift_test_does(world: Path) -> None:
-    result = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out out --evaluate birds --json")
+def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
+    result = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out out --json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["accuracy"]["birds"]["images"] == 1
+    assert json.loads(result.stdout)["model"] == "out"
     noted = read_provenance(world / "out")["merge"]
     named = [{"name": name, "sha256": sha256_of(world / name / WEIGHTS)} for name in ("m0", "m1", "m2", "base")]
     assert [*noted["models"], noted["base"]] == named
     assert (noted["kind"], noted["keep"], noted["scale"]) == ("ties", 0.5, 1.0)
     model, _, _ = open_clip.create_model_and_transforms("local-dir:out")
     assert model.state_dict().keys() == load_file("out" / Path(WEIGHTS)).keys()
-    Path("all.yaml").write_text(Path("params.yaml").read_text().replace("max_images: 1", "max_images: null"))
-    again = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out again --evaluate birds --params all.yaml")
-    assert sha256_of(world / "again" / WEIGHTS) == sha256_of(world / "out" / WEIGHTS)
-    shown = gift("test out birds --device cpu").stdout
-    assert again.stdout.splitlines()[1].split()[1:3] == shown.split()[1:3]
 
 
 BAD = {
@@ -78,7 +73,6 @@ BAD = {
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
     "no number": ("m0 nan --kind mean", "safetensors: 16 of the 16 numbers of ln_final.weight are NaN"),
-    "an unknown task": ("m0 m1 --kind mean --evaluate bird", "tasks): unknown name 'bird'. Did you mean 'birds'"),
     "no Fisher file": ("m0 m1 --kind fisher", "m0: 0 files in data/4_teachers have the Fisher information"),
     "an existing output": ("m0 m1 --kind mean --out base", "base: already exists, and has other files"),
     "too large": ("m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),

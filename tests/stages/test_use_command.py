@@ -23,21 +23,16 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(mini_project: Path) -
     assert (mini_project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
 
 
-def test_without_diff_it_prints_what_the_preset_needs_the_number_of_changes_and_what_comes_next(
-    mini_project: Path,
-) -> None:
+def test_it_prints_what_the_preset_needs_and_what_comes_next(mini_project: Path) -> None:
     lines = gift(mini_project, "use", "mtil_order_1").stdout.splitlines()
     assert lines[0].startswith("params.yaml is now the preset mtil_order_1: MTIL in order I, the paper's main")
     assert lines[1] == "  11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data"
-    assert "Changed keys: 1 in experiment, 2 in model, " in lines[3] and ", 11 in sequence. " in lines[3]
-    assert [line.split("#")[0].strip() for line in lines[-3:]] == ["gift doctor", "gift data status", "dvc repro"]
+    assert lines[-1] == "Next: gift doctor, then gift data status, then dvc repro"
 
 
 def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:
     (mini_project / "params.yaml").write_text("tasks: [")
     listed = gift(mini_project, "presets")
     assert (listed.exit_code, "params.yaml is missing, or it cannot be read." in listed.stdout) == (0, True)
-    shown = gift(mini_project, "use", "mini").stdout
-    assert "It replaces all of params.yaml." in shown
-    assert f"kept as {mini_project / 'params.backup-1.yaml'}" in shown
+    assert f"kept as {mini_project / 'params.backup-1.yaml'}" in gift(mini_project, "use", "mini").stdout
     assert (mini_project / "params.backup-1.yaml").read_text(encoding="utf-8") == "tasks: ["
