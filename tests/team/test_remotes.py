@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from gift_core.errors import UserError
 from gift_core.team.remotes import set_remote
 from tests.clone import Clone, clone_of, content, new_project
 from tests.datasets.folders import picture
+from tests.team.remote_servers import free_port
 from tests.team.toy import gift, use_store
 
 UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."
@@ -71,10 +71,8 @@ def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, 
     (second.folder / ".dvc" / "config").write_text("", encoding="utf-8")
     said = get(second)
     assert "The remote: none. To share results: make remote URL=s3://bucket/gift" in said and UNCHANGED in said
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        use_store(second, f"http://127.0.0.1:{unused.getsockname()[1]}")
-        said = get(second)
+    use_store(second, f"http://127.0.0.1:{free_port()}")
+    said = get(second)
     assert "Cannot connect" in said and UNCHANGED in said
     (tmp_path / "empty").mkdir()
     use_store(second, tmp_path / "empty")
