@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -44,16 +45,9 @@ class Repository:
     kind: str
     revision: str | None = None
 
-    def require_valid(self, option: str) -> None:
-        """Raises UserError, which begins with `option`, for a name that the hub does not allow."""
-        from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
-
-        try:
-            validate_repo_id(self.name)
-            if "/" not in self.name:
-                raise HFValidationError("should be user/name, or organization/name.")
-        except HFValidationError as error:
-            raise UserError(f"{option} {self.name}: {error}") from None
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
+            raise UserError(f"{self.name}: the name of a repository should be user/name, or organization/name.")
 
     @property
     def address(self) -> str:
@@ -103,17 +97,16 @@ def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def push(build: Callable[[Path], None], repository: Repository, *, private: bool, endpoint: str | None = None) -> str:
+def push(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
     """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
 
-    `private` counts for a new repository. A revision that does not exist becomes a branch. `endpoint`: another hub than
-    the one that huggingface_hub knows.
+    `private` counts for a new repository. A revision that does not exist becomes a branch.
     """
     from huggingface_hub import HfApi
 
     with tempfile.TemporaryDirectory() as temporary:
         build(Path(temporary))
-        api = HfApi(endpoint=endpoint)
+        api = HfApi()
         with hub_errors(repository.address, _LOGIN):
             api.create_repo(repository.name, repo_type=repository.kind, private=private or None, exist_ok=True)
             if repository.revision:
@@ -128,7 +121,7 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
     return str(commit.commit_url)
 
 
-def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -> list[Path]:
+def pull(repository: Repository, folder: Path) -> list[Path]:
     """Downloads a model or shards to `folder`, checks them, and returns the files.
 
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
@@ -136,9 +129,9 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
     """
     with build_folder(folder) as unfinished:
         if repository.kind == MODEL:
-            _download(repository, unfinished, MODEL_FILES, endpoint)
+            _download(repository, unfinished, MODEL_FILES)
         else:
-            _download(repository, unfinished, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
+            _download(repository, unfinished, (CARD, MANIFEST, f"*/{MANIFEST}"))
             with _kept_only_if_whole(unfinished, repository):
                 if not (manifests := sorted(unfinished.rglob(MANIFEST))):
                     raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
@@ -149,7 +142,7 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
                     for name in (shard.name, *shard.sidecars)
                     if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
                 ]
-            _download(repository, unfinished, names, endpoint)
+            _download(repository, unfinished, names)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
         with _kept_only_if_whole(unfinished, repository):
             if repository.kind == MODEL:
@@ -159,7 +152,7 @@ def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _download(repository: Repository, folder: Path, patterns: Sequence[str], endpoint: str | None) -> None:
+def _download(repository: Repository, folder: Path, patterns: Sequence[str]) -> None:
     from huggingface_hub import snapshot_download
 
     with hub_errors(repository.address, _LOGIN):
@@ -169,7 +162,6 @@ def _download(repository: Repository, folder: Path, patterns: Sequence[str], end
             revision=repository.revision,
             local_dir=folder,
             allow_patterns=list(patterns),
-            endpoint=endpoint,
         )
 
 

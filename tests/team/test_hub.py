@@ -191,7 +191,7 @@ class Hub:
 @pytest.fixture
 def the_hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     found = Hub()
-    monkeypatch.setattr("huggingface_hub.HfApi", lambda endpoint: found)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: found)
     monkeypatch.setattr("huggingface_hub.snapshot_download", found.snapshot_download)
     return found
 
