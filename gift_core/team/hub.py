@@ -79,14 +79,13 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
 
     UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
     """
-    names = [folder.resolve().name for folder in folders]
-    manifests = {name: _synthetic(folder) for name, folder in zip(names, folders, strict=True)}
-    for name, folder in zip(names, folders, strict=True):
+    by_name = {folder.resolve().name: folder for folder in folders}
+    manifests = {name: _synthetic(folder) for name, folder in by_name.items()}
+    for name, manifest in manifests.items():
         (target / name).mkdir()
-        shutil.copyfile(folder / MANIFEST, target / name / MANIFEST)
-        for shard in manifests[name].shards:
-            for file in (shard.name, *shard.sidecars):
-                shutil.copyfile(folder / file, target / name / file)
+        files = [file for shard in manifest.shards for file in (shard.name, *shard.sidecars)]
+        for file in (MANIFEST, *files):
+            shutil.copyfile(by_name[name] / file, target / name / file)
     (target / CARD).write_text(dataset_card(manifests, repository.name, license), encoding="utf-8")
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.errors import UserError
-from gift_core.work.publishing import write_atomically
 
 LOCK, METRICS = "dvc.lock", "reports/metrics.json"
 _STAGE = re.compile(r"^  (\S.*):\n", re.MULTILINE)  # DVC's layout: names are two spaces from the margin
@@ -38,13 +37,11 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
     merged: dict[str, str] = {}
     both: list[str] = []
-    for name in [*mine, *(name for name in other if name not in mine)]:
-        versions = [side.get(name) for side in (before, mine, other)]
-        chosen = versions[2] if versions[0] == versions[1] else versions[1]
-        if versions[1] != versions[2] and versions[0] not in versions[1:]:
+    for name in {**mine, **other}:
+        was, own, their = (side.get(name) for side in (before, mine, other))
+        if own != their and was not in (own, their):
             both.append(name)
-            chosen = versions[1] or versions[2]
-        if chosen is not None:
+        if chosen := (own or their if name in both else their if own == was else own):
             merged[name] = chosen
     return MergedLock(_HEAD + "".join(merged.values()), len(merged), tuple(both))
 
@@ -63,9 +60,10 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
         raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
     blobs = [sides[LOCK].get(side) for side in "123"]
     merge = merge_locks(*(_git(root, "cat-file", "blob", blob) if blob else "" for blob in blobs))
-    _write(root / LOCK, merge.text)
+    (root / LOCK).write_text(merge.text, encoding="utf-8", newline="\n")
     if METRICS in sides:
-        _write(root / METRICS, _git(root, "cat-file", "blob", sides[METRICS].get("2") or sides[METRICS]["3"]))
+        metrics = _git(root, "cat-file", "blob", sides[METRICS].get("2") or sides[METRICS]["3"])
+        (root / METRICS).write_text(metrics, encoding="utf-8", newline="\n")
     resolved = [name for name in (LOCK, METRICS) if name in sides]
     _git(root, "add", "--", *resolved)
     return merge, sorted({*sides} - {*resolved})
@@ -74,7 +72,7 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
     """Merges as a merge driver of git: the result replaces the file `ours`. After an error it is as before."""
     merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
-    _write(ours, merge.text)
+    ours.write_text(merge.text, encoding="utf-8", newline="\n")
     return merge
 
 
@@ -97,8 +95,3 @@ def _git(root: Path, *words: str) -> str:
         reason = done.stderr.strip() or "no reason given"
         raise UserError(f"git {words[0]}: {reason}. Run in the project's root, or name it with --root.")
     return done.stdout
-
-
-def _write(path: Path, content: str) -> None:
-    with write_atomically(path) as unfinished:
-        unfinished.write_text(content, encoding="utf-8", newline="\n")

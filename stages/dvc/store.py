@@ -140,20 +140,17 @@ class DvcStore:
                 failed += self._fetch_objects(self.outputs())
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
                     self._copy_run_cache(from_remote=True)
-            incomplete = [] if failed else self.missing()
-            outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info]
-            whole = [out.fs_path for out in outs if Path(out.fs_path) not in incomplete]
-            if whole and not failed:
-                self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
+            if not failed:
+                outs, incomplete = self._repo.index.outs, self.missing()
+                outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
+                if whole := [path for path in outs if Path(path) not in incomplete]:
+                    self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
         return failed
 
     def missing(self) -> list[Path]:
         """Returns the outputs that the cache does not have, or only parts of. Imports are left out."""
-        return [
-            output.path
-            for output in self.outputs()
-            if not (output.out.stage.is_import or all(self._cache_path(oid).exists() for oid in self.objects(output)))
-        ]
+        outputs = [output for output in self.outputs() if not output.out.stage.is_import]
+        return [each.path for each in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(each))]
 
     def _fetch_objects(self, outputs: Sequence[Output], *, rounds: int = 2) -> list[Exception]:
         """Gets into the cache what it lacks of the outputs, many objects at a time. Returns what failed.

@@ -19,7 +19,7 @@ import pytest
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.s3_bucket import check_bucket
 from tests import preloaded
-from tests.clone import Clone, clone_of, commit, content, copy_of, new_project, small
+from tests.clone import Clone, clone_of, commit, content, copy_of, new_project, small, stages_in
 from tests.datasets.folders import picture
 from tests.imports import ROOT
 from tests.mounts import small_disk
@@ -220,12 +220,13 @@ def test_a_team_shares_gets_runs_nothing_adds_a_method_and_merges(
         commit(clone, method)
         gift(clone, "share")
     cem.run("git", "fetch", "--quiet", str(ben.folder), "gift")
+    assert "dvc.lock: is not in conflict. Run this during a git merge" in gift(cem, "merge-lock", expect=1)
     cem.run("git", "merge", "--quiet", "FETCH_HEAD", expect=1)
     params = (cem.folder / "params.yaml").read_text(encoding="utf-8")
     merged = re.sub(r"^(<{7}|={7}|>{7}).*\n", "", params, flags=re.MULTILINE)
     (cem.folder / "params.yaml").write_text(merged, encoding="utf-8")
-    gift(cem, "merge-lock")
-    cem.run("dvc", "repro", "--pull")
+    assert "params.yaml is still in conflict. Edit it, then: git add params.yaml" in gift(cem, "merge-lock")
+    assert set(stages_in(cem.run("dvc", "repro", "--pull"))) == {"check", "report"}
     commit(cem, "both")
     gift(cem, "share")
     dora = another(cem, tmp_path / "dora", address)
