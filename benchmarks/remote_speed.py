@@ -52,7 +52,9 @@ def run(folder: Path, *command: str) -> float:
     """Runs a command in the folder and returns its seconds."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-1000:]}")
     return time.perf_counter() - started
 
 
@@ -95,6 +97,7 @@ def measure(files: int, size: int, url: str, moved: Counter[str]) -> None:
             bucket, clone = f"s3://{who}-{files}", Path(name) / who
             boto3.resource("s3", endpoint_url=url).create_bucket(Bucket=bucket.removeprefix("s3://"))
             run(project, *gift, "remote", bucket, "--endpoint", url)
+            run(project, "dvc", "remote", "modify", "store", "read_timeout", "600")  # moto is slow
             run(project, "git", "commit", "--quiet", "--all", "--message", who)
             run(project, "git", "clone", "--quiet", ".", str(clone))
             for what, folder in {"push": project, "pull": clone}.items():

@@ -55,7 +55,7 @@ BUDGET = {
     "gift_core/new_project": 180,
     "gift_core/published": 90,
     "gift_core/report": 3_220,
-    "gift_core/team": 720,
+    "gift_core/team": 690,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
     "gift_core/work": 1_630,

@@ -142,6 +142,11 @@ def test_what_the_page_says_of_the_merge_is_what_make_sets() -> None:
     assert set(re.findall(r"merge=(\S+)", attributes)) == set(DRIVERS)
 
 
+def test_the_page_has_a_command_for_each_kind_of_remote() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]*`[^|]+` \| ", PAGE, re.MULTILINE)
+    assert rows == ["shared disk", "AWS", "R2", "MinIO", "Ceph", "GCS", "Azure", "SSH"]
+
+
 def test_every_block_of_the_page_is_run() -> None:
     assert len(BLOCK.findall(PAGE)) == PAGE.count("```sh\n")
     assert PAGE.count("```") == 2 * len(BLOCK.findall(PAGE))

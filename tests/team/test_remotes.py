@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
 from gift_core.team.remotes import set_remote
@@ -65,6 +66,27 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
     assert settings["remote.store.url"] == str(tmp_path / "other")
     assert settings["remote.store.verify"].lower() == "true"
     assert settings["remote.store.jobs"] == "3"  # what else is set stays
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "settings"),
+    [
+        ("s3://b/gift", {"endpoint": "https://minio"}, {"endpointurl": "https://minio"}),
+        ("s3://b/gift", {"region": "auto", "profile": "team"}, {"region": "auto", "profile": "team"}),
+        ("ssh://me@host/gift", {"key_file": "/me/key"}, {"keyfile": "/me/key"}),
+        ("gs://b/gift", {"key_file": "/me/key.json"}, {"credentialpath": "/me/key.json"}),
+        ("azure://c/gift", {"account": "team"}, {"account_name": "team"}),
+    ],
+)
+def test_each_option_is_a_setting_of_dvc_and_what_is_of_one_machine_is_not_in_git(
+    url: str, options: dict[str, str | None], settings: dict[str, str], second: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_core.team.remotes.check_remote", lambda root, found: Finding("dvc remote", "ok", url))
+    set_remote(second.folder, url, options)
+    found = read_settings(second.folder)
+    assert {f"remote.store.{name}": value for name, value in settings.items()}.items() <= found.items()
+    shared = (second.folder / ".dvc" / "config").read_text(encoding="utf-8")
+    assert [value in shared for value in options.values()] == [name not in ("profile", "key_file") for name in options]
 
 
 def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:
