@@ -18,7 +18,6 @@ from ..command_line import AsJson, hint, name_guides, note, print_json
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
 
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
-SHOWN_STAGES = 6
 NO, BAD_INPUT = 1, 2
 
 
@@ -145,7 +144,7 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
     both = [name for name in merge.both if name not in ALWAYS_RUN]
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:
-        names = first_names(both, SHOWN_STAGES)
+        names = first_names(both, 6)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
     for name in conflicts:
         typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)

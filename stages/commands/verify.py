@@ -121,10 +121,8 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from gift_core.config.loading import load_config
 
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
-    items = [
-        Item(path, read, outputs.pop(os.path.realpath(path), None))
-        for path, read in artifacts_of(Layout(root), load_config(params))
-    ]
+    artifacts = artifacts_of(Layout(root), load_config(params))
+    items = [Item(path, read, outputs.pop(os.path.realpath(path), None)) for path, read in artifacts]
     return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
 
 

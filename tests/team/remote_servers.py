@@ -164,9 +164,8 @@ def azure_server(folder: Path) -> Iterator[str]:
     port = free_port()
     words = ["azurite-blob", "--silent", "--skipApiVersionCheck", "--blobPort", f"{port}", "--location", str(folder)]
     secret = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-    parts = {"DefaultEndpointsProtocol": "http", "AccountName": "devstoreaccount1", "AccountKey": secret}
-    parts["BlobEndpoint"] = f"http://127.0.0.1:{port}/devstoreaccount1"
-    connection = ";".join(f"{name}={value}" for name, value in parts.items())
+    account = f"AccountName=devstoreaccount1;AccountKey={secret}"
+    connection = f"{account};BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
     with subprocess.Popen(words) as process:
         try:
             ContainerClient.from_connection_string(connection, "team", retry_total=10).create_container()

@@ -10,7 +10,7 @@ import pytest
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
-from gift_core.team.remotes import set_remote
+from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
 from tests.clone import Clone, clone_of, content, new_project
 from tests.datasets.folders import picture
 from tests.team.remote_servers import free_port
@@ -55,38 +55,23 @@ def test_an_address_that_cannot_be_shared_is_refused(
     assert (root / ".dvc" / "config").read_bytes() == before
 
 
-def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "scheme"), [(option, scheme) for option, schemes in SETTINGS.items() for scheme in schemes]
+)
+def test_a_remote_is_the_default_with_checked_hashes_and_each_option_is_a_setting_of_dvc(
+    option: str, scheme: str, second: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    jobs = 3\n")
-    (tmp_path / "other").mkdir()
-    finding = set_remote(second.folder, str(tmp_path / "other"), {})
-    assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
+    monkeypatch.setattr("gift_core.team.remotes.check_remote", lambda root, found: Finding("dvc remote", "ok", ""))
+    set_remote(second.folder, f"{scheme}://team/gift", {option: "https://value"})
     settings = read_settings(second.folder)
-    assert settings["core.remote"] == "store"
-    assert settings["remote.store.url"] == str(tmp_path / "other")
+    assert (settings["core.remote"], settings["remote.store.url"]) == ("store", f"{scheme}://team/gift")
     assert settings["remote.store.verify"].lower() == "true"
     assert settings["remote.store.jobs"] == "3"  # what else is set stays
-
-
-@pytest.mark.parametrize(
-    ("url", "options", "settings"),
-    [
-        ("s3://b/gift", {"endpoint": "https://minio"}, {"endpointurl": "https://minio"}),
-        ("s3://b/gift", {"region": "auto", "profile": "team"}, {"region": "auto", "profile": "team"}),
-        ("ssh://me@host/gift", {"key_file": "/me/key"}, {"keyfile": "/me/key"}),
-        ("gs://b/gift", {"key_file": "/me/key.json"}, {"credentialpath": "/me/key.json"}),
-        ("azure://c/gift", {"account": "team"}, {"account_name": "team"}),
-    ],
-)
-def test_each_option_is_a_setting_of_dvc_and_what_is_of_one_machine_is_not_in_git(
-    url: str, options: dict[str, str | None], settings: dict[str, str], second: Clone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gift_core.team.remotes.check_remote", lambda root, found: Finding("dvc remote", "ok", url))
-    set_remote(second.folder, url, options)
-    found = read_settings(second.folder)
-    assert {f"remote.store.{name}": value for name, value in settings.items()}.items() <= found.items()
-    shared = (second.folder / ".dvc" / "config").read_text(encoding="utf-8")
-    assert [value in shared for value in options.values()] == [name not in ("profile", "key_file") for name in options]
+    assert settings[f"remote.store.{SETTINGS[option][scheme]}"].endswith("value")
+    in_git = "value" in (second.folder / ".dvc" / "config").read_text(encoding="utf-8")
+    assert in_git == (option not in OF_THIS_MACHINE)
 
 
 def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:
