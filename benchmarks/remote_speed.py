@@ -1,19 +1,21 @@
-"""Measures `gift share` and `gift get` beside `dvc push` and `dvc pull --jobs 16`, over S3 that answers after 20 ms.
+"""Measures `gift share` and `gift get` beside DVC and `aws s3 sync`, over S3 that answers after 20 ms.
 
-`python -m benchmarks.remote_speed 140 5000` (numbers of files). Needs the extra dev, which has moto's server.
+`python -m benchmarks.remote_speed 140 5000 1x2000000000` (numbers of files, and their bytes if others than BYTES).
+Needs the extra dev, which has moto's server, and for the comparison with it the program aws.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +25,46 @@ ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
-def serve() -> str:
-    """Starts an S3 server that answers after LATENCY, and returns its URL."""
+def serve() -> tuple[str, Counter[str]]:
+    """Starts an S3 server that answers after LATENCY. Returns its URL, and the bytes of contents in both directions."""
     from moto.server import DomainDispatcherApplication, create_backend_app  # type: ignore[attr-defined]
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    moto = DomainDispatcherApplication(create_backend_app)
+    moto, moved = DomainDispatcherApplication(create_backend_app), Counter[str]()
+
+    def counted(body: Iterable[bytes]) -> Iterator[bytes]:
+        for part in body:
+            moved["pull"] += len(part)
+            yield part
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         time.sleep(LATENCY)
-        return moto(environ, start)  # type: ignore[no-any-return]
+        moved["push"] += int(environ.get("CONTENT_LENGTH") or 0)
+        return counted(moto(environ, start))
 
     server = make_server("127.0.0.1", 0, answer, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}"
+    return f"http://127.0.0.1:{server.server_port}", moved
 
 
 def run(folder: Path, *command: str) -> float:
     """Runs a command in the folder and returns its seconds."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-1000:]}")
     return time.perf_counter() - started
 
 
-def make_project(folder: Path, files: int) -> None:
-    """Writes a project with so many files of raw data, in folders that DVC tracks, and a run cache."""
+def make_project(folder: Path, files: int, size: int) -> None:
+    """Writes a project with so many files of `size` bytes, in folders that DVC tracks, and a run cache."""
     folder.mkdir()
     run(folder, "git", "init", "--quiet")
     run(folder, "dvc", "init", "--quiet")
-    generator = random.Random(0)
     for number in range(files):
-        write(folder / "data" / f"{number % FOLDERS}" / f"{number}.bin", generator.randbytes(BYTES))
+        write(folder / "data" / f"{number % FOLDERS}" / f"{number}.bin", os.urandom(size))
     for number in range(RUNS):
         write(folder / ".dvc" / "cache" / "runs" / f"{number:02x}" / f"{number:064x}" / f"{number:064x}", b"cmd: true")
     (folder / "params.yaml").touch()
@@ -68,28 +77,40 @@ def write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def measure(files: int, url: str) -> None:
-    """Prints the seconds of each command, and the ratios."""
+def measure(files: int, size: int, url: str, moved: Counter[str]) -> None:
+    """Prints the seconds of each command, the bytes that it moved, and the ratios to those of gift."""
     import boto3  # type: ignore[import-untyped]
 
+    gift, options, sync = (sys.executable, "-m", "stages"), ("--run-cache", "--jobs", "16"), ("aws", "s3", "sync")
+    clients: dict[str, dict[str, tuple[str, ...]]] = {
+        "gift": {"push": (*gift, "share"), "pull": (*gift, "get")},
+        "aws": {"push": (*sync, "data", "BUCKET"), "pull": (*sync, "BUCKET", "data")},
+        "dvc": {"push": ("dvc", "push", *options), "pull": ("dvc", "pull", *options)},
+    }
+    if not shutil.which("aws"):
+        del clients["aws"]
     with tempfile.TemporaryDirectory() as name:
         project = Path(name) / "project"
-        make_project(project, files)
-        gift, options, seconds = (sys.executable, "-m", "stages"), ("--run-cache", "--jobs", "16"), {}
-        dvc = [("dvc", name, *options) for name in ("push", "pull")]
-        for who, (push, pull) in {"dvc": dvc, "gift": [(*gift, name) for name in ("share", "get")]}.items():
-            boto3.resource("s3", endpoint_url=url).create_bucket(Bucket=f"{who}-{files}")
-            run(project, *gift, "remote", f"s3://{who}-{files}", "--endpoint", url)
+        make_project(project, files, size)
+        seconds: dict[tuple[str, str], float] = {}
+        for who, commands in clients.items():
+            bucket, clone = f"s3://{who}-{files}", Path(name) / who
+            boto3.resource("s3", endpoint_url=url).create_bucket(Bucket=bucket.removeprefix("s3://"))
+            run(project, *gift, "remote", bucket, "--endpoint", url)
+            run(project, "dvc", "remote", "modify", "store", "read_timeout", "600")  # moto is slow
             run(project, "git", "commit", "--quiet", "--all", "--message", who)
-            run(project, "git", "clone", "--quiet", ".", str(Path(name) / who))
-            seconds[who] = [run(project, *push), run(Path(name) / who, *pull)]
-        for at, what in enumerate(("share / push", "get / pull")):
-            ours, dvcs = seconds["gift"][at], seconds["dvc"][at]
-            print(f"{files} files, {what}: gift {ours:.1f} s, dvc {dvcs:.1f} s, ratio {ours / dvcs:.2f}", flush=True)
+            run(project, "git", "clone", "--quiet", ".", str(clone))
+            for what, folder in {"push": project, "pull": clone}.items():
+                moved.clear()
+                took = seconds[what, who] = run(folder, *(word.replace("BUCKET", bucket) for word in commands[what]))
+                figures = f"{took:.1f} s, {moved[what] / 1e6:.1f} MB. Ratio of gift: {seconds[what, 'gift'] / took:.2f}"
+                print(f"{files} files, {what} by {who}: {figures}", flush=True)
+            shutil.rmtree(clone)
 
 
 if __name__ == "__main__":
-    os.environ |= KEYS
-    address = serve()
-    for count in sys.argv[1:] or ("140",):
-        measure(int(count), address)
+    address, bytes_moved = serve()
+    os.environ |= KEYS | {"AWS_ENDPOINT_URL": address}
+    for words in sys.argv[1:] or ("140",):
+        count, _, file_size = words.partition("x")
+        measure(int(count), int(file_size or BYTES), address, bytes_moved)

@@ -22,7 +22,7 @@ KINDS = {  # of artifacts: the types of stages that write them
     "models": ("finetune", "evaluate", OTHERS),
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
-REMOTE_TIMEOUT = 8.0  # seconds
+REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
 CREDENTIALS = {  # remotes that need an extra of this project, and where their credentials are from
     "ssh": "Does `ssh HOST` work? Another key: gift remote URL --key-file FILE.",
     "gs": "Next: gcloud auth application-default login, or gift remote URL --key-file KEY.json.",

@@ -99,18 +99,16 @@ def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -
     before = _committed(root, tasks, "HEAD")
     if isinstance(before, str):
         return [f"{head}, {before}."]
-    lines = [f"  {method}: {_difference(before.get(method), metrics.get(method))}" for method in {**before, **metrics}]
-    lines = [line for line in lines if not line.endswith(": ")]
+    lines = []
+    for method in {**before, **metrics}:
+        was, now = before.get(method, {}), metrics.get(method, {})
+        changes = [] if was and now else ["not in this result" if was else "new"]
+        if was and now:
+            points = {name: round(_shown(new) - _shown(old), 1) for name, new, old in _both(TITLES, now, was)}
+            changes += [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
+            changes += ["other probes"] if _probes(was) != _probes(now) else []
+        lines += [f"  {method}: {', '.join(changes)}"] if changes else []
     return [f"{head}. Compared with its result:", *lines] if lines else [f"{head}, with the same result."]
-
-
-def _difference(before: Row | None, now: Row | None) -> str:
-    """`Last +1.3, Forgetting -0.4`; empty if nothing differs as printed."""
-    if before is None or now is None:
-        return "new" if before is None else "not in this result"
-    points = {name: round(_shown(value) - _shown(was), 1) for name, value, was in _both(TITLES, now, before)}
-    found = [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
-    return ", ".join([*found, *(["other probes"] if _probes(before) != _probes(now) else [])])
 
 
 def _both(names: Iterable[str], now: Row, before: Row) -> Iterator[tuple[str, float, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,16 +165,9 @@ class Repository:
     kind: str
     revision: str | None = None
 
-    def require_valid(self, option: str) -> None:
-        """Raises UserError, which begins with `option`, for a name that the hub does not allow."""
-        from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
-
-        try:
-            validate_repo_id(self.name)
-            if "/" not in self.name:
-                raise HFValidationError("should be user/name, or organization/name.")
-        except HFValidationError as error:
-            raise UserError(f"{option} {self.name}: {error}") from None
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
+            raise UserError(f"{self.name}: the name of a repository should be user/name, or organization/name.")
 
     @property
     def address(self) -> str:
@@ -205,14 +199,13 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
 
     UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
     """
-    names = [folder.resolve().name for folder in folders]
-    manifests = {name: _synthetic(folder) for name, folder in zip(names, folders, strict=True)}
-    for name, folder in zip(names, folders, strict=True):
+    by_name = {folder.resolve().name: folder for folder in folders}
+    manifests = {name: _synthetic(folder) for name, folder in by_name.items()}
+    for name, manifest in manifests.items():
         (target / name).mkdir()
-        shutil.copyfile(folder / MANIFEST, target / name / MANIFEST)
-        for shard in manifests[name].shards:
-            for file in (shard.name, *shard.sidecars):
-                shutil.copyfile(folder / file, target / name / file)
+        files = [file for shard in manifest.shards for file in (shard.name, *shard.sidecars)]
+        for file in (MANIFEST, *files):
+            shutil.copyfile(by_name[name] / file, target / name / file)
     (target / CARD).write_text(dataset_card(manifests, repository.name, license), encoding="utf-8")
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.errors import UserError
-from gift_core.work.publishing import write_atomically
 
 LOCK, METRICS = "dvc.lock", "reports/metrics.json"
-_STAGE = re.compile(r"  (\S.*):\n")  # DVC's layout: the names of the stages are two spaces from the margin
+_STAGE = re.compile(r"^  (\S.*):\n", re.MULTILINE)  # DVC's layout: names are two spaces from the margin
 _HEAD = "schema: '2.0'\nstages:\n"
 
 
@@ -38,13 +37,11 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
     merged: dict[str, str] = {}
     both: list[str] = []
-    for name in [*mine, *(name for name in other if name not in mine)]:
-        versions = [side.get(name) for side in (before, mine, other)]
-        chosen = versions[2] if versions[0] == versions[1] else versions[1]
-        if versions[1] != versions[2] and versions[0] not in versions[1:]:
+    for name in {**mine, **other}:
+        was, own, their = (side.get(name) for side in (before, mine, other))
+        if own != their and was not in (own, their):
             both.append(name)
-            chosen = versions[1] or versions[2]
-        if chosen is not None:
+        if chosen := (own or their if name in both else their if own == was else own):
             merged[name] = chosen
     return MergedLock(_HEAD + "".join(merged.values()), len(merged), tuple(both))
 
@@ -55,22 +52,27 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
     Returns the merge, and the other files that are still in conflict. UserError if dvc.lock is not in conflict.
     """
     listed = _git(root, "ls-files", "--unmerged").splitlines()  # not diff: it has a mode without a repository
-    unmerged = {line.partition("\t")[2] for line in listed}
-    if LOCK not in unmerged:
+    sides: dict[str, dict[str, str]] = {}  # {file: {1 base, 2 ours, 3 theirs: its blob}}
+    for line in listed:
+        about, _, name = line.partition("\t")
+        sides.setdefault(name, {})[about[-1]] = about.split()[1]
+    if LOCK not in sides:
         raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
-    merge = merge_locks(*(_version(root, LOCK, number) for number in (1, 2, 3)))
-    _write(root / LOCK, merge.text)
-    if METRICS in unmerged:
-        _write(root / METRICS, _version(root, METRICS, 2) or _version(root, METRICS, 3))
-    resolved = [name for name in (LOCK, METRICS) if name in unmerged]
+    blobs = [sides[LOCK].get(side) for side in "123"]
+    merge = merge_locks(*(_git(root, "cat-file", "blob", blob) if blob else "" for blob in blobs))
+    (root / LOCK).write_text(merge.text, encoding="utf-8", newline="\n")
+    if METRICS in sides:
+        metrics = _git(root, "cat-file", "blob", sides[METRICS].get("2") or sides[METRICS]["3"])
+        (root / METRICS).write_text(metrics, encoding="utf-8", newline="\n")
+    resolved = [name for name in (LOCK, METRICS) if name in sides]
     _git(root, "add", "--", *resolved)
-    return merge, sorted(unmerged - set(resolved))
+    return merge, sorted({*sides} - {*resolved})
 
 
 def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
     """Merges as a merge driver of git: the result replaces the file `ours`. After an error it is as before."""
     merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
-    _write(ours, merge.text)
+    ours.write_text(merge.text, encoding="utf-8", newline="\n")
     return merge
 
 
@@ -78,21 +80,13 @@ def _stages(text: str, side: str) -> Mapping[str, str]:
     """Returns {stage: its lines} in the order of the file."""
     head, _, body = text.partition("stages:\n")
     lines = body.splitlines(keepends=True)
-    starts = [index for index, line in enumerate(lines) if _STAGE.fullmatch(line)]
     strange = [line for line in lines if not line.startswith("  ")]
-    if f"{head}stages:\n" != _HEAD or strange or not starts or starts[0] != 0 or not text.endswith("\n"):
+    if f"{head}stages:\n" != _HEAD or strange or not _STAGE.match(body) or not text.endswith("\n"):
         what = repr((strange or lines[-1:] or [head])[0].strip()[:60])
         remedy = "Take one side: git checkout --ours dvc.lock"
         raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({what}). {remedy}")
-    ends = [*starts[1:], len(lines)]
-    return {lines[i][2:-2]: "".join(lines[i:end]) for i, end in zip(starts, ends, strict=True)}
-
-
-def _version(root: Path, name: str, number: int) -> str:
-    """Returns a file as git's index has it during a merge: 1 base, 2 ours, 3 theirs. Empty if that side has none."""
-    listed = _git(root, "ls-files", "--unmerged", "--", name).splitlines()
-    found = [line.split()[1] for line in listed if line.split()[2] == str(number)]
-    return _git(root, "cat-file", "blob", found[0]) if found else ""
+    _, *parts = _STAGE.split(body)
+    return {name: f"  {name}:\n{rest}" for name, rest in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _git(root: Path, *words: str) -> str:
@@ -101,8 +95,3 @@ def _git(root: Path, *words: str) -> str:
         reason = done.stderr.strip() or "no reason given"
         raise UserError(f"git {words[0]}: {reason}. Run in the project's root, or name it with --root.")
     return done.stdout
-
-
-def _write(path: Path, content: str) -> None:
-    with write_atomically(path) as temporary:
-        temporary.write_text(content, encoding="utf-8", newline="\n")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from gift_core.doctor.finding import Finding
@@ -69,11 +68,3 @@ def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Findi
         if done.returncode != 0:
             raise UserError(f"dvc remote {words[0]}: {dvc_error(done)}. Run in the project's root.")
     return check_remote(root, read_settings(root))
-
-
-def explain(failed: Sequence[Exception]) -> str:
-    """Returns why transfers failed, the most frequent reason, and what to do about it."""
-    reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
-    reason = reasons.most_common(1)[0][0]
-    remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, reason)), "")
-    return f"{reason.rstrip('.')}. {remedy}".rstrip()

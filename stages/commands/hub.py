@@ -114,7 +114,6 @@ def _push(
 ) -> None:
     from gift_core.team.hub import push, write
 
-    repository.require_valid("--to")
     if out is None:
         typer.echo(push(build, repository, private=private))
         return
@@ -125,6 +124,5 @@ def _push(
 def _pull(repository: Repository, folder: Path) -> None:
     from gift_core.team.hub import pull
 
-    repository.require_valid("USER/NAME")
     require_new(folder)
     print_files(pull(repository, folder))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,6 @@ from ..command_line import AsJson, hint, name_guides, note, print_json
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, option, require_params
 
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
-SHOWN_STAGES = 6
 NO, BAD_INPUT = 1, 2
 
 
@@ -72,12 +73,15 @@ def share(root: Root = ROOT) -> None:
 
 
 def _stop_if(failed: list[Exception], done: str, command: str) -> None:
-    """Ends the command with exit code 1 and the reason if a transfer failed."""
-    from gift_core.team.remotes import explain
+    """Ends the command with exit code 1, the most frequent reason and what to do about it if a transfer failed."""
+    from gift_core.team.remotes import REMEDIES
 
     if failed:
+        reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
+        reason = reasons.most_common(1)[0][0].rstrip(".")
+        remedy = next((f" {remedy}" for pattern, remedy in REMEDIES if re.search(pattern, reason)), "")
         again = f"What has arrived is kept: run gift {command} again."
-        typer.echo(name_guides(f"Not everything was {done}: {explain(failed)} {again}"), err=True)
+        typer.echo(name_guides(f"Not everything was {done}: {reason}.{remedy} {again}"), err=True)
         raise typer.Exit(1)
 
 
@@ -111,12 +115,9 @@ def remote(
     given = {"endpoint": endpoint, "region": region, "profile": profile, "key_file": key_file, "account": account}
     finding = set_remote(root, url, given)
     if as_json:
-        record = {"url": url, "mark": finding.mark, "found": finding.found, "remedy": finding.remedy}
-        print_json(record)
+        print_json({"url": url, "mark": finding.mark, "found": finding.found, "remedy": finding.remedy})
     else:
-        typer.echo(finding.found)
-        if finding.remedy:
-            typer.echo(finding.remedy)
+        typer.echo("\n".join(filter(None, [finding.found, finding.remedy])))
     if finding.mark == "fail":
         raise typer.Exit(1)
     if not as_json:
@@ -143,7 +144,7 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
     both = [name for name in merge.both if name not in ALWAYS_RUN]
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:
-        names = first_names(both, SHOWN_STAGES)
+        names = first_names(both, 6)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
     for name in conflicts:
         typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
@@ -194,9 +195,8 @@ def gate(
         given = {"last": min_last, "forgetting": max_forgetting, "probe_loss": max_probe_loss}
         limits = {metric: limit for metric, limit in given.items() if limit is not None}
         if not limits and against is None:
-            raise UserError(
-                "gift gate: no criterion. Give --min-last, --max-forgetting, --max-probe-loss or --against."
-            )
+            criteria = "--min-last, --max-forgetting, --max-probe-loss or --against"
+            raise UserError(f"gift gate: no criterion. Give {criteria}.")
         config = load_config(root / PARAMS)
         verdict = judge(root, config, contender(config, method), limits, against=against, tolerance=tolerance)
     except GiftError as error:

@@ -84,13 +84,10 @@ def verify(
     else:
         note(f"{root}: no DVC project, so only the files of the stages are checked")
     items = _items(params_of(params, root), root, store)
-    listed = verbose and not as_json
-    for item in items if listed else progress(items, len(items), "artifacts"):
+    for item in progress(items, len(items), "artifacts"):
         item.check(store)
-        if listed:
-            item.show()
     broken = [item for item in items if item.status == BROKEN]
-    for item in () if as_json or verbose else broken:
+    for item in () if as_json else items if verbose else broken:
         item.show()
     if broken and heal and store:
         note("healing ...") if as_json else typer.echo("\nhealing:")
@@ -107,7 +104,14 @@ def verify(
         print_json({**counts, "broken_on_remote": on_remote, "artifacts": artifacts})
     else:
         typer.echo(f"{len(items)} artifacts: {counts[OK]} ok, {counts[MISSING]} missing, {len(broken)} broken")
-        _print_remedies(counts[MISSING], broken, healed=heal)
+        if counts[MISSING]:
+            hint("missing: get them with dvc pull, or make them with dvc repro")
+        if broken and not heal:
+            hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
+        elif broken:
+            stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
+            again = " ".join(["--force --single-item", *stages] if stages else ["report"])
+            typer.echo(f"broken: no copy is whole. Make them again: dvc repro {again}")
     raise typer.Exit(1 if broken or on_remote else 0)
 
 
@@ -117,10 +121,8 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from gift_core.config.loading import load_config
 
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
-    items = [
-        Item(path, read, outputs.pop(os.path.realpath(path), None))
-        for path, read in artifacts_of(Layout(root), load_config(params))
-    ]
+    artifacts = artifacts_of(Layout(root), load_config(params))
+    items = [Item(path, read, outputs.pop(os.path.realpath(path), None)) for path, read in artifacts]
     return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
 
 
@@ -140,14 +142,3 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
     done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: gift share"
     typer.echo(done, err=as_json)
     return []
-
-
-def _print_remedies(missing: int, broken: list[Item], *, healed: bool) -> None:
-    if missing:
-        hint("missing: get them with dvc pull, or make them with dvc repro")
-    if broken and not healed:
-        hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
-    elif broken:
-        stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
-        again = " ".join(["--force --single-item", *stages] if stages else ["report"])
-        typer.echo(f"broken: no copy is whole. Make them again: dvc repro {again}")

@@ -27,9 +27,6 @@ _OBJECT = re.compile(r"[0-9a-f]{32}")
 _UNTRUSTED = "Nothing was written. DVC would follow it, so take dvc.lock and .dvc files only from people you trust."
 
 
-TrackedFile = tuple[Path, str]  # a file of an output, and the name of its object
-
-
 @dataclass(frozen=True)
 class Output:
     """An output `out` of DVC that dvc.lock or a .dvc file records. `stage` makes it, and is empty for raw data.
@@ -41,11 +38,6 @@ class Output:
     path: Path
     stage: str
     oid: str
-
-    @property
-    def listing(self) -> str:
-        """The object that lists the files of a folder; empty for a single file."""
-        return self.oid if self.oid.endswith(LISTING) else ""
 
 
 class DvcStore:
@@ -78,9 +70,12 @@ class DvcStore:
                 self.files(found[-1])
         return sorted(found, key=lambda output: output.path)
 
-    def files(self, output: Output) -> list[TrackedFile]:
-        """Returns the files of the output; none of a folder while the cache has no whole listing of it."""
-        if not output.listing:
+    def files(self, output: Output) -> list[tuple[Path, str]]:
+        """Returns the files of the output, each with the name of its object.
+
+        Of a folder none, while the cache has no whole listing of it.
+        """
+        if not output.oid.endswith(LISTING):
             return [(output.path, output.oid)]
         return listed_files(output.path, self._cache_path(output.oid)) if self.is_whole(output.oid) else []
 
@@ -97,19 +92,19 @@ class DvcStore:
 
     def problems(self, output: Output) -> list[str]:
         """Returns what is wrong with the output in the cache and, if it is there, in the workspace."""
-        damaged = [oid for oid in self.objects(output) if self._cache_path(oid).is_file() and not self.is_whole(oid)]
-        problems = [f"the cache has other bytes under {oid}" for oid in damaged]
-        if not output.path.exists():
-            return problems
-        files = self.files(output)
-        if not files:
+        problems, files = [*self._damaged(output).values()], self.files(output)
+        if output.path.exists() and not files:
             problems.append("the cache has no listing of its files, so they cannot be compared with dvc.lock")
-        for path, oid in files:
-            if not path.is_file():
-                problems.append(f"{path.name} is missing")
-            elif md5_of(path) != oid:
-                problems.append(f"{path.name} is not the file that dvc.lock records")
-        return problems
+        absent = [path for path, _ in files if not path.is_file()] if output.path.exists() else []
+        return problems + [f"{path.name} is missing" for path in absent]
+
+    def _damaged(self, output: Output) -> dict[Path, str]:
+        """Returns {file of the cache or the workspace with other bytes than its hash: a sentence about it}."""
+        cached = {self._cache_path(oid): oid for oid in self.objects(output) if not self.is_whole(oid)}
+        changed = [path for path, oid in self.files(output) if md5_of(path) != oid]
+        found = {path: f"the cache has other bytes under {oid}" for path, oid in cached.items()}
+        found |= {path: f"{path.name} is not the file that dvc.lock records" for path in changed}
+        return {path: what for path, what in found.items() if path.is_file()}
 
     def heal(self, outputs: Sequence[Output]) -> None:
         """Deletes what is damaged, and restores it from a whole copy: in the workspace, the cache or the remote.
@@ -121,30 +116,17 @@ class DvcStore:
         present = [output for output in outputs if output.path.exists()]
         with dvc_errors(), lock_repo(self._repo):
             for output in outputs:
-                self._delete_damaged(output)
+                for path in self._damaged(output):
+                    path.unlink()
                 if output.path.exists():
                     output.out.commit(relink=False)  # into the cache
-            if self.has_remote:
+            if self._repo.config["core"].get("remote"):
                 self._fetch_objects(outputs)
-                for output in outputs:  # whose listing is known now
-                    self._delete_damaged(output)
+                for path in [path for output in outputs for path in self._damaged(output)]:  # with all listings
+                    path.unlink()
             whole = [str(each.path) for each in present if all(map(self.is_whole, self.objects(each)))]
             if whole:  # DVC would remove the rest of a folder that is not
                 self._repo.checkout(whole, force=True)
-
-    def _delete_damaged(self, output: Output) -> None:
-        files = self.files(output)
-        for oid in self.objects(output):
-            if not self.is_whole(oid):
-                self._cache_path(oid).unlink(missing_ok=True)
-        for path, oid in files:
-            if md5_of(path) != oid:
-                path.unlink(missing_ok=True)
-
-    @property
-    def has_remote(self) -> bool:
-        """Whether there is a default remote."""
-        return bool(self._repo.config["core"].get("remote"))
 
     def fetch(self) -> list[Exception]:
         """Pulls the recorded outputs and the run cache. Returns what failed.
@@ -158,20 +140,17 @@ class DvcStore:
                 failed += self._fetch_objects(self.outputs())
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
                     self._copy_run_cache(from_remote=True)
-            incomplete = [] if failed else self.missing()
-            outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info]
-            whole = [out.fs_path for out in outs if Path(out.fs_path) not in incomplete]
-            if whole and not failed:
-                self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
+            if not failed:
+                outs, incomplete = self._repo.index.outs, self.missing()
+                outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
+                if whole := [path for path in outs if Path(path) not in incomplete]:
+                    self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
         return failed
 
     def missing(self) -> list[Path]:
         """Returns the outputs that the cache does not have, or only parts of. Imports are left out."""
-        return [
-            output.path
-            for output in self.outputs()
-            if not (output.out.stage.is_import or all(self._cache_path(oid).exists() for oid in self.objects(output)))
-        ]
+        outputs = [output for output in self.outputs() if not output.out.stage.is_import]
+        return [each.path for each in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(each))]
 
     def _fetch_objects(self, outputs: Sequence[Output], *, rounds: int = 2) -> list[Exception]:
         """Gets into the cache what it lacks of the outputs, many objects at a time. Returns what failed.
@@ -250,7 +229,8 @@ class DvcStore:
         """Removes the objects and the listings that name them, so that the next `dvc push` uploads them again."""
         from dvc_data.hashfile.db import get_index
 
-        listings = {each.listing for each in self.outputs() if each.listing and {*oids} & {*self.objects(each)}}
+        outputs = [each for each in self.outputs() if {*oids} & {*self.objects(each)}]
+        listings = {each.oid for each in outputs if each.oid.endswith(LISTING)}
         with dvc_errors():
             remote = self._repo.cloud.get_remote_odb()
             for oid in sorted({*oids} | listings):
@@ -261,8 +241,8 @@ class DvcStore:
                 index.clear()
 
 
-def listed_files(folder: Path, listing: Path) -> list[TrackedFile]:
-    """Returns the files of `folder` that the object `listing` names.
+def listed_files(folder: Path, listing: Path) -> list[tuple[Path, str]]:
+    """Returns the files of `folder` that the object `listing` names, each with the name of its own.
 
     UserError for an entry that is not the relative path of a file below `folder`, or whose hash is no MD5. DVC checks
     neither.

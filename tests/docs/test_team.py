@@ -7,7 +7,6 @@ two branches of the miniature.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from tests.clone import Clone, commit, content, stages_in
 from tests.datasets.folders import picture
 from tests.imports import ROOT
-from tests.team.remote_servers import KEYS, S3
+from tests.team.remote_servers import KEYS, S3, free_port
 from tests.team.toy import DRIVERS, new_toy, toy_clone, write_gift
 
 PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
@@ -31,9 +30,7 @@ class Team:
 
     def __init__(self, folder: Path, remote: str) -> None:
         self.folder, self.remote = folder, remote
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            self.port = str(unused.getsockname()[1])
+        self.port = str(free_port())
         self.clones = {"ana": self.first_clone()}
         self.ran: dict[str, list[list[str]]] = {"ana": [], "ben": [], "cem": [], "eve": []}
         self.servers: list[subprocess.Popen[bytes]] = []
@@ -143,6 +140,11 @@ def test_what_the_page_says_of_the_merge_is_what_make_sets() -> None:
     assert all(f"git config merge.{name}.driver" in text for name in DRIVERS for text in (PAGE, makefile))
     attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
     assert set(re.findall(r"merge=(\S+)", attributes)) == set(DRIVERS)
+
+
+def test_the_page_has_a_command_for_each_kind_of_remote() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]*`[^|]+` \| ", PAGE, re.MULTILINE)
+    assert rows == ["shared disk", "AWS", "R2", "MinIO", "Ceph", "GCS", "Azure", "SSH"]
 
 
 def test_every_block_of_the_page_is_run() -> None:

@@ -112,7 +112,7 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     flip(project / file, 1000)
     flip(stored, 1000)
     assert project.run("dvc", "status", "synthesize@0").strip() == "Data and pipelines are up to date."
-    with patch.object(DvcStore, "has_remote", False):
+    with patch.object(DvcStore, "_fetch_objects"):
         assert "dvc repro --force --single-item synthesize@0" in project.fail("verify", "--heal")
     assert not (project / file).exists()
     assert not stored.exists()

@@ -1,11 +1,13 @@
-"""Servers that speak the protocols of remotes, on a free port: S3 by moto, which can fail in many ways, and SFTP."""
+"""Servers that speak the protocols of remotes, on free ports: S3, which can fail in many ways, SFTP, GCS, Azure."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it speaks gRPC, which the server here does not
+}  # fmt: skip
 ERRORS = {
     "500": ("500 Internal Server Error", "InternalError"), "503": ("503 Slow Down", "SlowDown"),
     "expired": ("400 Bad Request", "ExpiredToken"), "denied": ("403 Forbidden", "AccessDenied"),
@@ -79,6 +84,13 @@ class S3:
         return [changed]
 
 
+def free_port() -> int:
+    """Returns a port of this machine that nobody uses."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
 def objects_of(bucket: Any) -> dict[str, bytes]:
     """Returns {name of DVC's object: bytes}, after it is sure that each name is the MD5 of its bytes."""
     found = {}
@@ -119,3 +131,44 @@ def sftp_server(folder: Path) -> Iterator[tuple[int, Path]]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
+
+
+@contextmanager
+def gcs_server(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A server of Google Cloud Storage with the bucket `team`, which also gives out tokens for a key.
+
+    Yields its URL, and the file of the key.
+    """
+    import asyncssh
+    from gcp_storage_emulator import server  # type: ignore[import-untyped]
+
+    def token(request: Any, response: Any, storage: Any) -> None:
+        assert b"assertion=" in request.data  # signed with the key
+        response.json({"access_token": "token", "expires_in": 3600, "token_type": "Bearer"})
+
+    folder.mkdir()
+    port = free_port()
+    secret = asyncssh.generate_private_key("ssh-rsa").export_private_key("pkcs8-pem").decode()
+    key = {"type": "service_account", "client_email": "me@example.org", "private_key": secret}
+    (folder / "key").write_text(json.dumps(key | {"token_uri": f"http://127.0.0.1:{port}/token"}), encoding="utf-8")
+    server.HANDLERS = (("^/token$", {"POST": token}), *server.HANDLERS)
+    with server.create_server("127.0.0.1", port, in_memory=True, default_bucket="team"):
+        yield f"http://127.0.0.1:{port}", folder / "key"
+
+
+@contextmanager
+def azure_server(folder: Path) -> Iterator[str]:
+    """Azurite with the container `team` of its account devstoreaccount1. Yields the connection string."""
+    from azure.storage.blob import ContainerClient
+
+    port = free_port()
+    words = ["azurite-blob", "--silent", "--skipApiVersionCheck", "--blobPort", f"{port}", "--location", str(folder)]
+    secret = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    account = f"AccountName=devstoreaccount1;AccountKey={secret}"
+    connection = f"{account};BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+    with subprocess.Popen(words) as process:
+        try:
+            ContainerClient.from_connection_string(connection, "team", retry_total=10).create_container()
+            yield connection
+        finally:
+            process.terminate()

@@ -1,62 +1,14 @@
-"""Two clones change the experiment, and git merges their branches: which stages run afterwards."""
+"""Two versions of dvc.lock are merged stage by stage. tests/team/test_protocols.py merges branches."""
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
-from tests.clone import Clone, clone_of, stages_in
-from tests.team.toy import change, gift, toy_clone, use_store
-
-METHOD = "  - finetune\n"
-
-
-@pytest.fixture
-def clones(first: Clone, tmp_path: Path) -> tuple[Clone, Clone]:
-    """Two clones with the same result and one remote."""
-    second = toy_clone(clone_of(first, tmp_path / "second").folder)
-    use_store(second, tmp_path / "store")
-    shutil.copytree(first.folder / "data", second.folder / "data")
-    return first, second
-
-
-def merge(ours: Clone, theirs: Clone, *, expect: int) -> str:
-    ours.run("git", "remote", "add", "colleague", str(theirs.folder))
-    ours.run("git", "fetch", "--quiet", "colleague")
-    return ours.run("git", "merge", "--no-edit", "colleague/main", expect=expect)
-
-
-def finish(clone: Clone) -> set[str]:
-    """Commits the merge and runs the one command of docs/team.md. Returns the stages that ran."""
-    if (clone.folder / ".git" / "MERGE_HEAD").exists():
-        clone.run("git", "commit", "--quiet", "--no-edit")
-    ran = set(stages_in(clone.run("dvc", "repro", "--pull")))
-    assert clone.repro() == []
-    return ran
-
-
-def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones: tuple[Clone, Clone]) -> None:
-    first, second = clones
-    said = second.run("python", "-m", "stages", "merge-lock", expect=1)
-    assert "dvc.lock: is not in conflict. Run this during a git merge that stopped at dvc.lock." in said
-    assert change(first, (METHOD, f"{METHOD}  - gift\n")) == ["check", "finetune@gift-step0", "report"]
-    change(second, (METHOD, f"{METHOD}  - joint\n"))
-    merge(first, second, expect=1)
-    conflicts = first.run("git", "diff", "--name-only", "--diff-filter=U").split()
-    assert conflicts == ["dvc.lock", "params.yaml", "reports/metrics.json"]
-    said = first.run("python", "-m", "stages", "merge-lock")
-    assert "params.yaml is still in conflict. Edit it, then: git add params.yaml" in said
-    params = first.folder / "params.yaml"  # both sides are kept
-    text = re.sub(r"^(<{7}|={7}|>{7}).*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    params.write_text(text, encoding="utf-8")
-    first.run("git", "add", "params.yaml")
-    assert finish(first) == {"check", "report"}
-    assert first.metrics().keys() == {"finetune", "gift", "joint"}
+from tests.team.toy import gift
 
 
 def lock(**stages: str) -> str:

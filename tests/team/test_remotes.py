@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 
+from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
-from gift_core.team.remotes import set_remote
+from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
 from tests.clone import Clone, clone_of, content, new_project
 from tests.datasets.folders import picture
+from tests.team.remote_servers import free_port
 from tests.team.toy import gift, use_store
 
 UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."
@@ -54,27 +55,31 @@ def test_an_address_that_cannot_be_shared_is_refused(
     assert (root / ".dvc" / "config").read_bytes() == before
 
 
-def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "scheme"), [(option, scheme) for option, schemes in SETTINGS.items() for scheme in schemes]
+)
+def test_a_remote_is_the_default_with_checked_hashes_and_each_option_is_a_setting_of_dvc(
+    option: str, scheme: str, second: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    jobs = 3\n")
-    (tmp_path / "other").mkdir()
-    finding = set_remote(second.folder, str(tmp_path / "other"), {})
-    assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
+    monkeypatch.setattr("gift_core.team.remotes.check_remote", lambda root, found: Finding("dvc remote", "ok", ""))
+    set_remote(second.folder, f"{scheme}://team/gift", {option: "https://value"})
     settings = read_settings(second.folder)
-    assert settings["core.remote"] == "store"
-    assert settings["remote.store.url"] == str(tmp_path / "other")
+    assert (settings["core.remote"], settings["remote.store.url"]) == ("store", f"{scheme}://team/gift")
     assert settings["remote.store.verify"].lower() == "true"
     assert settings["remote.store.jobs"] == "3"  # what else is set stays
+    assert settings[f"remote.store.{SETTINGS[option][scheme]}"].endswith("value")
+    in_git = "value" in (second.folder / ".dvc" / "config").read_text(encoding="utf-8")
+    assert in_git == (option not in OF_THIS_MACHINE)
 
 
 def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:
     (second.folder / ".dvc" / "config").write_text("", encoding="utf-8")
     said = get(second)
     assert "The remote: none. To share results: make remote URL=s3://bucket/gift" in said and UNCHANGED in said
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        use_store(second, f"http://127.0.0.1:{unused.getsockname()[1]}")
-        said = get(second)
+    use_store(second, f"http://127.0.0.1:{free_port()}")
+    said = get(second)
     assert "Cannot connect" in said and UNCHANGED in said
     (tmp_path / "empty").mkdir()
     use_store(second, tmp_path / "empty")
