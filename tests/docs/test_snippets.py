@@ -6,11 +6,9 @@ experiment is cut to a small size, every guide in a copy of a project in which t
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,11 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import preloaded
 from tests.clone import Clone, commit, copy_of, new_project, small
 from tests.docs.snippets import Block, blocks_of
 from tests.docs.test_your_own_task import write_photos
 from tests.imports import ROOT
+from tests.team.toy import write_gift
 
 pytestmark = pytest.mark.end_to_end
 
@@ -107,45 +105,33 @@ NOT_RUN = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a process that starts commands quickly."""
-    path = tmp_path_factory.mktemp("s") / "socket"
-    with preloaded.serving(path, code=ROOT, environment=environment(ROOT)):
-        yield path
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(folder), "HOME": str(folder.parent), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def finished(server: Path, first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the small experiment has run and was pushed, with what the pages take as given beside it."""
     project = copy_of(first_result / "gift", tmp_path_factory.mktemp("finished") / "gift")
-    prepare(project, server)
+    prepare(project)
     project.run("dvc", "push", "--run-cache")
     write_runs(project.folder, of=project.folder)
     return project.folder
 
 
 @pytest.fixture
-def bare(server: Path, first_result: Path, tmp_path: Path) -> Clone:
+def bare(first_result: Path, tmp_path: Path) -> Clone:
     """A clone in which nothing has run, with an experiment of small size, in a home with photos."""
     project = new_project(tmp_path / "gift")
     params = small(project.params)
     project.write_params(params)
     with (project.folder / "presets" / "bring_your_own.yaml").open("a", encoding="utf-8") as preset:
         yaml.safe_dump({section: params[section] for section in OF_THE_MINIATURE}, preset)
-    prepare(project, server)
+    prepare(project)
     write_runs(project.folder, of=first_result / "gift")
     write_photos(tmp_path)
     return project
 
 
-def prepare(project: Clone, server: Path) -> None:
-    """Gives a project quick commands, so that make installs nothing, and a remote beside it."""
+def prepare(project: Clone) -> None:
+    """Gives a project the command `gift`, so that make installs nothing, and a remote beside it."""
     tools = project.folder / ".venv" / "bin"
-    preloaded.install(tools, server)
+    write_gift(tools)
     (tools / "activate").touch()
     for name in (".installed", ".installed-dev"):
         (tools.parent / name).touch()
@@ -170,7 +156,8 @@ def write_runs(folder: Path, *, of: Path) -> None:
 def run_in(project: Clone) -> dict[str, str]:
     """The environment of a user of the project, whose home is the folder around it."""
     tools = project.folder / ".venv" / "bin"
-    return project.environment | environment(project.folder) | {"PATH": f"{tools}:{project.environment['PATH']}"}
+    own = {"PYTHONPATH": str(project.folder), "HOME": str(project.folder.parent), "OMP_NUM_THREADS": "1"}
+    return project.environment | own | {"PATH": f"{tools}:{project.environment['PATH']}"}
 
 
 @pytest.fixture
@@ -209,8 +196,8 @@ def not_run(block: Block) -> dict[str, int]:
 def typed(block: Block) -> list[str]:
     """The commands of a block that run here: an edit of params.yaml that a comment names, too."""
     if block.language == "python":
-        return [f"cat > snippet.py <<'END'\n{block.code}\nEND\nscript snippet.py"]
-    lines = EDIT.sub(lambda edit: f"script edit.py {edit[1]} {edit[2]} {edit[3]}", block.code)
+        return [f"cat > snippet.py <<'END'\n{block.code}\nEND\npython snippet.py"]
+    lines = EDIT.sub(lambda edit: f"python edit.py {edit[1]} {edit[2]} {edit[3]}", block.code)
     return [line for line in replace(block, code=lines).commands if line not in not_run(block)]
 
 

@@ -10,7 +10,6 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,17 +98,6 @@ def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cau
     assert not (tmp_path / "shards").exists()
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_overlap_changes_no_byte_even_where_images_are_generated_again(
-    tmp_path: Path, each_device: torch.device, batch_size: int
-) -> None:
-    black = [image_seed(prompt, attempt) for prompt, attempt in ((0, 0), (1, 0), (1, 1), (4, 0), (6, 0), (6, 1))]
-    painter = Painter(CONFIG.model_copy(update={"batch_size": batch_size}), black)
-    generated(tmp_path, painter, device=each_device)
-    generated(tmp_path, painter, "alone")
-    assert files_of(tmp_path / "shards") == files_of(tmp_path / "alone")
-
-
 def put_shard(work: Path, prompts: pd.DataFrame) -> None:
     synthesize(prompts, Painter(), work / "x", work=work / "y", filters=NoFilters(), device=CPU)
     for file in (work / "x").glob("00000*"):
@@ -174,14 +162,6 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
     generated(tmp_path, Painter(black_seeds=BLACK), "alone")
     assert files_of(folder) == files_of(tmp_path / "alone")
-
-
-def test_a_full_disk_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painter = Painter()
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
-    with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
-        generated(tmp_path, painter)
-    assert painter.batches == 0 and not (tmp_path / "work").exists()
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
