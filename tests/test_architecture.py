@@ -38,7 +38,7 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_430,
+    "benchmarks": 3_040,
     "gift_core/*.py": 900,
     "gift_core/artifacts": 2_150,
     "gift_core/clip": 2_220,
@@ -61,7 +61,7 @@ BUDGET = {
     "gift_core/work": 1_630,
     "recipes": 1_260,
     "stages": 6_300,
-    "tests": 23_900,
+    "tests": 23_350,
 }
 
 

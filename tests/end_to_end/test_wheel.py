@@ -110,8 +110,9 @@ def test_every_stage_runs_in_a_project_without_code(installed: Installed, projec
 def photos(project: Path) -> Path:
     """Images of two classes of the task, in a folder for each."""
     folder = project.parent / "photos"
-    for number, name in enumerate(class_names(project)[:2]):
-        picture(folder / name / f"{number}.png", (90 * number, 0, 0))
+    for label, name in enumerate(class_names(project)[:2]):
+        for number in range(8):
+            picture(folder / name / f"{number}.png", (90 * label, 30 * number, 0))
     return folder
 
 
