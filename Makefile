@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps bench-precision smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,9 +112,6 @@ bench: $(DEV) ### measure an iteration: the time of each method, and memory and 
 
 bench-few-steps: $(DEV) ### measure speed and quality of generated images, and the result of gift, by denoising steps and guidance (half an hour)
 	@python -m benchmarks.few_steps $(if $(RECORD),--out benchmarks/few_steps.csv --figure docs/few_steps.png) --variants benchmarks/vocabulary.yaml --order letters textures zodiac $(ARGS)
-
-bench-precision: $(DEV) ### measure what half precision changes in the result, seed by seed (a quarter of an hour)
-	@python -m benchmarks.precision $(if $(RECORD),--out benchmarks/precision.csv) --order letters textures zodiac $(ARGS)
 
 smoke-full: $(DEV) ### run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full $(if $(RECORD),--record benchmarks) $(ARGS)

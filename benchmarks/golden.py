@@ -1,7 +1,6 @@
 """The golden losses: twenty iterations of every method, with its row for presets/mini.yaml, to detect changes.
 
     python -m benchmarks.golden             # writes tests/golden/losses/<method>.jsonl, one row per iteration
-    python -m benchmarks.golden --disturb   # prints the effect of rounding noise on the losses instead
     python -m benchmarks.golden --device cuda --out folder   # of a GPU, for tests/method/test_golden_losses.py
 
 It runs the stages on the preset's first two tasks with its own rows, reduced by REDUCED. The first task is short. The
@@ -13,20 +12,16 @@ new ones.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
 
 from benchmarks.experiment import Experiment, Run, choose_methods, read_experiment
 from benchmarks.variants import merged
-from gift_core.artifacts.model_folder import ENTROPY, LOSSES, WEIGHTS, read_losses, write_losses
+from gift_core.artifacts.model_folder import ENTROPY, LOSSES, read_losses, write_losses
 from stages.finetune import finetune
 from stages.teach import teach
 
@@ -54,18 +49,14 @@ Losses = dict[str, list[dict[str, float]]]  # by method
 
 
 def main() -> None:
-    """Writes the files, or prints the table."""
+    """Writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", type=Path, default=Path("presets/mini.yaml"))
     parser.add_argument("--out", type=Path, default=GOLDEN)
     parser.add_argument("--device", default="cpu", help="cpu, which the recorded losses are from, or cuda")
-    parser.add_argument("--disturb", action="store_true")
     choices = parser.parse_args()
     torch.set_num_threads(1)
-    if choices.disturb:
-        print(sensitivity(choices.preset).to_string(float_format="{:.0e}".format))
-    else:
-        write(golden_losses(choices.preset, device=choices.device), choices.out)
+    write(golden_losses(choices.preset, device=choices.device), choices.out)
 
 
 def write(losses: Losses, folder: Path) -> None:
@@ -76,18 +67,12 @@ def write(losses: Losses, folder: Path) -> None:
         write_losses(folder / f"{method}.jsonl", rows)
 
 
-def golden_losses(
-    preset: Path, disturb_model: Callable[[Path], None] = lambda folder: None, *, device: str = "cpu"
-) -> Losses:
-    """Returns each training method's losses on the second task, in the preset's order, rounded to DIGITS digits.
-
-    `disturb_model` may change the folder of the pre-trained model before training.
-    """
+def golden_losses(preset: Path, *, device: str) -> Losses:
+    """Returns each training method's losses on the second task, in the preset's order, rounded to DIGITS digits."""
     with tempfile.TemporaryDirectory() as folder:
         first, second = ITERATIONS
         run = reduced_run(preset, ITERATIONS[first], Path(folder), device)
         prepare(run)
-        disturb_model(run.layout.pretrained())
         learn(run, first)
         run = reduced_run(preset, ITERATIONS[second], Path(folder), device)
         learn(run, second)
@@ -146,59 +131,6 @@ def rounded(rows: list[dict[str, float]]) -> list[dict[str, float]]:
         | {"iteration": row["iteration"]}
         for row in rows
     ]
-
-
-def sensitivity(preset: Path) -> pd.DataFrame:
-    """Returns the largest change of each column of each method, over all iterations, under each of DISTURBANCES."""
-    plain = golden_losses(preset)
-    tables = {}
-    for name, disturbance in DISTURBANCES.items():
-        with disturbance() as disturb_model:
-            tables[name] = deviations(golden_losses(preset, disturb_model), plain)
-    return pd.concat(tables, axis=1)
-
-
-def deviations(found: Losses, expected: Losses) -> pd.DataFrame:
-    """Returns one row per method: the largest relative difference of the task loss, replay losses and consolidation."""
-    return pd.DataFrame({name: _deviations(found[name], rows) for name, rows in expected.items()}).T
-
-
-def _deviations(found: list[dict[str, float]], expected: list[dict[str, float]]) -> dict[str, float]:
-    moved = (pd.DataFrame(found) - pd.DataFrame(expected)).abs() / pd.DataFrame(expected).abs().clip(lower=1e-4)
-    largest = moved.drop(columns=["iteration", "learning_rate", "total"]).max()
-    replay = largest.drop(["task", "consolidation"])
-    return {
-        "task": largest["task"],
-        "replay": replay.max() if len(replay) else 0.0,
-        "consolidation": largest["consolidation"],
-    }
-
-
-Disturbance = Iterator[Callable[[Path], None]]
-
-
-@contextlib.contextmanager
-def without_onednn() -> Disturbance:
-    """Other kernels for convolutions and matrix products, as another build or machine would choose them."""
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield lambda folder: None
-
-
-@contextlib.contextmanager
-def perturbed_weights() -> Disturbance:
-    """Multiplies each start weight by 1 + 1e-6 * (a normal random number), ten times the rounding of float32."""
-    yield perturb
-
-
-def perturb(folder: Path) -> None:
-    """Adds the noise of perturbed_weights to the model in `folder`."""
-    generator = torch.Generator().manual_seed(0)
-    weights = load_file(folder / WEIGHTS)
-    noise = {name: torch.randn(value.shape, generator=generator) for name, value in weights.items()}
-    save_file({name: value * (1 + 1e-6 * noise[name]) for name, value in weights.items()}, folder / WEIGHTS)
-
-
-DISTURBANCES = {"without oneDNN": without_onednn, "perturbed weights": perturbed_weights}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """Runs `dvc repro` of presets/laptop.yaml with random weights, and measures time and memory of every stage.
 
-    python -m benchmarks.smoke_laptop                                          # the preset's own models: five minutes
-    python -m benchmarks.smoke_laptop --clip tinyclip_61m --generator sd_turbo # other models that docs/models.md names
-
 Works in .gift/smoke_laptop. hub/, a cache of the Hugging Face hub, is made once, run/ is made again each time. --record
 names the folder for smoke_laptop.csv and smoke_laptop.md.
 """
@@ -16,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.experiment import choose_methods
 from benchmarks.smoke.checks import SmokeError
-from benchmarks.smoke.laptop import CLIPS, GENERATORS, laptop_experiment, make_laptop_data, write_hub
+from benchmarks.smoke.laptop import SIZE, laptop_experiment, make_laptop_data, write_hub
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.record import heading, markdown, write_record
 from benchmarks.smoke.run import measured_run
@@ -50,12 +47,11 @@ def main() -> int:
     """Runs the pipeline, checks the results, prints and records the tables. Returns the exit code."""
     choices = parse()
     load = os.getloadavg()[0]
-    clip, generator = CLIPS[choices.clip](), GENERATORS[choices.generator]
     try:
         require_free_bytes(choices.folder, BYTES_NEEDED, "the models and results of the smoke run")
         hub = choices.folder / "hub"
-        size = write_hub(hub, clip, generator)
-        experiment = laptop_experiment(clip, generator, images=choices.images, iterations=choices.iterations)
+        write_hub(hub)
+        experiment = laptop_experiment(images=choices.images, iterations=choices.iterations)
         if choices.methods:
             choose_methods(experiment, {name: experiment["methods"][name] for name in choices.methods})
         pipeline = Pipeline(
@@ -65,7 +61,7 @@ def main() -> int:
             environment={"HF_HUB_CACHE": str(hub.resolve())},
         )
         pipeline.prepare({}, make_laptop_data)
-        table, lines = measured_run(pipeline, size)
+        table, lines = measured_run(pipeline, SIZE)
     except (GiftError, SmokeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -85,8 +81,6 @@ def parse() -> argparse.Namespace:
     """Returns the options of the command line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", choices=CLIPS, default="tinyclip_40m")
-    parser.add_argument("--generator", choices=GENERATORS, default="sdxs")
     parser.add_argument("--images", type=int, default=2, help="generated images of each task")
     parser.add_argument("--iterations", type=int, default=2, help="training iterations of each task")
     parser.add_argument("--methods", nargs="+", help="methods of the preset to run (default: all of them)")

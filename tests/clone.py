@@ -1,9 +1,8 @@
-"""Clones of the project with real git and real DVC, and servers that start their stages and DVC quickly."""
+"""Clones of the project with real git and real DVC, and a server that starts their stages quickly."""
 
 from __future__ import annotations
 
 import ast
-import atexit
 import functools
 import json
 import os
@@ -11,15 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stages.dvc.fork_server import SOCKET
-from tests import preloaded
 from tests.imports import ROOT, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
@@ -36,7 +32,7 @@ class Clone:
         self.folder = folder
         outside = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
         self.environment = outside | {
-            "PATH": os.pathsep.join([str(quick_dvc()), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": "", "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1",
             "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org",
             "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org",
@@ -91,19 +87,6 @@ class Clone:
 
 def stages_in(printed: str) -> list[str]:
     return re.findall(r"Running stage '([^']+)'", printed)
-
-
-@functools.cache
-def quick_dvc() -> Path:
-    """Returns a folder with a program `dvc` that is forked from a process that has loaded DVC (tests/preloaded.py)."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gift-")))
-    preloaded.install(folder, folder / "socket", names=["dvc"])
-    stack.enter_context(
-        preloaded.serving(folder / "socket", code=ROOT, environment=dict(os.environ), libraries=preloaded.DVC)
-    )
-    return folder
 
 
 @functools.cache

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -30,16 +29,6 @@ from benchmarks.gpu.pieces import LIMIT, PIECES, Piece
 from gift_core.errors import GiftError, UserError, lookup
 
 ROOT = Path(__file__).resolve().parents[2]
-# Package on PyPI -> module, of all that the pieces import.
-PACKAGES = {
-    "torch": "torch", "torchvision": "torchvision", "open_clip_torch": "open_clip", "diffusers": "diffusers",
-    "transformers": "transformers", "huggingface_hub": "huggingface_hub", "pyarrow": "pyarrow",
-    "webdataset": "webdataset", "braceexpand": "braceexpand", "typer": "typer", "pandas": "pandas", "numpy": "numpy",
-    "safetensors": "safetensors", "pydantic": "pydantic", "PyYAML": "yaml", "ruamel.yaml": "ruamel.yaml",
-    "jinja2": "jinja2", "pillow": "PIL", "packaging": "packaging", "tqdm": "tqdm", "filelock": "filelock",
-    "psutil": "psutil", "rich": "rich", "matplotlib": "matplotlib", "scikit-learn": "sklearn", "scipy": "scipy",
-    "threadpoolctl": "threadpoolctl", "networkx": "networkx", "pytest": "pytest",
-}  # fmt: skip
 Result = dict[str, Any]
 
 
@@ -49,7 +38,6 @@ def main() -> int:
     try:
         by_name = {piece.name: piece for piece in PIECES}
         chosen = [lookup(by_name, name, "--pieces") for name in choices.pieces or by_name]
-        require_packages()
         device = require_device(choices.device)
         results = [
             (None if choices.pieces else finished(piece, choices)) or run(piece, choices, device) for piece in chosen
@@ -75,24 +63,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(".gift/gpu_checks"))
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for a piece")
     return parser.parse_args()
-
-
-def require_packages() -> None:
-    """Raises UserError with the command that brings missing packages along."""
-    missing = [package for package, module in PACKAGES.items() if not is_there(module)]
-    if missing:
-        raise UserError(
-            f"missing packages: {', '.join(missing)}. Where there is a network: python -m pip download --no-deps "
-            f"--dest wheels {' '.join(missing)}. Here: python -m pip install --no-index --no-deps wheels/*.whl"
-        )
-
-
-def is_there(module: str) -> bool:
-    """Returns whether a module can be imported, without importing it."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it
-        return False
 
 
 def require_device(name: str) -> str:

@@ -98,15 +98,6 @@ def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
     }
 
 
-def part_sizes(size: Size) -> dict[str, int]:
-    """Returns the number of weights of clip, text_encoder, unet and vae, without allocating them."""
-    import torch
-
-    with torch.device("meta"):
-        parts = {"clip": build_clip(size), **build_diffusion(size)}
-    return {name: parameter_count(part) for name, part in parts.items()}
-
-
 def parameter_count(part: torch.nn.Module) -> int:
     """Returns the number of weights of `part`."""
     return sum(value.numel() for value in part.parameters())

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import preloaded
 from tests.clone import Clone, new_project, small, stages_in
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
+from tests.team.toy import write_gift
 
 PAGE = ROOT / "docs" / "adding_a_method.md"
 BLOCKS = blocks_of(ROOT, "docs/adding_a_method.md")
@@ -103,17 +103,16 @@ def test_the_commands_of_the_page_run_the_new_method(followed: tuple[Clone, list
     copy, params = followed[0], followed[0].params
     methods = {name: params["methods"][name] for name in params["run"]["methods"]}
     copy.write_params(small(params, TASK) | {"methods": methods})
-    tools, socket = copy.folder / ".venv" / "bin", copy.folder.parent / "socket"
-    preloaded.install(tools, socket)
+    tools = copy.folder / ".venv" / "bin"
+    write_gift(tools)
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (tools.parent / name).touch()
-    environment = copy.environment | {"PATH": f"{tools}:{copy.environment['PATH']}"}
-    with preloaded.serving(socket, code=copy.folder, environment=environment):
-        for line in (line for line in commands() if line not in NOT_RUN):
-            printed = copy.run("bash", "-c", line, PATH=environment["PATH"])
-            if line.startswith("dvc repro &&"):
-                assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in printed
-        again = copy.run("bash", "-c", line, PATH=environment["PATH"])
+    path = f"{tools}:{copy.environment['PATH']}"
+    for line in (line for line in commands() if line not in NOT_RUN):
+        printed = copy.run("bash", "-c", line, PATH=path)
+        if line.startswith("dvc repro &&"):
+            assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in printed
+    again = copy.run("bash", "-c", line, PATH=path)
     seeds = [f"finetune@{method}-step0" for method in ("gift", METHOD)] * 2  # of two seeds: the first has run before
     assert sorted(name for name in stages_in(printed) if name.startswith("finetune@")) == sorted(seeds)
     assert "over seeds 42, 43, 44" in printed and not {"import_model", "write_vocabulary"} & {*stages_in(printed)}

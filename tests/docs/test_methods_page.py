@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, get_args
 
 from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
@@ -11,19 +10,14 @@ from gift_core.config.section import Section
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-NONE = "–"
 
 
-def table(heading: str) -> dict[str, dict[str, str]]:
-    """The first table below a heading: {first cell of a row without backticks: {column: cell}}."""
-    below = f"\n{PAGE}".split(f"\n{heading}\n", maxsplit=1)[1]
-    lines = re.search(r"(?:^\|.*\|\n)+", below, re.MULTILINE)
-    assert lines is not None
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[0].splitlines()]
-    assert all(len(row) == len(head) for row in rows), "a row has other columns than the head"
-    names = [row[0].strip("`") for row in rows]
-    assert len(set(names)) == len(names), "a name comes twice"
-    return {name: dict(zip(head, row, strict=True)) for name, row in zip(names, rows, strict=True)}
+def rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading: {first cell without backticks: the other cells}."""
+    below = f"\n{PAGE}".partition(f"\n{heading}\n")[2]
+    lines = below[: below.index("|\n\n")].partition("|---|")[2].splitlines()[1:]
+    cells = [[cell.strip(" |") for cell in line.split(" | ")] for line in lines]
+    return {name.strip("`"): others for name, *others in cells}
 
 
 def members(union: Any, key: str) -> dict[str, type[Section]]:
@@ -32,19 +26,15 @@ def members(union: Any, key: str) -> dict[str, type[Section]]:
 
 
 LOSSES = {name: get_args(field.annotation)[0] for name, field in LossesConfig.model_fields.items()}
-REPLAYS = members(ReplayConfig, "images")
-CONSOLIDATIONS = members(ConsolidationConfig, "kind")
+TABLES = {
+    "## Replay": (members(ReplayConfig, "images"), "images"),
+    "## Losses": (LOSSES, ""),
+    "## Consolidation": (members(ConsolidationConfig, "kind"), "kind"),
+}
 
 
-def test_the_slots_are_those_of_a_row() -> None:
-    assert list(table("# Methods")) == list(MethodConfig.model_fields)
-
-
-def test_the_page_has_every_replay_loss_and_consolidation_with_its_options() -> None:
-    tables = {"## Replay": (REPLAYS, "images"), "## Losses": (LOSSES, ""), "## Consolidation": (CONSOLIDATIONS, "kind")}
-    for heading, (known, key) in tables.items():
-        rows = table(heading)
-        assert list(rows) == list(known)
-        for name, options in known.items():
-            cell = rows[name]["options"]
-            assert (set() if cell == NONE else set(cell.split(", "))) == set(options.model_fields) - {key}, name
+def test_the_page_has_every_slot_of_a_row_and_every_replay_loss_and_consolidation_with_its_options() -> None:
+    assert list(rows("# Methods")) == list(MethodConfig.model_fields)
+    for heading, (known, key) in TABLES.items():
+        options = {name: set(cells[0].split(", ")) - {"–"} for name, cells in rows(heading).items()}
+        assert options == {name: set(section.model_fields) - {key} for name, section in known.items()}

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from gift_core.execution.pool import PASSED, SECRETS
-from gift_core.work.needs import GPU_STAGES
 from stages.app import app
 from tests.imports import ROOT
 
@@ -32,12 +30,6 @@ def test_every_call_of_the_page_has_options_that_exist_and_every_option_is_there
     options = {option for param in RUN.params for option in param.opts if option.startswith("--")}
     assert {option for option in options if f"`{option}" not in PAGE and f"{option}`" not in PAGE} <= {"--dry"}
     assert "gift run --dry" in PAGE
-
-
-def test_the_page_names_the_stages_that_use_a_gpu_and_the_variables_that_are_sent() -> None:
-    (row,) = re.findall(r"^\| (.*) \| one GPU", PAGE, re.MULTILINE)
-    assert tuple(re.findall(r"`(\w+)`", row)) == GPU_STAGES
-    assert all(name in PAGE for name in (*PASSED, *SECRETS) if name not in ("LANG", "LC_"))
 
 
 def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_path: Path) -> None:

@@ -6,11 +6,9 @@ experiment is cut to a small size, every guide in a copy of a project in which t
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,11 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import preloaded
 from tests.clone import Clone, commit, copy_of, new_project, small
 from tests.docs.snippets import Block, blocks_of
 from tests.docs.test_your_own_task import write_photos
 from tests.imports import ROOT
+from tests.team.toy import write_gift
 
 pytestmark = pytest.mark.end_to_end
 
@@ -40,26 +38,6 @@ FOLLOWED = {
     "docs/team.md": "tests/docs/test_team.py",
     "docs/your_own_task.md": "tests/docs/test_your_own_task.py",
 }
-# (page, beginning of a block): what it is, if it is neither commands nor a whole program in Python.
-NO_CODE = {
-    ("docs/doctor.md", "0.6 GB    "): "a formula",
-    ("docs/doctor.md", "0.6 GB + b P"): "a formula",
-    ("docs/doctor.md", "seconds of a stage = "): "a formula",
-    ("docs/full_size.md", "hours = 10^15 operations"): "a formula",
-    ("docs/generators.md", "lora: {path: "): "a line of params.yaml",
-    ("docs/generators.md", "memory: {vae_slicing: "): "a line of params.yaml",
-    ("docs/library.md", "import gift_core, open_clip"): "needs the hub and a GPU; examples/finetune_open_clip.py runs",
-    ("docs/library.md", "row = gift_core.method_row"): "continues the program above; tests/library runs the same",
-    ("docs/library.md", "start = copy.deepcopy"): "continues the program above; tests/library runs the same",
-    ("docs/library.md", "gift_core.finetune(model"): "continues the program above; tests/library runs the same",
-    ("docs/library.md", "distill = gift_core.distill"): "the middle of a loop; examples/own_loop.py is the whole",
-    ("docs/library.md", "def relations"): "continues the program above; examples/own_loss.py is the whole",
-    ("README.md", "import gift_core, open_clip"): "needs the hub and a GPU; examples/finetune_open_clip.py runs",
-    ("docs/methods.md", "CE(s * i' t^T"): "a formula",
-    ("docs/team_tools.md", "import open_clip"): "needs the hub; tests/team/test_hub.py has a stand-in",
-    ("docs/team_tools.md", "from datasets import"): "needs the hub; tests/team/test_hub.py has a stand-in",
-    ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",
-}
 OF_THE_MINIATURE = ("model", "generator", "prompts", "training")  # in place of the full-size sections of a preset
 EDIT = re.compile(r"^# params\.yaml: ([\w.]+): (\S+) -> (\S+)$", re.MULTILINE)  # a comment that a reader follows
 EDIT_SCRIPT = """
@@ -74,13 +52,32 @@ section[name] = yaml.safe_load(new)
 yaml.safe_dump(params, open("params.yaml", "w"), sort_keys=False)
 """
 SUITE = "a whole suite of tests, of which this one is a part; tests/docs/test_site.py and others do the rest"
+EXAMPLE = "needs the hub and a GPU; examples/finetune_open_clip.py runs"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
 SERVER = "changes the machine; tests/team/test_shared_server.py does the same elsewhere"
 WHEEL = "tests/end_to_end/test_wheel.py does this"
 TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
-# page, beginning of a block, beginnings of its commands that are not run (a pattern; "" for all), and why.
+# page, beginning of a block, beginnings of its commands that are not run (a pattern; "" for the whole block), and why,
+# or what the block is.
 NOT_RUN = [
+    ("docs/doctor.md", "0.6 GB    ", "", "a formula"),
+    ("docs/doctor.md", "0.6 GB + b P", "", "a formula"),
+    ("docs/doctor.md", "seconds of a stage = ", "", "a formula"),
+    ("docs/full_size.md", "hours = 10^15 operations", "", "a formula"),
+    ("docs/generators.md", "lora: {path: ", "", "a line of params.yaml"),
+    ("docs/generators.md", "memory: {vae_slicing: ", "", "a line of params.yaml"),
+    ("docs/library.md", "import gift_core, open_clip", "", EXAMPLE),
+    ("docs/library.md", "row = gift_core.method_row", "", "continues the program above; tests/library runs the same"),
+    ("docs/library.md", "start = copy.deepcopy", "", "continues the program above; tests/library runs the same"),
+    ("docs/library.md", "gift_core.finetune(model", "", "continues the program above; tests/library runs the same"),
+    ("docs/library.md", "distill = gift_core.distill", "", "the middle of a loop; examples/own_loop.py is the whole"),
+    ("docs/library.md", "def relations", "", "continues the program above; examples/own_loss.py is the whole"),
+    ("README.md", "import gift_core, open_clip", "", EXAMPLE),
+    ("docs/methods.md", "CE(s * i' t^T", "", "a formula"),
+    ("docs/team_tools.md", "import open_clip", "", "needs the hub; tests/team/test_hub.py has a stand-in"),
+    ("docs/team_tools.md", "from datasets import", "", "needs the hub; tests/team/test_hub.py has a stand-in"),
+    ("docs/presets.md", "# MTIL in order I with our own learning rate.", "", "an overlay"),
     ("CONTRIBUTING.md", "make test", "make (test|lint|docs)", SUITE),
     ("README.md", "make repro", "make test", SUITE),
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
@@ -107,45 +104,33 @@ NOT_RUN = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a process that starts commands quickly."""
-    path = tmp_path_factory.mktemp("s") / "socket"
-    with preloaded.serving(path, code=ROOT, environment=environment(ROOT)):
-        yield path
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(folder), "HOME": str(folder.parent), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def finished(server: Path, first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the small experiment has run and was pushed, with what the pages take as given beside it."""
     project = copy_of(first_result / "gift", tmp_path_factory.mktemp("finished") / "gift")
-    prepare(project, server)
+    prepare(project)
     project.run("dvc", "push", "--run-cache")
     write_runs(project.folder, of=project.folder)
     return project.folder
 
 
 @pytest.fixture
-def bare(server: Path, first_result: Path, tmp_path: Path) -> Clone:
+def bare(first_result: Path, tmp_path: Path) -> Clone:
     """A clone in which nothing has run, with an experiment of small size, in a home with photos."""
     project = new_project(tmp_path / "gift")
     params = small(project.params)
     project.write_params(params)
     with (project.folder / "presets" / "bring_your_own.yaml").open("a", encoding="utf-8") as preset:
         yaml.safe_dump({section: params[section] for section in OF_THE_MINIATURE}, preset)
-    prepare(project, server)
+    prepare(project)
     write_runs(project.folder, of=first_result / "gift")
     write_photos(tmp_path)
     return project
 
 
-def prepare(project: Clone, server: Path) -> None:
-    """Gives a project quick commands, so that make installs nothing, and a remote beside it."""
+def prepare(project: Clone) -> None:
+    """Gives a project the command `gift`, so that make installs nothing, and a remote beside it."""
     tools = project.folder / ".venv" / "bin"
-    preloaded.install(tools, server)
+    write_gift(tools)
     (tools / "activate").touch()
     for name in (".installed", ".installed-dev"):
         (tools.parent / name).touch()
@@ -170,7 +155,8 @@ def write_runs(folder: Path, *, of: Path) -> None:
 def run_in(project: Clone) -> dict[str, str]:
     """The environment of a user of the project, whose home is the folder around it."""
     tools = project.folder / ".venv" / "bin"
-    return project.environment | environment(project.folder) | {"PATH": f"{tools}:{project.environment['PATH']}"}
+    own = {"PYTHONPATH": str(project.folder), "HOME": str(project.folder.parent), "OMP_NUM_THREADS": "1"}
+    return project.environment | own | {"PATH": f"{tools}:{project.environment['PATH']}"}
 
 
 @pytest.fixture
@@ -186,32 +172,25 @@ def project(finished: Path, tmp_path: Path) -> Clone:
     return project
 
 
-def listed(block: Block) -> list[tuple[str, str]]:
-    """The entries of NO_CODE that mean the block."""
-    return [(page, start) for page, start in NO_CODE if page == block.page and block.code.startswith(start)]
+def left_out(block: Block) -> dict[int, str]:
+    """The entries of NOT_RUN about a block: {position: pattern of the commands that do not run}."""
+    entries = enumerate(NOT_RUN)
+    return {at: text for at, (page, start, text, _) in entries if page == block.page and block.code.startswith(start)}
 
 
 def to_run(page: str) -> list[Block]:
     """The blocks of a page that run here."""
-    return [block for block in blocks_of(ROOT, page) if not (listed(block) or (block.fenced and page in FOLLOWED))]
-
-
-def not_run(block: Block) -> dict[str, int]:
-    """The commands of the block that do not run, with the position of their entry in NOT_RUN."""
-    return {
-        command: position
-        for position, (page, start, pattern, _) in enumerate(NOT_RUN)
-        for command in block.commands
-        if page == block.page and block.code.startswith(start) and re.match(pattern, command)
-    }
+    blocks = [block for block in blocks_of(ROOT, page) if not (block.fenced and page in FOLLOWED)]
+    return [block for block in blocks if "" not in left_out(block).values()]
 
 
 def typed(block: Block) -> list[str]:
     """The commands of a block that run here: an edit of params.yaml that a comment names, too."""
     if block.language == "python":
-        return [f"cat > snippet.py <<'END'\n{block.code}\nEND\nscript snippet.py"]
-    lines = EDIT.sub(lambda edit: f"script edit.py {edit[1]} {edit[2]} {edit[3]}", block.code)
-    return [line for line in replace(block, code=lines).commands if line not in not_run(block)]
+        return [f"cat > snippet.py <<'END'\n{block.code}\nEND\npython snippet.py"]
+    lines = EDIT.sub(lambda edit: f"python edit.py {edit[1]} {edit[2]} {edit[3]}", block.code)
+    patterns = left_out(block).values()
+    return [line for line in replace(block, code=lines).commands if not any(re.match(each, line) for each in patterns)]
 
 
 def read_in_one_terminal(page: str, project: Clone) -> None:
@@ -236,7 +215,8 @@ def test_the_readme_runs_from_a_bare_clone(bare: Clone) -> None:
 
 def test_what_is_listed_as_not_run_is_on_its_page() -> None:
     blocks = [block for page in PAGES for block in blocks_of(ROOT, page)]
-    assert sorted(entry for block in blocks for entry in listed(block)) == sorted(NO_CODE)
-    assert {at for block in blocks for at in not_run(block).values()} == set(range(len(NOT_RUN)))
+    found = [(at, text, block.commands) for block in blocks for at, text in left_out(block).items()]
+    used = {at for at, text, lines in found if not text or any(re.match(text, line) for line in lines)}
+    assert used == set(range(len(NOT_RUN)))
     for page, test in FOLLOWED.items():
         assert f'"{Path(page).name}"' in (ROOT / test).read_text(encoding="utf-8")

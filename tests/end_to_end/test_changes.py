@@ -1,6 +1,7 @@
 """Which stages a real `dvc repro` runs after a change of the finished small pipeline, and after its undoing.
 
 The tests of this file run in order, on one clone: what one has run, another takes from the cache. Each runs alone, too.
+An appended task: tests/docs/test_your_own_task.py.
 """
 
 from __future__ import annotations
@@ -53,21 +54,6 @@ def test_another_release_trains_nothing_and_its_folder_is_what_was_tested(clone:
     clone.undo()
     assert clone.repro() == ["check"]
     assert clone.report() == before
-
-
-def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
-    before = clone.report()
-    params = clone.params
-    params["tasks"]["faces"] = dict(params["tasks"][TASKS[-1]])
-    params["sequence"].append({"task": "faces", "after": TASKS[-1], "learning_rate_factor": 1.0})
-    clone.write_params(params)
-    expected = {"check", "ingest@faces", "write_prompts@2", "synthesize@2", "report"}
-    expected |= of_method("gift", range(2, 3)) | of_method("finetune", range(2, 3))
-    assert set(clone.repro()) == expected
-    clone.undo()
-    assert clone.repro() == ["check"]
-    assert clone.report() == before
-    assert (clone.folder / ".gift" / "retired" / "gift" / "faces.parquet").is_file()
 
 
 def test_a_new_probe_runs_no_training(clone: Clone) -> None:

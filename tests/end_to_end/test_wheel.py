@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import pytest
 import yaml
 
 from tests.clone import PROBE, copy_of_repository, edit_function, small, stages_in
+from tests.datasets.folders import picture
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 from tests.packaging.distribution import NO_PART, build
@@ -75,15 +75,8 @@ def project(installed: Installed) -> Path:
     params = small(params, TASK)
     params["run"]["methods"] = ["gift"]
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    make_repro = (
-        "python",
-        "-m",
-        "gift_core.stages.dvc.fork_server",
-        "python",
-        "-m",
-        "dvc",
-        "repro",
-    )  # as in its Makefile
+    # As in its Makefile.
+    make_repro = ["python", "-m", "gift_core.stages.dvc.fork_server", "python", "-m", "dvc", "repro"]
     installed.ran = stages_in(installed.run(*make_repro, cwd=folder))  # type: ignore[attr-defined]
     return folder
 
@@ -115,16 +108,11 @@ def test_every_stage_runs_in_a_project_without_code(installed: Installed, projec
 
 @pytest.fixture(scope="module")
 def photos(project: Path) -> Path:
-    """The images of the task in a folder for each class."""
+    """Images of two classes of the task, in a folder for each."""
     folder = project.parent / "photos"
-    names = class_names(project)
-    for tar in (project / "data" / "1_tasks" / TASK).glob("*.tar"):
-        with tarfile.open(tar) as archive:
-            files = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-        for name in (name for name in files if name.endswith(".png")):
-            label = folder / names[int(files[f"{Path(name).stem}.cls"])]
-            label.mkdir(parents=True, exist_ok=True)
-            (label / f"{tar.stem}-{name}").write_bytes(files[name])
+    for label, name in enumerate(class_names(project)[:2]):
+        for number in range(8):
+            picture(folder / name / f"{number}.png", (90 * label, 30 * number, 0))
     return folder
 
 

@@ -16,13 +16,11 @@ from tests.imports import ROOT
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.thorough]
 NEW = ""  # instead of a line of the file: the file is new
-# The row of the table -> (file, the line above which the text is added, text).
-ADDED: dict[str, list[tuple[str, str, str]]] = {
-    "a reader of data": [
-        (
-            "gift_core/datasets/named_files.py",
-            NEW,
-            '''"""A folder of images whose names begin with their class: cat_1.png."""
+# The row of the table -> {file: {the line above which the text is added: text}}.
+ADDED: dict[str, dict[str, dict[str, str]]] = {
+    "a reader of data": {
+        "gift_core/datasets/named_files.py": {
+            NEW: '''"""A folder of images whose names begin with their class: cat_1.png."""
 
 from pathlib import Path
 
@@ -35,22 +33,25 @@ def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
     files = sorted((root / config.path).glob(f"*{config.suffix}"))
     samples = [Sample(file.name.split("_")[0], file.name, file.stat().st_size, file) for file in files]
     return Listing(samples, f"params.yaml: tasks.{name}.path: {config.path}")
-''',
-        ),
-        ("gift_core/datasets/ingest.py", "from gift_core.errors", "from .named_files import list_named\n"),
-        ("gift_core/datasets/ingest.py", '    "folder": list_folder,', '    "named": list_named,\n'),
-        (
-            "gift_core/config/tasks.py",
-            "class TableTaskConfig",
-            'class NamedTaskConfig(UserTaskConfig):\n    source: Literal["named"]\n    suffix: Text\n\n\n',
-        ),
-        ("gift_core/config/tasks.py", "    MiniTaskConfig | FolderTaskConfig", "    NamedTaskConfig |\n"),
-    ],
-    "a section of the report": [
-        (
-            "gift_core/report/greeting.py",
-            NEW,
-            '''"""A greeting."""
+'''
+        },
+        "gift_core/datasets/ingest.py": {
+            "from gift_core.errors": "from .named_files import list_named\n",
+            '    "folder": list_folder,': '    "named": list_named,\n',
+        },
+        "gift_core/config/tasks.py": {
+            "class TableTaskConfig": """class NamedTaskConfig(UserTaskConfig):
+    source: Literal["named"]
+    suffix: Text
+
+
+""",
+            "    MiniTaskConfig | FolderTaskConfig": "    NamedTaskConfig |\n",
+        },
+    },
+    "a section of the report": {
+        "gift_core/report/greeting.py": {
+            NEW: '''"""A greeting."""
 
 from collections.abc import Iterator
 
@@ -60,52 +61,48 @@ from gift_core.report.run_record import RunRecord, Section
 def greeting(record: RunRecord) -> Iterator[Section]:
     """Yields the section."""
     yield Section("greeting", "A greeting", "greeting.html.j2", {"name": record.config.experiment})
-''',
-        ),
-        (
-            "gift_core/report/templates/greeting.html.j2",
-            NEW,
-            '<section id="greeting"><h2>A greeting</h2><p>Hello, {{ name }}!</p></section>\n',
-        ),
-        ("gift_core/report/page.py", "from gift_core.report.highlight", "from .greeting import greeting\n"),
-        ("gift_core/report/page.py", "    what_ran,\n)", "    greeting,\n"),
-    ],
-    "a command": [
-        (
-            "stages/commands/hello.py",
-            NEW,
-            '''"""The command `hello`."""
-
-import typer
+'''
+        },
+        "gift_core/report/templates/greeting.html.j2": {
+            NEW: '<section id="greeting"><h2>A greeting</h2><p>Hello, {{ name }}!</p></section>\n'
+        },
+        "gift_core/report/page.py": {
+            "from gift_core.report.highlight": "from .greeting import greeting\n",
+            "    what_ran,\n)": "    greeting,\n",
+        },
+    },
+    "a command": {
+        "stages/commands/hello.py": {
+            NEW: '''import typer
 
 
 def hello(name: str) -> None:
     """Greet somebody."""
     typer.echo(f"Hello, {name}!")
-''',
-        ),
-        ("stages/app.py", "from .commands.hub import", "from .commands.hello import hello\n"),
-        ("stages/app.py", "        init, run, why", "        hello,\n"),
-    ],
-    "a check of the doctor": [
-        (
-            "gift_core/doctor/names.py",
-            NEW,
-            '''"""A check of the experiment's name."""
-
-from collections.abc import Iterator
+'''
+        },
+        "stages/app.py": {
+            "from .commands.hub import": "from .commands.hello import hello\n",
+            "        init, run, why": "        hello,\n",
+        },
+    },
+    "a check of the doctor": {
+        "gift_core/doctor/names.py": {
+            NEW: '''from collections.abc import Iterator
 
 from gift_core.doctor.finding import Finding, Project
 
 
 def check_name(project: Project) -> Iterator[Finding]:
-    """Yields how long it is."""
+    """Yields how long the experiment's name is."""
     yield Finding("name", "info", f"the name has {len(project.config.experiment)} letters")
-''',
-        ),
-        ("gift_core/doctor/examine.py", "from gift_core.errors", "from .names import check_name\n"),
-        ("gift_core/doctor/examine.py", "    (MODELS, check_filters)", "    (DATA, check_name),\n"),
-    ],
+'''
+        },
+        "gift_core/doctor/examine.py": {
+            "from gift_core.errors": "from .names import check_name\n",
+            "    (MODELS, check_filters)": "    (DATA, check_name),\n",
+        },
+    },
 }
 ROWS = dict(
     re.findall(
@@ -117,32 +114,28 @@ ROWS = dict(
 @pytest.mark.parametrize("what", ADDED)
 def test_the_files_are_those_that_the_table_names(what: str) -> None:
     named = re.findall(r"`([a-z_/.]+)`", ROWS[what])
-    for file, anchor, _ in ADDED[what]:
+    for file, texts in ADDED[what].items():
         path = file.removeprefix("gift_core/")
-        assert path in named or (anchor == NEW and f"{path.rpartition('/')[0]}/" in named), file
+        assert path in named or (NEW in texts and f"{path.rpartition('/')[0]}/" in named), file
 
 
 @pytest.fixture(scope="module")
 def extended(clone: Clone) -> Clone:
     """The finished small experiment, with everything added and one task more."""
-    for file, anchor, text in (row for rows in ADDED.values() for row in rows):
-        if anchor == NEW:
-            (clone.folder / file).write_text(text, encoding="utf-8")
-        else:
-            clone.edit(file, f"\n{anchor}", f"\n{text}{anchor}")
+    for file, texts in (each for files in ADDED.values() for each in files.items()):
+        for anchor, text in texts.items():
+            if anchor == NEW:
+                (clone.folder / file).write_text(text, encoding="utf-8")
+            else:
+                clone.edit(file, f"\n{anchor}", f"\n{text}{anchor}")
     folder = clone.folder / "data" / "0_raw" / "named"
     folder.mkdir(parents=True)
     for number in range(8):
         Image.new("RGB", (8, 8), (number, 99, 9)).save(folder / f"{'cat' if number % 2 else 'dog'}_{number}.png")
-    row = {
-        "source": "named",
-        "path": "data/0_raw/named",
-        "suffix": ".png",
-        "templates": ["a {}."],
-        "test_fraction": 0.5,
-    }
+    row = {"source": "named", "path": "data/0_raw/named", "suffix": ".png", "templates": ["a {}."]}
     params = clone.params
-    clone.write_params({**params, "tasks": {**params["tasks"], "named": {**row, "on_bad_image": "refuse"}}})
+    params["tasks"]["named"] = {**row, "test_fraction": 0.5, "on_bad_image": "refuse"}
+    clone.write_params(params)
     return clone
 
 

@@ -7,7 +7,6 @@ are the real miniature CLIP, linear heads as LAION's, and a real safety checker 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +26,9 @@ from gift_core.generators.filters import QualityFilters, counted_reasons, load_h
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import encoded
-from tests.generators.test_synthesize import CONFIG
+from tests.generators.test_synthesize import CONFIG, CPU, Color, Painter
 
-CPU = torch.device("cpu")
 RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
-Color = tuple[int, int, int]
 PROMPTS = pd.DataFrame({"prompt_id": range(4), "prompt": ["red", "red", "green", "blue"], "seed": range(4)})
 WORDS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
 
@@ -47,18 +44,15 @@ class ToyScorer:
         return np.asarray(WORDS[text], dtype=np.float32)
 
 
-class Painter:
-    """Paints for (prompt, attempt) the color in its script. Raises KeyboardInterrupt after `batches` calls."""
+def painter(config: GeneratorConfig, script: dict[tuple[int, int], Color], batches: int = 99) -> Painter:
+    """Paints for (prompt, attempt) the color in the script. Raises KeyboardInterrupt after `batches` calls."""
+    colors = {seed_for("synthesize", 0, *key): color for key, color in script.items()}
 
-    def __init__(self, config: GeneratorConfig, script: dict[tuple[int, int], Color], batches: int = 99) -> None:
-        self.config, self.batches = config, batches
-        self.colors = {seed_for("synthesize", 0, *key): color for key, color in script.items()}
-
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        self.batches -= 1
-        if self.batches < 0:
+    def interrupt(number: int) -> None:
+        if number == batches:
             raise KeyboardInterrupt
-        return [Image.new("RGB", (8, 8), self.colors[seed]) for seed in seeds]
+
+    return Painter(config, before=interrupt, color=colors.__getitem__)
 
 
 def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
@@ -80,7 +74,7 @@ FITTING = {(0, 0): RED, (1, 0): RED, (2, 0): GREEN, (3, 0): BLUE}
 def test_an_image_that_does_not_match_its_prompt_is_generated_again(tmp_path: Path) -> None:
     """A black one, too, which is counted separately."""
     script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (2, 0): BLACK, (2, 1): GREEN, (3, 0): RED, (3, 1): BLUE}
-    colors = generated(Painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
+    colors = generated(painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
     assert colors == [RED, ORANGE, GREEN, BLUE]  # orange is at 0.8 to red
     manifest = read_manifest(tmp_path / "shards")
     assert (manifest.images, manifest.redrawn) == (4, 1)
@@ -92,7 +86,7 @@ def test_an_image_that_does_not_match_its_prompt_is_generated_again(tmp_path: Pa
 def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path, each_device: torch.device) -> None:
     """The first batch has a duplicate, whose second attempt decides about the images of the second batch."""
     script = {(0, 0): RED, (1, 0): RED, (1, 1): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
-    colors = generated(Painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path, each_device)
+    colors = generated(painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path, each_device)
     assert colors == [RED, GREEN, ORANGE, BLUE]
     assert read_manifest(tmp_path / "shards").rejected == {"clip_score": 0, "duplicate": 3}
 
@@ -100,10 +94,10 @@ def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path,
 def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Path) -> None:
     script = {(0, 0): RED, (1, 0): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
     settings = config(min_clip_score=None, max_similarity=0.85)
-    whole = generated(Painter(settings, script), tmp_path / "whole")
+    whole = generated(painter(settings, script), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        generated(Painter(settings, script, batches=1), tmp_path / "cut")
-    assert generated(Painter(settings, script), tmp_path / "cut") == whole == [RED, GREEN, ORANGE, BLUE]
+        generated(painter(settings, script, batches=1), tmp_path / "cut")
+    assert generated(painter(settings, script), tmp_path / "cut") == whole == [RED, GREEN, ORANGE, BLUE]
     for file in sorted((tmp_path / "whole/shards").iterdir()):
         assert file.read_bytes() == (tmp_path / "cut/shards" / file.name).read_bytes(), file.name
 

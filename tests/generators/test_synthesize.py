@@ -31,6 +31,7 @@ from tests.generators import tiny
 from tests.stages.toy_pipeline import wait
 
 CPU = torch.device("cpu")
+Color = tuple[int, int, int]
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
     batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, filters=None,
@@ -39,23 +40,23 @@ PROMPTS = pd.DataFrame({"prompt_id": range(7), "prompt": [f"a photo of a {i}." f
 
 
 class Painter:
-    """Paints a plain color that encodes the seed, and black for chosen seeds. `before` gets the number of a batch."""
+    """Paints a plain color for each seed, and black for chosen seeds. `before` gets the number of a batch."""
 
     def __init__(
         self,
         config: GeneratorConfig = CONFIG,
         black_seeds: Sequence[int] = (),
         before: Callable[[int], object] = lambda number: None,
+        color: Callable[[int], Color] = lambda seed: (seed % 255 + 1, seed // 255 % 255, 7),
     ) -> None:
-        self.config, self.black_seeds, self.before, self.batches = config, set(black_seeds), before, 0
+        self.config, self.black_seeds, self.before, self.color = config, set(black_seeds), before, color
+        self.batches = 0
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         self.before(self.batches)
         self.batches += 1
-        return [
-            Image.new("RGB", (8, 8), (0, 0, 0) if seed in self.black_seeds else (seed % 255 + 1, seed // 255 % 255, 7))
-            for seed in seeds
-        ]
+        colors = ((0, 0, 0) if seed in self.black_seeds else self.color(seed) for seed in seeds)
+        return [Image.new("RGB", (8, 8), color) for color in colors]
 
 
 def generated(folder: Path, painter: Any, name: str = "shards", *, device: torch.device = CPU) -> Any:
@@ -96,17 +97,6 @@ def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cau
     with pytest.raises(UserError, match=told):
         generated(tmp_path, Painter(half, black_seeds=[image_seed(6, attempt) for attempt in range(3)]))
     assert not (tmp_path / "shards").exists()
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_overlap_changes_no_byte_even_where_images_are_generated_again(
-    tmp_path: Path, each_device: torch.device, batch_size: int
-) -> None:
-    black = [image_seed(prompt, attempt) for prompt, attempt in ((0, 0), (1, 0), (1, 1), (4, 0), (6, 0), (6, 1))]
-    painter = Painter(CONFIG.model_copy(update={"batch_size": batch_size}), black)
-    generated(tmp_path, painter, device=each_device)
-    generated(tmp_path, painter, "alone")
-    assert files_of(tmp_path / "shards") == files_of(tmp_path / "alone")
 
 
 def put_shard(work: Path, prompts: pd.DataFrame) -> None:

@@ -142,13 +142,6 @@ def pixart_sigma() -> Any:
     )  # fmt: skip
 
 
-def pixart_alpha() -> Any:
-    """PixArt-alpha, whose parts are of the same kinds."""
-    from diffusers import PixArtAlphaPipeline
-
-    return PixArtAlphaPipeline(**pixart_sigma().components)
-
-
 def stable_diffusion_3() -> Any:
     """SD3: three text encoders, flow matching."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -184,7 +177,7 @@ def flux(vae_blocks: int = 2) -> Any:
 
 FAMILIES: Mapping[str, Callable[[], Any]] = {
     make.__name__: make
-    for make in (stable_diffusion, lcm, sdxs, stable_diffusion_xl, pixart_alpha, pixart_sigma, stable_diffusion_3, flux)
+    for make in (stable_diffusion, lcm, sdxs, stable_diffusion_xl, pixart_sigma, stable_diffusion_3, flux)
 }
 
 

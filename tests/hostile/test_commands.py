@@ -7,43 +7,26 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-import gift_core.interop.importing  # noqa: F401  (torch is loaded before memory is measured)
 from tests.clone import content
+from tests.imports import ROOT
 from tests.report.run_folder import write_run
 from tests.stages.experiment import invoke
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class World:
-    """A finished run, an unfinished project, images and a model, all in one folder."""
-
-    folder: Path
-
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, a folder of the user, a model, a file and a link, all in one folder."""
     folder = tmp_path_factory.mktemp("world")
     write_run(folder / "run")
-    for label in ("wren", "tree"):
-        (folder / "project" / "data" / "0_raw" / "birds" / label).mkdir(parents=True)
-        for number in range(4):
-            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / "project/data/0_raw/birds" / label / f"{number}.png")
-    shutil.copytree(ROOT / "presets", folder / "project" / "presets")
-    shutil.copy(ROOT / "presets" / "mini.yaml", folder / "project" / "params.yaml")
     shutil.copytree(ROOT / "data" / "mini" / "clip", folder / "model")
-    (folder / "images").symlink_to(folder / "project" / "data" / "0_raw" / "birds")
+    shutil.copytree(ROOT / "presets", folder / "project")
     (folder / "a_file").write_text("not what you expect")
-    (folder / "names").write_text("tree\nwren\n")
-    (folder / "a_link").symlink_to(folder / "nothing")
-    return World(folder)
+    (folder / "images").symlink_to(folder / "project")
+    return folder
 
 
 OUTPUTS = {
@@ -54,26 +37,26 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_an_output_that_would_touch_something_is_refused(world: World, output: str) -> None:
+def test_an_output_that_would_touch_something_is_refused(world: Path, output: str) -> None:
     name, expected = OUTPUTS[output]
-    before = content(world.folder)
-    result = invoke("compare", str(world.folder / "run"), "--out", str(world.folder / name))
+    before = content(world)
+    result = invoke("compare", str(world / "run"), "--out", str(world / name))
     assert result.exit_code == 1
     assert expected in " ".join(result.output.split())
-    assert content(world.folder) == before
+    assert content(world) == before
 
 
 @pytest.mark.parametrize(
     "words", [["merge", "model", "model", "--alpha", "0.5"], ["export", "model", "--to", "safetensors"]]
 )
 def test_an_output_inside_an_input_or_of_the_user_is_refused(
-    world: World, words: list[str], monkeypatch: pytest.MonkeyPatch
+    world: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(world.folder)
+    monkeypatch.chdir(world)
     for out, expected in (("model/../model/new", "is in model, which is read"), ("project", "has other files")):
-        before = content(world.folder)
+        before = content(world)
         assert expected in " ".join(invoke(*words, "--out", out).output.split())
-        assert content(world.folder) == before
+        assert content(world) == before
 
 
 def test_a_terminal_without_utf8_prints_everything(tmp_path: Path) -> None:

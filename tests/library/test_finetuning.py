@@ -21,17 +21,9 @@ from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
 from tests.clip.tiny import picture, tiny_clip
 from tests.conftest import PROJECT
-from tests.library.given import (
-    GIFT,
-    TOKENIZER,
-    finetuned,
-    given_loader,
-    given_model,
-    given_pairs,
-)  # fmt: skip
+from tests.library.given import GIFT, TOKENIZER, finetuned, given_loader, given_model, given_pairs
 from tests.method.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
 from tests.method.training.tiny_training import gift as gift_of_the_pipeline
-from tests.method.training.tiny_training import pairs as pairs_of_the_pipeline
 
 SIX = gift_core.Training(replay_batch_size=6)
 
@@ -205,10 +197,10 @@ def test_a_loss_that_cannot_be_fed_is_refused() -> None:
 
 
 def test_the_fisher_information_is_that_of_the_pipeline() -> None:
-    def pairs(first: int) -> Iterator[Pair]:
-        return islice(pairs_of_the_pipeline(), first, None)
+    def pairs_from(first: int) -> Iterator[Pair]:
+        return islice(pairs(), first, None)
 
-    expected = fisher_of_pairs(tiny_clip(), pairs, estimator="per_sample", batch_size=6)
+    expected = fisher_of_pairs(tiny_clip(), pairs_from, estimator="per_sample", batch_size=6)
     found = gift_core.estimate_fisher(given_model(), TOKENIZER, given_pairs(), batch_size=6)
     assert set(found) == set(expected)
     for name, diagonal in found.items():

@@ -149,20 +149,6 @@ def test_a_stage_ends_when_the_command_that_started_it_is_killed(folder: Path, m
     process.wait(timeout=20)
 
 
-def test_a_stage_ends_with_the_process_that_would_tell_of_its_result(folder: Path) -> None:
-    process = started(folder, *second("wait"))
-    assert process.stdin is not None
-    process.stdin.close()
-    wait((folder / "pids").is_file)
-    stage, waiting = map(int, (folder / "pids").read_text().split())
-    os.kill(waiting, signal.SIGKILL)
-    assert process.wait(timeout=20) == 128 + signal.SIGKILL
-    assert process.stderr is not None
-    assert "error: the process of this stage was ended by SIGKILL." in process.stderr.read()
-    wait(lambda: not psutil.pid_exists(stage))
-    assert (folder / "stopped").read_text() == "stopped by SIGTERM."
-
-
 def alive(folder: Path) -> bool:
     """Whether the stage, or the process of the server that waits for it, still runs."""
     return any(map(psutil.pid_exists, map(int, (folder / "pids").read_text().split())))

@@ -78,11 +78,14 @@ def require_recalls(experiment: Experiment) -> None:
 
 
 def test_other_protocols_and_a_wrong_row_are_refused_before_anything_runs(experiment: Experiment) -> None:
+    experiment.params["run"]["methods"] += ["individual"]
     for protocol in ("class_incremental", "cross_domain"):
         experiment.params["evaluation"] |= {"protocol": protocol}
         experiment.write(experiment.params)
-        message = experiment.fail("import_model")
-        assert f"sequence: scenes has captions, but {protocol} tests one model on the classes of all tasks" in message
+        message, why = experiment.fail("import_model"), f"but {protocol} tests one model on the classes of all tasks"
+        assert f"sequence: scenes has captions, {why}" in message
+        assert f"run.methods: individual has one model per task, {why}" in message
+        assert not experiment.layout.pretrained().exists()
     experiment.params["evaluation"] |= {"protocol": "task_incremental"}
     del experiment.params["tasks"]["scenes"]["vocabulary_captions"]
     experiment.write(experiment.params)

@@ -18,10 +18,8 @@ import pytest
 
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.s3_bucket import check_bucket
-from tests import preloaded
 from tests.clone import Clone, clone_of, commit, content, copy_of, new_project, small, stages_in
 from tests.datasets.folders import picture
-from tests.imports import ROOT
 from tests.mounts import small_disk
 from tests.team.remote_servers import KEYS, S3, Fault, azure_server, gcs_server, objects_of, sftp_server
 from tests.team.toy import toy_clone
@@ -38,27 +36,11 @@ def bucket(s3: S3, tmp_path: Path) -> Any:
     return s3.bucket(re.sub(r"\W|_", "-", f"{tmp_path.parent.name}-{tmp_path.name}".lower())[-60:].strip("-"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_gift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Puts a program `gift` first on the path that starts quickly."""
-    folder = tmp_path_factory.mktemp("q")
-    libraries = (*preloaded.DVC, "stages.app", "s3fs", "sshfs", "botocore.session", "gcsfs", "adlfs")
-    with preloaded.serving(folder / "socket", code=ROOT, environment=os.environ | KEYS, libraries=libraries):
-        preloaded.install(folder / "bin", folder / "socket", names=["gift"])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
-            yield
-
-
 def at_home(clone: Clone, home: Path) -> Clone:
     """The clone of somebody with an empty home and one try for each request, who has keys in the environment."""
     home.mkdir(exist_ok=True)
     clone.environment |= KEYS | {"AWS_MAX_ATTEMPTS": "2"}
-    clone.environment |= {
-        "HOME": str(home),
-        "DVC_SITE_CACHE_DIR": str(home),
-        "PATH": f"{os.environ['PATH'].split(':')[0]}:{clone.environment['PATH']}",
-    }
+    clone.environment |= {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home)}
     return clone
 
 

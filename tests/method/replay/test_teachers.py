@@ -55,15 +55,6 @@ def weights(teacher: Teacher) -> dict[str, torch.Tensor]:
     return {name: value.detach() for name, value in teacher.clip.model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", ["previous", "initial"])
-def test_a_teacher_is_the_model_it_is_named_after(folders: dict[str, Path], name: str) -> None:
-    expected = {"initial": tiny_clip(), "previous": moved(tiny_clip(), seed=1)}[name]
-    teacher = teacher_of(folders, name)
-    assert teacher.model == model_hash(folders[name]) and not teacher.clip.model.training
-    for key, value in weights(teacher).items():
-        assert torch.equal(value, expected.model.get_parameter(key).detach()), key
-
-
 def test_alpha_is_the_share_of_the_model_before_the_task(folders: dict[str, Path]) -> None:
     initial, previous = weights(teacher_of(folders, "initial")), weights(teacher_of(folders, "previous"))
     mixed = teacher_of(folders, "mix", 0.25)
