@@ -38,7 +38,7 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_430,
+    "benchmarks": 3_160,
     "gift_core/*.py": 890,
     "gift_core/artifacts": 2_130,
     "gift_core/clip": 2_060,
@@ -55,13 +55,13 @@ BUDGET = {
     "gift_core/new_project": 140,
     "gift_core/published": 90,
     "gift_core/report": 3_080,
-    "gift_core/team": 710,
+    "gift_core/team": 680,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
     "gift_core/work": 1_420,
     "recipes": 1_150,
-    "stages": 6_050,
-    "tests": 23_380,
+    "stages": 6_020,
+    "tests": 22_910,
 }
 
 
