@@ -54,10 +54,11 @@ END_TO_END_BUDGET, BUDGET = 90.0, 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--device: where the tests marked gpu compute."""
+    """--device: where the tests marked gpu compute. --part: which share of the test files runs."""
     parser.addoption(
         "--device", default="cuda", help="device of the tests marked gpu: cuda, cuda:1, or cpu to try them anywhere"
     )
+    parser.addoption("--part", default="1/1", help="2/3: the second third of the test files, every third of their list")
 
 
 def pytest_configure() -> None:
@@ -72,8 +73,8 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its layer, and sorts so that no process waits for another.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Gives each test its layer, takes the part that was asked for, and sorts so that no process waits for another.
 
     The first file with end-to-end tests runs the experiment that all of them share. The others come when it is there.
     """
@@ -81,6 +82,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_thorough = THOROUGH.match(item.nodeid) and not item.nodeid.startswith(CENTRAL)
         if is_thorough or item.get_closest_marker("browser"):
             item.add_marker("thorough")
+    part, parts = map(int, config.getoption("--part").split("/"))
+    files = sorted({item.path for item in items if item.get_closest_marker("thorough")})
+    left_out = {*files} - {*files[part - 1 :: parts]}
+    items[:] = [item for item in items if item.path not in left_out]
     long = {item.path for item in items if item.get_closest_marker("end_to_end")}
     first = min(long, default=None)
     short = [item for item in items if item.path not in long]
