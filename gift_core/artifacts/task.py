@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -98,13 +98,9 @@ def write_task(
     with build_folder(folder) as temporary:
         for split, images in zip(SPLITS, (train, test), strict=True):
             remaining = iter(images)
-            for index in range(10**5):
-                batch = list(islice(remaining, images_per_shard))
-                if not batch:
-                    break
-                write_tar(temporary / f"{split}-{index:05d}.tar", _samples(batch, counts[split]))
-                counts[split] += len(batch)
-                captions[split] += sum(len(target) for *_, target in batch if isinstance(target, tuple))
+            for index, first in enumerate(remaining):
+                shard = chain([first], islice(remaining, images_per_shard - 1))  # written image by image
+                write_tar(temporary / f"{split}-{index:05d}.tar", _samples(shard, split, counts, captions))
         written = dataclasses.replace(
             info,
             counts=counts,
@@ -120,10 +116,15 @@ def write_task(
     return written
 
 
-def _samples(images: Iterable[LabeledImage], start: int) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for offset, (image, extension, target) in enumerate(images):
+def _samples(
+    images: Iterable[LabeledImage], split: str, counts: dict[str, int], captions: dict[str, int]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Counts the images and captions that it yields."""
+    for image, extension, target in images:
         kind, text = (PAIRS, "\n".join(target)) if isinstance(target, tuple) else (CLASSES, str(target))
-        yield f"{start + offset:08d}", {extension: image, _TARGETS[kind]: text.encode()}
+        yield f"{counts[split]:08d}", {extension: image, _TARGETS[kind]: text.encode()}
+        counts[split] += 1
+        captions[split] += len(target) if isinstance(target, tuple) else 0
 
 
 def read_task(folder: Path) -> TaskInfo:
