@@ -13,8 +13,7 @@ from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .commands.clean import clean
 from .commands.data import data
 from .commands.doctor import doctor
-from .commands.edit_method import add_method, methods, remove_method
-from .commands.edit_task import add_task, remove_task
+from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
 from .commands.export import export
 from .commands.hub import hub
 from .commands.merge import merge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, plain_path, print_json, require_new
+from ..command_line import AsJson, grouped, member, plain_path, print_json, require_new
 from ..completion import complete_from
 from ..stage import MOST, ROOT, Root, argument, option
 
@@ -19,42 +20,34 @@ Models = Annotated[
 ]
 Kind = Annotated[str, option("KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS))]
 Out = Annotated[Path, option("FOLDER", "The folder to write.")]
-Alpha = Annotated[
-    float | None, option("SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1)
-]
-Base = Annotated[
-    str | None,
-    option(
-        "MODEL",
-        "task_arithmetic, ties, magmax, dare: the model from which the others were trained.",
-        callback=plain_path,
-    ),
-]
-Weight = Annotated[
-    list[float] | None, option("NUMBER...", "task_arithmetic, dare: by what to multiply the changes of each model.")
-]
-Scale = Annotated[float | None, option("NUMBER", "ties, magmax: by what to multiply the merged change (1).")]
-Keep = Annotated[float | None, option("SHARE", "ties: the share of a model's changes that is kept (0.2).")]
-Drop = Annotated[float | None, option("SHARE", "dare: the probability that a change is dropped (0.9).")]
-Seed = Annotated[int | None, option("N", "dare: the seed of what is dropped (0).", max=MOST)]
-Fisher = Annotated[
-    list[str] | None,
-    option("FILE", "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."),
-]
+TRAINED_FROM = "task_arithmetic, ties, magmax, dare: the model from which the others were trained."
+WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
+FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
 
 
+@dataclass
+class KindOptions:
+    """The options of the kinds, None where they are not given."""
+
+    alpha: float | None = member(
+        "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
+    )
+    base: str | None = member("MODEL", TRAINED_FROM, callback=plain_path)
+    weight: list[float] | None = member("NUMBER...", WEIGHT)
+    scale: float | None = member("NUMBER", "ties, magmax: by what to multiply the merged change (1).")
+    keep: float | None = member("SHARE", "ties: the share of a model's changes that is kept (0.2).")
+    drop: float | None = member("SHARE", "dare: the probability that a change is dropped (0.9).")
+    seed: int | None = member("N", "dare: the seed of what is dropped (0).", max=MOST)
+    fisher: list[str] | None = member("FILE", FISHERS)
+
+
+@grouped
 def merge(
     models: Models,
+    *,
     out: Out,
     kind: Kind = "interpolate",
-    alpha: Alpha = None,
-    base: Base = None,
-    weight: Weight = None,
-    scale: Scale = None,
-    keep: Keep = None,
-    drop: Drop = None,
-    seed: Seed = None,
-    fisher: Fisher = None,
+    of_kind: KindOptions,
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:
@@ -68,15 +61,15 @@ def merge(
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.interop.merge_kinds import complete_options
 
-    named: list[str] = [*models, *([base] if base else [])]
+    named = [*models, *([of_kind.base] if of_kind.base else [])]
     for name in named:
         require_model_path(name)
-    given = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale, "keep": keep, "drop": drop}
-    options = complete_options(kind, given | {"seed": seed, "fisher": fisher or None}, models=len(models))
+    given = {key: None if value == [] else value for key, value in asdict(of_kind).items()}
+    options = complete_options(kind, given, models=len(models))
     require_new(out, *named)
     from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 
-    stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
+    stored, start = [open_stored(name) for name in models], open_stored(of_kind.base) if of_kind.base else None
     fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
     merging = Merge(kind, stored, options, start, fishers)
     merge_models(merging, out)
