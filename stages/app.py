@@ -14,9 +14,8 @@ from .commands.compare import compare
 from .commands.data import data
 from .commands.doctor import clean, doctor
 from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
-from .commands.export import export
 from .commands.hub import hub
-from .commands.merge import merge
+from .commands.models import export, merge
 from .commands.predict import predict, test
 from .commands.project import dag, docs, init, presets, use
 from .commands.release import release

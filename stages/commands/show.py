@@ -74,8 +74,16 @@ def show(
         print_text(f"The report: {page.resolve()}", page.resolve().as_uri())
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
-    if summary is not None:
-        _print_next(summary)
+    if summary is None:
+        return
+    hint("\nNext:")
+    if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
+        hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")
+    hint("  dvc repro && gift show   # after you change a number in params.yaml")
+    if summary["miniature_model"]:
+        hint("  gift use laptop   # for your own photos, without a GPU (with one: bring_your_own)")
+    else:
+        hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")
 
 
 def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
@@ -158,18 +166,6 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"{stage:16} {plural(len(of_stage), 'instance'):>14}  {duration(sum(of_stage)):>14}")
     if not seconds:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
-
-
-def _print_next(summary: Summary) -> None:
-    """What to type next, with the reason of each command."""
-    hint("\nNext:")
-    if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
-        hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")
-    hint("  dvc repro && gift show   # after you change a number in params.yaml")
-    if summary["miniature_model"]:
-        hint("  gift use laptop   # for your own photos, without a GPU (with one: bring_your_own)")
-    else:
-        hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")
 
 
 Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
