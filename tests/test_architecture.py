@@ -60,7 +60,7 @@ BUDGET = {
     "gift_core/use": 610,
     "gift_core/work": 1_420,
     "recipes": 1_150,
-    "stages": 6_050,
+    "stages": 5_980,
     "tests": 23_380,
 }
 
