@@ -12,7 +12,7 @@ from __future__ import annotations
 import yaml
 
 from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
-from stages.commands.metrics import compare
+from stages.commands.compare import compare
 
 
 def main() -> None:

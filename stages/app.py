@@ -10,23 +10,19 @@ import typer
 
 from .check import check
 from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
-from .commands.clean import clean
+from .commands.compare import compare
 from .commands.data import data
-from .commands.doctor import doctor
-from .commands.edit_method import add_method, methods, remove_method
-from .commands.edit_task import add_task, remove_task
-from .commands.export import export
+from .commands.doctor import clean, doctor
+from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
 from .commands.hub import hub
-from .commands.merge import merge
-from .commands.metrics import compare, metrics
+from .commands.models import export, merge
 from .commands.predict import predict, test
-from .commands.presets import presets, use
-from .commands.project import dag, docs, init
+from .commands.project import dag, docs, init, presets, use
 from .commands.release import release
 from .commands.run import run
 from .commands.search import search
 from .commands.sharing import gate, get, merge_lock, remote, share
-from .commands.show import show
+from .commands.show import metrics, show
 from .commands.verify import verify
 from .commands.why import why
 from .evaluate import evaluate

@@ -5,12 +5,16 @@ With --json, stdout has one JSON document and nothing else. An error is text on 
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import is_dataclass
+from functools import wraps
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +41,35 @@ NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Returns a command that has each field of a dataclass among its parameters as an option of its own.
+
+    The fields are made by `member`.
+    """
+    parameters = inspect.signature(command, eval_str=True).parameters
+    groups: dict[str, Any] = {
+        name: each.annotation for name, each in parameters.items() if is_dataclass(each.annotation)
+    }
+    members = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
+
+    @wraps(command)
+    def ungrouped(**given: Any) -> None:
+        made = {name: group(**{key: given.pop(key) for key in members[name]}) for name, group in groups.items()}
+        command(**given, **made)
+
+    options = chain.from_iterable(members.get(name, {name: each}).values() for name, each in parameters.items())
+    ordered = [each.replace(kind=each.KEYWORD_ONLY) for each in options]
+    ungrouped.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]  # what typer reads
+    return ungrouped
+
+
+def member(
+    metavar: str | None, help: str, *names: str, default: Any = None, panel: str | None = None, **more: Any
+) -> Any:
+    """Returns an option that is a field of a dataclass for `grouped`: stages.stage.option with a default."""
+    return typer.Option(default, *names, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
 def name_guides(message: str) -> str:

@@ -1,17 +1,21 @@
-"""doctor: checks that everything the active experiment needs is available."""
+"""doctor, clean: what this machine lacks for the active experiment, and what interrupted stages left on it."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.errors import lookup
+from gift_core.errors import UserError, lookup
+from gift_core.layout import Layout
+from gift_core.quantities import byte_size, duration
 
 from ..command_line import AsJson, hint, name_guides, print_json
 from ..completion import complete_preset
-from ..stage import ROOT, Root, flag, option
+from ..stage import PARAMS, ROOT, Root, flag, option, require_params
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
@@ -30,7 +34,7 @@ COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.col
 
 
 def doctor(
-    quick: Quick = False, time: Time = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT
+    quick: Quick = False, times: Time = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT
 ) -> None:
     """Check this machine and params.yaml, and say what is missing and what to do about it.
 
@@ -45,9 +49,9 @@ def doctor(
     file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []
     shown: list[Finding] = []
-    for finding in (examine_time if time else examine_quickly if quick else examine)(root, file):
+    for finding in (examine_time if times else examine_quickly if quick else examine)(root, file):
         findings.append(finding)
-        if not as_json and not (quick and not time and finding.mark in ("ok", "info")):
+        if not as_json and not (quick and not times and finding.mark in ("ok", "info")):
             if not shown or finding.group != shown[-1].group:
                 typer.secho(finding.group, bold=True)
             typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
@@ -55,7 +59,7 @@ def doctor(
             shown.append(finding)
     if as_json:
         print_json([asdict(finding) for finding in findings])
-    elif shown and not time:
+    elif shown and not times:
         counts, first = summarize(findings)
         typer.secho(counts, bold=True)
         if not first:
@@ -64,3 +68,52 @@ def doctor(
             typer.echo(f"first: {name_guides(first)}")
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
+
+
+FEATURES = "features"
+RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
+Yes = Annotated[bool, flag("--yes", "Remove it without asking.")]
+
+
+def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays.
+
+    Also the features that evaluate keeps for later steps.
+
+    It asks before it removes anything. With --json it does not ask, and removes
+    something only if --yes is given.
+
+    Example: gift clean --yes
+    """
+    from gift_core.work.folder import owner_of, remove_work, unfinished_works
+
+    if not Layout(root).timings().parent.is_dir():
+        require_params(root / PARAMS)
+    works: list[tuple[dict[str, Any], Path]] = []  # what JSON has of a work, the newest settings first; its folder
+    for stage in RESUMED:
+        for folder in sorted(Layout(root).work(stage, "any").parent.glob("*")):
+            kept = unfinished_works(folder)
+            owner = owner_of(folder) if kept else ""
+            for each in reversed(kept):
+                age = round(max(0.0, time.time() - each.changed_at))
+                title = f"{stage}@{folder.name}"
+                works.append(({"stage": title, "bytes": each.size, "seconds_old": age, "owner": owner}, folder))
+    idle = [(record, folder) for record, folder in works if not record["owner"]]
+    running = {folder for record, folder in works if record["owner"]}
+    size = byte_size(sum(record["bytes"] for record, _ in idle))
+    for record, _ in () if as_json else works:
+        what = "kept for later steps" if record["stage"].startswith(FEATURES) else "interrupted"
+        age_and_size = f"{duration(record['seconds_old']):>12} {byte_size(record['bytes']):>10}"
+        typer.echo(f"{record['stage']:<28} {age_and_size}  {record['owner'] or what}")
+    question = f"Remove the work of {len(idle)} runs ({size})?"
+    removes = yes or (not as_json and bool(idle) and typer.confirm(question))
+    for folder in {folder for _, folder in idle} if removes else ():
+        remove_work(folder)
+    if as_json:
+        print_json({"works": [record for record, _ in works], "removed": yes})
+    elif not works:
+        typer.echo("no unfinished work")
+    else:
+        typer.echo(f"removed {size}" if idle and removes else "nothing was removed")
+    if running and (yes or not as_json):
+        raise UserError(f"{len(running)} stages are running, so their work stays. Stop them first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,23 +12,32 @@ import typer
 
 from gift_core.layout import Layout
 
-from ..command_line import CommandGroup, GiftCommand, print_files, require_new
-from ..stage import ROOT, Root, argument, flag, option
+from ..command_line import CommandGroup, GiftCommand, grouped, member, print_files, require_new
+from ..stage import ROOT, Root, argument, option
 
 if TYPE_CHECKING:
     from gift_core.team.hub import Repository
 
 Model = Annotated[Path, argument("MODEL", "A model folder, such as data/6_released/gift/birds.")]
 Shards = Annotated[list[Path], argument("SHARDS", "Folders of the stage synthesize: data/3_shards/birds.")]
-To = Annotated[str, option("USER/NAME", "The repository.")]
 Name = Annotated[str, argument("USER/NAME", "The repository.")]
 Folder = Annotated[Path, argument("DIR", "The folder to write.")]
-Private = Annotated[bool, flag("--private", "A new repository is visible to you alone.")]
-License = Annotated[
-    str | None, option("NAME", "The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ...")
-]
-Revision = Annotated[str | None, option("BRANCH", "A branch, instead of main. `pull` also takes a tag or a commit.")]
-Out = Annotated[Path | None, option("FOLDER", "Write what would be uploaded to this folder, and upload nothing.")]
+REVISION = "A branch, instead of main. `pull` also takes a tag or a commit."
+LICENSE = "The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ..."
+OUT = "Write what would be uploaded to this folder, and upload nothing."
+Revision = Annotated[str | None, option("BRANCH", REVISION)]
+
+
+@dataclass
+class Upload:
+    """Where something is uploaded, and how."""
+
+    to: str = member("USER/NAME", "The repository.", default=...)
+    private: bool = member(None, "A new repository is visible to you alone.", "--private", default=False)
+    license: str | None = member("NAME", LICENSE)
+    revision: str | None = member("BRANCH", REVISION)
+    out: Path | None = member("FOLDER", OUT)
+
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
@@ -39,15 +49,8 @@ hub.add_typer(pull, name="pull", cls=CommandGroup)
 
 
 @push.command("model", cls=GiftCommand)
-def push_model(
-    model: Model,
-    to: To,
-    private: Private = False,
-    license: License = None,
-    revision: Revision = None,
-    out: Out = None,
-    root: Root = ROOT,
-) -> None:
+@grouped
+def push_model(model: Model, upload: Upload, root: Root = ROOT) -> None:
     """Upload a model folder. open_clip loads it as hf-hub:USER/NAME.
 
     The model card says what it was trained on, how, and its accuracies before and after.
@@ -56,22 +59,16 @@ def push_model(
     """
     from gift_core.team.hub import MODEL, Repository, build_model
 
-    repository = Repository(to, MODEL, revision)
-    build = partial(build_model, model, repository=repository, layout=Layout(root), license=license)
-    _push(build, repository, [model], private=private, out=out)
-    if out is None:
-        typer.echo(f'open_clip.create_model_and_transforms("hf-hub:{to}")')
+    repository = Repository(upload.to, MODEL, upload.revision)
+    build = partial(build_model, model, repository=repository, layout=Layout(root), license=upload.license)
+    _push(build, repository, [model], upload)
+    if upload.out is None:
+        typer.echo(f'open_clip.create_model_and_transforms("hf-hub:{upload.to}")')
 
 
 @push.command("shards", cls=GiftCommand)
-def push_shards(
-    shards: Shards,
-    to: To,
-    private: Private = False,
-    license: License = None,
-    revision: Revision = None,
-    out: Out = None,
-) -> None:
+@grouped
+def push_shards(shards: Shards, upload: Upload) -> None:
     """Upload synthetic image-text pairs as a dataset. `datasets.load_dataset("USER/NAME")` loads it.
 
     Images of real tasks are refused.
@@ -80,9 +77,9 @@ def push_shards(
     """
     from gift_core.team.hub import DATASET, Repository, build_shards
 
-    repository = Repository(to, DATASET, revision)
-    build = partial(build_shards, shards, repository=repository, license=license)
-    _push(build, repository, shards, private=private, out=out)
+    repository = Repository(upload.to, DATASET, upload.revision)
+    build = partial(build_shards, shards, repository=repository, license=upload.license)
+    _push(build, repository, shards, upload)
 
 
 @pull.command("model", cls=GiftCommand)
@@ -109,16 +106,14 @@ def pull_shards(name: Name, folder: Folder, revision: Revision = None) -> None:
     _pull(Repository(name, DATASET, revision), folder)
 
 
-def _push(
-    build: Callable[[Path], None], repository: Repository, inputs: Sequence[Path], *, private: bool, out: Path | None
-) -> None:
+def _push(build: Callable[[Path], None], repository: Repository, inputs: Sequence[Path], upload: Upload) -> None:
     from gift_core.team.hub import push, write
 
-    if out is None:
-        typer.echo(push(build, repository, private=private))
+    if upload.out is None:
+        typer.echo(push(build, repository, private=upload.private))
         return
-    require_new(out, *map(str, inputs))
-    print_files(write(build, out))
+    require_new(upload.out, *map(str, inputs))
+    print_files(write(build, upload.out))
 
 
 def _pull(repository: Repository, folder: Path) -> None:

@@ -16,7 +16,7 @@ from gift_core.progress import progress
 from ..command_line import AsJson, hint, note, print_json
 from ..completion import complete_classes
 from ..stage import MOST, ROOT, Root, argument, flag, option
-from .export import Model, Pretrained
+from .models import Model, Pretrained
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gift_core.execution.pool import Pool
 
     from ..dvc.pipeline import DvcPipeline
-    from ..dvc.run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
 OFFERED = LOGS / "offers"  # of units to helpers (gift_core.work.spread)
@@ -106,7 +105,13 @@ def run(
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
         raise
-    _report(loop)
+    note(loop.summary())
+    if loop.failed:
+        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
+        raise UserError(
+            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
+            "Correct the cause, and run it again: it continues from here."
+        )
 
 
 def _open_workers(
@@ -131,17 +136,6 @@ def _open_workers(
     environment = {name: value for name, value in own.items() if is_passed(name)}
     check_nodes(Path().absolute(), environment)
     return pool, environment
-
-
-def _report(loop: RunLoop) -> None:
-    """Prints what ran. UserError if a stage failed."""
-    note(loop.summary())
-    if loop.failed:
-        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
-        raise UserError(
-            f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
-            "Correct the cause, and run it again: it continues from here."
-        )
 
 
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:

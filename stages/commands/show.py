@@ -1,11 +1,11 @@
-"""show: the result in the terminal, the location of the report and what to do next, or the run times."""
+"""show, metrics FILE...: what a run showed, in tables and in words, and the numbers of any tables of accuracies."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +14,12 @@ import typer
 from gift_core.layout import Layout
 from gift_core.quantities import duration, plural
 
-from ..command_line import AsJson, hint, print_json
-from ..stage import PARAMS, ROOT, Root, flag
-from .metrics import percent, print_by_task, print_metrics, print_text
+from ..command_line import AsJson, hint, note, print_json, print_table
+from ..stage import PARAMS, ROOT, Root, argument, flag
 
 Summary = Mapping[str, Any]
+COLUMNS = ("transfer", "avg", "last", "forgetting")
+TITLE = "Accuracy in percent"
 
 
 def show(
@@ -73,8 +74,16 @@ def show(
         print_text(f"The report: {page.resolve()}", page.resolve().as_uri())
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
-    if summary is not None:
-        _print_next(summary)
+    if summary is None:
+        return
+    hint("\nNext:")
+    if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
+        hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")
+    hint("  dvc repro && gift show   # after you change a number in params.yaml")
+    if summary["miniature_model"]:
+        hint("  gift use laptop   # for your own photos, without a GPU (with one: bring_your_own)")
+    else:
+        hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")
 
 
 def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
@@ -159,13 +168,114 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
 
 
-def _print_next(summary: Summary) -> None:
-    """What to type next, with the reason of each command."""
-    hint("\nNext:")
-    if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
-        hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")
-    hint("  dvc repro && gift show   # after you change a number in params.yaml")
-    if summary["miniature_model"]:
-        hint("  gift use laptop   # for your own photos, without a GPU (with one: bring_your_own)")
-    else:
-        hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")
+Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
+PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]
+
+
+def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
+    """Compute Transfer, Avg, Last and Forgetting from tables of accuracies.
+
+    Columns: method, step, trained_task, eval_task, and top1 (0-1) or
+    top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
+    pre-trained model, whose trained_task may be empty. A run that has not ended is
+    scored as far as it goes. The optional column protocol is task_incremental (the
+    default), cross_domain or class_incremental. In a class-incremental run, each step
+    has one row for the classes of all tasks so far, and eval_task is the step's task.
+    Rows whose optional column phase is "probe" are tests on tasks that no step
+    learns, of each step and of step -1: what is kept of zero-shot.
+    With --json the numbers have the format of metrics.json and are not rounded.
+
+    Example: gift metrics rows.csv --per-task
+    """
+    from gift_core.artifacts.accuracy import finished_part, read_accuracy_rows
+    from gift_core.method.metrics import probe_scores, summarize
+
+    rows, left_out = finished_part(read_accuracy_rows(files))
+    for text in left_out:  # with --quiet, too: the numbers mean something else without it
+        typer.echo(f"note: {text}", err=True)
+    summaries = summarize(rows)
+    by_method: dict[str, dict[str, Any]] = {method: {**summary.metrics} for method, summary in summaries.items()}
+    for method, summary in summaries.items():
+        if summary.probes is not None:
+            by_method[method]["probes"] = probe_scores(100 * summary.probes)
+    by_task = {method: summary.by_task for method, summary in summaries.items()}
+    if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
+        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
+    if as_json:
+        print_json({m: {**row, **({"by_task": by_task[m]} if per_task else {})} for m, row in by_method.items()})
+        return
+    steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
+    print_metrics(by_method, extra=("Steps", steps))
+    for method, tasks in by_task.items() if per_task else ():
+        if tasks:
+            print_metrics(tasks, title=method, of="task")
+        else:
+            typer.echo(f"{method}: class-incremental, so there are no rows by task")
+        for name, last in by_method[method].get("probes", {}).get("by_task", {}).items():
+            typer.echo(f"{method} on the probe {name}: {percent(last)}")
+
+
+def print_metrics(
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str = "",
+    of: str = "method",
+    extra: tuple[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Prints one row per name in `rows`, in percent with one decimal. `of` is the title of the first column.
+
+    Omits metrics that no row has. Class-incremental methods have no Transfer and no Forgetting. "probes" of a row are
+    those of metrics.json. `extra` is one more column: its title, and its texts by name.
+    """
+    from rich.box import SIMPLE_HEAD
+
+    shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
+    probes = {name: row["probes"] for name, row in rows.items() if row.get("probes")}
+    kept = ["Zero-shot\nkept"] if probes else []
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0} if kept else {}  # within 80 columns
+    added = [] if extra is None else [extra[0]]
+    cells = []
+    for name, row in rows.items():
+        of_probes = probes.get(name)  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
+        own = f"{percent(of_probes['mean'])} ({_with_unit('_points', -of_probes['loss'])})" if of_probes else "-"
+        more = ([own] if kept else []) + ([] if extra is None else [extra[1][name]])
+        cells.append((name, *(percent(row[column]) for column in shown), *more))
+    print_table(
+        (of, *map(str.capitalize, shown), *kept, *added),
+        cells,
+        title=title or f"{TITLE}{' (Forgetting: lower is better)' if 'forgetting' in shown else ''}",
+        left=1,
+        whole=(*kept, *added),
+        **look,
+    )
+
+
+def percent(value: float | None) -> str:
+    """Returns a percentage with one decimal, - for None: one task has no Transfer and no Forgetting."""
+    from gift_core.artifacts.report_json import one_decimal
+
+    return "-" if value is None else one_decimal(value)
+
+
+def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], *, title: str) -> None:
+    """Prints one row per task. The title of a column is its key without the unit; differences have a sign."""
+    names = [each.removesuffix("_percent").removesuffix("_points").replace("_", " ").capitalize() for each in columns]
+    cells = [(task, *(_with_unit(column, row[column]) for column in columns)) for task, row in rows.items()]
+    print_table(("task", *names), cells, title=title, left=1)
+
+
+def print_text(text: str, link: str = "") -> None:
+    """Prints a paragraph, wrapped at the width of the terminal. With `link` it is one line, which opens it."""
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    Console().print(Text(text, style=Style(link=link or None)), soft_wrap=bool(link))
+
+
+def _with_unit(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if column.endswith("_points"):
+        return f"+{percent(value)}" if value > 0 and percent(value) != "0.0" else percent(value)
+    return percent(value) if column.endswith("_percent") else f"{value:,.0f}"

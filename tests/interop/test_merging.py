@@ -19,7 +19,7 @@ from gift_core.errors import UserError
 from gift_core.interop.merge_kinds import KINDS, complete_options
 from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 from gift_core.layout import Layout
-from stages.commands.merge import KINDS as NAMES
+from stages.commands.models import KINDS as NAMES
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved
 

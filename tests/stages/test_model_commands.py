@@ -121,7 +121,7 @@ def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str,
 
 
 def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.commands.export.find_spec", lambda name: None)
+    monkeypatch.setattr("stages.commands.models.find_spec", lambda name: None)
     result = export("no/such/model", "--to", "onnx")
     assert result.exit_code == 1
     assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr

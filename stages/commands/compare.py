@@ -1,0 +1,198 @@
+"""compare ROOT..., compare --seeds N: runs of an experiment with several seeds, and what exceeds the noise.
+
+With --seeds the runs are made first. Each seed has a DVC project of its own in .gift/seeds: its params.yaml and its
+results, links to the code and the raw data, and the project's cache. So a stage that does not depend on the seed runs
+once, and DVC continues a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gift_core.errors import UserError, lookup
+from gift_core.quantities import duration, plural
+
+from ..command_line import AsJson, hint, note, print_json, print_table, require_new
+from ..dvc.interruption import run_to_end
+from ..stage import PARAMS, Params, argument, flag, option, require_params
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+    from gift_core.report.comparison.runs_by_seed import Comparison
+
+MADE = ("comparison.csv", "comparison.json", "index.html")
+SEEDS = Path(".gift", "seeds")
+COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
+LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
+Roots = Annotated[
+    list[Path] | None, argument("ROOT", "Root folders of finished runs, which contain params.yaml and data/.")
+]
+Seeds = Annotated[
+    str | None, option("N", "First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these.")
+]
+Methods = Annotated[str | None, option("NAMES", "Only these: finetune,gift (default: all of run.methods).")]
+Out = Annotated[Path, option("FOLDER", "The folder to write: index.html, comparison.csv, comparison.json.")]
+Against = Annotated[
+    str | None, option("METHOD", "The method to compare with (default: the one with the highest Last).")
+]
+AllowMissing = Annotated[bool, flag("--allow-missing", "Also compare methods without results for some seeds.")]
+
+
+def compare(
+    roots: Roots = None,
+    seeds: Seeds = None,
+    methods: Methods = None,
+    out: Out = Path("reports/comparison"),
+    against: Against = None,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+) -> None:
+    """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise.
+
+    Name the folders of finished runs, or have them made with --seeds: each has
+    another seed and generator.seed, and its own folder in .gift/seeds. Stages that
+    do not depend on the seed run once. An interrupted comparison continues.
+
+    Example: gift compare --seeds 3 --methods finetune,gift --against gift
+    """
+    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.untrusted import read_json_file
+
+    if (seeds is None) == (not roots):
+        raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
+    require_new(out, made=MADE)
+    names = methods.split(",") if methods else None
+    if seeds is not None:
+        roots = run_seeds(seeds, params, methods=names, against=against)
+    comparison = compare_runs(roots or [], out, against=against, methods=names, allow_missing=allow_missing)
+    if as_json:
+        print_json(read_json_file(out / RECORD))
+        return
+    print_comparison(comparison)
+    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
+
+
+def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against: str | None) -> list[Path]:
+    """Runs the methods of a params file with each seed, one after another. Returns the folders with the results.
+
+    `text` is the number of seeds, from that of the params file on, or their list: 3, or 4,5,6. The seed of params.yaml
+    runs in the project itself. UserError where a stage fails, and before any runs for a name that is unknown.
+    """
+    import yaml
+
+    from gift_core.config.checks import require_task
+    from gift_core.config.loading import parse_config
+    from gift_core.config.overlays import complete_text
+    from gift_core.method.metrics import ZERO_SHOT
+    from gift_core.untrusted import parse_yaml
+
+    from ..dvc.fork_server import limit_spinning, serving
+    from ..dvc.pipeline import require_free
+
+    require_params(params)
+    complete = complete_text(params)
+    config = parse_config(complete, params.name)
+    require_task(config, params.name)
+    known = {name: name for name in config.run.methods}
+    names = [lookup(known, name, "--methods") for name in methods or known]
+    if against is not None:
+        lookup(dict.fromkeys((ZERO_SHOT, *names)), against, "--against")
+    seeds, values, roots = seeds_of(text, config.seed), parse_yaml(complete), dict[int, Path]()
+    for seed in seeds:
+        if seed == config.seed and params == PARAMS:
+            roots[seed] = Path()
+            continue
+        own = values | {"seed": seed, "generator": values["generator"] | {"seed": seed}}
+        roots[seed] = SEEDS / str(seed)
+        _write_project(roots[seed], yaml.safe_dump(own, sort_keys=False), config)
+    note(f"{plural(len(names), 'method')}, {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}")
+    targets = [f"evaluate@{name}-step{len(config.sequence) - 1}" for name in names]
+    limit_spinning(os.environ)
+    with serving(os.environ) as environment:
+        for number, (seed, root) in enumerate(roots.items(), 1):
+            started = time.monotonic()
+            note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
+            require_free(root)
+            command = [sys.executable, "-m", "dvc", "repro", *targets]
+            if run_to_end(command, folder=root, environment=environment) != 0:
+                what = f"the run in {root.resolve()} failed, its message is above"
+                raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
+            note(f"seed {seed}: {duration(time.monotonic() - started)}")
+    return list(roots.values())
+
+
+def seeds_of(text: str, first: int) -> tuple[int, ...]:
+    """Returns the seeds that `3` (from `first` on) or the list `4,5,6` stands for. BadParameter for other texts."""
+    numbers = text.removesuffix(",").split(",")
+    if not all(re.fullmatch(r"[0-9]{1,18}", number) for number in numbers) or text == "0":
+        raise typer.BadParameter(f"--seeds {text}: expected how many, such as 3, or a list, such as 4,5,6.")
+    return tuple(map(int, dict.fromkeys(numbers))) if "," in text else tuple(range(first, first + int(text)))
+
+
+def _write_project(root: Path, params: str, config: Config) -> None:
+    """Makes the folder a DVC project like this one, with other settings. What has been run in it stays."""
+    from dvc.config import Config as DvcConfig
+    from dvc.repo import Repo
+
+    from ..dvc.store import dvc_errors
+
+    for name in (file for file in COPIED if Path(file).is_file()):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, root / name)
+    for name in (*LINKED, *(task.path for task in config.tasks.values())):
+        if Path(name).exists() and not (root / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(os.path.relpath(name, (root / name).parent))
+    (root / PARAMS).write_text(params, encoding="utf-8")
+    with dvc_errors(), closing(Repo()) as project:
+        cache = project.cache.local_cache_dir
+        with DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
+            settings["core"]["no_scm"] = True
+            settings["cache"]["dir"] = str(cache)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
+    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
+
+    columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
+    compared = ("last", "probes") if probes else ("last",)
+    shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
+    deltas = {"last": "Δ Last", "probes": "Δ kept"}
+    over = ", ".join(map(str, comparison.runs.seeds))
+    title = f"Percent over seeds {over}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
+    headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
+    headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
+    rows: list[list[str]] = []
+    titles = []
+    for group in comparison.groups:
+        titles.append(len(rows))
+        rows.append([group.title])
+        for method in group.methods:
+            scores, differences, cells = comparison.scores[method], comparison.differences.get(method, {}), []
+            for own in map(scores.get, shown):
+                deviation = f"±{number(own.std())}" if own is not None and len(own) > 1 else ""
+                cells.append(number(None if own is None else own.mean()) + deviation)
+            for column in compared:
+                found = differences.get(column)
+                noise = "≈" if found and found.verdict(column) == "noise" else ""
+                cells.append(noise + signed(found.mean) if found else "")
+            count, total = len(scores[columns[-1]]), len(comparison.runs.seeds)
+            rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
+    whole = [*headings, *([] if probes else [""])]
+    print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, box=None, padding=(0, 1, 0, 0))
+    for seed, method in comparison.runs.missing:
+        typer.echo(f"missing: {method} with seed {seed}")
+    if len(comparison.runs.seeds) == 1:
+        hint("One seed: there is no spread, so no difference can be distinguished from noise.")

@@ -1,0 +1,340 @@
+"""add-task, remove-task, methods, add-method, remove-method: the rows of tasks and methods in params.yaml."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gift_core.errors import UserError
+
+from ..command_line import AsJson, DryRun, grouped, hint, member, next_step, print_edit, print_json
+from ..completion import complete_known_method, complete_method, complete_task
+from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
+
+if TYPE_CHECKING:
+    from gift_core.config.params_edit import ParamsEdit
+    from gift_core.datasets.dataset import Dataset
+    from gift_core.datasets.new_task import Addition
+
+CLASSES_SHOWN = 40
+PAIRS_SHOWN = 5
+
+TABLE = "Images listed in a table"
+TARS = "Images in WebDataset tars"
+PAIRS = "Images with captions"
+OF_HUB = "A data set of the Hugging Face hub, instead of --images"
+FILES = "Images with captions instead of classes: picture.txt beside picture.jpg, or a table or tars of them."
+COPIES = "What to do with copies (the same bytes), and with test images that are also in training."
+SHARE = "The share of each class for testing, if the data has no splits: 0.2."
+TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
+DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
+Text = str | None
+
+
+@dataclass
+class RowOptions:
+    """The keys of a task's row, in the order of params.yaml. The row leaves out what is None."""
+
+    table: Text = member("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE)
+    image_column: Text = member("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE)
+    label_column: Text = member("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE)
+    split_column: Text = member("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE)
+    train: Text = member("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS)
+    test: Text = member("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS)
+    label: Text = member("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS)
+    captions: bool = member(None, f"{FILES} Tested by retrieval.", "--captions", default=False, panel=PAIRS)
+    caption_column: Text = member("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS)
+    vocabulary_captions: int | None = member(
+        "N", "How many training captions join the vocabulary of prompts: 200.", panel=PAIRS
+    )
+    templates: list[str] | None = member("TEMPLATE", TEMPLATE, "--template")
+    test_fraction: float | None = member("SHARE", SHARE)
+    on_bad_image: str = member("refuse|skip", "What to do with an undecodable image.", default="refuse")
+    on_duplicate: str = member("keep|skip", COPIES, default="keep")
+    class_names: Text = member("FILE", "A text file in the folder with one name per line, in label order.")
+    shots: int | None = member("N", "The number of training images per class, sampled by seed.")
+
+
+@dataclass
+class HubOptions:
+    """Where the data set is on the hub, and what of it is taken."""
+
+    hub: Text = member("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)
+    revision: Text = member("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
+    config: Text = member("NAME", "One of the repository's configs.", panel=OF_HUB)
+    train_split: Text = member("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)
+    test_split: Text = member("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)
+
+
+@dataclass
+class ImageOptions:
+    """What happens to the images of a folder."""
+
+    link: bool = member(None, "Link images from outside data/0_raw into it.", "--link", default=False)
+    copy: bool = member(None, "Copy images from outside data/0_raw into it.", "--copy", default=False)
+    check: bool = member(None, DECODE, "--check", default=False)
+
+
+TaskName = Annotated[str, argument("NAME", "The task's name: lower-case letters, digits and _.")]
+Images = Annotated[Path | None, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
+Probe = Annotated[bool, flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets.")]
+
+
+@grouped
+def add_task(
+    name: TaskName,
+    *,
+    images: Images = None,
+    row_options: RowOptions,
+    learning_rate_factor: Factor = None,
+    probe: Probe = False,
+    of_images: ImageOptions,
+    of_hub: HubOptions,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
+) -> None:
+    """Add a data set of the hub or your own as the next task: its row and its step in params.yaml.
+
+    With --probe, no step learns it: the model is tested on it after every step.
+    The data set is checked first, and its classes are shown. params.yaml keeps
+    its comments and order. An error changes nothing. To look first: --check
+    --dry-run.
+
+    Example: gift add-task garments --images ~/photos/garments --link
+    """
+    from gift_core.datasets.new_task import new_row, plan_task
+
+    _require_one_source(images, of_images, of_hub)
+    if probe and learning_rate_factor is not None:
+        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
+    given = asdict(row_options)
+    captions = given.pop("captions")
+    given["templates"] = given["templates"] or None
+    given["on_duplicate"] = None if given["on_duplicate"] == "keep" else given["on_duplicate"]
+    if of_hub.hub is None:
+        row = new_row(images or Path(), given, captions=captions)
+    else:
+        row, record, shown = _look_at_repository(of_hub.hub, of_hub, given, captions=captions)
+    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
+    bring, refusal = "link" if of_images.link else "copy" if of_images.copy else None, ""
+    edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
+    if edit.dataset is not None:
+        on_bad = row_options.on_bad_image
+        record, shown, refusal = _look_at_images(name, edit, edit.dataset, check=of_images.check, on_bad=on_bad)
+    is_written = not dry_run and not refusal
+    if is_written:
+        edit.carry_out()
+    if as_json:
+        print_json({"task": name, **record, "written": is_written})
+    else:
+        typer.echo("\n".join(shown))
+    if refusal:
+        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
+        raise UserError(f"--images {images}: {refusal}. {remedy}.")
+    if not as_json:
+        print_edit(edit, dry_run=dry_run)
+        if is_written:
+            download = "" if of_hub.hub is None else f" Download it first: gift data fetch {name}."
+            hint(f"params.yaml has the new task.{download} {next_step(edit.config)}")
+            hint(f"To take it back: gift remove-task {name}")
+
+
+def _require_one_source(images: Path | None, of_images: ImageOptions, of_hub: HubOptions) -> None:
+    if (images is None) == (of_hub.hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
+    here, others = ("--hub", asdict(of_hub)) if of_hub.hub is None else ("--images", asdict(of_images))
+    if unused := [key for key, value in others.items() if value]:
+        raise typer.BadParameter(f"--{unused[0].replace('_', '-')} goes with {here} only")
+    if of_images.link and of_images.copy:
+        raise typer.BadParameter("give only one of --link and --copy")
+
+
+def _look_at_repository(
+    hub: str, of_hub: HubOptions, given: dict[str, Any], *, captions: bool
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Returns the row of params.yaml for a repository of the hub, what JSON has of it, and lines for a person."""
+    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.new_task import hub_row
+
+    found = look_up(hub, revision=of_hub.revision, config=of_hub.config, location="gift add-task --hub")
+    splits = {split: name for split, name in (("train", of_hub.train_split), ("test", of_hub.test_split)) if name}
+    record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
+    return hub_row(found, splits, given, captions=captions), record, list(found.lines())
+
+
+def _look_at_images(
+    name: str, addition: Addition, dataset: Dataset, *, check: bool, on_bad: str
+) -> tuple[dict[str, Any], list[str], str]:
+    """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
+    from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
+    from gift_core.mini.miniature import miniature_of
+
+    findings = check_images(dataset, name) if check else ImageFindings(0)
+    refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
+    is_probe = name in addition.config.evaluation.probes
+    composition = list(composition_notes(dataset, None if is_probe else addition.config.prompts.images_per_task))
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    record: dict[str, Any] = {
+        **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
+        "notes": [*dataset.notes, *composition, *warnings],
+        "check": {"images": findings.count, "broken": findings.broken, **findings.others},
+    }
+    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
+    lines = [f"{name}: {dataset.described}, {counts}"]
+    if dataset.has_captions:
+        lines += [f"  {sample.name}: {' | '.join(sample.captions)}" for sample in dataset.train[:PAIRS_SHOWN]]
+    else:
+        width = max(map(len, dataset.class_names))
+        lines.append(f"  {'class':<{width}}  train  test")
+        for class_name, count in list(classes.items())[:CLASSES_SHOWN]:
+            lines.append(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
+        if len(classes) > CLASSES_SHOWN:
+            lines.append(f"  ... and {len(classes) - CLASSES_SHOWN} more")
+        if all(class_name.isdigit() for class_name in classes):
+            warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
+    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not refusal else []
+    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines(), *composition)]
+    lines += [typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings]
+    return record, lines, refusal
+
+
+KnownTasks = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]
+
+
+def remove_task(
+    names: KnownTasks, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Remove tasks: their rows and their steps in params.yaml. The next step then follows the one before.
+
+    Tasks that come later in the sequence are learned again. Images and results
+    stay where they are.
+
+    Example: gift remove-task garments --dry-run
+    """
+    from gift_core.config.params_edit import plan_task_removal
+
+    removal = plan_task_removal(names, params=params_of(params, root))
+    show_removal(removal, {"tasks": names, "learned_again": removal.later}, dry_run=dry_run, as_json=as_json)
+    if removal.later and not as_json:
+        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(removal.later)}")
+
+
+def show_removal(removal: ParamsEdit, record: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    """Carries out the removal of tasks or a method, and prints what changes. `record` is what JSON has of it."""
+    if not dry_run:
+        removal.carry_out()
+    if as_json:
+        print_json({**record, "written": not dry_run})
+        return
+    print_edit(removal, dry_run=dry_run)
+    hint(f"Images and results stay in data/. {next_step(removal.config)}")
+
+
+MethodName = Annotated[
+    str,
+    argument(
+        "NAME",
+        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
+        autocompletion=complete_known_method,
+    ),
+]
+Base = Annotated[
+    str | None,
+    option(
+        "METHOD",
+        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
+        "--from",
+        autocompletion=complete_known_method,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    option("KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"),
+]
+
+
+def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
+    """List the methods: those of params.yaml, and those that `gift add-method` adds from the catalogue.
+
+    Example: gift methods
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.config.params_edit import known_methods
+
+    config = load_config(params)
+    abouts = {name: method.about for name, method in known_methods(config, params).items()}
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys([*abouts, *config.methods]):
+        about, runs = abouts.get(name, "Your own: only params.yaml has it."), name in config.run.methods
+        rows.append({"method": name, "about": about, "runs": runs, "in_params": name in config.methods})
+    if as_json:
+        print_json(rows)
+        return
+    marked = {f"{row['method']} *" if row["runs"] else str(row["method"]): row["about"] for row in rows}
+    for name, about in marked.items():
+        typer.secho(name.ljust(max(map(len, marked))), nl=False, bold=True)
+        typer.echo(f"  {about}")
+    hint("\n* runs (run.methods of params.yaml). `gift add-method NAME` adds another one.")
+
+
+def add_method(
+    name: MethodName,
+    base: Base = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+) -> None:
+    """Add a method to the experiment: one that `gift methods` lists, or a copy of it with some changes.
+
+    A row is added to methods of params.yaml, and its name to run.methods. If the
+    row is there already, only run.methods gets its name. With --from or --set, the
+    row is a copy. The whole file is checked first. It keeps its comments and order.
+
+    Example: gift add-method strong --from gift --set losses.distill.weight=2.0
+    """
+    from gift_core.config.params_edit import plan_method
+
+    addition, copied = plan_method(name, base=base, settings=settings or [], params=params)
+    if not dry_run:
+        addition.carry_out()
+    if as_json:
+        row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
+        print_json({"method": name, "copy_of": copied, "row": row, "written": not dry_run})
+        return
+    what = f"a copy of {copied}" if copied else "its row is in methods already"
+    if copied == name:
+        what = f"a row of the catalogue{' with changes' if settings else ''}"
+    typer.echo(f"{name}: {what}")
+    print_edit(addition, dry_run=dry_run)
+    if not dry_run:
+        hint(f"params.yaml has the new method. {next_step(addition.config)}")
+        hint(f"To take it back: {f'gift remove-method {name}' if copied else f'remove {name} from run.methods'}")
+
+
+KnownMethod = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]
+
+
+def remove_method(
+    name: KnownMethod, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Remove a method: its row in methods of params.yaml, and its name in run.methods.
+
+    To keep the row and only not run it, take the name out of run.methods yourself.
+    Results stay where they are.
+
+    Example: gift remove-method strong --dry-run
+    """
+    from gift_core.config.params_edit import plan_method_removal
+
+    removal = plan_method_removal(name, params=params_of(params, root))
+    show_removal(removal, {"method": name}, dry_run=dry_run, as_json=as_json)

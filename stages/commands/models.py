@@ -1,0 +1,128 @@
+"""merge MODEL MODEL..., export MODEL: one model of several, and a model in the format of another library."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gift_core.errors import UserError, lookup
+from gift_core.layout import Layout
+
+from ..command_line import AsJson, grouped, member, plain_path, print_files, print_json, require_new
+from ..completion import complete_from
+from ..stage import MOST, ROOT, Root, argument, option
+
+KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
+Models = Annotated[
+    list[str], argument("MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path)
+]
+Kind = Annotated[str, option("KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS))]
+Out = Annotated[Path, option("FOLDER", "The folder to write.")]
+TRAINED_FROM = "task_arithmetic, ties, magmax, dare: the model from which the others were trained."
+WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
+FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
+
+
+@dataclass
+class KindOptions:
+    """The options of the kinds, None where they are not given."""
+
+    alpha: float | None = member(
+        "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
+    )
+    base: str | None = member("MODEL", TRAINED_FROM, callback=plain_path)
+    weight: list[float] | None = member("NUMBER...", WEIGHT)
+    scale: float | None = member("NUMBER", "ties, magmax: by what to multiply the merged change (1).")
+    keep: float | None = member("SHARE", "ties: the share of a model's changes that is kept (0.2).")
+    drop: float | None = member("SHARE", "dare: the probability that a change is dropped (0.9).")
+    seed: int | None = member("N", "dare: the seed of what is dropped (0).", max=MOST)
+    fisher: list[str] | None = member("FILE", FISHERS)
+
+
+@grouped
+def merge(
+    models: Models,
+    *,
+    out: Out,
+    kind: Kind = "interpolate",
+    of_kind: KindOptions,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Merge models of one architecture into one: interpolate two, or average or add up any number.
+
+    interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
+    docs/models.md describes the kinds. `gift test` tests the result.
+
+    Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out merged
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+    from gift_core.interop.merge_kinds import complete_options
+
+    named = [*models, *([of_kind.base] if of_kind.base else [])]
+    for name in named:
+        require_model_path(name)
+    given = {key: None if value == [] else value for key, value in asdict(of_kind).items()}
+    options = complete_options(kind, given, models=len(models))
+    require_new(out, *named)
+    from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
+
+    stored, start = [open_stored(name) for name in models], open_stored(of_kind.base) if of_kind.base else None
+    fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
+    merging = Merge(kind, stored, options, start, fishers)
+    merge_models(merging, out)
+    if as_json:
+        print_json({"model": out, **merging.provenance["merge"]})
+    else:
+        typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
+
+
+FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
+Model = Annotated[
+    str,
+    argument(
+        "MODEL",
+        "A model folder (data/6_released/gift/<task>), a file of `gift export --to safetensors`, "
+        "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
+        callback=plain_path,
+    ),
+]
+Pretrained = Annotated[str | None, option("TAG", "The weights of the architecture: a tag of open_clip, or a file.")]
+To = Annotated[
+    str, option("FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS))
+]
+ExportFolder = Annotated[Path | None, option("FOLDER", "The folder to write (default: exports/<model>-<format>).")]
+
+
+def export(
+    model: Model, to: To, out: ExportFolder = None, pretrained: Pretrained = None, as_json: AsJson = False
+) -> None:
+    """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file.
+
+    Example: gift export data/6_released/gift/digits --to transformers
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+
+    lookup(dict.fromkeys(FORMATS), to, "export --to")
+    missing = [name for name in ("onnx", "onnxscript") if to == "onnx" and find_spec(name) is None]
+    if missing:
+        remedy = "make setup EXTRAS=onnx, or pip install 'gift-pipeline[onnx]'"
+        raise UserError(f"export --to onnx: it needs {' and '.join(missing)}. Install the extra: {remedy}.")
+    require_model_path(model)
+    name = "-".join([*Path(model).parts[-2:], to])
+    folder = out or Path("exports") / re.sub(r"[^\w.-]+", "-", name).strip("-")
+    require_new(folder, model)
+    from gift_core.interop.exporting import export_clip
+    from gift_core.interop.importing import model_identity, open_model
+
+    clip = open_model(model, pretrained, device="cpu")
+    files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
+    if as_json:
+        print_json({"format": to, "files": [{"path": path, "bytes": path.stat().st_size} for path in files]})
+    else:
+        print_files(files)
