@@ -16,9 +16,9 @@ from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import FULL, SCHEDULER, Settings, Size
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor.published_models import AUTOENCODER, TEXT_ENCODER, UNET
-from gift_core.doctor.published_models import CLIPS as CLIP_CONFIGS
-from gift_core.doctor.published_models import SDXS as SDXS_PARTS
+from gift_core.doctor.operations import AUTOENCODER, TEXT_ENCODER, UNET
+from gift_core.doctor.operations import CLIPS as CLIP_CONFIGS
+from gift_core.doctor.operations import SDXS as SDXS_PARTS
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")

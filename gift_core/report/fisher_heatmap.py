@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gift_core.artifacts.fisher_file import FISHER, read_fisher
+from gift_core.artifacts.teacher_files import FISHER, read_fisher
 from gift_core.report.accuracy_tables import HeatCell, HeatRow, HeatTable, shade
 from gift_core.report.labels import label
 from gift_core.report.run_record import RunRecord, Section

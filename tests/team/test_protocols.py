@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gift_core.doctor.finding import Finding
-from gift_core.doctor.s3_bucket import check_bucket
+from gift_core.doctor.storage import check_bucket
 from tests import preloaded
 from tests.clone import Clone, clone_of, commit, content, copy_of
 from tests.datasets.folders import picture
