@@ -30,7 +30,7 @@ GIFT = (
     *DVC, "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas", "webdataset",
     "transformers.models.clip.modeling_clip", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "gift_core.method.training.loop", "gift_core.method.evaluation", "gift_core.generators.pipeline",
-    "gift_core.report.build", "stages.app",
+    "gift_core.report.page", "stages.app",
 )  # fmt: skip
 CLIENT = """\
 #!{python} -SE

@@ -27,7 +27,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, Benchmark
-from gift_core.report.build import build_report
+from gift_core.report.page import build_report
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
 from tests.imports import ROOT, with_all_methods
