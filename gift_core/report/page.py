@@ -19,10 +19,9 @@ from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
-from gift_core.report.accuracy_tables import FEW_TASKS, result
 from gift_core.report.charts import accuracies
+from gift_core.report.colored_tables import FEW_TASKS, fisher_heatmaps, result
 from gift_core.report.facts import differences, what_ran
-from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
 from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
 from gift_core.report.loss_curves import loss_rows, losses

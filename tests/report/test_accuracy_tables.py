@@ -15,10 +15,9 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.accuracy_tables import probe_table, reference_rows, result_rows, step_table
 from gift_core.report.charts import accuracies, overview_chart, seen_chart
+from gift_core.report.colored_tables import fisher_heatmaps, probe_table, reference_rows, result_rows, step_table
 from gift_core.report.comparison.runs_by_seed import difference_of
-from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
