@@ -23,8 +23,8 @@ import yaml
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.config.checks import START
 from gift_core.config.loading import load_config, parse_config
-from gift_core.config.method_catalogue import catalogue_rows
-from gift_core.config.overlays import complete_text
+from gift_core.config.params_edit import catalogue_rows
+from gift_core.config.presets import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import metrics_by_method

@@ -138,7 +138,7 @@ def assist(
 def _provenance(stage: Stage, method: str, task: str, start: str, learning_rate_factor: float) -> dict[str, Any]:
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
-    from gift_core.artifacts.teacher_source import SOURCE
+    from gift_core.artifacts.teacher_files import SOURCE
 
     teacher = stage.layout.teacher(method, task) / SOURCE  # it has the hash of every file beside it
     return {

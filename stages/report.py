@@ -22,7 +22,7 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("report", params, root) as stage:
         from gift_core.artifacts.report_json import read_metrics
         from gift_core.config.checks import require_task
-        from gift_core.report.build import build_report
+        from gift_core.report.page import build_report
 
         from .tracked import track_metrics
 

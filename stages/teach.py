@@ -18,7 +18,7 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
 
 def teach_step(stage: Stage, method: str, task: str) -> str:
     """Writes what the teacher of the step gives, and returns a sentence about it. Resumes an interrupted run."""
-    from gift_core.artifacts.teacher_source import write_source
+    from gift_core.artifacts.teacher_files import write_source
     from gift_core.work.publishing import build_folder, require_free_bytes
 
     options = stage.method(method).replay

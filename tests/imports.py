@@ -9,7 +9,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.method_catalogue import catalogue_rows
+from gift_core.config.params_edit import catalogue_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,12 +12,12 @@ from PIL import Image
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.features import FEATURES, Features, read_features
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, model_hash, read_losses
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, iterate_task, read_task
+from gift_core.artifacts.teacher_files import FEATURES, Features, read_features
 
 
 class SmokeError(AssertionError):

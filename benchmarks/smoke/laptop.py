@@ -15,7 +15,7 @@ from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import FULL
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor.published_models import CLIPS, SDXS
+from gift_core.doctor.operations import CLIPS, SDXS
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")

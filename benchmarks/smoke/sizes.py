@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gift_core.doctor.published_models import AUTOENCODER, TEXT_ENCODER, UNET
+from gift_core.doctor.operations import AUTOENCODER, TEXT_ENCODER, UNET
 
 Settings = Mapping[str, Any]
 

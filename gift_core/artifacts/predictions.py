@@ -92,12 +92,6 @@ def retrieval_rows(
     return ordered
 
 
-def of_pairs(rows: pd.DataFrame) -> pd.Series:
-    """Returns which rows are of tasks of pairs."""
-    query = rows["query"] if "query" in rows.columns else pd.Series(OF_CLASS, index=rows.index)
-    return query.isin([OF_IMAGE, OF_CAPTION])
-
-
 @dataclass(frozen=True)
 class Recalls:
     """A model on a task of pairs, in percent: Recall@1, 5, 10 of the images for captions and of captions for images.

@@ -16,7 +16,7 @@ from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, index_task
-from gift_core.artifacts.teacher_source import require_unchanged
+from gift_core.artifacts.teacher_files import require_unchanged
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 

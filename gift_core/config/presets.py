@@ -1,25 +1,39 @@
-"""The presets: which there are, what each contains and needs, and how one becomes params.yaml."""
+"""The presets: which there are, what each contains and needs, and how one becomes params.yaml.
+
+A preset whose first key is `base` is an overlay. A section on several lines is merged into the base's key by key.
+Everything else (a value, a list, a section in braces) replaces what the base has. `!replace` in front of a section
+replaces it as a whole, `!delete` removes a key. The comment of a changed key stays, unless the overlay has its own.
+`class_slices` stands for the sections tasks and sequence of a class-incremental experiment, `lwf: catalogue` for a row
+of the catalogue of methods.
+"""
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import Field, ValidationError
+
+from gift_core.config.checks import START
+from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, on_one_line, take_above
 from gift_core.config.experiment import Config
 from gift_core.config.generator import looks_local
 from gift_core.config.loading import parse_config, parse_settings, read_settings
-from gift_core.config.method_catalogue import CATALOGUE
-from gift_core.config.overlays import complete_text
-from gift_core.config.params_edit import ParamsEdit
-from gift_core.errors import UserError, lookup
+from gift_core.config.params_edit import CATALOGUE, ParamsEdit, read_catalogue
+from gift_core.config.section import MAX_NAMES, Count, Section, Text
+from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.shipped import shipped_root
 from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
+REPLACE, DELETE = "!replace", "!delete"
+FROM_CATALOGUE = "catalogue"
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 
 
@@ -145,3 +159,116 @@ def plan_switch(root: Path, name: str) -> Switch:
         while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
             number += 1
     return Switch(params, before, after, parse_config(after, preset.name), preset, backup)
+
+
+class ClassSlices(Section):
+    """A data set's classes as tasks: `base_classes` in the first task (0: no such task), then `steps` equal tasks."""
+
+    dataset: Text
+    base_classes: Annotated[int, Field(ge=0, le=10_000_000)]
+    classes_per_step: Count
+    steps: Annotated[int, Field(ge=1, lt=MAX_NAMES)]
+
+
+def complete_text(preset: Path) -> str:
+    """Returns the text of a complete params file: the preset itself, or the result of merging it into its base.
+
+    The base lies beside the preset, or is one that comes with GIFT.
+    UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
+    """
+    text = read_settings(preset)
+    document = Document.parse(text, preset.name)
+    overlay = document.content
+    if "base" not in overlay:
+        return document.text() if _fill_from_catalogue(document, preset) else text
+    name = str(overlay.pop("base"))
+    folders = (preset.parent, shipped_root() / "presets")
+    path = next((file for folder in folders if (file := folder / f"{name}.yaml").is_file()), None)
+    if path is None:
+        known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
+        raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
+    base = Document.parse(read_settings(path), path.name)
+    if "base" in base.content:
+        raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
+    _fill_from_catalogue(base, path)
+    _set_title(base.content, overlay)
+    if "class_slices" in overlay:
+        above = take_above(overlay, "class_slices")
+        overlay.update(_expand(overlay.pop("class_slices"), preset.name))
+        add_above(overlay, "tasks", above)
+    _merge(base.content, overlay, preset.name)
+    _fill_from_catalogue(base, preset)
+    return base.text()
+
+
+def _fill_from_catalogue(document: Document, preset: Path) -> bool:
+    """Puts the rows in place of `lwf: catalogue`. Returns whether there was one. UserError for an unknown name."""
+    methods = document.content.get("methods")
+    names = [name for name in methods or () if methods[name] == FROM_CATALOGUE]
+    if names:
+        model, iterations = document.content["model"]["name"], document.content["training"]["iterations"]
+        known = read_catalogue(preset.parent, model=model, iterations=iterations)
+        for name in names:
+            method = lookup(known, name, f"{preset.name}: methods: catalogue")
+            add_row(methods, name, copy.deepcopy(method.row), method.about, beside=name)
+    return bool(names)
+
+
+def _set_title(content: Any, overlay: Any) -> None:
+    """Puts the overlay's title in place of the first paragraph of the comment that opens the file."""
+    title, opening = (_opening_lines(each) for each in (overlay, content))
+    rest = next((index for index, line in enumerate(opening) if line == "#" or not line.startswith("#")), len(opening))
+    content.ca.comment = [None, [comment_of("".join(f"{line}\n" for line in [*title, *opening[rest:]]))]]
+
+
+def _opening_lines(content: Any) -> list[str]:
+    _, tokens = content.ca.comment or (None, None)
+    return "".join(token.value for token in tokens or ()).splitlines()
+
+
+def _merge(base: Any, overlay: Any, name: str) -> None:
+    """Changes the base as the overlay says. `name` is the overlay's file, for errors."""
+    for key, new in overlay.items():
+        above, tag = take_above(overlay, key), new.tag.value if hasattr(new, "tag") else None
+        if tag == DELETE:
+            if key not in base:
+                raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, base)}")
+            base.ca.items.pop(key, None)
+            del base[key]
+            continue
+        if "#" in above or key not in base:
+            blank = "\n" if take_above(base, key).startswith("\n") else ""
+            add_above(base, key, blank + above.lstrip("\n") if key in base else above)
+        if tag != REPLACE and all(isinstance(each, dict) and each and is_block(each) for each in (base.get(key), new)):
+            _merge(base[key], new, name)
+            continue
+        if tag == REPLACE:
+            delattr(new, "_yaml_tag")
+        base[key] = new
+        if end_of_line := (overlay.ca.items.get(key) or [None] * 4)[2]:
+            comments = base.ca.items.setdefault(key, [None] * 4)
+            end_of_line.column = max(each.column for each in (comments[2], end_of_line) if each)
+            comments[2] = end_of_line
+
+
+def _expand(slices: Any, name: str) -> dict[str, Any]:
+    """Returns the sections tasks and sequence that class_slices stands for."""
+    try:
+        found = ClassSlices.model_validate(slices)
+    except ValidationError as error:
+        wrong = ", ".join(f"{'.'.join(map(str, each['loc']))} ({each['msg']})" for each in error.errors())
+        raise UserError(f"{name}: class_slices: {wrong}. Compare it with presets/cil_cifar100_10.yaml.") from None
+    counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
+    names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
+    data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
+    firsts = [sum(counts[:index]) for index in range(len(counts))]
+    return {
+        "tasks": {
+            task: {**data, "classes": on_one_line({"order": "benchmark", "first": first, "count": count})}
+            for task, first, count in zip(names, firsts, counts, strict=True)
+        },
+        "sequence": [
+            {"task": task, "after": before, "learning_rate_factor": 1.0}
+            for task, before in zip(names, [START, *names], strict=False)
+        ],
+    }

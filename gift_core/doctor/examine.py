@@ -11,11 +11,17 @@ from pathlib import Path
 
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
-from gift_core.config.overlays import complete_text
-from gift_core.doctor.data_checks import check_data
+from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Check, Finding, Mark, Project
+from gift_core.doctor.inputs import (
+    check_clip,
+    check_data,
+    check_filters,
+    check_generator,
+    check_miniature,
+    check_trained,
+)
 from gift_core.doctor.memory_estimate import check_memory, memory_of
-from gift_core.doctor.model_checks import check_clip, check_filters, check_generator, check_miniature, check_trained
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
 from gift_core.errors import GiftError

@@ -15,7 +15,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.model_checks import pipeline_parameters
+from gift_core.doctor.inputs import pipeline_parameters
 from gift_core.doctor.operations import (
     GUIDED,
     ClipCount,

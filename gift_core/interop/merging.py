@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.fisher_file import FISHER, KEY
 from gift_core.artifacts.model_folder import (
     CONFIG,
     PROVENANCE,
@@ -28,6 +27,7 @@ from gift_core.artifacts.model_folder import (
     require_noted_files,
     write_provenance,
 )
+from gift_core.artifacts.teacher_files import FISHER, FISHER_KEY
 from gift_core.clip.architectures import build_model, require_sound_numbers
 from gift_core.clip.model import Clip, check_folder, write_description
 from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
@@ -144,7 +144,7 @@ def _noted_model(file: Path) -> str:
     """Returns the hash of the model whose Fisher information is in the file."""
     try:
         with safe_open(file, framework="pt") as tensors:
-            return str(json.loads((tensors.metadata() or {})[KEY])["model"])
+            return str(json.loads((tensors.metadata() or {})[FISHER_KEY])["model"])
     except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
         what = f"it should have Fisher information, with the hash of its model ({error})"
         raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error

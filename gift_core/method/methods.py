@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_task
-from gift_core.artifacts.teacher_source import require_unchanged
+from gift_core.artifacts.teacher_files import FISHER, read_fisher, require_unchanged
 from gift_core.clip.batches import TRAINING_BATCHES, JointImages, TaskBatches
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget

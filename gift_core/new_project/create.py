@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from gift_core.config.overlays import complete_text
-from gift_core.config.presets import load_preset, needs_of
+from gift_core.config.presets import complete_text, load_preset, needs_of
 from gift_core.doctor.storage import check_braces
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names

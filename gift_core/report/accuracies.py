@@ -143,12 +143,6 @@ class Score:
         return max(0.0, low), min(100.0, high)
 
 
-def widest_margin(images: int) -> float:
-    """The points to both sides of an accuracy of 50%, where the interval is widest."""
-    low, high = _wilson(50.0, images)
-    return (high - low) / 2
-
-
 def _wilson(percent: float, images: int) -> tuple[float, float]:
     share, weight = percent / 100, Z**2 / images
     center, spread = share + weight / 2, Z * math.sqrt(share * (1 - share) / images + weight / (4 * images))

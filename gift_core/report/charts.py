@@ -16,7 +16,7 @@ import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.accuracy_tables import accuracy_matrices, probe_table, published_matrices, step_table
+from gift_core.report.colored_tables import accuracy_matrices, probe_table, published_matrices, step_table
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
 from gift_core.report.labels import label, number, shorten
 from gift_core.report.run_record import RunRecord, Section

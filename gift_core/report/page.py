@@ -1,25 +1,36 @@
-"""The report page: renders the sections of a RunRecord to one self-contained HTML file."""
+"""Builds reports/: metrics.json, zero_shot.json, summary.json, the CSV files behind `dvc plots`, and index.html.
+
+The page renders the sections of a RunRecord to one self-contained HTML file.
+"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from gift_core.artifacts.accuracy import PROBE
+from gift_core.artifacts.contract import write_json
+from gift_core.artifacts.report_json import NO_BENCHMARK, metrics_content, write_zero_shot
+from gift_core.config.experiment import Config
+from gift_core.layout import Layout
 from gift_core.quantities import plural
-from gift_core.report.accuracies import widest_margin
-from gift_core.report.accuracy_tables import FEW_TASKS, result
+from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
-from gift_core.report.facts import what_ran
-from gift_core.report.fisher_heatmap import fisher_heatmaps
-from gift_core.report.highlight import QUIET, headline, is_crowded, styles_of
+from gift_core.report.colored_tables import FEW_TASKS, fisher_heatmaps, result
+from gift_core.report.facts import differences, what_ran
+from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
 from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
-from gift_core.report.loss_curves import losses
+from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
-from gift_core.report.run_record import RunRecord, Sections
+from gift_core.report.run_record import RunRecord, Sections, read_run
+from gift_core.work.publishing import build_folder, write_atomically
 
+ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
 SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
     task_images,
@@ -31,6 +42,73 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     losses,
     what_ran,
 )
+
+
+def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
+    """Writes metrics.json, zero_shot.json, summary.json, the two CSV files in plots and index.html to `folder`.
+
+    Returns what a reader should know first: the sentence of zero_shot.json if the run is a published benchmark, and a
+    note if its results were computed in different environments. Reads, for the methods of run.methods and the tasks of
+    the sequence, the accuracy files, losses and provenance, each task.json, the synthetic pairs if a method replays
+    them, the Fisher files if a method needs them, and the header of the pre-trained weights. The same inputs give the
+    same bytes on every machine. All files are made before the first one replaces an old one. ContractError if an
+    artifact is missing, incomplete or of another sequence.
+    """
+    record = read_run(layout, config)
+    html, check = render_page(record), NO_BENCHMARK
+    if record.published is not None:
+        title, verdict = record.published.benchmark.title, record.published.zero_shot
+        check = {"benchmark": title, "verdict": verdict.verdict, "sentence": verdict.sentence}
+        check["data_sets"] = verdict.accuracies.to_dict("index")
+    with (
+        write_atomically(folder / "index.html") as page,
+        write_atomically(folder / "zero_shot.json") as zero_shot,
+        write_atomically(folder / "summary.json") as summary,
+        write_atomically(folder / "metrics.json") as metrics,
+        build_folder(folder / "plots") as plots,
+    ):
+        write_json(metrics, metrics_content(record.metrics))
+        write_zero_shot(zero_shot, check)
+        write_json(summary, run_summary(record))
+        for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
+            rows.to_csv(plots / name, index=False, lineterminator="\n")
+        page.write_bytes(html.encode())
+    found = "; ".join(f"{name}: {text}" for name, text in differences(record).items())
+    note = f"note: results of different environments: {found}" if found else ""
+    return [text for text in (check["sentence"], note) if text]
+
+
+def accuracy_rows(record: RunRecord) -> pd.DataFrame:
+    """method, after (task or "zero-shot"), after_step (from 0), task, task_step, phase, accuracy in percent.
+
+    Probes come after the tasks. In a class-incremental run the only task beside them is "classes seen", and the
+    zero-shot model is a method of its own there.
+    """
+    if record.seen is None:
+        return _task_rows(record, record.accuracy)
+    seen = [
+        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
+        for method in record.seen.columns
+        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
+    ]
+    probes = _task_rows(record, record.accuracy[record.accuracy["phase"] == PROBE])
+    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), probes], ignore_index=True)
+    return whole
+
+
+def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
+    order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
+    rows = accuracy.assign(
+        after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
+        after_step=accuracy["step"] + 1,
+        task=accuracy["eval_task"],
+        task_step=[order[task] for task in accuracy["eval_task"]],
+        accuracy=(accuracy["top1"] * 100.0).round(3),
+    )
+    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
+    rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
+    tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
+    return tidy
 
 
 def environment() -> Environment:
@@ -55,7 +133,8 @@ def code_spans(text: str) -> Markup:
 
 def describe_test_set(images: int, existing: int) -> str:
     """`25 test images, ±18.6`: the size of a test set, and the widest 95% interval of an accuracy on it."""
-    return f"{count_test_images(images, existing)}, ±{number(widest_margin(images))}"
+    low, high = accuracy_interval([50.0], [images])
+    return f"{count_test_images(images, existing)}, ±{number((high - low) / 2)}"
 
 
 def render_page(record: RunRecord) -> str:

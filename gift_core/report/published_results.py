@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from gift_core.artifacts.accuracy import TASK_INCREMENTAL
-from gift_core.artifacts.report_json import NO_BENCHMARK
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
@@ -150,15 +149,6 @@ def data_set_rows(accuracies: pd.DataFrame) -> dict[str, tuple[str, str, str, bo
         )
         for name, measured, published in accuracies.itertuples()
     }
-
-
-def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
-    """The content of zero_shot.json."""
-    if results is None:
-        return NO_BENCHMARK
-    check = results.zero_shot
-    head = {"benchmark": results.benchmark.title, "verdict": check.verdict, "sentence": check.sentence}
-    return {**head, "data_sets": check.accuracies.to_dict("index")}
 
 
 def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[PublishedMethod]:

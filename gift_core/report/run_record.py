@@ -16,7 +16,7 @@ from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, index_tars, read_task
-from gift_core.artifacts.teacher_source import read_source
+from gift_core.artifacts.teacher_files import read_source
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from gift_core.config.method_catalogue import catalogue_rows
+from gift_core.config.params_edit import catalogue_rows
 
 CLASSES = ("circle", "square")
 REFERENCE, SCORER, PAIRS = "data/0_raw/reference/photos", "data/0_raw/generators/scorer", "data/0_raw/pictures"

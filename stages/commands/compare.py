@@ -93,7 +93,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
 
     from gift_core.config.checks import require_task
     from gift_core.config.loading import parse_config
-    from gift_core.config.overlays import complete_text
+    from gift_core.config.presets import complete_text
     from gift_core.method.metrics import ZERO_SHOT
     from gift_core.untrusted import parse_yaml
 

@@ -18,7 +18,7 @@ from gift_core.artifacts.model_folder import hashes_below, model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
-from gift_core.artifacts.teacher_source import SOURCE, read_source
+from gift_core.artifacts.teacher_files import SOURCE, read_source
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip

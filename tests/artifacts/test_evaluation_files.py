@@ -15,7 +15,6 @@ import pytest
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.predictions import (
-    of_pairs,
     prediction_rows,
     read_predictions,
     retrieval_rows,
@@ -75,7 +74,7 @@ def test_a_file_with_pairs_has_their_ranks_beside_the_classes(tmp_path: Path) ->
     )
     write_predictions(path, pd.concat([rows_of([0, 1, 2, 2]), of_images, of_captions]), METADATA)
     rows, _ = read_predictions(path)
-    assert of_pairs(rows).tolist() == [False] * 4 + [True] * 5
+    assert rows["query"].tolist() == ["class"] * 4 + ["image"] * 2 + ["caption"] * 3
     assert rows["rank"].tolist() == [0] * 4 + [1, 3, 1, 2, 1]
     assert [list(found) for found in rows["retrieved"]][3:6] == [[], [0, 1], [1, 0, 2]]
 

@@ -13,16 +13,20 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
-from gift_core.artifacts.features import (
+from gift_core.artifacts.tars import write_tar
+from gift_core.artifacts.teacher_files import (
+    Exemplar,
     Features,
+    Fisher,
     ImageFeatures,
     TextFeatures,
+    read_exemplars,
     read_features,
+    read_fisher,
+    write_exemplars,
     write_features,
+    write_fisher,
 )
-from gift_core.artifacts.fisher_file import Fisher, read_fisher, write_fisher
-from gift_core.artifacts.tars import write_tar
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, png, rewrite_table, tree_hash
 

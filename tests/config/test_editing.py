@@ -14,8 +14,7 @@ from gift_core.config.editing import (
     remove_method,
     remove_task,
 )
-from gift_core.config.overlays import complete_text
-from gift_core.config.presets import find_presets
+from gift_core.config.presets import complete_text, find_presets
 from gift_core.errors import UserError
 from tests.imports import ROOT
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.config.overlays import complete_text
-from gift_core.config.presets import find_presets, load_preset, plan_switch
+from gift_core.config.presets import complete_text, find_presets, load_preset, plan_switch
 from tests.config.test_paper_numbers import FULL_SIZE, read
 from tests.imports import ROOT
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.overlays import complete_text
-from gift_core.config.presets import find_presets
+from gift_core.config.presets import complete_text, find_presets
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from tests.imports import ROOT
 

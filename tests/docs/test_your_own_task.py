@@ -15,7 +15,7 @@ import pytest
 import webdataset
 
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
+from gift_core.config.presets import complete_text
 from tests.artifacts.damage import png
 from tests.clone import copy_of
 from tests.datasets.folders import picture

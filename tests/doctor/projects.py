@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
+from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Project
 from tests.imports import ROOT
 

@@ -12,10 +12,9 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
-from gift_core.doctor.data_checks import check_data
 from gift_core.doctor.examine import check_packages, examine, examine_quickly, summarize
 from gift_core.doctor.finding import Finding
-from gift_core.doctor.model_checks import check_clip, check_generator
+from gift_core.doctor.inputs import check_clip, check_data, check_generator
 from tests.clone import content
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT

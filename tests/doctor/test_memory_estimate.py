@@ -22,7 +22,7 @@ from gift_core.doctor.memory_estimate import (
     generation_bytes,
     training_bytes,
 )
-from gift_core.doctor.published_models import PIPELINES
+from gift_core.doctor.operations import PIPELINES
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
 from tests.method.training.tiny_training import GIFT_LOSSES

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gift_core.clip.architectures import build_empty
 from gift_core.doctor.counting import CONTEXT, count_clip, count_pipeline
-from gift_core.doctor.published_models import PIPELINES
+from gift_core.doctor.operations import PIPELINES
 from tests.imports import ROOT
 
 MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json").read_text(encoding="utf-8"))

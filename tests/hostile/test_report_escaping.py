@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.layout import Layout
-from gift_core.report.build import build_report
 from gift_core.report.comparison.compare import compare_runs
+from gift_core.report.page import build_report
 from tests.report import run_folder
 from tests.report.run_folder import write_pictures, write_run
 

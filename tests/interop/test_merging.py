@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, write_provenance
+from gift_core.artifacts.teacher_files import Fisher, write_fisher
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.merge_kinds import KINDS, complete_options

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import gift_core
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.images import evaluation_preparation, normalize
-from gift_core.config.overlays import complete_text
+from gift_core.config.presets import complete_text
 from gift_core.errors import UserError
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs

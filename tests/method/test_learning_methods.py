@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.artifacts.fisher_file import FISHER, read_fisher
+from gift_core.artifacts.teacher_files import FISHER, read_fisher
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize

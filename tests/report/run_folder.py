@@ -15,20 +15,19 @@ from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses, write_provenance
 from gift_core.artifacts.predictions import prediction_rows, write_predictions
 from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, read_task, write_task
-from gift_core.artifacts.teacher_source import write_source
+from gift_core.artifacts.teacher_files import Fisher, write_fisher, write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, Benchmark
-from gift_core.report.build import build_report
+from gift_core.report.page import build_report
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
 from tests.imports import ROOT, with_all_methods

@@ -15,11 +15,9 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.accuracy_tables import probe_table, reference_rows, result_rows, step_table
-from gift_core.report.build import accuracy_rows
 from gift_core.report.charts import accuracies, overview_chart, seen_chart
+from gift_core.report.colored_tables import fisher_heatmaps, probe_table, reference_rows, result_rows, step_table
 from gift_core.report.comparison.runs_by_seed import difference_of
-from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import (
     accuracies_by_task,
     baseline_method,
@@ -29,7 +27,7 @@ from gift_core.report.highlight import (
     run_summary,
 )
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
-from gift_core.report.page import render_page
+from gift_core.report.page import accuracy_rows, render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.searches import RateSearch, Trial
 from tests.report.run_folder import MATRICES, PROBES, TASKS, record_of, write_params, write_run, write_task_json

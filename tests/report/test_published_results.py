@@ -16,9 +16,8 @@ from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_matrix
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
-from gift_core.report.accuracy_tables import published_matrices, published_rows
-from gift_core.report.build import build_report
-from gift_core.report.page import render_page
+from gift_core.report.colored_tables import published_matrices, published_rows
+from gift_core.report.page import build_report, render_page
 from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
 from gift_core.report.run_record import RunRecord, read_run
 from tests.report.run_folder import write_mtil, write_run, write_task_json

@@ -14,10 +14,10 @@ import yaml
 from gift_core.artifacts.accuracy import computed_with, write_empty_accuracy
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
-from gift_core.artifacts.teacher_source import write_source
+from gift_core.artifacts.teacher_files import write_source
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.accuracy_tables import result_rows
+from gift_core.report.colored_tables import result_rows
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
+from gift_core.config.presets import complete_text
 from tests.imports import ROOT
 from tests.stages.experiment import Gift
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
+from gift_core.config.presets import complete_text
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT

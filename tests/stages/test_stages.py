@@ -11,12 +11,11 @@ import torch
 
 from gift_core.artifacts.accuracy import environment_of, read_accuracy
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.features import Features, read_features
 from gift_core.artifacts.model_folder import model_hash, read_losses, read_provenance
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
-from gift_core.artifacts.teacher_source import read_source
+from gift_core.artifacts.teacher_files import Features, read_features, read_source
 from gift_core.provenance import environment
 from tests.stages.experiment import TASKS, Experiment, tiny
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gift_core.doctor.finding import Finding
-from gift_core.doctor.s3_bucket import check_bucket
+from gift_core.doctor.storage import check_bucket
 from tests.clone import Clone, clone_of, commit, content, copy_of, new_project, small, stages_in
 from tests.datasets.folders import picture
 from tests.mounts import small_disk

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.task import index_task, read_task
+from gift_core.artifacts.teacher_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip

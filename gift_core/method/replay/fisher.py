@@ -18,7 +18,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gift_core.artifacts.fisher_file import Floats
+from gift_core.artifacts.teacher_files import Floats
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from gift_core.artifacts.features import (
+from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.teacher_files import (
     FEATURES,
+    FISHER,
     TEXT_FEATURES,
     Features,
+    Fisher,
     TextFeatures,
     read_features,
+    read_fisher,
     write_features,
+    write_fisher,
 )
-from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
-from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.teacher_source import write_source
+from gift_core.artifacts.teacher_files import write_source
 from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
 from gift_core.method.replay.exemplars import ExemplarReplay

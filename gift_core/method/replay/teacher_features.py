@@ -14,8 +14,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.teacher_files import Features, TextFeatures
 from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from gift_core.artifacts.features import (
+from gift_core.artifacts.teacher_files import (
     IMAGE_FEATURES,
     TEXT_FEATURES,
     ImageFeatures,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.artifacts.exemplar_files import Exemplar
+from gift_core.artifacts.teacher_files import Exemplar
 from gift_core.clip.encoding import image_features
 from gift_core.clip.images import evaluation_pixels
 from gift_core.method.replay.exemplars import choose_exemplars, herding

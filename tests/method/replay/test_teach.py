@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.exemplar_files import read_exemplars
-from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, Features, read_features
-from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.shards import pair_key, write_manifest
-from gift_core.artifacts.teacher_source import SOURCE
+from gift_core.artifacts.teacher_files import (
+    FEATURES,
+    FISHER,
+    SOURCE,
+    TEXT_FEATURES,
+    Features,
+    read_exemplars,
+    read_features,
+    read_fisher,
+)
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.teacher_files import Features
 from gift_core.clip.batches import TaskBatches, TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip

@@ -1,4 +1,4 @@
-"""Checks the CLIP and the text-to-image pipeline of params.yaml: complete on this machine, or available on the hub."""
+"""Checks the models and the data sets of params.yaml: complete on this machine, or available to download."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
+from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import (
     FILE,
@@ -22,7 +23,9 @@ from gift_core.doctor.operations import (
 )
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError
+from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
+from gift_core.quantities import byte_size
 
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
@@ -185,3 +188,51 @@ def download_finding(subject: str, what: str) -> Finding:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
     found, remedy = problem
     return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {BY_HAND[subject]}.")
+
+
+def check_data(project: Project) -> Iterator[Finding]:
+    """Yields the findings about every folder of raw data, without decoding an image.
+
+    A quick check yields only those about missing and empty folders.
+    """
+    config = project.config
+    count = sum(task.source == "mini" for task in config.tasks.values())
+    if count and not project.quick:
+        yield Finding("data", "ok", f"{count} tasks of the miniature benchmark, which need no download")
+    for raw in data_in_use(config, root=project.root):
+        subject = f"data {raw.name}"
+        if not raw.path.is_dir() or not any(raw.path.iterdir()):
+            found = f"{raw.path} is empty" if raw.path.is_dir() else f"there is no {raw.path}"
+            yield Finding(subject, "fail", found, _remedy_of_missing(project, raw))
+            continue
+        if project.quick:
+            continue
+        state, faults, dataset = open_raw(raw, config, project.root)
+        suffices = state == "complete" or (raw.allow_partial and bool(dataset.train))
+        if suffices:
+            counts = f"{len(dataset.train):,} + {len(dataset.test):,} images, {dataset.described}"
+            yield Finding(subject, "ok", f"{config.tasks[raw.tasks[0]].path}: {counts}")
+        remedy = "Accuracies will not be comparable to published ones." if suffices else ""
+        yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in faults)
+        if suffices and raw.row is None:
+            from gift_core.datasets.image_check import composition_notes
+
+            remedy = "Change the data set if that is not intended."
+            yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
+            is_probe = raw.name in config.evaluation.probes
+            notes = composition_notes(dataset, None if is_probe else config.prompts.images_per_task)
+            yield from (Finding(subject, "warn", note) for note in notes)
+
+
+def _remedy_of_missing(project: Project, raw: RawData) -> str:
+    """What to do about raw data that is missing."""
+    remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
+    if raw.row is not None:
+        size = byte_size(sum(archive.bytes for archive in raw.row.archives))
+        remedy = f"Run: gift data fetch {raw.name} ({size}). It says what to download by hand, if anything."
+        remedy += f" Or learn without it: gift remove-task {raw.tasks[0]}." if len(raw.tasks) == 1 else ""
+    elif getattr(project.config.tasks[raw.name], "repository", None):
+        remedy = f"Run: gift data fetch {raw.name}."
+    if all((Layout(project.root).task(name) / "task.json").is_file() for name in raw.tasks):
+        remedy += " The ingested data is there. To run without the raw data: dvc repro --allow-missing."
+    return remedy
