@@ -9,8 +9,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from gift_core.execution.pool import PASSED, SECRETS
-from gift_core.work.needs import GPU_STAGES
+from gift_core.execution.pool import GPU_STAGES, PASSED, SECRETS
 from stages.app import app
 from tests.imports import ROOT
 
