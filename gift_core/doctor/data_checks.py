@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gift_core.datasets.status import RawData, data_in_use, open_raw
+from gift_core.datasets.raw_data import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.layout import Layout
 from gift_core.quantities import byte_size
@@ -35,13 +35,8 @@ def check_data(project: Project) -> Iterator[Finding]:
         remedy = "Accuracies will not be comparable to published ones." if suffices else ""
         yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in faults)
         if suffices and raw.row is None:
-            from gift_core.datasets.image_check import composition_notes
-
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
-            is_probe = raw.name in config.evaluation.probes
-            notes = composition_notes(dataset, None if is_probe else config.prompts.images_per_task)
-            yield from (Finding(subject, "warn", note) for note in notes)
 
 
 def _remedy(project: Project, raw: RawData) -> str:
