@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gift_core.datasets.raw_data import RawData, data_in_use, open_raw
+from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.layout import Layout
 from gift_core.quantities import byte_size

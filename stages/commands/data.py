@@ -17,7 +17,7 @@ from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.datasets.raw_data import RawData
+    from gift_core.datasets.status import RawData
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
@@ -42,8 +42,8 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     """
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.row import catalogue_names
-    from gift_core.datasets.raw_data import data_in_use, data_named, status_of
+    from gift_core.datasets.catalogue.inventory import catalogue_names
+    from gift_core.datasets.status import data_in_use, data_named, status_of
 
     config = load_config(params_of(params, root))
     raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
@@ -142,7 +142,7 @@ def verify(
 
     Example: gift data verify --all
     """
-    from gift_core.datasets.raw_data import verify as decode_all
+    from gift_core.datasets.status import verify as decode_all
 
     config, raws = _chosen(names, every, params_of(params, root), root)
     found: dict[str, tuple[bool, list[str]]] = {}
@@ -161,7 +161,7 @@ def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> t
     """Returns the named data, or with `every` what params.yaml needs. UserError if there is none."""
     from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.raw_data import data_in_use, data_named
+    from gift_core.datasets.status import data_in_use, data_named
 
     config = load_config(params)
     if bool(names) == every:

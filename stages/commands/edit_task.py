@@ -191,7 +191,7 @@ def _look_at_images(
     name: str, addition: Addition, dataset: Dataset, *, check: bool, on_bad: str
 ) -> tuple[dict[str, Any], list[str], str]:
     """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
-    from gift_core.datasets.raw_data import ImageFindings, check_images
+    from gift_core.datasets.status import ImageFindings, check_images
     from gift_core.mini.miniature import miniature_of
 
     findings = check_images(dataset, name) if check else ImageFindings(0)

@@ -17,8 +17,7 @@ from PIL import Image
 
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig, UserDataConfig
-from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
+from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_names, catalogue_row, take_inventory
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.decoding import BadImageError, decoded_image, digest_of, in_order, read_image
 from gift_core.datasets.ingest import open_dataset
