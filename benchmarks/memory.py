@@ -42,9 +42,8 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.method.methods import build_method
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.training.loop import sampled, training_run
-from gift_core.work import snapshot as snapshots
-from gift_core.work.snapshot import Snapshot
-from gift_core.work.training import drive
+from gift_core.work import training as snapshots
+from gift_core.work.training import Snapshot, drive
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30

@@ -34,7 +34,7 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.loading import load_config
-from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.catalogue.inventory import catalogue_row
 from gift_core.doctor.finding import Project
 from gift_core.doctor.stage_work import OTHERS, count_work
 from gift_core.doctor.time_estimate import measure_speed

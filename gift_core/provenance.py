@@ -43,9 +43,14 @@ def environment(device: torch.device) -> Environment:
 @cache
 def edited_files() -> tuple[str, ...]:
     """Returns the files of the code that are not as they were released, as this process found them first."""
+    return fingerprint.edited_files(*code_folders())
+
+
+def code_folders() -> tuple[Path, Path]:
+    """Returns the folder that has gift_core, and that of stages, which a wheel has inside gift_core."""
     package = Path(__file__).resolve().parent
     in_wheel = package / "stages"
-    return fingerprint.edited_files(package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages")
+    return package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages"
 
 
 def version_of(package: str) -> str:

@@ -49,7 +49,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
 def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
     """Returns {path: content} of the files in data/code of the project in `root`, for the code that runs."""
     from gift_core.code import revisions
-    from gift_core.code.stage_graph import read_blocks
+    from gift_core.code.revisions import read_blocks
 
     from .unfinished import running_code
 

@@ -37,8 +37,8 @@ def finetune(
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import describe, require_tracker, tracked_run
-        from gift_core.work.launcher import started
-        from gift_core.work.snapshot import Snapshot
+        from gift_core.work.processes import started
+        from gift_core.work.training import Snapshot
 
         from .unfinished import threads_of, unfinished
 
@@ -128,7 +128,7 @@ def assist(
     processes: Processes, stage: Stage, method: str, task: str, learning_rate: float, snapshot: Path
 ) -> Callable[[], object]:
     """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
-    from gift_core.work.snapshot import Snapshot
+    from gift_core.work.training import Snapshot
 
     with explained(stage):
         _, _, train = load_step(stage, method, task, learning_rate)

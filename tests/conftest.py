@@ -142,7 +142,7 @@ def project() -> Path:
 @pytest.fixture
 def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every snapshot of unfinished work is written: each is due at once."""
-    monkeypatch.setattr("gift_core.work.snapshot.INTERVAL", 0.0)
+    monkeypatch.setattr("gift_core.work.training.INTERVAL", 0.0)
     monkeypatch.setattr("gift_core.work.units.INTERVAL", 0.0)
 
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.code.fingerprint import (
@@ -26,12 +27,14 @@ from gift_core.code.fingerprint import (
     hashes_of_files,
     read_verified,
 )
+from gift_core.errors import UserError
 from gift_core.layout import CODE
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 if TYPE_CHECKING:
-    from gift_core.code.stage_graph import Block
     from gift_core.config.experiment import Config
 
+PARAMS = "params.yaml"
 Units = Mapping[str, Mapping[str, str]]  # {part: {unit of code: hash}}
 # The kinds of options that choose code of a stage.
 CHOOSE: Mapping[str, Sequence[str]] = {
@@ -41,6 +44,38 @@ CHOOSE: Mapping[str, Sequence[str]] = {
     "finetune": ["replay", "losses", "consolidation", "average", "merge", "layer_decay", "trains"],
     "evaluate": ["release"],
 }
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of dvc.yaml, with its variables as they are written there: tasks.${key}."""
+
+    name: str
+    deps: Sequence[str]
+    params: Sequence[str]
+
+
+def read_blocks(root: Path) -> list[Block]:
+    """Returns the blocks of root/dvc.yaml in their order, without DVC, whose import takes a second.
+
+    UserError if it is damaged.
+    """
+    file, blocks = root / "dvc.yaml", []
+    try:
+        for name, content in parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"].items():
+            body = content.get("do", content)
+            blocks.append(Block(name, body.get("deps", []), body.get("params", [])))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"it should have the stages of the pipeline ({error})"
+        raise UserError(f"{file}: {what}. Restore it: git checkout dvc.yaml") from None
+    return blocks
+
+
+def value_at(content: Any, key: str) -> Any:
+    """Returns the value of a dotted key, such as run.methods, in the content of a YAML file; None without the key."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
 
 
 @dataclass

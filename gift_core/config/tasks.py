@@ -75,8 +75,7 @@ class FolderTaskConfig(UserTaskConfig):
 class TableTaskConfig(UserTaskConfig):
     """A CSV or Parquet file in `path` with one row per image. The paths of the image files are relative to `path`.
 
-    `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed. A
-    table with such a column is refused if the key is missing.
+    `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed.
     """
 
     source: Literal["table"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.folder_reader import FolderReader
@@ -35,15 +35,12 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
 
     The notes count the rows of a validation split, and the files of the folder that are in no row. UserError for a
     missing table, column or image file (each with the nearest name), an empty cell, an image with two labels or in two
-    splits, an unknown split, and a column of splits that the row does not mention.
+    splits, and an unknown split.
     """
     key = f"params.yaml: tasks.{name}"
     folder, location = root / config.path, f"{key}.table: {config.table}"
     if holding := _files_with_images(folder, config, location):
-        one = next(iter(holding.values()))[0].relative_to(folder).as_posix()
-        notes = _unused_splits(folder, config.model_copy(update={"table": one}), location) if len(holding) < 2 else ()
-        listing = list_parquet(holding, config, folder=folder, location=location)
-        return replace(listing, notes=(*notes, *listing.notes))
+        return list_parquet(holding, config, folder=folder, location=location)
     images: dict[str, Entry] = {}
     for entry in _read_entries(folder, config, key):
         first = images.get(entry.file)
@@ -51,7 +48,6 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
             what = f"{entry.file} is on {first.position} and on {entry.position}"
             raise UserError(f"{location}: {what}. Remove one: an image has one label and belongs to one split.")
         images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
-    unused = _unused_splits(folder, config, location)
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
     present, held_out = ([e for e in images.values() if (e.split == VALIDATION) == held] for held in (False, True))
@@ -71,7 +67,7 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     others = [printable(file) for file in files if file not in images]
     verb = "is" if len(others) == 1 else "are"
     what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
-    return Listing(samples, location, (*unused, *validation, *([what] if others else []), *reader.notes()))
+    return Listing(samples, location, (*validation, *([what] if others else []), *reader.notes()))
 
 
 def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:
@@ -118,36 +114,6 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
         stored = next((name for name in spellings if _is_file(folder / name)), file if spellings else row.position)
         yield Entry(row.position, stored, plain_name(row.cells[text]), split)
-
-
-def _unused_splits(folder: Path, config: Config, location: str) -> tuple[str, ...]:
-    """Returns a note on a column that has nothing but names of splits and is not used, as split_column: null says.
-
-    UserError if the row does not mention split_column.
-    """
-    if config.split_column is not None:
-        return ()
-    path, columns = folder / str(config.table), None
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        types = {field.name: str(field.type) for field in pq.read_schema(path)}  # other columns may be large
-        columns = [name for name, kind in types.items() if kind in ("string", "large_string") or "=string" in kind]
-    values: dict[str, set[str]] = {}
-    for _, record in READERS[path.suffix.lower()](path, columns)[1]:
-        for name, value in record.items():
-            values.setdefault(name, set()).add(str(value) if split_of(str(value)) else "")
-    used = {getattr(config, key, None) for key in ("image_column", "label_column", "caption_column")}
-    for column, found in values.items():
-        splits = set(map(split_of, found))
-        if column not in used and None not in splits and len(splits) > 1:
-            what = f"column {column!r} has only the values {', '.join(sorted(found))}"
-            if "split_column" in config.model_fields_set:
-                return (f"{what}, but the images are split by seed, as split_column: null says.",)
-            use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
-            ignore = "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)"
-            raise UserError(f"{location}: {what}. {use}. {ignore}.")
-    return ()
 
 
 def _is_file(path: Path) -> bool:

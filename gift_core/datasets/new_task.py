@@ -33,8 +33,7 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     """Returns the row of params.yaml for the images of a folder, without its `path`.
 
     `given` has the values of all keys in the order of the row, None for those that have a default here or none. The
-    checks of params.yaml refuse a key that the source does not have. A test_fraction without a split column asks for a
-    split by seed, even if the table has a column of splits. UserError for a file that is not in `images`.
+    checks of params.yaml refuse a key that the source does not have. UserError for a file that is not in `images`.
     """
     source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
     for key in ("image_column", "label_column", "caption_column", "split_column"):
@@ -46,13 +45,11 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         defaults |= {"caption_column": "caption"} if captions else {"label_column": "label"}
     if source == "webdataset" and not captions:
         defaults["label"] = "cls"
-    by_seed = source == "table" and given["test_fraction"] is not None
-    kept = ("test_fraction", "split_column") if by_seed else ("test_fraction",)
     row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):
         if (file := row[key]) is not None:
             row[key] = _relative(images, Path(file), f"--{key.replace('_', '-')}")
-    row = {key: value for key, value in row.items() if value is not None or key in kept}
+    row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
 

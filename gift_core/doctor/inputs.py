@@ -215,13 +215,8 @@ def check_data(project: Project) -> Iterator[Finding]:
         remedy = "Accuracies will not be comparable to published ones." if suffices else ""
         yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in faults)
         if suffices and raw.row is None:
-            from gift_core.datasets.image_check import composition_notes
-
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
-            is_probe = raw.name in config.evaluation.probes
-            notes = composition_notes(dataset, None if is_probe else config.prompts.images_per_task)
-            yield from (Finding(subject, "warn", note) for note in notes)
 
 
 def _remedy_of_missing(project: Project, raw: RawData) -> str:

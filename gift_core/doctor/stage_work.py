@@ -174,7 +174,7 @@ def _task_size(project: Project, name: str) -> TaskSize:
             texts = len(info.class_names), len(info.templates)
             return TaskSize(info.counts["train"], info.counts["test"], *texts, size, info.captions.get("test", 0))
     if isinstance(task, CatalogueTaskConfig):
-        from gift_core.datasets.catalogue.row import catalogue_row
+        from gift_core.datasets.catalogue.inventory import catalogue_row
 
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         whole, templates = len(row.classes) or 1, task.templates or row.templates

@@ -6,24 +6,22 @@ Stages on different machines must run the same code with the same libraries, or 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 
+from gift_core.code.fingerprint import hashes_of_files
+from gift_core.code.syntax import digest_of
 from gift_core.errors import UserError
-from gift_core.provenance import PACKAGES, version_of
+from gift_core.provenance import PACKAGES, code_folders, version_of
 
 LIBRARIES = ("torch", *PACKAGES, "safetensors", "pyarrow", "dvc", "ray")
-NAMES = ("gift_core", "stages")  # a wheel has the second one inside the first
 
 
 def local_facts() -> dict[str, str]:
-    """Returns {"gift_core": hash of its code, "Python": "3.12.3", "torch": "2.13.0", ...} of this machine."""
-    code = {name: _hash_of_package(name) for name in NAMES}
-    return code | {"Python": platform.python_version()} | {name: version_of(name) for name in LIBRARIES}
+    """Returns {"gift_core": hash of all code, "Python": "3.12.3", "torch": "2.13.0", ...} of this machine."""
+    code = digest_of(json.dumps(hashes_of_files(*code_folders())).encode())
+    return {"gift_core": code, "Python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
 
 
 def compare_nodes(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> None:
@@ -44,17 +42,6 @@ def compare_nodes(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]
             + "\n  ".join(lines)
             + "\nAll of them need the project in the same folder and the same environment (docs/scaling.md)."
         )
-
-
-def _hash_of_package(name: str) -> str:
-    found = find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        return "not found"
-    digest = hashlib.sha256()
-    root = Path(found.submodule_search_locations[0])
-    for file in sorted(root.rglob("*.py")):
-        digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 if __name__ == "__main__":

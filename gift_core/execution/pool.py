@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import socket
@@ -20,9 +21,10 @@ from gift_core.execution import on_node
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
 from gift_core.tracking import VARIABLES
-from gift_core.work.needs import CPUS, Capacity, default_workers
 from gift_core.work.os_errors import socket_folder
 
+CPUS = 1  # of a worker, whatever it runs: the threads of a stage are shared out beside Ray (Capacity.threads)
+GPU_STAGES = ("synthesize", "teach", "finetune", "evaluate", "probe")  # all others need a CPU only
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 # The variables that stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
@@ -57,6 +59,28 @@ if os.path.isdir(folder):
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
+def gpus_of(stage: str, gpus_per_stage: float, available: float) -> float:
+    """Returns how many GPUs the stage `finetune@gift-step1` gets: 0 where it needs none or there are none.
+
+    `gpus_per_stage` below 1 lets stages share a GPU.
+    """
+    block = stage.partition("@")[0]
+    return gpus_per_stage if available and block in GPU_STAGES else 0
+
+
+def check_gpus(gpus_per_stage: float, device: str) -> None:
+    """Raises UserError if `--gpus-per-stage` or `run.device` of params.yaml does not fit a worker with its own GPUs."""
+    is_whole = 1 <= gpus_per_stage < math.inf and gpus_per_stage % 1 == 0
+    if not (is_whole or 0 < gpus_per_stage < 1):  # what Ray accepts
+        raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: should be a whole number, or a share between 0 and 1.")
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and number not in ("", "0"):
+        raise UserError(
+            f"params.yaml: run.device: {device}: each stage of gift run sees its own GPU only, as cuda:0. "
+            "Change it to auto or cuda."
+        )
+
+
 def is_passed(name: str) -> bool:
     """Returns whether processes on other machines get this variable."""
     return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
@@ -69,6 +93,20 @@ class Ended:
     name: str
     code: int | None
     reason: str
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a cluster has for stages: how many at once, and the CPUs and GPUs of all machines together."""
+
+    workers: int
+    cpus: int
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """The threads of one stage, so that all workers together use each CPU once."""
+        return max(1, self.cpus // self.workers)
 
 
 class Pool:
@@ -210,7 +248,8 @@ def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus:
     cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else _cpus()
     if gpus and gpus < gpus_per_stage:
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: the cluster has {gpus:g} GPUs. Ask for at most so many.")
-    return Capacity(workers or default_workers(cpus=cpus, gpus=gpus, gpus_per_stage=gpus_per_stage), cpus, gpus)
+    # with GPUs as many stages as these hold, and one more that needs a CPU only
+    return Capacity(workers or (int(gpus // gpus_per_stage) + 1 if gpus else max(1, cpus)), cpus, gpus)
 
 
 def _cpus() -> int:

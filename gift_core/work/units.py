@@ -1,22 +1,28 @@
 """Runs the units of a computation in a work folder: those that are done are skipped, and helpers compute some.
 
 The state of a unit is a file, whoever computes it. Units with keys are files in another folder, which stay for later
-stages.
+stages. The states of a training are files of the same kind (gift_core.work.training).
 """
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
 from gift_core.computation import Computation, Compute, State
+from gift_core.errors import UserError
 from gift_core.progress import progress_bar
-from gift_core.work.snapshot import keep_state, read_state, write_state
+from gift_core.work.publishing import require_free_bytes, write_atomically
 from gift_core.work.spread import spread
 
 Numbered = tuple[int, Any]  # a unit with its number
@@ -100,3 +106,42 @@ def _load(load: Callable[[], Compute[Any]], files: list[Path]) -> Callable[[Numb
 
 def _is_written(files: list[Path], unit: Numbered) -> bool:
     return files[unit[0]].is_file()
+
+
+def write_state(path: Path, state: State) -> None:
+    """Writes a state to a file in a work folder (gift_core.work.folder), whose key says what decides the state."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    with write_atomically(path) as unfinished:
+        save_file(on_cpu, unfinished, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
+
+
+def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:
+    """Writes a state as write_state. Where that fails the work goes on: `say` gets a line. Returns whether it did."""
+    try:
+        size = sum(tensor.nbytes for tensor in state.tensors.values())
+        require_free_bytes(path, 2 * size, "what is kept of unfinished work")  # the result, too, is not larger
+        write_state(path, state)
+    except (UserError, OSError, SafetensorError) as error:
+        say(f"no work could be kept, so an interruption loses more. It is tried again: {error}")
+        return False
+    return True
+
+
+def read_state(path: Path, say: Callable[[str], None] = lambda line: None) -> State | None:
+    """Returns the state in a file, with its tensors on the CPU; None if there is no file.
+
+    A file that cannot be read is renamed, so that the next one does not replace it, and `say` prints it.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
+            # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
+            return State({name: file.get_tensor(name).clone() for name in names}, note)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        aside = path.with_name(f"{path.name}.not_used")
+        with suppress(FileNotFoundError):  # another process of the training was faster
+            path.rename(aside)
+        say(f"{aside} is not used: {error}. This part of the work starts again.")
+        return None

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from gift_core.code import revisions
 from gift_core.code.fingerprint import NEVER, CodeBase, category, unit_key
-from gift_core.code.revisions import Code, Units, part_name
-from gift_core.code.stage_graph import read_blocks
+from gift_core.code.revisions import Code, Units, part_name, read_blocks
 from gift_core.code.syntax import digest_of, normalized
 from gift_core.config.loading import load_config
 from recipes.revisions.probe import Instance, Outcome

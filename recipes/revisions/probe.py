@@ -38,7 +38,7 @@ TRACING = Path(__file__).with_name("tracing.py")
 # Where an interrupted stage ends: at the n-th call of a function. It then has something to continue from.
 INTERRUPTED_AT = {
     "synthesize": ("gift_core/artifacts/shards.py", "write_shard", 2),
-    **dict.fromkeys(OF_METHODS, ("gift_core/work/snapshot.py", "write_state", 2)),
+    **dict.fromkeys(OF_METHODS, ("gift_core/work/units.py", "write_state", 2)),
 }
 Function = tuple[str, int]  # a file of our code, and the line where the function or its first decorator begins
 
@@ -256,9 +256,9 @@ def run_stage(
     if ran is not None:
         os.environ |= {tracing.ROOT: str(root), tracing.FILE: str(ran)}
     if interrupt_at is not None:
-        from gift_core.work import snapshot, units
+        from gift_core.work import training, units
 
-        snapshot.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
+        training.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
     tracing.start(interrupt_at)
     from stages.app import main
 

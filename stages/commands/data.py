@@ -42,7 +42,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     """
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.row import catalogue_names
+    from gift_core.datasets.catalogue.inventory import catalogue_names
     from gift_core.datasets.status import data_in_use, data_named, status_of
 
     config = load_config(params_of(params, root))

@@ -173,19 +173,17 @@ def _look_at_images(
     name: str, addition: Addition, dataset: Dataset, *, check: bool, on_bad: str
 ) -> tuple[dict[str, Any], list[str], str]:
     """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
-    from gift_core.datasets.image_check import ImageFindings, check_images, composition_notes
+    from gift_core.datasets.status import ImageFindings, check_images
     from gift_core.mini.miniature import miniature_of
 
     findings = check_images(dataset, name) if check else ImageFindings(0)
     refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
-    is_probe = name in addition.config.evaluation.probes
-    composition = list(composition_notes(dataset, None if is_probe else addition.config.prompts.images_per_task))
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
-        "notes": [*dataset.notes, *composition, *warnings],
+        "notes": [*dataset.notes, *warnings],
         "check": {"images": findings.count, "broken": findings.broken, **findings.others},
     }
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
@@ -202,7 +200,7 @@ def _look_at_images(
         if all(class_name.isdigit() for class_name in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
     left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not refusal else []
-    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines(), *composition)]
+    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines())]
     lines += [typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings]
     return record, lines, refusal
 

@@ -60,7 +60,7 @@ def run(
     """
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.work.needs import check_gpus
+    from gift_core.execution.pool import check_gpus
     from gift_core.work.spread import OFFERS
 
     from ..dvc.interruption import Interruption, postponed

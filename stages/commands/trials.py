@@ -30,8 +30,8 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.report.searches import RateSearch, Trial, hold_out, measure, sample_training_images
-from gift_core.work.launcher import started
-from gift_core.work.snapshot import Snapshot
+from gift_core.work.processes import started
+from gift_core.work.training import Snapshot
 
 from ..command_line import note
 from ..finetune import assist, load_step

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gift_core.code.revisions import options_of, settings_of
-from gift_core.code.stage_graph import PARAMS, read_blocks, value_at
+from gift_core.code.revisions import PARAMS, options_of, read_blocks, settings_of, value_at
 from gift_core.config.experiment import Config
 from gift_core.errors import UserError
 from gift_core.layout import CODE

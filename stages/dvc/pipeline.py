@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gift_core.code.stage_graph import value_at
+from gift_core.code.revisions import value_at
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
 from gift_core.work.folder import leaves

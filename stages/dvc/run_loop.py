@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
+from gift_core.execution.pool import gpus_of
 from gift_core.execution.schedule import Schedule
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
-from gift_core.work.needs import gpus_of
 from gift_core.work.spread import offers_of
 
 from .pipeline import DvcPipeline

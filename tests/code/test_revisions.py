@@ -14,10 +14,10 @@ from gift_core.code.revisions import (
     code_files,
     options_of,
     part_name,
+    read_blocks,
     units_of_parts,
     verified_content,
 )
-from gift_core.code.stage_graph import read_blocks
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
 from recipes.revisions.decide import Change, decide

@@ -17,8 +17,8 @@ from PIL import Image
 from gift_core.artifacts.task import read_task
 from gift_core.datasets import decoding
 from gift_core.datasets.decoding import BadImageError, plain_image
-from gift_core.datasets.image_check import check_images
 from gift_core.datasets.ingest import open_dataset
+from gift_core.datasets.status import check_images
 from gift_core.errors import UserError
 from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import damaged_images, whole_images

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from gift_core.config.tasks import TableTaskConfig
@@ -70,31 +69,6 @@ def test_unsound_splits_are_refused(split: str, expected: str, tmp_path: Path) -
     rows = ["a/0.png,wren,train", f"a/1.png,heron,{split}", "a/2.png,owl,test"]
     write_table(tmp_path, rows, header="image,label,fold")
     assert expected in refusal(tmp_path, split_column="fold")
-
-
-SPLITS = ["train", "Training", "testing", "test", "valid"]
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str, tmp_path: Path) -> None:
-    frame = pd.DataFrame(ROWS, columns=["image", "label"]).assign(size=[1, 2, 3, 4, 5], fold=SPLITS)
-    if suffix == "csv":
-        frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
-    else:
-        lists = [[0.5]] * 5  # which no column of splits has, and which are not read
-        frame.assign(fold=frame["fold"].astype("category"), lists=lists).to_parquet(tmp_path / "birds/labels.parquet")
-    assert refusal(tmp_path, table=f"labels.{suffix}") == (
-        f"params.yaml: tasks.birds.table: labels.{suffix}: column 'fold' has only the values Training, test, testing, "
-        "train, valid. To use it, write split_column: fold (gift add-task --split-column fold). "
-        "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.2)."
-    )
-
-
-@pytest.mark.parametrize("values", ["01201", ["train"] * 5, ["train", "test", "train", "test", ""], "ababa"])
-def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(values: Any, tmp_path: Path) -> None:
-    lines = [f"{file},{label},{fold}" for (file, label), fold in zip(ROWS, values, strict=True)]
-    write_table(tmp_path, lines, header="image,label,fold")
-    assert table(tmp_path).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_missing_cluster_is_named(tmp_path: Path) -> None:
 
 def test_each_difference_between_machines_is_named() -> None:
     here = local_facts()
-    assert {"gift_core", "stages", "Python", "torch", "dvc", "ray"} <= set(here)
+    assert {"gift_core", "Python", "torch", "dvc", "ray"} <= set(here)
     compare_nodes(here, {"one": here, "two": dict(here)})
     other = here | {"torch": "1.0", "gift_core": "0000"}
     with pytest.raises(UserError) as refused:

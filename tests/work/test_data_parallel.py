@@ -29,9 +29,8 @@ from gift_core.method.replay.pairs import PairReplay
 from gift_core.method.replay.source import NoReplay
 from gift_core.method.training import loop
 from gift_core.method.training.loop import LossRow
-from gift_core.work.launcher import started
-from gift_core.work.processes import ALONE, Processes
-from gift_core.work.snapshot import Snapshot
+from gift_core.work.processes import ALONE, Processes, started
+from gift_core.work.training import Snapshot
 from tests.clip.tiny import Picture, png, tiny_clip
 from tests.interruption.processes import SERVER
 from tests.method.training.tiny_training import GIFT_LOSSES, encoded, gift, method_config, pairs, training

@@ -15,10 +15,10 @@ import torch
 
 from gift_core.computation import Advance, Computation, State, in_turn, ranges
 from gift_core.errors import UserError
-from gift_core.work import snapshot as snapshots
+from gift_core.work import training, units
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
-from gift_core.work.snapshot import Snapshot, write_state
-from gift_core.work.units import KeptUnits
+from gift_core.work.training import Snapshot
+from gift_core.work.units import KeptUnits, write_state
 from tests.execution.pretended_helper import run_with_helper
 from tests.mounts import small_disk
 
@@ -29,7 +29,7 @@ STATE = State(
 
 
 def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(snapshots, "INTERVAL", 0.0)
+    monkeypatch.setattr(training, "INTERVAL", 0.0)
     Snapshot(path).keep(lambda: STATE)
     return path
 
@@ -52,7 +52,7 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreseen: bool
 ) -> None:
     if not foreseen:  # another process fills the disk meanwhile
-        monkeypatch.setattr(snapshots, "require_free_bytes", lambda path, needed, purpose: None)
+        monkeypatch.setattr(units, "require_free_bytes", lambda path, needed, purpose: None)
     said: list[str] = []
     with small_disk(tmp_path / "disk", 300) as disk:
         path = written(disk / "state.safetensors", monkeypatch)

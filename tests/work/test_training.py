@@ -21,7 +21,7 @@ from gift_core.method.methods import build_method
 from gift_core.method.replay.source import NoReplay
 from gift_core.method.training.loop import LossRow
 from gift_core.work import training
-from gift_core.work.snapshot import Snapshot
+from gift_core.work.training import Snapshot
 from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
 from tests.method.training.tiny_training import train as train_tiny

@@ -15,8 +15,7 @@ import pytest
 from torchvision import datasets
 
 from gift_core.datasets.catalogue.fetch import fetch, how_to_get
-from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_row
+from gift_core.datasets.catalogue.inventory import Archive, CatalogueRow, catalogue_row, take_inventory
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
 

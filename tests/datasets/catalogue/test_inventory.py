@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.catalogue.inventory import catalogue_row, take_inventory
 from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row

@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from gift_core.datasets.catalogue.inventory import take_inventory
+from gift_core.datasets.catalogue.inventory import catalogue_names, catalogue_row, take_inventory
 from gift_core.datasets.catalogue.readers import READERS
-from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Sample
 from tests.datasets.catalogue.trees import MAKERS, make_tree
 

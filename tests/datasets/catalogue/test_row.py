@@ -11,7 +11,7 @@ from torchvision import datasets
 from gift_core.config.presets import load_preset
 from gift_core.config.tasks import ClassSliceConfig
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row, sliced_classes
+from gift_core.datasets.catalogue.inventory import catalogue_names, catalogue_row, sliced_classes
 from gift_core.published.mtil import ORDER_1
 
 TEMPLATES = {  # how many CLIP publishes of each; of cars MTIL has one more

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
+from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_row
 
 SIDE = 8
 TRAIN_SHARE = 4  # training images for one test image, where a data set is split 80/20

@@ -22,8 +22,7 @@ from gift_core.method.replay.teachers import Teacher
 from gift_core.method.training.encoders import GradientCache
 from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel, Processes
-from gift_core.work.snapshot import NOT_KEPT, Snapshot
-from gift_core.work.training import drive
+from gift_core.work.training import NOT_KEPT, Snapshot, drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
