@@ -117,6 +117,12 @@ def test_no_package_has_more_lines_than_its_budget() -> None:
     assert {name: (count, BUDGET[name]) for name, count in lines.items() if count > BUDGET[name]} == {}
 
 
+def test_the_packages_that_the_project_is_built_on_are_in_use() -> None:
+    files = [*FILES, *(ROOT / "stages").rglob("*.py")]
+    used = {module.partition(".")[0] for file in files for module in imported_modules(file)}
+    assert used >= {"torch", "diffusers", "open_clip", "dvc", "pyarrow", "webdataset", "typer", "pandas"}
+
+
 def block_of(stage: str) -> dict[str, Any]:
     block: dict[str, Any] = DVC[stage]
     return block.get("do", block)  # type: ignore[no-any-return]
