@@ -43,7 +43,7 @@ PIECES = (
         "prefetch, pinned copies, the message of a full memory",
         "tests/work/test_overlap.py",
         "tests/clip/test_device.py",
-        "tests/work/test_out_of_memory.py",
+        "tests/work/test_os_errors.py",
     ),
     tests("generators", "images of every family of pipelines, and synthesize", "tests/generators"),
     Piece("losses", "the losses of this device, to be compared with the golden ones", GOLDEN, GOLDEN),
