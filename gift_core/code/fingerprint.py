@@ -52,6 +52,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/clip/trained.py: TRAINS": "trains.*",
     "gift_core/datasets/ingest.py: READERS": "source.*",
     "gift_core/datasets/ingest.py: _rendered": "source.mini",
+    "gift_core/datasets/ingest.py: _published": "source.catalogue",
     "gift_core/method/averaging.py: RunningMean": "average",
     "gift_core/method/averaging.py: Interpolation": "merge",
     "gift_core/clip/layers.py: layer_factors": "layer_decay",
