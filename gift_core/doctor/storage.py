@@ -188,7 +188,7 @@ def _s3_client(own: Mapping[str, str]) -> tuple[Any, str]:
     if "credentialpath" in own:
         session.set_config_variable("credentials_file", own["credentialpath"])
     config = Config(connect_timeout=S3_SECONDS, read_timeout=S3_SECONDS, retries={"total_max_attempts": 2})
-    client = session.create_s3_client(
+    client = session.create_client(
         "s3",
         endpoint_url=own.get("endpointurl"),
         region_name=own.get("region"),
