@@ -16,7 +16,7 @@ import yaml
 
 from gift_core.code.fingerprint import REVISIONS, VERIFIED, CodeBase
 from gift_core.code.revisions import verified_content
-from tests.clone import TASKS, Clone, clone_of, commit, copy_of, edit_function, new_project, small
+from tests.clone import PROBE, TASKS, Clone, clone_of, commit, copy_of, edit_function, new_project, small
 from tests.imports import with_all_methods
 
 pytestmark = pytest.mark.end_to_end
@@ -38,13 +38,20 @@ def of(stage: str, *methods: str) -> set[str]:
 # The file and the function: the stages that run besides check.
 EDITS: dict[str, tuple[str, str, set[str]]] = {
     "a loss": ("gift_core/method/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
+    "Fisher information": ("gift_core/method/replay/fisher.py", "per_sample", of("teach", "ewc")),
+    "a consolidation": ("gift_core/method/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
     "a kind of replay": (
         "gift_core/method/replay/exemplars.py",
         "ExemplarReplay.teach",
         of("teach", "icarl") | of("finetune", "icarl"),
     ),
     "a reader": ("gift_core/datasets/webdataset.py", "list_tars", {f"ingest@{TASKS[1]}"}),
-    "the accuracy": ("gift_core/method/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
+    "the loop": ("gift_core/method/training/loop.py", "learning_rates", of("finetune", *METHODS)),
+    "the accuracy": (
+        "gift_core/method/evaluation.py",
+        "evaluate_task_incremental",
+        of("evaluate", *METHODS) | {f"probe@{PROBE}"},
+    ),
     "a message": ("gift_core/progress.py", "progress_bar", set()),
 }
 
