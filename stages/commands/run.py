@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gift_core.execution.pool import Pool
 
     from ..dvc.pipeline import DvcPipeline
+    from ..dvc.run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
 OFFERED = LOGS / "offers"  # of units to helpers (gift_core.work.spread)
@@ -105,6 +106,11 @@ def run(
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
         raise
+    _report(loop)
+
+
+def _report(loop: RunLoop) -> None:
+    """Prints what ran. UserError if a stage failed."""
     note(loop.summary())
     if loop.failed:
         reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())

@@ -74,8 +74,12 @@ def show(
         print_text(f"The report: {page.resolve()}", page.resolve().as_uri())
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
-    if summary is None:
-        return
+    if summary is not None:
+        _print_next(summary)
+
+
+def _print_next(summary: Summary) -> None:
+    """Prints what to do after a look at the result."""
     hint("\nNext:")
     if "MAKELEVEL" in os.environ and sys.prefix not in (sys.base_prefix, os.environ.get("VIRTUAL_ENV")):
         hint(f"  source {shlex.quote(sys.prefix)}/bin/activate   # once, to find gift and dvc")

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,18 @@ def test_what_is_written_is_read_also_by_webdataset(tmp_path: Path) -> None:
     assert [(key, {extension: file.read() for extension, file in files.items()}) for key, files in found] == SAMPLES
     samples = webdataset.WebDataset(path.rename(tmp_path / "a.tar").as_posix(), shardshuffle=False)
     assert list(samples.to_tuple("__key__", "txt")) == [("000", b"a snowman"), ("001", b"a spade")]
+
+
+def test_the_images_of_a_shard_are_not_in_memory_together(tmp_path: Path) -> None:
+    images = ((png(0) + bytes(10**5), "png", 0) for _ in range(200))
+    info = TaskInfo("shapes", ("circle",), ("a {}.",), "folder")
+    tracemalloc.start()
+    try:
+        written = write_task(tmp_path / "shapes", info, images, [(png(0), "png", 0)], images_per_shard=200)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert written.counts == {"train": 200, "test": 1} and peak < 5 * 10**6  # the shard has 20 MB
 
 
 def test_the_same_samples_give_the_same_bytes_without_time_and_owner(tmp_path: Path) -> None:

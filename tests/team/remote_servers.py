@@ -163,6 +163,7 @@ def azure_server(folder: Path) -> Iterator[str]:
 
     port = free_port()
     words = ["azurite-blob", "--silent", "--skipApiVersionCheck", "--blobPort", f"{port}", "--location", str(folder)]
+    # the key of every emulator, from the documentation of Azurite
     secret = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
     account = f"AccountName=devstoreaccount1;AccountKey={secret}"
     connection = f"{account};BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
