@@ -1,11 +1,12 @@
-"""Servers that speak the protocols of remotes, on free ports: S3, which can fail in many ways, SFTP, GCS, Azure."""
+"""Servers that speak the protocols of remotes, on free ports: S3, which can fail in many ways, SSH, GCS, Azure."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
+import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -103,34 +104,35 @@ def objects_of(bucket: Any) -> dict[str, bytes]:
 
 
 @contextmanager
-def sftp_server(folder: Path) -> Iterator[tuple[int, Path]]:
-    """An SSH server with SFTP for one key. Yields its port, and the file of the private key."""
+def ssh_server(folder: Path) -> Iterator[tuple[int, Path]]:
+    """OpenSSH's sshd, which knows one key of the user who runs the tests. Yields its port, and the file of the key."""
     import asyncssh
 
     folder.mkdir()
-    key, host = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
-    key.write_private_key(folder / "key")
-    key.write_public_key(folder / "authorized_keys")
-    loop, started = asyncio.new_event_loop(), threading.Event()
-    ports: list[int] = []
-
-    async def serve() -> None:
-        keys = str(folder / "authorized_keys")
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[host], authorized_client_keys=keys, sftp_factory=True, allow_scp=True
-        )
-        ports.append(server.get_port())
-        started.set()
-
-    loop.create_task(serve())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    assert started.wait(20)
-    try:
-        yield ports[0], folder / "key"
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+    for name in ("key", "host"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(folder / name)
+        (folder / name).chmod(0o600)
+        key.write_public_key(folder / f"{name}.pub")
+    port = free_port()
+    settings = (
+        f"ListenAddress 127.0.0.1:{port}", f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/key.pub",
+        "PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "Subsystem sftp internal-sftp",
+    )  # fmt: skip
+    (folder / "config").write_text("\n".join(settings), encoding="utf-8")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd of root wants this folder, which a service makes at start-up
+    words = [str(shutil.which("sshd")), "-D", "-f", str(folder / "config"), "-E", str(folder / "log")]
+    with subprocess.Popen(words) as process:
+        try:
+            for _ in range(100):
+                with socket.socket() as connection:
+                    if connection.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield port, folder / "key"
+        finally:
+            process.terminate()
 
 
 @contextmanager

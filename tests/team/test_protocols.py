@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from gift_core.doctor.storage import check_bucket
 from tests.clone import Clone, clone_of, commit, content, copy_of, new_project, small, stages_in
 from tests.datasets.folders import picture
 from tests.mounts import small_disk
-from tests.team.remote_servers import KEYS, S3, Fault, azure_server, gcs_server, objects_of, sftp_server
+from tests.team.remote_servers import KEYS, S3, Fault, azure_server, gcs_server, objects_of, ssh_server
 from tests.team.toy import toy_clone
 
 
@@ -166,8 +167,10 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield [f"s3://{request.getfixturevalue('bucket').name}/gift", "--endpoint", request.getfixturevalue("s3").url]
     elif request.param == "ssh":
         pytest.importorskip("sshfs", reason="needs the extra ssh")
-        with sftp_server(tmp_path / "ssh") as (port, key):
-            yield [f"ssh://me@127.0.0.1:{port}{tmp_path}/remote", "--key-file", str(key)]
+        if not shutil.which("sshd"):
+            pytest.skip("needs sshd: apt-get install openssh-server")
+        with ssh_server(tmp_path / "ssh") as (port, key):
+            yield [f"ssh://{getpass.getuser()}@127.0.0.1:{port}{tmp_path}/remote", "--key-file", str(key)]
     elif request.param == "gs":
         pytest.importorskip("gcsfs", reason="needs the extra gs")
         pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is an extra of development")
