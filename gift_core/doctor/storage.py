@@ -52,7 +52,11 @@ def check_disk(project: Project) -> Iterator[Finding]:
     of = work.assumed or "this experiment"
     yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
     left = sum(stage.bytes for stage in work.stages if not stage.made)
-    cache, keeps_one = read_cache(project.root)
+    repository = project.root / ".dvc"
+    settings = read_settings(project.root) if repository.is_dir() else {}
+    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
+    keeps_one = kinds[0].strip("' ") in LINKS
+    cache = repository / settings.get("cache.dir", "cache")
     by_disk: dict[int, list[Path]] = {}  # each gets as many copies as it has folders here
     for path in [project.root] if keeps_one else [project.root, cache]:
         folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
@@ -76,14 +80,6 @@ def disk_finding(folder: Path, needed: int, free: int) -> Finding:
     return Finding("disk", "ok" if 10 * free >= 11 * needed else "warn", found)
 
 
-def read_cache(root: Path) -> tuple[Path, bool]:
-    """Returns the folder of the DVC cache, and whether DVC keeps one copy of a file instead of two."""
-    repository = root / ".dvc"
-    settings = read_settings(root) if repository.is_dir() else {}
-    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
-    return repository / settings.get("cache.dir", "cache"), kinds[0].strip("' ") in LINKS
-
-
 def check_dvc(root: Path) -> Iterator[Finding]:
     """Yields the version of DVC, whether `root` is a DVC repository, and whether its default remote answers.
 
@@ -99,19 +95,7 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
-    yield from check_braces({"the project": folder, "the cache of DVC": read_cache(root)[0]})
     yield check_remote(root, settings)
-
-
-def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:
-    """Yields a finding for each path that DVC takes for a pattern of its progress bar, in which { and } have a meaning.
-
-    `dvc repro` then fails after a stage has run: AttributeError: 'QueryingProgress' object has no attribute 'postfix'.
-    """
-    for what, path in paths.items():
-        if set("{}") & set(str(path.absolute())):
-            found = f"{what} is at {path}, and DVC fails in a path with {{ or }}"
-            yield Finding("dvc", "fail", found, "Rename or move that folder.")
 
 
 def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
