@@ -216,7 +216,7 @@ def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def push(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
+def upload(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
     """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
 
     `private` counts for a new repository. A revision that does not exist becomes a branch.
@@ -240,7 +240,7 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
     return str(commit.commit_url)
 
 
-def pull(repository: Repository, folder: Path) -> list[Path]:
+def download_whole(repository: Repository, folder: Path) -> list[Path]:
     """Downloads a model or shards to `folder`, checks them, and returns the files.
 
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
