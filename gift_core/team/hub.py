@@ -246,28 +246,25 @@ def download_whole(repository: Repository, folder: Path) -> list[Path]:
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
     only those of the known layout. A model is loaded once.
     """
-    with build_folder(folder) as temporary:
+    with build_folder(folder) as temporary, _kept_only_if_whole(temporary, repository):
         if repository.kind == MODEL:
             _download(repository, temporary, MODEL_FILES)
+            open_folder(temporary, device=torch.device("cpu"))
         else:
             _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"))
-            with _kept_only_if_whole(temporary, repository):
-                if not (manifests := sorted(temporary.rglob(MANIFEST))):
-                    raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-                names = [
-                    glob.escape((path.parent / name).relative_to(temporary).as_posix())
-                    for path in manifests
-                    for shard in read_manifest(path.parent).shards
-                    for name in (shard.name, *shard.sidecars)
-                    if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
-                ]
+            if not (manifests := sorted(temporary.rglob(MANIFEST))):
+                raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+            names = [
+                glob.escape((path.parent / name).relative_to(temporary).as_posix())
+                for path in manifests
+                for shard in read_manifest(path.parent).shards
+                for name in (shard.name, *shard.sidecars)
+                if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
+            ]
             _download(repository, temporary, names)
+            for path in manifests:
+                _synthetic(path.parent)
         shutil.rmtree(temporary / ".cache", ignore_errors=True)
-        with _kept_only_if_whole(temporary, repository):
-            if repository.kind == MODEL:
-                open_folder(temporary, device=torch.device("cpu"))
-            for manifest in temporary.rglob(MANIFEST):
-                _synthetic(manifest.parent)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -291,6 +288,7 @@ def _kept_only_if_whole(folder: Path, repository: Repository) -> Iterator[None]:
         yield
     except (UserError, ContractError) as error:
         reason = str(error).replace(f"{folder}", repository.address).partition(" Recreate it with")[0]
+        reason = reason.removeprefix(f"{repository.address}: ")
         raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
 
 
