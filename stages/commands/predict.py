@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,7 +40,7 @@ Top = Annotated[int, option("N", "Number of classes per image, the best first.",
 
 
 Threshold = Annotated[
-    float | None,
+    float,
     option(
         "NUMBER",
         'An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
@@ -60,7 +59,7 @@ def predict(
     classes: Classes = None,
     templates: Templates = None,
     top: Top = 1,
-    threshold: Threshold = None,
+    threshold: Threshold = -1.0,
     output: Format = "table",
     device: Device = "auto",
     pretrained: Pretrained = None,
@@ -101,7 +100,7 @@ def predict(
     results = classify_images(clip, paths, chosen, top=top)
     if not sys.stdout.isatty():  # no progress bar between printed lines
         results = progress(results, len(paths), "images")
-    found = readable(results, unreadable, -math.inf if threshold is None else threshold)
+    found = readable(results, unreadable, threshold)
     if as_json or output == "json":
         print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
     else:

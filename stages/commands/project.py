@@ -163,11 +163,7 @@ def docs(page: Page = None) -> None:
             title = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
             typer.echo(f"{name:16} {title.strip('# ')}")
         return
-    text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
-    if sys.stdout.isatty():
-        pydoc.pager(text)
-    else:
-        typer.echo(text)
+    pydoc.pager(lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8"))
 
 
 def dag(

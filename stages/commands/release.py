@@ -70,15 +70,11 @@ def release(
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if not as_json:
         _show_alphas(method, stage, found, unseen)
-    carry_out(
-        edit,
-        {"method": method, **_record(found, unseen), "proposed": alpha},
-        shown=[f"params.yaml has this alpha, {alpha:g}."] if before == after else [],
-        hints=[f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"],
-        write=write,
-        as_json=as_json,
-        unwritten=f"To write it: gift release {method} --choose --write. Then only evaluate and report run.",
-    )
+    record = {"method": method, **_record(found, unseen), "proposed": alpha}
+    same = [f"params.yaml has this alpha, {alpha:g}."] if before == after else []
+    hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
+    later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
+    carry_out(edit, record, shown=same, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
 def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
