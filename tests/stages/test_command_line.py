@@ -76,8 +76,6 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
         ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_lines"}),
         ("use mtil_order_1 --diff", {"preset", "written", "backup", "next", "difference"}),
         ("clean", {"works", "removed"}),
-        ("methods", {"method", "about", "runs", "in_params"}),
-        ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
     ],
 )
 def test_with_json_stdout_is_one_document(words: str, keys: set[str], mini_project: Path) -> None:

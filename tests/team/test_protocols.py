@@ -306,7 +306,6 @@ def no_list(method: str, path: str, number: int) -> bool:
 @pytest.mark.parametrize(
     ("command", "kind", "fails", "expect", "said"),
     [
-        ("get", "500", first_of_each(4), 0, ""),
         ("get", "503", first_of_each(4), 0, ""),
         ("get", "503", early, 0, "Nothing was pulled"),
         ("get", "cut", first_of_each(4), 0, ""),
@@ -318,7 +317,6 @@ def no_list(method: str, path: str, number: int) -> bool:
         ("get", "expired", late, 1, "Renew the credentials. What has arrived is kept: run gift get again."),
         ("get", "denied", no_list, 0, "The credentials may not do this"),
         ("get", "denied", objects, 1, "The credentials may not do this"),
-        ("share", "500", first_of_each(4), 0, "The remote has everything"),
         ("share", "503", first_of_each(4), 0, "The remote has everything"),
         ("share", "503", early, 1, "nothing was pushed"),
         ("share", "cut", first_of_each(4), 0, "The remote has everything"),
