@@ -9,7 +9,7 @@ import inspect
 import os
 import platform
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import wraps
@@ -40,6 +40,7 @@ DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
+PLAIN: dict[str, Any] = {"box": None, "padding": (0, 1, 0, 0)}  # a table without lines
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -113,17 +114,35 @@ def print_files(files: Iterable[Path]) -> None:
         typer.echo(f"{file}  {byte_size(file.stat().st_size)}")
 
 
-def print_difference(lines: list[str]) -> None:
-    """Prints the lines of a unified difference, with color on a terminal."""
-    for line in lines:
+def carry_out(
+    edit: ParamsEdit,
+    record: Mapping[str, Any],
+    *,
+    shown: Iterable[str] = (),
+    hints: Iterable[str] = (),
+    write: bool,
+    as_json: bool,
+    difference: bool = True,
+    unwritten: str = "--dry-run: nothing was written",
+) -> None:
+    """Writes an edit of params.yaml if `write`, and prints it.
+
+    With JSON: `record`, and whether it was written. Else the lines `shown`, those of params.yaml that change, and the
+    `hints`, or `unwritten`.
+    """
+    if write:
+        edit.carry_out()
+    if as_json:
+        print_json({**record, "written": write})
+        return
+    for line in shown:
+        typer.echo(line)
+    for line in edit.difference() if difference else ():
         typer.secho(line, fg=COLORS.get(line[:1]))
-
-
-def print_edit(edit: ParamsEdit, *, dry_run: bool) -> None:
-    """Prints the lines of params.yaml that change, and whether they were written."""
-    print_difference(edit.difference())
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
+    for line in hints if write else ():
+        hint(line)
+    if not write:
+        typer.echo(unwritten)
 
 
 def print_table(

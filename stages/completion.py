@@ -45,16 +45,14 @@ def _yaml(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _presets(ctx: Any) -> list[str]:
-    return sorted(preset.stem for preset in (_root(ctx) / "presets").glob("*.yaml") if preset.name != CATALOGUE)
-
-
 complete_task = complete_from(lambda ctx: [step["task"] for step in _params(ctx).get("sequence") or ()])
 complete_method = complete_from(lambda ctx: _params(ctx).get("methods") or ())
 complete_known_method = complete_from(
     lambda ctx: {**(_params(ctx).get("methods") or {}), **_yaml(_root(ctx) / "presets" / CATALOGUE)}
 )
-complete_preset = complete_from(_presets)
+complete_preset = complete_from(
+    lambda ctx: sorted(file.stem for file in (_root(ctx) / "presets").glob("*.yaml") if file.name != CATALOGUE)
+)
 complete_classes = (
     complete_from(  # the tasks that are ingested, of which `gift predict --classes` takes the class names
         lambda ctx: sorted(file.parent.name for file in Layout(_root(ctx)).task("any").parent.glob("*/task.json"))

@@ -20,12 +20,10 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompt_files import read_prompts
         from gift_core.generators.filters import REASONS
-        from gift_core.generators.pipeline import check_local_folder
         from gift_core.generators.synthesize import synthesize as generate_pairs
         from gift_core.provenance import environment
 
         generator = stage.config.generator
-        check_local_folder(generator.pipeline)
         prompts = read_prompts(stage.layout.prompts(task))
         stage.phase = "loading the pipeline"
         load = partial(load_tools, generator, stage.config.run.device)

@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.experiment import Experiment, read_experiment, set_order
 from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
-from benchmarks.smoke.sizes import FULL
+from benchmarks.smoke.sizes import FULL, TEXT_ENCODER
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor.operations import CLIPS, SDXS
+from gift_core.doctor.operations import known_models
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
@@ -30,10 +30,10 @@ CLIP = "hf-hub:timm/vit_medium_patch32_clip_224.tinyclip_laion400m"
 GENERATOR, REVISION = "IDKiro/sdxs-512-dreamshaper", "76f720262bb051da75666b22c902a78c8e16c763"
 SIZE = replace(
     FULL,
-    clip=CLIPS[CLIP],
-    unet=SDXS["unet"],
-    autoencoder=SDXS["vae"],
-    text_encoder=SDXS["text_encoder"],
+    clip=known_models()[CLIP.removeprefix("hf-hub:")]["model_cfg"],
+    unet=known_models()[GENERATOR]["unet"],
+    autoencoder=known_models()[GENERATOR]["vae"],
+    text_encoder=TEXT_ENCODER,
     parameters={"clip": 84_205_569, "unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
     autoencoder_class="AutoencoderTiny",
     # Its single step is at the last noise level, timestep 999.

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gift_core.doctor.operations import AUTOENCODER, TEXT_ENCODER, UNET
+from gift_core.doctor.operations import known_models
 
 Settings = Mapping[str, Any]
 
 CONTEXT, VOCABULARY = 77, 49408
+V1 = known_models()["stable-diffusion-v1-5/stable-diffusion-v1-5"]
+# differs: v1.5 has 0, 2 and 1, which its tokenizer does not use. They affect only the pooled output, unused in SD.
+TEXT_ENCODER: Settings = {
+    **V1["text_encoder"], "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407,
+}  # fmt: skip
 
 # open_clip's ViT-B-16-quickgelu: the architecture of OpenAI's weights.
 VIT_B_16: Settings = {
@@ -50,8 +55,8 @@ class Size:
 
 FULL = Size(
     clip=VIT_B_16,
-    unet=UNET,
-    autoencoder=AUTOENCODER,
+    unet=V1["unet"],
+    autoencoder=V1["vae"],
     text_encoder=TEXT_ENCODER,
     parameters={"clip": 149_620_737, "unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
     pixels=512,
@@ -64,11 +69,11 @@ CUT = Size(
         "text_cfg": {**VIT_B_16["text_cfg"], "layers": 2, "width": 64, "heads": 2},
     },
     unet={
-        **UNET, "sample_size": 8, "block_out_channels": (16, 16, 32, 32), "layers_per_block": 1,
+        **V1["unet"], "sample_size": 8, "block_out_channels": (16, 16, 32, 32), "layers_per_block": 1,
         "cross_attention_dim": 32, "attention_head_dim": 2, "norm_num_groups": 8,
     },
     autoencoder={
-        **AUTOENCODER, "sample_size": 64, "block_out_channels": (16, 16, 16, 16), "layers_per_block": 1,
+        **V1["vae"], "sample_size": 64, "block_out_channels": (16, 16, 16, 16), "layers_per_block": 1,
         "norm_num_groups": 8,
     },
     text_encoder={

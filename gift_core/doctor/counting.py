@@ -23,7 +23,10 @@ from gift_core.clip.model import Clip
 from gift_core.doctor.operations import ClipCount, PipelineCount
 
 ITEMS = 64  # images or texts at once: so many that the gradients of the weights do not matter beside them
-CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}  # of diffusers, where a configuration names none
+CLASSES = {  # where a configuration names none
+    "unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel",
+    "safety_checker": "StableDiffusionSafetyChecker",
+}  # fmt: skip
 CONTEXT = 77  # tokens of a text, where the configuration names no other number
 
 
@@ -121,8 +124,8 @@ def count_clip(
 def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> PipelineCount:
     """Returns the operations and the bytes of an image of `size` x `size` px, and the parameters of all parts.
 
-    `parts` are the configurations of the UNet ("unet"), of the autoencoder ("vae") and of other parts, as in the
-    config.json of diffusers. Imports diffusers.
+    `parts` are the configurations of the UNet ("unet"), of the autoencoder ("vae") and of other parts, as in their
+    config.json. Imports diffusers.
     """
     with torch.device("meta"), torch.no_grad():
         models = {name: _build(name, config) for name, config in parts.items()}
@@ -149,8 +152,10 @@ def _build(part: str, config: Mapping[str, Any]) -> Any:
     import transformers
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
-    if part in CLASSES:
-        return getattr(diffusers, config.get("_class_name", CLASSES[part])).from_config(dict(config))
-    if part == "safety_checker":
+    name = config.get("_class_name") or config.get("architectures", [CLASSES.get(part)])[0]
+    if name == "StableDiffusionSafetyChecker":
         return StableDiffusionSafetyChecker(transformers.CLIPConfig(**config))
-    return transformers.CLIPTextModel(transformers.CLIPTextConfig(**config))
+    if hasattr(diffusers, name):
+        return getattr(diffusers, name).from_config(dict(config))
+    model = getattr(transformers, name)
+    return model(model.config_class(**config))

@@ -87,19 +87,13 @@ def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     `preset` is the file of a preset that is checked in place of params.yaml. The findings of a group follow each other.
     """
     yield from _guarded("environment", MACHINE, check_environment)
-    yield from _examine_experiment(root, preset, {MODELS, DATA, MEMORY, TIME})
+    yield from examine_experiment(root, preset, {MODELS, DATA, MEMORY, TIME})
     yield from _guarded("dvc", SHARING, partial(check_dvc, root))
 
 
 def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    return _examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
-
-
-def examine_time(root: Path, preset: Path | None = None) -> Iterator[Finding]:
-    """Yields how long each stage type takes here and on a GPU, and nothing else unless params.yaml is not valid."""
-    findings = _examine_experiment(root, preset, {TIME})
-    return (finding for finding in findings if finding.group == TIME or finding.mark == "fail")
+    return examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
 
 
 def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
@@ -115,7 +109,8 @@ def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     return counts, f"{first.subject}: {first.sentence}" if first else ""
 
 
-def _examine_experiment(root: Path, preset: Path | None, groups: set[str], quick: bool = False) -> Iterator[Finding]:
+def examine_experiment(root: Path, preset: Path | None, groups: set[str], quick: bool = False) -> Iterator[Finding]:
+    """Yields whether params.yaml or the preset is valid, and the findings of some groups of CHECKS."""
     name = f"preset {preset.stem}" if preset else "params.yaml"
     try:
         params = root / "params.yaml"

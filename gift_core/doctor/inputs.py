@@ -12,9 +12,6 @@ from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shap
 from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import (
-    FILE,
-    FOLDER,
-    HUB,
     INDEX,
     model_config_of,
     parts_of,
@@ -38,8 +35,10 @@ BY_HAND = {
 def check_clip(project: Project) -> Iterator[Finding]:
     """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
     name, pretrained = project.config.model.name, project.config.model.pretrained
-    if name.startswith(FOLDER):
-        folder = project.root / name.removeprefix(FOLDER)
+    kind, _, location = name.rpartition(":")
+    local = location if kind == "local-file" else None
+    if kind == "local-dir":
+        folder = project.root / location
         weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
         if not weights or not any((folder / file).is_file() for file in (CONFIG, "config.json")):
             what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
@@ -47,15 +46,19 @@ def check_clip(project: Project) -> Iterator[Finding]:
             return
         if (folder / CONFIG).is_file():
             read_model_config(folder / CONFIG)
-        yield check_weights_file(weights[0])
-    elif name.startswith(FILE):
-        yield check_weights_file(project.root / name.removeprefix(FILE))
-    elif pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):  # no tag has these
-        yield check_weights_file(project.root / pretrained)
+        local = f"{location}/{weights[0].name}"
+    elif not kind and pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):
+        local = pretrained  # a path: no tag has these characters
+    if local is not None:
+        path = project.root / local
+        if not path.exists():
+            yield Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
+        else:
+            size = f", {count_numbers(path) / 1e6:.1f}M parameters" if path.suffix == ".safetensors" else ""
+            yield Finding("model", "ok", f"{path}{size}")
     elif not project.quick:
-        repository, address = name.removeprefix(HUB), ""
-        files: tuple[str, ...] = CACHED_WEIGHTS
-        if not name.startswith(HUB):
+        repository, address, files = location, "", tuple[str, ...](CACHED_WEIGHTS)
+        if not kind:
             import open_clip
 
             from gift_core.clip.architectures import architecture_config
@@ -65,8 +68,7 @@ def check_clip(project: Project) -> Iterator[Finding]:
             tag_options(architecture, pretrained)
             source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
             repository, _, file = source.get("hf_hub", "").rpartition("/")
-            address = source.get("url", "")
-            files = (file,) if file else CACHED_WEIGHTS
+            address, files = source.get("url", ""), (file,) if file else CACHED_WEIGHTS
         kept = in_cache(repository, files) if repository else CLIP_CACHE.expanduser() / Path(address).name
         if kept is not None and kept.is_file():
             yield Finding("model", "ok", f"{repository or name}, on this machine: {kept}")
@@ -89,7 +91,7 @@ def check_trained(project: Project) -> Iterator[Finding]:
         yield Finding(f"methods.{adapted[0]}.trains", "fail", "lora needs another package", "Run: pip install peft")
         return
     config = model_config_of(project) if names else None
-    if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
+    if config is None:
         return
     from gift_core.doctor.counting import empty_clip
     from gift_core.method.methods import build_method
@@ -119,15 +121,18 @@ def check_generator(project: Project) -> Iterator[Finding]:
             yield Finding("generator", "fail", found, "Write offload: none, or run on a GPU.")
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
-        if project.quick:
-            return
-        yield download_finding("generator", name)
+        if not project.quick:
+            yield download_finding("generator", name)
     elif not folder.is_dir():
         remedy = "Correct generator.pipeline, or restore it (git checkout, dvc pull)."
         yield Finding("generator", "fail", f"there is no {folder}", remedy)
     else:
-        parameters = sum(pipeline_parameters(folder).values())
-        yield Finding("generator", "ok", f"{name}, {parameters / 1e6:.1f}M parameters")
+        if missing := [part for part in parts_of(folder) if not (folder / part).is_dir()]:
+            raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
+        files = [file for file in sorted(folder.glob("*/*")) if file.suffix in (".safetensors", ".bin")]
+        for file in (file for file in files if file.suffix == ".safetensors"):
+            count_numbers(file)
+        yield Finding("generator", "ok", f"{name}, {byte_size(sum(file.stat().st_size for file in files))} of weights")
 
 
 def check_filters(project: Project) -> Iterator[Finding]:
@@ -137,15 +142,6 @@ def check_filters(project: Project) -> Iterator[Finding]:
         if not (project.root / path).exists():
             remedy = "Correct the path, or put the model there."
             yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
-
-
-def check_weights_file(path: Path) -> Finding:
-    """Returns whether a weights file (or a folder of them) exists. A safetensors file must be complete."""
-    if not path.exists():
-        return Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
-    if path.suffix == ".safetensors":
-        return Finding("model", "ok", f"{path}, {count_numbers(path) / 1e6:.1f}M parameters")
-    return Finding("model", "ok", str(path))
 
 
 def count_numbers(path: Path) -> int:
@@ -158,25 +154,6 @@ def count_numbers(path: Path) -> int:
     except DamagedFileError as error:
         what = f"not a complete safetensors file: {error}"
         raise ContractError(f"{path}: {what}. Download or create it again.") from None
-
-
-def pipeline_parameters(folder: Path) -> dict[str, int]:
-    """Returns {part: parameters} for the parts of a diffusers folder that have weights.
-
-    Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Of
-    copies of the same weights (fp16, non_ema), the plain files count. Parts with pickled weights are counted by their
-    size in bytes, as float32.
-    """
-    parts = parts_of(folder)
-    if missing := [part for part in parts if not (folder / part).is_dir()]:
-        raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
-    counts = {}
-    for name in parts:
-        files = sorted((folder / name).glob("*.safetensors"))
-        plain = [file for file in files if not {"fp16", "non_ema"} & set(file.name.split("."))] or files
-        pickled = sum(file.stat().st_size for file in (folder / name).glob("*.bin")) // 4
-        counts[name] = sum(map(count_numbers, plain)) if plain else pickled
-    return {name: count for name, count in counts.items() if count}
 
 
 def download_finding(subject: str, what: str) -> Finding:

@@ -6,7 +6,7 @@ The bytes of the models are counted on torch's meta device. docs/doctor.md says 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -15,7 +15,6 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.inputs import pipeline_parameters
 from gift_core.doctor.operations import (
     GUIDED,
     ClipCount,
@@ -23,7 +22,6 @@ from gift_core.doctor.operations import (
     clip_count,
     model_config_of,
     pipeline_count,
-    pipeline_folder,
 )
 from gift_core.doctor.stage_work import TYPICAL, task_sizes
 from gift_core.errors import UserError
@@ -157,12 +155,10 @@ def trained_weights(config: Mapping[str, Any], count: ClipCount, method: MethodC
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:
     """Returns whether the pipeline and a batch of images fit `device`."""
-    generator, count, folder = project.config.generator, pipeline_count(project), pipeline_folder(project)
+    generator, count = project.config.generator, pipeline_count(project)
     if count is None:
         what = f"no estimate: {generator.pipeline} is not on this machine yet, or has no UNet"
         return Finding("generation memory", "info", what)
-    if folder is not None:
-        count = replace(count, parameters=pipeline_parameters(folder))
     changes: dict[str, dict[str, Any]] = {
         f"generator.batch_size: {size}": {"batch_size": size} for size in (4, 2, 1) if size < generator.batch_size
     }

@@ -22,61 +22,20 @@ from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.untrusted import read_json_file
 
-FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
 INDEX = "model_index.json"
 BACKWARD = 3  # forward and backward pass together cost three times the forward pass
 GUIDED = 2  # with guidance, each step runs the denoiser on the prompt and on the negative one
-# The configurations of the models that the presets name, for estimates before they are on this machine.
-Settings = Mapping[str, Any]
+KNOWN = Path(__file__).with_name("known_models.json")
 
-# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5, but what is the default of the class.
-UNET: Settings = {"sample_size": 64, "cross_attention_dim": 768}
-AUTOENCODER: Settings = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "sample_size": 512,
-}
-TEXT_ENCODER: Settings = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "projection_dim": 768,
-    "num_attention_heads": 12,
-    # differs: v1.5 has 0, 2 and 1, which its tokenizer does not use. They affect only the pooled output, unused in SD.
-    "bos_token_id": 49406,
-    "eos_token_id": 49407,
-    "pad_token_id": 49407,
-}
-_CHECKER = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
-SAFETY_CHECKER: Settings = {"projection_dim": 768, "vision_config": {**_CHECKER, "num_attention_heads": 16}}
 
-# The tiny autoencoder of SDXS has the defaults of diffusers.
-SDXS: Mapping[str, Settings] = {
-    "unet": {
-        **UNET,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "mid_block_type": None,
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "block_out_channels": (320, 640, 1280),
-        "layers_per_block": 1,
-    },
-    "vae": {"_class_name": "AutoencoderTiny"},
-    "text_encoder": TEXT_ENCODER,
-}
-PIPELINES: Mapping[str, Mapping[str, Settings]] = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": {
-        "unet": UNET, "vae": AUTOENCODER, "text_encoder": TEXT_ENCODER, "safety_checker": SAFETY_CHECKER,
-    },
-    "IDKiro/sdxs-512-dreamshaper": SDXS,
-}  # fmt: skip
-CLIPS: Mapping[str, dict[str, Any]] = {  # model_cfg of open_clip
-    "hf-hub:timm/vit_medium_patch32_clip_224.tinyclip_laion400m": {
-        "embed_dim": 512,
-        "vision_cfg": {"image_size": 224, "layers": 12, "width": 512, "patch_size": 32},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 6},
-    }
-}
+def known_models() -> Mapping[str, Any]:
+    """Returns {repository of the hub: what counts of its configurations}, for estimates before a download.
+
+    It has the models that the presets name: the model_cfg of a CLIP, and the config.json of each part of a pipeline.
+    What is the default of the class is left out.
+    """
+    known: dict[str, Any] = read_json_file(KNOWN)
+    return known
 
 
 @dataclass(frozen=True)
@@ -110,19 +69,24 @@ Counted = TypeVar("Counted", ClipCount, PipelineCount)
 def model_config_of(project: Project) -> dict[str, Any] | None:
     """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known here.
 
-    That of an architecture is read without importing open_clip, which takes seconds.
+    That of an architecture is read without importing open_clip, which takes seconds. UserError if it is damaged.
     """
-    name = project.config.model.name
-    if name.startswith(FILE):
-        return None
-    if name.startswith((FOLDER, HUB)):
-        local = project.root / name.removeprefix(FOLDER) / CONFIG
-        file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
-        return read_model_config(file) if file is not None and file.is_file() else CLIPS.get(name)
-    package = find_spec("open_clip")
-    assert package is not None and package.submodule_search_locations, "open_clip is a requirement"
-    file = Path(package.submodule_search_locations[0]) / "model_configs" / f"{name.replace('/', '-')}.json"
-    return dict(read_json_file(file)) if file.is_file() else None
+    kind, _, location = project.config.model.name.rpartition(":")
+    config = None
+    if kind == "local-dir":
+        file = project.root / location / CONFIG
+        config = read_model_config(file) if file.is_file() else None
+    elif kind == "hf-hub":
+        cached = in_cache(location, (CONFIG,))
+        config = read_model_config(cached) if cached else known_models().get(location, {}).get("model_cfg")
+    elif not kind:
+        package = find_spec("open_clip")
+        assert package is not None and package.submodule_search_locations, "open_clip is a requirement"
+        folder = Path(package.submodule_search_locations[0]) / "model_configs"
+        file = folder / f"{location.replace('/', '-')}.json"
+        config = dict(read_json_file(file)) if file.is_file() else None
+    is_built_here = config is not None and "hf_model_name" not in config["text_cfg"]  # else a file of the hub is needed
+    return config if is_built_here else None
 
 
 def read_model_config(file: Path) -> dict[str, Any]:
@@ -165,7 +129,7 @@ def parts_of(folder: Path) -> list[str]:
 def clip_count(project: Project) -> ClipCount | None:
     """Returns what is counted of the model of params.yaml, or None if its configuration is not on this machine."""
     config, model = model_config_of(project), project.config.model
-    if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
+    if config is None:
         return None
     checkpointing = project.config.training.gradient_checkpointing
     return _kept(project, ClipCount, config, checkpointing, model.name, model.pretrained)
@@ -174,14 +138,12 @@ def clip_count(project: Project) -> ClipCount | None:
 def pipeline_count(project: Project) -> PipelineCount | None:
     """Returns what is counted of the pipeline of params.yaml, or None if it is not known, or has no UNet."""
     generator, folder = project.config.generator, pipeline_folder(project)
-    parts: Any = PIPELINES.get(generator.pipeline)
-    if folder is not None:
-        files = {part: folder / part / "config.json" for part in ("unet", "vae")}
-        parts = {part: read_json_file(file) for part, file in files.items() if file.is_file()}
-    if not parts or not {"unet", "vae"} <= set(parts):
-        return None
     try:
-        return _kept(project, PipelineCount, parts, generator.size)
+        if folder is None:
+            parts = known_models().get(generator.pipeline, {})
+        else:
+            parts = {file.parent.name: read_json_file(file) for file in folder.glob("*/config.json")}
+        return _kept(project, PipelineCount, parts, generator.size) if {"unet", "vae"} <= set(parts) else None
     except Exception:  # of diffusers: a UNet that needs other inputs, or a damaged configuration, which `model` reports
         return None
 

@@ -32,14 +32,18 @@ _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has 
 S3_SECONDS = 5.0  # for a connection, and for an answer. It tries twice
 OTHER_SERVER = "For a server that is not AWS's: make remote URL=... ENDPOINT=https://..."
 S3_KEYS = "Next: aws configure, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile: --profile NAME"
-S3_RIGHTS = "DVC needs s3:ListBucket and s3:GetObject, to share s3:PutObject, and to heal s3:DeleteObject"
-S3_REMEDIES = {  # by what the server's error code contains
-    "NoSuchBucket": "Create it, or correct the name: gift remote URL",
-    "AccessDenied": f"{S3_RIGHTS}. Ask the owner of the bucket for them, or name another profile: --profile NAME",
-    "InvalidAccessKeyId": f"The server does not know this key. {S3_KEYS}",
-    "SignatureDoesNotMatch": f"The secret does not fit the key. {S3_KEYS}",
-    "Token": "The credentials are too old. Renew them (aws sso login, or new keys), then run this again",
-}
+REMEDIES = (  # what an error of a remote contains, and what to do
+    (r"NoSuchBucket", "Create it, or correct the name: gift remote URL."),
+    (r"InvalidAccessKeyId", f"The server does not know this key. {S3_KEYS}."),
+    (r"SignatureDoesNotMatch", f"The secret does not fit the key. {S3_KEYS}."),
+    (r"expired|Token", "Renew the credentials."),
+    (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
+     "The credentials may not do this: docs/team.md names the rights."),
+    (r"No space left|File too large|quota", "Free some space on this machine."),
+    (r"checksum", "Other bytes have arrived than were sent."),
+    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload",
+     "The server or the network fails."),
+)  # fmt: skip
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -52,7 +56,11 @@ def check_disk(project: Project) -> Iterator[Finding]:
     of = work.assumed or "this experiment"
     yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
     left = sum(stage.bytes for stage in work.stages if not stage.made)
-    cache, keeps_one = read_cache(project.root)
+    repository = project.root / ".dvc"
+    settings = read_settings(project.root) if repository.is_dir() else {}
+    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
+    keeps_one = kinds[0].strip("' ") in LINKS
+    cache = repository / settings.get("cache.dir", "cache")
     by_disk: dict[int, list[Path]] = {}  # each gets as many copies as it has folders here
     for path in [project.root] if keeps_one else [project.root, cache]:
         folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
@@ -76,14 +84,6 @@ def disk_finding(folder: Path, needed: int, free: int) -> Finding:
     return Finding("disk", "ok" if 10 * free >= 11 * needed else "warn", found)
 
 
-def read_cache(root: Path) -> tuple[Path, bool]:
-    """Returns the folder of the DVC cache, and whether DVC keeps one copy of a file instead of two."""
-    repository = root / ".dvc"
-    settings = read_settings(root) if repository.is_dir() else {}
-    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
-    return repository / settings.get("cache.dir", "cache"), kinds[0].strip("' ") in LINKS
-
-
 def check_dvc(root: Path) -> Iterator[Finding]:
     """Yields the version of DVC, whether `root` is a DVC repository, and whether its default remote answers.
 
@@ -99,19 +99,7 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
-    yield from check_braces({"the project": folder, "the cache of DVC": read_cache(root)[0]})
     yield check_remote(root, settings)
-
-
-def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:
-    """Yields a finding for each path that DVC takes for a pattern of its progress bar, in which { and } have a meaning.
-
-    `dvc repro` then fails after a stage has run: AttributeError: 'QueryingProgress' object has no attribute 'postfix'.
-    """
-    for what, path in paths.items():
-        if set("{}") & set(str(path.absolute())):
-            found = f"{what} is at {path}, and DVC fails in a path with {{ or }}"
-            yield Finding("dvc", "fail", found, "Rename or move that folder.")
 
 
 def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
@@ -167,15 +155,20 @@ def check_bucket(name: str, settings: Mapping[str, str]) -> Finding:
         return Finding("dvc remote", "ok", f"{where} answers", remedy)
     except ClientError as error:
         reason, details = error, error.response["Error"]
-        remedy = next((remedy for code, remedy in S3_REMEDIES.items() if code in details["Code"]), "")
+        remedy = remedy_of(details["Code"])
         if region := details.get("Region"):
             remedy = f"Next: gift remote {own['url']} --region {region}"
-        elif ".amazonaws.com" in what and remedy:
-            remedy += f". {OTHER_SERVER}"
+        elif ".amazonaws.com" in what:
+            remedy = f"{remedy} {OTHER_SERVER}"
     except BotoCoreError as error:
         kind, reason = type(error).__name__, error
         remedy = S3_KEYS if "Credential" in kind or "Profile" in kind else f"Is the server running? {OTHER_SERVER}"
     return Finding("dvc remote", "fail", f"{what}: {' '.join(str(reason).split()).rstrip('.')}", remedy)
+
+
+def remedy_of(error: str) -> str:
+    """Returns what to do about an error of a remote, or nothing."""
+    return next((remedy for pattern, remedy in REMEDIES if re.search(pattern, error)), "")
 
 
 def _s3_client(own: Mapping[str, str]) -> tuple[Any, str]:

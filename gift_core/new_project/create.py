@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gift_core.config.presets import complete_text, load_preset, needs_of
-from gift_core.doctor.storage import check_braces
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
@@ -107,14 +106,12 @@ class NewProject:
 def plan_project(folder: Path, preset: str) -> NewProject:
     """Returns the project that `gift init` makes of `folder`; nothing is written.
 
-    UserError for an unknown preset, a folder that is a project already or where DVC does not work, and without git.
+    UserError for an unknown preset, a folder that is a project already, and without git.
     """
     file = lookup({path.stem: path for path in (shipped_root() / "presets").glob("*.yaml")}, preset, "--preset")
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file. Name a new folder.")
-    for finding in check_braces({"the project": folder}):
-        raise UserError(f"{finding.found}. Name another folder.")
     shipped = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
     template = {
         path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()

@@ -1,1 +1,1 @@
-"""Working on one experiment together: remotes, merging, trying values, and the pipeline as a graph."""
+"""Working on one experiment together: remotes, merging, the hub, and what may be shipped."""

@@ -65,7 +65,15 @@ def judge(
     metrics = read_metrics(Layout(root).reports() / "metrics.json")
     if method not in metrics:
         raise UserError(f"{METRICS}: has no result of {method}, only of {', '.join(metrics)}. Run: dvc repro")
-    checks, remark = [*_within_limits(method, metrics[method], limits)], ""
+    row, checks, remark = metrics[method], list[Check](), ""
+    for metric, limit in limits.items():
+        value = {**row, "probe_loss": row.get(KEPT, {}).get("loss")}[metric]
+        if value is None:
+            raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
+        points, is_least = _shown(value), metric == "last"
+        asked = f"at least {limit:g} is asked" if is_least else f"at most {limit:g} is allowed"
+        text = f"{metric.replace('_', ' ').capitalize()} {points} ({asked})"
+        checks.append(Check(metric, points, limit, points >= limit if is_least else points <= limit, text))
     if against is not None:
         if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}") is None:
             what = "git knows no such revision here. Name a branch, a tag or a commit."
@@ -75,8 +83,12 @@ def judge(
         if isinstance(before, str):
             remark = f"Not compared with {against}, {before}."
         else:
-            checks += _not_worse(metrics[method], before, against, tolerance)
-            if _probes(before) != _probes(metrics[method]):
+            for metric, value, was in _both(BETTER, row, before):
+                sign, now, then = BETTER[metric], _shown(value), _shown(was)
+                worse = round(sign * (then - now), 1)
+                text = f"{TITLES[metric]} {now} ({_points(worse)} worse than in {against}, {tolerance:g} is tolerated)"
+                checks.append(Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, against))
+            if _probes(before) != _probes(row):
                 remark = f"The probes are not compared with {against}, which has others."
     if not checks:
         raise UserError(f"gift gate: nothing to check. {remark} Give --min-last or --max-forgetting, too.")
@@ -121,25 +133,6 @@ def _both(names: Iterable[str], now: Row, before: Row) -> Iterator[tuple[str, fl
 def _probes(row: Row) -> set[str]:
     """The tasks that no step learns."""
     return {*row.get(KEPT, {}).get("by_task", {})}
-
-
-def _within_limits(method: str, row: Row, limits: Mapping[str, float]) -> Iterator[Check]:
-    for metric, limit in limits.items():
-        value = {**row, "probe_loss": row.get(KEPT, {}).get("loss")}[metric]
-        if value is None:
-            raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
-        points, is_least = _shown(value), metric == "last"
-        asked = f"at least {limit:g} is asked" if is_least else f"at most {limit:g} is allowed"
-        text = f"{metric.replace('_', ' ').capitalize()} {points} ({asked})"
-        yield Check(metric, points, limit, points >= limit if is_least else points <= limit, text)
-
-
-def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterator[Check]:
-    for metric, value, was in _both(BETTER, row, before):
-        sign, now, then = BETTER[metric], _shown(value), _shown(was)
-        worse = round(sign * (then - now), 1)
-        text = f"{TITLES[metric]} {now} ({_points(worse)} worse than in {revision}, {tolerance:g} is tolerated)"
-        yield Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, revision)
 
 
 def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, Row] | str:

@@ -216,7 +216,7 @@ def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def push(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
+def upload(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
     """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
 
     `private` counts for a new repository. A revision that does not exist becomes a branch.
@@ -240,34 +240,31 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
     return str(commit.commit_url)
 
 
-def pull(repository: Repository, folder: Path) -> list[Path]:
+def download_whole(repository: Repository, folder: Path) -> list[Path]:
     """Downloads a model or shards to `folder`, checks them, and returns the files.
 
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
     only those of the known layout. A model is loaded once.
     """
-    with build_folder(folder) as temporary:
+    with build_folder(folder) as temporary, _kept_only_if_whole(temporary, repository):
         if repository.kind == MODEL:
             _download(repository, temporary, MODEL_FILES)
+            open_folder(temporary, device=torch.device("cpu"))
         else:
             _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"))
-            with _kept_only_if_whole(temporary, repository):
-                if not (manifests := sorted(temporary.rglob(MANIFEST))):
-                    raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-                names = [
-                    glob.escape((path.parent / name).relative_to(temporary).as_posix())
-                    for path in manifests
-                    for shard in read_manifest(path.parent).shards
-                    for name in (shard.name, *shard.sidecars)
-                    if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
-                ]
+            if not (manifests := sorted(temporary.rglob(MANIFEST))):
+                raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+            names = [
+                glob.escape((path.parent / name).relative_to(temporary).as_posix())
+                for path in manifests
+                for shard in read_manifest(path.parent).shards
+                for name in (shard.name, *shard.sidecars)
+                if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
+            ]
             _download(repository, temporary, names)
+            for path in manifests:
+                _synthetic(path.parent)
         shutil.rmtree(temporary / ".cache", ignore_errors=True)
-        with _kept_only_if_whole(temporary, repository):
-            if repository.kind == MODEL:
-                open_folder(temporary, device=torch.device("cpu"))
-            for manifest in temporary.rglob(MANIFEST):
-                _synthetic(manifest.parent)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -291,6 +288,7 @@ def _kept_only_if_whole(folder: Path, repository: Repository) -> Iterator[None]:
         yield
     except (UserError, ContractError) as error:
         reason = str(error).replace(f"{folder}", repository.address).partition(" Recreate it with")[0]
+        reason = reason.removeprefix(f"{repository.address}: ")
         raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
 
 

@@ -23,15 +23,6 @@ SETTINGS = {  # option of `gift remote`: {scheme: the setting of DVC}
     "account": {"azure": "account_name"},
 }
 OF_THIS_MACHINE = ("profile", "key_file")  # in .dvc/config.local, which git ignores
-REMEDIES = (  # what an error of a transfer contains, and what to do
-    (r"expired|ExpiredToken", "Renew the credentials."),
-    (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
-     "The credentials may not do this: docs/team.md names the rights."),
-    (r"No space left|File too large|quota", "Free some space on this machine."),
-    (r"checksum", "Other bytes have arrived than were sent."),
-    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload",
-     "The server or the network fails."),
-)  # fmt: skip
 
 
 def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Finding:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import glob
 import io
-import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,6 @@ from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_error
 from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import printable
 from gift_core.errors import UserError, no_such_path
-from gift_core.quantities import first_names
 from gift_core.use.class_lists import Classes, names_of
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
 
 NONE = "none of these"  # the class of an image that is similar to none
 BATCH_SIZE = 64  # images, and texts of classes, that are encoded at once
+FORMATS = ("table", "csv", "json")
 _DECIMALS = 6  # of a similarity and a score
 
 
@@ -132,17 +130,6 @@ def readable(
             yield each
 
 
-def unreadable_notes(unreadable: Iterable[Unreadable]) -> list[str]:
-    """Returns one line for each reason, with the number of files and the first of them."""
-    paths: dict[str, list[str]] = {}
-    for file in unreadable:
-        paths.setdefault(file.reason, []).append(printable(str(file.path)))
-    return [
-        f"not read: {len(names)} {'file' if len(names) == 1 else 'files'}, {reason} ({first_names(names)})"
-        for reason, names in paths.items()
-    ]
-
-
 def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
     """Columns: path, similarity, score, class. `paths`, all paths that may come, set the width."""
     width = max((len(str(path)) for path in paths), default=0)
@@ -153,38 +140,23 @@ def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterato
             yield f"{'' if rank else str(prediction.path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
 
 
-def csv_lines(predictions: Iterable[Prediction], _paths: list[Path]) -> Iterator[str]:
-    """A header, then one row per path and class: path, rank (from 1), class, similarity, score."""
-    yield f"path,rank,{','.join(_record(Ranked('', 0, 0)))}"
+def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Yields a header, then one row per path and class: path, rank (from 1), class, similarity, score.
+
+    As table_lines, each line as soon as its image is classified.
+    """
+    yield "path,rank,class,similarity,score"
     for each in predictions:
         for rank, one in enumerate(each.classes, start=1):
             buffer = io.StringIO()
-            csv.writer(buffer, lineterminator="").writerow((str(each.path), rank, *_record(one).values()))
+            csv.writer(buffer, lineterminator="").writerow((str(each.path), rank, *record(one).values()))
             yield buffer.getvalue()
 
 
-def json_lines(predictions: Iterable[Prediction], _paths: list[Path]) -> Iterator[str]:
-    """One array, one object per line: {"path": ..., "classes": [{"class": ..., "similarity": ..., "score": ...}]}."""
-    pending = "["  # a comma follows an object only if another object comes
-    for prediction in predictions:
-        yield pending if pending == "[" else f"{pending},"
-        classes = [_record(each) for each in prediction.classes]
-        pending = json.dumps({"path": os.fspath(prediction.path), "classes": classes}, ensure_ascii=False)
-    yield pending
-    yield "]"
-
-
-def _record(ranked: Ranked) -> dict[str, Any]:
+def record(ranked: Ranked) -> dict[str, Any]:
+    """Returns a class of an image as CSV and JSON have it: {"class": ..., "similarity": ..., "score": ...}."""
     score = None if ranked.score is None else round(ranked.score, _DECIMALS)
     return {"class": ranked.name, "similarity": round(ranked.similarity, _DECIMALS), "score": score}
-
-
-# Each yields a line as soon as its image is classified.
-FORMATS: dict[str, Callable[[Iterable[Prediction], list[Path]], Iterator[str]]] = {
-    "table": table_lines,
-    "csv": csv_lines,
-    "json": json_lines,
-}
 
 
 def _read(path: Path) -> bytes | Unreadable:

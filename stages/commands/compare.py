@@ -22,7 +22,7 @@ import typer
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import duration, plural
 
-from ..command_line import AsJson, hint, note, print_json, print_table, require_new
+from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option, require_params
 
@@ -191,7 +191,7 @@ def print_comparison(comparison: Comparison) -> None:
             count, total = len(scores[columns[-1]]), len(comparison.runs.seeds)
             rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
     whole = [*headings, *([] if probes else [""])]
-    print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, box=None, padding=(0, 1, 0, 0))
+    print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, **PLAIN)
     for seed, method in comparison.runs.missing:
         typer.echo(f"missing: {method} with seed {seed}")
     if len(comparison.runs.seeds) == 1:

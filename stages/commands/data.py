@@ -12,7 +12,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
-from ..command_line import AsJson, GiftCommand, hint, note, print_json, print_table
+from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     else:
         if rows:
             columns = (*COLUMNS, "folder")
-            print_table(columns, rows, left=len(columns), whole=COLUMNS, box=None, padding=(0, 1, 0, 0))
+            print_table(columns, rows, left=len(columns), whole=COLUMNS, **PLAIN)
         for each in statuses:
             if not each.suffices:
                 published = each.train["expected"] is not None

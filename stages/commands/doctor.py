@@ -44,12 +44,15 @@ def doctor(
     Example: gift doctor --preset mtil_order_1
     """
     from gift_core.config.presets import find_presets
-    from gift_core.doctor.examine import examine, examine_quickly, examine_time, summarize
+    from gift_core.doctor.examine import TIME, examine, examine_experiment, examine_quickly, summarize
 
     file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []
     shown: list[Finding] = []
-    for finding in (examine_time if times else examine_quickly if quick else examine)(root, file):
+    found = (examine_quickly if quick else examine)(root, file)
+    if times:  # and why there are none
+        found = filter(lambda each: each.group == TIME or each.mark == "fail", examine_experiment(root, file, {TIME}))
+    for finding in found:
         findings.append(finding)
         if not as_json and not (quick and not times and finding.mark in ("ok", "info")):
             if not shown or finding.group != shown[-1].group:

@@ -11,17 +11,17 @@ import typer
 
 from gift_core.errors import UserError
 
-from ..command_line import AsJson, DryRun, grouped, hint, member, next_step, print_edit, print_json
+from ..command_line import AsJson, DryRun, carry_out, grouped, hint, member, next_step, note, print_json
 from ..completion import complete_known_method, complete_method, complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.config.params_edit import ParamsEdit
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
+STAYS = "Images and results stay in data/."
 
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
@@ -123,27 +123,15 @@ def add_task(
     else:
         row, record, shown = _look_at_repository(of_hub.hub, of_hub, given, captions=captions)
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    bring, refusal = "link" if of_images.link else "copy" if of_images.copy else None, ""
+    bring = "link" if of_images.link else "copy" if of_images.copy else None
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
         on_bad = row_options.on_bad_image
-        record, shown, refusal = _look_at_images(name, edit, edit.dataset, check=of_images.check, on_bad=on_bad)
-    is_written = not dry_run and not refusal
-    if is_written:
-        edit.carry_out()
-    if as_json:
-        print_json({"task": name, **record, "written": is_written})
-    else:
-        typer.echo("\n".join(shown))
-    if refusal:
-        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
-        raise UserError(f"--images {images}: {refusal}. {remedy}.")
-    if not as_json:
-        print_edit(edit, dry_run=dry_run)
-        if is_written:
-            download = "" if of_hub.hub is None else f" Download it first: gift data fetch {name}."
-            hint(f"params.yaml has the new task.{download} {next_step(edit.config)}")
-            hint(f"To take it back: gift remove-task {name}")
+        record, shown = _look_at_images(name, edit, edit.dataset, check=of_images.check, on_bad=on_bad)
+    download = "" if of_hub.hub is None else f" Download it first: gift data fetch {name}."
+    done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
+    hints = done, f"To take it back: gift remove-task {name}"
+    carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
 
 def _require_one_source(images: Path | None, of_images: ImageOptions, of_hub: HubOptions) -> None:
@@ -170,39 +158,43 @@ def _look_at_repository(
 
 
 def _look_at_images(
-    name: str, addition: Addition, dataset: Dataset, *, check: bool, on_bad: str
-) -> tuple[dict[str, Any], list[str], str]:
-    """Checks the images. Returns what JSON has of them, lines for a person, and why they are refused, if so."""
+    name: str, edit: Addition, dataset: Dataset, *, check: bool, on_bad: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns what JSON has of the images, and lines for a person. UserError if some are broken and not to be skipped.
+
+    With `check` every image is decoded.
+    """
     from gift_core.datasets.status import ImageFindings, check_images
     from gift_core.mini.miniature import miniature_of
 
     findings = check_images(dataset, name) if check else ImageFindings(0)
-    refusal = findings.broken_line() if findings.broken and on_bad == "refuse" else ""
+    if findings.broken and on_bad == "refuse":
+        note("\n".join(f"  {line}" for line in findings.lines()))
+        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
+        raise UserError(f"--images {edit.images}: {findings.broken_line()}. {remedy}.")
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    warnings = [warning] if (warning := miniature_of(addition.config).warning) else []
+    warnings = [warning] if (warning := miniature_of(edit.config).warning) else []
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
         "notes": [*dataset.notes, *warnings],
         "check": {"images": findings.count, "broken": findings.broken, **findings.others},
     }
-    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
-    lines = [f"{name}: {dataset.described}, {counts}"]
+    lines = [f"{name}: {dataset.described}, {len(dataset.train)} training images, {len(dataset.test)} test images"]
     if dataset.has_captions:
         lines += [f"  {sample.name}: {' | '.join(sample.captions)}" for sample in dataset.train[:PAIRS_SHOWN]]
     else:
-        width = max(map(len, dataset.class_names))
+        width = max(map(len, classes))
         lines.append(f"  {'class':<{width}}  train  test")
-        for class_name, count in list(classes.items())[:CLASSES_SHOWN]:
-            lines.append(f"  {class_name:<{width}}  {count['train']:5}  {count['test']:4}")
-        if len(classes) > CLASSES_SHOWN:
-            lines.append(f"  ... and {len(classes) - CLASSES_SHOWN} more")
-        if all(class_name.isdigit() for class_name in classes):
+        rows = [f"  {each:<{width}}  {count['train']:5}  {count['test']:4}" for each, count in classes.items()]
+        lines += rows[:CLASSES_SHOWN]
+        if len(rows) > CLASSES_SHOWN:
+            lines.append(f"  ... and {len(rows) - CLASSES_SHOWN} more")
+        if all(each.isdigit() for each in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
-    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not refusal else []
-    lines += [f"  {note}" for note in (*dataset.notes, *left_out, *findings.lines())]
-    lines += [typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings]
-    return record, lines, refusal
+    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
+    lines += [f"  {each}" for each in (*dataset.notes, *left_out, *findings.lines())]
+    return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
 
 
 KnownTasks = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]
@@ -221,20 +213,10 @@ def remove_task(
     from gift_core.config.params_edit import plan_task_removal
 
     removal = plan_task_removal(names, params=params_of(params, root))
-    show_removal(removal, {"tasks": names, "learned_again": removal.later}, dry_run=dry_run, as_json=as_json)
-    if removal.later and not as_json:
-        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(removal.later)}")
-
-
-def show_removal(removal: ParamsEdit, record: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
-    """Carries out the removal of tasks or a method, and prints what changes. `record` is what JSON has of it."""
-    if not dry_run:
-        removal.carry_out()
-    if as_json:
-        print_json({**record, "written": not dry_run})
-        return
-    print_edit(removal, dry_run=dry_run)
-    hint(f"Images and results stay in data/. {next_step(removal.config)}")
+    later, record = removal.later, {"tasks": names, "learned_again": removal.later}
+    shown = [f"At an earlier step than before, and learned again if they were: {', '.join(later)}"] if later else []
+    hints = [f"{STAYS} {next_step(removal.config)}"]
+    carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
 
 MethodName = Annotated[
@@ -303,20 +285,19 @@ def add_method(
     from gift_core.config.params_edit import plan_method
 
     addition, copied = plan_method(name, base=base, settings=settings or [], params=params)
-    if not dry_run:
-        addition.carry_out()
-    if as_json:
-        row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-        print_json({"method": name, "copy_of": copied, "row": row, "written": not dry_run})
-        return
     what = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:
         what = f"a row of the catalogue{' with changes' if settings else ''}"
-    typer.echo(f"{name}: {what}")
-    print_edit(addition, dry_run=dry_run)
-    if not dry_run:
-        hint(f"params.yaml has the new method. {next_step(addition.config)}")
-        hint(f"To take it back: {f'gift remove-method {name}' if copied else f'remove {name} from run.methods'}")
+    row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
+    undo = f"gift remove-method {name}" if copied else f"remove {name} from run.methods"
+    carry_out(
+        addition,
+        {"method": name, "copy_of": copied, "row": row},
+        shown=[f"{name}: {what}"],
+        hints=[f"params.yaml has the new method. {next_step(addition.config)}", f"To take it back: {undo}"],
+        write=not dry_run,
+        as_json=as_json,
+    )
 
 
 KnownMethod = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]
@@ -335,4 +316,5 @@ def remove_method(
     from gift_core.config.params_edit import plan_method_removal
 
     removal = plan_method_removal(name, params=params_of(params, root))
-    show_removal(removal, {"method": name}, dry_run=dry_run, as_json=as_json)
+    hints = [f"{STAYS} {next_step(removal.config)}"]
+    carry_out(removal, {"method": name}, hints=hints, write=not dry_run, as_json=as_json)

@@ -2,122 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from gift_core.errors import lookup
 from gift_core.layout import Layout
 
-from ..command_line import CommandGroup, GiftCommand, grouped, member, print_files, require_new
-from ..stage import ROOT, Root, argument, option
+from ..command_line import GiftCommand, print_files, require_new
+from ..completion import complete_from
+from ..stage import ROOT, Root, argument, flag, option
 
-if TYPE_CHECKING:
-    from gift_core.team.hub import Repository
-
-Model = Annotated[Path, argument("MODEL", "A model folder, such as data/6_released/gift/birds.")]
-Shards = Annotated[list[Path], argument("SHARDS", "Folders of the stage synthesize: data/3_shards/birds.")]
+KINDS = {"model": "model", "shards": "dataset"}  # the hub's kinds of repositories
+Kind = Annotated[str, argument("KIND", "What it is: model or shards.", autocompletion=complete_from(KINDS))]
+Folders = Annotated[
+    list[Path], argument("FOLDER", "A model folder, such as data/6_released/gift/birds, or folders of shards.")
+]
+To = Annotated[str, option("USER/NAME", "The repository.")]
+Private = Annotated[bool, flag("--private", "A new repository is visible to you alone.")]
+License = Annotated[str | None, option("NAME", "The license for the card, as the hub names it: mit, cc-by-4.0 ...")]
+Branch = Annotated[str | None, option("BRANCH", "A branch, instead of main.", "--revision")]
+Out = Annotated[
+    Path | None, option("FOLDER", "Write what would be uploaded to this folder, and upload nothing.", "--out")
+]
 Name = Annotated[str, argument("USER/NAME", "The repository.")]
 Folder = Annotated[Path, argument("DIR", "The folder to write.")]
-REVISION = "A branch, instead of main. `pull` also takes a tag or a commit."
-LICENSE = "The license for the card, as the hub names it: mit, apache-2.0, cc-by-4.0 ..."
-OUT = "Write what would be uploaded to this folder, and upload nothing."
-Revision = Annotated[str | None, option("BRANCH", REVISION)]
-
-
-@dataclass
-class Upload:
-    """Where something is uploaded, and how."""
-
-    to: str = member("USER/NAME", "The repository.", default=...)
-    private: bool = member(None, "A new repository is visible to you alone.", "--private", default=False)
-    license: str | None = member("NAME", LICENSE)
-    revision: str | None = member("BRANCH", REVISION)
-    out: Path | None = member("FOLDER", OUT)
-
+Revision = Annotated[str | None, option("REVISION", "A branch, a tag or a commit, instead of main.")]
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
 )
-push = typer.Typer(help="Upload a model, or synthetic shards, with a card.", no_args_is_help=True)
-pull = typer.Typer(help="Download a model, or synthetic shards.", no_args_is_help=True)
-hub.add_typer(push, name="push", cls=CommandGroup)
-hub.add_typer(pull, name="pull", cls=CommandGroup)
 
 
-@push.command("model", cls=GiftCommand)
-@grouped
-def push_model(model: Model, upload: Upload, root: Root = ROOT) -> None:
-    """Upload a model folder. open_clip loads it as hf-hub:USER/NAME.
+@hub.command(cls=GiftCommand)
+def push(
+    kind: Kind,
+    folders: Folders,
+    to: To,
+    private: Private = False,
+    license: License = None,
+    branch: Branch = None,
+    out: Out = None,
+    root: Root = ROOT,
+) -> None:
+    """Upload a model folder, or synthetic image-text pairs (shards), with a card.
 
-    The model card says what it was trained on, how, and its accuracies before and after.
+    open_clip loads a model as hf-hub:USER/NAME. Its card says what it was trained
+    on, how, and its accuracies before and after. `datasets.load_dataset("USER/NAME")`
+    loads shards: data/3_shards/birds. Images of real tasks are refused.
 
     Example: gift hub push model data/6_released/gift/birds --to user/clip-birds
     """
-    from gift_core.team.hub import MODEL, Repository, build_model
+    from gift_core.team.hub import Repository, build_model, build_shards, upload, write
 
-    repository = Repository(upload.to, MODEL, upload.revision)
-    build = partial(build_model, model, repository=repository, layout=Layout(root), license=upload.license)
-    _push(build, repository, [model], upload)
-    if upload.out is None:
-        typer.echo(f'open_clip.create_model_and_transforms("hf-hub:{upload.to}")')
-
-
-@push.command("shards", cls=GiftCommand)
-@grouped
-def push_shards(shards: Shards, upload: Upload) -> None:
-    """Upload synthetic image-text pairs as a dataset. `datasets.load_dataset("USER/NAME")` loads it.
-
-    Images of real tasks are refused.
-
-    Example: gift hub push shards data/3_shards/birds --to user/birds-replay
-    """
-    from gift_core.team.hub import DATASET, Repository, build_shards
-
-    repository = Repository(upload.to, DATASET, upload.revision)
-    build = partial(build_shards, shards, repository=repository, license=upload.license)
-    _push(build, repository, shards, upload)
+    repository = Repository(to, lookup(KINDS, kind, "gift hub push"), branch)
+    if kind == "shards":
+        build = partial(build_shards, folders, repository=repository, license=license)
+    elif len(folders) == 1:
+        build = partial(build_model, folders[0], repository=repository, layout=Layout(root), license=license)
+    else:
+        raise typer.BadParameter(f"a repository has one model, {len(folders)} given")
+    if out is not None:
+        require_new(out, *map(str, folders))
+        print_files(write(build, out))
+        return
+    typer.echo(upload(build, repository, private=private))
+    if kind == "model":
+        typer.echo(f'open_clip.create_model_and_transforms("hf-hub:{to}")')
 
 
-@pull.command("model", cls=GiftCommand)
-def pull_model(name: Name, folder: Folder, revision: Revision = None) -> None:
-    """Download a model into a folder, for example data/0_raw/models/NAME, which DVC watches.
+@hub.command(cls=GiftCommand)
+def pull(kind: Kind, name: Name, folder: Folder, revision: Revision = None) -> None:
+    """Download a model, or synthetic shards with a folder for each task, into a folder.
 
-    To fine-tune a model of the hub, this is not needed: set model.name to hf-hub:USER/NAME.
+    DVC watches data/0_raw/models/NAME. To fine-tune a model of the hub, this is not
+    needed: set model.name to hf-hub:USER/NAME.
 
     Example: gift hub pull model user/clip-birds data/0_raw/models/clip-birds
     """
-    from gift_core.team.hub import MODEL, Repository
-
-    _pull(Repository(name, MODEL, revision), folder)
-
-
-@pull.command("shards", cls=GiftCommand)
-def pull_shards(name: Name, folder: Folder, revision: Revision = None) -> None:
-    """Download synthetic shards: a folder for each task, with images, prompts and the manifest.
-
-    Example: gift hub pull shards user/birds-replay birds-replay
-    """
-    from gift_core.team.hub import DATASET, Repository
-
-    _pull(Repository(name, DATASET, revision), folder)
-
-
-def _push(build: Callable[[Path], None], repository: Repository, inputs: Sequence[Path], upload: Upload) -> None:
-    from gift_core.team.hub import push, write
-
-    if upload.out is None:
-        typer.echo(push(build, repository, private=upload.private))
-        return
-    require_new(upload.out, *map(str, inputs))
-    print_files(write(build, upload.out))
-
-
-def _pull(repository: Repository, folder: Path) -> None:
-    from gift_core.team.hub import pull
+    from gift_core.team.hub import Repository, download_whole
 
     require_new(folder)
-    print_files(pull(repository, folder))
+    print_files(download_whole(Repository(name, lookup(KINDS, kind, "gift hub pull"), revision), folder))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gift_core.datasets.spelling import printable
 from gift_core.errors import lookup
 from gift_core.layout import Layout
 from gift_core.progress import progress
+from gift_core.quantities import first_names, plural
 
-from ..command_line import AsJson, hint, note, print_json
+from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table
 from ..completion import complete_classes
 from ..stage import MOST, ROOT, Root, argument, flag, option
 from .models import Model, Pretrained
@@ -29,8 +30,8 @@ Classes = Annotated[
     str | None,
     option(
         "CLASSES",
-        "A text file with one class name per line, a task.json, or an ingested task. Default: the classes of all "
-        "tasks that the model has learned.",
+        "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
+        "model has learned; of `gift test` the classes of IMAGES.",
         autocompletion=complete_classes,
     ),
 ]
@@ -39,7 +40,7 @@ Top = Annotated[int, option("N", "Number of classes per image, the best first.",
 
 
 Threshold = Annotated[
-    float | None,
+    float,
     option(
         "NUMBER",
         'An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
@@ -58,7 +59,7 @@ def predict(
     classes: Classes = None,
     templates: Templates = None,
     top: Top = 1,
-    threshold: Threshold = None,
+    threshold: Threshold = -1.0,
     output: Format = "table",
     device: Device = "auto",
     pretrained: Pretrained = None,
@@ -76,14 +77,17 @@ def predict(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.predict import FORMATS, classify_images, find_images, readable
+    from gift_core.use.predict import FORMATS, classify_images, csv_lines, find_images, readable, record, table_lines
 
-    lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
+    lookup(dict.fromkeys(FORMATS), output, "predict --format")
     require_model_path(model)
-    chosen = [read_classes(classes, templates, layout)] if classes is not None else learned_classes(model, templates)
+    if classes is None:
+        chosen = learned_classes(model, templates)
+    else:
+        chosen = [read_classes(classes, templates, Layout(root))]
+        if templates is None and Path(classes).is_file() and not classes.endswith(".json"):
+            chosen = [_with_templates(chosen[0], model)]
     paths, notes = find_images(images)
-    if classes is not None and templates is None and Path(classes).is_file() and not classes.endswith(".json"):
-        chosen = [_with_templates(chosen[0], model)]
     from gift_core.interop.importing import open_model
 
     clip = open_model(model, pretrained, device=device)
@@ -96,8 +100,12 @@ def predict(
     results = classify_images(clip, paths, chosen, top=top)
     if not sys.stdout.isatty():  # no progress bar between printed lines
         results = progress(results, len(paths), "images")
-    for line in lines(readable(results, unreadable, -math.inf if threshold is None else threshold), paths):
-        typer.echo(line)
+    found = readable(results, unreadable, threshold)
+    if as_json or output == "json":
+        print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
+    else:
+        for line in csv_lines(found) if output == "csv" else table_lines(found, paths):
+            typer.echo(line)
     exit_with(unreadable)
 
 
@@ -112,11 +120,13 @@ def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Cla
 
 
 def exit_with(unreadable: list[Unreadable]) -> None:
-    """Says which files were not read, and exits with 1 if there are any, else with 0."""
-    from gift_core.use.predict import unreadable_notes
-
-    for line in unreadable_notes(unreadable):
-        typer.secho(line, fg=typer.colors.RED, err=True)
+    """Says for each reason which files were not read, and exits with 1 if there are any, else with 0."""
+    paths: dict[str, list[str]] = {}
+    for file in unreadable:
+        paths.setdefault(file.reason, []).append(printable(str(file.path)))
+    for reason, names in paths.items():
+        text = f"not read: {plural(len(names), 'file')}, {reason} ({first_names(names)})"
+        typer.secho(text, fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)
 
 
@@ -129,14 +139,6 @@ LabeledImages = Annotated[
         autocompletion=complete_classes,
     ),
 ]
-Among = Annotated[
-    str | None,
-    option(
-        "CLASSES",
-        "A text file with one class name per line, a task.json, or an ingested task. Default: the classes of IMAGES.",
-        autocompletion=complete_classes,
-    ),
-]
 Learned = Annotated[
     bool, flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does.")
 ]
@@ -145,7 +147,7 @@ Learned = Annotated[
 def test(
     model: Model,
     images: LabeledImages,
-    classes: Among = None,
+    classes: Classes = None,
     learned: Learned = False,
     templates: Templates = None,
     device: Device = "auto",
@@ -167,8 +169,7 @@ def test(
     if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
     require_model_path(model)
-    layout = Layout(root)
-    labeled = open_labeled_images(images, templates, layout)
+    labeled = open_labeled_images(images, templates, Layout(root))
     if not isinstance(labeled, LabeledFolder) and labeled.classes.are_captions:
         if learned or classes is not None or templates is not None:
             raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
@@ -178,7 +179,7 @@ def test(
     if learned:
         among = learned_classes(model, templates)
     elif classes is not None:
-        among = [read_classes(classes, templates, layout)]
+        among = [read_classes(classes, templates, Layout(root))]
     elif isinstance(labeled, LabeledFolder) and templates is None:
         among = [_with_templates(labeled.classes, model)]
     same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
@@ -190,27 +191,27 @@ def test(
     unreadable: list[Unreadable] = []
     answers = labeled.classify(clip, among, unreadable)
     result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
-    if as_json:
-        confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
-        by_class = {name: numbers(score) for name, score in result.by_class.items()}
-        asked = {"model": model, "images": images, "among": len(names_of(among)), **numbers(result.total)}
-        print_json({**asked, "threshold": result.threshold, "classes": by_class, "confusions": confusions})
-    else:
-        _show(model, result, len(names_of(among)))
+    _print_result(model, images, result, len(names_of(among)), as_json=as_json)
     exit_with(unreadable)
 
 
-def _show(model: str, result: TestResult, among: int) -> None:
-    total = result.total
+def _print_result(model: str, images: str, result: TestResult, among: int, *, as_json: bool) -> None:
+    total, by_class = result.total, sorted(result.by_class.items(), key=lambda each: each[1].percent)
+    if as_json:
+        confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
+        classes = {name: _numbers(score) for name, score in result.by_class.items()}
+        asked = {"model": model, "images": images, "among": among, **_numbers(total)}
+        print_json({**asked, "threshold": result.threshold, "classes": classes, "confusions": confusions})
+        return
     what = f"{total.percent:.1f}% of {total.images:,} images are classified correctly, among {among} classes"
-    typer.echo(f"{model}: {what} (95% interval: {interval(total)})")
-    worst = sorted(result.by_class.items(), key=lambda each: each[1].percent)
-    width = max(map(len, result.by_class))
-    typer.echo(f"  {'class':{width}}  correct  images  95% interval")
-    for name, score in worst[:SHOWN_CLASSES]:
-        typer.echo(f"  {name:{width}}  {score.percent:6.1f}%  {score.images:6,}  {interval(score)}")
-    if len(worst) > SHOWN_CLASSES:
-        typer.echo(f"  ... and {len(worst) - SHOWN_CLASSES} better ones (--json has all)")
+    typer.echo(f"{model}: {what} (95% interval: {_interval(*total.interval)})")
+    rows = [
+        (name, f"{each.percent:.1f}%", f"{each.images:,}", _interval(*each.interval))
+        for name, each in by_class[:SHOWN_CLASSES]
+    ]
+    print_table(("class", "correct", "images", "95% interval"), rows, left=1, **PLAIN)
+    if len(by_class) > SHOWN_CLASSES:
+        typer.echo(f"  ... and {len(by_class) - SHOWN_CLASSES} better ones (--json has all)")
     if result.confusions:
         typer.echo("Most frequent confusions:")
     for label, predicted, count in result.confusions[:SHOWN_CONFUSIONS]:
@@ -226,32 +227,31 @@ def _test_retrieval(task: LabeledTask, model: str, pretrained: str | None, *, de
     found, images = task.retrieve(open_model(model, pretrained, device=device))
     low, high = accuracy_interval([found.mean], [images])
     rows = {
-        "images for captions": (*found.images, found.images_rank),
-        "captions for images": (*found.captions, found.captions_rank),
+        "images for captions": (found.images, found.images_rank),
+        "captions for images": (found.captions, found.captions_rank),
     }
     if as_json:
-        keys = ("recall_at_1", "recall_at_5", "recall_at_10")
-        by_direction = {}
-        for name, (*recalls, rank) in rows.items():
-            shares = {key: each / 100 for key, each in zip(keys, recalls, strict=True)}
-            by_direction[name.replace(" ", "_")] = {**shares, "mean_rank": rank}
+        by_direction = {
+            name.replace(" ", "_"): {
+                **{f"recall_at_{top}": each / 100 for top, each in zip((1, 5, 10), recalls, strict=True)},
+                "mean_rank": rank,
+            }
+            for name, (recalls, rank) in rows.items()
+        }
         both = {"recall_at_1": found.mean / 100, "interval": [low / 100, high / 100]}
         print_json({"model": model, "images": images, **both, **by_direction})
         return
     what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
-    typer.echo(f"{model}: {what} (95% interval: {low:.1f}% to {high:.1f}%)")
-    typer.echo(f"  {'':19}  Recall@1      @5     @10  mean rank")
-    for name, (one, five, ten, rank) in rows.items():
-        typer.echo(f"  {name:19}  {one:7.1f}% {five:6.1f}% {ten:6.1f}%  {rank:9.1f}")
+    typer.echo(f"{model}: {what} (95% interval: {_interval(low, high)})")
+    texts = [(name, *(f"{each:.1f}%" for each in recalls), f"{rank:.1f}") for name, (recalls, rank) in rows.items()]
+    print_table(("", "Recall@1", "@5", "@10", "mean rank"), texts, left=1, **PLAIN)
 
 
-def interval(score: Score) -> str:
-    """Returns the 95% interval of an accuracy as text: `78.1% to 84.0%`."""
-    low, high = score.interval
+def _interval(low: float, high: float) -> str:
     return f"{low:.1f}% to {high:.1f}%"
 
 
-def numbers(score: Score) -> dict[str, Any]:
-    """Returns a score as --json has it, accuracies from 0 to 1."""
+def _numbers(score: Score) -> dict[str, Any]:
+    """The score as --json has it, accuracies from 0 to 1."""
     accuracy, *bounds = (round(percent / 100, 6) for percent in (score.percent, *score.interval))
     return {"accuracy": accuracy, "interval": bounds, "correct": score.correct, "images": score.images}

@@ -17,7 +17,7 @@ from gift_core.errors import GiftError, lookup
 from gift_core.quantities import plural
 from gift_core.shipped import guides
 
-from ..command_line import AsJson, DryRun, hint, print_difference, print_json
+from ..command_line import AsJson, DryRun, carry_out, hint, print_json
 from ..completion import complete_preset
 from ..stage import ROOT, Root, argument, flag, option
 
@@ -116,27 +116,20 @@ def use(
     summary = summarize(switch.preset)
     checks = ["gift doctor", "gift data status"] if summary.needs else []
     commands = [*([] if summary.tasks else [ADD_TASK]), *checks, "dvc repro"]
-    if switch.changes and not dry_run:
-        switch.carry_out()
-    if as_json:
-        print_json({
-            "preset": summary.name, "written": switch.changes and not dry_run, "backup": switch.backup,
-            "next": commands, **({"difference": switch.difference()} if diff else {}),
-        })  # fmt: skip
-        return
-    if not switch.changes:
-        typer.echo(f"params.yaml is already the preset {preset}")
-        return
-    if diff:
-        print_difference(switch.difference())
-    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
-    typer.echo(f"  {size_of(summary)}\n  Time: {_time_of(root, switch.preset)}")
+    write, now = switch.changes and not dry_run, "would be" if dry_run else "is now"
+    record = {"preset": summary.name, "backup": switch.backup, "next": commands}
+    shown, unwritten = [f"params.yaml is already the preset {preset}"], "nothing was written"
+    if switch.changes:
+        shown = [f"params.yaml {now} the preset {summary.name}: {summary.title}", f"  {size_of(summary)}"]
+        shown += [] if as_json else [f"  Time: {_time_of(root, switch.preset)}"]
+        unwritten = f"--dry-run: {unwritten}"
     if switch.backup is not None:
-        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
-    if dry_run:
-        typer.echo("--dry-run: nothing was written")
-        return
-    hint(f"Next: {', then '.join(commands)}")
+        shown.append(f"Your changed params.yaml {now.removesuffix(' now')} kept as {switch.backup}")
+    if diff:
+        record["difference"] = switch.difference()
+    hints = [f"Next: {', then '.join(commands)}"]
+    carry_out(switch, record, shown=shown, hints=hints, write=write, as_json=as_json, difference=diff,
+              unwritten=unwritten)  # fmt: skip
 
 
 def _time_of(root: Path, preset: Path) -> str:
@@ -170,11 +163,7 @@ def docs(page: Page = None) -> None:
             title = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
             typer.echo(f"{name:16} {title.strip('# ')}")
         return
-    text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
-    if sys.stdout.isatty():
-        pydoc.pager(text)
-    else:
-        typer.echo(text)
+    pydoc.pager(lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8"))
 
 
 def dag(

@@ -12,7 +12,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, hint, next_step, note, print_difference, print_json, print_table
+from ..command_line import AsJson, carry_out, hint, next_step, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, explained, flag, option, params_of
 
 if TYPE_CHECKING:
@@ -57,10 +57,11 @@ def release(
         raise UserError(f"params.yaml: methods.{method}: {what}, so there is no alpha to choose. Name another method.")
     if not (choose or write):
         alpha = row.release.alpha if row.release else None
-        print_json({"method": method, "alpha": alpha}) if as_json else typer.echo(
-            f"release of {method}: {'as it was trained' if alpha is None else f'alpha {alpha:g}'}"
-        )
-        hint(f"To choose: gift release {method} --choose", err=as_json)
+        if as_json:
+            print_json({"method": method, "alpha": alpha})
+        else:
+            typer.echo(f"release of {method}: {'as it was trained' if alpha is None else f'alpha {alpha:g}'}")
+        note(f"To choose: gift release {method} --choose")
         return
     with explained(stage):
         found, unseen = _search(stage, method, alphas)
@@ -69,18 +70,11 @@ def release(
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if not as_json:
         _show_alphas(method, stage, found, unseen)
-    if write:
-        edit.carry_out()
-    if as_json:
-        print_json({"method": method, **_record(found, unseen), "proposed": alpha, "written": write})
-    elif before == after:
-        typer.echo(f"params.yaml has this alpha, {alpha:g}.")
-    else:
-        print_difference(edit.difference())
-        if write:
-            hint(f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}")
-        else:
-            note(f"To write it: gift release {method} --choose --write. Then only evaluate and report run.")
+    record = {"method": method, **_record(found, unseen), "proposed": alpha}
+    same = [f"params.yaml has this alpha, {alpha:g}."] if before == after else []
+    hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
+    later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
+    carry_out(edit, record, shown=same, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
 def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:

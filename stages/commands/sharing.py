@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     remote = check_remote(root, read_settings(root))
     pulled, failed, missing = False, list[Exception](), list[str]()
     if remote.mark != "ok" or remote.remedy:
-        note(f"The remote: {remote.sentence}")
+        note(name_guides(f"The remote: {remote.sentence}"))
         note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
     else:
         note(f"The remote: {remote.found}.")
@@ -74,14 +73,14 @@ def share(root: Root = ROOT) -> None:
 
 def _stop_if(failed: list[Exception], done: str, command: str) -> None:
     """Ends the command with exit code 1, the most frequent reason and what to do about it if a transfer failed."""
-    from gift_core.team.remotes import REMEDIES
+    from gift_core.doctor.storage import remedy_of
 
     if failed:
         reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
         reason = reasons.most_common(1)[0][0].rstrip(".")
-        remedy = next((f" {remedy}" for pattern, remedy in REMEDIES if re.search(pattern, reason)), "")
         again = f"What has arrived is kept: run gift {command} again."
-        typer.echo(name_guides(f"Not everything was {done}: {reason}.{remedy} {again}"), err=True)
+        words = filter(None, [f"Not everything was {done}: {reason}.", remedy_of(reason), again])
+        typer.echo(name_guides(" ".join(words)), err=True)
         raise typer.Exit(1)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import duration, plural
 
@@ -47,35 +48,30 @@ def show(
         _print_times(Layout(root).timings(), as_json=as_json)
         return
     reports = Layout(root).reports()
-    if not (reports / "summary.json").is_file() and not (reports / "metrics.json").is_file():
+    if not (reports / "summary.json").is_file() and (root / PARAMS).is_file():
         require_task(load_config(root / PARAMS), PARAMS.name)
+    summary = read_summary(reports / "summary.json")
     if as_json:
-        print_json(read_summary(reports / "summary.json"))
+        print_json(summary)
         return
     if per_task:
-        _print_tasks(read_summary(reports / "summary.json"))
+        _print_tasks(summary)
         return
     metrics = read_metrics(reports / "metrics.json")
-    zero_shot = reports / "zero_shot.json"
-    if zero_shot.is_file() and (sentence := read_zero_shot(zero_shot).sentence):  # empty: no published benchmark
+    last = {method: row["last_percent"] for method, row in summary["methods"].items()}  # None: it has no mean
+    if [*last] != [*metrics] or any(last[each] not in (None, metrics[each]["last"]) for each in last):
+        remedy = "Get the summary with `dvc checkout` or `dvc pull`, or make both with `dvc repro report`."
+        raise UserError(f"{reports}: summary.json and metrics.json are of different runs. {remedy}")
+    if sentence := read_zero_shot(reports / "zero_shot.json").sentence:  # empty: no published benchmark
         typer.echo(sentence)
-    summary = _summary_of(reports / "summary.json", metrics)
-    if summary is None:
-        print_metrics(metrics)
-    else:
-        if (root / PARAMS).is_file() and (experiment := load_config(root / PARAMS).experiment) != summary["experiment"]:
-            what = f"this is the result of {summary['experiment']}. {root / PARAMS} has {experiment}"
-            typer.echo(f"note: {what}: run dvc repro", err=True)
-        _print_result(summary)
-        for line in since_commit(root, metrics, summary["tasks"]):
-            typer.echo(line)
-    page = reports / "index.html"
-    if page.is_file():
-        print_text(f"The report: {page.resolve()}", page.resolve().as_uri())
-    else:
-        typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
-    if summary is not None:
-        _print_next(summary)
+    if (root / PARAMS).is_file() and (experiment := load_config(root / PARAMS).experiment) != summary["experiment"]:
+        note(f"note: this is the result of {summary['experiment']}. {root / PARAMS} has {experiment}: run dvc repro")
+    _print_result(summary)
+    for line in since_commit(root, metrics, summary["tasks"]):
+        typer.echo(line)
+    page = (reports / "index.html").resolve()
+    print_text(f"The report: {page}", page.as_uri())
+    _print_next(summary)
 
 
 def _print_next(summary: Summary) -> None:
@@ -90,45 +86,22 @@ def _print_next(summary: Summary) -> None:
         hint("  gift add-task NAME --images FOLDER   # add your own images, then: dvc repro")
 
 
-def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
-    """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
-    from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
-
-    found = f"{path} does not exist"
-    if path.is_file():
-        summary = read_summary(path)
-        last = {method: row[SUMMARY_METRICS["last"]] for method, row in summary["methods"].items()}
-        if list(last) == list(metrics) and all(last[method] in (None, metrics[method]["last"]) for method in last):
-            return summary
-        found = f"{path} and metrics.json are of different runs"
-    remedy = "Get it with `dvc pull`, or make it with `dvc repro report`."
-    typer.echo(f"note: {found}, so this is the table alone. {remedy}", err=True)
-    return None
-
-
 def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
-    rows = {
-        method: {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
-        for method, row in summary["methods"].items()
-    }
-    newest = summary["tasks"][-1]
-    learned = {}
+    newest, rows, learned = summary["tasks"][-1], {}, {}
     for method, row in summary["methods"].items():
+        rows[method] = {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
         on_it = row["by_task"][newest]
         before, after = on_it.get("before_percent", on_it.get("zero_shot_percent")), on_it["after_percent"]
         both = "-" if None in (before, after) else f"{percent(before)} -> {percent(after)}"
         learned[method] = percent(after) if before == after else both  # a model that never learns has one number
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
     on += ", each image among the classes of all tasks" if summary["protocol"] == "cross_domain" else ""
-    lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
     name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
-    print_metrics(rows, title=f"Accuracy in percent{on}{lower}", extra=(f"{name}:\nbefore -> after", learned))
-    for sentence in summary["result"]:
-        print_text(sentence)
-    if summary["note"]:
-        print_text(summary["note"])
+    print_metrics(rows, title=f"{TITLE}{on}", extra=(f"{name}:\nbefore -> after", learned))
+    for text in filter(None, [*summary["result"], summary["note"]]):
+        print_text(text)
 
 
 def _print_tasks(summary: Summary) -> None:
@@ -143,12 +116,14 @@ def _print_tasks(summary: Summary) -> None:
         for name, value in end.items():  # the other columns stay empty
             known = {before: zero_shot[name], after: value, "difference_points": value - zero_shot[name]}
             rows[f"{name} (probe)"] = dict.fromkeys(BY_TASK[protocol]) | known
-        print_by_task(rows, BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
-    print_text(
-        "On all classes seen so far. Difference: after - zero-shot."
-        if by_classes
-        else "Before: the model from which the step starts. After: right after the step. Difference: end - after."
-    )
+        columns = BY_TASK[protocol]
+        names = [
+            each.removesuffix("_percent").removesuffix("_points").replace("_", " ").capitalize() for each in columns
+        ]
+        cells = [(task, *(_with_unit(column, own[column]) for column in columns)) for task, own in rows.items()]
+        print_table(("task", *names), cells, title=f"{method}: accuracy in percent, {steps}", left=1)
+    of_steps = "Before: the model from which the step starts. After: right after the step. Difference: end - after."
+    print_text("On all classes seen so far. Difference: after - zero-shot." if by_classes else of_steps)
     if zero_shot:
         print_text("A probe is a task that no step learns. Difference: the last step's model - zero-shot.")
 
@@ -222,7 +197,7 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 def print_metrics(
     rows: Mapping[str, Mapping[str, Any]],
     *,
-    title: str = "",
+    title: str = TITLE,
     of: str = "method",
     extra: tuple[str, Mapping[str, str]] | None = None,
 ) -> None:
@@ -233,25 +208,26 @@ def print_metrics(
     """
     from rich.box import SIMPLE_HEAD
 
-    shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
-    probes = {name: row["probes"] for name, row in rows.items() if row.get("probes")}
-    kept = ["Zero-shot\nkept"] if probes else []
-    look: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0} if kept else {}  # within 80 columns
-    added = [] if extra is None else [extra[0]]
-    cells = []
-    for name, row in rows.items():
-        of_probes = probes.get(name)  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
-        own = f"{percent(of_probes['mean'])} ({_with_unit('_points', -of_probes['loss'])})" if of_probes else "-"
-        more = ([own] if kept else []) + ([] if extra is None else [extra[1][name]])
-        cells.append((name, *(percent(row[column]) for column in shown), *more))
-    print_table(
-        (of, *map(str.capitalize, shown), *kept, *added),
-        cells,
-        title=title or f"{TITLE}{' (Forgetting: lower is better)' if 'forgetting' in shown else ''}",
-        left=1,
-        whole=(*kept, *added),
-        **look,
-    )
+    columns = {
+        column.capitalize(): {name: percent(row[column]) for name, row in rows.items()}
+        for column in COLUMNS
+        if any(row[column] is not None for row in rows.values())
+    }
+    if "Forgetting" in columns and of == "method":
+        title += " (Forgetting: lower is better)"
+    whole, look = list[str](), dict[str, Any]()
+    if any(row.get("probes") for row in rows.values()):
+        kept = {name: row.get("probes") for name, row in rows.items()}
+        columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
+            name: f"{percent(each['mean'])} ({_with_unit('_points', -each['loss'])})" if each else "-"
+            for name, each in kept.items()
+        }
+        whole, look = ["Zero-shot\nkept"], {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0}  # within 80 columns
+    if extra is not None:
+        columns[extra[0]] = dict(extra[1])
+        whole.append(extra[0])
+    cells = [(name, *(texts[name] for texts in columns.values())) for name in rows]
+    print_table((of, *columns), cells, title=title, left=1, whole=whole, **look)
 
 
 def percent(value: float | None) -> str:
@@ -259,13 +235,6 @@ def percent(value: float | None) -> str:
     from gift_core.artifacts.report_json import one_decimal
 
     return "-" if value is None else one_decimal(value)
-
-
-def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], *, title: str) -> None:
-    """Prints one row per task. The title of a column is its key without the unit; differences have a sign."""
-    names = [each.removesuffix("_percent").removesuffix("_points").replace("_", " ").capitalize() for each in columns]
-    cells = [(task, *(_with_unit(column, row[column]) for column in columns)) for task, row in rows.items()]
-    print_table(("task", *names), cells, title=title, left=1)
 
 
 def print_text(text: str, link: str = "") -> None:

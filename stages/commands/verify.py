@@ -54,9 +54,7 @@ class Item:
     def show(self) -> None:
         """Prints one line, with the problems below it."""
         typer.secho(f"{self.status:8}", fg=COLORS[self.status], bold=True, nl=False)
-        typer.echo(self.path)
-        for problem in self.problems:
-            typer.echo(f"        {problem}")
+        typer.echo("\n        ".join([str(self.path), *self.problems]))
 
 
 def verify(
@@ -90,7 +88,7 @@ def verify(
     for item in () if as_json else items if verbose else broken:
         item.show()
     if broken and heal and store:
-        note("healing ...") if as_json else typer.echo("\nhealing:")
+        note("healing ...")
         store.heal([item.output for item in broken if item.output and store.problems(item.output)])
         for item in broken:
             item.check(store)

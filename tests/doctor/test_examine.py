@@ -142,7 +142,7 @@ def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail
     project = replace(make_project(tmp_path), quick=True)
     found = [*check_clip(project), *check_generator(project)]
     assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
-    assert "2.1M parameters" in found[0].found and "4.8M parameters" in found[1].found
+    assert "2.1M parameters" in found[0].found and "9.6 MB of weights" in found[1].found
 
 
 def test_a_model_and_a_pipeline_at_its_commit_are_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:

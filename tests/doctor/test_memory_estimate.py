@@ -22,7 +22,7 @@ from gift_core.doctor.memory_estimate import (
     generation_bytes,
     training_bytes,
 )
-from gift_core.doctor.operations import PIPELINES
+from gift_core.doctor.operations import known_models
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
 from tests.method.training.tiny_training import GIFT_LOSSES
@@ -82,7 +82,7 @@ def test_the_peaks_of_the_benchmarks_are_met_within_the_margin() -> None:
         found = estimate(VIT_B_16, row, training(batch_size=4, replay_batch_size=2), classes=classes)
         assert 1 / MARGIN < found / (peak * GIB) < MARGIN, (row, classes)
     # of the same run: Stable Diffusion v1.5 without its safety checker, one image
-    parts = {name: part for name, part in PIPELINES[V1].items() if name != "safety_checker"}
+    parts = {name: part for name, part in known_models()[V1].items() if name != "safety_checker"}
     for peak in (5.71, 6.18):
         found = generation_bytes(count_pipeline(parts, 512), generator(dtype="float32", batch_size=1))
         assert 1 / MARGIN < found / (peak * GIB) < MARGIN

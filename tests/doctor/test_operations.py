@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gift_core.clip.architectures import build_empty
 from gift_core.doctor.counting import CONTEXT, count_clip, count_pipeline
-from gift_core.doctor.operations import PIPELINES
+from gift_core.doctor.operations import known_models
 from tests.imports import ROOT
 
 MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json").read_text(encoding="utf-8"))
@@ -35,9 +35,9 @@ def test_the_operations_of_a_clip_are_what_torch_counts(config: dict[str, Any]) 
 
 
 def test_a_published_pipeline_has_its_parameters_and_operations_before_it_is_here() -> None:
-    found = count_pipeline(PIPELINES["stable-diffusion-v1-5/stable-diffusion-v1-5"], 512)
+    found = count_pipeline(known_models()["stable-diffusion-v1-5/stable-diffusion-v1-5"], 512)
     files = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "safety_checker": 303_981_588}
     assert found.parameters == files
     assert (found.denoiser / 1e12, found.decoder / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
-    small = count_pipeline(PIPELINES["IDKiro/sdxs-512-dreamshaper"], 512).parameters
+    small = count_pipeline(known_models()["IDKiro/sdxs-512-dreamshaper"], 512).parameters
     assert small == {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480}

@@ -76,8 +76,6 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
         ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_lines"}),
         ("use mtil_order_1 --diff", {"preset", "written", "backup", "next", "difference"}),
         ("clean", {"works", "removed"}),
-        ("methods", {"method", "about", "runs", "in_params"}),
-        ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
     ],
 )
 def test_with_json_stdout_is_one_document(words: str, keys: set[str], mini_project: Path) -> None:
@@ -141,12 +139,16 @@ def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], mini
 
 def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
     (mini_project / "reports").mkdir()
-    row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}
-    (mini_project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
+    summary = {**dict.fromkeys(("benchmark", "best_method")), "experiment": "mini", "note": "", "result": ["a result"]}
+    summary |= {"protocol": "task_incremental", "miniature_model": True, "tasks": ["birds"]}
+    names = ("transfer_percent", "avg_percent", "last_percent", "forgetting_points")
+    summary |= {"methods": {"zero_shot": {**dict.fromkeys(names, 1.0), "by_task": {}}}}
+    (mini_project / "reports" / "summary.json").write_text(json.dumps(summary))
     flat_birds(mini_project / "data/0_raw")
     (mini_project / "data/mini").symlink_to(ROOT / "data/mini")
     quick = ["--help", "--version", "check", "presets", "methods", "use mini_full", "add-method joint",
-             "add-method lwf", "show", "clean", "data status dtd", "add-task birds --images data/0_raw/birds",
+             "add-method lwf", "show --per-task", "clean", "data status dtd",
+             "add-task birds --images data/0_raw/birds",
              "doctor --quick"]  # fmt: skip
     code = (
         "import sys\n"

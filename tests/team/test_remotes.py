@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from gift_core.config.loading import parse_config
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
+from gift_core.team.raw_data import missing_raw_data
 from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
-from tests.clone import Clone, clone_of, content, new_project
-from tests.datasets.folders import picture
+from tests.clone import Clone, clone_of, content
 from tests.team.remote_servers import free_port
 from tests.team.toy import gift, use_store
 
@@ -104,32 +106,14 @@ def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: C
     assert content(second.folder / "data") == content(first.folder / "data")
 
 
-def test_without_its_raw_data_a_clone_keeps_the_ingested_task(tmp_path: Path) -> None:
-    project = new_project(tmp_path / "project")
-    photos, task = (project.folder / "data" / name / "photos" for name in ("0_raw", "1_tasks"))
-    for number in range(8):
-        picture(photos / f"class_{number % 2}" / f"{number}.jpg", (30 * number, 7, 7))
-    params = project.params
-    row = {"source": "folder", "path": "data/0_raw/photos", "templates": ["a {}."], "test_fraction": 0.5}
-    params["tasks"] = {"photos": {**row, "on_bad_image": "refuse"}}
-    params["evaluation"]["probes"] = []
-    params["sequence"] = [{"task": "photos", "after": "../pretrained", "learning_rate_factor": 1.0}]
-    project.write_params(params)
-    project.run("dvc", "repro", "ingest@photos")
-    before = content(task)
-    shutil.rmtree(photos)
-    said = project.run("dvc", "repro", "ingest@photos", expect=255)
-    assert "No such file or directory" in said
-    assert content(task) == before
-    params["training"]["iterations"] += 1
-    project.write_params(params)
-    said = project.run("dvc", "repro", "--allow-missing", "ingest@photos")
-    assert "data/0_raw/photos is missing. To keep data/1_tasks/photos as it is: dvc repro --allow-missing" in said
-    assert "Running stage 'ingest" not in said
-    assert content(task) == before
-    shutil.rmtree(task)
-    said = project.run("gift", "why", "ingest@photos")
-    assert "  data/0_raw/photos is missing. To do without it: dvc repro --allow-missing\n" in said
-    assert "its output" not in said
-    project.run("dvc", "checkout", "--allow-missing", "data/1_tasks/photos")
-    assert content(task) == before
+def test_what_a_clone_lacks_of_the_raw_data_is_said_with_the_way_on(tmp_path: Path, mini_params: Any) -> None:
+    """tests/docs/test_team.py runs DVC without the raw data."""
+    row = {"source": "folder", "path": "data/0_raw/photos", "templates": ["a {}."], "on_bad_image": "refuse"}
+    tasks = parse_config(
+        yaml.safe_dump(mini_params | {"tasks": {**mini_params["tasks"], "photos": row}}), "params.yaml"
+    ).tasks
+    (missing,) = missing_raw_data(tmp_path, {"photos": tasks["photos"]})
+    assert missing == "data/0_raw/photos is missing. To get it: see gift data status"
+    (tmp_path / "data/1_tasks/photos").mkdir(parents=True)
+    (missing,) = missing_raw_data(tmp_path, {"photos": tasks["photos"]})
+    assert missing.endswith("To keep data/1_tasks/photos as it is: dvc repro --allow-missing")
