@@ -53,8 +53,7 @@ def search(
     from ..dvc.pipeline import require_free
 
     config = load_config(root / PARAMS)
-    name = contender(config, method)
-    stage = Stage("search", config, Layout(root), name, task)
+    stage = Stage("search", config, Layout(root), contender(config, method), task)
     present = present_rate(stage)
     chosen = sorted({*rates}) if rates else [float(f"{present * factor:.1e}") for factor in FACTORS]
     count = iterations or config.training.iterations
@@ -62,9 +61,9 @@ def search(
     from .trials import run_trials, with_iterations
 
     stage.config = with_iterations(stage, count)
-    target = f"teach@{name}-step{config.position(task)}"
+    target = f"teach@{stage.method}-step{config.position(task)}"
     runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
-    note(f"{runs} with {name} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
+    note(f"{runs} with {stage.method} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
     note(f"First, dvc repro {target} makes what they read, where it is missing.")
     require_free(root)
     if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
@@ -73,7 +72,7 @@ def search(
         found = run_trials(stage, chosen)
     line, location = change_of(stage, found.best.rate)
     if as_json:
-        print_json(_record(found, name, count, line))
+        print_json(_record(found, stage.method, count, line))
         return
     show_trials(found)
     if found.gained(found.best) > 0 and abs(found.best.rate / present - 1) >= 0.01:
@@ -127,9 +126,8 @@ def show_trials(found: RateSearch) -> None:
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
     if others := ", ".join(each for each in found.start if each != task):
         typer.echo(f"Lost elsewhere: the mean over {others}. The best (*) gains the most minus what it loses.")
-    if found.similar:
-        listed = ", ".join(shown(trial.rate) for trial in found.similar)
-        typer.echo(f"As good on {task}, for all that these images can tell: {listed}.")
+    if similar := ", ".join(shown(trial.rate) for trial in found.similar):
+        typer.echo(f"As good on {task}, for all that these images can tell: {similar}.")
     if found.gained(found.best) <= 0:
         typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
     tried = sorted([*(trial.rate for trial in found.trials), *found.failed])

@@ -83,8 +83,8 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     """
     config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
     device, budget = resolve_device(config.run.device), CacheBudget()
-    others = [step.task for step in config.sequence if step.task != task]
-    others = [name for name in others if (layout.task(name) / "task.json").is_file()]
+    steps = [step.task for step in config.sequence if step.task != task]
+    others = [name for name in steps if (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
         "row": stage.row.model_dump(mode="json", exclude={"learning_rate", "release"}),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
