@@ -144,7 +144,9 @@ def require_params(params: Path) -> None:
 
 
 @contextmanager
-def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
+def open_stage(
+    stage: str, params: Path, root: Path, *, method: str | None = None, task: str | None = None
+) -> Iterator[Stage]:
     """Reads the experiment, checks names and inputs, yields the stage, and writes its run time to .gift/timings.
 
     Under DVC, it also refuses code that is not what `check` saw, and settings that changed meanwhile: DVC would record
@@ -162,10 +164,10 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     started = time.monotonic()
     params = params_of(params, root)
     settings = read_settings(params)
-    opened = Stage(stage, parse_config(settings, params.name), Layout(root), method, task)
-    if method:
+    opened = Stage(stage, parse_config(settings, params.name), Layout(root), method or "", task or "")
+    if method is not None:
         lookup(opened.config.methods, method, "params.yaml: methods")
-    if task:
+    if task is not None:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
     with explained(opened):
         require_checked_code(opened)

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from gift_core.clip.model import Clip
-from gift_core.computation import share_of
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
@@ -99,15 +98,6 @@ def test_losses_and_weights_are_those_of_one_process(case: str, together: dict[s
     for row, expected_row in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(expected_row, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(weights, expected_weights, rtol=1e-3, atol=1e-6)
-
-
-def test_every_row_belongs_to_one_process() -> None:
-    for count in range(1, 6):
-        for rows in range(12):
-            shares = [share_of(rows, rank, count) for rank in range(count)]
-            assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
-            sizes = [share.stop - share.start for share in shares]
-            assert max(sizes) - min(sizes) <= 1
 
 
 def train_too(processes: Processes, path: Path | None = None) -> Callable[[], object]:
