@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -128,6 +128,15 @@ with work_folder(Path(sys.argv[1]), {"seed": 1}) as folder:
 """
 
 
+@contextmanager
+def owned(base: Path) -> Iterator[subprocess.Popen[str]]:
+    """Within the block a process owns the work in `base`. Then it is killed."""
+    with subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "owned\n"
+        yield process
+        process.kill()
+
+
 def interrupted(base: Path, seed: int, *, say: Callable[[str], None] = lambda line: None) -> None:
     with suppress(RuntimeError), work_folder(base, {"inputs": {"seed": seed}}, say=say) as work:
         (work / "half").write_text(str(seed))
@@ -177,12 +186,10 @@ def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "WAIT_SECONDS", 0.1)
-    base, command = tmp_path / "birds", [sys.executable, "-c", OWN, str(tmp_path / "birds")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout is not None and owner.stdout.readline() == "owned\n"
+    base = tmp_path / "birds"
+    with owned(base) as owner:
         told = f"birds: process {owner.pid} on .* has worked on it since 2.* or stop it with: kill {owner.pid}"
         with pytest.raises(UserError, match=told), work_folder(base, {"seed": 1}):
             pass
-        owner.kill()
     with work_folder(base, {"seed": 1}) as work:
         assert (work / "half").read_text() == "half"
