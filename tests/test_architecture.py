@@ -58,10 +58,10 @@ BUDGET = {
     "gift_core/team": 680,
     "gift_core/tracking": 300,
     "gift_core/use": 610,
-    "gift_core/work": 1_330,
+    "gift_core/work": 1_290,
     "recipes": 1_150,
-    "stages": 5_950,
-    "tests": 22_930,
+    "stages": 5_840,
+    "tests": 22_770,
 }
 
 
