@@ -141,8 +141,9 @@ class DvcStore:
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
                     self._copy_run_cache(from_remote=True)
             if not failed:
-                incomplete = self.missing()
-                if whole := [str(each.path) for each in self.outputs() if each.path not in incomplete]:
+                outs, incomplete = self._repo.index.outs, self.missing()
+                outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
+                if whole := [path for path in outs if Path(path) not in incomplete]:
                     self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
         return failed
 
