@@ -168,7 +168,7 @@ class Work:
 def work_of(run: Run, clip: Clip, method: str) -> Work:
     """Returns the method's second step, as the stage finetune would load it."""
     row, training = run.config.methods[method], run.config.training
-    replay = replay_of(Stage("finetune", method, run.config, run.layout), method, TASKS[-1])
+    replay = replay_of(Stage("finetune", run.config, run.layout, method, TASKS[-1]))
     return Work(
         method=build_method(row, fisher=load_fisher(row, replay.source.teacher)),
         data=load_training_data(row, clip, replay.source.tasks, training=training, names=("step time",)),

@@ -42,15 +42,15 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
 
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)
-        release_model(trained, layout.pretrained(), layout.released(method, task), stage.method(method).release)
-        tasks = [*stage.learned_before(task), task]
+        release_model(trained, layout.pretrained(), layout.released(method, task), stage.row.release)
+        tasks = stage.tasks
         inputs = EvaluationInputs(
             method=method,
             models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
             tasks={name: layout.task(name) for name in tasks},
-            model_for=own_model if stage.method(method).keeps_every_model else newest_model,
+            model_for=own_model if stage.row.keeps_every_model else newest_model,
             settings=encoding_settings(stage.config, device),
-            previous=read_accuracy(layout.accuracy(method, stage.step(task).after))[1],
+            previous=read_accuracy(layout.accuracy(method, stage.step.after))[1],
             probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in settings.probes},
         )
         options = {**settings.model_dump(), "seed": stage.config.seed}
@@ -60,7 +60,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         )
         with (
             unfinished(stage, device, {**read, **options}) as work,
-            kept_features(stage, device, method, options) if keeps else nullcontext() as features,
+            kept_features(stage, device, options) if keeps else nullcontext() as features,
         ):
             stage.phase = "evaluating"
             learned = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say, features))
@@ -70,7 +70,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
         for line in describe(measured.rows):
             stage.say(line)
-        track_accuracies(stage, method, task, measured.rows)
+        track_accuracies(stage, measured.rows)
 
 
 def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:

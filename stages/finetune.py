@@ -40,16 +40,16 @@ def finetune(
         from gift_core.work.processes import started
         from gift_core.work.training import Snapshot
 
-        from .unfinished import threads_of, unfinished
+        from .unfinished import unfinished
 
         require_tracker()
-        factor = stage.step(task).learning_rate_factor if learning_rate_factor is None else learning_rate_factor
-        rate, device = (stage.method(method).learning_rate or 0.0) * factor, resolve_device(stage.config.run.device)
-        clip, data, train = load_step(stage, method, task, rate)
-        provenance = _provenance(stage, method, task, clip.weights_sha256, factor)
+        factor = stage.step.learning_rate_factor if learning_rate_factor is None else learning_rate_factor
+        rate, device = (stage.row.learning_rate or 0.0) * factor, resolve_device(stage.config.run.device)
+        clip, data, train = load_step(stage, rate)
+        provenance = _provenance(stage, clip.weights_sha256, factor)
         read = {  # what the provenance does not name
-            "start": hashes_below(stage.start_model(method, task)),
-            "tasks": [sha256_of(folder / "task.json") for folder in stage.tasks_so_far(task)],
+            "start": hashes_below(stage.start_model),
+            "tasks": [sha256_of(folder / "task.json") for folder in stage.task_folders],
         }
         count = stage.config.training.processes if data.iterations else 1
         with (
@@ -62,13 +62,11 @@ def finetune(
             ) as tracked,
         ):
             snapshot = work / SNAPSHOT
-            with started(count, device, assist, (stage, method, task, rate, snapshot)) as processes:
+            with started(count, device, assist, (stage, rate, snapshot)) as processes:
                 kept = Snapshot(snapshot, stage.say)
                 losses = train(processes=processes, snapshot=kept, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
             recorded = environment(device) | {"processes": count}
-            if len(threads_of(work)) > 1:  # an interrupted run had another number
-                recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))
         overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
@@ -76,9 +74,7 @@ def finetune(
         stage.say(f"{data.summary}, {data.iterations} iterations{overflow}{learned}")
 
 
-def load_step(
-    stage: Stage, method: str, task: str, learning_rate: float
-) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:
+def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:
     """Returns the start model, what the step learns from, and the function that trains the model in place.
 
     That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
@@ -94,22 +90,22 @@ def load_step(
 
     from .replay_source import replay_of
 
-    config, row, training = stage.config, stage.method(method), stage.config.training
+    config, row, training = stage.config, stage.row, stage.config.training
     device = resolve_device(config.run.device)
     require_devices(device, training.processes)
     stage.phase = "loading the model"
-    clip = load_folder(stage.start_model(method, task), device=device, precision=config.model.precision)
+    clip = load_folder(stage.start_model, device=device, precision=config.model.precision)
     require_trainable(clip, training, build_method(row))
     stage.phase = "reading the training images"
-    data = load_training_data(row, clip, stage.tasks_so_far(task), training=training, names=("finetune", config.seed))
+    data = load_training_data(row, clip, stage.task_folders, training=training, names=("finetune", config.seed))
     stage.phase = "reading the replayed data"
-    replay, batches, total = load_replay(row, clip, replay_of(stage, method, task)), data.batches, data.iterations
+    replay, batches, total = load_replay(row, clip, replay_of(stage)), data.batches, data.iterations
 
     def train(*, processes: Processes = ALONE, **options: Any) -> list[LossRow]:
         if not total:
             return []
         stage.phase = "training"
-        built = build_method(row, fisher=load_fisher(row, stage.layout.teacher(method, task)))
+        built = build_method(row, fisher=load_fisher(row, stage.layout.teacher(stage.method, stage.task)))
         rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=learning_rate)
         encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
         if processes.count > 1:
@@ -124,33 +120,31 @@ def load_step(
     return clip, data, train
 
 
-def assist(
-    processes: Processes, stage: Stage, method: str, task: str, learning_rate: float, snapshot: Path
-) -> Callable[[], object]:
+def assist(processes: Processes, stage: Stage, learning_rate: float, snapshot: Path) -> Callable[[], object]:
     """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
     from gift_core.work.training import Snapshot
 
     with explained(stage):
-        _, _, train = load_step(stage, method, task, learning_rate)
+        _, _, train = load_step(stage, learning_rate)
     return explained(stage)(partial(train, processes=processes, snapshot=Snapshot(snapshot)))
 
 
-def _provenance(stage: Stage, method: str, task: str, start: str, learning_rate_factor: float) -> dict[str, Any]:
+def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[str, Any]:
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_files import SOURCE
 
-    teacher = stage.layout.teacher(method, task) / SOURCE  # it has the hash of every file beside it
+    teacher = stage.layout.teacher(stage.method, stage.task) / SOURCE  # it has the hash of every file beside it
     return {
-        "method": method,
-        "task": task,
-        "step": len(stage.learned_before(task)),
+        "method": stage.method,
+        "task": stage.task,
+        "step": len(stage.tasks) - 1,
         "start_model": start,
-        "task_json": sha256_of(stage.layout.task(task) / "task.json"),
+        "task_json": sha256_of(stage.layout.task(stage.task) / "task.json"),
         "teacher": sha256_of(teacher) if teacher.is_file() else None,
         "seed": stage.config.seed,
         "precision": stage.config.model.precision,
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.method(method).trained_settings,
+        "settings": stage.row.trained_settings,
     }

@@ -13,20 +13,20 @@ from gift_core.method.replay.teach import step_replay
 from .stage import Stage
 
 
-def replay_of(stage: Stage, method: str, task: str) -> StepReplay[Any]:
+def replay_of(stage: Stage) -> StepReplay[Any]:
     """Returns the step's replay. Its seed depends on the task only: all methods see the same."""
-    layout, config = stage.layout, stage.config
+    layout, config, after = stage.layout, stage.config, stage.step.after
     source = ReplaySource(
         root=layout.root,
-        tasks=stage.tasks_so_far(task),
-        shards=layout.shards(task),
-        earlier=tuple(map(layout.shards, reversed(stage.learned_before(task)))),
-        vocabulary=layout.vocabulary(stage.step(task).after),
-        teacher=layout.teacher(method, task),
-        teacher_before=layout.teacher(method, stage.step(task).after),
-        key=f"params.yaml: methods.{method}",
+        tasks=stage.task_folders,
+        shards=layout.shards(stage.task),
+        earlier=tuple(map(layout.shards, reversed(stage.tasks[:-1]))),
+        vocabulary=layout.vocabulary(after),
+        teacher=layout.teacher(stage.method, stage.task),
+        teacher_before=layout.teacher(stage.method, after),
+        key=f"params.yaml: methods.{stage.method}",
     )
     sampling = Sampling(
-        config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, task)
+        config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, stage.task)
     )
-    return step_replay(stage.method(method).replay, source, sampling)
+    return step_replay(stage.row.replay, source, sampling)

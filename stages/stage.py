@@ -75,16 +75,23 @@ MOST = 10_000_000  # of a whole number in an option, as in params.yaml
 
 @dataclass
 class Stage:
-    """One run of a stage: the experiment and the locations of its files.
+    """One run of a stage: the experiment, the locations of its files, and the method and task that it runs for.
 
-    `phase` says what the stage is doing, for the message when memory is insufficient.
+    These two are empty where it runs for all. `phase` says what the stage is doing, for the message when memory is
+    insufficient.
     """
 
     stage: str
-    name: str
     config: Config
     layout: Layout
+    method: str = ""
+    task: str = ""
     phase: str = "running"
+
+    @property
+    def name(self) -> str:
+        """The method and the task: gift-birds."""
+        return "-".join(part for part in (self.method, self.task) if part)
 
     @property
     def title(self) -> str:
@@ -96,30 +103,32 @@ class Stage:
         if not is_quiet():
             typer.echo(f"{self.title}: {message}")
 
-    def step(self, task: str) -> StepConfig:
-        """Returns the step that learns `task`; UserError with the nearest name where the sequence has none."""
-        return lookup({step.task: step for step in self.config.sequence}, task, "params.yaml: sequence: task")
+    @property
+    def row(self) -> MethodConfig:
+        """The method's row; UserError with the nearest name where there is none."""
+        return lookup(self.config.methods, self.method, "params.yaml: methods")
 
-    def learned_before(self, task: str) -> list[str]:
-        """Returns the tasks before `task` in the sequence, oldest first."""
+    @property
+    def step(self) -> StepConfig:
+        """The step that learns the task; UserError with the nearest name where the sequence has none."""
+        return lookup({step.task: step for step in self.config.sequence}, self.task, "params.yaml: sequence: task")
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks up to and including this one, in the order of the sequence."""
         names = [step.task for step in self.config.sequence]
-        return names[: names.index(self.step(task).task)]
+        return names[: names.index(self.step.task) + 1]
 
-    def tasks_so_far(self, task: str) -> tuple[Path, ...]:
-        """Returns the folders of all tasks up to and including `task`, in the order of the sequence."""
-        return tuple(self.layout.task(name) for name in (*self.learned_before(task), task))
+    @property
+    def task_folders(self) -> tuple[Path, ...]:
+        """The folders of `tasks`."""
+        return tuple(map(self.layout.task, self.tasks))
 
-    def method(self, name: str) -> MethodConfig:
-        """Returns the row of method `name`; UserError with the nearest name where there is none."""
-        return lookup(self.config.methods, name, "params.yaml: methods")
-
-    def start_model(self, method: str, task: str) -> Path:
-        """Returns the folder of the model from which the method starts to learn `task`."""
-        starts = {
-            "previous": self.layout.model(method, self.step(task).after),
-            "pretrained": self.layout.pretrained(),
-        }
-        return starts[self.method(method).start]
+    @property
+    def start_model(self) -> Path:
+        """The folder of the model from which the method starts to learn the task."""
+        previous = self.layout.model(self.method, self.step.after)
+        return {"previous": previous, "pretrained": self.layout.pretrained()}[self.row.start]
 
 
 def params_of(params: Path, root: Path) -> Path:
@@ -155,19 +164,18 @@ def open_stage(
     started = time.monotonic()
     params = params_of(params, root)
     settings = read_settings(params)
-    name = "-".join(part for part in (method, task) if part)
-    opened = Stage(stage, name, parse_config(settings, params.name), Layout(root))
+    opened = Stage(stage, parse_config(settings, params.name), Layout(root), method or "", task or "")
     if method is not None:
-        opened.method(method)
+        lookup(opened.config.methods, method, "params.yaml: methods")
     if task is not None:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
     with explained(opened):
-        require_checked_code(root, opened.config, stage, method or task or "")
+        require_checked_code(opened)
         yield opened
-    require_same_settings(params, settings.encode(), root, stage, method=method or "", task=task or "")
+    require_same_settings(opened, params, settings.encode())
     with suppress(OSError):  # a stage that has finished does not fail because of its run time
         seconds = {"seconds": round(time.monotonic() - started, 2)}
-        write_json(opened.layout.timings() / stage / f"{name or stage}.json", seconds)
+        write_json(opened.layout.timings() / stage / f"{opened.name or stage}.json", seconds)
 
 
 @contextmanager
@@ -179,4 +187,4 @@ def explained(stage: Stage) -> Iterator[None]:
         refusal = os_errors.explain(error, doing=stage.title, phase=stage.phase, stage=stage.stage)
         if refusal is None:
             raise
-        raise refusal from error
+        raise refusal from None

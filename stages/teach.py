@@ -13,17 +13,17 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
     Example: gift teach gift letters
     """
     with open_stage("teach", params, root, method=method, task=task) as stage:
-        stage.say(teach_step(stage, method, task))
+        stage.say(teach_step(stage))
 
 
-def teach_step(stage: Stage, method: str, task: str) -> str:
+def teach_step(stage: Stage) -> str:
     """Writes what the teacher of the step gives, and returns a sentence about it. Resumes an interrupted run."""
     from gift_core.artifacts.teacher_files import write_source
     from gift_core.work.publishing import build_folder, require_free_bytes
 
-    options = stage.method(method).replay
+    options = stage.row.replay
     if options.images == "none":  # a constant file: nothing behind it goes stale when the synthetic images change
-        with build_folder(stage.layout.teacher(method, task)) as folder:
+        with build_folder(stage.layout.teacher(stage.method, stage.task)) as folder:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
@@ -37,11 +37,11 @@ def teach_step(stage: Stage, method: str, task: str) -> str:
     from .unfinished import unfinished
 
     stage.phase = "loading the teacher"
-    previous, initial = stage.start_model(method, task), stage.layout.pretrained()
+    previous, initial = stage.start_model, stage.layout.pretrained()
     device = resolve_device(stage.config.run.device)
     precision = stage.config.model.precision
     teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
-    replay = replay_of(stage, method, task)
+    replay = replay_of(stage)
     source, sampling = replay.source, replay.sampling
     require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"

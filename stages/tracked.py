@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def track_accuracies(stage: Stage, method: str, task: str, rows: pd.DataFrame) -> None:
-    """Adds the accuracies of the model after `task` to its run, in percent: accuracy/<task>, and probe/<task>."""
+def track_accuracies(stage: Stage, rows: pd.DataFrame) -> None:
+    """Adds the accuracies of the step's model to its run, in percent: accuracy/<task>, and probe/<task>."""
     from gift_core.artifacts.accuracy import PROBE
 
-    own = rows[rows["trained_task"] == task]
+    own = rows[rows["trained_task"] == stage.task]
     kinds = [PROBE if phase == PROBE else "accuracy" for phase in own["phase"]]
     found = {
         f"{kind}/{name}": 100.0 * float(top1)
         for kind, name, top1 in zip(kinds, own["eval_task"], own["top1"], strict=True)
     }
-    _track(stage, method, task, found)
+    _track(stage, stage.method, stage.task, found)
 
 
 def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:

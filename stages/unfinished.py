@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gift_core
-from gift_core.artifacts.contract import sha256_of, write_json
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import hashes_below, noted_hash
 from gift_core.code.fingerprint import CodeBase
 from gift_core.code.revisions import Code, all_options, work_files
 from gift_core.provenance import EDITED, environment
-from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
 
 from .stage import Stage
@@ -23,42 +22,24 @@ if TYPE_CHECKING:
     import torch
 
 COMMANDS = Path(__file__).resolve().parent
-THREADS = ".threads.json"  # in a work folder
 
 
-@contextmanager
-def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> Iterator[Path]:
-    """Owns and yields the stage's work folder. What is in it was left by a run that would have had the same result.
+def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
+    """Owns the stage's work folder. What is in it was left by a run that would have had the same result.
 
     `inputs` are the settings and the hashes of what the stage reads. The rest of the key is the code, read now and not
-    from data/code, which may be older, the precision, and the environment. The number of CPU threads is no part of it:
-    it changes the last digits of sums, which is less than lost work, and `gift run` sets another one than `dvc repro`.
-    The run that continues says so, and threads_of has both.
+    from data/code, which may be older, the precision, and the environment with its number of CPU threads.
     """
-    key = _key(stage, device, inputs)
-    threads = key["environment"].pop("threads", None)
-    with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
-        former = threads_of(work)
-        if isinstance(threads, int) and threads not in former[-1:]:
-            write_json(work / THREADS, {"threads": [*former, threads]})
-            if former:
-                stage.say(
-                    f"continues with {threads} threads what ran with {former[-1]}, so sums are rounded differently "
-                    "from here: the result will not have the same bytes as a run with one number of threads. To "
-                    f"continue with {former[-1]}, stop and set OMP_NUM_THREADS={former[-1]}."
-                )
-        yield work
+    return work_folder(stage.layout.work(stage.stage, stage.name), _key(stage, device, inputs), say=stage.say)
 
 
-def kept_features(
-    stage: Stage, device: torch.device, method: str, inputs: Mapping[str, Any]
-) -> AbstractContextManager[Path]:
+def kept_features(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
     """Owns the folder where the evaluations of a method keep features for those of later steps.
 
-    The same inputs, code and environment, with its number of threads, gave them. So the results have the same bytes
-    with and without them. They are no output of DVC: they are large, and each step needs those of all steps before.
+    The same inputs, code and environment gave them. So the results have the same bytes with and without them. They are
+    no output of DVC: they are large, and each step needs those of all steps before.
     """
-    return kept_folder(stage.layout.work("features", method), _key(stage, device, inputs))
+    return kept_folder(stage.layout.work("features", stage.method), _key(stage, device, inputs))
 
 
 def _key(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,12 +51,6 @@ def _key(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> dict[
         "precision": stage.config.model.precision,
         "environment": computed_with,
     }
-
-
-def threads_of(work: Path) -> list[int]:
-    """Returns the numbers of CPU threads of the runs that worked here, one after another; none on a GPU."""
-    file = work / THREADS
-    return list(read_json_file(file)["threads"]) if file.is_file() else []
 
 
 @cache

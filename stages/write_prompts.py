@@ -21,7 +21,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
 
         settings = stage.config.prompts
         info = read_task(stage.layout.task(task))
-        vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
+        vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step.after))
         captions = read_captions(settings.captions, root)
         prompts = sample_prompts(
             vocabulary,

@@ -58,10 +58,10 @@ BUDGET = {
     "gift_core/team": 660,
     "gift_core/tracking": 300,
     "gift_core/use": 580,
-    "gift_core/work": 1_330,
+    "gift_core/work": 1_290,
     "recipes": 1_150,
-    "stages": 5_870,
-    "tests": 22_870,
+    "stages": 5_750,
+    "tests": 22_750,
 }
 
 

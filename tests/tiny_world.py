@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,13 @@ class TinyExperiment:
         self.layout, self.method = layout, method
         self.params = layout.root / f"{method}.yaml"
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-        self.stage = Stage("test", method, load_config(self.params), layout)
+        self.stage = Stage("test", load_config(self.params), layout, method)
         after_birds = moved(load(layout.pretrained()), seed=1)
         save_clip(after_birds, layout.model(method, "birds"), {"method": method, "task": "birds"})
 
     @property
     def row(self) -> MethodConfig:
-        return self.stage.method(self.method)
+        return self.stage.row
 
     def run(self, task: str) -> Clip:
         """The model after `task`, by the stages teach and finetune."""
@@ -130,12 +131,12 @@ class TinyExperiment:
         return load(self.layout.model(self.method, task))
 
     def replayed(self, task: str) -> StepReplay[Any]:
-        return replay_of(self.stage, self.method, task)
+        return replay_of(replace(self.stage, task=task))
 
     def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""
         seed, training = self.stage.config.seed, self.stage.config.training
-        tasks = self.stage.tasks_so_far(task)
+        tasks = replace(self.stage, task=task).task_folders
         return load_training_data(self.row, clip, tasks, training=training, names=("finetune", seed))
 
     def replay(self, clip: Clip, task: str) -> Replay:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -110,12 +111,15 @@ class Capacity:
 
 
 class Pool:
-    """Runs jobs on a cluster, each with the GPUs that it asks for and one of the slots."""
+    """Runs jobs on a cluster, each with the GPUs that it asks for and one of the slots.
 
-    def __init__(self, capacity: Capacity, *, is_local: bool) -> None:
+    `environment` is all of that of a stage where the pool `is_local`, and is added to that of its machine otherwise.
+    """
+
+    def __init__(self, capacity: Capacity, environment: Mapping[str, str], *, is_local: bool) -> None:
         import ray
 
-        self.capacity, self.is_local = capacity, is_local
+        self.capacity, self.environment, self.is_local = capacity, environment, is_local
         self._ray = ray
         self._task = ray.remote(on_node.run_job)
         self._running: dict[Any, tuple[str, float]] = {}
@@ -126,9 +130,10 @@ class Pool:
         return len(self._running) < self.capacity.workers and taken + gpus <= self.capacity.gpus + 1e-6
 
     def submit(self, name: str, job: Job, gpus: float) -> None:
-        """Starts the job. `wait` tells when it has ended."""
+        """Starts the job, whose variables come beside those of `environment`. `wait` tells when it has ended."""
         hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
-        job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
+        environment = {**self.environment, **job.environment, **hidden}
+        job = replace(job, environment=environment, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=CPUS, num_gpus=gpus, max_retries=0, name=name).remote(job)
         self._running[task] = (name, gpus)
 
@@ -138,56 +143,56 @@ class Pool:
             self._ray.cancel(task, force=False)
 
     def wait(self, seconds: float) -> list[Ended]:
-        """Returns the jobs that have ended. Waits up to `seconds` for the first one."""
-        if not self._running:
-            return []
-        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds, fetch_local=False)
-        if done:
-            done, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0, fetch_local=False)
-        return [self._ended(each) for each in done]
-
-    def _ended(self, task: Any) -> Ended:
+        """Returns the first job that ends within `seconds`, and those that have ended when it does."""
         from ray.exceptions import RayError, RayTaskError
 
-        name, _ = self._running.pop(task)
-        try:
-            code = int(self._ray.get(task))
-            return Ended(name, code, f"exit code {code}")
-        except RayTaskError as error:
-            return Ended(name, 1, str(error.cause if isinstance(error.cause, OSError) else error))
-        except RayError as error:
-            return Ended(name, None, f"its worker was lost: {first_line(error)}")
+        ended = []
+        while done := self._running and self._ray.wait(list(self._running), timeout=seconds, fetch_local=False)[0]:
+            (name, _), seconds = self._running.pop(done[0]), 0.0
+            try:
+                code = int(self._ray.get(done[0]))
+                ended.append(Ended(name, code, f"exit code {code}"))
+            except RayTaskError as error:
+                ended.append(Ended(name, 1, str(error.cause if isinstance(error.cause, OSError) else error)))
+            except RayError as error:
+                ended.append(Ended(name, None, f"its worker was lost: {first_line(error)}"))
+        return ended
 
     def stop(self) -> list[Ended]:
         """Stops all running jobs, and returns those that had already ended."""
         ended = self.wait(0)
         for task in self._running:
             self._ray.cancel(task, force=False)
-        if self._running:
-            self._ray.wait(
-                list(self._running), num_returns=len(self._running), timeout=on_node.STOP_SECONDS + 4, fetch_local=False
-            )
-        self._running.clear()
+        end = time.monotonic() + on_node.STOP_SECONDS + 4
+        while self._running and time.monotonic() < end:
+            self.wait(end - time.monotonic())
         return ended
 
 
 @contextmanager
-def open_pool(*, address: str | None, workers: int | None, gpus_per_stage: float, use_gpus: bool) -> Iterator[Pool]:
-    """Yields workers on the cluster at `address`, on this machine if it is None, where Ray ends with the block.
+def open_pool(address: str | None, workers: int | None, *, gpus_per_stage: float, use_gpus: bool) -> Iterator[Pool]:
+    """Yields workers on the cluster at `address`. Without one, or with "local", Ray runs here until the block ends.
 
-    UserError without Ray, without a cluster at `address`, and where the cluster has fewer GPUs than a stage asks for.
+    UserError without Ray, without a cluster at `address`, where the cluster has fewer GPUs than a stage asks for, and
+    where a machine of it has not the same project, code and libraries.
     """
-    ray = _import_ray(local=address is None)
+    is_local, environment = address in (None, "", "local"), dict(os.environ)  # before Ray adds to it
+    ray = _import_ray(local=is_local)
     with socket_folder("gift-ray-") as folder, ExitStack() as resources:
-        if address is None:
+        if is_local:
             cleaner = [sys.executable, "-c", AFTER_A_KILL, folder]
             resources.enter_context(subprocess.Popen(cleaner, stdin=subprocess.PIPE, start_new_session=True))
         try:
-            if address is None:
+            if is_local:
                 _start_local(ray, workers, folder, use_gpus=use_gpus)
             else:
-                _connect(ray, address)
-            yield Pool(_capacity(ray, workers, gpus_per_stage, use_gpus=use_gpus), is_local=address is None)
+                _connect(ray, str(address))
+            capacity = _capacity(ray, workers, gpus_per_stage, use_gpus=use_gpus)
+            environment.setdefault("OMP_NUM_THREADS", str(capacity.threads))
+            if not is_local:
+                environment = {name: value for name, value in environment.items() if is_passed(name)}
+                _check_nodes(ray, Path().absolute(), environment)
+            yield Pool(capacity, environment, is_local=is_local)
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
@@ -256,12 +261,8 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_nodes(folder: Path, environment: Mapping[str, str]) -> None:
-    """Raises UserError unless each machine of the cluster has the project, its code and its libraries as this one.
-
-    `folder` is the project, `environment` what a stage gets in addition to the machine's own.
-    """
-    import ray
+def _check_nodes(ray: Any, folder: Path, environment: Mapping[str, str]) -> None:
+    """Raises UserError unless each machine of the cluster has the project `folder`, its code and its libraries."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     token = folder / ".gift" / f"cluster-{uuid.uuid4().hex}"

@@ -39,19 +39,16 @@ class Unfinished:
 
 
 @contextmanager
-def kept_folder(
-    base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None, wait_seconds: float = WAIT_SECONDS
-) -> Iterator[Path]:
+def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
     """Yields a folder in `base`, owned by this process, with what a former run of the same `key` left there. It stays.
 
     The newest folders of other keys stay for a time; where this run starts over, `say` gets a line about the newest.
-    Only folders with the file KEY are ever removed, and no link is followed. UserError if `base` is a link, or if
-    another process owns it for longer than `wait_seconds`. The operating system releases the lock of a process that was
-    killed.
+    Only folders with the file KEY are ever removed. UserError if another process owns `base` for longer than
+    WAIT_SECONDS. The operating system releases the lock of a process that was killed.
     """
     key = json.loads(json.dumps(key))  # as it is read again
     base.parent.mkdir(parents=True, exist_ok=True)
-    with _owned(base, wait_seconds):
+    with _owned(base, WAIT_SECONDS):
         folder = base / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         others = [work for work in unfinished_works(base) if work.folder != folder]
         if others and not (folder / KEY).is_file():
@@ -65,15 +62,13 @@ def kept_folder(
 
 
 @contextmanager
-def work_folder(
-    base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None, wait_seconds: float = WAIT_SECONDS
-) -> Iterator[Path]:
+def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
     """Yields a kept_folder with what an interrupted run left there.
 
     When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
     stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
     """
-    with kept_folder(base, key, say=say, wait_seconds=wait_seconds) as folder:
+    with kept_folder(base, key, say=say) as folder:
         try:
             yield folder
         except KeyboardInterrupt as interruption:
@@ -86,7 +81,7 @@ def work_folder(
 def unfinished_works(base: Path) -> list[Unfinished]:
     """Returns the work of all keys in `base`, oldest first. A folder without KEY is not ours."""
     found = []
-    for folder in [] if base.is_symlink() or not base.is_dir() else filter(_is_ours, base.iterdir()):
+    for folder in (key.parent for key in base.glob(f"*/{KEY}")):
         facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
         size, changed_at = sum(fact.st_size for fact in facts[1:]), max(fact.st_mtime for fact in facts)
         found.append(Unfinished(folder, read_json_file(folder / KEY), size, changed_at))
@@ -94,7 +89,7 @@ def unfinished_works(base: Path) -> list[Unfinished]:
 
 
 def remove_work(base: Path) -> None:
-    """Removes the work of all keys in `base`. UserError where a process owns it or it is a link."""
+    """Removes the work of all keys in `base`. UserError where a process owns it."""
     with _owned(base, 0):
         for work in unfinished_works(base):
             _remove(work.folder)
@@ -121,26 +116,16 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _is_ours(folder: Path) -> bool:
-    return not folder.is_symlink() and (folder / KEY).is_file()
-
-
 def _remove(folder: Path) -> None:
-    """Removes a folder with KEY, and then its parent if that is empty."""
-    if _is_ours(folder):
-        shutil.rmtree(folder)
-        with suppress(OSError):  # it holds other work
-            folder.parent.rmdir()
+    """Removes a folder, and then its parent if that is empty."""
+    shutil.rmtree(folder)
+    with suppress(OSError):  # it holds other work
+        folder.parent.rmdir()
 
 
 @contextmanager
 def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
     """Holds the lock file next to `base`, never in it: the folder is removed while the lock is held."""
-    if base.is_symlink():
-        raise UserError(
-            f"{base}: it is a link to {base.readlink()}. Unfinished work needs a folder of its own. Remove the link. "
-            "To keep all unfinished work on another disk, link .gift itself."
-        )
     lock = FileLock(base.with_name(f"{base.name}.lock"))
     note = base.with_name(f"{base.name}.owner")
     try:

@@ -29,10 +29,6 @@ def socket_folder(prefix: str) -> Iterator[str]:
         yield folder
 
 
-class SystemRefusedError(UserError):
-    """The machine refused something. The message is complete."""
-
-
 _PERMISSION = "Change its owner or permissions (`ls -ld` shows them), or use another folder"
 _MOUNT = "Check the disk, or the network and the mount"
 # What to do about what the machine lacks, whatever path was given.
@@ -66,7 +62,7 @@ _SHORT_WRITE = re.compile(r"unexpected pos \d+ vs \d+|file write failed|\d+ requ
 _PARTIAL = re.compile(r"(?:^|(?<=/))\.[^/]+\.partial/|/\.[^/]+\.partial$")
 
 
-def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "") -> SystemRefusedError | None:
+def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "") -> UserError | None:
     """Returns the error to show in place of `error` if the machine refused something, None for any other error.
 
     `doing` names the command or the stage's run, `phase` says what it was doing. A GiftError is replaced only if the
@@ -74,20 +70,20 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     """
     during = f" while {phase}" if phase else ""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, SystemRefusedError):
+    while cause is not None:
         said, number = " ".join(str(cause).split()), number_of(cause)
         if is_out_of_memory(cause):
             keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
-            return SystemRefusedError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
+            return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
         path = _path_of(cause, number)
         remedy = MACHINE.get(number, "Use another path" if number in PATH and not isinstance(error, GiftError) else "")
         if remedy and (path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)):
             words = os.strerror(number or 0)
             what = f"{path}: {words}{during}" if path else f"{words}{during} ({said})"
-            return SystemRefusedError(f"{doing}: {what}. {remedy}, then run it again. {_KEPT}")
+            return UserError(f"{doing}: {what}. {remedy}, then run it again. {_KEPT}")
         cause = cause.__cause__
-    return cause
+    return None
 
 
 def number_of(error: BaseException) -> int | None:

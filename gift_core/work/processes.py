@@ -7,7 +7,6 @@ torch.multiprocessing starts and watches the others. N rows of images or texts, 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -17,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,13 @@ if TYPE_CHECKING:
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 TIMEOUT = timedelta(hours=1)  # of a wait for another process. The first process notices at once when one has ended
 CHECKED_EVERY = 100  # iterations, between two comparisons of the weights
+GRACE_SECONDS = 5.0  # for this process to notice that another one failed, or for another one to end
+SETTLE_SECONDS = 1.0  # in which those that lost the connection to a process that failed end by themselves
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+STORE, ERROR = "store", "error.json"  # files: where the group meets, and the first error of another process
+# Runs in each other process with its Processes and the arguments of `started`: loads what it needs, and returns what
+# trains. Both are importable, and the arguments can be pickled.
+Job = Callable[..., Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -167,15 +172,6 @@ class DataParallel:
         return self._processes.gather(own_ND, len(rows_NX))
 
 
-# Runs in each other process with its Processes and the arguments of `started`: loads what it needs, and returns what
-# trains. Both are importable, and the arguments can be pickled.
-Job = Callable[..., Callable[[], object]]
-GRACE_SECONDS = 5.0  # for this process to notice that another one failed, or for another one to end
-SETTLE_SECONDS = 1.0  # in which those that lost the connection to a process that failed end by themselves
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-STORE, ERROR = "store", "error.json"  # files: where the group meets, and the first error of another process
-
-
 @contextmanager
 def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any] = ()) -> Iterator[Processes]:
     """Yields the first of `count` processes, after starting the others. Within the block they form a group.
@@ -185,7 +181,7 @@ def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any]
     anything else as RuntimeError with its traceback.
     """
     if count == 1:
-        yield Processes()
+        yield ALONE
         return
     former = torch.get_num_threads()
     threads = max(1, former // count) if device.type == "cpu" else former
@@ -260,9 +256,11 @@ class _Watch(threading.Thread):
 def _main(
     index: int, count: int, device: torch.device, folder: Path, threads: int, job: Job, arguments: Sequence[Any]
 ) -> None:
-    """What another process runs. Ctrl-C reaches it through the first process only."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """What another process runs. It writes nothing, so Ctrl-C ends it at once.
+
+    So does the end of the first process: start_processes asks Linux for the same signal then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     rank = index + 1
     os.environ[QUIET] = "1"
     if device.type == "cuda":  # a GPU of its own, so that it can use no memory of another one
@@ -288,10 +286,3 @@ def _reported(file: Path) -> Iterator[None]:
         with suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
             json.dump(content, stream)
         raise SystemExit(1) from None
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -142,14 +141,9 @@ def _flush(path: Path) -> None:
 def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
     """Raises UserError if the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
 
-    OSError if nothing can be written there at all. `purpose` begins the message: what needs the space, such as
-    "ingest birds".
+    `purpose` begins the message: what needs the space, such as "ingest birds".
     """
     folder = next(each for each in path.absolute().parents if os.path.lexists(each))
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from None
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

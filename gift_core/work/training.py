@@ -47,10 +47,10 @@ class Snapshot:
         """Whether the last state was written long enough ago."""
         return self.path is not None and monotonic() - self._written_at >= INTERVAL
 
-    def keep(self, state: Callable[[], State]) -> None:
-        """Replaces the file by `state()` if it is due. If that fails, it is tried again when the next one is due."""
-        if self.path is not None and self.is_due:
-            keep_state(self.path, state(), self.say)
+    def keep(self, state: State) -> None:
+        """Replaces the file. If that fails, it is tried again when the next one is due."""
+        if self.path is not None:
+            keep_state(self.path, state, self.say)
             self._written_at = monotonic()
 
 
@@ -112,7 +112,7 @@ def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, l
         yield from read_to(late)
         if iteration.index + 1 < len(run.rates) and snapshot.is_due:
             yield from read_to(0)  # what is stored is checked before
-            snapshot.keep(lambda: _state(run))
+            snapshot.keep(_state(run))
     yield from read_to(0)
 
 

@@ -50,8 +50,8 @@ def release(
     from gift_core.config.params_edit import ParamsEdit
 
     params = params_of(params, root)
-    stage = Stage("release", method, load_config(params), Layout(root))
-    row = stage.method(method)
+    stage = Stage("release", load_config(params), Layout(root), method)
+    row = stage.row
     if row.learns == "nothing" or row.keeps_every_model:
         what = "it learns nothing" if row.learns == "nothing" else "each task has a model of its own"
         raise UserError(f"params.yaml: methods.{method}: {what}, so there is no alpha to choose. Name another method.")
@@ -64,12 +64,12 @@ def release(
         note(f"To choose: gift release {method} --choose")
         return
     with explained(stage):
-        found, unseen = _search(stage, method, alphas)
+        found, unseen = _search(stage, alphas)
     before, alpha = read_settings(params), found.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if not as_json:
-        _show_alphas(method, stage, found, unseen)
+        _show_alphas(stage, found, unseen)
     record = {"method": method, **_record(found, unseen), "proposed": alpha}
     same = [f"params.yaml has this alpha, {alpha:g}."] if before == after else []
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
@@ -77,20 +77,20 @@ def release(
     carry_out(edit, record, shown=same, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
-def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
+def _search(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
     from gift_core.clip.device import resolve_device
     from gift_core.report.searches import search_alphas, write_validation_parts
 
     from ..evaluate import encoding_settings
 
     layout, config = stage.layout, stage.config
-    folder = layout.work("release", method).parent
+    folder = layout.work("release", stage.method).parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as parts:
         unseen = write_validation_parts(layout, config, Path(parts))
         found = search_alphas(
             alphas,
-            trained=layout.model(method, config.sequence[-1].task),
+            trained=layout.model(stage.method, config.sequence[-1].task),
             pretrained=layout.pretrained(),
             learned=[Path(parts) / task for task in unseen],
             probes=[layout.task(name) for name in config.evaluation.probes],
@@ -99,7 +99,7 @@ def _search(stage: Stage, method: str, alphas: list[float]) -> tuple[AlphaSearch
     return found, unseen
 
 
-def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
+def _show_alphas(stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
     """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
     rows = []
     for each in found.releases:
@@ -107,7 +107,7 @@ def _show_alphas(method: str, stage: Stage, found: AlphaSearch, unseen: Mapping[
         difference = f"{change:+.1f} (noise {error:.1f})" if each is not found.releases[-1] else ""
         kept = "-" if each.kept is None else f"{each.kept:.1f}"
         rows.append((f"{mark}{each.alpha:g}", f"{each.learned:.1f}", difference, kept))
-    title = f"{method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
+    title = f"{stage.method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes")
     print_table(columns, rows, title=title, bold=[found.releases.index(found.proposed)])
     seen = [task for task, is_unseen in unseen.items() if not is_unseen]

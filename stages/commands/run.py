@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,13 +17,10 @@ from ..stage import MOST, PARAMS, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.execution.pool import Pool
 
     from ..dvc.pipeline import DvcPipeline
-    from ..dvc.run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
-OFFERED = LOGS / "offers"  # of units to helpers (gift_core.work.spread)
 SHOWN_NAMES = 30  # of a wave
 
 Targets = Annotated[list[str] | None, argument("TARGET", "Stages, with those that they need. [default: all]")]
@@ -61,56 +57,33 @@ def run(
     """
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.execution.pool import check_gpus
-    from gift_core.work.spread import OFFERS
+    from gift_core.execution.pool import check_gpus, open_pool
 
-    from ..dvc.interruption import Interruption, postponed
+    from ..dvc.fork_server import serving
+    from ..dvc.interruption import postponed
     from ..dvc.pipeline import open_pipeline
     from ..dvc.run_loop import RunLoop
     from ..dvc.time_left import expected_seconds
 
-    address = None if address == "local" else address or None
     config = load_config(PARAMS)
     require_task(config, PARAMS.name)  # as the stage check, but before the workers start
-    device = config.run.device
-    check_gpus(gpus_per_stage, device)
-    if dry:
-        with open_pipeline(Path(), targets or []) as pipeline:
+    check_gpus(gpus_per_stage, config.run.device)
+    with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+        if dry:
             _print_plan(pipeline, config, force=force)
-        return
-    try:
-        with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
-            names = list(pipeline.upstream) if force else pipeline.may_run()
-            if not names:  # before the workers start, which takes seconds
-                note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
-                return
-            seconds = expected_seconds(pipeline, names, PARAMS)
-            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, device)
-            if helpers != 0 and pool.capacity.workers > 1:
-                environment[OFFERS] = str(OFFERED.absolute())
-            note(f"{len(pipeline.upstream)} stages, {pool.capacity.workers} workers, {pool.capacity.gpus:g} GPUs")
-            loop = RunLoop(
-                pipeline,
-                pool,
-                LOGS.absolute(),
-                OFFERED.absolute(),
-                environment,
-                seconds,
-                gpus_per_stage=gpus_per_stage,
-                keep_going=keep_going,
-                force=force,
-                helpers=helpers,
-            )
-            with postponed() as stop:  # inside, because Ray sets a handler of its own
-                loop.run(stop)
-    except Interruption as interruption:
-        interruption.args += ("The finished stages are recorded.",)
-        raise
-    _report(loop)
-
-
-def _report(loop: RunLoop) -> None:
-    """Prints what ran. UserError if a stage failed."""
+            return
+        names = list(pipeline.upstream) if force else pipeline.may_run()
+        if not names:  # before the workers start, which takes seconds
+            note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
+            return
+        seconds, use_gpus = expected_seconds(pipeline, names, PARAMS), config.run.device != "cpu"
+        pool = resources.enter_context(open_pool(address, workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus))
+        if pool.is_local:
+            pool.environment = resources.enter_context(serving(pool.environment))
+        note(f"{len(pipeline.upstream)} stages, {pool.capacity.workers} workers, {pool.capacity.gpus:g} GPUs")
+        loop = RunLoop(pipeline, pool, LOGS.absolute(), seconds, gpus_per_stage, keep_going, force, helpers)
+        with postponed("The finished stages are recorded.") as stop:  # inside, because Ray sets a handler of its own
+            loop.run(stop)
     note(loop.summary())
     if loop.failed:
         reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
@@ -118,30 +91,6 @@ def _report(loop: RunLoop) -> None:
             f"gift run: failed: {reasons}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
             "Correct the cause, and run it again: it continues from here."
         )
-
-
-def _open_workers(
-    resources: ExitStack,
-    address: str | None,
-    workers: int | None,
-    gpus_per_stage: float,
-    device: str,
-) -> tuple[Pool, dict[str, str]]:
-    """Starts or finds the workers, and returns them with the environment of their stages."""
-    from gift_core.execution.pool import check_nodes, is_passed, open_pool
-
-    from ..dvc.fork_server import serving
-
-    own = dict(os.environ)  # before Ray adds to it
-    pool = resources.enter_context(
-        open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=device != "cpu")
-    )
-    own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
-    if pool.is_local:
-        return pool, resources.enter_context(serving(own))
-    environment = {name: value for name, value in own.items() if is_passed(name)}
-    check_nodes(Path().absolute(), environment)
-    return pool, environment
 
 
 def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,17 +21,8 @@ if TYPE_CHECKING:
     from gift_core.report.searches import RateSearch
 
 FACTORS = (1 / 3, 1.0, 3.0)
-
-
-Rates = Annotated[
-    list[float] | None,
-    option(
-        "RATE...",
-        "The learning rates to try. Default: a third of the present one, itself, and three times as much.",
-        min=1e-9,
-        max=10,
-    ),
-]
+TRIED = "The learning rates to try. Default: a third of the present one, itself, and three times as much."
+Rates = Annotated[list[float] | None, option("RATE...", TRIED, min=1e-9, max=10)]
 Iterations = Annotated[int | None, option("N", "Of each run. Default: training.iterations.", min=1, max=MOST)]
 
 
@@ -61,26 +53,26 @@ def search(
     from ..dvc.pipeline import require_free
 
     config = load_config(root / PARAMS)
-    name = contender(config, method)
-    stage = Stage("search", f"{name}-{task}", config, Layout(root))
-    present = present_rate(stage, name, task)
+    stage = Stage("search", config, Layout(root), contender(config, method), task)
+    present = present_rate(stage)
     chosen = sorted({*rates}) if rates else [float(f"{present * factor:.1e}") for factor in FACTORS]
     count = iterations or config.training.iterations
 
     from .trials import run_trials, with_iterations
 
-    stage.config = with_iterations(config, name, count)
-    target = f"teach@{name}-step{config.position(task)}"
+    stage.config = with_iterations(stage, count)
+    target = f"teach@{stage.method}-step{config.position(task)}"
     runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
-    note(f"{runs} with {name} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
+    note(f"{runs} with {stage.method} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
     note(f"First, dvc repro {target} makes what they read, where it is missing.")
     require_free(root)
     if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
         raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
-    found = run_trials(stage, name, task, chosen)
-    line, location = change_of(stage, name, found)
+    with redirect_stdout(sys.stderr):  # the result is the table
+        found = run_trials(stage, chosen)
+    line, location = change_of(stage, found.best.rate)
     if as_json:
-        print_json(_record(found, name, count, line))
+        print_json(_record(found, stage.method, count, line))
         return
     show_trials(found)
     if found.gained(found.best) > 0 and abs(found.best.rate / present - 1) >= 0.01:
@@ -91,12 +83,12 @@ def search(
         hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
 
 
-def present_rate(stage: Stage, method: str, task: str) -> float:
+def present_rate(stage: Stage) -> float:
     """Returns the learning rate of the method in the step of the task. UserError if it learns nothing."""
-    rate = stage.method(method).learning_rate
+    rate = stage.row.learning_rate
     if rate is None:
-        raise UserError(f"params.yaml: methods.{method}: it learns nothing. Name another method with --method.")
-    return rate * stage.step(task).learning_rate_factor
+        raise UserError(f"params.yaml: methods.{stage.method}: it learns nothing. Name another method with --method.")
+    return rate * stage.step.learning_rate_factor
 
 
 def shown(rate: float) -> str:
@@ -105,18 +97,17 @@ def shown(rate: float) -> str:
     return f"{digits.rstrip('0')}{'0' if digits.rstrip('0').endswith('.') else ''}e{int(exponent)}"
 
 
-def change_of(stage: Stage, method: str, found: RateSearch) -> tuple[str, str]:
+def change_of(stage: Stage, best: float) -> tuple[str, str]:
     """Returns the line of params.yaml that gives a step its best rate, and where it is, if the key does not say it.
 
     In the first step it is the method's rate, in a later one the step's factor: another rate of the method would make
     the steps before run again.
     """
-    step, own = stage.step(found.task), stage.method(method).learning_rate
-    assert own is not None, "present_rate has checked it"
-    if not stage.learned_before(found.task):
-        return f"methods.{method}.learning_rate: {shown(found.best.rate / step.learning_rate_factor)}", ""
-    location = f", sequence, the step of {found.task} (a factor for the rate of every method)"
-    return f"learning_rate_factor: {found.best.rate / own:.4g}", location
+    factor = stage.step.learning_rate_factor
+    if stage.tasks == [stage.task]:
+        return f"methods.{stage.method}.learning_rate: {shown(best / factor)}", ""
+    location = f", sequence, the step of {stage.task} (a factor for the rate of every method)"
+    return f"learning_rate_factor: {best / present_rate(stage) * factor:.4g}", location
 
 
 def show_trials(found: RateSearch) -> None:
@@ -133,13 +124,10 @@ def show_trials(found: RateSearch) -> None:
     print_table(columns, rows, title=title, bold=[1 + found.trials.index(found.best)])
     for failed, reason in found.failed.items():
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
-    if others := [each for each in found.start if each != task]:
-        typer.echo(
-            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
-        )
-    if found.similar:
-        listed = ", ".join(shown(trial.rate) for trial in found.similar)
-        typer.echo(f"As good on {task}, for all that these images can tell: {listed}.")
+    if others := ", ".join(each for each in found.start if each != task):
+        typer.echo(f"Lost elsewhere: the mean over {others}. The best (*) gains the most minus what it loses.")
+    if similar := ", ".join(shown(trial.rate) for trial in found.similar):
+        typer.echo(f"As good on {task}, for all that these images can tell: {similar}.")
     if found.gained(found.best) <= 0:
         typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
     tried = sorted([*(trial.rate for trial in found.trials), *found.failed])

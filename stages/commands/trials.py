@@ -5,7 +5,6 @@ What they write is in a work folder. DVC sees none of them, and no test image is
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,24 +28,22 @@ from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
-from gift_core.report.searches import RateSearch, Trial, hold_out, measure, sample_training_images
+from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
 from gift_core.work.processes import started
 from gift_core.work.training import Snapshot
 
-from ..command_line import note
 from ..finetune import assist, load_step
 from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
 from ..unfinished import unfinished
 
-MOST = 500  # images of each other task that are measured
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 
 
 @dataclass(frozen=True)
 class TrialLayout(Layout):
-    """The project, but for the task that is tried: the task, the model after it and unfinished work are in `folder`.
+    """The project, but for the task that is tried: the task and unfinished work are in `folder`.
 
     So is what the teacher gives, if `teaches`.
     """
@@ -58,9 +55,6 @@ class TrialLayout(Layout):
     def task(self, task: str) -> Path:
         return self.folder / "task" / task if task == self.tried else super().task(task)
 
-    def model(self, method: str, task: str) -> Path:
-        return self.folder / "model" if task == self.tried else super().model(method, task)
-
     def teacher(self, method: str, task: str) -> Path:
         own = self.teaches and task == self.tried
         return self.folder / "teacher" if own else super().teacher(method, task)
@@ -69,64 +63,54 @@ class TrialLayout(Layout):
         return self.folder / "work" / stage / key
 
 
-class TrialStage(Stage):
-    """A stage that prints on stderr: the table of the search is the result."""
-
-    def say(self, message: str) -> None:
-        note(f"{self.title}: {message}")
-
-
-def with_iterations(config: Config, method: str, iterations: int) -> Config:
+def with_iterations(stage: Stage, iterations: int) -> Config:
     """Returns the experiment with other training.iterations; the warm-up keeps its share.
 
     UserError if the method's row does not fit them.
     """
-    training = config.training
-    for key, what in check_lengths(f"methods.{method}", config.methods[method], iterations):
+    training = stage.config.training
+    for key, what in check_lengths(f"methods.{stage.method}", stage.row, iterations):
         raise UserError(f"gift search --iterations {iterations}: params.yaml: {key}: {what}")
     warmup = training.warmup_iterations * iterations // training.iterations
     changes = {"iterations": iterations, "warmup_iterations": warmup}
-    return config.model_copy(update={"training": training.model_copy(update=changes)})
+    return stage.config.model_copy(update={"training": training.model_copy(update=changes)})
 
 
-def run_trials(stage: Stage, method: str, task: str, rates: Sequence[float]) -> RateSearch:
+def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     """Trains the step at each rate and measures the models. Continues an interrupted search, whatever its rates were.
 
     UserError if no rate works.
     """
-    config, layout, start = stage.config, stage.layout, stage.start_model(method, task)
+    config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
     device, budget = resolve_device(config.run.device), CacheBudget()
-    others = [step.task for step in config.sequence if step.task != task]
-    others = [name for name in others if (layout.task(name) / "task.json").is_file()]
+    steps = [step.task for step in config.sequence if step.task != task]
+    others = [name for name in steps if (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
-        "row": config.methods[method].model_dump(mode="json", exclude={"learning_rate", "release"}),
+        "row": stage.row.model_dump(mode="json", exclude={"learning_rate", "release"}),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
         "task": config.tasks[task].model_dump(mode="json"),
         "tasks": {name: sha256_of(layout.task(name) / "task.json") for name in [task, *others]},
         "start": [model_hash(start), hashes_below(start)],
-        "teacher": hashes_below(layout.teacher(method, task)),
+        "teacher": hashes_below(layout.teacher(stage.method, task)),
     }
     with unfinished(stage, device, inputs) as work:
-        trial_stage = _open_trial(stage, method, task, work)
-        folders = [trial_stage.layout.task(task), *_other_sets(stage, task, others, work / "measured")]
+        trial = _open_trial(stage, work)
+        folders = [trial.layout.task(task), *_other_sets(stage, others, work / "measured")]
         sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
         scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
         before = _noted(work / "start.json", lambda: Trial(0.0, scores(start), 0.0))
         trials, failed = [], dict[float, str]()
 
         def train_and_measure(rate: float) -> Trial:
-            begun, model = time.monotonic(), trial_stage.layout.model(method, task)
-            snapshot, count = work / f"rate-{rate!r}.safetensors", config.training.processes
-            with explained(trial_stage):
-                clip, _, train = load_step(trial_stage, method, task, rate)
-                with started(count, device, assist, (trial_stage, method, task, rate, snapshot)) as processes:
-                    losses = train(processes=processes, snapshot=Snapshot(snapshot, trial_stage.say))
+            begun, snapshot, model = time.monotonic(), work / f"rate-{rate!r}.safetensors", work / "model"
+            with explained(trial):
+                clip, _, train = load_step(trial, rate)
+                with started(config.training.processes, device, assist, (trial, rate, snapshot)) as processes:
+                    losses = train(processes=processes, snapshot=Snapshot(snapshot, trial.say))
                 save_clip(clip, model, {}, losses)
             seconds = round(time.monotonic() - begun, 1)
-            trial = Trial(rate, scores(model), seconds)
-            shutil.rmtree(model)
             snapshot.unlink(missing_ok=True)
-            return trial
+            return Trial(rate, scores(model), seconds)
 
         for rate in progress(rates, len(rates), "rates"):
             try:
@@ -139,24 +123,23 @@ def run_trials(stage: Stage, method: str, task: str, rates: Sequence[float]) -> 
     return RateSearch(task, before.scores, trials, failed, metric)
 
 
-def _open_trial(stage: Stage, method: str, task: str, work: Path) -> Stage:
+def _open_trial(stage: Stage, work: Path) -> Stage:
     """Writes the task with its validation part, and what the teacher gives, where it has read the task's own images."""
-    layout, config, trial = stage.layout, stage.config, TrialLayout(stage.layout.root, work, task)
-    if not trial.task(task).exists():
+    layout, config, task = stage.layout, stage.config, stage.task
+    own = TrialLayout(layout.root, work, task)
+    if not own.task(task).exists():
         shard, row = config.ingest.images_per_shard, config.tasks[task]
-        own = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
-        hold_out(layout.task(task), trial.task(task), seed=config.seed, images_per_shard=shard, validation=own)
-    opened = TrialStage("finetune", stage.name, config, trial)
-    replay = replay_of(opened, method, task)
-    taught = layout.teacher(method, task)
-    if not (taught / SOURCE).is_file() or read_source(taught).read != replay.hashes():
-        opened.layout = replace(trial, teaches=True)
-        if not opened.layout.teacher(method, task).exists():
-            teach_step(replace(opened, stage="teach"), method, task)
-    return opened
+        images = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
+        hold_out(layout.task(task), own.task(task), seed=config.seed, images_per_shard=shard, validation=images)
+    trial, taught = replace(stage, stage="finetune", layout=own), layout.teacher(stage.method, task)
+    if not (taught / SOURCE).is_file() or read_source(taught).read != replay_of(trial).hashes():
+        trial.layout = replace(own, teaches=True)
+        if not (work / "teacher").exists():
+            teach_step(replace(trial, stage="teach"))
+    return trial
 
 
-def _other_sets(stage: Stage, task: str, others: Sequence[str], folder: Path) -> list[Path]:
+def _other_sets(stage: Stage, others: Sequence[str], folder: Path) -> list[Path]:
     """Folders of tasks whose test images are training images of the other tasks, or else the replayed pairs."""
     layout = stage.layout
     for name in others:
@@ -164,7 +147,7 @@ def _other_sets(stage: Stage, task: str, others: Sequence[str], folder: Path) ->
             sample_training_images(layout.task(name), folder / name, most=MOST, seed=stage.config.seed)
     if others:
         return [folder / name for name in others]
-    pairs = list(islice(iterate_pairs(layout.shards(task)), MOST))
+    pairs = list(islice(iterate_pairs(layout.shards(stage.task)), MOST))
     prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
     if len(prompts) < 2:
         return []

@@ -10,26 +10,27 @@ import os
 from pathlib import Path
 
 from gift_core.code.revisions import PARAMS, options_of, read_blocks, settings_of, value_at
-from gift_core.config.experiment import Config
 from gift_core.errors import UserError
 from gift_core.layout import CODE
 from gift_core.shipped import pipeline_root
 from gift_core.untrusted import parse_yaml, read_json_file
 
+from ..stage import Stage
 from ..unfinished import running_code
 
 DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 
 
-def require_checked_code(root: Path, config: Config, stage: str, name: str) -> None:
+def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    options, file = options_of(stage, config), root / CODE / stage / f"{name}.json"
+    stage, name, folder = opened.stage, opened.method or opened.task, opened.layout.root / CODE
+    options, file = options_of(stage, opened.config), folder / stage / f"{name}.json"
     chosen = options.get(name, [])
     if not file.is_file():  # one file for all tasks and methods
-        file, chosen = root / CODE / f"{stage}.json", sorted({each for row in options.values() for each in row})
+        file, chosen = folder / f"{stage}.json", sorted({each for row in options.values() for each in row})
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found = running_code().state(stage, chosen) | (settings_of(stage, name, config) if name in options else {})
+    found = running_code().state(stage, chosen) | (settings_of(stage, name, opened.config) if name in options else {})
     if (checked := read_json_file(file)) != found:
         changed, other = f"{PARAMS}: methods.{name} was", "settings"
         if checked.get("settings") == found.get("settings"):
@@ -39,9 +40,10 @@ def require_checked_code(root: Path, config: Config, stage: str, name: str) -> N
         raise UserError(f"{stage}: {what}. Run dvc repro again.")
 
 
-def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *, method: str, task: str) -> None:
+def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     """Raises UserError where DVC runs the stage, and a value that it records is not as in `before`, the file's content
     when the stage began."""
+    stage, method = opened.stage, opened.method
     if DVC_STAGE not in os.environ or (now := params.read_bytes()) == before:
         return
     try:
@@ -49,8 +51,8 @@ def require_same_settings(params: Path, before: bytes, root: Path, stage: str, *
     except ValueError as error:
         what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
         raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
-    (block,) = (block for block in read_blocks(pipeline_root(root)) if block.name == stage)
-    keys = [key.replace("${item.method}", method).replace("${key}", task) for key in block.params]
+    (block,) = (block for block in read_blocks(pipeline_root(opened.layout.root)) if block.name == stage)
+    keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in block.params]
     if stage in ("finetune", "evaluate"):  # the keys of the method's row that settings_of takes
         names = {name for content in (old, new) for name in content["methods"].get(method, ())}
         keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]

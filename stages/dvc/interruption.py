@@ -32,8 +32,8 @@ started_as: int | None = None  # the process that was started as this stage, whe
 class Interruption(KeyboardInterrupt):
     """A signal to end. Its arguments say why, and what is kept of the work."""
 
-    def __init__(self, signal_number: int, reason: str) -> None:
-        super().__init__(f"{reason}.")
+    def __init__(self, signal_number: int, reason: str, *kept: str) -> None:
+        super().__init__(f"{reason}.", *kept)
         self.exit_code = 128 + signal_number
 
 
@@ -42,11 +42,8 @@ def interruptible() -> Iterator[None]:
     """Within the block a signal to end raises Interruption, once, in the main thread.
 
     Where the block does not end within GRACE_SECONDS, the process does. A signal that is ignored, as by nohup, stays
-    ignored. Outside the main thread there are no signals, so nothing changes.
+    ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     orphaned, raised = threading.Event(), threading.Event()
@@ -94,10 +91,11 @@ def _watch(reader: socket.socket, launchers: list[Any] | None, orphaned: threadi
 
 
 @contextmanager
-def postponed() -> Iterator[threading.Event]:
+def postponed(kept: str) -> Iterator[threading.Event]:
     """Within the block a signal to end only sets the event that it yields. Interruption is raised after the block.
 
     For work that has to end some processes and to finish what it writes, and that may take longer than GRACE_SECONDS.
+    `kept`: a sentence about the work that is kept then.
     """
     stop, received = threading.Event(), []
 
@@ -114,7 +112,7 @@ def postponed() -> Iterator[threading.Event]:
         for number, handler in former.items():
             signal.signal(number, handler)
     if received:
-        raise Interruption(received[0], REASONS[signal.Signals(received[0]).name])
+        raise Interruption(received[0], REASONS[signal.Signals(received[0]).name], kept)
 
 
 def run_to_end(command: Sequence[str], *, folder: Path, environment: Mapping[str, str] = os.environ) -> int:

@@ -15,8 +15,9 @@ import os
 import shlex
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,16 +96,12 @@ class DvcPipeline:
             files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
             params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
             code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
+            inputs = {self._path(dep): word for dep in files for word in dep.status().values()}
             return Changes(
                 bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
                 bool(stage.cmd) and stage.changed_stage(),
                 {key: values for dep in params for key, values in self._changed_params(dep)},
-                {
-                    path: word
-                    for dep in files
-                    for word in dep.status().values()
-                    if (path := self._path(dep)) not in code
-                },
+                {path: word for path, word in inputs.items() if path not in code},
                 {self._path(out): word for out in stage.outs for word in out.status().values()},
                 frozenset(code),
                 lambda path, now: self._recorded(code[path], now),
@@ -159,15 +156,13 @@ class DvcPipeline:
 
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
-        known: dict[str, float] = {}
+        known, of_block = dict[str, float](), defaultdict[str, list[float]](list)
         for name in self.upstream:
             if (file := self.timing(name)) is not None:
                 with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
                     known[name] = float(json.loads(file.read_bytes())["seconds"])
-        of_block: dict[str, list[float]] = {}
-        for name, seconds in known.items():
-            of_block.setdefault(name.partition("@")[0], []).append(seconds)
-        times = {name: of_block.get(name.partition("@")[0]) for name in self.upstream}
+                    of_block[name.partition("@")[0]].append(known[name])
+        times = {name: of_block[name.partition("@")[0]] for name in self.upstream}
         return {name: known.get(name, sum(each) / len(each)) for name, each in times.items() if each}
 
     def begin(self, name: str, *, force: bool) -> Verdict:
@@ -262,18 +257,13 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
     require_free(root)
-    with dvc_errors():
-        repo = Repo(os.fspath(root))
-        guard = lock_repo(repo)
-        guard.__enter__()
-    try:
-        with repo.scm_context(quiet=True):
-            with dvc_errors():
-                pipeline = DvcPipeline(repo, targets)
-            yield pipeline
-    finally:
-        guard.__exit__(None, None, None)
-        repo.close()
+    with ExitStack() as resources:
+        with dvc_errors():
+            repo = resources.enter_context(Repo(os.fspath(root)))
+            for context in (lock_repo(repo), repo.scm_context(quiet=True)):
+                resources.enter_context(context)
+            pipeline = DvcPipeline(repo, targets)
+        yield pipeline
 
 
 def require_free(root: Path) -> None:
@@ -294,9 +284,10 @@ def require_free(root: Path) -> None:
         note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
         return
     for entry in written.values():
+        pid = entry["pid"]
         with suppress(psutil.Error):
-            if psutil.Process(entry["pid"]).create_time() <= changed:  # not a later one with the number of a killed one
+            if psutil.Process(pid).create_time() <= changed:  # not a later one with the number of a killed one
+                what = f"another process works on this project: `{entry['cmd']}` (process {pid}). Wait until it has"
                 raise UserError(
-                    f"another process works on this project: `{entry['cmd']}` (process {entry['pid']}). Wait until it "
-                    f"has ended, or stop it (kill {entry['pid']}; finished stages are kept). Then run this again."
+                    f"{what} ended, or stop it (kill {pid}; finished stages are kept). Then run this again."
                 )

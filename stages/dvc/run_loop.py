@@ -22,7 +22,7 @@ from gift_core.execution.pool import gpus_of
 from gift_core.execution.schedule import Schedule
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
-from gift_core.work.spread import offers_of
+from gift_core.work.spread import OFFERS, offers_of
 
 from .pipeline import DvcPipeline
 from .time_left import describe
@@ -40,39 +40,37 @@ COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "ski
 
 @dataclass
 class RunLoop:
-    """One run. `environment` is that of all stages, `seconds` has the expected time of each that may run.
+    """One run. `seconds` has the expected time of each stage that may run.
 
-    `offers` is the folder in which stages offer units, each to at most `helpers` free workers, None for all of them.
-    After `run`, `failed` has the reason of each stage that failed.
+    A stage offers its units in a folder below `logs`, to at most `helpers` free workers, None for all of them. After
+    `run`, `failed` has the reason of each stage that failed.
     """
 
     pipeline: DvcPipeline
     pool: Pool
     logs: Path
-    offers: Path
-    environment: Mapping[str, str]
     seconds: Mapping[str, float]
-    gpus_per_stage: float = 1.0
-    keep_going: bool = False
-    force: bool = False
-    helpers: int | None = None
+    gpus_per_stage: float
+    keep_going: bool
+    force: bool
+    helpers: int | None
     failed: dict[str, str] = field(default_factory=dict)
     _running: dict[str, float] = field(default_factory=dict)  # and when each started
     _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
     _attempts: Counter[str] = field(default_factory=Counter)
     _helpers: dict[str, str] = field(default_factory=dict)  # {helper: its stage}
-    _leaving: set[str] = field(default_factory=set)  # helpers that end, so that a stage gets their worker
+    _leaving: set[str] = field(default_factory=set)  # helpers that are told to end
     _started: Counter[str] = field(default_factory=Counter)  # helpers of each stage
     _lost: Counter[str] = field(default_factory=Counter)  # of them
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.pipeline.upstream, self.seconds)
-        self._began = time.monotonic()
+        self._began, self._offers = time.monotonic(), self.logs / "offers"
 
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
-        shutil.rmtree(self.offers, ignore_errors=True)
-        self.offers.mkdir(parents=True)
+        shutil.rmtree(self._offers, ignore_errors=True)
+        self._offers.mkdir(parents=True)
         try:
             while not stop.is_set():
                 can_start = self.keep_going or not self.failed
@@ -125,15 +123,15 @@ class RunLoop:
         self._attempts[name] += 1
         self._running[name] = time.monotonic()
         commands, folder, variables = self.pipeline.processes(name)
-        job = Job(commands, folder, {**self.environment, **variables}, str(self._log(name)))
-        self.pool.submit(name, job, self._gpus(name))
+        if self.helpers != 0 and self.pool.capacity.workers > 1:
+            variables[OFFERS] = str(self._offers)
+        self.pool.submit(name, Job(commands, folder, variables, str(self._log(name))), self._gpus(name))
 
     def _share_workers(self, *, wanted: int) -> None:
         """Ends helpers where stages need their workers, and starts helpers where no stage does."""
-        staying = [each for each in self._helpers if each not in self._leaving]
-        for helper in staying[: max(0, wanted - len(self._leaving))]:
+        for helper in [*self._helpers][: max(0, wanted - len(self._leaving))]:
             self._dismiss(helper)
-        for stage, offer in () if wanted else offers_of(self.offers):
+        for stage, offer in () if wanted else offers_of(self._offers):
             gpus, count = self._gpus(stage), list(self._helpers.values()).count(stage)
             if stage not in self._running or self._lost[stage] >= LOSSES or not self.pool.has_room(gpus):
                 continue
@@ -143,27 +141,28 @@ class RunLoop:
                 python = sys.executable if self.pool.is_local else "python"
                 command = (python, "-m", f"{__package__}.helper", str(offer))
                 _, folder, variables = self.pipeline.processes(stage)
-                job = Job((command,), folder, {**self.environment, **variables}, str(self._log(f"{stage}-helpers")))
                 self._helpers[helper] = stage
-                self.pool.submit(helper, job, gpus)
+                self.pool.submit(helper, Job((command,), folder, variables, str(self._log(f"{stage}-helpers"))), gpus)
                 say(f"{stage}: a free worker helps")
 
     def _dismiss(self, helper: str) -> None:
+        del self._helpers[helper]
         self._leaving.add(helper)
         self.pool.cancel(helper)
 
     def _take(self, ended: list[Ended]) -> None:
         """Records the stages that ended well, and runs those again that something else than themselves ended."""
         for each in ended:
-            if each.name in self._helpers:
-                stage = self._helpers.pop(each.name)
-                if each.code != 0 and each.name not in self._leaving:
+            if each.name in self._leaving:
+                self._leaving.remove(each.name)
+                continue
+            if stage := self._helpers.pop(each.name, ""):
+                if each.code != 0:
                     self._lost[stage] += 1
                     say(f"{stage}: a helper was lost ({each.reason}). The stage goes on without it")
-                self._leaving.discard(each.name)
                 continue
             name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
-            for helper in [helper for helper, stage in self._helpers.items() if stage == name]:
+            for helper in [helper for helper, of in self._helpers.items() if of == name]:
                 self._dismiss(helper)
             if each.code == 0:
                 self._record(name, "done")

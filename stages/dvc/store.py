@@ -251,14 +251,11 @@ def listed_files(folder: Path, listing: Path) -> list[tuple[Path, str]]:
     found = []
     for entry in entries:
         name, oid = str(entry.get("relpath")), str(entry.get("md5"))
-        if {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name)):
-            what = f"{name!r} is no path of a file in this folder"
-        elif not _OBJECT.fullmatch(oid):
-            what = f"{name!r} has the hash {oid!r}, which is no MD5"
-        else:
-            found.append((folder / name, oid))
-            continue
-        raise UserError(f"{listing}: this is DVC's listing of {folder}, but {what}. {_UNTRUSTED}")
+        leads_out = {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name))
+        if leads_out or not _OBJECT.fullmatch(oid):
+            what = f"{name!r} is no path of a file in this folder, or its hash {oid!r} is no MD5"
+            raise UserError(f"{listing}: this is DVC's listing of {folder}, but {what}. {_UNTRUSTED}")
+        found.append((folder / name, oid))
     return found
 
 

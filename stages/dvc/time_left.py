@@ -54,8 +54,8 @@ def announce() -> None:
 
     The plan has the expected seconds of all stages in the order of `dvc repro`, 0 for those that do not run.
     """
-    name, file = os.environ.get("DVC_STAGE"), Path(os.environ.get(PLAN, ""))
-    if not name or PLAN not in os.environ or is_quiet() or (name in BRIEF and not file.is_file()):
+    name, file = os.environ.get("DVC_STAGE"), Path(os.environ[PLAN])
+    if not name or is_quiet() or (name in BRIEF and not file.is_file()):
         return
     try:
         if not file.is_file():

@@ -1,41 +1,139 @@
-"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted."""
+"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted.
+
+In a tiny experiment: two tasks, and methods that use every part that a snapshot has.
+"""
 
 from __future__ import annotations
 
 import shutil
 import signal
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from gift_core.artifacts.model_folder import read_provenance
+from gift_core.artifacts.accuracy import write_empty_accuracy
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
-from tests.interruption.processes import Kill
-from tests.interruption.world import FIRST, SECOND, Step, read, spread, tiny_experiment, write
-from tests.tiny_world import load, moved, write_images, write_pairs
+from gift_core.work.folder import Unfinished, unfinished_works
+from stages.evaluate import evaluate
+from stages.finetune import finetune
+from stages.teach import teach
+from tests.artifacts.damage import tree_hash
+from tests.interruption.processes import NEVER, Ended, Kill, run
+from tests.tiny_world import TinyExperiment, load, make_world, moved, write_images, write_pairs
 
 CONTINUES = ("continues", "known")
+SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
+EWC = {**SYNTHETIC, "fisher": {"estimator": "per_sample", "accumulate": True}}
+LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
+METHODS: dict[str, dict[str, Any]] = {
+    "frozen": {
+        "replay": SYNTHETIC,
+        "losses": LOSSES,
+        "consolidation": {"kind": "frozen_fisher", "weight": 1.0, "iterations": 3},
+        "average": {"kind": "running_mean", "every": 2},
+        "merge": {"kind": "interpolate", "alpha": 0.6},
+    },
+    "ewc": {"replay": EWC, "losses": {}, "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"}},
+}
+FIRST, SECOND = "birds", "digits"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of one method and the second task: its command, and the file or folder that it makes."""
+
+    root: Path
+    stage: str
+    method: str
+
+    @property
+    def result(self) -> Path:
+        """What the stage makes, evaluate as the last of two files."""
+        layout = Layout(self.root)
+        place = {"teach": layout.teacher, "finetune": layout.model, "evaluate": layout.accuracy}[self.stage]
+        return place(self.method, SECOND)
+
+    @property
+    def results(self) -> list[Path]:
+        """All that the stage makes."""
+        predictions = Layout(self.root).predictions(self.method, SECOND)
+        return [self.result, *([predictions] if self.stage == "evaluate" else [])]
+
+    def run(self, *, kill: Kill = NEVER, threads: int = 1) -> Ended:
+        """Runs the stage. As DVC does, it removes the results first."""
+        for result in self.results:
+            if result.is_dir():
+                shutil.rmtree(result)
+            result.unlink(missing_ok=True)
+        return run(self.root, [self.stage, self.method, SECOND], kill, threads)
+
+    def succeed(self, *, threads: int = 1) -> Ended:
+        """Runs the stage, which should succeed."""
+        before = len(self.unfinished)
+        ended = self.run(threads=threads)
+        assert ended.code == 0, ended.printed
+        assert not [left for result in self.results for left in result.parent.glob(".*.partial")]
+        assert len(self.unfinished) <= before
+        return ended
+
+    @property
+    def unfinished(self) -> list[Unfinished]:
+        """The work that interrupted runs left."""
+        return unfinished_works(Layout(self.root).work(self.stage, f"{self.method}-{SECOND}"))
+
+    def digest(self) -> list[dict[str, str]]:
+        """The hash of each file of the results."""
+        return [tree_hash(result) for result in self.results]
+
+    def is_whole_or_missing(self, expected: list[dict[str, str]]) -> bool:
+        """Whether a result is not there, or all have the hashes `expected`."""
+        return not all(result.exists() for result in self.results) or self.digest() == expected
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> Path:
-    return tiny_experiment(tmp_path_factory.mktemp("interrupted"), _mini_params)
+    """A finished experiment with METHODS."""
+    root, params = tmp_path_factory.mktemp("interrupted"), deepcopy(_mini_params)
+    layout = make_world(root)
+    params["evaluation"]["batch_size"] = 2
+    rows = {name: {"learning_rate": 1e-3, **row} for name, row in METHODS.items()}
+    TinyExperiment(layout, params, "frozen", rows["frozen"], iterations=6)  # completes params
+    params["sequence"] = params["sequence"][:2]
+    params["methods"], params["run"]["methods"] = rows, list(rows)
+    write(root, params)
+    write_empty_accuracy(layout.pretrained_accuracy(), {"model:pretrained": model_hash(layout.pretrained())})
+    for method in rows:
+        for task in (FIRST, SECOND):
+            for stage in (teach, finetune, evaluate):
+                stage(method, task, params=root / "params.yaml", root=root)
+    return root
 
 
-@pytest.mark.parametrize(("stage", "method", "kills"), [
-    ("finetune", "frozen", 3),
-    ("teach", "ewc", 3),
-    ("evaluate", "frozen", 3),
-])  # fmt: skip
-def test_a_killed_stage_continues_to_the_same_bytes(root: Path, stage: str, method: str, kills: int) -> None:
+def write(root: Path, params: dict[str, Any]) -> None:
+    """Writes params.yaml."""
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def read(root: Path) -> dict[str, Any]:
+    """Reads params.yaml."""
+    found: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(("stage", "method"), [("finetune", "frozen"), ("teach", "ewc"), ("evaluate", "frozen")])
+def test_a_killed_stage_continues_to_the_same_bytes(root: Path, stage: str, method: str) -> None:
     step = Step(root, stage, method)
     whole = step.succeed()
     expected = step.digest()
     continued = 0
-    for change in spread(whole.changes, kills):
+    for change in (2, whole.changes // 2 + 1, whole.changes):
         assert step.run(kill=Kill(change=change)).code == -9
         assert step.is_whole_or_missing(expected)
         continued += any(word in step.succeed().printed for word in CONTINUES)
@@ -96,7 +194,7 @@ def test_stale_work_is_not_used(
         assert step.digest() == found, change.__name__
 
 
-def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
+def test_work_is_continued_after_a_detour_and_not_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
     step, params = Step(copy, "finetune", "frozen"), read(copy)
     middle = step.succeed().changes // 2
@@ -104,8 +202,6 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
     change_seed(copy)
     assert f"(inputs.seed {params['seed']}, now {params['seed'] + 1})" in step.succeed().printed
     write(copy, params)
-    ended = step.succeed(threads=2)
-    assert "continues with 2 threads what ran with 1" in ended.printed
-    assert "continues at iteration" in ended.printed
+    assert "(environment.threads 1, now 2)" in step.succeed(threads=2).printed
+    assert "continues at iteration" in step.succeed().printed
     assert step.unfinished == []
-    assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,6 @@ from typing import Any
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.report.accuracies import Score
-from gift_core.report.searches import RateSearch, Trial
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations
@@ -34,7 +33,8 @@ def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, captions
         tar.write_bytes(b"garbage")
     if experiment.row.replay.images != "task":  # such a teacher reads all training images, also those held out
         teach(method, task, params=experiment.params, root=root)
-    return Stage("search", method, with_iterations(experiment.stage.config, method, 3), experiment.layout)
+    stage = replace(experiment.stage, stage="search", task=task)
+    return replace(stage, config=with_iterations(stage, 3))
 
 
 @pytest.mark.parametrize(("method", "captions"), [("gift", False), ("gift", True), ("lwf", False)])
@@ -47,14 +47,14 @@ def test_it_changes_nothing_and_reads_no_test_image(
         for name, number in product([] if captions else CLASSES["digits"], range(count)):
             picture(tmp_path / "data/0_raw/digits" / split / name / f"{number}.png", (number, len(split), 0))
     before = content(tmp_path)
-    found = run_trials(stage, method, "digits", RATES[:1])
+    found = run_trials(stage, RATES[:1])
     assert captions or found.start["digits"].images == 3 * len(CLASSES["digits"])
     show_trials(found)
     assert ("Recall@1 (95%)" if captions else "accuracy (95%)") in capsys.readouterr().out
     assert [trial.rate for trial in found.trials] == RATES[:1]
     assert list(found.start) == ["digits", "birds", "letters"]
     after = content(tmp_path)
-    assert {name for name in after if name not in before} == {f".gift/search/{method}.lock"}
+    assert {name for name in after if name not in before} == {f".gift/search/{method}-digits.lock"}
     assert all(after[name] == text for name, text in before.items())
 
 
@@ -64,19 +64,19 @@ def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
     stage, load, trained = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step, list[float]()
 
     def interrupted_at(stop: int) -> None:
-        def loading(stage: Stage, method: str, task: str, rate: float) -> Any:
+        def loading(stage: Stage, rate: float) -> Any:
             if len(trained) == stop:
                 raise KeyboardInterrupt
             trained.append(rate)
-            return load(stage, method, task, rate)
+            return load(stage, rate)
 
         monkeypatch.setattr(trials, "load_step", loading)
 
     interrupted_at(1)
     with pytest.raises(KeyboardInterrupt, match="the next run continues from there"):
-        run_trials(stage, "finetune", "digits", RATES)
+        run_trials(stage, RATES)
     interrupted_at(99)
-    found = run_trials(stage, "finetune", "digits", [*RATES, 2e-3])
+    found = run_trials(stage, [*RATES, 2e-3])
     assert trained == [1e-4, 1e-3, 2e-3]
     assert [trial.rate for trial in found.trials] == trained
 
@@ -86,28 +86,27 @@ def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
 ) -> None:
     stage, load = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step
 
-    def loading(stage: Stage, method: str, task: str, rate: float) -> Any:
+    def loading(stage: Stage, rate: float) -> Any:
         if rate == 10.0:
             raise UserError("the loss is not finite")
-        return load(stage, method, task, rate)
+        return load(stage, rate)
 
     monkeypatch.setattr(trials, "load_step", loading)
-    found = run_trials(stage, "finetune", "digits", [1e-4, 10.0])
+    found = run_trials(stage, [1e-4, 10.0])
     assert [trial.rate for trial in found.trials] == [1e-4]
     assert found.failed == {10.0: "the loss is not finite"}
     with pytest.raises(UserError, match="the loss is not finite"):
-        run_trials(stage, "finetune", "digits", [10.0])
+        run_trials(stage, [10.0])
 
 
 def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(
     tmp_path: Path, mini_params: dict[str, Any]
 ) -> None:
     row = mini_params["methods"]["finetune"]
-    stage = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
-    scores = {task: Score(1, 2) for task in CLASSES}
+    whole = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
     lines = []
     for task in ("birds", "digits"):
-        assert present_rate(stage, "finetune", task) == row["learning_rate"]
-        best = Trial(row["learning_rate"] / 2, scores, 1.0)
-        lines.append(change_of(stage, "finetune", RateSearch(task, scores, [best]))[0])
+        stage = replace(whole, task=task)
+        assert present_rate(stage) == row["learning_rate"]
+        lines.append(change_of(stage, row["learning_rate"] / 2)[0])
     assert lines == [f"methods.finetune.learning_rate: {shown(row['learning_rate'] / 2)}", "learning_rate_factor: 0.5"]

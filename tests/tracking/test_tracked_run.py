@@ -106,7 +106,7 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     assert tests == {"accuracy/birds", "accuracy/digits", "probe/letters"}
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
     metrics = {"finetune": {"last": 80.0, "transfer": None, "probes": {"mean": 57.0, "loss": 12.7, "by_task": {}}}}
-    stage = Stage("report", "", load_config(plain.params), plain.layout)
+    stage = Stage("report", load_config(plain.params), plain.layout)
     track_metrics(stage, metrics)
     run = client.get_run(run.info.run_id)
     assert (run.data.metrics["last"], run.data.metrics["probes_mean"], run.data.metrics["probes_loss"]) == (

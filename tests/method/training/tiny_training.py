@@ -47,10 +47,11 @@ def gift() -> MethodConfig:
     return method_config(losses=GIFT_LOSSES, kind="adaptive_fisher", weight=1.0)
 
 
-def task_images(clip: Clip) -> TrainingImages:
+def task_images(clip: Clip, batch_size: int = 4) -> TrainingImages:
     images = [Picture(png(seed), seed % 3) for seed in range(9)]
-    options = {"batch_size": 4, "crop_scale": (0.9, 1.0), "names": ("test",), "cache_budget": CacheBudget()}
-    return TrainingImages(clip, images, class_prompts=["a one.", "a two.", "a three."], **options)
+    options: dict[str, Any] = {"batch_size": batch_size, "crop_scale": (0.9, 1.0), "names": ("test",)}
+    prompts = ["a one.", "a two.", "a three."]
+    return TrainingImages(clip, images, class_prompts=prompts, cache_budget=CacheBudget(), **options)
 
 
 def pairs() -> list[Pair]:
@@ -106,12 +107,13 @@ def run(
     method: Method | None = None,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
+    processes: Processes = ALONE,
     **changes: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
     return train(
         clip,
-        task_images(clip),
+        task_images(clip, changes.get("batch_size", 4)),
         method=method or build_method(config),
         replay=replay or (pair_replay(clip) if len(config.losses) else NoReplay()),
         training=training(iterations, **changes),
@@ -119,4 +121,5 @@ def run(
         iterations=iterations,
         on_iteration=on_iteration,
         snapshot=snapshot,
+        processes=processes,
     )
