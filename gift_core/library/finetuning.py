@@ -105,6 +105,7 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
+    require_number("seed", seed, 0, 2**63 - 1, example=42)
     training = dataclasses.replace(training, **settings)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
