@@ -34,6 +34,7 @@ from gift_core.seeds import seed_for
 CACHED_SIDE = 8 / 7
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 ATTEMPTS = 10
+MOST_SHUFFLED = 100_000_000  # a permutation of them takes seconds, and 800 MB
 CUBIC = -0.5  # Pillow's bicubic coefficient
 SUPPORT = 2.0  # half-width of the bicubic filter, in output pixels
 
@@ -97,9 +98,9 @@ class TaskBatches(Protocol):
 class ShuffledIndices:
     """An endless stream of indices below `count`, `batch_size` at a time. Each epoch is a seeded permutation.
 
-    A batch always has `batch_size` entries, so it may span two epochs. Where `count` is smaller than a batch, batches
-    are sampled with replacement. The permutations of the last batch are kept: to shuffle a million indices for each
-    batch would take longer than to sample its images.
+    A batch always has `batch_size` entries, so it may span two epochs. Where `count` is smaller than a batch, or larger
+    than MOST_SHUFFLED, batches are sampled with replacement. The permutations of the last batch are kept: to shuffle a
+    million indices for each batch would take longer than to sample its images.
     """
 
     count: int
@@ -109,7 +110,7 @@ class ShuffledIndices:
 
     def sample(self, iteration: int) -> np.ndarray:
         """Indices int64 [batch_size] of `iteration`."""
-        if self.count < self.batch_size:
+        if not self.batch_size <= self.count <= MOST_SHUFFLED:
             return self._generator("replacement", iteration).integers(self.count, size=self.batch_size)
         first = iteration * self.batch_size
         epochs = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)

@@ -16,12 +16,14 @@ from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import OTHERS, StageWork, count_work
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
+from gift_core.untrusted import read_json_file
 
 KINDS = {  # of artifacts: the types of stages that write them
     "tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",),
     "models": ("finetune", "evaluate", OTHERS),
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
+RUNNING = ".dvc/tmp/rwlock"
 REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
 CREDENTIALS = {  # remotes that need an extra of this project, and where their credentials are from
     "ssh": "Does `ssh HOST` work? Another key: gift remote URL --key-file FILE.",
@@ -99,6 +101,13 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
+    try:
+        read_json_file(root / RUNNING)
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        found = f"its list of running stages, {RUNNING}, is damaged (a second Ctrl-C does that), so dvc repro fails"
+        yield Finding("dvc", "fail", found, f"If nothing runs here, remove it: rm {RUNNING}")
     yield check_remote(root, settings)
 
 

@@ -86,6 +86,8 @@ def finetune(
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
 
+    UserError says what does not fit and what to do, mostly before training; also for a loss that is not finite.
+
     Args:
         model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
         tokenizer: the model's own (open_clip.get_tokenizer).
@@ -101,10 +103,8 @@ def finetune(
         device: the model is moved there; None: it stays where it is.
         seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
-
-    Raises:
-        UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
+    require_number("seed", seed, 0, 2**63 - 1, example=42)
     training = dataclasses.replace(training, **settings)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)

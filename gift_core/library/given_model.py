@@ -26,9 +26,11 @@ REMEDY = "Use the transform that open_clip.create_model_and_transforms returned 
 
 
 def require_number(name: str, value: Any, low: float, high: float, *, example: float) -> None:
-    """Raises UserError if `value` is no number from `low` to `high`."""
-    if not isinstance(value, (int, float)) or not low <= value <= high:
-        raise UserError(f"{NAME}: {name} is {value!r}, expected {low:g} to {high:g}. Try {example}.")
+    """Raises UserError if `value` is no number from `low` to `high`, or no whole one where `example` is one."""
+    kind = int if isinstance(example, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        wanted = f"a whole number from {low} to {high}" if kind is int else f"{low:g} to {high:g}"
+        raise UserError(f"{NAME}: {name} is {value!r}, expected {wanted}. Try {example}.")
 
 
 @contextmanager

@@ -43,7 +43,8 @@ Threshold = Annotated[
     float,
     option(
         "NUMBER",
-        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one.',
+        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one: take '
+        "validation images.",
         min=-1,
         max=1,
     ),

@@ -276,18 +276,18 @@ def require_free(root: Path) -> None:
     projects = (each for each in (root.absolute(), *root.absolute().parents) if (each / ".dvc" / "config").is_file())
     file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
-        written, changed = json.loads(file.read_bytes()).get("write", {}), file.stat().st_mtime
+        entries = json.loads(file.read_bytes()).get("write", {}).values()
+        written, changed = [(entry["pid"], entry["cmd"]) for entry in entries], file.stat().st_mtime
     except FileNotFoundError:
         return
-    except ValueError:
+    except (ValueError, AttributeError, LookupError, TypeError):
         file.unlink()
         note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
         return
-    for entry in written.values():
-        pid = entry["pid"]
+    for process, command in written:
         with suppress(psutil.Error):
-            if psutil.Process(pid).create_time() <= changed:  # not a later one with the number of a killed one
-                what = f"another process works on this project: `{entry['cmd']}` (process {pid}). Wait until it has"
+            if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
                 raise UserError(
-                    f"{what} ended, or stop it (kill {pid}; finished stages are kept). Then run this again."
+                    f"another process works on this project: `{command}` (process {process}). Wait until it has "
+                    f"ended, or stop it (kill {process}; finished stages are kept). Then run this again."
                 )

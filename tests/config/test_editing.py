@@ -61,6 +61,7 @@ def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> s
 
 
 def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
+    assert append_task(f"{SMALL}...\n", "birds", ROW, learning_rate_factor=1.0) == add(SMALL)  # the end of a document
     assert add(SMALL) == SMALL.replace(
         "    path: x   # watched\n",
         "    path: x   # watched\n"

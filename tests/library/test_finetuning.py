@@ -78,6 +78,20 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
 
 
+class Endless:
+    """As many pairs as a web data set may have, each made when it is read."""
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, number: int) -> tuple[Any, str]:
+        return given_pairs()[number % 6]
+
+
+def test_of_a_thousand_million_pairs_only_those_of_the_batches_are_read() -> None:
+    assert len(finetuned(pairs=Endless())) == 3
+
+
 def test_a_release_is_a_copy_and_the_next_task_goes_on_from_the_trained_model() -> None:
     model = given_model(tower="resnet")
     start = copy.deepcopy(model.state_dict())

@@ -63,6 +63,8 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
     "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"fisher: the method does not use it. Leave it"),
+    "a rate that is a truth value": ({"learning_rate": True}, r"learning_rate is True, expected 1e-09 to 10"),
+    "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number from 0 to 9223372036854775807"),
     "a setting out of range": (
         {"replay_batch_size": 0},
         r"training.replay_batch_size: should be greater than or equal to 2, it is 0",

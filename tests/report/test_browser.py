@@ -160,6 +160,16 @@ def test_a_page_fits_the_window_has_contrast_no_texts_that_overlap_and_loads_not
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["small", "large", "long", "comparison"])
+def test_a_printed_page_fits_a4_and_shows_the_pairs_of_each_step(pages: dict[str, Path], name: str) -> None:
+    """The style of paper, on the screen: A4 without the margins is 687 px wide, Letter 710 px."""
+    printed, text = pages[name].with_name("printed.html"), pages[name].read_text(encoding="utf-8")
+    printed.write_text(text.replace("@media screen", "@media tty").replace("@media print", "@media screen"))
+    shown = '[...document.querySelectorAll(".sheet li")].every((e) => e.getClientRects().length)'
+    too_wide = TOO_WIDE.replace('!e.closest(".scroll")', "true")
+    assert evaluate(printed, f"[{too_wide}, {shown}]", width=687) == [[], True]
+
+
 def test_a_legend_button_highlights_a_method_and_back_and_hovering_shows_the_values(pages: dict[str, Path]) -> None:
     (before, selected, after), tip, is_hidden = evaluate(pages["small"], USE)
     assert (before, selected > 0, after) == (0, True, 0)

@@ -17,6 +17,7 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_files import write_source
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
+from gift_core.provenance import EDITED
 from gift_core.report.colored_tables import result_rows
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
@@ -159,7 +160,8 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
     config, layout, other = write_run(tmp_path), Layout(tmp_path), ENVIRONMENT | {"threads": 2}
     write_provenance(layout.model("gift", "zodiac"), {"environment": other | {"device": "<script>x"}})
-    write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other)
+    edited = {EDITED: "gift_core/work/training.py"}
+    write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other | edited)
     change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
     manifest = layout.shards("zodiac") / "manifest.json"
     write_json(manifest, json.loads(manifest.read_text()) | {"environment": other})
@@ -170,6 +172,7 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     assert differences(record)["threads"] == expected
     page = render_page(record)
     assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
+    assert "Edited code</th><td>gift_core/work/training.py (teach@gift-zodiac)<" in page
     assert "torch 2.9.0<" in page  # what all have in common
     assert "<script>x" not in page and html.escape("<script>x") in page
     printed = invoke("report", "--params", tmp_path / "params.yaml", "--root", tmp_path)

@@ -140,6 +140,7 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
     [
         ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
         ("birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
+        ("birds --learning-rate-factor nan", "learning_rate_factor: should be a finite number, it is nan."),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),
         ("birds --label-column x", "gift add-task: --label-column needs --table. Add it."),

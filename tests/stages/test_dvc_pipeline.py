@@ -32,7 +32,7 @@ def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project:
     require_free(project)
 
 
-@pytest.mark.parametrize("content", ["", '{"write": {"fir'])
+@pytest.mark.parametrize("content", ["", '{"write": {"fir', "[]", '{"write": {"first.txt": 3}}'])
 def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
     project: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:

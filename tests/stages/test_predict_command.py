@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
+from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip import task_tests, test_set
 from gift_core.clip.images import CacheBudget
@@ -132,6 +135,31 @@ def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_do
     assert result.exit_code == 1
     assert "1 file left out: test/tit/notes.txt." in result.stderr
     assert "not read: 1 file, not an image" in result.stderr
+
+
+HUGE = r"numbers of text_projection are NaN, infinite or above 1e\+18"
+FINITE = "features of {} are NaN, infinite or 0, although its weights are finite"
+OVERFLOWS: dict[str, tuple[dict[str, float], str]] = {
+    "merge model model --alpha 0.5 --out merged": ({"text_projection": 3e38}, HUGE),
+    "test model photos": ({"text_projection": 3e38}, HUGE),
+    "test model birds": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
+    "predict model pictures": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
+    "predict model photos": ({"ln_final.weight": 1e18, "text_projection": 1e18}, FINITE.format("texts")),
+}
+
+
+@pytest.mark.parametrize("words", OVERFLOWS)
+def test_a_model_whose_features_overflow_is_refused(words: str, world: Path) -> None:
+    values, message = OVERFLOWS[words]
+    weights = load_file(world / "model" / WEIGHTS)
+    for name, value in values.items():
+        weights[name].fill_(value)
+    save_file(weights, world / "model" / WEIGHTS)
+    (world / "model" / "provenance.json").unlink()
+    more = {"merge": "", "test": "--device cpu", "predict": "--device cpu --classes classes.txt"}[words.split()[0]]
+    result = invoke(*words.split(), *more.split())
+    assert result.exit_code == 1 and "nan" not in result.stdout and re.search(message, result.stderr)
+    assert not (world / "merged").exists()
 
 
 @pytest.mark.parametrize(

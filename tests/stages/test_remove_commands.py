@@ -20,9 +20,11 @@ PARAMS = Path("params.yaml")
 
 def test_an_added_task_is_taken_back_and_its_images_stay(gift: Gift, tmp_path_factory: pytest.TempPathFactory) -> None:
     before, photos = PARAMS.read_bytes(), flat_birds(tmp_path_factory.mktemp("photos"))
+    PARAMS.rename("own.yaml")
+    PARAMS.symlink_to("own.yaml")
     gift("add-task", "owls", "--images", str(photos), "--link")
     output = gift("remove-task", "owls").output
-    assert PARAMS.read_bytes() == before and "\n-  owls:\n" in output
+    assert PARAMS.is_symlink() and PARAMS.read_bytes() == before and "\n-  owls:\n" in output
     assert "Next: dvc repro (gift why says which" in output and "At an earlier step" not in output
     assert Path("data/0_raw/owls").is_symlink()
     gift("add-task", "owls", "--images", str(photos), "--link")  # the link is still right

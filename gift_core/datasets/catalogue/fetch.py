@@ -1,12 +1,16 @@
 """Downloads data sets from where they are published, or says how to get them by hand.
 
 torchvision downloads, compares checksums and unpacks. It would begin an interrupted download again, so it gets another
-function that copies the bytes of a URL (`_continued`).
+function that copies the bytes of a URL (`_continued`). And it would write what a tar names outside of its folder, so
+tars are unpacked with Python's filter `data`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import platform
+import tarfile
+import time
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -20,7 +24,9 @@ from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-TIMEOUT_S = 60.0  # without an answer from the server
+TIMEOUT_S = 60.0  # without an answer from the server, or with less than LEAST_BYTES
+LEAST_BYTES = 60_000
+FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError)  # RuntimeError: torchvision's, a wrong checksum
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
 _PACKED = (".gz", ".tar", ".tgz", ".zip")
 
@@ -57,7 +63,7 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
     with work_folder(work, key) as parts, build_folder(path) as unfinished:
         try:
             _download(row, unfinished, parts)
-        except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError: torchvision's, for a wrong checksum
+        except FAILURES as error:
             if os_errors.explain(error, doing=location) is not None:
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -86,15 +92,18 @@ def _download(row: CatalogueRow, folder: Path, parts: Path) -> None:
     from torchvision import datasets
     from torchvision.datasets import utils
 
-    copy = utils._urlretrieve
+    if not hasattr(tarfile, "data_filter"):
+        raise RuntimeError(f"Python {platform.python_version()} unpacks tars unsafely: 3.10.12, 3.11.4 and 3.12 do not")
+    copy, unpack = utils._urlretrieve, tarfile.TarFile.extraction_filter
     utils._urlretrieve = partial(_continued, parts)
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
         if row.torchvision:
             getattr(datasets, row.torchvision)(folder, download=True)
         for archive in () if row.torchvision else row.archives:
             utils.download_and_extract_archive(archive.url, folder, filename=archive.name, md5=archive.md5)
     finally:
-        utils._urlretrieve = copy
+        utils._urlretrieve, tarfile.TarFile.extraction_filter = copy, unpack
 
 
 def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 << 18) -> None:
@@ -115,11 +124,17 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
             part.unlink()  # it has all bytes already, or those of another file: the next run begins again
         raise
     is_continued = answer.status == PARTIAL_CONTENT
+    received, since = 0, time.monotonic()
     bar = tqdm(total=answer.length, unit="B", unit_scale=True, desc=Path(filename).name)
     with answer, part.open("ab" if is_continued else "wb") as file, bar:
         while chunk := answer.read1(chunk_size):
             file.write(chunk)
             bar.update(len(chunk))
+            received += len(chunk)
+            if received >= LEAST_BYTES:
+                received, since = 0, time.monotonic()
+            elif time.monotonic() - since > TIMEOUT_S:
+                raise TimeoutError(f"{received:,} bytes in {TIMEOUT_S:.0f} s; the next run continues there")
     if answer.length:
         what = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
         raise ConnectionError(what)

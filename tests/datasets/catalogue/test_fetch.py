@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,11 +22,12 @@ from tests.datasets.catalogue.trees import make_tree, small_row
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a folder. It breaks off after `most` bytes, and continues downloads if `continues`."""
+    """Serves a folder. It breaks off after `most` bytes, continues downloads if `continues`, and may drip bytes."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.most, self.continues = folder, cast("int | None", None), True
+        self.drips = False
         self.asked, self.starts = list[str](), list[int]()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -51,7 +53,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        self.wfile.write(data[start:][: self.server.most])
+        for byte in data[start : start + 50] if self.server.drips else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.02)
+        self.wfile.write(b"" if self.server.drips else data[start:][: self.server.most])
 
 
 @pytest.fixture
@@ -119,6 +124,30 @@ def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Server, tm
     assert take_inventory(dtd, path).state == "complete"
     assert server.starts == ([700] if continues else [])
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
+
+
+def test_a_server_that_drips_single_bytes_is_given_up_and_the_next_run_continues(
+    dtd: CatalogueRow, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_core.datasets.catalogue.fetch.TIMEOUT_S", 0.2)
+    server.drips = True
+    assert " bytes in 0 s; the next run continues there" in refused(dtd, tmp_path / "raw" / "dtd")
+    server.drips = False
+    get(dtd, tmp_path / "raw" / "dtd")
+    assert server.starts[0] < 50
+
+
+def test_a_tar_that_leads_out_of_its_folder_is_refused(
+    dtd: CatalogueRow, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = server.folder / "dtd-r1.0.1.tar.gz"
+    (tmp_path / "evil").write_text("evil")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "official" / "dtd" / "dtd", "dtd")
+        tar.add(tmp_path / "evil", "../../../stolen")
+    monkeypatch.setattr(datasets.DTD, "_MD5", hashlib.md5(archive.read_bytes()).hexdigest())
+    assert "'../../../stolen' would be extracted to" in refused(dtd, tmp_path / "raw" / "dtd")
+    assert not list(tmp_path.rglob("stolen")) and not list((tmp_path / "raw").iterdir())
 
 
 def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
