@@ -61,7 +61,7 @@ BUDGET = {
     "gift_core/work": 1_330,
     "recipes": 1_150,
     "stages": 5_950,
-    "tests": 22_930,
+    "tests": 22_340,
 }
 
 
