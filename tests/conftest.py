@@ -34,7 +34,7 @@ THOROUGH = re.compile(
     | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
-    | report/test_(compare|kept_images|published_results)
+    | report/test_(compare|published_results)
     | stages/test_(hub_tasks|processes|remove_commands\.py::test_dvc|run|use)
     | code/test_revisions_probe | method/test_golden_losses
     | work/test_(data_parallel|spread)

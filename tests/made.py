@@ -11,15 +11,16 @@ from tests.clip.tiny import png
 
 def made_task(
     folder: Path,
-    labels: Sequence[int],
+    labels: Sequence[int] | Sequence[tuple[str, ...]],
     classes: Sequence[str] = ("one", "two"),
     templates: Sequence[str] = ("a {}.",),
     *,
-    test: Sequence[int] | None = None,
+    test: Sequence[int] | Sequence[tuple[str, ...]] | None = None,
     first: int = 0,
 ) -> Path:
-    """Writes the task that the folder is named after, three images a tar: image n is png(first + n) with its label.
+    """Writes the task that the folder is named after, three images a tar: image n is png(first + n).
 
+    `labels`: of the training images; in a task of pairs, their captions.
     `test`: labels of the test images, which begin with the same PNG. None: as many as there are for training.
     """
     info = TaskInfo(folder.name, tuple(classes), tuple(templates), "a test")

@@ -61,7 +61,7 @@ BUDGET = {
     "gift_core/work": 1_290,
     "recipes": 1_150,
     "stages": 5_750,
-    "tests": 22_840,
+    "tests": 22_280,
 }
 
 

@@ -12,7 +12,6 @@ import yaml
 
 from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
-from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
@@ -55,9 +54,8 @@ def write_images(folder: Path, *, seed: int) -> None:
 
 def write_pair_task(folder: Path) -> None:
     """The task that the folder is named after: image n has the captions `picture n` and `the nth`."""
-    images = [(png(row), "png", (f"picture {row}", f"the {row}th")) for row in range(9)]
-    info = TaskInfo(folder.name, ("picture 0", "the 1th"), ("{}",), "pairs")
-    write_task(folder, info, images, images, images_per_shard=6)
+    captions = [(f"picture {row}", f"the {row}th") for row in range(9)]
+    made_task(folder, captions, ("picture 0", "the 1th"), ("{}",))
 
 
 def write_pairs(folder: Path, *, seed: int) -> list[Pair]:

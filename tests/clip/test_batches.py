@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.artifacts.task import TaskInfo, index_task, write_task
+from gift_core.artifacts.task import index_task
 from gift_core.clip.batches import (
     JointImages,
     ShuffledIndices,
@@ -28,9 +28,10 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels, normalize, pix
 from gift_core.clip.model import Clip
 from gift_core.clip.task_tests import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
-from gift_core.clip.test_set import ImageLimit, TestSet
+from gift_core.clip.test_set import TestSet
 from gift_core.errors import UserError
 from tests.clip.tiny import CONTEXT, Picture, picture, png, tiny_clip
+from tests.made import made_task
 
 CLIP = tiny_clip()
 PROMPTS = {"birds": ["a tit.", "a wren.", "an owl."], "digits": ["a one.", "a two."], "pets": ["a cat.", "an owl."]}
@@ -131,16 +132,12 @@ def test_a_strip_gets_the_largest_centered_box_when_no_attempt_fits() -> None:
     assert np.array_equal(boxes_for(10, 100, count=1), [[0, 43, 10, 13]])
 
 
-CLIP = tiny_clip()
 CAPTIONS = [("a cat.", "the cat", "one cat"), ("a dog.", "the dog"), ("a cat.",), ("a hen.",)]
 
 
 def write_pets(folder: Path, all_captions: Sequence[tuple[str, ...]]) -> Path:
     """The training and the test images of a task have these captions."""
-    images = [(png(seed), "png", captions) for seed, captions in enumerate(all_captions)]
-    info = TaskInfo("pets", ("a cat.", "a dog."), ("{}",), "pairs")
-    write_task(folder / "pets", info, images, images, images_per_shard=2)
-    return folder / "pets"
+    return made_task(folder / "pets", all_captions, ("a cat.", "a dog."), ("{}",))
 
 
 @pytest.fixture
@@ -217,18 +214,7 @@ def test_texts_that_fill_the_context_are_counted(folder: Path) -> None:
     assert pairs(folder).summary == "4 images with 7 captions"
 
 
-COLUMNS = {"method": "gift", "protocol": "task_incremental", "step": 0, "trained_task": "pets", "task": "pets"}
 TESTED = [("a cat.", "the cat"), ("a dog.",), ("a hen.", "the hen", "one hen"), ("an owl.",), ("a fox.", "fox")]
-
-
-@pytest.fixture
-def tested(tmp_path: Path) -> Path:
-    """Five test images with nine captions."""
-    return write_pets(tmp_path, TESTED)
-
-
-def opened(tested: Path, limit: ImageLimit | None = None) -> TestSet:
-    return TestSet(tested, batch_size=2, cache_budget=CacheBudget(0), limit=limit)
 
 
 def test_the_best_of_several_right_answers_counts_and_ties_are_ranked_by_position() -> None:
@@ -245,9 +231,9 @@ def recall_at(similarity: np.ndarray, right: np.ndarray, k: int) -> float:
     return float(np.take_along_axis(right, top, axis=1).any(axis=1).mean())
 
 
-def test_recalls_are_those_of_an_independent_implementation(tested: Path) -> None:
+def test_recalls_are_those_of_an_independent_implementation(tmp_path: Path) -> None:
     clip = tiny_clip()
-    test = measure_test_set(clip, opened(tested))
+    test = measure_test_set(clip, TestSet(write_pets(tmp_path, TESTED), batch_size=2, cache_budget=CacheBudget(0)))
     texts = [caption for captions in TESTED for caption in captions]
     owner = np.repeat(np.arange(5), [len(captions) for captions in TESTED])
     image_ND = image_features(clip, evaluation_pixels(clip, [png(seed) for seed in range(5)]), batch_size=2)
@@ -255,7 +241,7 @@ def test_recalls_are_those_of_an_independent_implementation(tested: Path) -> Non
     right = np.arange(5)[:, None] == owner[None, :]
     both = [(similarity, right), (similarity.T, right.T)]
     assert test.top1 == pytest.approx(np.mean([recall_at(*each, 1) for each in both]))
-    rows = test.rows(COLUMNS)
+    rows = test.rows({**dict.fromkeys(("method", "protocol", "trained_task", "task"), "pets"), "step": 0})
     for query, each in zip(("image", "caption"), both, strict=True):
         ranks = rows[rows["query"] == query]["rank"]
         for k in (1, 3, 5):

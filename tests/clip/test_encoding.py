@@ -12,14 +12,7 @@ from open_clip.model import CustomTextCLIP
 from open_clip.transform import image_transform
 from torchvision.transforms import Compose
 
-from gift_core.clip.encoding import (
-    class_features,
-    encode_images,
-    encode_tokens,
-    text_features,
-    tokenize,
-    trim_rows,
-)
+from gift_core.clip.encoding import class_features, encode_images, encode_tokens, text_features, tokenize, trim_rows
 from gift_core.clip.images import (
     CacheBudget,
     PixelCache,

@@ -127,6 +127,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         with_config(lambda config, _: config["vision_cfg"].update(image_size=[16])),
         "its images are 16 px, crops here are squares",
     ),
+    "a giant": (
+        with_config(lambda config, _: config.update(embed_dim=10**9)),
+        "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000",
+    ),
     "half the weights": (cut_weights, "model.safetensors: damaged or incomplete"),
     "NaN": (with_values(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
     "huge": (with_values("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or abov"),

@@ -22,6 +22,12 @@ FOLDER_TASK = {
     "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}, a bird."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
 }  # fmt: skip
+TABLE = {**FOLDER_TASK, "source": "table", "table": "labels.csv", "image_column": "image", "label_column": "label"}
+TARS = {**FOLDER_TASK, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
+FILTERS = {
+    "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
+    "max_redraws": 5,
+}  # fmt: skip
 
 
 def set_at(params: dict[str, Any], path: str, value: Any) -> None:
@@ -29,7 +35,7 @@ def set_at(params: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     for part in parents:
         params = params[part]
-    params[last] = value
+    params[last] = params[last] | value if path == "generator" else value
 
 
 def message_of(path: Path) -> str:
@@ -79,6 +85,21 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("methods.gift.replay.fisher", {"estimator": "per_sample", "accumulate": False}, "methods.gift.replay.fisher: the Fisher information is not used by consolidation adaptive_fisher. Remove it,"),
     ("methods.lwf.losses.align", {"weight": 1.0, "label_smoothing": 0.0}, "methods.lwf.losses.align: needs images with their own texts, which replay.images: task does not have. Set replay.images to synthetic"),
     ("methods.zscl.replay", {"images": "reference", "folder": "data/elsewhere", "teacher": "initial"}, "methods.zscl.replay.folder: data/elsewhere is outside data/0_raw/reference/"),
+    ("generator", {"negative_prompt": "blurry", "guidance": 1.0}, "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
+    ("generator.scheduler", "DPMSolverSDEScheduler", "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
+    ("generator.filters", {**FILTERS, "min_clip_score": None}, "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
+    ("generator.filters", {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}, "generator.filters.aesthetic.head: head.pth is outside data/0_raw/generators/"),
+    ("generator.negative_prompt", {"text": "blurry", "true_guidance": 1.0}, "generator.negative_prompt.true_guidance: should be greater than 1"),
+    ("prompts.strategy", "captions", "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
+    ("prompts.captions", "data/0_raw/prompts/mine.csv", "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
+    ("prompts.base_vocabulary", "lists/words.txt", "prompts.base_vocabulary: lists/words.txt is outside data"),
+    # tasks
+    ("tasks.birds", {**FOLDER_TASK, "path": "/data/birds"}, "tasks.birds.path: /data/birds is outside the project"),
+    ("tasks.birds", {**FOLDER_TASK, "class_names": "../names.txt"}, "tasks.birds.class_names: ../names.txt is outside the task's path"),
+    ("tasks.birds", {**TABLE, "table": "labels.xlsx"}, "tasks.birds.table: labels.xlsx is not a supported table. Save it as one of .csv"),
+    ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds.table: a column is named twice: image, label, label."),
+    ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
+    ("tasks.birds", {**TARS, "label": ".cls"}, "tasks.birds.label: .cls is no extension, nor a key"),
 ]  # fmt: skip
 
 
@@ -146,23 +167,6 @@ def test_a_name_that_could_not_be_part_of_a_path_or_a_command_is_refused(
         assert f"params.yaml: sequence[1].{key}: " in message_of(write_params(params))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a: [1, 2\n", "params.yaml: line 2: "),
-        ("", "params.yaml: should contain sections, it contains None. Compare it with presets/mini.yaml."),
-        ("a:\n  1: 2\n", "params.yaml: the key 1 is not text in YAML. Put it in quotes."),
-    ],
-)
-def test_text_that_is_no_params_file_is_refused(text: str, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    assert "no such file. Run in a project's root" in message_of(path)
-    path.write_bytes(b"experiment: \xff\xfe")
-    assert "Save it as UTF-8 text." in message_of(path)
-    path.write_text(text, encoding="utf-8")
-    assert expected in message_of(path)
-
-
 def test_several_processes_need_a_batch_and_devices_to_share(mini_params: Params, write_params: WriteParams) -> None:
     mini_params["training"] |= {"processes": 3, "replay_batch_size": 2}
     expected = "training.processes: 3 processes share a batch of 2 images, so some would have none. Lower it,"
@@ -170,57 +174,6 @@ def test_several_processes_need_a_batch_and_devices_to_share(mini_params: Params
     mini_params["training"]["replay_batch_size"], mini_params["run"]["device"] = 64, "cuda:1"
     expected = "run.device: cuda:1 is one device, which 3 processes cannot share. Write cuda, auto or cpu,"
     assert expected in message_of(write_params(mini_params))
-
-
-FOLDER: Params = {
-    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."], "test_fraction": 0.2,
-    "on_bad_image": "refuse",
-}  # fmt: skip
-TABLE = {**FOLDER, "source": "table", "table": "labels.csv", "image_column": "image", "label_column": "label"}
-TARS = {**FOLDER, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
-UNSOUND: list[tuple[Params, str]] = [
-    ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
-    ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
-    ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is not a supported table. Save it as one of .csv"),
-    ({**TABLE, "split_column": "label"}, "table: a column is named twice: image, label, label."),
-    ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
-    ({**TARS, "label": ".cls"}, "label: .cls is no extension, nor a key"),
-]
-FILTERS = {
-    "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
-    "max_redraws": 5,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("section", "changes", "expected"),
-    [
-        ("generator", {"negative_prompt": "blurry", "guidance": 1.0},
-         "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
-        ("generator", {"scheduler": "DPMSolverSDEScheduler"},
-         "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
-        ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
-         "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
-        ("generator", {"filters": {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}},
-         "generator.filters.aesthetic.head: head.pth is outside data/0_raw/generators/"),
-        ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
-         "generator.negative_prompt.true_guidance: should be greater than 1"),
-        ("prompts", {"strategy": "captions"},
-         "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
-        ("prompts", {"captions": "data/0_raw/prompts/mine.csv"},
-         "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
-        ("prompts", {"base_vocabulary": "lists/words.txt"}, "prompts.base_vocabulary: lists/words.txt is outside data"),
-        *(("tasks", {"birds": row}, f"tasks.birds.{expected}") for row, expected in UNSOUND),
-    ],
-)  # fmt: skip
-def test_the_error_for_a_contradiction_has_its_key(
-    section: str, changes: Params, expected: str, mini_params: Params, write_params: WriteParams
-) -> None:
-    mini_params["run"]["device"] = "cpu"
-    mini_params[section] |= changes
-    with pytest.raises(UserError) as caught:
-        load_config(write_params(mini_params))
-    assert f"params.yaml: {expected}" in str(caught.value)
 
 
 def test_the_folders_that_the_pipeline_writes_are_those_of_dvc_yaml(project: Path) -> None:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.experiment import IngestConfig
-from gift_core.config.tasks import FolderTaskConfig, UserTaskConfig
-from gift_core.datasets.ingest import ingest
+from gift_core.config.tasks import TaskConfig
+from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
 
 INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)
+CLASSES = {"templates": ("a photo of a {}, a bird.",), "test_fraction": 0.5}
+# By source, the keys of a row of params.yaml beside those that every row has.
+ROWS: dict[str, dict[str, Any]] = {
+    "folder": CLASSES | {"test_fraction": 0.2},
+    "table": CLASSES | {"table": "labels.csv", "image_column": "image", "label_column": "label"},
+    "webdataset": CLASSES | {"train": "train-*.tar", "label": "cls"},
+    "hub": {
+        "repository": "timm/birds", "revision": "a" * 40, "image_column": "image", "label_column": "label",
+        "splits": {"train": "train", "test": "test"}, "templates": ("a {}.",),
+    },
+    "pairs": {"vocabulary_captions": 4, "test_fraction": 0.3},
+}  # fmt: skip
 
 
 def picture(path: Path, color: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:
@@ -43,34 +56,30 @@ def flat_birds(root: Path, count: int = 10) -> Path:
     return root / "birds"
 
 
-def config(**changes: Any) -> FolderTaskConfig:
+def config(source: str = "folder", **changes: Any) -> Any:
     """A row of params.yaml for root/birds."""
-    row: dict[str, Any] = {
-        "source": "folder",
-        "path": "birds",
-        "templates": ("a photo of a {}, a bird.",),
-        "test_fraction": 0.2,
-        "on_bad_image": "refuse",
-    }
-    return FolderTaskConfig(**{**row, **changes})
+    row = {"source": source, "path": "birds", "on_bad_image": "refuse", **ROWS[source], **changes}
+    return TypeAdapter(TaskConfig).validate_python(row)
+
+
+def open_birds(root: Path, source: str = "folder", **changes: Any) -> Dataset:
+    """The samples of root/birds."""
+    return open_dataset("birds", config(source, **changes), seed=42, root=root)
 
 
 def ingest_birds(
-    root: Path,
-    *,
-    config: Callable[..., UserTaskConfig] = config,
-    seed: int = 42,
-    ingest_config: IngestConfig = INGEST,
-    **changes: Any,
+    root: Path, source: str = "folder", *, seed: int = 42, ingest_config: IngestConfig = INGEST, **changes: Any
 ) -> TaskInfo:
-    """Ingests root/birds into root/task. `config` returns the row of params.yaml."""
-    return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
+    """Ingests root/birds into root/task."""
+    row = config(source, **changes)
+    return ingest("birds", row, root / "task", ingest_config=ingest_config, seed=seed, root=root)
 
 
-def refusal(root: Path, *, where: str = "path: birds", **changes: Any) -> str:
+def refusal(root: Path, source: str = "folder", **changes: Any) -> str:
     """The message that the ingestion of root/birds is refused with; nothing may be left of it."""
+    where = "path: birds" if source in ("folder", "hub") else ""
     with pytest.raises(UserError) as caught:
-        ingest_birds(root, **changes)
+        ingest_birds(root, source, **changes)
     assert not (root / "task").exists()
     assert not list(root.glob(".task*"))
     assert str(caught.value).startswith(f"params.yaml: tasks.birds.{where}"), str(caught.value)

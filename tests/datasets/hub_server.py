@@ -1,4 +1,4 @@
-"""A server that speaks those endpoints of the hub that huggingface_hub calls to read data sets of one commit."""
+"""A server of files, which speaks those endpoints of the hub that huggingface_hub calls to read data sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,18 +20,19 @@ COMMIT, OF_BRANCH = "c0ffee" * 6 + "c0ff", "decade" * 6 + "deca"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves the folders user/name below `folder` as repositories. A folder user/name@ is another branch.
+    """Serves the files in `folder`, and the folders user/name below as repositories; user/name@ is another branch.
 
-    It breaks off in the middle of `broken`, changes the first byte of each file if `lies`, and refuses files of the
-    repositories `gated` to everyone without a token. `asked` are the files that were asked for.
+    It breaks off in the middle of `broken`, sends 50 single bytes of a file if it `drips`, changes the first byte of
+    each file if `lies`, and refuses files of the repositories `gated` to everyone without a token. `asked` are the
+    files that were asked for, `starts` the positions at which a download was continued, where the server `continues`.
     """
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.broken, self.lies = folder, "", False
-        self.gated, self.asked = set[str](), list[str]()
+        self.folder, self.broken, self.lies, self.drips = folder, "", False, False
+        self.gated, self.asked, self.starts, self.continues = set[str](), list[str](), list[int](), True
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -45,7 +47,11 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         found = re.fullmatch(r"(?:/api)?/datasets/([^/]+/[^/]+)(?:/(revision|tree|paths-info|resolve)/(.+))?", path)
         if found is None:
-            self._send(200, b"{}")
+            file = self.server.folder / path.lstrip("/")
+            if file.is_file():
+                self._send_file(file, COMMIT)
+            else:
+                self._send(404 if file.suffix else 200, b"{}")
             return
         name, kind, rest = found[1], found[2] or "revision", found[3] or "main"
         revision, _, file = rest.partition("/") if rest.startswith((COMMIT, OF_BRANCH)) else (rest, "", "")
@@ -73,23 +79,29 @@ class Handler(BaseHTTPRequestHandler):
         data = file.read_bytes()
         if self.server.lies:
             data = b"X" + data[1:]
-        start, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        wanted = self.headers.get("Range") if self.server.continues else None
+        start, _, end = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
         part = data[int(start) : int(end) + 1 if end else None]
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         headers = {"X-Repo-Commit": commit, "ETag": f'"{digest}"', "Content-Length": str(len(part))}
         if self.command == "GET":
             self.server.asked.append(file.name)
-        if "Range" in self.headers:
+        if wanted:
+            self.server.starts.append(int(start))
             headers["Content-Range"] = f"bytes {start}-{int(start) + len(part) - 1}/{len(data)}"
         self.close_connection = is_broken = file.name == self.server.broken
-        self._send(206 if "Range" in self.headers else 200, part[: len(part) // 2] if is_broken else part, **headers)
+        self._send(206 if wanted else 200, part[: len(part) // 2] if is_broken else part, **headers)
 
     def _send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body if self.command != "HEAD" else b"")
+        for byte in body[:50] if self.server.drips else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.02)
+        self.close_connection |= self.server.drips
+        self.wfile.write(b"" if self.command == "HEAD" or self.server.drips else body)
 
 
 def facts(file: Path, name: str) -> dict[str, Any]:

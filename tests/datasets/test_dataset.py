@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from gift_core.artifacts.task import iterate_task
 from gift_core.config.checks import VOCABULARIES as NAMES_IN_PARAMS
 from gift_core.datasets.captions import VOCABULARIES, Captions, base_vocabulary, read_captions
-from gift_core.datasets.dataset import Dataset, Listing, Sample, name_classes, sample_shots
-from gift_core.datasets.ingest import READERS
+from gift_core.datasets.dataset import Dataset, Sample, name_classes, sample_shots
 from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
-from tests.artifacts.damage import png
-from tests.datasets.folders import config, ingest_birds
+from tests.datasets.folders import config
 
 LABELS = ["great_tit", "heron", "wren"]
 
 
 def names(labels: list[str], class_names: Any, folder: Path = Path()) -> dict[str, str]:
     return name_classes(labels, config(class_names=class_names), folder=folder, task="birds")
-
-
-def refusal(labels: list[str], class_names: Any, folder: Path = Path()) -> str:
-    with pytest.raises(UserError) as caught:
-        names(labels, class_names, folder)
-    assert str(caught.value).startswith("params.yaml: tasks.birds.class_names")
-    return str(caught.value)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -80,7 +71,9 @@ def test_a_mapping_or_a_file_that_does_not_fit_is_refused(given: Any, expected: 
     (tmp_path / "nam.txt").touch()
     if isinstance(given, str):
         write(tmp_path, given)
-    assert expected in refusal(LABELS, given if isinstance(given, dict) else "names.txt", tmp_path)
+    with pytest.raises(UserError, match=re.escape(expected)) as caught:
+        names(LABELS, given if isinstance(given, dict) else "names.txt", tmp_path)
+    assert str(caught.value).startswith("params.yaml: tasks.birds.class_names")
 
 
 def dataset(*counts: int) -> Dataset:
@@ -117,27 +110,6 @@ def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
         sampled(10)
     expected = "params.yaml: tasks.birds.shots: 10 shots are more than class 'class 0' has (9 training images). Write 9"
     assert str(caught.value).startswith(expected)
-
-
-def test_a_reader_is_a_function_that_lists_samples_wherever_their_bytes_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as rows of a Parquet file. Splits, class names, shots, decoding and notes are those of all readers."""
-
-    def list_memory(name: str, row: Any, root: Path) -> Listing:
-        images = [png(number) for number in range(12)]
-        return Listing(
-            [Sample(f"bird_{number % 2}", f"row {number}", len(data), load=lambda data=data: data)
-             for number, data in enumerate(images)],
-            f"params.yaml: tasks.{name}", notes=("read from memory.",),
-        )  # fmt: skip
-
-    monkeypatch.setitem(cast("dict[str, Any]", READERS), "folder", list_memory)
-    (tmp_path / "birds").mkdir()
-    info = ingest_birds(tmp_path, test_fraction=0.5, shots=2)
-    assert (info.class_names, info.counts) == (("bird 0", "bird 1"), {"train": 4, "test": 6})
-    assert info.notes == ("read from memory.",)
-    assert {image for image, _ in iterate_task(tmp_path / "task", "test")} < {png(number) for number in range(12)}
 
 
 TABLE = 'class_name,caption\nwren,a wren in the rain\ngreat tit,"it sings, loudly"\n wren ," a {} \n on  a wall"\n'

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
-from pydantic import TypeAdapter
 
-from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config.tasks import TaskConfig
+from gift_core.artifacts.task import iterate_task
 from gift_core.datasets import parquet_images
-from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.hub_dataset import hub_files, read_card
-from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
-from tests.datasets.folders import INGEST
+from tests.artifacts.damage import png
+from tests.datasets.folders import ROWS, ingest_birds, open_birds, refusal
 from tests.datasets.test_webdataset import write as write_tar
 
 COMMIT = "a" * 40
 STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-HUB = {
-    "source": "hub", "path": "pets", "repository": "timm/pets", "revision": COMMIT, "image_column": "image",
-    "splits": {"train": "train", "test": "test"}, "label_column": "label", "templates": ("a {}.",),
-    "on_bad_image": "refuse",
-}  # fmt: skip
-PAIRS = {key: HUB[key] for key in HUB if key not in ("label_column", "templates")} | {
-    "source": "pairs", "table": "*.parquet", "caption_column": "caption", "vocabulary_captions": 3,
-}  # fmt: skip
-TABLE = {key: HUB[key] for key in HUB if key not in ("repository", "revision", "splits")} | {
-    "source": "table", "table": "data/*.parquet",
-}  # fmt: skip
-
-
-def png(value: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((4, 5, 3), value, np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+OF_PAIRS = {key: ROWS["hub"][key] for key in ("repository", "revision", "image_column", "splits")}
+PAIRS = OF_PAIRS | {"table": "*.parquet", "caption_column": "caption", "vocabulary_captions": 3}
+TABLE = {"table": "data/*.parquet"}
 
 
 def write(root: Path, split: str, columns: dict[str, Any], *, part: str = "00000-of-00001", **options: Any) -> Path:
-    """Writes a Parquet file of the repository `pets`. Bytes become the images of `datasets`."""
-    file = root / "pets" / "data" / f"{split}-{part}.parquet"
+    """Writes a Parquet file of the repository `birds`. Bytes become the images of `datasets`."""
+    file = root / "birds" / "data" / f"{split}-{part}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     images = columns.pop("image")
     if isinstance(images, list):
@@ -58,18 +38,9 @@ def write(root: Path, split: str, columns: dict[str, Any], *, part: str = "00000
     return file
 
 
-def opened(root: Path, row: dict[str, Any], **changes: Any) -> Dataset:
-    return open_dataset("pets", TypeAdapter(TaskConfig).validate_python({**row, **changes}), seed=1, root=root)
-
-
-def ingested(root: Path, row: dict[str, Any], **changes: Any) -> TaskInfo:
-    config = TypeAdapter(TaskConfig).validate_python({**row, **changes})
-    return ingest("pets", config, root / "task", ingest_config=INGEST, seed=1, root=root)
-
-
 def test_a_repository_of_the_library_datasets_becomes_a_task(tmp_path: Path) -> None:
     """In two training files, of which DVC's folder has the bytes; with names that have a slash."""
-    folder = tmp_path / "pets" / "data"
+    folder = tmp_path / "birds" / "data"
     folder.mkdir(parents=True)
     label = datasets.ClassLabel(names=["wren/brown", "Great_Tit"])
     features = datasets.Features({"image": datasets.Image(), "label": label})
@@ -81,16 +52,16 @@ def test_a_repository_of_the_library_datasets_becomes_a_task(tmp_path: Path) -> 
         for part in range(parts):
             file = folder / f"{split}-{part:05d}-of-{parts:05d}.parquet"
             whole.shard(parts, part).to_parquet(file, batch_size=3)
-    info = ingested(tmp_path, HUB)
+    info = ingest_birds(tmp_path, "hub")
     assert (info.class_names, info.counts, info.notes) == (("Great Tit", "wren/brown"), {"train": 9, "test": 4}, ())
     expected = [(image, 1 - number % 2) for number, image in enumerate(images)]
     assert list(iterate_task(tmp_path / "task", "train")) == expected[:9]
     assert list(iterate_task(tmp_path / "task", "test")) == expected[9:]
-    joined = opened(tmp_path, HUB, splits={"train": "train+test"}, test_fraction=0.5)
+    joined = open_birds(tmp_path, "hub", splits={"train": "train+test"}, test_fraction=0.5)
     assert joined.by_seed and joined.counts == {"train": 6, "test": 7}
     (folder / "train-00001-of-00002.parquet").unlink()
     with pytest.raises(UserError, match=r"has 1 of 2 files data/train-\*\. Remove the folder, then: gift data fetch"):
-        opened(tmp_path, HUB)
+        open_birds(tmp_path, "hub")
 
 
 NAMES = ["wren", "owl", "wren", "owl"]
@@ -110,21 +81,22 @@ IMAGES = [png(value) for value in range(4)]
     ],
     ids=["texts", "dictionary", "bytes", "large", "names beside numbers", "class_names", "a dot"],
 )
-@pytest.mark.parametrize("row", [HUB, TABLE], ids=["hub", "table"])
+@pytest.mark.parametrize("source", ["hub", "table"])
 def test_images_and_labels_of_all_types_are_read(
-    row: dict[str, Any], columns: dict[str, Any], changes: dict[str, Any], tmp_path: Path
+    source: str, columns: dict[str, Any], changes: dict[str, Any], tmp_path: Path
 ) -> None:
     """The splits of a table are those of the names of its files, or of a column."""
     for split in ("train", "test"):
         write(tmp_path, split, {"image": IMAGES, **columns})
-    found = opened(tmp_path, row, **changes)
+    changes = changes if source == "hub" else {"table": "data/*.parquet", **changes}
+    found = open_birds(tmp_path, source, **changes)
     assert found.class_names == ("owl", "wren") and found.counts == {"train": 4, "test": 4}
     assert [sample.read() for sample in reversed(found.train)] == IMAGES[::-1]
     assert found.train[2].name == "data/train-00000-of-00001.parquet, row 3"
-    if row is TABLE:
+    if source == "table":
         write(tmp_path, "all", {"image": IMAGES, **columns, "fold": ["train", "Training", "val", "test"]})
-        folds = {"table": "data/all-00000-of-00001.parquet", "split_column": "fold", **changes}
-        assert len(opened(tmp_path, row, **folds).validation) == 1
+        folds = changes | {"table": "data/all-00000-of-00001.parquet", "split_column": "fold"}
+        assert len(open_birds(tmp_path, "table", **folds).validation) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,18 +110,22 @@ def test_images_and_labels_of_all_types_are_read(
 def test_images_with_captions_are_read(columns: dict[str, Any], name: str, tmp_path: Path) -> None:
     for split in ("train", "test"):
         write(tmp_path, split, {"image": IMAGES, **columns})
-    found = opened(tmp_path, PAIRS, caption_column=name)
+    row = PAIRS | {"caption_column": name}
+    found = open_birds(tmp_path, "pairs", **row)
     assert [sample.captions for sample in found.test] == [(f"a {each}", f"the {each}") for each in "abcd"]
-    assert ingested(tmp_path, PAIRS, caption_column=name).captions == {"train": 8, "test": 8}
+    assert ingest_birds(tmp_path, "pairs", **row).captions == {"train": 8, "test": 8}
 
 
 def test_a_repository_of_webdataset_tars_is_read(tmp_path: Path) -> None:
     for split in ("train", "test"):
         texts = [{"cls": name.encode(), "txt": f"a {number}\nb".encode()} for number, name in enumerate(NAMES)]
         samples = [{"__key__": f"{n}", "png": IMAGES[n], **each} for n, each in enumerate(texts)]
-        write_tar(tmp_path / "pets" / f"pets-{split}-0000.tar", samples)
-    assert opened(tmp_path, HUB, image_column=None, label_column="cls").counts == {"train": 4, "test": 4}
-    assert opened(tmp_path, {**PAIRS, "table": None}, train="*.tar").captions == {"train": 8, "test": 8}
+        write_tar(tmp_path / "birds" / f"birds-{split}-0000.tar", samples)
+    assert open_birds(tmp_path, "hub", image_column=None, label_column="cls").counts == {"train": 4, "test": 4}
+    assert open_birds(tmp_path, "pairs", **PAIRS | {"table": None, "train": "*.tar"}).captions == {
+        "train": 8,
+        "test": 8,
+    }
 
 
 @pytest.mark.parametrize(
@@ -175,10 +151,8 @@ def test_what_cannot_be_a_task_is_refused_with_the_place(
     columns: dict[str, Any], changes: dict[str, Any], expected: str, tmp_path: Path
 ) -> None:
     write(tmp_path, "train", {"image": IMAGES, **columns})
-    (tmp_path / "pets" / "commit.txt").write_text(f"{COMMIT}\n", encoding="utf-8")
-    with pytest.raises(UserError) as caught:
-        opened(tmp_path, HUB, **{"splits": {"train": "train"}, "test_fraction": 0.5, **changes})
-    assert str(caught.value).startswith("params.yaml: tasks.pets.path: pets: ") and expected in str(caught.value)
+    (tmp_path / "birds" / "commit.txt").write_text(f"{COMMIT}\n", encoding="utf-8")
+    assert expected in refusal(tmp_path, "hub", **{"splits": {"train": "train"}, "test_fraction": 0.5} | changes)
 
 
 def test_a_label_without_a_name_is_refused_and_100_000_classes_are_read(tmp_path: Path) -> None:
@@ -188,10 +162,10 @@ def test_a_label_without_a_name_is_refused_and_100_000_classes_are_read(tmp_path
     file = write(tmp_path, "train", {"image": [b""] * 100_000, "label": range(100_000)}, row_group_size=10_000)
     pq.write_table(pq.read_table(file).cast(schema), file)
     write(tmp_path, "test", {"image": IMAGES, "label": ["class 000007"] * 4})
-    assert list(opened(tmp_path, HUB).classes) == names
+    assert list(open_birds(tmp_path, "hub").classes) == names
     pq.write_table(pa.table({"image": [{"bytes": b"", "path": ""}], "label": [-1]}).cast(schema), file)
     with pytest.raises(UserError, match="has the label -1, but names for 0 to 99999. If the split has no labels"):
-        opened(tmp_path, HUB)
+        open_birds(tmp_path, "hub")
 
 
 def test_hostile_files_are_refused_and_bad_images_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,19 +175,19 @@ def test_hostile_files_are_refused_and_bad_images_are_skipped(tmp_path: Path, mo
     bomb = write(tmp_path, "train", {"image": [os.urandom(100_000)] * 1000, "label": NAMES * 250}, row_group_size=1000)
     assert bomb.stat().st_size < 200_000
     with pytest.raises(UserError, match="1,000 images cannot be decoded: .*row group 0 has more than"):
-        ingested(tmp_path, HUB)
+        ingest_birds(tmp_path, "hub")
     write(tmp_path, "train", {"image": [*IMAGES, b"no image", None], "label": [*NAMES, "owl", "owl"]})
-    info = ingested(tmp_path, HUB, on_bad_image="skip")
+    info = ingest_birds(tmp_path, "hub", on_bad_image="skip")
     reasons = [reason for _, reason in info.skipped]
     assert info.counts["train"] == 4 and reasons[0] == "not an image" and len(reasons) == 2
     data = bytearray(bomb.read_bytes())
     data[20:200] = os.urandom(180)  # a page of the first row group
     bomb.write_bytes(data)
-    assert ingested(tmp_path, HUB, on_bad_image="skip").counts["train"] == 2
+    assert ingest_birds(tmp_path, "hub", on_bad_image="skip").counts["train"] == 2
     for damaged in (data[:-100], b"", b"PAR1" + bytes(100) + b"PAR1"):
         bomb.write_bytes(damaged)
         with pytest.raises(UserError, match="train-00000-of-00001.parquet cannot be read as Parquet"):
-            opened(tmp_path, HUB)
+            open_birds(tmp_path, "hub")
 
 
 def test_the_memory_of_reading_is_that_of_two_row_groups(tmp_path: Path) -> None:
@@ -223,7 +197,7 @@ def test_the_memory_of_reading_is_that_of_two_row_groups(tmp_path: Path) -> None
         for _ in range(40):
             images = [{"bytes": os.urandom(100_000), "path": None} for _ in range(40)]
             writer.write_table(pa.table({"image": pa.array(images, STRUCT), "label": ["a", "b"] * 20}))
-    samples = opened(tmp_path, HUB, splits={"train": "train"}, test_fraction=0.5).train
+    samples = open_birds(tmp_path, "hub", splits={"train": "train"}, test_fraction=0.5).train
     process, peak = psutil.Process(), 0
     before = process.memory_info().rss
     for sample in samples:

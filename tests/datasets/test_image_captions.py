@@ -11,19 +11,15 @@ import pytest
 import webdataset
 
 from gift_core.artifacts.shards import Pair
-from gift_core.artifacts.task import SPLITS, TaskInfo, index_task
-from gift_core.config.tasks import PairsTaskConfig
+from gift_core.artifacts.task import SPLITS, index_task
 from gift_core.datasets.image_captions import iterate_folder
-from gift_core.datasets.ingest import ingest, open_dataset
-from gift_core.errors import UserError
 from tests.artifacts.damage import png
-from tests.datasets.folders import INGEST
+from tests.datasets.folders import ingest_birds, open_birds, refusal
 
 CAPTIONS = {f"{number:02d}": [f"picture {number}.", f"the {number}th"] for number in range(10)}
-Written = Mapping[str, Sequence[str]]
 
 
-def put(root: Path, *, captions: Written = CAPTIONS, folder: str = "pets") -> Path:
+def put(root: Path, *, captions: Mapping[str, Sequence[str]] = CAPTIONS, folder: str = "birds") -> Path:
     """Writes <key>.png, with its captions in <key>.txt."""
     for key, lines in captions.items():
         path = root / folder / f"{key}.png"
@@ -33,39 +29,20 @@ def put(root: Path, *, captions: Written = CAPTIONS, folder: str = "pets") -> Pa
     return root / folder
 
 
-def config(**changes: Any) -> PairsTaskConfig:
-    row: dict[str, Any] = {"source": "pairs", "path": "pets", "vocabulary_captions": 4, "test_fraction": 0.3}
-    return PairsTaskConfig(**{**row, "on_bad_image": "refuse", **changes})
-
-
 FOLDS = "image,caption,fold\n00.png,a,train\n00.png,b,test\n"
 TABLE = {"table": "captions.csv", "image_column": "image", "caption_column": "caption"}
 
 
-def ingested(root: Path, **changes: Any) -> TaskInfo:
-    return ingest("pets", config(**changes), root / "task", ingest_config=INGEST, seed=1, root=root)
-
-
-def captions_in(root: Path, split: str) -> list[tuple[str, ...]]:
-    return [image.captions for image in index_task(root / "task", split)]
-
-
-def refusal(root: Path, **changes: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        ingested(root, **changes)
-    assert not (root / "task").exists()
-    return str(caught.value).removeprefix("params.yaml: tasks.pets.")
-
-
 def test_an_image_keeps_all_its_captions_in_one_split_and_a_sample_of_them_stands_for_the_task(tmp_path: Path) -> None:
     put(tmp_path)
-    info = ingested(tmp_path)
-    train, test = (captions_in(tmp_path, split) for split in SPLITS)
+    info = ingest_birds(tmp_path, "pairs")
+    images = {split: index_task(tmp_path / "task", split) for split in SPLITS}
+    train, test = ([image.captions for image in images[split]] for split in SPLITS)
     assert sorted(train + test) == sorted(map(tuple, CAPTIONS.values()))
     assert (info.counts, info.captions, info.kind) == ({"train": 7, "test": 3}, {"train": 14, "test": 6}, "pairs")
     assert len(info.class_names) == 4 and set(info.class_names) <= {each for captions in train for each in captions}
     assert info.templates == ("{}",)
-    labels = [image.label for image in index_task(tmp_path / "task", "train")]
+    labels = [image.label for image in images["train"]]
     first = [next((info.class_names.index(each) for each in own if each in info.class_names), -1) for own in train]
     assert labels == first and min(labels) == -1
 
@@ -78,29 +55,29 @@ def test_the_three_forms_of_the_same_pairs_are_the_same_task(tmp_path: Path) -> 
         table = pd.DataFrame(rows, columns=["image", "caption"])
         table.to_csv(folder / "captions.csv", index=False)
         table.to_parquet(folder / "captions.parquet")
-    (tmp_path / "tars" / "pets").mkdir(parents=True)
-    with webdataset.TarWriter(str(tmp_path / "tars" / "pets" / "pairs-0.tar")) as tar:
+    (tmp_path / "tars" / "birds").mkdir(parents=True)
+    with webdataset.TarWriter(str(tmp_path / "tars" / "birds" / "pairs-0.tar")) as tar:
         for key, lines in CAPTIONS.items():
             tar.write({"__key__": key, "png": png(int(key)), "txt": "\n".join(lines)})
     forms: dict[str, dict[str, Any]] = {
         "folder": {}, "csv": TABLE, "parquet": TABLE | {"table": "captions.parquet"}, "tars": {"train": "pairs-*.tar"}
     }  # fmt: skip
-    found = {form: ingested(tmp_path / form, **row) for form, row in forms.items()}
+    found = {form: ingest_birds(tmp_path / form, "pairs", **row) for form, row in forms.items()}
     assert {tuple(info.hashes.items()) for info in found.values()} == {tuple(found["folder"].hashes.items())}
     assert {info.class_names for info in found.values()} == {found["folder"].class_names}
 
 
 def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: Path) -> None:
     for split, keys in (("train", ("00", "01", "02")), ("test", ("03", "04")), ("val", ("05",))):
-        put(tmp_path, captions={key: CAPTIONS[key] for key in keys}, folder=f"pets/{split}")
-    dataset = open_dataset("pets", config(), seed=1, root=tmp_path)
+        put(tmp_path, captions={key: CAPTIONS[key] for key in keys}, folder=f"birds/{split}")
+    dataset = open_birds(tmp_path, "pairs")
     assert [sample.captions[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
     assert dataset.notes == ("1 image left out: val/ is a validation split.",)
     assert [sample.captions[0] for sample in dataset.validation] == ["picture 5."]
     lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
                                                                      ("test", "04"), ("val", "05"))]  # fmt: skip
-    (tmp_path / "pets" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
-    dataset = open_dataset("pets", config(**TABLE, split_column="fold"), seed=1, root=tmp_path)
+    (tmp_path / "birds" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
+    dataset = open_birds(tmp_path, "pairs", **TABLE, split_column="fold")
     assert [sample.label for sample in (*dataset.train, *dataset.test)] == ["of 00", "of 01", "of 03", "of 04"]
     assert [sample.label for sample in dataset.validation] == ["of 05"]
 
@@ -108,19 +85,18 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda folder: (folder / "03.txt").unlink(), "path: pets: 1 image without a caption: 03.png. Each"),
+        (lambda folder: (folder / "03.txt").unlink(), "path: birds: 1 image without a caption: 03.png. Each"),
         (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt is empty. Write the caption or remove"),
         (lambda folder: (folder / "03.txt").write_bytes(b"\xff\xfe\xfa"), "03.txt is not UTF-8 text"),
         (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
-        (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: pets: there are no images"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: birds: there are no images"),
         (lambda folder: put(folder, captions={"11": ["eleven"]}, folder="train"), "test/ is missing next to the oth"),
         (lambda folder: (folder / "04.png").write_bytes(b"no image"), "1 image cannot be decoded: 04.png"),
     ],
 )  # fmt: skip
 def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path) -> None:
-    folder = put(tmp_path)
-    change(folder)
-    assert expected in refusal(tmp_path)
+    change(put(tmp_path))
+    assert expected in refusal(tmp_path, "pairs")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +109,7 @@ def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path
 )
 def test_an_unsound_table_is_refused(text: str, changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     (put(tmp_path) / "captions.csv").write_text(text)
-    assert expected in refusal(tmp_path, **TABLE, **changes)
+    assert expected in refusal(tmp_path, "pairs", **TABLE, **changes)
 
 
 KEY = "params.yaml: methods.zscl.replay.folder"

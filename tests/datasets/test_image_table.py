@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gift_core.config.tasks import TableTaskConfig
-from gift_core.datasets.ingest import open_dataset
-from tests.datasets import folders
-from tests.datasets.folders import colors, ingest_birds, picture
-
-ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
+from tests.datasets.folders import colors, ingest_birds, open_birds, picture, refusal
 
 
-def write_table(root: Path, lines: list[str], *, header: str = "image,label", name: str = "birds/labels.csv") -> None:
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+def write_table(root: Path, lines: list[str], *, header: str = "image,label") -> None:
+    (root / "birds" / "labels.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -28,24 +21,12 @@ def birds(tmp_path: Path) -> None:
         picture(tmp_path / "birds" / "a" / f"{number}.png", (number, 0, 0))
 
 
-def config(**changes: Any) -> TableTaskConfig:
-    row: dict[str, Any] = {
-        "source": "table", "path": "birds", "table": "labels.csv", "image_column": "image", "label_column": "label",
-        "templates": ("a photo of a {}.",), "test_fraction": 0.5, "on_bad_image": "refuse",
-    }  # fmt: skip
-    return TableTaskConfig(**{**row, **changes})
-
-
-table = partial(ingest_birds, config=config)
-refusal = partial(folders.refusal, where="", config=config)
-
-
 def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     """A validation row needs neither a label nor a file."""
     lines = ["a/0.png,wren,train", "a/1.png,heron,Training", "a/2.png,wren,testing ", "gone.png,,VALID", ",,validation"]
     lines.append("a/4.png,wren,val")
     write_table(tmp_path, lines, header="image,label,fold")
-    info = table(tmp_path, split_column="fold")
+    info = ingest_birds(tmp_path, "table", split_column="fold")
     assert info.class_names == ("heron", "wren")
     assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
     assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1)]
@@ -54,7 +35,7 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
         "1 image of the folder is in no row: a/3.png.",
         "1 class has no test images: heron.",
     )
-    (held_out,) = open_dataset("birds", config(split_column="fold"), root=tmp_path, seed=1).validation
+    (held_out,) = open_birds(tmp_path, "table", split_column="fold").validation
     assert (held_out.name, held_out.label) == ("a/4.png", "wren")
 
 
@@ -68,7 +49,7 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
 def test_unsound_splits_are_refused(split: str, expected: str, tmp_path: Path) -> None:
     rows = ["a/0.png,wren,train", f"a/1.png,heron,{split}", "a/2.png,owl,test"]
     write_table(tmp_path, rows, header="image,label,fold")
-    assert expected in refusal(tmp_path, split_column="fold")
+    assert expected in refusal(tmp_path, "table", split_column="fold")
 
 
 @pytest.mark.parametrize(
@@ -82,4 +63,4 @@ def test_unsound_splits_are_refused(split: str, expected: str, tmp_path: Path) -
 )  # fmt: skip
 def test_a_bad_row_is_named(lines: list[str], changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     write_table(tmp_path, lines)
-    assert expected in refusal(tmp_path, **changes)
+    assert expected in refusal(tmp_path, "table", **changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,15 @@ import pytest
 import webdataset
 
 from gift_core.artifacts.task import iterate_task
-from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.ingest import open_dataset
 from tests.artifacts.damage import png
-from tests.datasets import folders
-from tests.datasets.folders import ingest_birds
-
-Samples = list[Mapping[str, Any]]
+from tests.datasets.folders import ingest_birds, open_birds, refusal
 
 
 def sample(number: int, label: object, extension: str = "cls", **more: Any) -> dict[str, Any]:
     return {"__key__": f"{number:04d}", "png": png(number), extension: str(label).encode(), **more}
 
 
-def write(path: Path, samples: Samples) -> Path:
+def write(path: Path, samples: list[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with webdataset.TarWriter(str(path)) as tar:
         for each in samples:
@@ -39,22 +33,10 @@ def birds(root: Path, tars: int = 2, each: int = 6) -> None:
         write(root / "birds" / f"train-{tar:06d}.tar", samples)
 
 
-def config(**changes: Any) -> WebDatasetTaskConfig:
-    row: dict[str, Any] = {
-        "source": "webdataset", "path": "birds", "train": "train-*.tar", "label": "cls",
-        "templates": ("a photo of a {}.",), "test_fraction": 0.5, "on_bad_image": "refuse",
-    }  # fmt: skip
-    return WebDatasetTaskConfig(**{**row, **changes})
-
-
-tars = partial(ingest_birds, config=config)
-refusal = partial(folders.refusal, where="", config=config)
-
-
 def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:
     birds(tmp_path)
     write(tmp_path / "birds" / "test-000000.tar", [sample(100, 1), sample(101, 0)])
-    info = tars(tmp_path, train="train-{000000..000001}.tar", test="test-*.tar")
+    info = ingest_birds(tmp_path, "webdataset", train="train-{000000..000001}.tar", test="test-*.tar")
     assert info.class_names == ("0", "1")
     for split, urls in (("train", "train-{000000..000001}.tar"), ("test", "test-000000.tar")):
         read = webdataset.WebDataset(str(tmp_path / "birds" / urls), shardshuffle=False, empty_check=False)
@@ -75,7 +57,7 @@ def test_labels_can_be_names_in_a_file_of_any_extension_or_in_json(
 ) -> None:
     samples = [sample(number, labels[number % 2], label.removesuffix(":bird")) for number in range(4)]
     write(tmp_path / "birds" / "train-0.tar", samples)
-    info = tars(tmp_path, label=label)
+    info = ingest_birds(tmp_path, "webdataset", label=label)
     assert (info.class_names, info.notes) == (names, ())
 
 
@@ -84,7 +66,7 @@ def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Pat
     images = "png", "PNG", "photo.jpg", "tif"
     samples = [{"__key__": f"v1.0/x/{n}", each: png(n), "CLS": str(n % 2).encode()} for n, each in enumerate(images)]
     path = write(tmp_path / "birds" / "train-0.tar", samples)
-    dataset = open_dataset("birds", config(), root=tmp_path, seed=42)
+    dataset = open_birds(tmp_path, "webdataset")
     names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
     assert [name.lower() for name in names] == [
         f"train-0.tar/v1.0/x/{n}.{each.lower()}" for n, each in enumerate(images)
@@ -106,7 +88,7 @@ def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Pat
 )  # fmt: skip
 def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     birds(tmp_path)
-    assert expected in refusal(tmp_path, **changes)
+    assert expected in refusal(tmp_path, "webdataset", **changes)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +104,4 @@ def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: st
 )
 def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
-    assert expected in refusal(tmp_path)
+    assert expected in refusal(tmp_path, "webdataset")

@@ -1,4 +1,4 @@
-"""The blocks of code of all pages that people read, as Markdown readers see them."""
+"""The blocks of code of all pages that people read, as Markdown readers see them, and what their commands need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+
+from tests.clone import Clone
+from tests.team.toy import write_gift
 
 SHELL = ("sh", "bash", "shell", "console")
 COMMENT = re.compile(r"(?:^|\s)#\s.*$")
@@ -38,3 +41,12 @@ def blocks_of(root: Path, page: str) -> list[Block]:
         if token.type in ("fence", "code_block") and (language == "python" or language in SHELL):
             found.append(Block(page, "sh" if language in SHELL else language, token.content, token.type == "fence"))
     return found
+
+
+def install_gift(clone: Clone) -> None:
+    """Gives a clone the command `gift`, and lets make believe that everything is installed."""
+    tools = clone.folder / ".venv" / "bin"
+    write_gift(tools)
+    for name in ("bin/activate", ".installed", ".installed-dev"):
+        (tools.parent / name).touch()
+    clone.environment["PATH"] = f"{tools}:{clone.environment['PATH']}"

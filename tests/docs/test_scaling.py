@@ -15,10 +15,6 @@ from tests.imports import ROOT
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-
-
 RUN = get_command(app).commands["run"]  # type: ignore[attr-defined]
 
 
@@ -33,7 +29,7 @@ def test_every_call_of_the_page_has_options_that_exist_and_every_option_is_there
 
 
 def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_path: Path) -> None:
-    (script,) = blocks("bash")
+    (script,) = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "gift.sbatch").write_text(script)
     subprocess.run(["bash", "-n", "gift.sbatch"], cwd=tmp_path, check=True)
     stand_ins = {"srun": 'shift\nexec "$@"', "ray": 'echo "$@"', "scontrol": "printf 'one\\ntwo\\n'"}

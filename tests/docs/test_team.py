@@ -15,9 +15,10 @@ import pytest
 
 from tests.clone import Clone, commit, content, stages_in
 from tests.datasets.folders import picture
+from tests.docs.snippets import install_gift
 from tests.imports import ROOT
 from tests.team.remote_servers import KEYS, S3, free_port
-from tests.team.toy import DRIVERS, new_toy, toy_clone, write_gift
+from tests.team.toy import DRIVERS, new_toy, toy_clone
 
 PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```sh\n# ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -45,7 +46,8 @@ class Team:
         clone.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", str(self.folder / "origin"))
         clone.run("git", "remote", "add", "origin", str(self.folder / "origin"))
         commit(clone, "the project")
-        install(clone)
+        install_gift(clone)
+        clone.environment |= KEYS
         return clone
 
     def follow(self, names: str, block: str) -> None:
@@ -61,7 +63,8 @@ class Team:
                 elif command.startswith("git clone"):
                     self.run(self.folder, self.clones["ana"], command)
                     self.clones[name] = toy_clone(self.folder / name)
-                    install(self.clones[name])
+                    install_gift(self.clones[name])
+                    self.clones[name].environment |= KEYS
                 elif not command.startswith("cd "):
                     self.run(self.clones[name].folder, self.clones[name], command, name)
 
@@ -73,15 +76,6 @@ class Team:
         assert (done.returncode != 0) == ("# stops" in line), f"{line}\n{self.said[-3000:]}"
         if name and line.startswith(("dvc repro", "dvc exp run")):
             self.ran[name].append(stages_in(self.said))
-
-
-def install(clone: Clone) -> None:
-    """What `make setup` installs, as far as the page uses it: the command `gift`."""
-    tools = clone.folder / ".venv" / "bin"
-    write_gift(tools)
-    for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
-        (tools.parent / name).touch()
-    clone.environment |= KEYS | {"PATH": f"{tools}:{clone.environment['PATH']}"}
 
 
 @pytest.fixture(scope="module", params=["a folder", "s3"])
@@ -140,11 +134,6 @@ def test_what_the_page_says_of_the_merge_is_what_make_sets() -> None:
     assert all(f"git config merge.{name}.driver" in text for name in DRIVERS for text in (PAGE, makefile))
     attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
     assert set(re.findall(r"merge=(\S+)", attributes)) == set(DRIVERS)
-
-
-def test_the_page_has_a_command_for_each_kind_of_remote() -> None:
-    rows = re.findall(r"^\| ([^|]+) \| [^|]*`[^|]+` \| ", PAGE, re.MULTILINE)
-    assert rows == ["shared disk", "AWS", "R2", "MinIO", "Ceph", "GCS", "Azure", "SSH"]
 
 
 def test_every_block_of_the_page_is_run() -> None:

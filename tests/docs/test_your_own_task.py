@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import webdataset
 
-from gift_core.config.loading import load_config
-from gift_core.config.presets import complete_text
 from tests.artifacts.damage import png
-from tests.clone import copy_of
+from tests.clone import copy_of, stages_in
 from tests.datasets.folders import picture
+from tests.docs.snippets import install_gift
 from tests.imports import ROOT
-from tests.team.toy import gift
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SEARCH = "gift search garments --rates 1e-6 3e-6 1e-5"  # the last command, which trains
 GARMENTS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
 
 
 def blocks(language: str) -> list[str]:
     return [code for found, code in BLOCK.findall(PAGE) if found == language]
-
-
-def commands() -> list[str]:
-    return [line for code in blocks("sh") for line in code.splitlines()]
 
 
 def write_photos(home: Path) -> None:
@@ -67,61 +56,28 @@ def write_raw(folder: Path) -> None:
     captions.to_csv(folder / "flickr" / "captions.csv", index=False)
 
 
-def follow(line: str) -> str:
-    """Runs a line of the page that begins with gift, and returns what it prints, without the progress."""
-    words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (not all are paths)
-    assert words[0] == "gift"
-    return gift(*words[1:]).stdout
-
-
-def test_the_commands_print_and_write_what_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a project of the mini preset with the page's data sets, and a home with its photos."""
-    params = tmp_path / "gift" / "params.yaml"
-    write_raw(params.parent / "data" / "0_raw")
-    write_photos(tmp_path)
-    shutil.copy(ROOT / "presets" / "mini.yaml", params)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(params.parent)
-    printed = [follow(line) for line in commands() if line.startswith("gift") and line != SEARCH]
-    (shown,) = blocks("")
-    assert printed[0].startswith(shown) and printed[1].startswith(shown)
-    written = params.read_text(encoding="utf-8")
-    assert all(re.sub(r" +#.*", "", code) in written for code in blocks("yaml"))
-    assert [step.task for step in load_config(params).sequence][-4:] == ["garments", "birds", "flowers", "flickr"]
-    # the task can be the first of the full-size preset
-    text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
-    params.write_text(text, encoding="utf-8")
-    (params.parent / "data" / "0_raw" / "garments").unlink()  # the link of before
-    follow(commands()[1])
-    lines = iter(params.read_text(encoding="utf-8").splitlines())
-    kept = text.replace("tasks: {}", "tasks:").replace("sequence: []", "sequence:").splitlines()
-    assert all(line in lines for line in kept)  # as a subsequence
-    config = load_config(params)
-    assert list(config.tasks) == ["garments"]
-    assert [(step.task, step.after) for step in config.sequence] == [("garments", "../pretrained")]
-
-
 @pytest.mark.end_to_end
-def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
-    first_result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clone = copy_of(first_result / "gift", tmp_path / "gift")
+def test_the_commands_print_write_and_run_what_the_page_says(first_result: Path, tmp_path: Path) -> None:
+    """In a copy of a finished project with the page's data sets, and a home with its photos."""
+    project = copy_of(first_result / "gift", tmp_path / "gift")
+    install_gift(project)
+    project.environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(project.folder)}
+    write_raw(project.folder / "data" / "0_raw")
     write_photos(tmp_path)
-    monkeypatch.setitem(clone.environment, "HOME", str(tmp_path))
-    program = f"{sys.executable} -m stages "
-    _, add, repro = commands()[:3]
-    assert (repro, commands()[-1]) == ("dvc repro", SEARCH)
-    clone.run("bash", "-c", add.replace("gift ", program, 1))
-    ran = clone.repro()
+    printed = [(line, project.run("bash", "-c", line)) for code in blocks("sh") for line in code.splitlines()]
+    (shown,) = blocks("")
+    assert all(said.startswith(shown) for _, said in printed[:2])
+    written = (project.folder / "params.yaml").read_text(encoding="utf-8")
+    assert all(re.sub(r" +#.*", "", code) in written for code in blocks("yaml"))
+    assert [step["task"] for step in project.params["sequence"]][-4:] == ["garments", "birds", "flowers", "flickr"]
+    learned, probed = ({*stages_in(said)} for line, said in printed if line.startswith("dvc repro"))
     stages = {f"{each}@{method}-step2" for each in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")}
-    assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *stages}
-    assert clone.repro() == []
+    assert learned == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *stages}
+    assert probed and not [name for name in probed if name.startswith(("teach", "finetune", "synthesize"))]
     (code,) = blocks("python")
-    monkeypatch.chdir(clone.folder)
-    found: dict[str, object] = {}
-    exec(code, found)
-    assert {"model", "preprocess", "tokenizer"} <= set(found)
-    said = clone.run("bash", "-c", SEARCH.replace("gift ", program, 1))
+    project.run("python", "-c", f"{code}\nassert model and preprocess and tokenizer")
+    line, said = printed[-1]
+    assert line.startswith("gift search")
     assert "garments: 60 images of the validation part" in said and "3 runs of 4 iterations" in said
     picture(tmp_path / "photos" / "garments" / "train" / "hat" / "30.jpg")
-    assert "ingest@garments" in clone.repro()  # DVC sees the change at the target of the link
+    assert "ingest@garments" in project.run("dvc", "status", "ingest@garments")  # the target of the link

@@ -84,21 +84,8 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
     assert not (tmp_path / "pwned").exists()
 
 
-DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a tokenizer of a larger vocabulary": (
-        lambda folder: edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000)),
-        r"gives token \d+, and its text tower has 1000 entries|belong together",
-    ),
-    "a giant": (
-        lambda folder: edit_config(folder, lambda model_cfg: model_cfg.update(embed_dim=10**9)),
-        "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000",
-    ),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_a_folder_whose_files_do_not_fit_is_refused(tmp_path: Path, damage: str) -> None:
-    folder, (change, expected) = model_folder(tmp_path / "model"), DAMAGED[damage]
-    change(folder)
-    with pytest.raises(UserError, match=expected):
+def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000))
+    with pytest.raises(UserError, match=r"gives token \d+, and its text tower has 1000 entries"):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")

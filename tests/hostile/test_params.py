@@ -22,11 +22,20 @@ VALUES = [
     "{a: 1, a: 2}", "{? [a] : b}", "@",
 ]  # fmt: skip
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
-FILES = {
-    "empty": b"", "a list": b"- a\n", "NUL": b"seed: 1\x00\n", "UTF-16": "seed: 1\n".encode("utf-16"),
-    "two documents": b"a: 1\n---\nb: 2\n", "a tab": b"run:\n\tdevice: cpu\n", "billion laughs": LAUGHS.encode(),
-    "deep lists": b"[" * 100_000, "many anchors": b"&a " * 100_000, "huge": b"#" * 3_000_000,
-}  # fmt: skip
+FILES: dict[str, tuple[bytes, str]] = {  # and what the message says
+    "empty": (b"", "should contain sections, it contains None. Compare it with presets/mini.yaml."),
+    "a list": (b"- a\n", "should contain sections"),
+    "an open list": (b"a: [1, 2\n", "params.yaml: line 2: "),
+    "a number as a key": (b"a:\n  1: 2\n", "the key 1 is not text in YAML. Put it in quotes."),
+    "NUL": (b"seed: 1\x00\n", ""),
+    "UTF-16": ("seed: 1\n".encode("utf-16"), "Save it as UTF-8 text."),
+    "two documents": (b"a: 1\n---\nb: 2\n", ""),
+    "a tab": (b"run:\n\tdevice: cpu\n", ""),
+    "billion laughs": (LAUGHS.encode(), ""),
+    "deep lists": (b"[" * 100_000, ""),
+    "many anchors": (b"&a " * 100_000, ""),
+    "huge": (b"#" * 3_000_000, ""),
+}
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -59,7 +68,11 @@ def test_a_key_with_any_value_is_accepted_or_refused_with_a_message(mini_params:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_no_settings_file_is_refused_with_a_message(name: str, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_bytes(FILES[name])
+    with pytest.raises(UserError, match="no such file. Run in a project's root"):
+        load_config(tmp_path / "params.yaml")
+    content, expected = FILES[name]
+    (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(UserError) as refused:
         load_config(tmp_path / "params.yaml")
+    assert expected in str(refused.value)
     require_message(refused.value)

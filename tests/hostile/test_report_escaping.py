@@ -26,22 +26,16 @@ def texts_of(page: Path) -> str:
     return html
 
 
-def run_with(root: Path, text: str) -> Path:
-    """A finished run in which every text that comes from outside is `text`."""
-    config = write_run(root, changes={"experiment": text.replace("/", "")})  # a name with / is refused
-    for file in (root / "data" / "1_tasks").glob("*/task.json"):
-        content = json.loads(file.read_text())
-        content |= {"class_names": [f"{text} {number}" for number in range(10)], "templates": [f"{text} {{}}"]}
-        content |= {"notes": [text], "skipped": [[text, text]], "source": text}
-        file.write_text(json.dumps(content))
-    write_pictures(Layout(root), config)
-    return root
-
-
 def test_html_is_text_in_the_report_and_in_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "PROMPTS", (EVIL, EVIL))
-    root = run_with(tmp_path, EVIL)
-    build_report(Layout(root), run_folder.load_config(root / "params.yaml"), root / "reports")
+    root = tmp_path
+    config = write_run(root, changes={"experiment": EVIL.replace("/", "")})  # a name with / is refused
+    for file in (root / "data" / "1_tasks").glob("*/task.json"):
+        texts = {"class_names": [f"{EVIL} {number}" for number in range(10)], "templates": [f"{EVIL} {{}}"]}
+        texts |= {"notes": [EVIL], "skipped": [[EVIL, EVIL]], "source": EVIL}
+        file.write_text(json.dumps(json.loads(file.read_text()) | texts))
+    write_pictures(Layout(root), config)
+    build_report(Layout(root), config, root / "reports")
     assert texts_of(root / "reports" / "index.html").count(ESCAPED) >= 3
     compare_runs([root], tmp_path / "out")
     assert ESCAPED in texts_of(tmp_path / "out" / "index.html")

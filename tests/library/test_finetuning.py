@@ -55,9 +55,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
     for row, expected_row in zip(found, expected, strict=True):
         assert row == pytest.approx(expected_row, rel=1e-4)
     for name, value in clip.trainable().items():
-        atol = (
-            4e-3 if name.endswith("in_proj_bias") else 2e-5
-        )  # as in the test of gift in tests/method/training/test_loop.py
+        atol = 4e-3 if name.endswith("in_proj_bias") else 2e-5  # as in tests/method/test_learning_methods.py
         torch.testing.assert_close(model.get_parameter(name).detach(), value.detach(), rtol=0, atol=atol, msg=name)
 
 

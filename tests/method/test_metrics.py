@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pytest
 
@@ -38,32 +40,36 @@ BY_TASK = {
     "last": [60.0, 50.0, 80.0],
     "forgetting": [30.0, 20.0, None],
 }
+CURVE = [0.9, 0.75, 0.6]
 OF_MATRIX = {"transfer": 40.0, "avg": 550 / 9, "last": 190 / 3, "forgetting": 25.0}
 
 
-def rows_of(matrix: list[list[float]], method: str = "gift", tasks: str = "abc") -> Rows:
+def rows_of(
+    matrix: Sequence[Sequence[float]], method: str = "gift", tasks: str = "abc", *, first: int = 0, tested: str = ""
+) -> Rows:
+    """A row for each accuracy of a matrix, of which the first row is of step `first`, on the tasks or on `tested`."""
     return pd.DataFrame(
         [
-            {"method": method, "step": step, "trained_task": tasks[step], "eval_task": tasks[column], "top1": value}
-            for step, row in enumerate(matrix)
-            for column, value in enumerate(row)
+            {"step": step, "trained_task": tasks[step] if step >= 0 else "pretrained", "eval_task": task, "top1": value}
+            for step, row in enumerate(matrix, first)
+            for task, value in zip(tested or tasks, row, strict=False)
         ]
-    ).assign(protocol="task_incremental")
+    ).assign(method=method, protocol="task_incremental")
 
 
-def before(*values: float, tasks: str = "abc", method: str = "gift", protocol: str = "task_incremental") -> Rows:
-    """The accuracies of the pre-trained model on the first of `tasks`."""
-    rows = pd.DataFrame({"eval_task": list(tasks[: len(values)]), "top1": values})
-    return rows.assign(method=method, protocol=protocol, step=-1, trained_task="pretrained")
+def before(*values: float, method: str = "gift") -> Rows:
+    """The accuracies of the pre-trained model on the first tasks."""
+    return rows_of([values], method, first=-1)
 
 
 def curve_before(*values: float) -> Rows:
-    return before(*values, tasks="zyx", method="cil", protocol="class_incremental")
+    return rows_of([values], "cil", "zyx", first=-1).assign(protocol="class_incremental")
 
 
 def curve_rows(method: str = "cil") -> Rows:
-    steps = {"step": [0, 1, 2], "trained_task": list("zyx"), "eval_task": list("zyx"), "top1": [0.9, 0.75, 0.6]}
-    return pd.DataFrame(steps).assign(method=method, protocol="class_incremental")
+    """Step by step, the accuracy on the newest task alone."""
+    rows = pd.concat(rows_of([[value]], method, "zyx", first=at, tested="zyx"[at]) for at, value in enumerate(CURVE))
+    return rows.assign(protocol="class_incremental")
 
 
 @pytest.mark.parametrize("method", sorted(PRINTED))
@@ -123,14 +129,8 @@ def test_the_pretrained_model_has_its_own_accuracy_at_each_class_incremental_ste
 
 def probe_rows(method: str = "gift", protocol: str = "task_incremental") -> Rows:
     """The pre-trained model and three steps on two tasks that no step learns."""
-    percents = {-1: (0.8, 0.6), 0: (0.75, 0.6), 1: (0.7, 0.5), 2: (0.5, 0.7)}
-    rows = [
-        (step, "abc"[step] if step >= 0 else "pretrained", name, top1)
-        for step, values in percents.items()
-        for name, top1 in zip("pq", values, strict=True)
-    ]
-    frame = pd.DataFrame(rows, columns=["step", "trained_task", "eval_task", "top1"])
-    return frame.assign(method=method, protocol=protocol, phase="probe")
+    matrix = [(0.8, 0.6), (0.75, 0.6), (0.7, 0.5), (0.5, 0.7)]
+    return rows_of(matrix, method, first=-1, tested="pq").assign(protocol=protocol, phase="probe")
 
 
 def test_probes_by_hand_which_change_no_other_metric() -> None:
@@ -150,12 +150,12 @@ def test_probes_by_hand_which_change_no_other_metric() -> None:
     assert probe_tables(rows_of(MATRIX)) == {} and summarize(rows_of(MATRIX))["gift"].probes is None
 
 
-ROWS, CURVE = rows_of(MATRIX), curve_rows()
+ROWS, CURVE_ROWS = rows_of(MATRIX), curve_rows()
 # By the message, the rows that it is about.
 REFUSED: dict[str, Rows] = {
     "missing: step -1 on the probe p": pd.concat([ROWS, probe_rows()[1:]]),
     "gift: protocol is class_incremental and task_incremental": pd.concat([curve_rows("gift"), ROWS]),
-    r"accuracies of cil: missing: step -1 on x\. Add these rows": pd.concat([CURVE, curve_before(0.8, 0.6)]),
+    r"accuracies of cil: missing: step -1 on x\. Add these rows": pd.concat([CURVE_ROWS, curve_before(0.8, 0.6)]),
     r"accuracies of gift: missing: step -1 on c\. Add these rows": pd.concat([before(0.5, 0.6), ROWS]),
     "no task was tested before its own step, so Transfer": ROWS[ROWS["eval_task"] <= ROWS["trained_task"]],
     "trained on a in more than one step": pd.concat([ROWS, ROWS[:3].assign(step=3)]),

@@ -230,32 +230,18 @@ def write_accuracies(
             entries = [(earlier, seen) for earlier in range(-1, step + 1) for seen in range(step + 1)]
         if protocol == "class_incremental":
             entries = [(-1, step), (step, step)]
-        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries])
-        if protocol == "class_incremental":
-            rows["n"] = 500 * (step + 1)
-        if protocol == "cross_domain" and task != tasks[-1]:
-            rows = rows.assign(top1=0.99)
-        of_probes = pd.DataFrame(_probe_rows(method, tasks, probes, step) if probes else [])
-        rows = pd.concat([rows, of_probes]).assign(protocol=protocol)
-        write_accuracy(layout.accuracy(method, task), rows, hashes)
-
-
-def _probe_rows(method: str, tasks: tuple[str, ...], probes: Matrix, step: int) -> list[dict[str, object]]:
-    """What the step adds on PROBE_NAMES, 200 test images each: its own model, the first step the pre-trained one."""
-    return [
-        {"method": method, "protocol": "task_incremental", "step": at, "eval_task": name, "phase": "probe", "n": 200,
-         "trained_task": "pretrained" if at < 0 else tasks[at], "top1": percent / 100}
-        for at in ([-1, 0] if step == 0 else [step])
-        for name, percent in zip(PROBE_NAMES, probes[at + 1], strict=True)
-    ]  # fmt: skip
-
-
-def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
-    trained, phase = "pretrained", "pretrained"
-    if step >= 0:
-        trained, phase = tasks[step], "past" if evaluated < step else "current" if evaluated == step else "future"
-    common = {"method": method, "n": 500, "top1": matrix[step + 1][evaluated] / 100}
-    return {"step": step, "trained_task": trained, "eval_task": tasks[evaluated], "phase": phase, **common}
+        is_outdated = protocol == "cross_domain" and task != tasks[-1]
+        count = 500 * (step + 1 if protocol == "class_incremental" else 1)
+        rows: list[list[Any]] = []
+        for at, seen in entries:
+            phase = "pretrained" if at < 0 else "past" if seen < at else "current" if seen == at else "future"
+            rows.append([at, tasks[seen], phase, count, 0.99 if is_outdated else matrix[at + 1][seen] / 100])
+        for at in [-1, 0] if step == 0 else [step]:
+            of_probes = zip(PROBE_NAMES, probes[at + 1], strict=True) if probes else ()
+            rows += [[at, name, "probe", 200, percent / 100] for name, percent in of_probes]
+        table = pd.DataFrame(rows, columns=["step", "eval_task", "phase", "n", "top1"])
+        table["trained_task"] = ["pretrained" if at < 0 else tasks[at] for at in table["step"]]
+        write_accuracy(layout.accuracy(method, task), table.assign(method=method, protocol=protocol), hashes)
 
 
 def _loss_row(method: MethodConfig, step: int) -> dict[str, float]:

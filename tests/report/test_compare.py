@@ -15,16 +15,9 @@ import yaml
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
-from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
+from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.clone import content
-from tests.report.run_folder import (
-    MATRICES,
-    METRICS,
-    TASKS,
-    Matrix,
-    change_accuracies,
-    write_run,
-)
+from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
 
@@ -44,10 +37,6 @@ def write_seeds(root: Path, *seeds: int, methods: Mapping[str, Matrix] = MATRICE
         matrices = {name: shifted(matrix, SHIFTS[seed] * (name != "gift_l2")) for name, matrix in methods.items()}
         write_run(root / str(seed), matrices=matrices, seed=seed)
     return [root / str(seed) for seed in seeds]
-
-
-def compared(folders: list[Path], against: str | None = None) -> Comparison:
-    return compare_methods(read_runs(folders, allow_missing=False), against)
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,7 @@ import yaml
 
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.config.experiment import Config
-from tests.report.run_folder import (
-    MATRICES,
-    METRICS,
-    PROBES,
-    PROMPTS,
-    ROOT,
-    TASKS,
-    build,
-    write_run,
-)
+from tests.report.run_folder import MATRICES, METRICS, PROBES, PROMPTS, ROOT, TASKS, build, write_run
 
 
 class Reader(HTMLParser):

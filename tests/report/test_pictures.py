@@ -1,10 +1,11 @@
-"""Thumbnails, contact sheets, sample images of each task, and real beside synthetic images of a class."""
+"""Thumbnails, contact sheets, images of a task beside synthetic ones, and those that one method forgot."""
 
 from __future__ import annotations
 
 import base64
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.artifacts.shards import read_pairs
-from gift_core.artifacts.task import index_tars, read_task
+from gift_core.artifacts.task import images_at, index_tars, read_task
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
+from gift_core.report.highlight import headline
+from gift_core.report.page import render_page
 from gift_core.report.pictures import Thumbnail, compared_classes, contact_sheets, task_images, thumbnail
+from gift_core.report.predicted_images import prediction_pictures
 from gift_core.report.run_record import RunRecord, a_few, read_run
 from tests.artifacts.damage import encoded
-from tests.report.run_folder import PROMPTS, TASKS, build
+from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
 
 
 @pytest.fixture
@@ -114,3 +118,59 @@ def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(rec
     write_prompts(path, prompts)
     _, groups = contact_sheets(record)["zodiac"]
     assert [(total, len(images)) for _, total, images in groups] == [(34, 22), (1, 1), (1, 1)]
+
+
+# The first images of a test set of 500 are classified correctly, as many as the accuracy says (write_pictures).
+def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
+    """What a section of a run shows."""
+    return {each.id: {**each.shown} for each in prediction_pictures(read_run(Layout(root), config))}[section]
+
+
+def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
+    found = read(*whole)
+    assert (found["forgetful"], found["keeper"]) == ("finetune", "gift")
+    # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
+    counts = {task: (kept.learned, kept.forgotten, kept.kept, kept.reverse) for task, kept in found["kept"].items()}
+    assert counts == {"letters": (450, 300, 370 - 150, 0), "textures": (475, 150, 430 - 325, 0)}
+    errors = read(*whole, "confused")["confused"]["letters"]
+    # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
+    assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
+    assert errors["finetune"].pairs[0] == ("letters 0", "letters 1", "", 35)
+    assert errors["gift"].pairs == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
+
+
+def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
+    images, folder = read(*whole)["kept"]["letters"].images, Layout(whole[0]).task("letters")
+    positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
+    stored = images_at(folder, read_task(folder), "test", positions)
+    expected = [thumbnail(f"letters {at % 10}", stored[at].read(), file=folder, stage="ingest") for at in positions]
+    assert images == [(each, f"letters {(int(each.text[-1]) + 1) % 10}", each.text) for each in expected]
+
+
+def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
+    tmp_path: Path, whole: tuple[Path, Config]
+) -> None:
+    evaluation = {"batch_size": 256, "protocol": "cross_domain", "max_images": None}
+    config = write_run(tmp_path, changes={"evaluation": evaluation})
+    write_pictures(Layout(tmp_path), config)
+    assert read(tmp_path, config)["kept"] == read(*whole)["kept"]
+    record, other = read_run(Layout(tmp_path), config), read_run(Layout(whole[0]), whole[1])
+    assert (record.metrics, record.columns) == (other.metrics, other.columns)
+    assert all(record.matrices[method].equals(other.matrices[method]) for method in record.methods)
+    assert "mean accuracy among the classes of all tasks" in headline(record)[0]
+    html = render_page(record)
+    assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
+    assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
+
+
+def test_predictions_and_images_that_are_not_here_are_named(record: RunRecord, whole: tuple[Path, Config]) -> None:
+    tmp_path, config = record.layout.root, whole[1]
+    (Layout(tmp_path).task("letters") / "test-00001.tar").unlink()
+    found = read(tmp_path, config)
+    letters, textures = found["kept"].values()
+    assert (found["missing"], letters.kept, letters.images, len(textures.images)) == (["letters"], 220, [], 8)
+    Layout(tmp_path).predictions("finetune", "textures").unlink()
+    confused = read(tmp_path, config, "confused")
+    assert (confused["missing"], [*confused["confused"]["letters"]]) == (["finetune"], ["gift"])
+    html = render_page(read_run(Layout(tmp_path), config))
+    assert 'id="kept"' not in html and "The predictions of Fine-tuning are not on this machine" in html

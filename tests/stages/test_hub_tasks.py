@@ -13,9 +13,8 @@ from huggingface_hub import constants
 
 from gift_core.config.loading import load_config
 from gift_core.datasets.ingest import open_dataset
-from tests.artifacts.damage import tree_hash
+from tests.artifacts.damage import png, tree_hash
 from tests.datasets.hub_server import COMMIT, Hub, serve
-from tests.datasets.test_hub import png
 from tests.stages.experiment import Gift
 
 CARD = """---

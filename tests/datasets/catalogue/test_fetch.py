@@ -6,11 +6,8 @@ import hashlib
 import shutil
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from torchvision import datasets
@@ -19,57 +16,20 @@ from gift_core.datasets.catalogue.fetch import fetch, how_to_get
 from gift_core.datasets.catalogue.inventory import Archive, CatalogueRow, catalogue_row, take_inventory
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a folder. It breaks off after `most` bytes, continues downloads if `continues`, and may drip bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.most, self.continues = folder, cast("int | None", None), True
-        self.drips = False
-        self.asked, self.starts = list[str](), list[int]()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        self.server.asked.append(self.path)
-
-    def do_GET(self) -> None:
-        file = self.server.folder / self.path.lstrip("/")
-        if not file.is_file():
-            self.send_error(404)
-            return
-        data = file.read_bytes()
-        wanted = self.headers.get("Range") if self.server.continues else None
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        if start >= len(data):
-            self.send_error(416)
-            return
-        self.server.starts += [start] if wanted else []
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        for byte in data[start : start + 50] if self.server.drips else ():
-            self.wfile.write(bytes([byte]))
-            time.sleep(0.02)
-        self.wfile.write(b"" if self.server.drips else data[start:][: self.server.most])
+from tests.datasets.hub_server import Hub
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Hub]:
     (tmp_path / "served").mkdir()
-    with Server(tmp_path / "served") as server:
+    with Hub(tmp_path / "served") as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
 @pytest.fixture
-def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
+def dtd(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
     """Serves a small DTD, packed as the official archive is."""
     tree, archive = make_tree("dtd", tmp_path / "official"), server.folder / "dtd-r1.0.1.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -79,7 +39,7 @@ def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cata
     return small_row("dtd")
 
 
-def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, server: Hub, tmp_path: Path) -> None:
     get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
@@ -92,7 +52,7 @@ def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, serve
     assert asked > 0 and len(server.asked) == asked
 
 
-def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
+def test_tiny_imagenet_comes_from_its_own_archive(server: Hub, tmp_path: Path) -> None:
     make_tree("tinyimagenet", tmp_path / "tree")
     archive = Path(shutil.make_archive(str(server.folder / "tiny-imagenet-200"), "zip", tmp_path / "tree"))
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
@@ -114,20 +74,20 @@ def refused(row: CatalogueRow, path: Path) -> str:
 
 
 @pytest.mark.parametrize("continues", [True, False])
-def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool) -> None:
+def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Hub, tmp_path: Path, continues: bool) -> None:
     path, size = tmp_path / "raw" / "dtd", (server.folder / "dtd-r1.0.1.tar.gz").stat().st_size
-    server.most, server.continues = 700, continues
-    assert f"broke off, {size - 700:,} bytes are missing; the next run continues there" in refused(dtd, path)
+    server.broken, server.continues = "dtd-r1.0.1.tar.gz", continues
+    assert f"broke off, {size - size // 2:,} bytes are missing; the next run continues there" in refused(dtd, path)
     assert not path.exists()
-    server.most = None
+    server.broken = ""
     get(dtd, path)
     assert take_inventory(dtd, path).state == "complete"
-    assert server.starts == ([700] if continues else [])
+    assert server.starts == ([size // 2] if continues else [])
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
 
 
 def test_a_server_that_drips_single_bytes_is_given_up_and_the_next_run_continues(
-    dtd: CatalogueRow, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gift_core.datasets.catalogue.fetch.TIMEOUT_S", 0.2)
     server.drips = True
@@ -138,7 +98,7 @@ def test_a_server_that_drips_single_bytes_is_given_up_and_the_next_run_continues
 
 
 def test_a_tar_that_leads_out_of_its_folder_is_refused(
-    dtd: CatalogueRow, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = server.folder / "dtd-r1.0.1.tar.gz"
     (tmp_path / "evil").write_text("evil")
@@ -150,7 +110,7 @@ def test_a_tar_that_leads_out_of_its_folder_is_refused(
     assert not list(tmp_path.rglob("stolen")) and not list((tmp_path / "raw").iterdir())
 
 
-def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Hub, tmp_path: Path) -> None:
     path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
     other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})
     assert "the unpacked data set is partial: 47 of 50 training images" in refused(other, path)

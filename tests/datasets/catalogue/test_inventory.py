@@ -13,9 +13,10 @@ from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue.inventory import catalogue_row, take_inventory
 from gift_core.datasets.ingest import ingest, open_dataset
 from gift_core.errors import UserError
+from tests.artifacts.damage import png
 from tests.datasets.catalogue.trees import make_tree, small_row
 from tests.datasets.folders import INGEST
-from tests.datasets.test_hub import png, write
+from tests.datasets.test_hub import write
 from tests.datasets.test_webdataset import write as write_tar
 
 
@@ -167,7 +168,7 @@ def test_a_copy_of_the_hub_is_the_data_set_if_its_classes_and_counts_are(spellin
     for split in ("train", "test"):
         labels = names.get(spelling, [*row.class_names[1:], "bus"])
         write(tmp_path, split, {"image": [png(0)] * 196, "label": labels})
-    (tmp_path / "pets").rename(folder)
+    (tmp_path / "birds").rename(folder)
     (folder / "commit.txt").write_text("c0ffee\n", encoding="utf-8")
     inventory = take_inventory(row, folder)
     if spelling == "others":

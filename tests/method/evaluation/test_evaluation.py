@@ -14,11 +14,9 @@ from safetensors.torch import load_file
 
 from gift_core.artifacts.accuracy import read_accuracy, read_probe, write_accuracy
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.predictions import write_predictions
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.clip import task_tests
-from gift_core.clip.images import CacheBudget
-from gift_core.clip.model import Clip, save_clip
+from gift_core.clip.model import Clip
 from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
 from gift_core.computation import in_turn
 from gift_core.errors import UserError
@@ -38,10 +36,9 @@ from gift_core.method.evaluation import (
 from gift_core.seeds import seed_for
 from gift_core.work.units import KeptUnits
 from stages.evaluate import describe
-from tests.clip.tiny import tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.made import made_task
-from tests.method.evaluation.sequence import TASKS, inputs_of, owner, require_agreement, slow_answers
+from tests.method.evaluation.conftest import MODELS, TASKS, inputs_of, save_model, slow_answers
 
 Folders = dict[str, Path]
 
@@ -50,24 +47,6 @@ def measure(models: Folders, tasks: Folders, step: int, **options: Any) -> Measu
     return evaluate_task_incremental(inputs_of(models, tasks, step, **options))
 
 
-def test_a_step_adds_an_l_its_row_and_its_column_and_all_are_the_whole_matrix(models: Folders, tasks: Folders) -> None:
-    steps = [measure(models, tasks, step).rows for step in range(3)]
-    columns = ["step", "trained_task", "eval_task", "phase", "n"]
-    in_short = [rows[columns].to_records(index=False).tolist() for rows in steps]
-    assert in_short[0] == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
-    assert in_short[2] == [
-        (-1, "pretrained", "faces", "pretrained", 6),
-        (0, "letters", "faces", "future", 6),
-        (1, "digits", "faces", "future", 6),
-        (2, "faces", "digits", "past", 5),
-        (2, "faces", "faces", "current", 6),
-        (2, "faces", "letters", "past", 4),
-    ]
-    rows = pd.concat(steps)
-    assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
-
-
-MODELS = ("pretrained", *TASKS)
 # The model that classifies letters, digits and faces after each step.
 NEWEST = [[name] * 3 for name in TASKS]
 OWN = [["letters", "pretrained", "pretrained"], ["letters", "digits", "pretrained"], list(TASKS)]
@@ -107,6 +86,16 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
         for task, name in zip(TASKS, names, strict=True)
     }
     assert {(row.step, row.eval_task): row.top1 for row in rows.itertuples()} == pytest.approx(expected)
+    columns = ["step", "trained_task", "eval_task", "phase", "n"]  # the last step adds an L: its row and its column
+    assert rows[columns].tail(6).to_records(index=False).tolist() == [
+        (-1, "pretrained", "faces", "pretrained", 6),
+        (0, "letters", "faces", "future", 6),
+        (1, "digits", "faces", "future", 6),
+        (2, "faces", "digits", "past", 5),
+        (2, "faces", "faces", "current", 6),
+        (2, "faces", "letters", "past", 4),
+    ]
+    assert len(rows) == 4 * 3
 
 
 @pytest.mark.parametrize(("model_for", "of_steps"), [(newest_model, [1 / 6, 2 / 6]), (own_model, [0.5, 0.5])])
@@ -130,27 +119,14 @@ def test_a_probe_is_tested_by_the_newest_model_and_by_the_pretrained_one_where_e
     assert set(probes.eval_task) == {"faces"} and set(probes.n) == {6} and set(probes.method) == {"gift"}
     assert "faces" not in set(made[1].predictions.task)
     assert made[1].metadata["probe:faces"] == sha256_of(tasks["faces"] / "task.json")
-    path = tmp_path / "gift" / "digits.parquet"
-    write_accuracy(path, made[1].rows, made[1].metadata)
-    write_predictions(path.with_suffix(".predictions"), made[1].predictions, made[1].metadata)
-    require_agreement(path.with_suffix(".predictions"), made[1].rows)
-
-
-def test_the_row_of_the_pretrained_model_on_a_probe_is_read_as_it_was_written(
-    models: Folders, tasks: Folders, tmp_path: Path
-) -> None:
-    settings = inputs_of(models, tasks, 0).settings
-    measured, path = evaluate_probe(models["pretrained"], tasks["faces"], settings), tmp_path / "faces.parquet"
-    images = settings.open(tasks["faces"], CacheBudget(0))
-    write_accuracy(path, measured.rows, measured.metadata)
-    top1 = task_tests.test_of(settings.load(models["pretrained"]), images).top1
-    assert read_probe(path) == (pytest.approx(top1), 6)
+    write_accuracy(tmp_path / "gift" / "digits.parquet", made[1].rows, made[1].metadata)  # rows of a whole step
+    measured = evaluate_probe(models["letters"], tasks["faces"], inputs_of(models, tasks, 0).settings)
+    write_accuracy(tmp_path / "faces.parquet", measured.rows, measured.metadata)
+    assert read_probe(tmp_path / "faces.parquet") == (pytest.approx(1 / 6), 6)
 
 
 @pytest.mark.parametrize("templates", [("a {}.",), ("a {} in a garden.", "the {}")])
-def test_every_cell_is_that_of_plain_loops(
-    models: Folders, tasks: Folders, templates: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_every_cell_is_that_of_plain_loops(models: Folders, tasks: Folders, templates: tuple[str, ...]) -> None:
     made_task(tasks["letters"], (0, 1, 0, 1, 1), ("lotus", "frog"))
     made_task(tasks["faces"], (0, 1, 1, 0, 0, 1, 0), (" Lotus", "rose"), templates, first=7)
     made, folders = evaluate_cross_domain(inputs_of(models, tasks, 2)), list(tasks.values())
@@ -172,9 +148,6 @@ def test_every_cell_is_that_of_plain_loops(
     newest = made.rows[made.rows.step == 2].set_index("eval_task").top1
     (said,) = describe(made.rows)
     assert said.startswith(f"{newest.mean():.1%} on the tasks so far (") and f"faces {newest['faces']:.1%}" in said
-    path = tmp_path / "gift" / "faces.parquet"
-    write_predictions(path, made.predictions, made.metadata)
-    require_agreement(path, made.rows)
 
 
 def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
@@ -204,7 +177,7 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     assert counts == [2, 4, 6]  # the new model on all tasks, the former ones on the new task
     names = {file.name for file in kept.iterdir()}
     assert len(names) == 4 * 3
-    save_clip(tiny_clip(seed=9), models["digits"], owner("digits"))  # trained again
+    save_model(models["digits"].parent, "digits", 9)  # trained again
     (damaged := min(kept.iterdir())).write_bytes(b"no features")
     require_same_as_alone(2)
     assert counts[-1] in (3, 4)  # what is damaged may be of the former model
@@ -212,8 +185,8 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     assert len(TASKS) * 4 == len(list(kept.glob("*.safetensors")))
 
 
-def evaluate_seen(models: Folders, tasks: Folders, step: int, previous: dict[str, str] | None = None) -> Measurement:
-    return evaluate_class_incremental(inputs_of(models, tasks, step, previous=previous))
+def evaluate_seen(models: Folders, tasks: Folders, step: int) -> Measurement:
+    return evaluate_class_incremental(inputs_of(models, tasks, step))
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -229,8 +202,6 @@ def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders
         phase = "pretrained" if at == -1 else "current"
         assert (row.trained_task, row.eval_task, row.phase) == (name, TASKS[step], phase)
     path = tmp_path / "gift" / f"{TASKS[step]}.parquet"
-    write_predictions(path, made.predictions, made.metadata)
-    require_agreement(path, made.rows)
     assert [*describe(made.rows)] == [f"{made.rows.top1.iloc[1]:.1%} on the tasks so far"]
     write_accuracy(path, made.rows, made.metadata)
     assert len(read_accuracy(path)[0]) == 2
@@ -266,12 +237,6 @@ def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
     assert set(PROTOCOLS) == set(Summary.model_fields["protocol"].annotation.__args__)
 
 
-def require_same(found: Measurement, expected: Measurement) -> None:
-    pd.testing.assert_frame_equal(found.rows, expected.rows, check_exact=True)
-    pd.testing.assert_frame_equal(found.predictions, expected.predictions)
-    assert found.metadata == expected.metadata
-
-
 UNITS = {"task_incremental": 6, "class_incremental": 6, "cross_domain": 12}  # of a whole run
 
 
@@ -282,21 +247,12 @@ def test_a_helper_changes_neither_accuracies_nor_predictions(
     alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     (kept := tmp_path / "kept").mkdir()
-    require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept)), alone)
+    found = PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept))
+    pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
+    pd.testing.assert_frame_equal(found.predictions, alone.predictions)
+    assert found.metadata == alone.metadata
     assert len(helper.helped) == UNITS[protocol] // 2
     assert len(list(kept.iterdir())) == (UNITS[protocol] if protocol != "task_incremental" else 0)
-
-
-LIMIT = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
-
-
-def chosen_images(tasks: Folders) -> set[tuple[str, int]]:
-    """(task, position) of the images that the limit leaves."""
-    found = set()
-    for name in TASKS:
-        labels = [label for _, label in iterate_task(tasks[name], "test")]
-        found |= {(name, at) for at in choose_images(labels, 4, seed=seed_for("test images", 7, name))}
-    return found
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -304,8 +260,12 @@ def test_accuracies_and_predictions_are_those_of_the_chosen_images(
     models: Folders, tasks: Folders, tmp_path: Path, protocol: str
 ) -> None:
     whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
-    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=LIMIT), in_turn)
-    chosen = chosen_images(tasks)
+    limit = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
+    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=limit), in_turn)
+    chosen = set()
+    for name in TASKS:
+        labels = [label for _, label in iterate_task(tasks[name], "test")]
+        chosen |= {(name, at) for at in choose_images(labels, 4, seed=seed_for("test images", 7, name))}
     kept = [each in chosen for each in zip(whole.predictions.task, whole.predictions.image, strict=True)]
     expected = whole.predictions[kept].reset_index(drop=True)
     pd.testing.assert_frame_equal(made.predictions, expected)

@@ -28,12 +28,6 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """The slow way: every pixel in memory, decoded one after another."""
-    images, labels = zip(*iterate_task(folder, "test"), strict=True)
-    return evaluation_pixels(tiny_clip(), list(images)), torch.tensor(labels)
-
-
 def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test_set.TestSet:
     return test_set.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
@@ -41,7 +35,8 @@ def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test
 @pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE])
 def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
     clip, info = tiny_clip(), read_task(folder)
-    pixels_NCHW, labels_N = whole_split(folder)
+    whole, labels = zip(*iterate_task(folder, "test"), strict=True)
+    pixels_NCHW, labels_N = evaluation_pixels(clip, list(whole)), torch.tensor(labels)
     at_once_ND = image_features(clip, pixels_NCHW, batch_size=4)
     images = open_test_set(folder, batch_size=4, kept_bytes=kept_bytes)
     for _ in range(2):

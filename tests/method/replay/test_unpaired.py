@@ -25,16 +25,12 @@ def mini() -> Clip:
     return open_folder(folder, device=torch.device("cpu"), precision="fp32")
 
 
-def with_text_tower(**changes: object) -> Clip:
-    config = tiny_config()["model_cfg"]
-    config["text_cfg"] |= changes
-    return dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**config).eval())
-
-
 def with_vocabulary(size: int) -> Clip:
     """A tokenizer that knows only the empty text: start `size` - 2, end `size` - 1, padding 0."""
+    config = tiny_config()["model_cfg"]
+    config["text_cfg"] |= {"vocab_size": size}
     empty_1L = torch.tensor([[size - 2, size - 1] + [0] * (CONTEXT - 2)])
-    return dataclasses.replace(with_text_tower(vocab_size=size), tokenizer=lambda texts: empty_1L)
+    return dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**config).eval(), tokenizer=lambda texts: empty_1L)
 
 
 def test_a_row_has_start_random_tokens_end_and_padding_of_the_models_tokenizer(mini: Clip) -> None:
