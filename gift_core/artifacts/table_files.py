@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,18 +116,10 @@ def text_lines(path: Path, location: str) -> list[str]:
 
 
 def distinct_lines(path: Path, location: str, *, noun: str) -> tuple[str, ...]:
-    """Returns the lines as `text_lines` does. UserError if there are none, or for a duplicate.
-
-    `noun` says what a line is.
-    """
-    entries = tuple(text_lines(path, location))
-    if not entries:
-        raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
-    duplicates = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-    if duplicates:
-        what = f"{duplicates[0]!r} is a duplicate, so it would be sampled more often than the others"
-        raise UserError(f"{location}: {path}: {what}. Remove one.")
-    return entries
+    """Returns the distinct lines in their order. UserError if there are none: `noun` says what a line is."""
+    if entries := tuple(dict.fromkeys(text_lines(path, location))):
+        return entries
+    raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
 
 
 def _prefix(path: Path, location: str) -> str:

@@ -39,8 +39,8 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
 
     A table (CSV, TSV, Parquet or JSON lines) has the columns class_name and caption; {} in a caption stands for the
     class name. A text file has one general caption per line; empty lines and lines that begin with # are skipped.
-    UserError names the file and the row if a column is missing or unknown, a cell is empty, or a caption is a
-    duplicate.
+    Repeated captions count once. UserError names the file and the row if a column is missing or unknown, or a cell is
+    empty.
     """
     if name is None:
         return Captions()
@@ -49,29 +49,22 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
         raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
-    return Captions(by_class=_read_by_class(path))
-
-
-def _read_by_class(path: Path) -> dict[str, tuple[str, ...]]:
     lookup(READERS, path.suffix.lower(), f"{LOCATION}: {path}: kind of file (or .txt)")
     table = read_table_file(path, COLUMNS, location=LOCATION)
     if not table.rows:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")
-    captions: dict[str, dict[str, str]] = {}
+    captions: dict[str, dict[str, None]] = {}  # the distinct ones of each class
     for row in table.rows:
         class_name, caption = (plain_name(row.cells[column]) for column in COLUMNS.columns)
-        first = captions.setdefault(class_name, {}).setdefault(caption, row.position)
-        if first != row.position:
-            what = f"{caption!r} of {class_name!r} is also on {first}, so it would be sampled more often"
-            raise UserError(f"{LOCATION}: {path}: {row.position}: {what}. Remove one.")
-    return {class_name: tuple(found) for class_name, found in captions.items()}
+        captions.setdefault(class_name, {})[caption] = None
+    return Captions({class_name: tuple(found) for class_name, found in captions.items()})
 
 
 def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
     """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file below `root`.
 
-    Empty lines of a file and lines that begin with # are skipped. UserError for an unknown name, and for a file that is
-    empty, unreadable or has duplicates.
+    Empty lines of a file, lines that begin with # and repeated ones are skipped. UserError for an unknown name, and for
+    a file that is empty or unreadable.
     """
     if name in VOCABULARIES:
         return VOCABULARIES[name]()

@@ -1,6 +1,6 @@
 """Filters for generated images: black, unsafe or ugly ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Two other judges are an aesthetic score
+A CLIP scores the images: any open_clip model with an image and a text encoder. Two other filters are an aesthetic score
 and a safety checker, both with models that the user names. All see one image at a time, in float32, so that a resumed
 run decides as an uninterrupted one.
 Rejected images are generated again with their next seed. The paper has no filters except for black images.
@@ -60,11 +60,6 @@ class Scorer:
             vector: np.ndarray = self.model.encode_image(image_1CHW, normalize=True)[0].float().cpu().numpy()
         return vector
 
-    @property
-    def size(self) -> int:
-        """Returns D."""
-        return len(self.text_features(""))
-
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
         import torch
@@ -99,19 +94,6 @@ class Verdict:
 
 KEPT = Verdict(None)
 BLACK = Verdict("black")
-
-
-class NoFilters:
-    """Keeps every image without looking at it (`null` in params.yaml)."""
-
-    compares_images = False
-
-    def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns that the encoded image is kept."""
-        return KEPT
-
-    def recall(self, images: Iterable[bytes]) -> None:
-        """Remembers nothing."""
 
 
 class QualityFilters:
@@ -171,28 +153,22 @@ def _opened(image: bytes) -> Image.Image:
         return rgb
 
 
-Filters = NoFilters | QualityFilters
-
-
-def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
-    """Returns the filters of params.yaml with their models on `device`. None keeps every image."""
+def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
+    """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
     if config is None:
-        return NoFilters()
+        return None
     scorer = load_scorer(config.scorer, device) if config.scorer else None
-    head = load_head(Path(config.aesthetic.head), scorer.size) if config.aesthetic and scorer else None
+    head = None
+    if config.aesthetic and scorer:
+        head = load_head(Path(config.aesthetic.head), size=len(scorer.text_features("")))
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
     return QualityFilters(config, scorer, head, checker)
 
 
 def counted_reasons(config: FiltersConfig) -> list[str]:
-    """Returns the reasons that the manifest counts: that of a judge only where params.yaml names one."""
+    """Returns the reasons that the manifest counts: one that needs a model only where params.yaml names it."""
     named = {"aesthetic": config.aesthetic, "unsafe": config.safety_checker}
     return [reason for reason in REASONS if named.get(reason, reason)]
-
-
-def is_black(image: Image.Image) -> bool:
-    """Returns True if every pixel is 0. The safety checkers of diffusers return such images."""
-    return not np.asarray(image).any()
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:

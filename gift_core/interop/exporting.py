@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
+from gift_core.clip.architectures import tokenizer_contents
 from gift_core.clip.model import Clip, weights_of
-from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, lookup
-from gift_core.interop.checkpoints import KEY
+from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     clip_config_of,

@@ -33,14 +33,14 @@ Tests = Mapping[Model, pd.DataFrame]
 
 @dataclass(frozen=True)
 class KeptTask:
-    """The test images of a task that the forgetful method classified correctly right after learning it.
+    """The test images of a task that the baseline method classified correctly right after learning it.
 
     Attributes:
         learned: their number.
-        forgotten: how many of them the forgetful method misclassifies at the end.
+        forgotten: how many of them the baseline method misclassifies at the end.
         kept: how many of these the other method classifies correctly at the end.
-        reverse: images that the other method had learned and has forgotten, and that the forgetful one has not.
-        images: a few of the kept ones, each with what the forgetful method and the other one predict at the end; empty
+        reverse: images that the other method had learned and has forgotten, and that the baseline one has not.
+        images: a few of the kept ones, each with what the baseline method and the other one predict at the end; empty
             if the test images are not on this machine.
     """
 
@@ -72,11 +72,11 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     methods = [method for method in reading_order(record, record.methods) if styles[method] != QUIET]
     here = [method for method in methods if answers.are_here(method)]
     missing = [method for method in methods if method not in here]
-    forgetful, keeper = baseline_method(record), best_method(record)
-    if forgetful is not None and answers.are_here(keeper) and answers.are_here(forgetful):
-        kept = kept_tasks(record, answers, forgetful, keeper)
+    baseline, best = baseline_method(record), best_method(record)
+    if baseline is not None and answers.are_here(best) and answers.are_here(baseline):
+        kept = kept_tasks(record, answers, baseline, best)
         absent = [task for task, of_task in kept.items() if of_task.kept and not of_task.images]
-        shown = {"forgetful": forgetful, "keeper": keeper, "kept": kept, "missing": absent}
+        shown = {"baseline": baseline, "best": best, "kept": kept, "missing": absent}
         if kept:
             yield Section("kept", "Forgotten and kept", "kept_images.html.j2", shown)
     confused = confused_tasks(record, answers, here)
@@ -114,21 +114,21 @@ def _with_classes(record: RunRecord) -> list[str]:
     return [task for task, info in record.infos.items() if info.kind == CLASSES]
 
 
-def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: str) -> dict[str, KeptTask]:
+def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str) -> dict[str, KeptTask]:
     """The tasks but the last one, which nothing was learned after."""
     found = {}
     for task in a_few([task for task in _with_classes(record) if task != record.tasks[-1]], MAX_TASKS):
-        learned, had = (answers.of(method, task, after=task) for method in (forgetful, keeper))
-        forgot, kept = (answers.of(method, task) for method in (forgetful, keeper))
+        learned, had = (answers.of(method, task, after=task) for method in (baseline, best))
+        forgot, kept = (answers.of(method, task) for method in (baseline, best))
         forgotten = learned.correct & ~forgot.correct
         folder, info, images = record.layout.task(task), record.infos[task], []
-        rows = kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]
+        rows = kept.assign(baseline=forgot.predicted)[forgotten & kept.correct]
         if all((folder / name).is_file() for name in info.shards("test")):
             shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
             stored = images_at(folder, info, "test", map(int, shown.image))
             for row in shown.itertuples():
                 picture = thumbnail(str(row.label), stored[row.image].read(), file=folder, stage=STAGE)
-                images.append((picture, str(row.forgetful), str(row.predicted)))
+                images.append((picture, str(row.baseline), str(row.predicted)))
         found[task] = KeptTask(
             learned=int(learned.correct.sum()),
             forgotten=int(forgotten.sum()),

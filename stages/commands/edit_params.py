@@ -160,7 +160,7 @@ def _look_at_repository(
     hub: str, of_hub: HubOptions, given: dict[str, Any], *, captions: bool
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Returns the row of params.yaml for a repository of the hub, what JSON has of it, and lines for a person."""
-    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.hub_dataset import look_up
     from gift_core.datasets.new_task import hub_row
 
     found = look_up(hub, revision=of_hub.revision, config=of_hub.config, location="gift add-task --hub")
@@ -220,10 +220,10 @@ def remove_task(
     """
     from gift_core.config.params_edit import plan_task_removal
 
-    removal = plan_task_removal(names, params=params_of(params, root))
-    show_removal(removal, {"tasks": names, "learned_again": removal.later}, dry_run=dry_run, as_json=as_json)
-    if removal.later and not as_json:
-        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(removal.later)}")
+    removal, later = plan_task_removal(names, params=params_of(params, root))
+    show_removal(removal, {"tasks": names, "learned_again": later}, dry_run=dry_run, as_json=as_json)
+    if later and not as_json:
+        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(later)}")
 
 
 def show_removal(removal: ParamsEdit, record: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:

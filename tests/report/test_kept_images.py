@@ -36,7 +36,7 @@ def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
 
 def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
     found = read(*whole)
-    assert (found["forgetful"], found["keeper"]) == ("finetune", "gift")
+    assert (found["baseline"], found["best"]) == ("finetune", "gift")
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
     counts = {task: (kept.learned, kept.forgotten, kept.kept, kept.reverse) for task, kept in found["kept"].items()}
     assert counts == {"letters": (450, 300, 370 - 150, 0), "textures": (475, 150, 430 - 325, 0)}

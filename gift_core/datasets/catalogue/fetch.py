@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from gift_core.datasets.catalogue.inventory import CatalogueRow, copy_task, take_inventory
-from gift_core.datasets.hub_fetch import fetch_hub
+from gift_core.datasets.hub_dataset import fetch_hub
 from gift_core.errors import UserError
 from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
