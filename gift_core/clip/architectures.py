@@ -23,7 +23,6 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
 from gift_core.errors import UserError, lookup
-from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -121,25 +120,13 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     for name in ("logit_scale", "logit_bias"):  # 0- or 1-dimensional, by version
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
-    missing = [name for name in state if name not in named]
-    shapes = {
-        name: [" x ".join(map(str, value.shape)) or "a number" for value in (named[name], state[name])]
-        for name in state
-        if name in named
-    }
-    problems = {
-        "missing": [name for name in missing if not name.endswith(_COUNTER)],
-        "not part of the model": [name for name in named if name not in state],
-        "of another shape": [
-            f"{name} is {own}, expected {size}" for name, (own, size) in shapes.items() if own != size
-        ],
-    }
-    found = [f"{len(names)} {what} ({first_names(names, 3)})" for what, names in problems.items() if names]
-    if found:
+    counters = {name: value for name, value in state.items() if name.endswith(_COUNTER)}
+    try:
+        model.load_state_dict(counters | named)
+    except RuntimeError as error:  # names what is missing, unknown or of another shape
         remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
         remedy += "The file should hold a whole CLIP, image and text tower."
-        raise UserError(f"{location}: the weights do not fit: {'; '.join(found)}. {remedy}")
-    model.load_state_dict({name: state[name] for name in missing} | named)
+        raise UserError(f"{location}: the weights do not fit: {short_message(error)}. {remedy}") from error
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:
