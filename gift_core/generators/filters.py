@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,8 @@ class QualityFilters:
         self,
         config: FiltersConfig,
         scorer: Scorer | None,
-        head: AestheticHead | None = None,
-        checker: SafetyChecker | None = None,
+        head: Callable[[np.ndarray], float] | None = None,
+        checker: Callable[[Image.Image], bool] | None = None,
     ) -> None:
         self.config = config
         self.scorer = scorer
@@ -119,7 +119,7 @@ class QualityFilters:
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
-        if self.checker is not None and self.checker.is_unsafe(_opened(image)):
+        if self.checker is not None and self.checker(_opened(image)):
             return Verdict("unsafe")
         if self.scorer is None:
             return KEPT
@@ -127,7 +127,7 @@ class QualityFilters:
         if prompt not in self._texts:  # prompts are sampled with replacement
             self._texts[prompt] = self.scorer.text_features(prompt)
         if self.head is not None and self.config.aesthetic is not None:
-            aesthetic = self.head.score(image_D)
+            aesthetic = self.head(image_D)
             if aesthetic < self.config.aesthetic.min_score:
                 return Verdict("aesthetic", aesthetic=aesthetic)
         clip_score = float(image_D @ self._texts[prompt])
@@ -207,20 +207,10 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     )
 
 
-@dataclass(frozen=True)
-class AestheticHead:
-    """A linear function of the scorer's features, as LAION's aesthetic predictors are."""
+def load_head(path: Path, size: int) -> Callable[[np.ndarray], float]:
+    """Returns the function from features (D, unit norm) to a score that is in a state dict of linear layers.
 
-    weight_D: np.ndarray
-    bias: float
-
-    def score(self, image_D: np.ndarray) -> float:
-        """Returns the score of an image with these features (D, unit norm)."""
-        return float(image_D @ self.weight_D + self.bias)
-
-
-def load_head(path: Path, size: int) -> AestheticHead:
-    """Returns the head in a state dict of one or more linear layers, .safetensors or a file of torch.save.
+    The file is .safetensors or of torch.save.
 
     Layers follow each other without an activation, as in both of LAION's predictors (laion-ai/aesthetic-predictor and
     christophschuhmann/improved-aesthetic-predictor). `size`: D. UserError for a file that is missing, damaged, or no
@@ -243,29 +233,16 @@ def load_head(path: Path, size: int) -> AestheticHead:
     except Exception as error:  # torch, safetensors and numpy raise many kinds of errors
         what = f"it has no linear layers from {size} numbers to a score ({' '.join(str(error).split()[:30])})"
         raise UserError(f"{HEAD_KEY}: {path}: {what}. Use a head for the features of filters.scorer.") from error
-    return AestheticHead(weight[0].astype(np.float32), float(bias[0]))
+    weight_D, offset = weight[0].astype(np.float32), float(bias[0])
+    return lambda image_D: float(image_D @ weight_D + offset)
 
 
-@dataclass(frozen=True)
-class SafetyChecker:
-    """The safety checker of Stable Diffusion 1, or another model with its classes (diffusers)."""
+def load_safety_checker(name: str, device: torch.device) -> Callable[[Image.Image], bool]:
+    """Returns the check whether a model finds its concepts in an image: that of Stable Diffusion 1, or one like it.
 
-    model: Any
-    processor: Any
-    device: torch.device
-
-    def is_unsafe(self, image: Image.Image) -> bool:
-        """Returns whether the model finds one of its concepts in the image."""
-        import torch
-
-        pixels = self.processor(images=[image.convert("RGB")], return_tensors="pt").pixel_values
-        with torch.inference_mode():
-            _, flags = self.model(clip_input=pixels.to(self.device), images=[np.zeros((1, 1, 3))])
-        return bool(flags[0])
-
-
-def load_safety_checker(name: str, device: torch.device) -> SafetyChecker:
-    """Returns the checker of a folder or a hub name. UserError where diffusers cannot load it."""
+    `name`: of a folder or of the hub. UserError where diffusers cannot load it.
+    """
+    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
@@ -277,4 +254,12 @@ def load_safety_checker(name: str, device: torch.device) -> SafetyChecker:
     except Exception as error:  # diffusers, the hub and torch raise many kinds of errors
         reason = " ".join(str(error).split()[:60])
         raise UserError(f"{SAFETY_KEY}: diffusers cannot load {name} ({reason}). Check the name.") from error
-    return SafetyChecker(model.eval().to(device), processor, device)
+    model = model.eval().to(device)
+
+    def is_unsafe(image: Image.Image) -> bool:
+        pixels = processor(images=[image], return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            _, flags = model(clip_input=pixels.to(device), images=[np.zeros((1, 1, 3))])
+        return bool(flags[0])
+
+    return is_unsafe

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gift_core.errors import UserError, lookup
@@ -30,22 +29,8 @@ RETURN_TENSORS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CallSettings:
-    """Arguments that are the same for every batch, and the negative prompt of each image (None: not passed)."""
-
-    fixed: Mapping[str, Any]
-    negative_prompt: str | None
-
-    def arguments(self, count: int) -> dict[str, Any]:
-        """Returns the keyword arguments of a call that generates `count` images."""
-        if self.negative_prompt is None:
-            return dict(self.fixed)
-        return {**self.fixed, "negative_prompt": [self.negative_prompt] * count}
-
-
-def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
-    """Returns the arguments for calling `pipeline` with the settings of `config`.
+def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any], str | None]:
+    """Returns the arguments of every call of `pipeline`, and the negative prompt of each image (None: not passed).
 
     Raises UserError if it does not support the guidance, the true guidance or the negative prompt.
     """
@@ -75,11 +60,11 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
             raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
         # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
         blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
-        return CallSettings(fixed, negative or blank)
+        return fixed, negative or blank
     if not has_true_guidance:
         what = f"{negative.true_guidance}, but {kind} has no true guidance in addition to its guidance"
         raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
-    return CallSettings({**fixed, "true_cfg_scale": negative.true_guidance}, negative.text)
+    return {**fixed, "true_cfg_scale": negative.true_guidance}, negative.text
 
 
 def make_scheduler(own: Any, name: str) -> Any:
