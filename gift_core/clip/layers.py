@@ -63,7 +63,7 @@ def towers(model: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a tower. Layer 0 are the embeddings, block i is layer i + 1, and what follows is `depth` + 1.
+    """The layers of a tower. Layer 0 are the embeddings, block i is layer i + 1, and what follows is one more.
 
     `prefix` begins the names of the tower's parameters, and `blocks` those of each block.
     """
@@ -72,14 +72,9 @@ class Layers:
     prefix: str
     blocks: tuple[str, ...]
 
-    @property
-    def depth(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
-
     def above(self, name: str) -> int:
         """Returns how many layers follow that of a parameter."""
-        return self.depth + 1 - self.layer_of(name)
+        return len(self.blocks) + 1 - self.layer_of(name)
 
     def layer_of(self, name: str) -> int:
         """Returns the layer of a parameter of this tower."""
@@ -89,7 +84,7 @@ class Layers:
         own = name.removeprefix(self.prefix)
         for part in PARTS:
             own = own.removeprefix(part)
-        return 0 if own.split(".")[0] in EMBEDDINGS else self.depth + 1
+        return 0 if own.split(".")[0] in EMBEDDINGS else len(self.blocks) + 1
 
 
 def layers_of(model: Any) -> tuple[Layers, Layers]:

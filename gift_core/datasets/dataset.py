@@ -28,25 +28,16 @@ _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 class Sample:
     """An image and its label, as the data set spells it. In a task of pairs its captions, one a line.
 
-    `name` identifies the image in messages; it is a path below the data set's folder. Its `size` bytes begin at byte
-    `offset` of `file`, or are what `load` returns. `split` is train, test, validation, or empty if there are no splits.
+    `name` identifies the image in messages; it is a path below the data set's folder. `read` returns the bytes of the
+    image file, about `size` of them, also in threads. `split` is train, test, validation, or empty if there are no
+    splits.
     """
 
     label: str
     name: str
     size: int
-    file: Path = Path()
-    offset: int = 0
+    read: Callable[[], bytes]
     split: str = ""
-    load: Callable[[], bytes] | None = None
-
-    def read(self) -> bytes:
-        """Returns the bytes of the image file. Safe to call from several threads."""
-        if self.load is not None:
-            return self.load()
-        with self.file.open("rb") as stream:
-            stream.seek(self.offset)
-            return stream.read(self.size)
 
     @property
     def captions(self) -> Captions:

@@ -116,7 +116,7 @@ class FolderReader:
             except FileNotFoundError:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.") from None
-            yield Sample(label, printable(name), status.st_size, path, split=split)
+            yield Sample(label, printable(name), status.st_size, path.read_bytes, split)
 
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, and which folders are links."""

@@ -215,7 +215,7 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
             buffer = io.BytesIO()
             image.save(buffer, "PPM")  # no format that is stored as it is: ingest.image_format says which
             label = names[target] if count is None else "\n".join(target)
-            yield Sample(label, f"{split} image {number}", buffer.tell(), load=buffer.getvalue)
+            yield Sample(label, f"{split} image {number}", buffer.tell(), buffer.getvalue)
 
     train, test = tuple(samples("train")), tuple(samples("test"))
     if count is not None:

@@ -86,7 +86,7 @@ def test_a_mapping_or_a_file_that_does_not_fit_is_refused(given: Any, expected: 
 def dataset(*counts: int) -> Dataset:
     """Labels "0", "1", ... of classes "class 0", "class 1", ... with `counts` training samples each, interleaved."""
     samples = [
-        Sample(str(label), f"{label}/{number}", 0)
+        Sample(str(label), f"{label}/{number}", 0, bytes)
         for number in range(max(counts))
         for label, count in enumerate(counts)
         if number < count
@@ -127,7 +127,7 @@ def test_a_reader_is_a_function_that_lists_samples_wherever_their_bytes_are(
     def list_memory(name: str, row: Any, root: Path) -> Listing:
         images = [png(number) for number in range(12)]
         return Listing(
-            [Sample(f"bird_{number % 2}", f"row {number}", len(data), load=lambda data=data: data)
+            [Sample(f"bird_{number % 2}", f"row {number}", len(data), lambda data=data: data)
              for number, data in enumerate(images)],
             f"params.yaml: tasks.{name}", notes=("read from memory.",),
         )  # fmt: skip

@@ -47,7 +47,7 @@ def contents_of(folder: Path, *, train: Iterable[Pair], test: Iterable[Pair]) ->
             if not is_inside(name):
                 raise ValueError(f"a list names {name!a}, which is outside")
             try:
-                found.append(Sample(label, name, (folder / name).stat().st_size, folder / name))
+                found.append(Sample(label, name, (folder / name).stat().st_size, (folder / name).read_bytes))
             except FileNotFoundError:
                 absent.append(name)
     return Contents(*splits, tuple(absent))
@@ -73,7 +73,7 @@ def list_classes(folder: Path, pattern: str) -> list[Pair]:
 def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list[Sample]:
     """Returns images [N, H, W] or [N, H, W, 3], uint8, as if each were a PNG file. `file` names them in messages."""
     return [
-        Sample(label, f"{file}, image {number}", image.nbytes, load=partial(_png, image))
+        Sample(label, f"{file}, image {number}", image.nbytes, partial(_png, image))
         for number, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
 

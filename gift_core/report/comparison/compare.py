@@ -38,18 +38,6 @@ class Mark:
     y_deviation: float
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """The chart: each mark with its name and the y of the name in the view box, to which a line leads."""
-
-    description: str
-    frame: Frame
-    marks: Sequence[tuple[Mark, str, float]]
-    x_ticks: Sequence[float]
-    y_ticks: Sequence[float]
-    zero_shot: Mark | None
-
-
 def compare_runs(
     roots: Sequence[Path],
     folder: Path,
@@ -142,8 +130,11 @@ def scale_of(comparison: Comparison, column: str) -> float:
     return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
 
 
-def scatter_chart(comparison: Comparison) -> Scatter | None:
-    """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task."""
+def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
+    """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task.
+
+    Each mark has its name and the y of the name in the view box, to which a line leads.
+    """
     marks = []
     for method in (method for group in comparison.groups for method in group.methods):
         x, y = (comparison.scores[method].get(column, pd.Series(dtype=float)) for column in ("transfer", "last"))
@@ -160,14 +151,14 @@ def scatter_chart(comparison: Comparison) -> Scatter | None:
     )  # fmt: skip
     heights = spread_labels([frame.y(mark.y) for mark in marks], NAME_GAP, frame.top + 8, frame.y_end - 8)
     values = "; ".join(f"{label(mark.method)} {number(mark.x)} and {number(mark.y)}" for mark in marks)
-    return Scatter(
-        description=f"Transfer and Last in percent: {values}.",
-        frame=frame,
-        marks=[(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
-        x_ticks=_ticks(x_low, x_high),
-        y_ticks=_ticks(y_low, y_high),
-        zero_shot=next((mark for mark in marks if mark.method == ZERO_SHOT), None),
-    )
+    return {
+        "description": f"Transfer and Last in percent: {values}.",
+        "frame": frame,
+        "marks": [(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
+        "x_ticks": _ticks(x_low, x_high),
+        "y_ticks": _ticks(y_low, y_high),
+        "zero_shot": next((mark for mark in marks if mark.method == ZERO_SHOT), None),
+    }
 
 
 def _range(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
