@@ -247,6 +247,14 @@ def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
+def write_tokenizer(clip: Clip, folder: Path) -> bool:
+    """Writes the tokenizer's files into an existing folder. Returns whether there are any."""
+    contents = tokenizer_contents(clip)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return bool(contents)
+
+
 def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
     """The tokenizer of `model_config` from the contents of its files, by name."""
     with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:

@@ -35,8 +35,8 @@ from gift_core.clip.architectures import (
     require_sound,
     require_supported,
     short_message,
-    tokenizer_contents,
     tokenizer_files_of,
+    write_tokenizer,
 )
 from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
@@ -237,8 +237,7 @@ def write_description(clip: Clip, folder: Path) -> None:
     """Write configuration and tokenizer into an existing `folder`."""
     text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    for name, content in tokenizer_contents(clip).items():
-        (folder / name).write_bytes(content)
+    write_tokenizer(clip, folder)
 
 
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
