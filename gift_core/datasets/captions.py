@@ -50,11 +50,11 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
     lookup(READERS, path.suffix.lower(), f"{LOCATION}: {path}: kind of file (or .txt)")
-    table = read_table_file(path, COLUMNS, location=LOCATION)
-    if not table.rows:
+    _, rows = read_table_file(path, COLUMNS, location=LOCATION)
+    if not rows:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")
     captions: dict[str, dict[str, None]] = {}  # the distinct ones of each class
-    for row in table.rows:
+    for row in rows:
         class_name, caption = (plain_name(row.cells[column]) for column in COLUMNS.columns)
         captions.setdefault(class_name, {})[caption] = None
     return Captions({class_name: tuple(found) for class_name, found in captions.items()})

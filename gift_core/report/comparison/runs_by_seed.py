@@ -17,7 +17,7 @@ from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import UserError, lookup, no_such_path
+from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature, miniature_of
@@ -235,8 +235,6 @@ def _runs_of(
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
     """The settings of a run, with these methods alone."""
-    if not root.is_dir():
-        raise UserError(f"{COMMAND}: {no_such_path(root, 'folder')} Name the root folders of finished runs.")
     config = load_config(root / "params.yaml")
     require_task(config, str(root / "params.yaml"))
     for name in methods or ():
