@@ -189,8 +189,8 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     Args:
         name: an open_clip architecture (ViT-B-16); `hf-hub:owner/model`; `local-dir:folder`, an open_clip or a
             transformers folder; `local-file:file`, written by `gift export --to safetensors`.
-        pretrained: the weights of an architecture: a tag that open_clip knows, or a file or folder (checkpoints.py
-            lists the formats; nothing in them is executed).
+        pretrained: the weights of an architecture: a tag that open_clip knows, or a file or folder
+            (read_checkpoint; nothing in them is executed).
 
     Raises:
         UserError: which of the arguments is wrong, and what is known instead.
