@@ -64,9 +64,9 @@ def compare_runs(
 def render_comparison(comparison: Comparison) -> str:
     """The page as HTML. The same comparison gives the same text."""
     runs, styles = comparison.runs, comparison.styles
-    names = {group.methods[0]: group.title for group in comparison.groups}
+    names = {methods[0]: title for title, methods in comparison.groups.items()}
     if len(runs.methods) <= COLORS:  # a color of its own for each
-        names = {method: label(method) for group in comparison.groups for method in group.methods}
+        names = {method: label(method) for methods in comparison.groups.values() for method in methods}
     return (
         environment()
         .get_template("comparison.html.j2")
@@ -136,7 +136,7 @@ def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
     Each mark has its name and the y of the name in the view box, to which a line leads.
     """
     marks = []
-    for method in (method for group in comparison.groups for method in group.methods):
+    for method in (method for methods in comparison.groups.values() for method in methods):
         x, y = (comparison.scores[method].get(column, pd.Series(dtype=float)) for column in ("transfer", "last"))
         if len(x) and len(y):
             deviations = (float(each.std()) if len(each) > 1 else 0.0 for each in (x, y))
@@ -176,8 +176,8 @@ def _ticks(low: float, high: float) -> list[float]:
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
     runs, methods = comparison.runs, {}
-    for group in comparison.groups:
-        for name in group.methods:
+    for title, names in comparison.groups.items():
+        for name in names:
             figures = {
                 column: {
                     "mean": rounded(float(each.mean())) if len(each) else None,
@@ -191,7 +191,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 interval = None if each.low is None else [rounded(each.low), rounded(each.high)]
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
-            methods[name] = {"group": group.title, "figures": figures, "difference": found}
+            methods[name] = {"group": title, "figures": figures, "difference": found}
     missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
     head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
     return {**head, "against": comparison.against, "methods": methods}
