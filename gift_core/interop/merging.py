@@ -195,7 +195,7 @@ class Merge:
         if not self.models[-1].layout[name].is_floating_point():
             return self.models[-1].read(name)
         weights = (model.read(name) for model in self.models)
-        kind = KINDS[self.kind].merge
+        kind = KINDS[self.kind][0]
         options = {key: self.options[key] for key in ("alpha", "weight", "scale", "drop") if key in self.options}
         if "keep" in self.options:
             options["smallest"] = self.smallest
