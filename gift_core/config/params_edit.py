@@ -90,8 +90,8 @@ class ParamsEdit:
 
     def carry_out(self) -> None:
         """Replaces the file atomically. A link to it stays."""
-        with write_atomically(self.params.resolve()) as unfinished:
-            unfinished.write_bytes(self.after.encode())
+        with write_atomically(self.params.resolve()) as temporary:
+            temporary.write_bytes(self.after.encode())
 
 
 def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> tuple[ParamsEdit, str | None]:

@@ -67,8 +67,8 @@ class Switch(ParamsEdit):
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None:
-            with write_atomically(self.backup) as unfinished:
-                unfinished.write_bytes(self.before.encode())
+            with write_atomically(self.backup) as temporary:
+                temporary.write_bytes(self.before.encode())
         super().carry_out()
 
 

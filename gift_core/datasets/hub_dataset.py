@@ -264,8 +264,8 @@ def fetch_hub(name: str, config: HubTaskConfig | PairsTaskConfig, work: Path, ro
             if file in found.hashes and sha256_of(parts / "files" / file) != found.hashes[file]:
                 (parts / "files" / file).unlink()
                 raise UserError(f"{location}: {file} does not have the hash that the hub lists. Run it again.")
-        with build_folder(path) as unfinished:
+        with build_folder(path) as temporary:
             for file in wanted:
-                (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(parts / "files" / file, unfinished / file)
-            (unfinished / COMMIT).write_text(f"{found.commit}\n", encoding="utf-8")
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(parts / "files" / file, temporary / file)
+            (temporary / COMMIT).write_text(f"{found.commit}\n", encoding="utf-8")

@@ -121,8 +121,8 @@ class Addition(ParamsEdit):
                 needed = sum(path.stat().st_size for path in self.images.rglob("*") if path.is_file())
                 require_free_bytes(self.target, needed, "gift add-task --copy")
                 options: dict[str, Any] = {"copy_function": shutil.copyfile, "ignore_dangling_symlinks": True}
-                with build_folder(self.target) as unfinished:
-                    shutil.copytree(self.images, unfinished, dirs_exist_ok=True, **options)
+                with build_folder(self.target) as temporary:
+                    shutil.copytree(self.images, temporary, dirs_exist_ok=True, **options)
         try:
             super().carry_out()
         except BaseException:
