@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gift_core.errors import GiftError, UserError
-    from gift_core.library.finetuning import Training, finetune, released
+    from gift_core.library.finetuning import Training, finetune, method_row, released
     from gift_core.library.given_pairs import estimate_fisher
-    from gift_core.library.method_rows import method_row
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.method.losses import (
@@ -60,9 +59,8 @@ _MODULES = {
     "method.averaging": ("Interpolation", "RunningMean"),
     "method.consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
     "errors": ("GiftError", "UserError"),
-    "library.finetuning": ("Training", "finetune", "released"),
+    "library.finetuning": ("Training", "finetune", "method_row", "released"),
     "library.given_pairs": ("estimate_fisher",),
-    "library.method_rows": ("method_row",),
     "method.methods": ("WeightedLoss", "distill_entropy"),
     "method.losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
     "method.training.loop": ("learning_rates",),

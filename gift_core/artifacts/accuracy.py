@@ -170,14 +170,14 @@ def _files(path: Path) -> list[Path]:
 
 def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the position of each row ("rows.csv: line 2"), and its checked values."""
-    table = read_table_file(file, ROWS)
-    columns = [name for name in LARGEST if name in table.header]
+    header, lines = read_table_file(file, ROWS)
+    columns = [name for name in LARGEST if name in header]
     if len(columns) == 2:
         raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
     if not columns:
         what = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
-        raise UserError(f"{file}: {what}. {did_you_mean('top1', table.header)}")
-    for line in table.rows:
+        raise UserError(f"{file}: {what}. {did_you_mean('top1', header)}")
+    for line in lines:
         at, cells = f"{file}: {line.position}", line.cells
         protocol, trained_task = cells.get("protocol", TASK_INCREMENTAL), cells["trained_task"]
         if protocol not in PROTOCOLS:

@@ -37,24 +37,20 @@ _LARGEST = {
 _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 
 
-class DamagedFileError(ValueError):
-    """A file that is not a safetensors file, or is incomplete."""
-
-
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in the file by name, sorted.
+    """Returns the shape of every tensor in a safetensors file by name, sorted.
 
-    The whole header is checked, and the file's length against it, so a file that was copied only in part is found.
-    DamagedFileError says what is wrong, but not the path or the remedy, which the caller knows. OSError where there is
-    no file.
+    UserError if the file is missing, damaged or incomplete: the whole header is checked, and the file's length against
+    it, so a file that was copied only in part is found.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
+        what = f"its header is damaged: {error}" if isinstance(error, SafetensorError) else str(error)
         if any(words in str(error) for words in _WRONG_LENGTH):
-            raise DamagedFileError("it was cut short, or has bytes at its end that its header does not list") from error
-        raise DamagedFileError(f"its header is damaged: {error}") from error
+            what = "it was cut short, or has bytes at its end that its header does not list"
+        raise UserError(f"{path}: damaged or incomplete ({what}). Fetch or make it again.") from error
 
 
 def require_model_path(name: str) -> None:

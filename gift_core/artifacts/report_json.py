@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from gift_core.artifacts.contract import parse, read, write_json
+from gift_core.artifacts.contract import parse, read
 
 STAGE = "report"
 DECIMALS = 4
@@ -123,11 +123,6 @@ def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any
     """
     found = read(dict[str, Metrics], path, STAGE) if text is None else parse(dict[str, Metrics], text, path, STAGE)
     return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
-
-
-def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
-    """Writes the comparison, accuracies with four decimals."""
-    write_json(path, rounded(check))
 
 
 def read_zero_shot(path: Path) -> ZeroShot:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,16 +48,10 @@ class Row:
     cells: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """The names of all columns, and the rows. Cells are texts without spaces around them."""
+def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> tuple[tuple[str, ...], list[Row]]:
+    """Returns the names of all columns, and the rows. Cells are texts without spaces around them.
 
-    header: tuple[str, ...]
-    rows: Sequence[Row]
-
-
-def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> TextTable:
-    """Returns the table with all values as texts: 3 and 3.0 of Parquet become "3", missing values "".
+    3 and 3.0 of Parquet become "3", missing values "".
 
     CSV may be separated by commas, semicolons or tabs, whichever the header has most. Blank lines are skipped.
     `location` begins the error messages; it is the key of params.yaml that names the file.
@@ -95,7 +88,7 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
         for column, value in row.cells.items():
             if not value and column not in schema.may_be_empty:
                 raise empty_cell(path, row, column, location=location)
-    return TextTable(tuple(header), rows)
+    return tuple(header), rows
 
 
 def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> UserError:
@@ -117,18 +110,10 @@ def text_lines(path: Path, location: str) -> list[str]:
 
 
 def distinct_lines(path: Path, location: str, *, noun: str) -> tuple[str, ...]:
-    """Returns the lines as `text_lines` does. UserError if there are none, or for a duplicate.
-
-    `noun` says what a line is.
-    """
-    entries = tuple(text_lines(path, location))
-    if not entries:
-        raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
-    duplicates = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-    if duplicates:
-        what = f"{duplicates[0]!r} is a duplicate, so it would be sampled more often than the others"
-        raise UserError(f"{location}: {path}: {what}. Remove one.")
-    return entries
+    """Returns the distinct lines in their order. UserError if there are none: `noun` says what a line is."""
+    if entries := tuple(dict.fromkeys(text_lines(path, location))):
+        return entries
+    raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
 
 
 def _prefix(path: Path, location: str) -> str:

@@ -51,14 +51,9 @@ def read_table(
         notes = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise broken(path, f"it should be a whole Parquet file, but {error}", stage) from error
-    expected = schema(table.schema) if callable(schema) else schema
-    if sorted(table.column_names) != sorted(expected.names):
-        found = ", ".join(table.column_names)
-        raise broken(path, f"its columns should be {', '.join(expected.names)}, they are {found}", stage)
-    for field in expected:
-        column = table[field.name]
-        if column.type != field.type or column.null_count:
-            found = f"{column.type} with {column.null_count} empty cells"
-            raise broken(path, f"column {field.name} should be {field.type} without empty cells, it is {found}", stage)
+    expected, found = schema(table.schema) if callable(schema) else schema, table.schema.remove_metadata()
+    if found != expected or any(column.null_count for column in table.columns):
+        wanted, there = (", ".join(f"{each.name} {each.type}" for each in columns) for columns in (expected, found))
+        raise broken(path, f"its columns should be {wanted}, without empty cells, they are {there}", stage)
     notes.pop(SEAL, None)
     return table, notes

@@ -9,13 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import broken, require_file
 from gift_core.work.publishing import write_atomically
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # WebDataset's rule: the key is everything up to the first dot of the file's own name.
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 MAX_PADDING_BYTES = 2**24  # zeros after the last file: those of a tape are fewer
+_FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 _IMAGE_BEGINNINGS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
@@ -122,6 +127,13 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
                 info = tarfile.TarInfo(f"{key}.{extension}")  # its defaults: mtime 0, uid and gid 0, no names
                 info.size, info.mode = len(files[extension]), 0o644
                 tar.addfile(info, io.BytesIO(files[extension]))
+
+
+def encode_image(image: Image.Image, image_format: str) -> bytes:
+    """Returns the RGB image as PNG or JPEG bytes without metadata. The same image gives the same bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, **_FORMATS[image_format])
+    return buffer.getvalue()
 
 
 def image_extension(image: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Which CLIPs can be used: architectures of open_clip that can be trained here, weights that fit them and are sound.
+"""What a CLIP is made of: architectures of open_clip that can be trained here, weights that fit them, and tokenizers.
 
 Every model that is loaded passes `require_sound` (clip.model.as_clip).
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import open_clip
 import torch
@@ -19,9 +21,11 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from gift_core.artifacts.model_folder import shape_fault
+from gift_core.artifacts.model_folder import CONFIG, shape_fault
 from gift_core.errors import UserError, lookup
-from gift_core.quantities import first_names
+
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
 # Preprocessing settings, other than the size, that belong to released weights.
@@ -116,25 +120,13 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     for name in ("logit_scale", "logit_bias"):  # 0- or 1-dimensional, by version
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
-    missing = [name for name in state if name not in named]
-    shapes = {
-        name: [" x ".join(map(str, value.shape)) or "a number" for value in (named[name], state[name])]
-        for name in state
-        if name in named
-    }
-    problems = {
-        "missing": [name for name in missing if not name.endswith(_COUNTER)],
-        "not part of the model": [name for name in named if name not in state],
-        "of another shape": [
-            f"{name} is {own}, expected {size}" for name, (own, size) in shapes.items() if own != size
-        ],
-    }
-    found = [f"{len(names)} {what} ({first_names(names, 3)})" for what, names in problems.items() if names]
-    if found:
+    counters = {name: value for name, value in state.items() if name.endswith(_COUNTER)}
+    try:
+        model.load_state_dict(counters | named)
+    except RuntimeError as error:  # names what is missing, unknown or of another shape
         remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
         remedy += "The file should hold a whole CLIP, image and text tower."
-        raise UserError(f"{location}: the weights do not fit: {'; '.join(found)}. {remedy}")
-    model.load_state_dict({name: state[name] for name in missing} | named)
+        raise UserError(f"{location}: the weights do not fit: {short_message(error)}. {remedy}") from error
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:
@@ -181,3 +173,97 @@ def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy:
         count = int((~(value.abs() <= LARGEST_WEIGHT)).sum())
         what = f"{count} of the {value.numel()} numbers of {name} are NaN, infinite or above {LARGEST_WEIGHT:g}"
         raise UserError(f"{location}: {what}. {remedy}")
+
+
+LOCAL = "local-dir:"
+# The files that a Hugging Face tokenizer may consist of.
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+PROBES = (
+    *"abcdefghijklmnopqrstuvwxyz0123456789",
+    *("photo", "of", "the", "red", "blue", "cat", "dog", "tree", "one", "two"),
+)
+_HUB_REMEDY = (
+    "It comes from the Hugging Face hub: connect once (it is then cached), or name a model folder that holds the "
+    "tokenizer's files, as model.name local-dir:<folder>."
+)
+
+
+def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
+    """The tokenizer of the model that open_clip calls `name` (an architecture, hf-hub:, local-dir:).
+
+    UserError if its files are missing or damaged, name code of their own, or give all texts the same tokens.
+    """
+    from transformers import dynamic_module_utils
+
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # refuse code in files; at a terminal it would ask whether to run it
+    try:
+        tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(name)
+        if len(torch.unique(tokenizer(list(PROBES)), dim=0)) == 1:
+            raise ValueError("it gives different texts the same tokens, so its files are empty")
+    except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
+        remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
+        what = f"its tokenizer cannot be loaded: {short_message(error)}"
+        raise UserError(f"model.name {name!r}: {what}. {remedy}") from error
+    return tokenizer
+
+
+def require_known_tokens(model: Any, tokens_NL: torch.Tensor, location: str) -> None:
+    """Raises UserError, which begins with `location`, for tokens that the embedding of the text tower does not have.
+
+    The text towers of transformers have another name for it, and check by themselves.
+    """
+    embedding = getattr(getattr(model, "text", model), "token_embedding", None)
+    if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
+        wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
+        what = f"token {wrong}, and the model has {embedding.num_embeddings}, from 0"
+        raise UserError(f"{location}: {what}. Use the model's own tokenizer.")
+
+
+def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
+    """The tokenizer files in `folder`."""
+    return tuple(path for name in TOKENIZER_FILES if (path := folder / name).is_file())
+
+
+def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
+    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself."""
+    if clip.tokenizer_files:
+        return {path.name: path.read_bytes() for path in clip.tokenizer_files}
+    if not clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
+        return {}
+    tokenizer: Any = clip.tokenizer
+    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def write_tokenizer(clip: Clip, folder: Path) -> bool:
+    """Writes the tokenizer's files into an existing folder. Returns whether there are any."""
+    contents = tokenizer_contents(clip)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return bool(contents)
+
+
+def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+    """The tokenizer of `model_config` from the contents of its files, by name."""
+    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
+        Path(folder, CONFIG).write_text(json.dumps({"model_cfg": model_config}), encoding="utf-8")
+        for name, content in contents.items():
+            Path(folder, Path(name).name).write_bytes(content)
+        return load_tokenizer(f"{LOCAL}{folder}")
+
+
+def short_message(error: Exception) -> str:
+    """The first words of another library's error message, on one line, without a final full stop."""
+    return " ".join(str(error).split()[:60]).rstrip(".")

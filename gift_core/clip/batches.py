@@ -26,7 +26,6 @@ from gift_core.clip.encoding import cut_texts, require_distinct_rows, tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.computation import own_share
-from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 
 # Shorter side of a cached image, relative to the model's images: 256 for 224, the usual margin between resizing and
@@ -145,8 +144,6 @@ class TrainingImages:
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
     ) -> None:
-        if not images:
-            raise UserError(f"{names}: the task has no training images. Ingest it again.")
         require_distinct_rows(class_prompts, clip.tokenizer(list(class_prompts)), "prompts of the classes")
         self.class_prompts = tuple(class_prompts)
         self._clip, self._crop_scale, self._names = clip, crop_scale, names
@@ -251,7 +248,11 @@ def filter_weights(starts: np.ndarray, lengths: np.ndarray, *, source: int, size
     position_11N = np.arange(source)[None, None, :]
     distance_BSN = np.abs(position_11N + 0.5 - centers_BS1) / stretch_B11
     inside_B1N = (position_11N >= starts[:, None, None]) & (position_11N < (starts + lengths)[:, None, None])
-    weights_BSN = np.where(inside_B1N, _bicubic(distance_BSN), 0.0)
+    # Keys' cubic convolution kernel
+    near_BSN = ((CUBIC + 2) * distance_BSN - (CUBIC + 3)) * distance_BSN**2 + 1
+    far_BSN = (((distance_BSN - 5) * distance_BSN + 8) * distance_BSN - 4) * CUBIC
+    kernel_BSN = np.where(distance_BSN < 1, near_BSN, np.where(distance_BSN < SUPPORT, far_BSN, 0.0))
+    weights_BSN = np.where(inside_B1N, kernel_BSN, 0.0)
     return torch.from_numpy((weights_BSN / weights_BSN.sum(axis=2, keepdims=True)).astype(np.float32))
 
 
@@ -267,13 +268,6 @@ def _resample(pixels_BCHW: torch.Tensor, boxes: np.ndarray, *, size: int) -> tor
 def _whole_levels(levels: torch.Tensor) -> torch.Tensor:
     """Gray levels rounded and clipped to 0-255, as Pillow does after each of its two passes (columns first)."""
     return levels.round_().clamp_(0, 255)
-
-
-def _bicubic(distance: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel of a distance >= 0."""
-    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
-    far = (((distance - 5) * distance + 8) * distance - 4) * CUBIC
-    return np.where(distance < 1, near, np.where(distance < SUPPORT, far, 0.0))
 
 
 def _reduced_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:

@@ -6,24 +6,20 @@ B images, C channels, H W pixels, S side of the model's images.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import islice
 
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from gift_core.clip.model import Clip
+from gift_core.work.overlap import in_order
 
 Read = Callable[[], bytes]  # returns one encoded image; may be called from several threads at once
 Prepare = Callable[[bytes], torch.Tensor]  # one encoded image to uint8 [3, H, W]
 
 CACHE_BYTES = 2**31  # of decoded pixels: 2 GiB for the images of a step's task, and as much for its replay
-DECODERS = min(8, os.cpu_count() or 1)
-CHUNK = 64  # encoded images that are in memory at once while a stream is decoded
 
 
 def decode(image_bytes: bytes) -> Image.Image:
@@ -114,36 +110,6 @@ class PixelCache:
         self._reads, self._prepare, self._budget = list(reads), prepare, cache_budget
         self._cached: dict[int, torch.Tensor] = {}
 
-    @classmethod
-    def filled(
-        cls, images: Iterable[tuple[bytes, Read | None]], prepare: Prepare, cache_budget: CacheBudget
-    ) -> PixelCache:
-        """A cache of a stream of (encoded image, a reader of it or None), decoded at once while the budget lasts.
-
-        The others are read again when they are requested. Those that nothing reads again stay in memory, encoded.
-        """
-        cache = cls([], prepare, cache_budget)
-        remaining = iter(images)
-        while chunk := list(islice(remaining, CHUNK)):
-            numbers = range(len(cache), len(cache) + len(chunk))
-            has_room = cache.cached_count == len(cache)
-            cache._reads += [in_memory(image) for image, _ in chunk]
-            if has_room:
-                cache.fetch(numbers)
-            for number, (_, read_again) in zip(numbers, chunk, strict=True):
-                if read_again or number in cache._cached:
-                    cache._reads[number] = read_again or in_memory(b"")  # frees the encoded image
-        return cache
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._reads)
-
-    @property
-    def cached_count(self) -> int:
-        """Number of images whose pixels are cached."""
-        return len(self._cached)
-
     def fetch(self, numbers: Iterable[int]) -> list[torch.Tensor]:
         """The pixels of the images `numbers`, in that order. A few threads decode those that are not cached."""
         wanted = [int(number) for number in numbers]
@@ -154,19 +120,8 @@ class PixelCache:
 
 
 def decoded(reads: Iterable[Read], prepare: Prepare) -> Iterator[torch.Tensor]:
-    """Yields the pixels of each image in order, decoded by a few threads that end with the last image.
-
-    CHUNK images are read at a time. Threads suffice: Pillow decodes and resizes without holding Python's lock.
-    """
-    remaining = iter(reads)
-    chunk = list(islice(remaining, CHUNK))
-    if len(chunk) < 2:
-        yield from (prepare(read()) for read in chunk)
-        return
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
-        while chunk:
-            yield from pool.map(lambda read: prepare(read()), chunk)
-            chunk = list(islice(remaining, CHUNK))
+    """Yields the pixels of each image in order, decoded by a few threads that end with the last image."""
+    return in_order(lambda read: prepare(read()), reads)
 
 
 def in_memory(image: bytes) -> Read:

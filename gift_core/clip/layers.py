@@ -1,21 +1,16 @@
 """The two towers: their layers by the names of their parameters, and gradient checkpointing.
 
-A checkpointed tower keeps only the inputs of its layers and computes the rest again when needed.
+A checkpointed tower keeps only the inputs of its blocks and computes the rest again when needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from open_clip.hf_model import HFTextEncoder
-from open_clip.model import CLIP
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import TextTransformer, VisionTransformer
 from torch.utils.checkpoint import checkpoint
 
 from gift_core.clip.model import Clip
@@ -28,6 +23,7 @@ BLOCKS = (
     "transformer.resblocks",
     "trunk.blocks",
     "trunk.stages",
+    "trunk.layers",
     "transformer.encoder.layer",
     "transformer.block",
     "transformer.layers",
@@ -44,25 +40,20 @@ EMBEDDINGS = {
 
 @contextmanager
 def checkpointed(clip: Clip) -> Iterator[None]:
-    """Within the block both towers of `clip` are checkpointed when they are in training mode.
+    """Within the `with` block all blocks of both towers are checkpointed.
 
-    UserError if a tower does not support it. open_clip's own set_grad_checkpointing is not used, because it silently
-    ignores towers that do not support it, and cannot be turned off again for every tower.
+    UserError for a tower whose blocks are not known. open_clip's own set_grad_checkpointing is not used, because it
+    silently ignores towers that do not support it, and cannot be turned off again for every tower.
     """
-    with ExitStack() as stack:
-        for side, tower in towers(clip.model).items():
-            switch = next((switch for kind, switch in SWITCHES.items() if isinstance(tower, kind)), None)
-            try:
-                if switch is None:
-                    raise TypeError("it has no layers that open_clip can checkpoint")
-                stack.callback(switch(tower))
-            except Exception as error:  # models of timm and transformers raise any kind of error
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise UserError(
-                    f"training.gradient_checkpointing: the model's {side} tower ({type(tower).__name__}) does not "
-                    f"support it: {reason}. Set it to false. To save memory, lower training.micro_batch_size."
-                ) from error
+    paths = [path for layers in layers_of(clip.model) for path in layers.blocks]
+    blocks: list[Any] = [clip.model.get_submodule(path.removesuffix(".")) for path in paths]
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
         yield
+    finally:
+        for block in blocks:
+            del block.forward  # the method of the class is visible again
 
 
 def towers(model: Any) -> dict[str, Any]:
@@ -70,48 +61,9 @@ def towers(model: Any) -> dict[str, Any]:
     return {"image": model.visual, "text": getattr(model, "text", model)}
 
 
-def _transformer(tower: Any) -> Callable[[], object]:
-    tower.transformer.grad_checkpointing = True
-    return lambda: setattr(tower.transformer, "grad_checkpointing", False)
-
-
-def _resnet(tower: Any) -> Callable[[], object]:
-    """Checkpoints each of the four stages as a whole. open_clip's own setting has no effect on its ResNets."""
-    stages = [getattr(tower, name) for name in RESNET_STAGES]
-    for stage in stages:
-        stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
-    return lambda: [vars(stage).pop("forward") for stage in stages]  # the method of the class is visible again
-
-
-def _timm(tower: Any) -> Callable[[], object]:
-    tower.trunk.set_grad_checkpointing(True)
-    return lambda: tower.trunk.set_grad_checkpointing(False)
-
-
-def _transformers(tower: Any) -> Callable[[], object]:
-    model = tower.transformer
-    # transformers 5 deprecates the older names, and earlier versions do not have the newer ones
-    family = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
-    options = {f"{family}_checkpointing_kwargs": {"use_reentrant": False}}
-    getattr(model, f"{family}_checkpointing_enable")(**options)
-    disable: Callable[[], object] = getattr(model, f"{family}_checkpointing_disable")
-    return disable
-
-
-# Each turns it on, and returns what turns it off.
-SWITCHES: dict[type, Callable[[Any], Callable[[], object]]] = {
-    CLIP: _transformer,  # which is its own text tower
-    VisionTransformer: _transformer,
-    TextTransformer: _transformer,
-    ModifiedResNet: _resnet,
-    TimmModel: _timm,
-    HFTextEncoder: _transformers,
-}
-
-
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a tower. Layer 0 are the embeddings, block i is layer i + 1, and what follows is `depth` + 1.
+    """The layers of a tower. Layer 0 are the embeddings, block i is layer i + 1, and what follows is one more.
 
     `prefix` begins the names of the tower's parameters, and `blocks` those of each block.
     """
@@ -120,14 +72,9 @@ class Layers:
     prefix: str
     blocks: tuple[str, ...]
 
-    @property
-    def depth(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
-
     def above(self, name: str) -> int:
         """Returns how many layers follow that of a parameter."""
-        return self.depth + 1 - self.layer_of(name)
+        return len(self.blocks) + 1 - self.layer_of(name)
 
     def layer_of(self, name: str) -> int:
         """Returns the layer of a parameter of this tower."""
@@ -137,7 +84,7 @@ class Layers:
         own = name.removeprefix(self.prefix)
         for part in PARTS:
             own = own.removeprefix(part)
-        return 0 if own.split(".")[0] in EMBEDDINGS else self.depth + 1
+        return 0 if own.split(".")[0] in EMBEDDINGS else len(self.blocks) + 1
 
 
 def layers_of(model: Any) -> tuple[Layers, Layers]:
@@ -168,6 +115,7 @@ def _layers(side: str, prefix: str, tower: Any) -> Layers:
         if part + RESNET_STAGES[-1] in names:
             return Layers(side, prefix, tuple(f"{prefix}{part}{stage}." for stage in RESNET_STAGES))
     raise UserError(
-        f"trains, layer_decay: the blocks of the model's {side} tower ({type(tower).__name__}) are not known. Write "
-        "trains: {kind: image_tower}, {kind: text_tower} or {kind: lora, ...}, and no layer_decay."
+        f"trains, layer_decay, gradient_checkpointing: the blocks of the model's {side} tower "
+        f"({type(tower).__name__}) are not known. Write trains: {{kind: image_tower}}, {{kind: text_tower}} or "
+        "{kind: lora, ...}, no layer_decay, and gradient_checkpointing: false."
     )

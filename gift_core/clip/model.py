@@ -19,21 +19,24 @@ from gift_core.artifacts.model_folder import (
     CONFIG,
     LOSSES,
     WEIGHTS,
-    DamagedFileError,
     model_hash,
     read_shapes,
     require_noted_files,
     write_losses,
     write_provenance,
 )
-from gift_core.clip.architectures import build_model, fill_weights, require_sound, require_supported
-from gift_core.clip.tokenizers import (
+from gift_core.clip.architectures import (
     LOCAL,
+    PROBES,
+    build_model,
+    fill_weights,
     load_tokenizer,
     require_known_tokens,
+    require_sound,
+    require_supported,
     short_message,
-    tokenizer_contents,
     tokenizer_files_of,
+    write_tokenizer,
 )
 from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
@@ -136,8 +139,8 @@ def assemble(
 
     UserError, which begins with `location`, where the parts do not fit each other.
     """
-    require_known_tokens(tokenizer, config["model_cfg"], location)
     model = build_model(config["model_cfg"], config.get("preprocess_cfg", {}))
+    require_known_tokens(model, tokenizer(list(PROBES)), location)
     fill_weights(model, tensors, location)
     return as_clip(model.to(device), tokenizer, config["model_cfg"], location=location, **options)
 
@@ -198,16 +201,8 @@ def check_folder(folder: Path) -> dict[str, Any]:
     config = read_json_object(folder / CONFIG)
     require_supported(config.get("model_cfg"), str(folder / CONFIG))
     if (weights := _weights_of_folder(folder)).suffix == ".safetensors":
-        require_whole_safetensors(weights)
+        read_shapes(weights)
     return config
-
-
-def require_whole_safetensors(path: Path) -> None:
-    """Raises UserError if the file's header is damaged or the file was copied only in part."""
-    try:
-        read_shapes(path)
-    except (DamagedFileError, OSError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 
 def create_model(name: str, device: torch.device, *, location: str, **options: Any) -> torch.nn.Module:
@@ -242,8 +237,7 @@ def write_description(clip: Clip, folder: Path) -> None:
     """Write configuration and tokenizer into an existing `folder`."""
     text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    for name, content in tokenizer_contents(clip).items():
-        (folder / name).write_bytes(content)
+    write_tokenizer(clip, folder)
 
 
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:

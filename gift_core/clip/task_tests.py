@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.nn import functional
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, prediction_rows, retrieval_rows
 from gift_core.artifacts.task import CLASSES, PAIRS
@@ -92,8 +93,9 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     captions_of = torch.split(torch.arange(len(own_C)), [len(captions) for captions in test_set.captions])
     ranks_N, found_NK = first_right(image_ND, text_CD, captions_of)
     ranks_C, found_CK = first_right(text_CD, image_ND, own_C[:, None].unbind())
-    answers = [_padded(test_set.caption_positions_C[found_NK]), _padded(test_set.positions_N[found_CK])]
-    return {"ranks_Q": torch.cat([ranks_N, ranks_C]), "found_QK": torch.cat(answers)}
+    answers = test_set.caption_positions_C[found_NK], test_set.positions_N[found_CK]
+    padded = [functional.pad(each, (0, SHOWN - each.shape[1]), value=-1) for each in answers]  # where there are fewer
+    return {"ranks_Q": torch.cat([ranks_N, ranks_C]), "found_QK": torch.cat(padded)}
 
 
 def _owners(test_set: TestSet) -> torch.Tensor:
@@ -118,11 +120,6 @@ def first_right(
             for order_A, own in zip(order_QA, right[start : start + QUERIES], strict=True)
         ]
     return torch.tensor(ranks), torch.cat(found)
-
-
-def _padded(found_QK: torch.Tensor) -> torch.Tensor:
-    """A test set may have fewer than SHOWN images: -1 where there is no answer."""
-    return torch.nn.functional.pad(found_QK, (0, SHOWN - found_QK.shape[1]), value=-1)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def last_blocks(clip: Clip, *, blocks: int) -> Iterator[Trained]:
     """Yields the last `blocks` blocks of both towers, and what follows them. UserError if a tower has fewer."""
     by_side = {each.side: each for each in layers_of(clip.model)}
     for side, layers in by_side.items():
-        if blocks > layers.depth:
-            raise UserError(f"trains.blocks: {blocks}: the {side} tower has {layers.depth} blocks. Lower it.")
+        if blocks > len(layers.blocks):
+            raise UserError(f"trains.blocks: {blocks}: the {side} tower has {len(layers.blocks)} blocks. Lower it.")
     found = clip.trainable().items()
     yield _chosen({name: value for name, value in found if by_side[tower_of(name)].above(name) <= blocks})
 

@@ -53,12 +53,7 @@ def parse_config(text: str, name: str) -> Config:
     if overlay := _BASE.search(text):
         what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
-    raw = parse_settings(text, name)
-    try:
-        # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
-        config = Config.model_validate_json(json.dumps(raw))
-    except ValidationError as error:
-        raise UserError(_lines([_explain(finding) for finding in _findings(error)], name)) from None
+    config = parse_part(Config, parse_settings(text, name), name=name)
     if wrong := cross_check(config):
         raise UserError(_lines(wrong, name))
     return config
@@ -76,13 +71,13 @@ def parse_settings(text: str, name: str) -> dict[str, Any]:
     return raw
 
 
-def parse_part(kind: type[Part], raw: Any, *, location: tuple[str, ...], name: str, key: str) -> Part:
-    """Returns one section of params.yaml that is given without the others, such as the row of a method.
+def parse_part(kind: type[Part], raw: Any, *, name: str, key: str = "") -> Part:
+    """Returns the whole of params.yaml, or a section that is given without the others, such as the row of a method.
 
-    `location` is where params.yaml has it: ("methods", "gift"). UserError as of load_config: `name` begins its lines,
-    and `key` stands for the location.
+    UserError as of load_config: `name` begins its lines, and then comes `key`, where the section is.
     """
     try:
+        # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         return kind.model_validate_json(json.dumps(raw))
     except TypeError as error:
         raise UserError(
@@ -90,15 +85,11 @@ def parse_part(kind: type[Part], raw: Any, *, location: tuple[str, ...], name: s
         ) from None
     except ValidationError as error:
         wrong = []
-        for finding in _findings(error):
-            found, what = _explain({**finding, "loc": (*location, *finding["loc"])})
-            wrong.append((key + found.removeprefix(".".join(location)), what))
+        for finding in error.errors(include_url=False):
+            if finding["type"] != "too_short" or not finding["input"]:  # a list with a wrong entry also counts as such
+                found, what = _explain(finding, kind)
+                wrong.append((".".join(filter(None, (key, found))), what))
         raise UserError(_lines(wrong, name)) from None
-
-
-def _findings(error: ValidationError) -> list[ErrorDetails]:
-    """pydantic's errors; a list with a wrong entry also counts as too short, which is left out."""
-    return [each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]]
 
 
 def _lines(wrong: list[tuple[str, str]], name: str) -> str:
@@ -116,9 +107,9 @@ def _shown(value: Any) -> str:
     return _cut(repr(value), MAX_VALUE)
 
 
-def _explain(error: ErrorDetails) -> tuple[str, str]:
-    """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors."""
-    location, kind, section = _resolve(error["loc"])
+def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
+    """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors about a section `root`."""
+    location, kind, section = _resolve(error["loc"], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
         case "missing" if isinstance(location[-1], int):
@@ -148,13 +139,13 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
     return _dotted(location), what
 
 
-def _resolve(location: Location) -> tuple[Location, Any, type[Section] | None]:
-    """Returns (the location in the file, the type there, the section that contains it).
+def _resolve(location: Location, root: type[Section]) -> tuple[Location, Any, type[Section] | None]:
+    """Returns (the location below `root`, the type there, the section that contains it).
 
     pydantic's locations also contain the tag of a union's member ("mini", "synthetic"), which is no key of the file.
     """
     found: list[int | str] = []
-    kind: Any = Config
+    kind: Any = root
     section = None
     for part in location:
         members = _members(kind)

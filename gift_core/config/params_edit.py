@@ -90,8 +90,8 @@ class ParamsEdit:
 
     def carry_out(self) -> None:
         """Replaces the file atomically. A link to it stays."""
-        with write_atomically(self.params.resolve()) as unfinished:
-            unfinished.write_bytes(self.after.encode())
+        with write_atomically(self.params.resolve()) as temporary:
+            temporary.write_bytes(self.after.encode())
 
 
 def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> tuple[ParamsEdit, str | None]:
@@ -125,15 +125,10 @@ def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:
     return read_catalogue(params.parent / "presets", model=config.model.name, iterations=config.training.iterations)
 
 
-@dataclass(frozen=True)
-class Removal(ParamsEdit):
-    """Tasks that are about to be removed. `later`: those that move to an earlier step, since one before them goes."""
-
-    later: tuple[str, ...]
-
-
-def plan_task_removal(names: Sequence[str], *, params: Path) -> Removal:
+def plan_task_removal(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit, tuple[str, ...]]:
     """Returns the removal of tasks, their steps, and the links to them in the steps after. Nothing is written.
+
+    Also the tasks that move to an earlier step, since one before them goes.
 
     UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
     """
@@ -145,7 +140,7 @@ def plan_task_removal(names: Sequence[str], *, params: Path) -> Removal:
     order = [step.task for step in before.sequence]
     first = min((order.index(name) for name in names if name in order), default=len(order))
     later = tuple(task for task in order[first:] if task not in names)
-    return Removal(params, text, after, parse_config(after, params.name), later)
+    return ParamsEdit(params, text, after, parse_config(after, params.name)), later
 
 
 def plan_method_removal(name: str, *, params: Path) -> ParamsEdit:

@@ -18,13 +18,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gift_core.config.checks import START
 from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, on_one_line, take_above
 from gift_core.config.experiment import Config
 from gift_core.config.generator import looks_local
-from gift_core.config.loading import parse_config, parse_settings, read_settings
+from gift_core.config.loading import parse_config, parse_part, parse_settings, read_settings
 from gift_core.config.params_edit import CATALOGUE, ParamsEdit, read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
 from gift_core.errors import UserError, did_you_mean, lookup
@@ -67,8 +67,8 @@ class Switch(ParamsEdit):
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None:
-            with write_atomically(self.backup) as unfinished:
-                unfinished.write_bytes(self.before.encode())
+            with write_atomically(self.backup) as temporary:
+                temporary.write_bytes(self.before.encode())
         super().carry_out()
 
 
@@ -216,14 +216,10 @@ def _fill_from_catalogue(document: Document, preset: Path) -> bool:
 
 def _set_title(content: Any, overlay: Any) -> None:
     """Puts the overlay's title in place of the first paragraph of the comment that opens the file."""
-    title, opening = (_opening_lines(each) for each in (overlay, content))
+    comments = [(each.ca.comment or (None, None))[1] or () for each in (overlay, content)]
+    title, opening = ("".join(token.value for token in tokens).splitlines() for tokens in comments)
     rest = next((index for index, line in enumerate(opening) if line == "#" or not line.startswith("#")), len(opening))
     content.ca.comment = [None, [comment_of("".join(f"{line}\n" for line in [*title, *opening[rest:]]))]]
-
-
-def _opening_lines(content: Any) -> list[str]:
-    _, tokens = content.ca.comment or (None, None)
-    return "".join(token.value for token in tokens or ()).splitlines()
 
 
 def _merge(base: Any, overlay: Any, name: str) -> None:
@@ -253,11 +249,7 @@ def _merge(base: Any, overlay: Any, name: str) -> None:
 
 def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
-    try:
-        found = ClassSlices.model_validate(slices)
-    except ValidationError as error:
-        wrong = ", ".join(f"{'.'.join(map(str, each['loc']))} ({each['msg']})" for each in error.errors())
-        raise UserError(f"{name}: class_slices: {wrong}. Compare it with presets/cil_cifar100_10.yaml.") from None
+    found = parse_part(ClassSlices, slices, name=name, key="class_slices")
     counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
     names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
     data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}

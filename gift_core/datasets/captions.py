@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, TableSchema, distinct_lines, read_table_file
 from gift_core.datasets.spelling import plain_name, require_sound_labels
-from gift_core.errors import UserError, did_you_mean, lookup, nearest
+from gift_core.errors import UserError, lookup, nearest
 
 VOCABULARY = "params.yaml: prompts.base_vocabulary"
 LOCATION = "params.yaml: prompts.captions"
@@ -39,8 +39,8 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
 
     A table (CSV, TSV, Parquet or JSON lines) has the columns class_name and caption; {} in a caption stands for the
     class name. A text file has one general caption per line; empty lines and lines that begin with # are skipped.
-    UserError names the file and the row if a column is missing or unknown, a cell is empty, or a caption is a
-    duplicate.
+    Repeated captions count once. UserError names the file and the row if a column is missing or unknown, or a cell is
+    empty.
     """
     if name is None:
         return Captions()
@@ -49,62 +49,38 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
         raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
-    return Captions(by_class=_read_by_class(path))
-
-
-def _read_by_class(path: Path) -> dict[str, tuple[str, ...]]:
     lookup(READERS, path.suffix.lower(), f"{LOCATION}: {path}: kind of file (or .txt)")
-    table = read_table_file(path, COLUMNS, location=LOCATION)
-    if not table.rows:
+    _, rows = read_table_file(path, COLUMNS, location=LOCATION)
+    if not rows:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")
-    captions: dict[str, dict[str, str]] = {}
-    for row in table.rows:
+    captions: dict[str, dict[str, None]] = {}  # the distinct ones of each class
+    for row in rows:
         class_name, caption = (plain_name(row.cells[column]) for column in COLUMNS.columns)
-        first = captions.setdefault(class_name, {}).setdefault(caption, row.position)
-        if first != row.position:
-            what = f"{caption!r} of {class_name!r} is also on {first}, so it would be sampled more often"
-            raise UserError(f"{LOCATION}: {path}: {row.position}: {what}. Remove one.")
-    return {class_name: tuple(found) for class_name, found in captions.items()}
+        captions.setdefault(class_name, {})[caption] = None
+    return Captions({class_name: tuple(found) for class_name, found in captions.items()})
 
 
 def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
     """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file below `root`.
 
-    Empty lines of a file and lines that begin with # are skipped. UserError for an unknown name, and for a file that is
-    empty, unreadable or has duplicates.
+    Empty lines of a file, lines that begin with # and repeated ones are skipped. UserError for a file that is missing,
+    empty or unreadable.
     """
-    if name in VOCABULARIES:
-        return VOCABULARIES[name]()
-    path = root / name
-    if not path.is_file():
-        what = f"{name!r} is neither a vocabulary nor a text file. {did_you_mean(name, VOCABULARIES)}"
-        raise UserError(f"{VOCABULARY}: {what} Or write a file's path.")
-    names = distinct_lines(path, VOCABULARY, noun="name")
-    require_sound_labels(names, f"{VOCABULARY}: {path}")
+    if name == "none":
+        return ()
+    if name == "mini":
+        from gift_core.mini.world import base_vocabulary as names_of_miniature
+
+        return tuple(names_of_miniature())
+    if name == "imagenet":
+        # The 1,000 names that CLIP's authors curated, as open_clip ships them. They are read from its source, because
+        # importing open_clip imports torch, which takes seconds.
+        package = find_spec("open_clip")
+        assert package is not None and package.origin is not None
+        source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
+        assigned = (each for each in ast.parse(source).body if isinstance(each, ast.Assign))
+        listed = next(each.value for each in assigned if ast.unparse(each.targets[0]) == "IMAGENET_CLASSNAMES")
+        return tuple(ast.literal_eval(listed))
+    names = distinct_lines(root / name, VOCABULARY, noun="name")
+    require_sound_labels(names, f"{VOCABULARY}: {root / name}")
     return names
-
-
-def _mini() -> tuple[str, ...]:
-    from gift_core.mini.world import base_vocabulary as names
-
-    return tuple(names())
-
-
-def _imagenet() -> tuple[str, ...]:
-    """The 1,000 ImageNet class names that CLIP's authors curated, as open_clip ships them.
-
-    They are read from open_clip's source, because importing open_clip imports torch, which takes seconds.
-    """
-    package = find_spec("open_clip")
-    assert package is not None and package.origin is not None
-    source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
-    assigned = (each for each in ast.parse(source).body if isinstance(each, ast.Assign))
-    names = next(each.value for each in assigned if ast.unparse(each.targets[0]) == "IMAGENET_CLASSNAMES")
-    return tuple(ast.literal_eval(names))
-
-
-VOCABULARIES: Mapping[str, Callable[[], tuple[str, ...]]] = {
-    "mini": _mini,
-    "imagenet": _imagenet,
-    "none": lambda: (),
-}

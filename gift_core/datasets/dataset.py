@@ -28,25 +28,16 @@ _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 class Sample:
     """An image and its label, as the data set spells it. In a task of pairs its captions, one a line.
 
-    `name` identifies the image in messages; it is a path below the data set's folder. Its `size` bytes begin at byte
-    `offset` of `file`, or are what `load` returns. `split` is train, test, validation, or empty if there are no splits.
+    `name` identifies the image in messages; it is a path below the data set's folder. `read` returns the bytes of the
+    image file, about `size` of them, also in threads. `split` is train, test, validation, or empty if there are no
+    splits.
     """
 
     label: str
     name: str
     size: int
-    file: Path = Path()
-    offset: int = 0
+    read: Callable[[], bytes]
     split: str = ""
-    load: Callable[[], bytes] | None = None
-
-    def read(self) -> bytes:
-        """Returns the bytes of the image file. Safe to call from several threads."""
-        if self.load is not None:
-            return self.load()
-        with self.file.open("rb") as stream:
-            stream.seek(self.offset)
-            return stream.read(self.size)
 
     @property
     def captions(self) -> Captions:
@@ -237,7 +228,14 @@ def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path,
     elif isinstance(names, str):
         found = _names_from_file(labels, folder / names, key)
     else:
-        found = _names_from_mapping(labels, names, key)
+        named = {plain_name(label): plain_name(name) for label, name in names.items()}
+        for label in named:
+            if label not in labels:
+                raise UserError(f"{key}.{label}: the data has no such label. {did_you_mean(label, labels)}")
+        if unnamed := [label for label in labels if label not in named]:
+            what = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
+            raise UserError(f'{key}: {what}. Add a line: "{unnamed[0]}": <its name>')
+        found = {label: named[label] for label in labels}
     require_sound_labels(found.values(), key)
     labels_of: dict[str, list[str]] = {}
     for label, name in found.items():
@@ -249,18 +247,6 @@ def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path,
             what = f"CLIP cannot tell the class names of {', '.join(same)} apart ({', '.join(found[e] for e in same)})"
             raise UserError(f"{key}: {what}. Rename them, or give them different names in class_names.")
     return found
-
-
-def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: str) -> dict[str, str]:
-    names = {plain_name(label): name for label, name in spelled.items()}
-    for label in names:
-        if label not in labels:
-            raise UserError(f"{key}.{label}: the data has no such label. {did_you_mean(label, labels)}")
-    unnamed = [label for label in labels if label not in names]
-    if unnamed:
-        what = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
-        raise UserError(f'{key}: {what}. Add a line: "{unnamed[0]}": <its name>')
-    return {label: plain_name(names[label]) for label in labels}
 
 
 def _names_from_file(labels: Sequence[str], path: Path, key: str) -> dict[str, str]:

@@ -7,33 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from gift_core.artifacts.tars import encode_image
 from gift_core.artifacts.task import Captions, LabeledImage
 from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
+from gift_core.work.overlap import in_order
 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
 HEIC_REMEDY = "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'"
-JPEG_QUALITY = 95
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
-DECODERS = min(8, os.cpu_count() or 1)  # threads with a whole image each. Pillow works without Python's lock
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class BadImageError(ValueError):
@@ -148,21 +142,6 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yields function(item) of each item, in their order. Threads compute ahead."""
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * DECODERS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str, bool]:
     """Returns (encoded image, its extension, whether the file has other frames or pages).
 
@@ -232,16 +211,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(white, layered).convert("RGB")
     return image.convert("RGB")
-
-
-def encode_image(image: Image.Image, image_format: str) -> bytes:
-    """Returns the RGB image as PNG or JPEG bytes without metadata. The same image gives the same bytes."""
-    buffer = io.BytesIO()
-    if image_format == "jpg":
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    else:
-        image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _from_wide_gray(image: Image.Image) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -117,10 +116,7 @@ class FolderReader:
             except FileNotFoundError:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.") from None
-            if stat.S_ISREG(status.st_mode):
-                yield Sample(label, printable(name), status.st_size, path, split=split)
-            else:
-                self.left_out.append(name)
+            yield Sample(label, printable(name), status.st_size, path.read_bytes, split)
 
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, and which folders are links."""

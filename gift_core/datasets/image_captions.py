@@ -115,7 +115,9 @@ def require_readable(folder: Path, key: str) -> None:
         try:
             decoded_image(read_image(sample))
         except BadImageError as error:
-            raise UserError(f"{key}: {sample.file} cannot be read as an image ({error}). Replace it.") from None
+            raise UserError(
+                f"{key}: {folder / sample.name} cannot be read as an image ({error}). Replace it."
+            ) from None
 
 
 def _read_captions(folder: Path, images: Sequence[str], location: str) -> list[str]:

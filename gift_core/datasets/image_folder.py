@@ -38,7 +38,13 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     samples, empty = list[Sample](), list[str]()
     for split in SPLITS if splits else [""]:
         if not any(classes[split].values()):
-            raise _without_images(folder / splits.get(split, ""), location, classes[split])
+            name = (folder / splits.get(split, "")).name
+            what = f"the sub-folders of {name}/ have no images" if classes[split] else f"{name}/ has no sub-folders"
+            lists = sorted(path.name for path in folder.glob("*") if path.suffix in (".csv", ".parquet", ".tar"))
+            option = "--webdataset" if lists and lists[0].endswith(".tar") else "--table"
+            hint = f" If {lists[0]} has the labels: {option}." if lists else ""
+            remedy = f"Put the images into one folder per class: {', '.join(SUFFIXES)}.{hint}"
+            raise UserError(f"{location}: {what}. {remedy}")
         for each, images in classes[split].items():
             samples += reader.samples(images, plain_name(each), split)
         prefix = f"{splits[split]}/" if split else ""
@@ -64,11 +70,3 @@ def _require_classes(top: Classes, reader: FolderReader, location: str) -> None:
             what = f"{folder}/ has folders of splits, but a split should have the folders of the classes"
             remedy = f"Write train/<class>/ and test/<class>/. If {folder}/ is the whole data set, add its name to path"
             raise UserError(f"{location}: {what}. {remedy}.")
-
-
-def _without_images(folder: Path, location: str, classes: Classes) -> UserError:
-    what = f"the sub-folders of {folder.name}/ have no images" if classes else f"{folder.name}/ has no sub-folders"
-    lists = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".parquet", ".tar"))
-    option = "--webdataset" if lists and lists[0].endswith(".tar") else "--table"
-    hint = f" If {lists[0]} has the labels: {option}." if lists else ""
-    return UserError(f"{location}: {what}. Put the images into one folder per class: {', '.join(SUFFIXES)}.{hint}")

@@ -96,7 +96,7 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         named[config.split_column] = "split_column"
     keys = {column: f"{key}.{name}" for column, name in named.items()}
     schema = TableSchema(required=tuple(named), keys=keys, may_be_empty=(image, text))
-    for row in read_table_file(path, schema, location=f"{key}.table").rows:
+    for row in read_table_file(path, schema, location=f"{key}.table")[1]:
         value = "" if config.split_column is None else row.cells[config.split_column]
         split = "" if config.split_column is None else split_of(value)
         if split is None:

@@ -33,7 +33,7 @@ from gift_core.datasets.dataset import (
     sample_shots,
     vocabulary_captions,
 )
-from gift_core.datasets.decoding import Decoder, digest_of, in_order
+from gift_core.datasets.decoding import Decoder, digest_of
 from gift_core.datasets.hub_dataset import list_hub
 from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset
 from gift_core.datasets.image_folder import list_folder
@@ -42,6 +42,7 @@ from gift_core.datasets.webdataset import list_tars
 from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
+from gift_core.work.overlap import in_order
 from gift_core.work.publishing import require_free_bytes
 
 
@@ -214,7 +215,7 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
             buffer = io.BytesIO()
             image.save(buffer, "PPM")  # no format that is stored as it is: ingest.image_format says which
             label = names[target] if count is None else "\n".join(target)
-            yield Sample(label, f"{split} image {number}", buffer.tell(), load=buffer.getvalue)
+            yield Sample(label, f"{split} image {number}", buffer.tell(), buffer.getvalue)
 
     train, test = tuple(samples("train")), tuple(samples("test"))
     if count is not None:

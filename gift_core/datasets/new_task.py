@@ -15,8 +15,7 @@ from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
 from gift_core.datasets.dataset import Dataset
-from gift_core.datasets.hub_dataset import files_of
-from gift_core.datasets.hub_fetch import HubRepository
+from gift_core.datasets.hub_dataset import HubRepository, files_of
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.parquet_images import unnamed_labels
 from gift_core.datasets.spelling import require_utf8
@@ -48,7 +47,15 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):
         if (file := row[key]) is not None:
-            row[key] = _relative(images, Path(file), f"--{key.replace('_', '-')}")
+            option = f"gift add-task: --{key.replace('_', '-')}"
+            if not Path(file).is_absolute() and any(images.glob(Path(file).as_posix())):
+                row[key] = Path(file).as_posix()  # it may be given relative to `images` or to the working folder
+                continue
+            if not Path(file).is_file():
+                raise UserError(f"{option} {no_such_path(images / file, 'file')}")
+            row[key] = Path(os.path.relpath(Path(file).absolute(), images.absolute())).as_posix()
+            if str(row[key]).startswith(".."):
+                raise UserError(f"{option} {file}: is outside {images}, which is watched for changes. Move it there.")
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
@@ -92,19 +99,6 @@ def hub_row(
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _relative(images: Path, file: Path, option: str) -> str:
-    """The path of a file relative to `images`. It may be given relative to `images` or to the working folder."""
-    if not file.is_absolute() and any(images.glob(file.as_posix())):
-        return file.as_posix()
-    if not file.is_file():
-        raise UserError(f"gift add-task: {option} {no_such_path(images / file, 'file')}")
-    relative = os.path.relpath(file.absolute(), images.absolute())
-    if relative.startswith(".."):
-        what = f"is outside {images}, which is watched for changes"
-        raise UserError(f"gift add-task: {option} {file}: {what}. Move it there.")
-    return Path(relative).as_posix()
-
-
 @dataclass(frozen=True)
 class Addition(ParamsEdit):
     """A task that is about to be added. `bring` ("link" or "copy") the images to `target`; None if they are there.
@@ -124,7 +118,11 @@ class Addition(ParamsEdit):
             if self.bring == "link":
                 self.target.symlink_to(self.images.resolve(), target_is_directory=True)
             else:
-                _copy(self.images, self.target)
+                needed = sum(path.stat().st_size for path in self.images.rglob("*") if path.is_file())
+                require_free_bytes(self.target, needed, "gift add-task --copy")
+                options: dict[str, Any] = {"copy_function": shutil.copyfile, "ignore_dangling_symlinks": True}
+                with build_folder(self.target) as temporary:
+                    shutil.copytree(self.images, temporary, dirs_exist_ok=True, **options)
         try:
             super().carry_out()
         except BaseException:
@@ -200,12 +198,3 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     if os.path.lexists(target):
         raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
     return target
-
-
-def _copy(images: Path, target: Path) -> None:
-    needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
-    require_free_bytes(target, needed, "gift add-task --copy")
-    with build_folder(target) as unfinished:
-        shutil.copytree(
-            images, unfinished, copy_function=shutil.copyfile, ignore_dangling_symlinks=True, dirs_exist_ok=True
-        )

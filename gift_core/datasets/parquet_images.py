@@ -106,12 +106,9 @@ def list_parquet(
     """
     import pyarrow.parquet as pq
 
-    rows: list[tuple[str, str, str, partial[bytes], Path]] = []
-    image, split_column = (
-        partial(_read_image, str(config.image_column), {}, Lock()),
-        getattr(config, "split_column", None),
-    )
-    total = 0
+    rows: list[tuple[str, str, str, partial[bytes]]] = []
+    image, total = partial(_read_image, str(config.image_column), {}, Lock()), 0
+    split_column = getattr(config, "split_column", None)
     paths = [(split, path) for split in files for path in files[split]]
     for split, path in progress(paths, len(paths), "list images"):
         name = path.relative_to(folder).as_posix()
@@ -127,11 +124,11 @@ def list_parquet(
                 unknown = f"row {number}: unknown split {printable(value[:80])!r}"
                 raise UserError(f"{place}: {unknown}. {did_you_mean(value, KNOWN_SPLITS)}")
             if text:
-                rows.append((text, f"{name}, row {number}", of, read, path))
+                rows.append((text, f"{name}, row {number}", of, read))
             elif of != VALIDATION:
                 raise UserError(f"{place}: row {number} has no label or caption. Fill it in, or remove the row.")
     size = total // max(len(rows), 1)  # the same for all, as copies are looked for among images of one size
-    samples = [Sample(text, name, size, path, split=of, load=read) for text, name, of, read, path in rows]
+    samples = [Sample(text, name, size, read, of) for text, name, of, read in rows]
     held_out = sum(sample.split == VALIDATION for sample in samples)
     return Listing(samples, location, validation_note(f"split {VALIDATION}", held_out))
 

@@ -19,12 +19,13 @@ from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig, UserDataConfig
 from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_names, catalogue_row, take_inventory
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.decoding import BadImageError, decoded_image, digest_of, in_order, read_image
+from gift_core.datasets.decoding import BadImageError, decoded_image, digest_of, read_image
 from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
+from gift_core.work.overlap import in_order
 
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
@@ -128,7 +129,14 @@ def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]
         lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
         broken = findings.broken
     else:
-        lines += _balance(dataset) if dataset.classes else ()
+        for split, of_split in (("train", dataset.train), ("test", dataset.test)) if dataset.classes else ():
+            found = Counter(sample.label for sample in of_split)
+            counted = [found[label] for label in dataset.classes]
+            if of_split:
+                spread = f"{min(counted)} to {max(counted)} per class, median {statistics.median(counted):g}"
+                lines.append(f"{split}: {len(of_split):,} images, {spread}")
+                if empty := [name for label, name in dataset.classes.items() if not found[label]]:
+                    lines.append(f"{split}: {len(empty)} classes have none: {first_names(empty)}")
         _, broken = examine_images(samples, raw.name)
     lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
     return state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
@@ -144,19 +152,6 @@ def open_raw(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, 
         return "complete", (), open_dataset(raw.name, config.tasks[raw.name], seed=config.seed, root=root)
     except UserError as error:
         return "wrong" if raw.path.exists() else "missing", (str(error),), Dataset({}, (), (), ())
-
-
-def _balance(dataset: Dataset) -> Iterator[str]:
-    """Yields the number of images per class in each split, and the classes that have none."""
-    for split, samples in (("train", dataset.train), ("test", dataset.test)):
-        if not samples:
-            continue
-        found = Counter(sample.label for sample in samples)
-        counts = [found[label] for label in dataset.classes]
-        spread = f"{min(counts)} to {max(counts)} per class, median {statistics.median(counts):g}"
-        yield f"{split}: {len(samples):,} images, {spread}"
-        if empty := [name for label, name in dataset.classes.items() if not found[label]]:
-            yield f"{split}: {len(empty)} classes have none: {first_names(empty)}"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _index(path: Path, label: str | None, key: str, split: str, left_out: list[s
                 what = f"has {', '.join(files)}, but it should have one image ({', '.join(SUFFIXES)})"
                 raise UserError(f"{where} {what} and its .{_extension(label)}, one after the other.")
             text, image = _read_label(files, label, where), files[images[0]]
-            yield Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.tar, image.offset, split)
+            yield Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.read, split)
     except (tarfile.TarError, OSError) as error:
         what = f"{path.name} cannot be read as a tar of samples ({error})"
         raise UserError(f"{key}: {what}. Unpack it with gunzip if it is compressed, or copy it again.") from None

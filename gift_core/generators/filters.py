@@ -1,6 +1,6 @@
 """Filters for generated images: black, unsafe or ugly ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Two other judges are an aesthetic score
+A CLIP scores the images: any open_clip model with an image and a text encoder. Two other filters are an aesthetic score
 and a safety checker, both with models that the user names. All see one image at a time, in float32, so that a resumed
 run decides as an uninterrupted one.
 Rejected images are generated again with their next seed. The paper has no filters except for black images.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,6 @@ class Scorer:
             vector: np.ndarray = self.model.encode_image(image_1CHW, normalize=True)[0].float().cpu().numpy()
         return vector
 
-    @property
-    def size(self) -> int:
-        """Returns D."""
-        return len(self.text_features(""))
-
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
         import torch
@@ -101,19 +96,6 @@ KEPT = Verdict(None)
 BLACK = Verdict("black")
 
 
-class NoFilters:
-    """Keeps every image without looking at it (`null` in params.yaml)."""
-
-    compares_images = False
-
-    def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns that the encoded image is kept."""
-        return KEPT
-
-    def recall(self, images: Iterable[bytes]) -> None:
-        """Remembers nothing."""
-
-
 class QualityFilters:
     """Applies the thresholds of params.yaml, and remembers the features of the images kept for the task.
 
@@ -125,8 +107,8 @@ class QualityFilters:
         self,
         config: FiltersConfig,
         scorer: Scorer | None,
-        head: AestheticHead | None = None,
-        checker: SafetyChecker | None = None,
+        head: Callable[[np.ndarray], float] | None = None,
+        checker: Callable[[Image.Image], bool] | None = None,
     ) -> None:
         self.config = config
         self.scorer = scorer
@@ -137,7 +119,7 @@ class QualityFilters:
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
-        if self.checker is not None and self.checker.is_unsafe(_opened(image)):
+        if self.checker is not None and self.checker(_opened(image)):
             return Verdict("unsafe")
         if self.scorer is None:
             return KEPT
@@ -145,7 +127,7 @@ class QualityFilters:
         if prompt not in self._texts:  # prompts are sampled with replacement
             self._texts[prompt] = self.scorer.text_features(prompt)
         if self.head is not None and self.config.aesthetic is not None:
-            aesthetic = self.head.score(image_D)
+            aesthetic = self.head(image_D)
             if aesthetic < self.config.aesthetic.min_score:
                 return Verdict("aesthetic", aesthetic=aesthetic)
         clip_score = float(image_D @ self._texts[prompt])
@@ -171,28 +153,22 @@ def _opened(image: bytes) -> Image.Image:
         return rgb
 
 
-Filters = NoFilters | QualityFilters
-
-
-def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
-    """Returns the filters of params.yaml with their models on `device`. None keeps every image."""
+def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
+    """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
     if config is None:
-        return NoFilters()
+        return None
     scorer = load_scorer(config.scorer, device) if config.scorer else None
-    head = load_head(Path(config.aesthetic.head), scorer.size) if config.aesthetic and scorer else None
+    head = None
+    if config.aesthetic and scorer:
+        head = load_head(Path(config.aesthetic.head), size=len(scorer.text_features("")))
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
     return QualityFilters(config, scorer, head, checker)
 
 
 def counted_reasons(config: FiltersConfig) -> list[str]:
-    """Returns the reasons that the manifest counts: that of a judge only where params.yaml names one."""
+    """Returns the reasons that the manifest counts: one that needs a model only where params.yaml names it."""
     named = {"aesthetic": config.aesthetic, "unsafe": config.safety_checker}
     return [reason for reason in REASONS if named.get(reason, reason)]
-
-
-def is_black(image: Image.Image) -> bool:
-    """Returns True if every pixel is 0. The safety checkers of diffusers return such images."""
-    return not np.asarray(image).any()
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
@@ -231,20 +207,10 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     )
 
 
-@dataclass(frozen=True)
-class AestheticHead:
-    """A linear function of the scorer's features, as LAION's aesthetic predictors are."""
+def load_head(path: Path, size: int) -> Callable[[np.ndarray], float]:
+    """Returns the function from features (D, unit norm) to a score that is in a state dict of linear layers.
 
-    weight_D: np.ndarray
-    bias: float
-
-    def score(self, image_D: np.ndarray) -> float:
-        """Returns the score of an image with these features (D, unit norm)."""
-        return float(image_D @ self.weight_D + self.bias)
-
-
-def load_head(path: Path, size: int) -> AestheticHead:
-    """Returns the head in a state dict of one or more linear layers, .safetensors or a file of torch.save.
+    The file is .safetensors or of torch.save.
 
     Layers follow each other without an activation, as in both of LAION's predictors (laion-ai/aesthetic-predictor and
     christophschuhmann/improved-aesthetic-predictor). `size`: D. UserError for a file that is missing, damaged, or no
@@ -267,29 +233,16 @@ def load_head(path: Path, size: int) -> AestheticHead:
     except Exception as error:  # torch, safetensors and numpy raise many kinds of errors
         what = f"it has no linear layers from {size} numbers to a score ({' '.join(str(error).split()[:30])})"
         raise UserError(f"{HEAD_KEY}: {path}: {what}. Use a head for the features of filters.scorer.") from error
-    return AestheticHead(weight[0].astype(np.float32), float(bias[0]))
+    weight_D, offset = weight[0].astype(np.float32), float(bias[0])
+    return lambda image_D: float(image_D @ weight_D + offset)
 
 
-@dataclass(frozen=True)
-class SafetyChecker:
-    """The safety checker of Stable Diffusion 1, or another model with its classes (diffusers)."""
+def load_safety_checker(name: str, device: torch.device) -> Callable[[Image.Image], bool]:
+    """Returns the check whether a model finds its concepts in an image: that of Stable Diffusion 1, or one like it.
 
-    model: Any
-    processor: Any
-    device: torch.device
-
-    def is_unsafe(self, image: Image.Image) -> bool:
-        """Returns whether the model finds one of its concepts in the image."""
-        import torch
-
-        pixels = self.processor(images=[image.convert("RGB")], return_tensors="pt").pixel_values
-        with torch.inference_mode():
-            _, flags = self.model(clip_input=pixels.to(self.device), images=[np.zeros((1, 1, 3))])
-        return bool(flags[0])
-
-
-def load_safety_checker(name: str, device: torch.device) -> SafetyChecker:
-    """Returns the checker of a folder or a hub name. UserError where diffusers cannot load it."""
+    `name`: of a folder or of the hub. UserError where diffusers cannot load it.
+    """
+    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
@@ -301,4 +254,12 @@ def load_safety_checker(name: str, device: torch.device) -> SafetyChecker:
     except Exception as error:  # diffusers, the hub and torch raise many kinds of errors
         reason = " ".join(str(error).split()[:60])
         raise UserError(f"{SAFETY_KEY}: diffusers cannot load {name} ({reason}). Check the name.") from error
-    return SafetyChecker(model.eval().to(device), processor, device)
+    model = model.eval().to(device)
+
+    def is_unsafe(image: Image.Image) -> bool:
+        pixels = processor(images=[image], return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            _, flags = model(clip_input=pixels.to(device), images=[np.zeros((1, 1, 3))])
+        return bool(flags[0])
+
+    return is_unsafe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.config.generator import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError
-from gift_core.generators.sampling_settings import CallSettings, call_settings, make_scheduler
+from gift_core.generators.sampling_settings import call_settings, make_scheduler
 from gift_core.quantities import first_names
 from gift_core.work.overlap import copied_to_cpu
 
@@ -159,11 +159,12 @@ def add_lora(pipeline: Any, config: LoraConfig | None) -> None:
 
 @dataclass(frozen=True)
 class TextToImage:
-    """A loaded pipeline and the settings that all images are generated with."""
+    """A loaded pipeline, and the arguments and the negative prompt (or None) that all images are generated with."""
 
     pipeline: Any
     config: GeneratorConfig
-    settings: CallSettings
+    arguments: Mapping[str, Any]
+    negative_prompt: str | None
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Image.Image]:
         """Returns one RGB image per prompt, of config.size x config.size pixels.
@@ -175,12 +176,12 @@ class TextToImage:
         """
         import torch
 
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        generators, arguments = [torch.Generator("cpu").manual_seed(seed) for seed in seeds], dict(self.arguments)
+        if self.negative_prompt is not None:
+            arguments["negative_prompt"] = [self.negative_prompt] * len(prompts)
         try:
             with torch.inference_mode():
-                output = self.pipeline(
-                    prompt=list(prompts), generator=generators, **self.settings.arguments(len(prompts))
-                )
+                output = self.pipeline(prompt=list(prompts), generator=generators, **arguments)
                 if isinstance(output.images, torch.Tensor):
                     self._check_size(output.images.shape[-1], output.images.shape[-2])
                     return _ImagesOnDevice(output.images)
@@ -234,13 +235,13 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
         what = f"{config.memory.offload}, but run.device is the CPU, where everything is already"
         raise UserError(f"{MEMORY_KEY}.offload: {what}. Write offload: none, or run on a GPU.")
     pipeline = pretrained_pipeline(config)
-    settings = call_settings(pipeline, config)
+    arguments, negative_prompt = call_settings(pipeline, config)
     if config.scheduler is not None:
         pipeline.scheduler = make_scheduler(pipeline.scheduler, config.scheduler)
     add_lora(pipeline, config.lora)
     place_pipeline(pipeline, config.memory, device)
     pipeline.set_progress_bar_config(disable=True)  # counts the steps of one batch; ours counts images
-    return TextToImage(pipeline, config, settings)
+    return TextToImage(pipeline, config, arguments, negative_prompt)
 
 
 def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: torch.device) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gift_core.errors import UserError, lookup
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from gift_core.config.generator import GeneratorConfig
 
 KEY = "params.yaml: generator"
-REQUIRED = ("prompt", "generator", "num_inference_steps")
 GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 # Options that would silently change the image or the prompt: resizing to another size, "cleaning" the prompt.
 SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
@@ -31,32 +29,13 @@ RETURN_TENSORS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CallSettings:
-    """Arguments that are the same for every batch, and the negative prompt of each image (None: not passed)."""
+def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any], str | None]:
+    """Returns the arguments of every call of `pipeline`, and the negative prompt of each image (None: not passed).
 
-    fixed: Mapping[str, Any]
-    negative_prompt: str | None
-
-    def arguments(self, count: int) -> dict[str, Any]:
-        """Returns the keyword arguments of a call that generates `count` images."""
-        if self.negative_prompt is None:
-            return dict(self.fixed)
-        return {**self.fixed, "negative_prompt": [self.negative_prompt] * count}
-
-
-def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
-    """Returns the arguments for calling `pipeline` with the settings of `config`.
-
-    Raises UserError if it is not a text-to-image pipeline, or does not support the guidance, the true guidance or the
-    negative prompt.
+    Raises UserError if it does not support the guidance, the true guidance or the negative prompt.
     """
     parameters = inspect.signature(pipeline.__call__).parameters
     kind = type(pipeline).__name__
-    missing = [name for name in REQUIRED if name not in parameters]
-    if missing:
-        what = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
-        raise UserError(f"{KEY}.pipeline: {what}. Use a text-to-image pipeline.")
     # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
     known = [name for name in GUIDANCE if name in parameters]
     scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))
@@ -81,11 +60,11 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
             raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
         # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
         blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
-        return CallSettings(fixed, negative or blank)
+        return fixed, negative or blank
     if not has_true_guidance:
         what = f"{negative.true_guidance}, but {kind} has no true guidance in addition to its guidance"
         raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
-    return CallSettings({**fixed, "true_cfg_scale": negative.true_guidance}, negative.text)
+    return {**fixed, "true_cfg_scale": negative.true_guidance}, negative.text
 
 
 def make_scheduler(own: Any, name: str) -> Any:

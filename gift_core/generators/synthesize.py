@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Manifest, Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
-from gift_core.generators.filters import BLACK, Filters, Verdict, check_attempts, counted_reasons, is_black
+from gift_core.artifacts.tars import encode_image
+from gift_core.generators.filters import BLACK, KEPT, Verdict, check_attempts, counted_reasons
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from gift_core.config.generator import GeneratorConfig
+    from gift_core.generators.filters import QualityFilters
     from gift_core.generators.pipeline import TextToImage
 
-    Tools = tuple[TextToImage, Filters, torch.device]
+    Tools = tuple[TextToImage, QualityFilters | None, torch.device]
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
-FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def synthesize(
     folder: Path,
     *,
     work: Path,
-    filters: Filters,
+    filters: QualityFilters | None,
     device: torch.device,
     environment: Mapping[str, str | int] | None = None,
     load_tools: Callable[[], Tools] | None = None,
@@ -78,7 +78,7 @@ def synthesize(
     """
     config = text_to_image.config
     digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
-    if filters.compares_images:
+    if filters is not None and filters.compares_images:
         if len(shards) > 1 and is_offered():
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
@@ -103,8 +103,8 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
-    judges = ("aesthetic", "safety_checker")
-    unset = {key for key in judges if getattr(config.filters, key, None) is None}  # not there in older manifests
+    optional = ("aesthetic", "safety_checker")
+    unset = {key for key in optional if getattr(config.filters, key, None) is None}  # not there in older manifests
     return config.model_dump(
         exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws", *unset}}
     )
@@ -199,7 +199,7 @@ class _Keeping:
 
     folder: Path
     config: GeneratorConfig
-    filters: Filters
+    filters: QualityFilters | None
     encoders: Executor
     copies: Copies
     pairs: list[Pair] = field(default_factory=list)  # of the current shard
@@ -209,14 +209,17 @@ class _Keeping:
         """Keeps or rejects images for batch.missing. Returns whether nothing is missing now, so that it is stored."""
         with self.copies.stream():
             if batch.is_kept:
-                if self.filters.compares_images:
+                if self.filters is not None and self.filters.compares_images:
                     pairs = _finished(self.folder, Shard(batch.shard, batch.requests))
                     self.filters.recall(pair.image for pair in pairs or ())
                 return True
-            encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)
+            encoded = self.encoders.map(partial(encode_image, image_format=self.config.image_format), images)
             for index, image, data in zip(batch.missing, images, encoded, strict=True):
                 request = batch.requests[index]
-                verdict = BLACK if is_black(image) else self.filters.verdict(data, request.prompt)
+                if image.getbbox() is None:  # every pixel is 0: the safety checkers of diffusers return such images
+                    verdict = BLACK
+                else:
+                    verdict = KEPT if self.filters is None else self.filters.verdict(data, request.prompt)
                 if verdict.reason is None:
                     batch.kept[index] = data
                     continue
@@ -237,9 +240,3 @@ class _Keeping:
                 stats["rejected"] = {reason: self.counts[reason] for reason in counted_reasons(self.config.filters)}
             write_shard(self.folder, batch.shard, self.pairs, stats)
             self.pairs, self.counts = [], Counter()
-
-
-def _encode(image: Image.Image, image_format: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, **FORMATS[image_format])
-    return buffer.getvalue()

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
+from gift_core.clip.architectures import tokenizer_contents, write_tokenizer
 from gift_core.clip.model import Clip, weights_of
-from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, lookup
-from gift_core.interop.checkpoints import KEY
+from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     clip_config_of,
@@ -50,7 +50,10 @@ def export_clip(clip: Clip, folder: Path, *, to: str, provenance: Mapping[str, A
     The folder appears only when it is complete. UserError for an unknown format, and for a model that the format
     cannot express.
     """
-    lookup(EXPORTS, to, "export --to")(clip, folder, provenance)
+    export = lookup(EXPORTS, to, "export --to")
+    with build_folder(folder) as temporary:
+        export(clip, temporary, provenance)
+        write_provenance(temporary, provenance)
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
@@ -65,17 +68,12 @@ def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any])
     settings = image_processor_settings(clip.config["preprocess_cfg"], clip.image_size)
     weights = {name.removeprefix("text."): value for name, value in weights_of(clip).items()}
     weights["logit_scale"] = weights["logit_scale"].reshape(())
-    tokenizer = tokenizer_contents(clip)
-    with build_folder(folder) as temporary:
-        save_file(weights_to_transformers(weights), temporary / SAFETENSORS, metadata={"format": "pt"})
-        (temporary / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        for name, content in tokenizer.items():
-            (temporary / name).write_bytes(content)
-        if not tokenizer:
-            length = clip.config["model_cfg"]["text_cfg"].get("context_length", 77)
-            clip_tokenizer(length).save_pretrained(temporary)
-        CLIPImageProcessor(**settings).save_pretrained(temporary)
-        write_provenance(temporary, provenance)
+    save_file(weights_to_transformers(weights), folder / SAFETENSORS, metadata={"format": "pt"})
+    (folder / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if not write_tokenizer(clip, folder):
+        length = clip.config["model_cfg"]["text_cfg"].get("context_length", 77)
+        clip_tokenizer(length).save_pretrained(folder)
+    CLIPImageProcessor(**settings).save_pretrained(folder)
 
 
 def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -86,22 +84,19 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
     """
     pixels_BCHW = torch.zeros(2, 3, clip.image_size, clip.image_size)
     tokens_NL = clip.tokenizer(["a", "b c"])
-    with build_folder(folder) as temporary:
-        _write_graph(_Features(clip.model, "encode_image"), pixels_BCHW, temporary / IMAGE_GRAPH, name="pixels")
-        _write_graph(_Features(clip.model, "encode_text"), tokens_NL, temporary / TEXT_GRAPH, name="tokens")
-        for name, content in tokenizer_contents(clip).items():
-            (temporary / name).write_bytes(content)
-        length = int(tokens_NL.shape[1])
-        how_to_use: dict[str, Any] = {
-            "opset": OPSET,
-            "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},
-            "text": {"file": TEXT_GRAPH, "input": "tokens", "output": "features", "context_length": length},
-            "scale": float(clip.scale),
-            "preprocess_cfg": clip.config["preprocess_cfg"],
-            "model_cfg": clip.config["model_cfg"],
-        }
-        write_json(temporary / DESCRIPTION, how_to_use)
-        write_provenance(temporary, provenance)
+    _write_graph(_Features(clip.model, "encode_image"), pixels_BCHW, folder / IMAGE_GRAPH, name="pixels")
+    _write_graph(_Features(clip.model, "encode_text"), tokens_NL, folder / TEXT_GRAPH, name="tokens")
+    write_tokenizer(clip, folder)
+    length = int(tokens_NL.shape[1])
+    how_to_use: dict[str, Any] = {
+        "opset": OPSET,
+        "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},
+        "text": {"file": TEXT_GRAPH, "input": "tokens", "output": "features", "context_length": length},
+        "scale": float(clip.scale),
+        "preprocess_cfg": clip.config["preprocess_cfg"],
+        "model_cfg": clip.config["model_cfg"],
+    }
+    write_json(folder / DESCRIPTION, how_to_use)
 
 
 def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -115,10 +110,7 @@ def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) 
         what = "its tokenizer is not text and cannot be stored in a safetensors header"
         raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
     description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
-    with build_folder(folder) as temporary:
-        metadata = {KEY: json.dumps(description, sort_keys=True)}
-        save_file(weights_of(clip), temporary / SAFETENSORS, metadata=metadata)
-        write_provenance(temporary, provenance)
+    save_file(weights_of(clip), folder / SAFETENSORS, metadata={KEY: json.dumps(description, sort_keys=True)})
 
 
 EXPORTS: dict[str, Export] = {

@@ -7,7 +7,6 @@ Some are about changes: what training added to the weights of a common base. tor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -79,23 +78,15 @@ def fisher(weights: Sequence[Tensor], *, diagonals: Sequence[Tensor]) -> Tensor:
     return _sum(share * weight for share, weight in zip(shares, weights, strict=True))
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A row of KINDS: the function, and the options that it takes."""
-
-    merge: Callable[..., Tensor]
-    options: tuple[str, ...] = ()
-
-
-# By the value of `gift merge --kind`.
-KINDS: Mapping[str, Kind] = {
-    "interpolate": Kind(interpolate, ("alpha",)),
-    "mean": Kind(mean),
-    "task_arithmetic": Kind(task_arithmetic, (BASE, "weight")),
-    "ties": Kind(ties, (BASE, "keep", "scale")),
-    "magmax": Kind(magmax, (BASE, "scale")),
-    "dare": Kind(dare, (BASE, "weight", "drop", "seed")),
-    "fisher": Kind(fisher, ("fisher",)),
+# By the value of `gift merge --kind`: the function, and the options that it takes.
+KINDS: Mapping[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "interpolate": (interpolate, ("alpha",)),
+    "mean": (mean, ()),
+    "task_arithmetic": (task_arithmetic, (BASE, "weight")),
+    "ties": (ties, (BASE, "keep", "scale")),
+    "magmax": (magmax, (BASE, "scale")),
+    "dare": (dare, (BASE, "weight", "drop", "seed")),
+    "fisher": (fisher, ("fisher",)),
 }
 
 
@@ -110,15 +101,16 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
     UserError for an unknown kind, for a number of models, a value or an option that does not fit it, and for a missing
     option.
     """
-    row, chosen = lookup(KINDS, kind, "merge --kind"), {key: value for key, value in given.items() if value is not None}
+    _, taken = lookup(KINDS, kind, "merge --kind")
+    chosen = {key: value for key, value in given.items() if value is not None}
     if models < 2 or (kind == "interpolate" and models != 2):
         needed = "exactly two" if kind == "interpolate" else "at least two"
         raise UserError(f"merge --kind {kind}: {models} given, it takes {needed} models. Name their folders or files.")
     for name in chosen:
-        if name not in row.options:
-            takers = ", ".join(each for each, other in KINDS.items() if name in other.options)
+        if name not in taken:
+            takers = ", ".join(each for each, (_, other) in KINDS.items() if name in other)
             raise UserError(f"merge --{name}: no option of --kind {kind}, but of {takers}. Leave it out.")
-    options: dict[str, Any] = {name: chosen.get(name, DEFAULTS.get(name)) for name in row.options}
+    options: dict[str, Any] = {name: chosen.get(name, DEFAULTS.get(name)) for name in taken}
     for name, value in options.items():
         if value is None:
             raise UserError(f"merge --kind {kind}: --{name} is missing. Give it.")

@@ -1,21 +1,21 @@
 """Merges models of one architecture into one, tensor by tensor (`gift merge`).
 
-Models are read from their files one tensor at a time, and so is their Fisher information.
+Files of weights and of Fisher information are mapped into memory, so no more than a tensor of each has to be there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import (
@@ -28,12 +28,19 @@ from gift_core.artifacts.model_folder import (
     write_provenance,
 )
 from gift_core.artifacts.teacher_files import FISHER, FISHER_KEY
-from gift_core.clip.architectures import build_model, require_sound_numbers
+from gift_core.clip.architectures import (
+    LOCAL,
+    PROBES,
+    build_model,
+    load_tokenizer,
+    require_known_tokens,
+    require_sound_numbers,
+    tokenizer_files_of,
+    tokenizer_from,
+)
 from gift_core.clip.model import Clip, check_folder, write_description
-from gift_core.clip.tokenizers import LOCAL, load_tokenizer, require_known_tokens, tokenizer_files_of, tokenizer_from
 from gift_core.errors import UserError
-from gift_core.interop.checkpoints import read_single_file
-from gift_core.interop.importing import FILE, model_identity, open_model
+from gift_core.interop.importing import FILE, model_identity, open_model, read_single_file
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
 from gift_core.layout import Layout
 from gift_core.seeds import seed_for
@@ -50,7 +57,7 @@ class StoredModel:
     identity: Mapping[str, str]
     clip: Clip
     file: str
-    get: Callable[[str], torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]
 
     @cached_property
     def layout(self) -> dict[str, torch.Tensor]:
@@ -59,7 +66,7 @@ class StoredModel:
 
     def read(self, name: str) -> torch.Tensor:
         """Returns the tensor, float32 unless it has integers. UserError as require_sound_numbers."""
-        value = self.get(name).to(self.layout[name].dtype).reshape(self.layout[name].shape)
+        value = self.tensors[name].to(self.layout[name].dtype).reshape(self.layout[name].shape)
         require_sound_numbers(value, name, self.file)
         return value
 
@@ -67,8 +74,8 @@ class StoredModel:
 def open_stored(name: str) -> StoredModel:
     """Returns the model of a folder, a file, or any name of open_model. UserError says what is wrong with it.
 
-    An open_clip folder and a file of `gift export --to safetensors` are read tensor by tensor. Where the names in it
-    are not those of open_clip's model, and for any other format, the whole model is loaded.
+    The weights of an open_clip folder and of a file of `gift export --to safetensors` stay in their file. Where the
+    names in it are not those of open_clip's model, and for any other format, the whole model is loaded.
     """
     path, files = Path(name.removeprefix(LOCAL).removeprefix(FILE)), tuple[Path, ...]()
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
@@ -80,27 +87,20 @@ def open_stored(name: str) -> StoredModel:
         file, tokenizer = path, tokenizer_from(contents, config["model_cfg"])
     else:
         return _loaded(name)
-    require_known_tokens(tokenizer, config["model_cfg"], name)
     with torch.device("meta"):
         model = build_model(config["model_cfg"], config.get("preprocess_cfg", {})).eval()
+    require_known_tokens(model, tokenizer(list(PROBES)), name)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if read_shapes(file) != shapes:
         return _loaded(name)
     preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))  # complete, as clip.model.as_clip has it
     clip = Clip(model, tokenizer, {"model_cfg": config["model_cfg"], "preprocess_cfg": preprocess}, "fp32", files)
-    return StoredModel(model_identity(name), clip, str(file), partial(read_tensor, file))
+    return StoredModel(model_identity(name), clip, str(file), load_file(file))
 
 
 def _loaded(name: str) -> StoredModel:
     clip = open_model(name, device="cpu")
-    return StoredModel(model_identity(name), clip, name, clip.model.state_dict().__getitem__)
-
-
-def read_tensor(file: Path, name: str) -> torch.Tensor:
-    """Returns one tensor. The file is opened each time: pages of it that were read before do not stay in memory."""
-    with safe_open(file, framework="pt") as tensors:
-        value: torch.Tensor = tensors.get_tensor(name)
-        return value
+    return StoredModel(model_identity(name), clip, name, clip.model.state_dict())
 
 
 def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: Layout) -> list[Path]:
@@ -113,15 +113,10 @@ def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: La
         digest = _trained_hash(model) or "unknown"
         found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
         if len(found) != 1:
-            what = (
-                f"{len(found)} files in {teachers} have the Fisher information of this model (sha256 {digest[:12]}...)"
-            )
-            named = f": {', '.join(map(str, found))}" if found else ""
-            remedy = (
-                "Name a file for each model: --fisher FILE. Stage teach writes it of the model before a task, if the "
-            )
-            remedy += "method has replay.fisher."
-            raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
+            named = f" ({', '.join(map(str, found))})" if found else ""
+            what = f"{len(found)} files in {teachers}{named} have the Fisher information of {digest[:12]}..."
+            remedy = "Name a file for each model: --fisher FILE. Stage teach writes it if the method has replay.fisher"
+            raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}. {remedy}.")
         files += found
     for model, file in zip(models, files, strict=True):
         noted, digest = _noted_model(file), _trained_hash(model) or ""
@@ -200,7 +195,7 @@ class Merge:
         if not self.models[-1].layout[name].is_floating_point():
             return self.models[-1].read(name)
         weights = (model.read(name) for model in self.models)
-        kind = KINDS[self.kind].merge
+        kind = KINDS[self.kind][0]
         options = {key: self.options[key] for key in ("alpha", "weight", "scale", "drop") if key in self.options}
         if "keep" in self.options:
             options["smallest"] = self.smallest
@@ -214,7 +209,7 @@ class Merge:
             merged = base + kind([weight - base for weight in weights], **options)
         else:
             if self.fishers:
-                options["diagonals"] = [read_tensor(file, name).float() for file in self.fishers]
+                options["diagonals"] = [load_file(file)[name].float() for file in self.fishers]
             merged = kind([*weights], **options)
         remedy = "Give smaller weights or a smaller scale."
         require_sound_numbers(merged, name, f"merge --kind {self.kind}", remedy)
@@ -224,8 +219,8 @@ class Merge:
 def merge_models(merge: Merge, folder: Path) -> None:
     """Writes the merged model into `folder`, with the configuration and the tokenizer of the last model.
 
-    One tensor of each model is in memory at a time; for TIES all changes of one model. UserError where the models do
-    not fit each other, before anything is written, and where a result is no number.
+    For TIES all changes of one model are in memory. UserError where the models do not fit each other, before anything
+    is written, and where a result is no number.
     """
     first, last = merge.models[0], merge.models[-1]
     for other in (*merge.models, *filter(None, [merge.base])):

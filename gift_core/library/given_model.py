@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from open_clip.model import get_model_preprocess_cfg
 
+from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import require_distinct_rows
@@ -91,15 +92,6 @@ def require_model(model: Any, name: str) -> None:
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
 
 
-def require_token_rows(clip: Clip, tokens_NL: torch.Tensor, name: str) -> None:
-    """Raises UserError, which names `name`, for tokens that the text tower does not have."""
-    embedding: Any = getattr(getattr(clip.model, "text", clip.model), "token_embedding", None)
-    if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
-        wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
-        what = f"token {wrong}, and the model has {embedding.num_embeddings}, from 0"
-        raise UserError(f"{NAME}: {name}: {what}. Use the model's own tokenizer.")
-
-
 class LoaderBatches:
     """TaskBatches from a loader of (images, labels), in its own order. When the loader ends, it starts again.
 
@@ -113,7 +105,7 @@ class LoaderBatches:
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
         tokens_KL = clip.tokenizer(list(class_prompts))
-        require_token_rows(clip, tokens_KL, "tokenizer")
+        require_known_tokens(clip.model, tokens_KL, f"{NAME}: tokenizer")
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip

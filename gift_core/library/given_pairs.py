@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize, trim_rows
 from gift_core.clip.images import CacheBudget, evaluation_transform
@@ -28,14 +29,15 @@ from gift_core.library.given_model import (
     endless,
     given_clip,
     require_images,
-    require_token_rows,
     two_parts,
 )
-from gift_core.library.method_rows import GivenMethod
 from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
 from gift_core.method.replay.fisher import estimate_fisher as estimate
 from gift_core.method.replay.source import NoReplay, Replay
 from gift_core.progress import progress
+
+if TYPE_CHECKING:
+    from gift_core.library.finetuning import GivenMethod
 
 PAIR = "(image, prompt)"
 ALONE = "one pair has nothing to be compared with, so it would protect nothing"
@@ -127,16 +129,25 @@ class PairSequence:
         self._clip, self._pairs = clip, pairs
         batch_size = training.replay_batch_size
         self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
-        self._budget, self._kept = CacheBudget(), dict[int, torch.Tensor]()
+        budget, self._kept = CacheBudget(), dict[int, torch.Tensor]()
         batches = [self._indices.sample(index) for index in range(training.iterations)]
         used = list(range(len(pairs))) if uses_all else np.unique(np.concatenate(batches)).tolist()
         self._row = {number: row for row, number in enumerate(used)}
-        prompts, image_features = self._encode_images(teacher, used, batch_size)
+        prompts, features = list[str](), list[torch.Tensor]()
+        for start in progress(range(0, len(used), batch_size), -(-len(used) // batch_size), "teacher"):
+            part = used[start : start + batch_size]
+            read = [_read_pair(clip, pairs, number) for number in part]
+            images_MCHW = torch.stack([image for image, _ in read])
+            require_images(clip, images_MCHW, "pairs", is_first=start == 0)
+            with torch.no_grad():
+                features.append(encode_images(teacher, images_MCHW.to(clip.device)))
+            prompts += [prompt for _, prompt in read]
+            self._kept |= {n: image for n, image in zip(part, images_MCHW, strict=True) if budget.take(image.nbytes)}
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        require_token_rows(clip, clip.tokenizer(list(numbers)), "tokenizer")
+        require_known_tokens(clip.model, clip.tokenizer(list(numbers)), f"{NAME}: tokenizer")
         self._tokens_PL = tokenize(clip, list(numbers))
-        self._teacher_image_ND = torch.cat(image_features)
+        self._teacher_image_ND = torch.cat(features)
         with torch.no_grad():
             parts = torch.split(self._tokens_PL, batch_size)
             self._teacher_text_PD = torch.cat([encode_tokens(teacher, part) for part in parts])
@@ -161,22 +172,6 @@ class PairSequence:
         )
         return (batch,)
 
-    @torch.no_grad()
-    def _encode_images(self, teacher: Clip, used: list[int], size: int) -> tuple[list[str], list[torch.Tensor]]:
-        """The prompts of the pairs `used`, and the teacher's features of their images in batches."""
-        prompts: list[str] = []
-        features: list[torch.Tensor] = []
-        for start in progress(range(0, len(used), size), -(-len(used) // size), "teacher"):
-            read = [_read_pair(self._clip, self._pairs, number) for number in used[start : start + size]]
-            images_MCHW = torch.stack([image for image, _ in read])
-            require_images(self._clip, images_MCHW, "pairs", is_first=start == 0)
-            features.append(encode_images(teacher, images_MCHW.to(self._clip.device)))
-            prompts += [prompt for _, prompt in read]
-            for number, image_CHW in zip(used[start : start + size], images_MCHW, strict=True):
-                if self._budget.take(image_CHW.nbytes):
-                    self._kept[number] = image_CHW
-        return prompts, features
-
 
 class PairLoader:
     """Replay of a loader's batches (images, prompts). The teacher encodes each batch, so images may be augmented.
@@ -192,24 +187,21 @@ class PairLoader:
     @torch.no_grad()
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the loader's next batch with the teacher's features."""
-        images_MCHW, prompts = self._next(is_first=iteration == 0)
-        if iteration == 0 and len(images_MCHW) == 1:
-            raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
-        while len(images_MCHW) == 1:  # what is left at the end of an epoch
-            images_MCHW, prompts = self._next(is_first=False)
+        while True:
+            images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
+            require_images(self._clip, images_MCHW, "pairs", is_first=iteration == 0)
+            if len(images_MCHW) > 1:
+                break
+            if iteration == 0:  # later it is what is left at the end of an epoch
+                raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
         is_tokens = isinstance(prompts, torch.Tensor)
         rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
-        require_token_rows(self._clip, rows_ML, "pairs: prompts" if is_tokens else "tokenizer")
+        require_known_tokens(self._clip.model, rows_ML, f"{NAME}: {'pairs: prompts' if is_tokens else 'tokenizer'}")
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
         tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
         return (ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD),)
-
-    def _next(self, *, is_first: bool) -> tuple[torch.Tensor, Any]:
-        images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
-        require_images(self._clip, images_MCHW, "pairs", is_first=is_first)
-        return images_MCHW, prompts
 
 
 def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Tensor, str]:

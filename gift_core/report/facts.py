@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gift_core.artifacts.contract import broken, require_file
-from gift_core.artifacts.model_folder import WEIGHTS, DamagedFileError, read_shapes
+from gift_core.artifacts.model_folder import WEIGHTS, read_shapes
 from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
+from gift_core.errors import ContractError, UserError
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
@@ -44,12 +44,11 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     config, environments = record.config, record.environments
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
-    weights = record.layout.pretrained() / WEIGHTS
-    require_file(weights, "import_model")
     try:
-        size = f"{sum(map(math.prod, read_shapes(weights).values())) / 1e6:.1f} million parameters"
-    except DamagedFileError as error:
-        raise broken(weights, f"it should be a whole safetensors file, but {error}", "import_model") from error
+        shapes = read_shapes(record.layout.pretrained() / WEIGHTS)
+    except UserError as error:
+        raise ContractError(f"{error} Recreate it with: dvc repro import_model") from error
+    size = f"{sum(map(math.prod, shapes.values())) / 1e6:.1f} million parameters"
     same = [f"{name} {next(iter(of))}" for name, of in environments.items() if len(of) == 1 and name != EDITED]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.report_json import NO_BENCHMARK, metrics_content, write_zero_shot
+from gift_core.artifacts.report_json import NO_BENCHMARK, metrics_content, rounded
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.quantities import plural
@@ -68,7 +68,7 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         build_folder(folder / "plots") as plots,
     ):
         write_json(metrics, metrics_content(record.metrics))
-        write_zero_shot(zero_shot, check)
+        write_json(zero_shot, rounded(check))
         write_json(summary, run_summary(record))
         for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
             rows.to_csv(plots / name, index=False, lineterminator="\n")

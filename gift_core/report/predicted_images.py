@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,7 +18,7 @@ from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
-from gift_core.report.pictures import Thumbnail, thumbnail
+from gift_core.report.pictures import thumbnail
 from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
 
 IMAGES_PER_TASK = 8
@@ -29,36 +28,6 @@ CAPTIONS_SHOWN = 4
 BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
 Model = tuple[str, str]  # a method and a time
 Tests = Mapping[Model, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class KeptTask:
-    """The test images of a task that the forgetful method classified correctly right after learning it.
-
-    Attributes:
-        learned: their number.
-        forgotten: how many of them the forgetful method misclassifies at the end.
-        kept: how many of these the other method classifies correctly at the end.
-        reverse: images that the other method had learned and has forgotten, and that the forgetful one has not.
-        images: a few of the kept ones, each with what the forgetful method and the other one predict at the end; empty
-            if the test images are not on this machine.
-    """
-
-    learned: int
-    forgotten: int
-    kept: int
-    reverse: int
-    images: list[tuple[Thumbnail, str, str]]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """The errors of a method on a task at the end, the number of test images, and the most frequent pairs of classes:
-    the right one, the predicted one, the task of the predicted one ("" if it is the same), how often."""
-
-    errors: int
-    total: int
-    pairs: list[tuple[str, str, str, int]]
 
 
 def prediction_pictures(record: RunRecord) -> Iterator[Section]:
@@ -72,11 +41,11 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     methods = [method for method in reading_order(record, record.methods) if styles[method] != QUIET]
     here = [method for method in methods if answers.are_here(method)]
     missing = [method for method in methods if method not in here]
-    forgetful, keeper = baseline_method(record), best_method(record)
-    if forgetful is not None and answers.are_here(keeper) and answers.are_here(forgetful):
-        kept = kept_tasks(record, answers, forgetful, keeper)
-        absent = [task for task, of_task in kept.items() if of_task.kept and not of_task.images]
-        shown = {"forgetful": forgetful, "keeper": keeper, "kept": kept, "missing": absent}
+    baseline, best = baseline_method(record), best_method(record)
+    if baseline is not None and answers.are_here(best) and answers.are_here(baseline):
+        kept = kept_tasks(record, answers, baseline, best)
+        absent = [task for task, of_task in kept.items() if of_task["kept"] and not of_task["images"]]
+        shown = {"baseline": baseline, "best": best, "kept": kept, "missing": absent}
         if kept:
             yield Section("kept", "Forgotten and kept", "kept_images.html.j2", shown)
     confused = confused_tasks(record, answers, here)
@@ -114,36 +83,44 @@ def _with_classes(record: RunRecord) -> list[str]:
     return [task for task, info in record.infos.items() if info.kind == CLASSES]
 
 
-def kept_tasks(record: RunRecord, answers: Predictions, forgetful: str, keeper: str) -> dict[str, KeptTask]:
-    """The tasks but the last one, which nothing was learned after."""
+def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str) -> dict[str, dict[str, Any]]:
+    """The tasks but the last one, which nothing was learned after, and how many of their test images these are.
+
+    learned: the baseline classified them correctly right after learning the task. forgotten: of these, it misclassifies
+    them at the end. kept: of these, the best method classifies them correctly at the end. reverse: the best method had
+    learned and has forgotten them, and the baseline has not. images: a few of the kept ones, each with what the
+    baseline and the best method predict at the end; none if the test images are not on this machine.
+    """
     found = {}
     for task in a_few([task for task in _with_classes(record) if task != record.tasks[-1]], MAX_TASKS):
-        learned, had = (answers.of(method, task, after=task) for method in (forgetful, keeper))
-        forgot, kept = (answers.of(method, task) for method in (forgetful, keeper))
+        learned, had = (answers.of(method, task, after=task) for method in (baseline, best))
+        forgot, kept = (answers.of(method, task) for method in (baseline, best))
         forgotten = learned.correct & ~forgot.correct
         folder, info, images = record.layout.task(task), record.infos[task], []
-        rows = kept.assign(forgetful=forgot.predicted)[forgotten & kept.correct]
+        rows = kept.assign(baseline=forgot.predicted)[forgotten & kept.correct]
         if all((folder / name).is_file() for name in info.shards("test")):
             shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
             stored = images_at(folder, info, "test", map(int, shown.image))
             for row in shown.itertuples():
                 picture = thumbnail(str(row.label), stored[row.image].read(), file=folder, stage=STAGE)
-                images.append((picture, str(row.forgetful), str(row.predicted)))
-        found[task] = KeptTask(
-            learned=int(learned.correct.sum()),
-            forgotten=int(forgotten.sum()),
-            kept=len(rows),
-            reverse=int((had.correct & ~kept.correct & forgot.correct).sum()),
-            images=images,
-        )
+                images.append((picture, str(row.baseline), str(row.predicted)))
+        reverse = int((had.correct & ~kept.correct & forgot.correct).sum())
+        counts = {"learned": int(learned.correct.sum()), "forgotten": int(forgotten.sum())}
+        found[task] = {**counts, "kept": len(rows), "reverse": reverse, "images": images}
     return found
 
 
-def confused_tasks(record: RunRecord, answers: Predictions, methods: Sequence[str]) -> dict[str, dict[str, Errors]]:
-    """{task: {method: its errors}}; {} without methods."""
+def confused_tasks(
+    record: RunRecord, answers: Predictions, methods: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """{task: {method: its errors at the end}}; {} without methods.
+
+    errors: their number. total: that of the test images. pairs: the most frequent (right class, predicted class, the
+    task of the predicted one or "" if it is the same, how often).
+    """
     shown = _with_classes(record) if methods else []
     owners = {name: task for task in shown for name in record.infos[task].class_names}
-    found: dict[str, dict[str, Errors]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for task in a_few(shown, MAX_TASKS):
         others = {**owners, **dict.fromkeys(record.infos[task].class_names, "")}  # two tasks may share a name
         for method in methods:
@@ -152,7 +129,7 @@ def confused_tasks(record: RunRecord, answers: Predictions, methods: Sequence[st
             counts = Counter(zip(wrong.label, wrong.predicted, strict=True))
             most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_PER_METHOD]
             pairs = [(label, other, others.get(other, ""), count) for (label, other), count in most]
-            found.setdefault(task, {})[method] = Errors(len(wrong), len(predicted), pairs)
+            found.setdefault(task, {})[method] = {"errors": len(wrong), "total": len(predicted), "pairs": pairs}
     return found
 
 

@@ -28,9 +28,9 @@ from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS
 from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.artifacts.task import read_task
+from gift_core.clip.architectures import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.clip.model import check_folder, open_folder
-from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
-from gift_core.datasets.hub_fetch import hub_errors
+from gift_core.datasets.hub_dataset import hub_errors
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder

@@ -176,10 +176,10 @@ def print_comparison(comparison: Comparison) -> None:
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
     rows: list[list[str]] = []
     titles = []
-    for group in comparison.groups:
+    for group, methods in comparison.groups.items():
         titles.append(len(rows))
-        rows.append([group.title])
-        for method in group.methods:
+        rows.append([group])
+        for method in methods:
             scores, differences, cells = comparison.scores[method], comparison.differences.get(method, {}), []
             for own in map(scores.get, shown):
                 deviation = f"±{number(own.std())}" if own is not None and len(own) > 1 else ""

@@ -96,7 +96,7 @@ def fetch(
     """
     from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig
     from gift_core.datasets.catalogue.fetch import fetch as download
-    from gift_core.datasets.hub_fetch import fetch_hub
+    from gift_core.datasets.hub_dataset import fetch_hub
 
     failed: list[str] = []
     complete: list[str] = []

@@ -148,7 +148,7 @@ def _look_at_repository(
     hub: str, of_hub: HubOptions, given: dict[str, Any], *, captions: bool
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Returns the row of params.yaml for a repository of the hub, what JSON has of it, and lines for a person."""
-    from gift_core.datasets.hub_fetch import look_up
+    from gift_core.datasets.hub_dataset import look_up
     from gift_core.datasets.new_task import hub_row
 
     found = look_up(hub, revision=of_hub.revision, config=of_hub.config, location="gift add-task --hub")
@@ -212,8 +212,8 @@ def remove_task(
     """
     from gift_core.config.params_edit import plan_task_removal
 
-    removal = plan_task_removal(names, params=params_of(params, root))
-    later, record = removal.later, {"tasks": names, "learned_again": removal.later}
+    removal, later = plan_task_removal(names, params=params_of(params, root))
+    record = {"tasks": names, "learned_again": later}
     shown = [f"At an earlier step than before, and learned again if they were: {', '.join(later)}"] if later else []
     hints = [f"{STAYS} {next_step(removal.config)}"]
     carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)

@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
 from gift_core.artifacts.model_folder import (
-    DamagedFileError,
     model_hash,
     noted_hash,
     read_losses,
@@ -80,7 +79,7 @@ def test_shapes_of_all_types_are_read_sorted_by_name_unless_the_file_is_damaged(
         (data.replace(b"F32", b"F99"), "its header is damaged"),
     ):
         path.write_bytes(damaged)
-        with pytest.raises(DamagedFileError, match=message):
+        with pytest.raises(UserError, match=message):
             read_shapes(path)
 
 

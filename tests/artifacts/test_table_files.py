@@ -13,7 +13,6 @@ import pytest
 from gift_core.artifacts.table_files import (
     Row,
     TableSchema,
-    TextTable,
     empty_cell,
     read_table_file,
 )
@@ -41,8 +40,8 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def cells(table: TextTable) -> list[dict[str, str]]:
-    return [dict(row.cells) for row in table.rows]
+def cells(table: tuple[tuple[str, ...], list[Row]]) -> list[dict[str, str]]:
+    return [dict(row.cells) for row in table[1]]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -50,16 +49,16 @@ def test_every_kind_of_file_gives_the_same_texts_of_the_known_columns(name: str,
     WRITERS[name](tmp_path / name)
     table = read_table_file(tmp_path / name, BIRDS)
     assert cells(table) == [{"file": "a.png", "bird": "7"}, {"file": "b.png", "bird": "10"}]
-    assert table.header == ("file", "note", "bird")
+    assert table[0] == ("file", "note", "bird")
     with pytest.raises(UserError, match=r"unknown column 'note'\. Known: bird, file\. Remove it"):
         read_table_file(tmp_path / name, TableSchema(required=("file", "bird"), refuse_others=True))
 
 
 def test_a_position_is_the_line_of_a_text_file_where_the_row_begins(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", '\n\ufefffile,bird\n\na,"wren\nin rain"\n \nb,owl\n'.replace("\n\ufeff", "\ufeff"))
-    assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 3", "line 6"]
+    assert [row.position for row in read_table_file(path, BIRDS)[1]] == ["line 3", "line 6"]
     path = write(tmp_path / "a.jsonl", '\n{"file": "a", "bird": "wren"}\n\n{"bird": "owl", "file": "b"}')
-    assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 2", "line 4"]
+    assert [row.position for row in read_table_file(path, BIRDS)[1]] == ["line 2", "line 4"]
 
 
 def test_texts_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:

@@ -60,9 +60,15 @@ VECTORS = pa.list_(pa.float32(), 3)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda table: table.drop_columns(["text_emb"]), "should be key, image_emb, text_emb, they are key, image_emb"),
-        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), "1 empty cells"),
-        (lambda table: table.set_column(0, "key", pa.array([1, 2])), "column key should be string without"),
+        (
+            lambda table: table.drop_columns(["text_emb"]),
+            "they are key string, image_emb fixed_size_list",
+        ),
+        (
+            lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)),
+            "without empty cells",
+        ),
+        (lambda table: table.set_column(0, "key", pa.array([1, 2])), "its columns should be key string, image_emb"),
         (None, "it should be a whole Parquet file"),
     ],
 )

@@ -130,7 +130,7 @@ def test_layers_run_in_their_order(name: str, monkeypatch: pytest.MonkeyPatch) -
     without_the_hub(monkeypatch)
     clip = small_clip(name)
     layers = {each.side: each for each in layers_of(clip.model)}
-    assert all(each.depth for each in layers.values())
+    assert all(each.blocks for each in layers.values())
     ran = modules_that_run(clip)
     for side in layers:
         found = [layers[side].layer_of(each) for each in ran if tower_of(each) == side and "embed" not in each]

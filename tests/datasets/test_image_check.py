@@ -30,7 +30,7 @@ def photo(seed: int) -> Image.Image:
 
 
 def sample(data: bytes, name: str, label: str = "wren") -> Sample:
-    return Sample(label, name, len(data), load=lambda: data)
+    return Sample(label, name, len(data), lambda: data)
 
 
 def dataset(train: list[Sample], test: list[Sample] | None = None) -> Dataset:

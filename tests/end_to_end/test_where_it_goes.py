@@ -31,7 +31,7 @@ from gift_core.datasets.dataset import Listing, Sample
 def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
     """Returns the images, sorted by their names."""
     files = sorted((root / config.path).glob(f"*{config.suffix}"))
-    samples = [Sample(file.name.split("_")[0], file.name, file.stat().st_size, file) for file in files]
+    samples = [Sample(file.name.split("_")[0], file.name, file.stat().st_size, file.read_bytes) for file in files]
     return Listing(samples, f"params.yaml: tasks.{name}.path: {config.path}")
 '''
         },

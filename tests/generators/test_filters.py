@@ -115,7 +115,7 @@ def test_a_head_of_several_layers_scores_as_the_layers_do(tmp_path: Path) -> Non
     torch.save({f"layers.{name}": value for name, value in layers.state_dict().items()}, tmp_path / "head.pth")
     feature_D = np.asarray([0.6, 0.0, 0.8], np.float32)
     expected = float(layers(torch.from_numpy(feature_D)))
-    assert load_head(tmp_path / "head.pth", 3).score(feature_D) == pytest.approx(expected, abs=1e-6)
+    assert load_head(tmp_path / "head.pth", 3)(feature_D) == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_image_below_the_aesthetic_score_is_rejected(tmp_path: Path) -> None:

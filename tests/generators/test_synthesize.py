@@ -22,7 +22,6 @@ from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import NoFilters
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import cut, tree_hash
@@ -60,7 +59,7 @@ class Painter:
 
 
 def generated(folder: Path, painter: Any, name: str = "shards", *, device: torch.device = CPU) -> Any:
-    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters(), device=device)
+    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=None, device=device)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -100,7 +99,7 @@ def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cau
 
 
 def put_shard(work: Path, prompts: pd.DataFrame) -> None:
-    synthesize(prompts, Painter(), work / "x", work=work / "y", filters=NoFilters(), device=CPU)
+    synthesize(prompts, Painter(), work / "x", work=work / "y", filters=None, device=CPU)
     for file in (work / "x").glob("00000*"):
         file.replace(work / file.name)
 
@@ -150,7 +149,7 @@ BLACK = [image_seed(prompt) for prompt in (0, 4, 6)]
 
 
 def tools() -> Any:
-    return Painter(black_seeds=BLACK), NoFilters(), CPU
+    return Painter(black_seeds=BLACK), None, CPU
 
 
 def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,7 @@ from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from gift_core.interop.checkpoints import read_checkpoint
-from gift_core.interop.importing import load_clip, tag_options
+from gift_core.interop.importing import load_clip, read_checkpoint, tag_options
 from tests.clip.tiny import CONTEXT
 from tests.interop.weights import features, openai_weights, register, tiny_model
 
@@ -61,7 +60,7 @@ def test_every_format_gives_the_same_tensors_and_those_outside_the_clip_are_name
 def test_the_buffers_of_openais_models_are_not_weights_and_their_archives_are_refused(tmp_path: Path) -> None:
     assert sorted(read_checkpoint(openai_weights(tiny_model(), tmp_path / "openai.pt")).tensors) == sorted(STATE)
     torch.jit.trace(torch.nn.Linear(1, 1), torch.zeros(1, 1)).save(str(tmp_path / "archive.pt"))
-    with pytest.raises(UserError, match=r"archive.pt: a TorchScript archive, .*torch.jit.load\(.*state_dict\(\)"):
+    with pytest.raises(UserError, match=r"archive.pt: not a file of weights alone .*TorchScript.*torch.jit.load\("):
         read_checkpoint(tmp_path / "archive.pt")
 
 
@@ -74,7 +73,7 @@ class Surprise:
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": Surprise()}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights.pt: holds Python objects beside tensors \(.*print\)"):
+    with pytest.raises(UserError, match=r"weights.pt: not a file of weights alone \(.*print.*was executed"):
         read_checkpoint(tmp_path / "weights.pt")
     assert "code of the file" not in capsys.readouterr().out
 
@@ -83,12 +82,12 @@ def test_half_a_file_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     torch.save(STATE, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match="state.pt: damaged, or not a file of weights"):
+    with pytest.raises(UserError, match="state.pt: not a file of weights alone"):
         read_checkpoint(path)
 
 
 def test_a_file_or_folder_without_weights_and_a_whole_pickled_model_are_refused(tmp_path: Path) -> None:
-    whole = r"open_clip.model.CLIP\); nothing in it was executed. .*state_dict\(\)"
+    whole = r"open_clip.model.CLIP .*\); nothing in it was executed. .*state_dict\(\)"
     for stored, message in (([1, 2], "holds no tensors"), ({"epoch": 3}, "holds no tensors"), (tiny_model(), whole)):
         torch.save(stored, tmp_path / "weights.pt")
         with pytest.raises(UserError, match=message):
@@ -156,8 +155,8 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
     state = PLAIN.state_dict()
     image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
     for name, weights, message in (
-        ("TinyDeep", state, r"12 missing \(visual.transformer.* and 9 more\). Name their architecture"),
-        ("TinyWide", state, r"17 of another shape \(pos.* is 24 x 16, expected 24 x 32, .* and 14 more\)"),
+        ("TinyDeep", state, r"Missing key\(s\) in state_dict: .visual.transformer.*\. Name their architecture"),
+        ("TinyWide", state, r"size mismatch for positional_embedding: .*\[24, 16\]\) from checkpoint, .*\[24, 32\]"),
         ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
     ):
         with pytest.raises(UserError, match=message):

@@ -41,7 +41,7 @@ BY_HAND: list[tuple[str, dict[str, Any], list[float]]] = [
 
 def test_every_kind_by_hand() -> None:
     for kind, arguments, expected in BY_HAND:
-        found = KINDS[kind].merge([A, B], **arguments)
+        found = KINDS[kind][0]([A, B], **arguments)
         torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), msg=f"{kind}: {found}")
     assert {kind for kind, *_ in BY_HAND} == {*KINDS, *NAMES}
 
@@ -64,7 +64,7 @@ def merged(
     folder: Path, out: Path, kind: str, models: Sequence[str] = "012", fishers: Sequence[Path] = (), **given: Any
 ) -> Weights:
     """The weights of the merge, as safetensors' own reader has them."""
-    base = {"base": "base"} if "base" in KINDS[kind].options else {}
+    base = {"base": "base"} if "base" in KINDS[kind][1] else {}
     options = complete_options(kind, given | base, models=len(models))
     stored = [open_stored(str(folder / name)) for name in models]
     start = open_stored(str(folder / "base")) if base else None

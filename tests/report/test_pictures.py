@@ -128,19 +128,22 @@ def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
 
 def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
     found = read(*whole)
-    assert (found["forgetful"], found["keeper"]) == ("finetune", "gift")
+    assert (found["baseline"], found["best"]) == ("finetune", "gift")
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
-    counts = {task: (kept.learned, kept.forgotten, kept.kept, kept.reverse) for task, kept in found["kept"].items()}
+    counts = {
+        task: tuple(kept[name] for name in ("learned", "forgotten", "kept", "reverse"))
+        for task, kept in found["kept"].items()
+    }
     assert counts == {"letters": (450, 300, 370 - 150, 0), "textures": (475, 150, 430 - 325, 0)}
     errors = read(*whole, "confused")["confused"]["letters"]
     # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
-    assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
-    assert errors["finetune"].pairs[0] == ("letters 0", "letters 1", "", 35)
-    assert errors["gift"].pairs == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
+    assert (errors["finetune"]["errors"], errors["finetune"]["total"], errors["gift"]["errors"]) == (350, 500, 130)
+    assert errors["finetune"]["pairs"][0] == ("letters 0", "letters 1", "", 35)
+    assert errors["gift"]["pairs"] == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
 
 
 def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
-    images, folder = read(*whole)["kept"]["letters"].images, Layout(whole[0]).task("letters")
+    images, folder = read(*whole)["kept"]["letters"]["images"], Layout(whole[0]).task("letters")
     positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
     stored = images_at(folder, read_task(folder), "test", positions)
     expected = [thumbnail(f"letters {at % 10}", stored[at].read(), file=folder, stage="ingest") for at in positions]
@@ -168,7 +171,7 @@ def test_predictions_and_images_that_are_not_here_are_named(record: RunRecord, w
     (Layout(tmp_path).task("letters") / "test-00001.tar").unlink()
     found = read(tmp_path, config)
     letters, textures = found["kept"].values()
-    assert (found["missing"], letters.kept, letters.images, len(textures.images)) == (["letters"], 220, [], 8)
+    assert (found["missing"], letters["kept"], letters["images"], len(textures["images"])) == (["letters"], 220, [], 8)
     Layout(tmp_path).predictions("finetune", "textures").unlink()
     confused = read(tmp_path, config, "confused")
     assert (confused["missing"], [*confused["confused"]["letters"]]) == (["finetune"], ["gift"])

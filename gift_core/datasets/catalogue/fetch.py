@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from gift_core.datasets.catalogue.inventory import CatalogueRow, copy_task, take_inventory
-from gift_core.datasets.hub_fetch import fetch_hub
+from gift_core.datasets.hub_dataset import fetch_hub
 from gift_core.errors import UserError
 from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
@@ -60,9 +60,9 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
         return
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
     key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
-    with work_folder(work, key) as parts, build_folder(path) as unfinished:
+    with work_folder(work, key) as parts, build_folder(path) as temporary:
         try:
-            _download(row, unfinished, parts)
+            _download(row, temporary, parts)
         except FAILURES as error:
             if os_errors.explain(error, doing=location) is not None:
                 raise
@@ -70,9 +70,9 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
             what = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
             raise UserError(f"{location}: {what}. Try again later. {how_to_get(row, path)}") from None
         for archive in row.archives:  # so that the data set is stored and hashed only once
-            for file in unfinished.rglob(archive.name) if archive.name.endswith(_PACKED) else ():
+            for file in temporary.rglob(archive.name) if archive.name.endswith(_PACKED) else ():
                 file.unlink()
-        found = take_inventory(row, unfinished)
+        found = take_inventory(row, temporary)
         if found.state != "complete":
             what = f"the unpacked data set is {found.state}: {'; '.join(found.faults)}"
             raise UserError(f"{location}: {what}. {how_to_get(row, path)}")

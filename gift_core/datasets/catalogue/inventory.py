@@ -178,32 +178,27 @@ def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root
     require_caption_key(key, count, has_captions=has_captions)
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
-    what, notes = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}.", tuple[str, ...]()
+    what, is_whole = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}.", inventory.state == "complete"
+    remedy = f"Get {row.archive_names or 'it'}: `gift data fetch {row.name}`."
+    if inventory.state != "missing":
+        remedy = f"Run `gift data verify {row.name}` for details, or unpack {row.archive_names} again "
+        remedy += f"(`gift data fetch {row.name}` says from where)."
     if not any(inventory.splits.values()):
-        raise UserError(f"{location}: {what} {_remedy(inventory)}")
-    if inventory.state != "complete":
-        if not config.allow_partial:
-            raise UserError(f"{location}: {what} {_remedy(inventory)} To use what is there: allow_partial: true.")
-        notes = (what,)
+        raise UserError(f"{location}: {what} {remedy}")
+    if not is_whole and not config.allow_partial:
+        raise UserError(f"{location}: {what} {remedy} To use what is there: allow_partial: true.")
+    notes = () if is_whole else (what,)
     splits = [
         [sample for sample in inventory.splits[split] if has_captions or sample.label in classes] for split in SPLITS
     ]
     for split, samples in zip(SPLITS, splits, strict=True):
         if split in row.counts and not samples:
-            raise UserError(f"{key}: the {split} split has no image of these classes. {_remedy(inventory)}")
+            raise UserError(f"{key}: the {split} split has no image of these classes. {remedy}")
     if count is not None:
         captions = vocabulary_captions(splits[0] or splits[1], count, task=name, seed=seed)
         classes = {each: each for each in captions}
     templates = config.templates or row.templates
     return Dataset(classes, templates, splits[0], splits[1], notes, has_captions=has_captions)
-
-
-def _remedy(inventory: Inventory) -> str:
-    row = inventory.row
-    if inventory.state == "missing":
-        return f"Get {row.archive_names or 'it'}: `gift data fetch {row.name}`."
-    look = f"Run `gift data verify {row.name}` for details"
-    return f"{look}, or unpack {row.archive_names} again (`gift data fetch {row.name}` says from where)."
 
 
 def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
@@ -212,7 +207,14 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
     Archives are unpacked at different depths: the first of the row's folders with the most required files is read.
     """
     is_copy = row.hub is not None and (path / COMMIT).is_file()
-    lacking = {path / folder: _lacking(row, path / folder) for folder in row.folders if not is_copy}
+    lacking = {
+        folder: [
+            name
+            for name in row.required_files
+            if not (folder / name).exists() and not (folder / f"{name}.gz").is_file()
+        ]
+        for folder in (path / each for each in row.folders if not is_copy)
+    }
     folder = min(lacking, key=lambda folder: len(lacking[folder])) if lacking else path
     if not is_copy and len(lacking.get(folder, ())) == len(row.required_files):
         return Inventory(row, "missing", (f"there is no {row.layout}",))
@@ -249,13 +251,6 @@ def _read_copy(row: CatalogueRow, path: Path) -> Contents:
 def _spelled(name: str) -> str:
     """What a label and its spellings in copies share: apse/indoor, Apse indoor."""
     return comparison_key(default_class_name(name.replace("/", " ")))
-
-
-def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
-    """The required files that are not in the folder, plain or with .gz."""
-    return [
-        name for name in row.required_files if not (folder / name).exists() and not (folder / f"{name}.gz").is_file()
-    ]
 
 
 def _compare(row: CatalogueRow, contents: Contents) -> Inventory:

@@ -9,7 +9,7 @@ import codecs
 import gzip
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from gift_core.artifacts.tars import encode_image
 from gift_core.config.tasks import is_inside
 from gift_core.datasets.dataset import Sample
-from gift_core.datasets.decoding import encode_image
 from gift_core.untrusted import parse_json
 
 T = TypeVar("T")
@@ -40,19 +40,17 @@ class Contents:
 
 def contents_of(folder: Path, *, train: Iterable[Pair], test: Iterable[Pair]) -> Contents:
     """Returns the files of the pairs, in their order."""
+    splits: tuple[list[Sample], list[Sample]] = ([], [])
     absent: list[str] = []
-    return Contents(list(_present(folder, train, absent)), list(_present(folder, test, absent)), tuple(absent))
-
-
-def _present(folder: Path, pairs: Iterable[Pair], absent: list[str]) -> Iterator[Sample]:
-    for label, name in pairs:
-        if not is_inside(name):
-            raise ValueError(f"a list names {name!a}, which is outside")
-        path = folder / name
-        try:
-            yield Sample(label, name, path.stat().st_size, path)
-        except FileNotFoundError:
-            absent.append(name)
+    for found, pairs in zip(splits, (train, test), strict=True):
+        for label, name in pairs:
+            if not is_inside(name):
+                raise ValueError(f"a list names {name!a}, which is outside")
+            try:
+                found.append(Sample(label, name, (folder / name).stat().st_size, (folder / name).read_bytes))
+            except FileNotFoundError:
+                absent.append(name)
+    return Contents(*splits, tuple(absent))
 
 
 def contents_of_lists(folder: Path, lists: str, pair: Callable[[str], Pair], *, train: str = "train") -> Contents:
@@ -75,7 +73,7 @@ def list_classes(folder: Path, pattern: str) -> list[Pair]:
 def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list[Sample]:
     """Returns images [N, H, W] or [N, H, W, 3], uint8, as if each were a PNG file. `file` names them in messages."""
     return [
-        Sample(label, f"{file}, image {number}", image.nbytes, load=partial(_png, image))
+        Sample(label, f"{file}, image {number}", image.nbytes, partial(_png, image))
         for number, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
 

@@ -28,7 +28,7 @@ from gift_core.artifacts.teacher_files import (
 from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Run
 from gift_core.errors import ContractError
@@ -132,17 +132,13 @@ class PairReplay:
         cache_budget: CacheBudget,
         vocabulary: TextFeatures | None = None,
     ) -> None:
-        keys: list[str] = []
-        prompts: list[str] = []
-
-        def images() -> Iterator[tuple[bytes, Read | None]]:
-            for pair in pairs:
-                keys.append(pair.key)
-                prompts.append(pair.prompt)
-                yield pair.image, pair.read_again
-
+        keys, prompts, reads = list[str](), list[str](), list[Read]()
+        for pair in pairs:
+            keys.append(pair.key)
+            prompts.append(pair.prompt)
+            reads.append(pair.read_again or in_memory(pair.image))
         self._clip = clip
-        self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
+        self._store = PixelCache(reads, evaluation_preparation(clip), cache_budget)
         rows = _rows_of(features, keys)
         first = first_rows(prompts)
         numbers = {prompt: number for number, prompt in enumerate(first)}

@@ -38,18 +38,6 @@ class Mark:
     y_deviation: float
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """The chart: each mark with its name and the y of the name in the view box, to which a line leads."""
-
-    description: str
-    frame: Frame
-    marks: Sequence[tuple[Mark, str, float]]
-    x_ticks: Sequence[float]
-    y_ticks: Sequence[float]
-    zero_shot: Mark | None
-
-
 def compare_runs(
     roots: Sequence[Path],
     folder: Path,
@@ -76,9 +64,9 @@ def compare_runs(
 def render_comparison(comparison: Comparison) -> str:
     """The page as HTML. The same comparison gives the same text."""
     runs, styles = comparison.runs, comparison.styles
-    names = {group.methods[0]: group.title for group in comparison.groups}
+    names = {methods[0]: title for title, methods in comparison.groups.items()}
     if len(runs.methods) <= COLORS:  # a color of its own for each
-        names = {method: label(method) for group in comparison.groups for method in group.methods}
+        names = {method: label(method) for methods in comparison.groups.values() for method in methods}
     return (
         environment()
         .get_template("comparison.html.j2")
@@ -142,10 +130,13 @@ def scale_of(comparison: Comparison, column: str) -> float:
     return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
 
 
-def scatter_chart(comparison: Comparison) -> Scatter | None:
-    """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task."""
+def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
+    """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task.
+
+    Each mark has its name and the y of the name in the view box, to which a line leads.
+    """
     marks = []
-    for method in (method for group in comparison.groups for method in group.methods):
+    for method in (method for methods in comparison.groups.values() for method in methods):
         x, y = (comparison.scores[method].get(column, pd.Series(dtype=float)) for column in ("transfer", "last"))
         if len(x) and len(y):
             deviations = (float(each.std()) if len(each) > 1 else 0.0 for each in (x, y))
@@ -160,14 +151,14 @@ def scatter_chart(comparison: Comparison) -> Scatter | None:
     )  # fmt: skip
     heights = spread_labels([frame.y(mark.y) for mark in marks], NAME_GAP, frame.top + 8, frame.y_end - 8)
     values = "; ".join(f"{label(mark.method)} {number(mark.x)} and {number(mark.y)}" for mark in marks)
-    return Scatter(
-        description=f"Transfer and Last in percent: {values}.",
-        frame=frame,
-        marks=[(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
-        x_ticks=_ticks(x_low, x_high),
-        y_ticks=_ticks(y_low, y_high),
-        zero_shot=next((mark for mark in marks if mark.method == ZERO_SHOT), None),
-    )
+    return {
+        "description": f"Transfer and Last in percent: {values}.",
+        "frame": frame,
+        "marks": [(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
+        "x_ticks": _ticks(x_low, x_high),
+        "y_ticks": _ticks(y_low, y_high),
+        "zero_shot": next((mark for mark in marks if mark.method == ZERO_SHOT), None),
+    }
 
 
 def _range(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -185,8 +176,8 @@ def _ticks(low: float, high: float) -> list[float]:
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
     runs, methods = comparison.runs, {}
-    for group in comparison.groups:
-        for name in group.methods:
+    for title, names in comparison.groups.items():
+        for name in names:
             figures = {
                 column: {
                     "mean": rounded(float(each.mean())) if len(each) else None,
@@ -200,7 +191,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 interval = None if each.low is None else [rounded(each.low), rounded(each.high)]
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
-            methods[name] = {"group": group.title, "figures": figures, "difference": found}
+            methods[name] = {"group": title, "figures": figures, "difference": found}
     missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
     head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
     return {**head, "against": comparison.against, "methods": methods}

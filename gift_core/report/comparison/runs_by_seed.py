@@ -17,7 +17,7 @@ from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import UserError, lookup, no_such_path
+from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature, miniature_of
@@ -82,20 +82,12 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Methods shown together in the table under a title."""
-
-    title: str
-    methods: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Runs with the scores of each method and column by seed, and the difference of each to the method `against`."""
 
     runs: Runs
     against: str
-    groups: tuple[Group, ...]
+    groups: Mapping[str, tuple[str, ...]]  # the methods that the tables show together, by their title
     scores: Mapping[str, Mapping[str, pd.Series[float]]]
     differences: Mapping[str, Mapping[str, Difference]]
 
@@ -104,7 +96,7 @@ class Comparison:
         """The CSS class of each method: a color of its own, m0 to m5, or with more methods that of its group."""
         if len(self.runs.methods) <= COLORS:
             return {ZERO_SHOT: "g0", **{method: f"m{at}" for at, method in enumerate(self.runs.methods)}}
-        return {method: f"g{at}" for at, group in enumerate(self.groups) for method in group.methods}
+        return {method: f"g{at}" for at, group in enumerate(self.groups.values()) for method in group}
 
 
 def compare_methods(runs: Runs, against: str | None) -> Comparison:
@@ -129,20 +121,20 @@ def compare_methods(runs: Runs, against: str | None) -> Comparison:
     return Comparison(runs, against, groups_of(runs), scores, differences)
 
 
-def groups_of(runs: Runs) -> tuple[Group, ...]:
+def groups_of(runs: Runs) -> dict[str, tuple[str, ...]]:
     """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and these."""
     contenders = [name for name in runs.methods if name not in runs.references]
     variants = {name: tuple(n for n in contenders if n.startswith(f"{name}_")) for name in contenders}
     family = max(contenders, key=lambda name: len(variants[name]), default="")
     own = variants.get(family, ())
     others = tuple(name for name in contenders if not own or name not in (family, *own))
-    groups = (
-        Group("References", (ZERO_SHOT, *runs.references)),
-        Group("Baselines" if own else "Methods", others),
-        Group(label(family), (family,) if own else ()),
-        Group(f"Variants of {label(family)}", own),
-    )
-    return tuple(group for group in groups if group.methods)
+    groups = {
+        "References": (ZERO_SHOT, *runs.references),
+        "Baselines" if own else "Methods": others,
+        label(family): (family,) if own else (),
+        f"Variants of {label(family)}": own,
+    }
+    return {title: methods for title, methods in groups.items() if methods}
 
 
 def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
@@ -235,8 +227,6 @@ def _runs_of(
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
     """The settings of a run, with these methods alone."""
-    if not root.is_dir():
-        raise UserError(f"{COMMAND}: {no_such_path(root, 'folder')} Name the root folders of finished runs.")
     config = load_config(root / "params.yaml")
     require_task(config, str(root / "params.yaml"))
     for name in methods or ():

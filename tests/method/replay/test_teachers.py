@@ -91,7 +91,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units of two batches."""
     monkeypatch.setattr(teacher_features, "BATCHES", 2)
     monkeypatch.setattr(fisher, "BATCHES", 2)
-    monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
+    monkeypatch.setattr("gift_core.work.overlap.DECODERS", 1)  # images are decoded two ahead
 
 
 def load_clip() -> Clip:
