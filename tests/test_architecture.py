@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.code.revisions import STAGES
 from tests.imports import ROOT, imported_modules
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -140,6 +141,7 @@ def test_check_writes_the_code_of_every_other_stage() -> None:
     assert next(iter(DVC)) == "check" and {"params.yaml", "gift_core", "stages"} == set(DVC["check"]["deps"])
     written = [output for each in DVC["check"]["outs"] for output in each]
     assert written == [f"data/code/{stage}{'' if stage in OF_A_ROW else '.json'}" for stage in DVC if stage != "check"]
+    assert {*STAGES} == {*DVC} - {"check"}
 
 
 @pytest.mark.parametrize("stage", DVC)
