@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dvc.repo import Repo
 
 from gift_core.code.fingerprint import PACKAGES, VERIFIED, Code
 from gift_core.code.revisions import STAGES, options_of
@@ -79,41 +78,28 @@ class Probe:
     """An experiment in `folder`/new, and in `folder`/verified with the verified code, where `old` has that."""
 
     def __init__(self, folder: Path, experiment: str, new: Path, old: Path | None = None) -> None:
-        self._folder, data = folder, old or new
-        self._versions = {"new": new, **({"verified": old} if old else {})}
-        text = params_of(experiment, data / PRESET)
-        for name, code in self._versions.items():
-            project = folder / name
-            for each in (*PACKAGES, "data/mini", "data/6_probes", "data/0_raw/models", "data/0_raw/generators"):
-                shutil.copytree(code / each, project / each, ignore=shutil.ignore_patterns("__pycache__"))
-            for each in ("dvc.yaml", ".dvcignore"):
-                shutil.copy(data / each, project)
-            add_data(project / "data" / "0_raw")
-            (project / "params.yaml").write_text(text, encoding="utf-8")
-            Repo.init(os.fspath(project), no_scm=True).close()
-            (folder / f"{name}-notes").mkdir()
-            shutil.copy(tracing.__file__, folder / f"{name}-notes" / "sitecustomize.py")
-        (folder / "new" / VERIFIED).write_text(json.dumps(Code(folder / "new").record()), encoding="utf-8")
+        self._folder, self._versions = folder, {"new": new, **({"verified": old} if old else {})}
+        text = params_of(experiment, (old or new) / PRESET)
+        self._params = dict.fromkeys(self._versions, text)
         try:
-            self._config = parse_config(text, "params.yaml")
+            config = parse_config(text, "params.yaml")
         except UserError:  # the new code needs a key more
-            text = params_of(experiment, new / PRESET)
-            self._config = parse_config(text, "params.yaml")
-            (folder / "new" / "params.yaml").write_text(text, encoding="utf-8")
+            self._params["new"] = params_of(experiment, new / PRESET)
+            config = parse_config(self._params["new"], "params.yaml")
+        self._steps = range(len(config.sequence))
         self.uses = [
             Use(experiment, stage, owner, tuple(options))
             for stage in STAGES
-            for owner, options in options_of(stage, self._config).items()
-            if stage != "probe" or self._config.evaluation.probes
+            for owner, options in options_of(stage, config).items()
+            if stage != "probe" or config.evaluation.probes
         ]
 
     def run(self, uses: Collection[Use]) -> Iterator[Outcome]:
         """Yields the outcomes of the stages, and runs those that make their inputs."""
         targets = list[str]()
         for use in uses:
-            steps = range(len(self._config.sequence)) if use.stage in OF_METHODS else ()
             name = f"{use.stage}@{use.owner}" if use.owner else use.stage
-            targets += [f"{name}-step{step}" for step in steps] or [name]
+            targets += [f"{name}-step{step}" for step in self._steps] if use.stage in OF_METHODS else [name]
         if not targets:
             return
         with ThreadPoolExecutor() as threads:
@@ -135,12 +121,26 @@ class Probe:
             yield Outcome(use, next((each for each in found if each), None if None in found else ""), ran)
 
     def _repro(self, name: str, targets: Collection[str]) -> Mapping[str, Any]:
-        """Runs the stages in a project, again where they were interrupted, and returns what dvc.lock has of them."""
+        """Makes a project, runs the stages in it, again where they were interrupted, and returns its dvc.lock."""
         project, notes = self._folder / name, self._folder / f"{name}-notes"
+        data = self._versions.get("verified", self._versions["new"])
+        for each in PACKAGES:
+            shutil.copytree(self._versions[name] / each, project / each, ignore=shutil.ignore_patterns("__pycache__"))
+        for each in ("data/mini", "data/6_probes", "data/0_raw/models", "data/0_raw/generators"):
+            shutil.copytree(data / each, project / each)
+        for each in ("dvc.yaml", ".dvcignore"):
+            shutil.copy(data / each, project)
+        add_data(project / "data" / "0_raw")
+        (project / "params.yaml").write_text(self._params[name], encoding="utf-8")
+        (project / ".dvc").mkdir()
+        (project / ".dvc" / "config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+        notes.mkdir()
+        shutil.copy(tracing.__file__, notes / "sitecustomize.py")  # every process of the run imports it
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = os.environ | SETTINGS | {"PATH": path, "PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
         repro = 'dvc repro --keep-going "$@"'
         if name == "new":
+            (project / VERIFIED).write_text(json.dumps(Code(project).record()), encoding="utf-8")
             environment[tracing.INTERRUPTS] = "1"
             repro = " || ".join([repro] * (1 + len(tracing.INTERRUPTED_AT)))
         command = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", repro, "sh", *targets]
