@@ -115,14 +115,14 @@ class Probe:
             lines = {
                 line
                 for name in names
-                for line in (self._folder / "new-notes" / name).read_text(encoding="utf-8").splitlines()
+                for line in (self._folder / "notes" / name).read_text(encoding="utf-8").splitlines()
             }
             ran = frozenset((file, int(number)) for number, _, file in (line.partition(" ") for line in lines))
             yield Outcome(use, next((each for each in found if each), None if None in found else ""), ran)
 
     def _repro(self, name: str, targets: Collection[str]) -> Mapping[str, Any]:
         """Makes a project, runs the stages in it, again where they were interrupted, and returns its dvc.lock."""
-        project, notes = self._folder / name, self._folder / f"{name}-notes"
+        project, notes = self._folder / name, self._folder / "notes"
         data = self._versions.get("verified", self._versions["new"])
         for each in PACKAGES:
             shutil.copytree(self._versions[name] / each, project / each, ignore=shutil.ignore_patterns("__pycache__"))
@@ -134,14 +134,13 @@ class Probe:
         (project / "params.yaml").write_text(self._params[name], encoding="utf-8")
         (project / ".dvc").mkdir()
         (project / ".dvc" / "config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-        notes.mkdir()
-        shutil.copy(tracing.__file__, notes / "sitecustomize.py")  # every process of the run imports it
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = os.environ | SETTINGS | {"PATH": path, "PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
-        repro = 'dvc repro --keep-going "$@"'
+        environment, repro = {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": ""}, 'dvc repro --keep-going "$@"'
         if name == "new":
             (project / VERIFIED).write_text(json.dumps(Code(project).record()), encoding="utf-8")
-            environment[tracing.INTERRUPTS] = "1"
+            notes.mkdir()
+            shutil.copy(tracing.__file__, notes / "sitecustomize.py")  # every process of the run imports it
+            environment |= {"PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
             repro = " || ".join([repro] * (1 + len(tracing.INTERRUPTED_AT)))
         command = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", repro, "sh", *targets]
         with (self._folder / f"{name}.txt").open("w", encoding="utf-8") as printed:

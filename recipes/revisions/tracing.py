@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 
-NOTES, INTERRUPTS = "GIFT_NOTES", "GIFT_INTERRUPTS"  # the folder for notes; set where stages end early
+NOTES = "GIFT_NOTES"  # the folder for notes, an environment variable
 IS_FUNCTION = 0x1  # CO_OPTIMIZED: not a module and not the body of a class
 # Where a stage is interrupted once: at the n-th call of a function. It then has something to continue from.
 INTERRUPTED_AT = {
@@ -41,7 +41,7 @@ def trace(stage: str) -> None:
     block = stage.partition("@")[0]
     interrupted = notes / f"{block} was interrupted"
     file, function, most = INTERRUPTED_AT.get(block, ("", "", 0))
-    if INTERRUPTS not in os.environ or interrupted.exists():
+    if interrupted.exists():
         most = 0
     if most:
         from gift_core.work import training, units

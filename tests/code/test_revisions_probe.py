@@ -32,7 +32,7 @@ def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_tha
             outcomes += 1
             assert outcome.difference == "" and outcome.ran
             lost += [f"{outcome.use}: {key}" for key in missed(code, outcome)]
-        assert {path.name for path in (folder / "new-notes").glob("* was *")} == {
+        assert {path.name for path in (folder / "notes").glob("* was *")} == {
             f"{block} was interrupted" for block in INTERRUPTED_AT
         }
     assert lost == [] and outcomes > 60
