@@ -40,7 +40,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 890,
+    "gift_core/*.py": 880,
     "gift_core/artifacts": 2_080,
     "gift_core/clip": 2_060,
     "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
@@ -49,7 +49,7 @@ BUDGET = {
     "gift_core/execution": 530,
     "gift_core/generators": 950,
     "gift_core/interop": 1_140,
-    "gift_core/code": 620,
+    "gift_core/code": 410,
     "gift_core/library": 710,
     "gift_core/method": 3_460,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 710,
@@ -60,9 +60,9 @@ BUDGET = {
     "gift_core/tracking": 300,
     "gift_core/use": 610,
     "gift_core/work": 1_330,
-    "recipes": 1_150,
-    "stages": 5_950,
-    "tests": 22_930,
+    "recipes": 910,
+    "stages": 5_940,
+    "tests": 22_810,
 }
 
 
