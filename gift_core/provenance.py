@@ -6,12 +6,10 @@ It holds no time and no name of a machine: machines of one kind with the same ve
 from __future__ import annotations
 
 import platform
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core.code import fingerprint
+from gift_core.code.fingerprint import running_code
 
 if TYPE_CHECKING:
     import torch
@@ -30,27 +28,14 @@ def environment(device: torch.device) -> Environment:
     import torch
 
     versions: Environment = {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}}
-    if edited_files():
-        versions[EDITED] = ", ".join(edited_files())
+    if edited := running_code().edited_files:
+        versions[EDITED] = ", ".join(edited)
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return {**versions, "device": f"cpu {platform.machine()} {capability}", "threads": torch.get_num_threads()}
     if device.type == "cuda":
         return {**versions, "device": f"cuda {torch.cuda.get_device_name(device)}"}
     return {**versions, "device": f"{device.type} {platform.machine()}"}
-
-
-@cache
-def edited_files() -> tuple[str, ...]:
-    """Returns the files of the code that are not as they were released, as this process found them first."""
-    return fingerprint.edited_files(*code_folders())
-
-
-def code_folders() -> tuple[Path, Path]:
-    """Returns the folder that has gift_core, and that of stages, which a wheel has inside gift_core."""
-    package = Path(__file__).resolve().parent
-    in_wheel = package / "stages"
-    return package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages"
 
 
 def version_of(package: str) -> str:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gift_core.layout import CODE
 from gift_core.quantities import plural
-from gift_core.shipped import pipeline_root
 
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
-
-if TYPE_CHECKING:
-    from gift_core.config.experiment import Config
 
 SHOWN_FILES = 5
 
@@ -31,12 +26,14 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     params = params_of(params, root)
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
+        from gift_core.code.fingerprint import running_code
+        from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
         from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
         retire(stage, params)
-        files = code_files(root, stage.config)
+        files = code_files(running_code(), stage.config)
         for name, content in files.items():
             write_json(root / name, content)
         for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
@@ -46,22 +43,12 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
             stage.say(note)
 
 
-def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
-    """Returns {path: content} of the files in data/code of the project in `root`, for the code that runs."""
-    from gift_core.code import revisions
-    from gift_core.code.revisions import read_blocks
-
-    from .unfinished import running_code
-
-    return revisions.code_files(running_code(), read_blocks(pipeline_root(root)), config)
-
-
 def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
     """Returns what was edited of the code, in words. `states`: the contents of the files in data/code."""
-    from gift_core.provenance import edited_files
+    from gift_core.code.fingerprint import running_code
 
     counting = {key.partition(": ")[0] for content in states for key in content.get("edited", ())}
-    others = [name for name in edited_files() if name not in counting]
+    others = [name for name in running_code().edited_files if name not in counting]
     edits = [f"{plural(len(counting), 'file')} of the code edited"] if counting else []
     if others:
         shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")

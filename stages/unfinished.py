@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gift_core
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import hashes_below, noted_hash
-from gift_core.code.fingerprint import CodeBase
-from gift_core.code.revisions import Code, all_options, work_files
+from gift_core.code.fingerprint import running_code
+from gift_core.code.revisions import edited, read_table
 from gift_core.provenance import EDITED, environment
 from gift_core.work.folder import kept_folder, work_folder
 
@@ -20,8 +19,6 @@ from .stage import Stage
 
 if TYPE_CHECKING:
     import torch
-
-COMMANDS = Path(__file__).resolve().parent
 
 
 def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
@@ -54,19 +51,17 @@ def _key(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> dict[
 
 
 @cache
-def running_code() -> Code:
-    """Returns the code as this process found it first."""
-    return Code(CodeBase(Path(gift_core.__file__).resolve().parents[1], COMMANDS))
-
-
-@cache
 def code_of(stage: str) -> dict[str, Any]:
     """Returns what counts of the code that the stage runs, as this process found it first.
 
     Of code that resumes work each change counts: it reads what another version may have written.
     """
     code = running_code()
-    return code.state(stage, all_options(code.base)) | {"work": work_files(code.base)}
+    return {
+        "revisions": {part: row["revision"] for part, row in read_table(code).items() if part.split()[0] == stage},
+        "edited": edited(code, stage),
+        "work": {file: digest for file, digest in code.files.items() if file.startswith("gift_core/work/")},
+    }
 
 
 def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:

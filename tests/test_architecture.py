@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.code.revisions import STAGES
 from tests.imports import ROOT, imported_modules
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -39,7 +40,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 890,
+    "gift_core/*.py": 880,
     "gift_core/artifacts": 2_070,
     "gift_core/clip": 1_930,
     "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
@@ -48,7 +49,7 @@ BUDGET = {
     "gift_core/execution": 530,
     "gift_core/generators": 890,
     "gift_core/interop": 1_110,
-    "gift_core/code": 620,
+    "gift_core/code": 410,
     "gift_core/library": 680,
     "gift_core/method": 3_460,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 710,
@@ -59,9 +60,9 @@ BUDGET = {
     "gift_core/tracking": 300,
     "gift_core/use": 580,
     "gift_core/work": 1_310,
-    "recipes": 1_150,
-    "stages": 5_750,
-    "tests": 22_280,
+    "recipes": 910,
+    "stages": 5_740,
+    "tests": 22_200,
 }
 
 
@@ -140,6 +141,7 @@ def test_check_writes_the_code_of_every_other_stage() -> None:
     assert next(iter(DVC)) == "check" and {"params.yaml", "gift_core", "stages"} == set(DVC["check"]["deps"])
     written = [output for each in DVC["check"]["outs"] for output in each]
     assert written == [f"data/code/{stage}{'' if stage in OF_A_ROW else '.json'}" for stage in DVC if stage != "check"]
+    assert {*STAGES} == {*DVC} - {"check"}
 
 
 @pytest.mark.parametrize("stage", DVC)

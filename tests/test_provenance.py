@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.code.fingerprint import PACKAGES, VERIFIED, CodeBase
-from gift_core.code.revisions import verified_content
+from gift_core.code.fingerprint import PACKAGES, VERIFIED, Code
 from gift_core.provenance import environment
 from tests.imports import ROOT
 
@@ -55,8 +54,7 @@ def test_a_gpu_is_named_and_has_no_number_of_threads(monkeypatch: pytest.MonkeyP
 def test_edited_files_are_named_also_those_that_no_result_depends_on(tmp_path: Path) -> None:
     for name in PACKAGES:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    content = verified_content(CodeBase(tmp_path))
-    (tmp_path / VERIFIED).write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / VERIFIED).write_text(json.dumps(Code(tmp_path).record()), encoding="utf-8")
     assert "edited files" not in in_process(tmp_path)
     for name in ("gift_core/work/training.py", "stages/__main__.py", "gift_core/mini/more.bin"):
         with (tmp_path / name).open("a", encoding="utf-8") as file:

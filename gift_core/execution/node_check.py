@@ -10,17 +10,16 @@ import json
 import platform
 from collections.abc import Mapping
 
-from gift_core.code.fingerprint import hashes_of_files
-from gift_core.code.syntax import digest_of
+from gift_core.code.fingerprint import digest_of, running_code
 from gift_core.errors import UserError
-from gift_core.provenance import PACKAGES, code_folders, version_of
+from gift_core.provenance import PACKAGES, version_of
 
 LIBRARIES = ("torch", *PACKAGES, "safetensors", "pyarrow", "dvc", "ray")
 
 
 def local_facts() -> dict[str, str]:
     """Returns {"gift_core": hash of all code, "Python": "3.12.3", "torch": "2.13.0", ...} of this machine."""
-    code = digest_of(json.dumps(hashes_of_files(*code_folders())).encode())
+    code = digest_of(json.dumps(running_code().files).encode())
     return {"gift_core": code, "Python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
 
 

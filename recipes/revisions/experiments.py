@@ -4,71 +4,53 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from PIL import Image
 
 from gift_core.config.params_edit import catalogue_rows
 
 CLASSES = ("circle", "square")
-REFERENCE, SCORER, PAIRS = "data/0_raw/reference/photos", "data/0_raw/generators/scorer", "data/0_raw/pictures"
+KINDS = ("AnnualCrop", "Forest")  # of EuroSAT
+RAW = "data/0_raw"
+REFERENCE, SCORER = f"{RAW}/reference/photos", f"{RAW}/generators/scorer"
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
-DISTILL, ALIGN = {"weight": 1.0, "temperature": 2.0}, {"weight": 0.25, "label_smoothing": 0.2}
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A small experiment: `change` takes params.yaml, and `add_data` writes its data sets into the project."""
-
-    name: str
-    change: Callable[[dict[str, Any]], None]
-    add_data: Callable[[Path], None]
-
-    def params(self, preset: Path) -> str:
-        """Returns params.yaml, made from presets/mini.yaml of one version of the code, with all methods."""
-        own = yaml.safe_load(preset.read_text(encoding="utf-8"))
-        own["methods"] = catalogue_rows(own, preset.parent) | own["methods"]
-        own["run"]["device"] = "cpu"
-        own["evaluation"]["probes"] = []
-        own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
-        own["prompts"] |= {"images_per_task": 16}
-        own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
-        self.change(own)
-        return yaml.safe_dump(own, sort_keys=False)
-
-
-def experiments() -> tuple[Experiment, ...]:
-    """Returns the experiments."""
-    return (
-        Experiment("methods", _all_methods, _add_reference),
-        Experiment("settings", _other_settings, _add_data_sets),
-        Experiment("captions", _captions, _add_captions),
-        Experiment("pairs", _pairs, _add_pairs),
-    )
+def params_of(experiment: str, preset: Path) -> str:
+    """Returns params.yaml of an experiment, made from presets/mini.yaml of one version of the code."""
+    own = yaml.safe_load(preset.read_text(encoding="utf-8"))
+    own["methods"] = catalogue_rows(own, preset.parent) | own["methods"]
+    own["run"]["device"] = "cpu"
+    own["evaluation"]["probes"] = []
+    own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
+    own["prompts"] |= {"images_per_task": 16}
+    own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
+    EXPERIMENTS[experiment](own)
+    return yaml.safe_dump(own, sort_keys=False)
 
 
 def _all_methods(params: dict[str, Any]) -> None:
     """Every method of the catalogue on two tasks of the miniature, and the options that none of them has."""
     _use_miniature(params, "letters", "digits")
     methods = params["methods"]
-    gift = methods["gift"]
-    methods["replay_reference"] = gift | {"replay": {**SYNTHETIC, "images": "reference", "folder": REFERENCE}}
-    methods["fisher_of_batches"] = methods["ewc"] | {
-        "replay": SYNTHETIC | {"fisher": {"estimator": "batch", "accumulate": True}}
-    }
-    methods["fisher_of_reference"] = methods["ewc"] | {
-        "replay": methods["replay_reference"]["replay"] | {"fisher": {"estimator": "per_sample", "accumulate": False}}
-    }
+    gift, ewc = methods["gift"], methods["ewc"]
+    reference = {**SYNTHETIC, "images": "reference", "folder": REFERENCE}
+    of_batches, of_pairs = ({"estimator": name, "accumulate": name == "batch"} for name in ("batch", "per_sample"))
+    methods["replay_reference"] = gift | {"replay": reference}
+    methods["fisher_of_batches"] = ewc | {"replay": {**SYNTHETIC, "fisher": of_batches}}
+    methods["fisher_of_reference"] = ewc | {"replay": {**reference, "fisher": of_pairs}}
     methods["averages"] = gift | {
         "average": {"kind": "running_mean", "every": 2},
         "merge": {"kind": "interpolate", "alpha": 0.5},
         "release": {"kind": "interpolate", "alpha": 0.7},
     }
+    methods["last_blocks"] = gift | {"trains": {"kind": "last_blocks", "blocks": 1}, "layer_decay": 0.9}
+    methods["text_tower"] = gift | {"trains": {"kind": "text_tower"}}
     for row in methods.values():
         if "average" in row:
             row["average"]["every"] = 2
@@ -94,16 +76,19 @@ def _other_settings(params: dict[str, Any]) -> None:
     """Every kind of data set, the class-incremental protocol, filters, and the settings that save memory."""
     own = {"templates": ["a photo of a {}.", "a {}."], "test_fraction": 0.25, "on_bad_image": "refuse"}
     table = {"table": "images.csv", "image_column": "file", "label_column": "label", "split_column": "split"}
-    tars = {"train": "*.tar", "test": None, "label": "cls"}
+    tars = {"train": "classes.tar", "test": None, "label": "cls"}
+    hub = {"repository": "of/shapes", "revision": "0" * 40, "splits": {"train": "train"}}
+    columns = {"image_column": "image", "label_column": "label"}
+    names = {"class_names": {"circle": "round thing", "square": "box"}}
     params["tasks"] = {
-        "shapes": {"source": "folder", "path": "data/0_raw/shapes", **own, "on_bad_image": "skip"},
-        "listed": {"source": "table", "path": "data/0_raw/listed", **own, **table},
-        "packed": {"source": "webdataset", "path": "data/0_raw/packed", **own, **tars, "shots": 3},
+        "shapes": {"source": "folder", "path": f"{RAW}/shapes", **own, "on_bad_image": "skip"},
+        "listed": {"source": "table", "path": f"{RAW}/pictures", **own, **table, **names},
+        "packed": {"source": "webdataset", "path": f"{RAW}/pictures", **own, **tars, "shots": 3},
+        "fetched": {"source": "hub", "path": f"{RAW}/fetched", **own, **hub, **columns},
         "satellite": {
-            "source": "catalogue", "path": "data/0_raw/satellite", "dataset": "eurosat", "allow_partial": True,
+            "source": "catalogue", "path": f"{RAW}/satellite", "dataset": "eurosat", "allow_partial": True,
         },
     }  # fmt: skip
-    params["tasks"]["listed"]["class_names"] = {"circle": "round thing", "square": "box"}
     params["sequence"] = _sequence("shapes", "listed")
     params["ingest"] |= {"image_format": "jpg", "shorter_side": 32, "images_per_shard": 5}
     params["prompts"] |= {"strategy": "all_templates"}
@@ -125,7 +110,7 @@ def _captions(params: dict[str, Any]) -> None:
     _use_miniature(params, "letters", "digits", "greek")
     params["sequence"] = params["sequence"][:2]
     params["evaluation"] |= {"protocol": "cross_domain", "probes": ["greek"]}
-    params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
+    params["prompts"] |= {"strategy": "captions", "captions": f"{RAW}/prompts/captions.csv"}
     params["model"] |= {"precision": "amp_bf16"}
     params["run"]["methods"] = ["gift", "finetune", "zero_shot"]
 
@@ -133,78 +118,52 @@ def _captions(params: dict[str, Any]) -> None:
 def _pairs(params: dict[str, Any]) -> None:
     """Tasks of image-caption pairs, from files beside the images, a table and tars, and one of classes."""
     own = {"source": "pairs", "test_fraction": 0.25, "on_bad_image": "skip", "vocabulary_captions": 4}
-    table = {"table": "captions.csv", "image_column": "file", "caption_column": "caption"}
+    own["path"] = f"{RAW}/pictures"
     _use_miniature(params, "letters")
     params["tasks"] |= {
-        "beside": own | {"path": PAIRS},
-        "tabled": own | {"path": PAIRS, **table},
-        "packed": own | {"path": PAIRS, "train": "*.tar"},
+        "beside": own,
+        "tabled": own | {"table": "captions.csv", "image_column": "file", "caption_column": "caption"},
+        "packed": own | {"train": "captions.tar"},
     }
     params["sequence"] = _sequence("letters", "beside")
     params["run"]["methods"] = ["gift", "icarl", "lwf", "zero_shot"]
 
 
-def _add_pairs(folder: Path) -> None:
-    raw = folder / PAIRS
-    raw.mkdir(parents=True)
-    images = list(_images(12))
-    captions = [[f"picture {number} of a {name}" for name in CLASSES] for number in range(len(images))]
-    for number, data in enumerate(images):
-        (raw / f"{number}.png").write_bytes(data)
-        (raw / f"{number}.txt").write_text("\n".join(captions[number]), encoding="utf-8")
-    rows = [f"{number}.png,{caption}\n" for number, each in enumerate(captions) for caption in each]
-    (raw / "captions.csv").write_text("".join(["file,caption\n", *rows]), encoding="utf-8")
-    _write_tar(raw / "0.tar", images, "txt", [each[0] for each in captions])
+EXPERIMENTS = {"methods": _all_methods, "settings": _other_settings, "captions": _captions, "pairs": _pairs}
 
 
-def _add_reference(folder: Path) -> None:
-    for number, data in enumerate(_images(6)):
-        image = folder / REFERENCE / f"{number}.png"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(data)
-        image.with_suffix(".txt").write_text(f"a photo of a {CLASSES[number % 2]}.", encoding="utf-8")
-
-
-def _add_data_sets(folder: Path) -> None:
-    raw, images = folder / "data" / "0_raw", list(_images(16))
-    for number, data in enumerate(images):
-        label = CLASSES[number % 2]
-        for path in (raw / "shapes" / label / f"{number}.png", raw / "listed" / f"{number}.png"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        kind = ("AnnualCrop", "Forest")[number % 2]
-        path = raw / "satellite" / "eurosat" / "2750" / kind / f"{kind}_{number + 1}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.open(io.BytesIO(data)).save(path)
-    (raw / "shapes" / CLASSES[0] / "broken.png").write_bytes(b"no image")
-    rows = [f"{n}.png,{CLASSES[n % 2]},{'test' if n > 11 else 'train'}\n" for n in range(len(images))]
-    (raw / "listed" / "images.csv").write_text("".join(["file,label,split\n", *rows]), encoding="utf-8")
-    (raw / "packed").mkdir()
-    _write_tar(raw / "packed" / "0.tar", images, "cls", [CLASSES[number % 2] for number in range(len(images))])
-    (folder / SCORER).parent.mkdir(parents=True, exist_ok=True)
-    (folder / SCORER).symlink_to(folder / "data" / "mini" / "clip")
-
-
-def _add_captions(folder: Path) -> None:
-    file = folder / "data" / "0_raw" / "prompts" / "captions.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("class_name,caption\nhouse,a small house on a hill\n", encoding="utf-8")
-
-
-def _write_tar(path: Path, images: Sequence[bytes], extension: str, texts: Sequence[str]) -> None:
-    """Each image, and beside it its text in a file with the extension."""
-    with tarfile.open(path, "w") as tar:
-        for number, (image, text) in enumerate(zip(images, texts, strict=True)):
-            for suffix, content in (("png", image), (extension, text.encode())):
-                member = tarfile.TarInfo(f"{number:04}.{suffix}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-
-
-def _images(count: int) -> Iterator[bytes]:
-    """Random PNG files."""
-    generator = np.random.default_rng(0)
-    for _ in range(count):
-        buffer = io.BytesIO()
-        Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(buffer, "PNG")
-        yield buffer.getvalue()
+def add_data(raw: Path) -> None:
+    """Writes random pictures of two classes into data/0_raw, as each reader and each kind of replay takes them."""
+    generator, files, rows = np.random.default_rng(0), dict[str, bytes](), list[dict[str, Any]]()
+    for number in range(16):
+        label, buffer = CLASSES[number % 2], io.BytesIO()
+        picture = Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+        picture.save(buffer, "PNG")
+        image, captions = buffer.getvalue(), [f"picture {number} of a {label}", f"a {label}, {number}"]
+        split = "test" if number > 11 else "train"
+        rows.append({"file": f"{number}.png", "label": label, "split": split, "caption": captions[0], "image": image})
+        for file in (f"shapes/{label}/{number}", f"pictures/{number}", f"reference/photos/{number}"):
+            files[f"{file}.png"] = image
+        files |= {f"{folder}/{number}.txt": "\n".join(captions).encode() for folder in ("pictures", "reference/photos")}
+        satellite = io.BytesIO()
+        picture.save(satellite, "JPEG")
+        kind = KINDS[number % 2]
+        files[f"satellite/eurosat/2750/{kind}/{kind}_{number + 1}.jpg"] = satellite.getvalue()
+    files["shapes/circle/broken.png"] = b"no image"
+    files["prompts/captions.csv"] = b"class_name,caption\nhouse,a small house on a hill\n"
+    for name, content in files.items():
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).write_bytes(content)
+    (raw / "generators" / "scorer").symlink_to(raw.parent / "mini" / "clip")
+    listed = pd.DataFrame(rows)
+    listed[["file", "label", "split"]].to_csv(raw / "pictures" / "images.csv", index=False)
+    listed[["file", "caption"]].to_csv(raw / "pictures" / "captions.csv", index=False)
+    (raw / "fetched").mkdir()
+    listed[["image", "label"]].to_parquet(raw / "fetched" / "train-00000-of-00001.parquet")
+    for name, extension, column in (("classes", "cls", "label"), ("captions", "txt", "caption")):
+        with tarfile.open(raw / "pictures" / f"{name}.tar", "w") as tar:
+            for number, row in enumerate(rows):
+                for suffix, content in (("png", row["image"]), (extension, row[column].encode())):
+                    member = tarfile.TarInfo(f"{number:04}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))

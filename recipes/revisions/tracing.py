@@ -1,6 +1,6 @@
-"""Notes which functions of the code run, in this process and in those that it starts.
+"""Notes which functions of the code run in a stage of DVC, and interrupts some stages once.
 
-A copy of this file, named sitecustomize.py, is on the path of a probed stage, so that its child processes import it.
+A copy of this file, named sitecustomize.py, is on the path of `dvc repro`, so that every process of it imports it.
 """
 
 from __future__ import annotations
@@ -8,62 +8,68 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 
-ROOT, FILE = "GIFT_TRACED_CODE", "GIFT_TRACED_FILE"
+NOTES = "GIFT_NOTES"  # the folder for notes, an environment variable
 IS_FUNCTION = 0x1  # CO_OPTIMIZED: not a module and not the body of a class
-INTERRUPTED = 9
+# Where a stage is interrupted once: at the n-th call of a function. It then has something to continue from.
+INTERRUPTED_AT = {
+    "synthesize": ("gift_core/artifacts/shards.py", "write_shard", 2),
+    "teach": ("gift_core/work/units.py", "write_state", 2),
+    "finetune": ("gift_core/work/units.py", "write_state", 2),
+    "evaluate": ("gift_core/work/units.py", "write_state", 2),
+}
 
 
-def start(interrupt_at: tuple[str, str, int] | None = None) -> None:
-    """Appends each function of the code in $GIFT_TRACED_CODE to $GIFT_TRACED_FILE when it is called first.
+class Starter:
+    """Starts to trace when a stage imports its code: the fork server has forked its process then."""
 
-    `interrupt_at`: (file, function, n) ends this process at the n-th call of the function.
-    """
-    if FILE not in os.environ:
-        return
-    root, seen, calls = os.environ[ROOT] + os.sep, set[CodeType](), 0
-    file, function, most = interrupt_at or ("", "", 0)
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Finds no module: it only sees which one is imported."""
+        if "DVC_STAGE" in os.environ and (name.startswith("gift_core") or name == "stages.app"):
+            sys.meta_path.remove(self)
+            trace(os.environ["DVC_STAGE"])
+
+
+def trace(stage: str) -> None:
+    """Appends each function of the code to a file named after the stage when it is called first."""
+    root, notes, seen, calls = os.environ["DVC_ROOT"] + os.sep, Path(os.environ[NOTES]), set[CodeType](), 0
     ours = (f"{root}gift_core{os.sep}", f"{root}stages{os.sep}")
-    note = os.open(os.environ[FILE], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    note = os.open(notes / stage, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    block = stage.partition("@")[0]
+    interrupted = notes / f"{block} was interrupted"
+    file, function, most = INTERRUPTED_AT.get(block, ("", "", 0))
+    if interrupted.exists():
+        most = 0
+    if most:
+        from gift_core.work import training, units
 
-    def trace(frame: FrameType, event: str, argument: object) -> None:
+        training.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
+
+    def on_call(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
         code = frame.f_code
         if most and code.co_name == function and code.co_filename == root + file:
             calls += 1
             if calls == most:
-                os._exit(INTERRUPTED)
+                interrupted.touch()
+                os._exit(1)
         if code in seen:
             return
-        is_ours = code.co_flags & IS_FUNCTION and code.co_filename.startswith(ours)
-        if is_ours and _is_of_an_import(frame):
-            return
+        if code.co_flags & IS_FUNCTION and code.co_filename.startswith(ours):
+            caller = frame.f_back
+            while caller is not None:
+                if caller.f_code.co_filename.startswith("<frozen importlib"):
+                    return  # a module calls it while it is imported: that counts where the result is used
+                caller = caller.f_back
+            os.write(note, f"{code.co_firstlineno} {code.co_filename.removeprefix(root)}\n".encode())
         seen.add(code)
-        if is_ours:
-            os.write(note, f"{code.co_firstlineno} {code.co_filename}\n".encode())
 
-    threading.settrace(trace)
-    sys.settrace(trace)
-
-
-def _is_of_an_import(frame: FrameType) -> bool:
-    """Whether a module calls the function while it is imported: that counts where the result is used."""
-    caller = frame.f_back
-    while caller is not None:
-        if caller.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        caller = caller.f_back
-    return False
-
-
-def read(note: Path, root: Path) -> frozenset[tuple[str, int]]:
-    """Returns (file below root, first line) of the functions that ran."""
-    lines = note.read_text(encoding="utf-8").splitlines() if note.is_file() else []
-    found = (line.partition(" ") for line in lines)
-    return frozenset((Path(file).relative_to(root).as_posix(), int(number)) for number, _, file in found)
+    threading.settrace(on_call)
+    sys.settrace(on_call)
 
 
 if __name__ == "sitecustomize":
-    start()
+    sys.meta_path.insert(0, Starter())

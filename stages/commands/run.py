@@ -100,7 +100,7 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
     from .why import describe, stale_stages, total_time
 
     found = stale_stages(pipeline, config)
-    chosen = pipeline.upstream if force else [name for each in found for name in each.stages]
+    chosen = pipeline.upstream if force else [name for each in found for name in each["stages"]]
     stale = {name for name in chosen if pipeline.command(name)}
     if not stale:
         typer.echo("Nothing is new or changed: gift run would run nothing.")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from gift_core.quantities import duration, first_names, plural
 
-from ..check import code_files, describe_edits
+from ..check import describe_edits
 from ..command_line import AsJson, print_json
 from ..stage import PARAMS, argument
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
 ]
+Stale = Mapping[str, Any]  # a row of stale_stages
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are missing", "its outputs are not those that it wrote"
@@ -31,16 +31,6 @@ SHOWN_VALUE = 60  # characters
 SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
 SHOWN_REASONS = 8  # of one kind
-
-
-@dataclass(frozen=True)
-class Stale:
-    """Stages that would run for the same reasons, how long they took last, and how many stages depend on them."""
-
-    stages: Sequence[str]
-    reasons: Sequence[str]
-    seconds: float | None
-    follow: int
 
 
 def why(targets: Targets = None, as_json: AsJson = False) -> None:
@@ -52,8 +42,9 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     Example: gift why finetune@gift-step1
     """
+    from gift_core.code.fingerprint import running_code
+    from gift_core.code.revisions import code_files
     from gift_core.config.loading import load_config
-    from gift_core.provenance import edited_files
 
     from ..dvc.pipeline import open_pipeline
 
@@ -61,35 +52,39 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     with open_pipeline(Path(), targets or []) as pipeline:
         found = stale_stages(pipeline, config)
         chosen = {name for name in targets or () if name in pipeline.upstream}
-        summary = total_time(pipeline, [name for each in found for name in each.stages])
+        summary = total_time(pipeline, [name for each in found for name in each["stages"]])
     if as_json:
-        print_json({"stale": [asdict(each) for each in found], **summary})
+        print_json({"stale": found, **summary})
         return
     for each in found:
-        typer.secho(f"{first_names(each.stages, SHOWN_NAMES)} would run:", bold=not chosen.isdisjoint(each.stages))
-        for reason in each.reasons:
+        typer.secho(
+            f"{first_names(each['stages'], SHOWN_NAMES)} would run:", bold=not chosen.isdisjoint(each["stages"])
+        )
+        for reason in each["reasons"]:
             typer.echo(f"  {reason}")
-        took = "Such stages took" if NEW in each.reasons else "It took"
-        times = "" if each.seconds is None else f"{took} {duration(each.seconds)} the last time. "
-        follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
+        took = "Such stages took" if NEW in each["reasons"] else "It took"
+        times = "" if each["seconds"] is None else f"{took} {duration(each['seconds'])} the last time. "
+        follow = f"{plural(each['follow'], 'more stage')} may follow from it." if each["follow"] else ""
         if times or follow:
             typer.echo(f"  {times}{follow}".rstrip())
-    if found or summary["follow"]:
-        typer.echo(describe(summary))
-    else:
-        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
-    if any({MISSING, CHANGED} & {*each.reasons} for each in found):
+    typer.echo(describe(summary) if found else "Nothing is new or changed: dvc repro would run nothing.")
+    if any({MISSING, CHANGED} & {*each["reasons"]} for each in found):
         typer.echo("Outputs that somebody has pushed need not be made again: make get")
-    if edited_files():
-        typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
+    if running_code().edited_files:
+        typer.echo(f"Note: {describe_edits(code_files(running_code(), config).values())}.")
 
 
 def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
-    """Returns the stages with a reason of their own, those that come first in front."""
+    """Returns the stages with a reason of their own, those that come first in front, grouped by their reasons.
+
+    A row has "stages", "reasons", the "seconds" that they took last, None where unknown, and how many "follow".
+    """
+    from gift_core.code.fingerprint import running_code
+    from gift_core.code.revisions import code_files
     from gift_core.execution.schedule import Schedule
 
     all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
-    code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
+    code = code_files(running_code(), config) if any(changes.code for changes in all_changes.values()) else {}
     writers, reasons = pipeline.writers(), dict[str, tuple[str, ...]]()
     for name, changes in all_changes.items():
         edits = [
@@ -97,23 +92,23 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
             for path in sorted(changes.code & code.keys())
             for line in explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
         ]
-        stale = {each for each in reasons if reasons[each]}
-        reasons[name] = tuple(_reasons(changes, edits, writers, stale))
-    seconds = pipeline.expected_seconds()
-    schedule = Schedule(pipeline.upstream, {})
+        if found := _reasons(changes, edits, writers, reasons):
+            reasons[name] = tuple(found)
+    seconds, schedule = pipeline.expected_seconds(), Schedule(pipeline.upstream, {})
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for name in schedule.order:
-        if reasons[name]:
+        if name in reasons:
             groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
-    own = {name for name in reasons if reasons[name]}
     return [
-        Stale(
-            names,
-            why_,
-            sum(seconds[name] for name in names) if all(name in seconds for name in names) else None,
-            len({each for name in names for each in schedule.behind(name)} - own) if names != [CHECK] else 0,
-        )
-        for (_, why_), names in groups.items()
+        {
+            "stages": names,
+            "reasons": listed,
+            "seconds": sum(seconds[name] for name in names) if seconds.keys() >= {*names} else None,
+            "follow": len({each for name in names for each in schedule.behind(name)} - reasons.keys())
+            if names != [CHECK]
+            else 0,
+        }
+        for (_, listed), names in groups.items()
     ]
 
 
@@ -143,35 +138,35 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
 
     `name` is that of the task or method whose file it is.
     """
+    from gift_core.code.fingerprint import running_code
+    from gift_core.code.revisions import read_table
     from gift_core.work.folder import leaves
 
-    from ..unfinished import running_code
-
-    if old == new:
-        return
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
     was, now = (dict(leaves(row["settings"], f"methods.{name}") if row.get("settings") else ()) for row in (old, new))
-    for key in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
-        yield f"{key}: {_shown(was.get(key), now.get(key))}"
-    for part, number in new["revisions"].items():
-        former = old["revisions"].get(part)
-        if former is not None and former != number:
-            reasons = running_code().parts.get(part, {}).get("reasons", {})
-            said = f" ({reasons[str(number)]})" if str(number) in reasons else ""
-            older = ". This installation is older than the one that ran the stage"
-            yield f"revision of {part}: {former} -> {number}{older if number < former else said}"
-        elif former is None:
-            yield f"{part} is used now"
-    yield from (f"{part} is not used any more" for part in old["revisions"].keys() - new["revisions"].keys())
+    yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))
+    for part in _different(old["revisions"], new["revisions"]):
+        former, number = old["revisions"].get(part), new["revisions"].get(part)
+        if former is None or number is None:
+            yield f"{part} is {'used now' if former is None else 'not used any more'}"
+        elif number < former:
+            older = "This installation is older than the one that ran the stage"
+            yield f"revision of {part}: {former} -> {number}. {older}"
+        else:
+            reason = read_table(running_code())[part]["reasons"].get(str(number))
+            yield f"revision of {part}: {former} -> {number}{f' ({reason})' if reason else ''}"
     before, after = old.get("edited", {}), new.get("edited", {})
-    edited = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    edited = _different(before, after)
     for key in edited[:SHOWN_REASONS]:
-        is_undone = key in before and key not in after
-        yield f"{key.rstrip(':')} {'is as released again, after an edit' if is_undone else 'was edited'}"
+        yield f"{key} {'was edited' if key in after else 'is as released again, after an edit'}"
     if len(edited) > SHOWN_REASONS:
         yield f"{len(edited) - SHOWN_REASONS} more files were edited"
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
 
 
 def _shown(old: Any, new: Any) -> str:

@@ -118,7 +118,8 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
     The server ends with the block, or with this process.
     """
-    if sys.platform != "linux" or any(Path(driver).exists() for driver in GPU_DRIVERS):
+    has_gpu = any(Path(driver).exists() for driver in GPU_DRIVERS) and environment.get("CUDA_VISIBLE_DEVICES") != ""
+    if sys.platform != "linux" or has_gpu:
         yield dict(environment)
         return
     from gift_core.work.os_errors import socket_folder

@@ -7,30 +7,29 @@ be recorded as that of other code or other settings. A stage that is run by hand
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from gift_core.code.revisions import PARAMS, options_of, read_blocks, settings_of, value_at
+from gift_core.code.fingerprint import running_code
+from gift_core.code.revisions import code_file, options_of, state
 from gift_core.errors import UserError
-from gift_core.layout import CODE
 from gift_core.shipped import pipeline_root
-from gift_core.untrusted import parse_yaml, read_json_file
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
-from ..stage import Stage
-from ..unfinished import running_code
+from ..stage import PARAMS, Stage
 
 DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 
 
 def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, name, folder = opened.stage, opened.method or opened.task, opened.layout.root / CODE
-    options, file = options_of(stage, opened.config), folder / stage / f"{name}.json"
-    chosen = options.get(name, [])
-    if not file.is_file():  # one file for all tasks and methods
-        file, chosen = folder / f"{stage}.json", sorted({each for row in options.values() for each in row})
+    stage, name = opened.stage, opened.method or opened.task
+    own = name if name in options_of(stage, opened.config) else ""
+    file = opened.layout.root / code_file(stage, own)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found = running_code().state(stage, chosen) | (settings_of(stage, name, opened.config) if name in options else {})
+    found = state(running_code(), stage, own, opened.config)
     if (checked := read_json_file(file)) != found:
         changed, other = f"{PARAMS}: methods.{name} was", "settings"
         if checked.get("settings") == found.get("settings"):
@@ -51,11 +50,19 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     except ValueError as error:
         what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
         raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
-    (block,) = (block for block in read_blocks(pipeline_root(opened.layout.root)) if block.name == stage)
-    keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in block.params]
-    if stage in ("finetune", "evaluate"):  # the keys of the method's row that settings_of takes
+    block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
+    written = block.get("do", block).get("params", [])
+    keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
+    if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
         names = {name for content in (old, new) for name in content["methods"].get(method, ())}
         keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
         what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
         raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
+
+
+def value_at(content: Any, key: str) -> Any:
+    """Returns the value of a dotted key, such as run.methods, in the content of a YAML file; None without the key."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gift_core.code.revisions import value_at
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
 from gift_core.work.folder import leaves
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
+from .guards import value_at
 from .store import dvc_errors
 
 WRITE_SHARE = 0.1  # of the time, for dvc.lock

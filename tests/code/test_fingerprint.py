@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
-from gift_core.code.fingerprint import CodeBase, read_module
-from gift_core.code.syntax import digest_of, normalized
+from gift_core.code.fingerprint import Code, units_of
 
 # Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
 SAMPLE = '''"""A docstring."""
@@ -44,11 +42,11 @@ def outer(value: object) -> str:
         del value
     return "a" "b" f"c{math.pi:.2f}"
 '''
-RECORDED = "473e63b5"  # of SAMPLE, on Python 3.11 and 3.13
+RECORDED = "573ed51"  # of SAMPLE, on Python 3.11 and 3.13
 
 
 def hash_of(text: str) -> str:
-    return digest_of(normalized(ast.parse(text)).encode())
+    return units_of("gift_core/a.py", text)[""].hash
 
 
 def test_the_hash_of_a_sample_is_the_recorded_one() -> None:
@@ -80,29 +78,6 @@ def test_what_may_change_a_result_counts_and_nothing_else() -> None:
     assert words == base and base not in (kind, limit)
 
 
-def reached(folder: Path, *options: str, **modules: str) -> set[str]:
-    """What `run` in stages/run.py reaches of these modules of gift_core with the options, without empty modules."""
-    (folder / "stages").mkdir(parents=True)
-    (folder / "gift_core" / "method").mkdir(parents=True)
-    (folder / "stages" / "run.py").write_text(modules.pop("run"), encoding="utf-8")
-    for name, text in modules.items():
-        (folder / "gift_core" / f"{name.replace('_', '/')}.py").write_text(text, encoding="utf-8")
-    found = CodeBase(folder).reached("run", options)
-    return {key.removeprefix("gift_core/") for key, digest in found.items() if digest}
-
-
-def test_modules_are_followed_through_imports_also_inside_functions(tmp_path: Path) -> None:
-    found = reached(
-        tmp_path,
-        run="def run():\n    from gift_core.b import g\n    return g()\n",
-        b="from gift_core import c, progress\nif TYPE_CHECKING:\n    from gift_core import d\ng = c.h\n",
-        c="N = 1\n",
-        d="unused = 1\n",
-        progress="shown = 1\n",
-    )
-    assert found == {"stages/run.py", "b.py", "c.py"}
-
-
 LOSSES = """
 from gift_core.b import helper
 from gift_core.c import other
@@ -114,57 +89,36 @@ LOSSES = {"align": align, "distill": distill}
 """
 
 
-def test_an_entry_of_a_table_and_what_only_it_uses_count_with_its_option(tmp_path: Path) -> None:
-    run = "from gift_core.method.losses import LOSSES, used\ndef run(): return LOSSES, used\n"
-    modules = {"run": run, "method_losses": LOSSES, "b": "def helper(): pass\n", "c": "def other(): pass\n"}
-    always = {"stages/run.py", "method/losses.py: used"}
-    aligned = {"method/losses.py: LOSSES[align]", "method/losses.py: align", "method/losses.py: shared", "b.py"}
-    assert reached(tmp_path / "1", **modules) == always
-    assert reached(tmp_path / "2", "losses.align", **modules) == always | aligned
-    assert reached(tmp_path / "3", "losses.distill", **modules) == always | {
-        "method/losses.py: LOSSES[distill]", "method/losses.py: distill", "c.py",
-    }  # fmt: skip
+def test_imports_are_followed_and_what_only_an_option_uses_counts_with_it_and_is_its_part(tmp_path: Path) -> None:
+    texts = {
+        "stages/run.py": "def run():\n    from gift_core.a import LOSSES, used\n    return LOSSES, used\n",
+        "gift_core/a.py": "from gift_core import progress\nfrom gift_core.method.losses import LOSSES, used\n"
+        "if TYPE_CHECKING:\n    from gift_core import unused\n",
+        "gift_core/unused.py": "",
+        "gift_core/progress.py": "",
+        "gift_core/method/losses.py": LOSSES,
+        "gift_core/b.py": "def helper(): pass\n",
+        "gift_core/c.py": "def other(): pass\n",
+        "gift_core/rows/names.csv": "one\n",
+        "gift_core/other/d.py": "",
+        "gift_core/other/names.csv": "one\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    losses = "gift_core/method/losses.py"
+    always = {"stages/run.py", "gift_core/a.py", "gift_core/rows/names.csv", losses, f"{losses}: used"}
+    align = {f"{losses}: LOSSES[align]", f"{losses}: align", f"{losses}: shared", "gift_core/b.py"}
+    distill = {f"{losses}: LOSSES[distill]", f"{losses}: distill", "gift_core/c.py"}
 
+    def reached(*options: str) -> dict[str, set[str]]:
+        return {part: {*units} for part, units in Code(tmp_path).reached("run", options).items()}
 
-def test_data_files_beside_a_module_count_by_their_bytes(tmp_path: Path) -> None:
-    reached(tmp_path, run="from gift_core.a import x\ndef run(): return x\n", a="x = 1\n")
-    data = tmp_path / "gift_core" / "rows" / "names.csv"
-    for file in (data, tmp_path / "gift_core" / "other" / "b.py", tmp_path / "gift_core" / "other" / "other.csv"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("one\n", encoding="utf-8")
-    before = CodeBase(tmp_path).reached("run", ())
-    assert [name for name in before if not name.endswith(".py")] == ["gift_core/rows/names.csv"]
-    data.write_text("two\n", encoding="utf-8")
-    assert CodeBase(tmp_path).reached("run", ())["gift_core/rows/names.csv"] != before["gift_core/rows/names.csv"]
-
-
-def test_of_params_yaml_the_methods_and_the_defaults_of_sections_count() -> None:
-    def hash_with(fields: str, *, before: str = "", method: str = "1") -> str:
-        text = f"{before}\nclass A:\n{fields}\n    def f(self):\n        return {method}\n"
-        return read_module("gift_core/config/rows.py", text).units[""].hash
-
-    base = hash_with("    x: int")
-    assert hash_with("    x: str\n    new: int | None = None", before="LIMIT = 3") == base
-    assert base != hash_with("    x: int", method="2")
-    assert base != hash_with("    x: int = 1") != hash_with("    x: int = 2")
-    assert hash_with("    x: int = 1") == hash_with("    x: float = 1")
-
-
-def test_an_options_class_of_params_yaml_counts_with_the_option_that_chooses_it() -> None:
-    text = """
-class TableTaskConfig(Section):
-    source: Literal["table"]
-class NewTaskConfig(Section):
-    source: Literal["new"]
-    suffix: Text = ".png"
-TaskConfig = Annotated[TableTaskConfig | NewTaskConfig, Field(discriminator="source")]
-def check(task): return task
-"""
-    file = "gift_core/config/tasks.py"
-    module = read_module(file, text)
-    assert module.options == {"TableTaskConfig": "source.table", "NewTaskConfig": "source.new"}
-    assert set(module.units) == {"", *module.options}
-    edited = read_module(file, text.replace(".png", ".jpg")).units
-    assert [name for name, unit in module.units.items() if edited[name].hash != unit.hash] == ["NewTaskConfig"]
-    losses = "class A(Options):\n    x: int = 1\nclass LossesConfig(Section):\n    distill: A | None = None\n"
-    assert read_module("gift_core/config/method_options.py", losses).options == {"A": "losses.distill"}
+    assert reached() == {"": always}
+    assert reached("losses.align") == {"": always, "losses.align": align}
+    assert reached("losses.align", "losses.distill") == {"": always, "losses.align": align, "losses.distill": distill}
+    before = Code(tmp_path).reached("run", ())[""]
+    (tmp_path / "gift_core" / "rows" / "names.csv").write_text("two\n", encoding="utf-8")
+    assert {key for key, _ in before.items() ^ Code(tmp_path).reached("run", ())[""].items()} == {
+        "gift_core/rows/names.csv"
+    }

@@ -8,30 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.code.fingerprint import VERIFIED, CodeBase
-from gift_core.code.revisions import (
-    Code,
-    code_files,
-    options_of,
-    part_name,
-    read_blocks,
-    units_of_parts,
-    verified_content,
-)
+from gift_core.code.fingerprint import VERIFIED, Code
+from gift_core.code.revisions import code_files, options_of, read_table
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
-from recipes.revisions.decide import Change, decide
-from recipes.revisions.probe import Instance, Outcome
+from recipes.revisions.decide import decide
+from recipes.revisions.probe import Outcome, Use
 from tests.imports import ROOT
 
-CODE = Code(CodeBase(ROOT))
-STAGES = [block.name for block in read_blocks(ROOT) if block.name != "check"]
-
-
-def copy_of_the_code(folder: Path) -> Code:
-    for name in ("gift_core", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return Code(CodeBase(folder))
+CODE = Code(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -40,38 +25,31 @@ def config() -> Config:
 
 
 def test_the_code_is_the_verified_one() -> None:
-    found, verified = CODE.base.units(), {key: each for key, each in CODE.verified.items() if ".py" in key}
-    changed = sorted(key for key in {*found, *verified} if found.get(key) != verified.get(key))
-    assert changed == [], "the code changed since it was verified: run `make revisions`, and commit what it writes"
+    found = json.loads((ROOT / VERIFIED).read_text(encoding="utf-8"))
+    assert found == CODE.record(), "the code changed since it was verified: run `make revisions`, and commit its files"
+    assert (ROOT / VERIFIED).stat().st_size < 20_000
 
 
 def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
-    content = json.dumps(verified_content(copy_of_the_code(tmp_path).base))
-    (tmp_path / VERIFIED).write_text(content, encoding="utf-8")
-    copied = Code(CodeBase(tmp_path))
+    for name in ("gift_core", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / VERIFIED).write_text(json.dumps(Code(tmp_path).record()), encoding="utf-8")
+    copied = Code(tmp_path)
     assert copied.edited_files == ()
-    states = code_files(copied, read_blocks(ROOT), config)
-    assert not any(name.startswith("gift_core/method/training") for name in copied.base._modules)
+    states = code_files(copied, config)
+    assert all(set(content) - {"settings"} == {"revisions"} for content in states.values())
+    assert not copied._modules
 
     with (tmp_path / "gift_core" / "method" / "losses.py").open("a", encoding="utf-8") as losses:
         losses.write("# a comment\n")
-    parsed = Code(CodeBase(tmp_path))
+    parsed = Code(tmp_path)
     assert parsed.edited_files == ("gift_core/method/losses.py",)
-    assert code_files(parsed, read_blocks(ROOT), config) == states
+    assert code_files(parsed, config) == states and parsed._modules
 
 
-def test_every_part_has_a_revision_and_a_reason() -> None:
-    assert set(CODE.parts) == set(units_of_parts(CODE, STAGES))
-    for name, part in CODE.parts.items():
+def test_every_revision_has_a_reason() -> None:
+    for name, part in read_table(CODE).items():
         assert list(part["reasons"]) == [str(number) for number in range(1, part["revision"] + 1)], name
-
-
-def test_verified_code_has_revisions_alone(config: Config) -> None:
-    files = code_files(CODE, read_blocks(ROOT), config)
-    methods = [f"data/code/{stage}/{name}.json" for stage in ("teach", "finetune") for name in config.run.methods]
-    assert set(methods) < set(files)
-    assert all(set(content) - {"settings"} == {"revisions"} for content in files.values())
-    assert all(part_name(name.split("/")[2].removesuffix(".json")) in files[name]["revisions"] for name in files)
 
 
 def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
@@ -83,31 +61,33 @@ def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
     assert options_of("teach", every) == {"ewc": ["fisher", "replay.synthetic"], "zscl": ["replay.synthetic"]}
 
 
-BASE, ALIGN = "finetune", "finetune losses.align"
-FUNCTION = ("gift_core/method/losses.py", "align")
+FILE, BASE, ALIGN = "gift_core/method/losses.py", "finetune", "finetune losses.align"
 
 
-def outcome(owner: str, difference: str = "", *, ran: bool = True) -> Outcome:
-    line = CODE.base.module("gift_core/method/losses.py").units["align"].lines[0]
-    template = ("gift_core/report/templates/charts.html.j2", 1)  # it runs, too, and is no module
-    functions = frozenset({("gift_core/method/losses.py", line), template} if ran else {template})
-    return Outcome(Instance("finetune", owner, (owner, "letters"), ()), difference, functions)
+def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran(tmp_path: Path) -> None:
+    old, new = (tmp_path / name for name in ("old", "new"))
+    for folder, value in ((old, 1), (new, 2)):
+        (folder / FILE).parent.mkdir(parents=True)
+        (folder / FILE).write_text(f"def align():\n    return {value}\ndef same(): return 3\n", encoding="utf-8")
 
+    def rising(*outcomes: tuple[str | None, int, dict[str, str]]) -> dict[str, str]:
+        """From (how a stage differs, the line of the function that ran, {part: what changed of it})."""
+        used = [
+            (
+                Outcome(Use("", "finetune", "gift", ()), difference, frozenset({(FILE, line)})),
+                {part: frozenset({unit}) for part, unit in changed.items()},
+            )
+            for difference, line, changed in outcomes
+        ]
+        return dict(decide(Code(old), Code(new), used))
 
-def change(part: str, *functions: tuple[str, str]) -> dict[str, Change]:
-    return {part: Change(part, frozenset({": ".join(FUNCTION)}), frozenset(functions))}
-
-
-def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran() -> None:
-    changed, same, other = change(ALIGN, FUNCTION), outcome("gift"), outcome("finetune", ran=False)
-    assert dict(decide(ROOT, changed, [(same, [BASE, ALIGN]), (other, [BASE])], [])) == {}
-    differs = outcome("gift", "bytes differ")
-    assert dict(decide(ROOT, changed, [(differs, [BASE, ALIGN])], [])) == {ALIGN: "finetune gift letters: bytes differ"}
-    never = {ALIGN: "gift_core/method/losses.py: align changed and never ran in the probe"}
-    assert dict(decide(ROOT, changed, [(outcome("gift", ran=False), [BASE, ALIGN])], [])) == never
-    assert dict(decide(ROOT, changed, [(differs, [BASE, ALIGN])], [ALIGN])) == {}  # kept by hand
-    assert dict(decide(ROOT, change(ALIGN), [(other, [BASE, ALIGN])], [])) == {}  # a value does not run
+    align = {ALIGN: f"{FILE}: align"}
+    both = {BASE: f"{FILE}: same", **align}
+    assert rising(("", 1, align)) == {}
+    assert rising(("bytes differ", 1, align)) == {ALIGN: "bytes differ"}
+    assert rising(("", 3, align)) == {ALIGN: f"{FILE}: align changed and never ran in the probe"}
+    assert rising((None, 1, align)) == {ALIGN: "what it reads is not what it was"}
+    assert rising(("", 1, {BASE: "gift_core/food.yaml"})) == {BASE: "gift_core/food.yaml changed"}
     # a part is not blamed for another where some stage shows it alone
-    outcomes, both = [(differs, [BASE, ALIGN]), (outcome("finetune"), [BASE])], change(BASE, FUNCTION) | changed
-    assert list(dict(decide(ROOT, both, outcomes, []))) == [ALIGN]
-    assert list(dict(decide(ROOT, both, outcomes[:1], []))) == [BASE, ALIGN]
+    assert list(rising(("bytes differ", 1, both), ("", 1, {BASE: f"{FILE}: same"}))) == [ALIGN]
+    assert list(rising(("bytes differ", 1, both))) == [BASE, ALIGN]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from gift_core.code.fingerprint import REVISIONS, CodeBase
-from gift_core.code.revisions import Code
-from recipes.revisions.decide import Change, PartsOf, decide, missed
-from recipes.revisions.experiments import experiments
-from recipes.revisions.probe import OF_METHODS, Outcome, Probe
-from tests.clone import Clone, commit, edit_function, new_project
+from gift_core.code.fingerprint import REVISIONS, Code
+from recipes.revisions.decide import missed
+from recipes.revisions.experiments import EXPERIMENTS
+from recipes.revisions.probe import OF_METHODS, Probe
+from recipes.revisions.tracing import INTERRUPTED_AT
+from tests.clone import commit, edit_function, new_project
 from tests.imports import ROOT
 
 # Between them every consolidation, average and kind of replay. `make revisions` goes through all.
@@ -25,58 +22,50 @@ METHODS = (
 
 
 def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_that_runs(tmp_path: Path) -> None:
-    probe, code, outcomes, lost = Probe(tmp_path / "probe", ROOT), Code(CodeBase(ROOT)), list[Outcome](), list[str]()
-    for experiment in experiments():
-        parts = PartsOf(tmp_path / "probe" / experiment.name)
-        for outcome in probe.run(
-            experiment, lambda each: each.stage not in (*OF_METHODS, "report") or each.owner in METHODS
-        ):
-            outcomes.append(outcome)
-            options = parts.options(outcome.instance)
-            lost += [f"{outcome.instance}: {key}" for key in missed(code, outcome, options)]
-    assert [f"{each.instance}: {each.difference}" for each in outcomes if each.difference] == []
-    assert lost == [] and len(outcomes) > 80
+    code, outcomes, lost, options = Code(ROOT), 0, list[str](), set[str]()
+    for experiment in EXPERIMENTS:
+        folder = tmp_path / experiment
+        probe = Probe(folder, experiment, ROOT)
+        options |= {option for use in probe.uses for option in use.options}
+        uses = [use for use in probe.uses if use.stage not in (*OF_METHODS, "report") or use.owner in METHODS]
+        for outcome in probe.run(uses):
+            outcomes += 1
+            assert outcome.difference == "" and outcome.ran
+            lost += [f"{outcome.use}: {key}" for key in missed(code, outcome)]
+        assert {path.name for path in (folder / "notes").glob("* was *")} == {
+            f"{block} was interrupted" for block in INTERRUPTED_AT
+        }
+    assert lost == [] and outcomes > 60
+    every = {unit.option for file in code.files if file.endswith(".py") for unit in code.module(file).values()}
+    assert options >= every - {""}
 
 
 READER = "gift_core/datasets/image_folder.py"
+PART = "ingest source.folder"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The project as a git repository, whose table fits its code."""
-    return new_project(tmp_path_factory.mktemp("decided") / "project")
+def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_or_is_kept_with_a_reason(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")  # a git repository, whose record fits its code
 
+    def decided(*arguments: str) -> tuple[str, dict[str, Any]]:
+        """What `make revisions` prints, and the row of the reader of folders."""
+        printed = project.run(sys.executable, "-m", "recipes.revisions", *arguments, PYTHONPATH=str(project.folder))
+        return printed, json.loads((project.folder / REVISIONS).read_text(encoding="utf-8"))[PART]
 
-def decided(project: Clone, *arguments: str) -> tuple[str, dict[str, Any]]:
-    """What `make revisions` prints, and the row of the reader of folders."""
-    printed = project.run(sys.executable, "-m", "recipes.revisions", *arguments, PYTHONPATH=str(project.folder))
-    return printed, json.loads((project.folder / REVISIONS).read_text(encoding="utf-8"))["ingest source.folder"]
-
-
-def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reason(project: Clone) -> None:
-    assert decided(project)[0] == "The code is the verified one: there is nothing to do.\n"
+    printed, before = decided()
+    assert printed == "The code is the verified one: there is nothing to do.\n"
     edit_function(project.folder, READER, "list_folder")
-    before = json.loads((ROOT / REVISIONS).read_text(encoding="utf-8"))["ingest source.folder"]
-    printed, row = decided(project)
+    printed, row = decided()
     assert row == before
-    assert re.search(r"1 of \d+ parts changed: ingest source.folder\n", printed)
     assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
     commit(project, "a harmless edit")
     project.edit(READER, "Listing([*samples, *held", "Listing([*samples[::-1], *held")
-    printed, row = decided(project)
-    number = before["revision"] + 1
-    reason = row["reasons"][str(number)]
-    assert row["revision"] == number and reason.startswith("ingest shapes: bytes of data/1_tasks/shapes/")
-    changelog = (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"### Runs again\n\n- ingest source.folder: {reason}\n" in changelog
-    assert f"ingest source.folder: revision {number}: {reason}\n" in printed
-    data = {"ingest": Change("ingest", frozenset({"gift_core/rows/food.yaml"}), frozenset())}
-    assert dict(decide(ROOT, data, [], ())) == {"ingest": "gift_core/rows/food.yaml changed"}
-
-
-def test_a_part_that_no_machine_can_run_is_kept_with_a_reason(project: Clone) -> None:
+    printed, row = decided()
+    number, reason = before["revision"] + 1, "ingest@shapes: bytes of data/1_tasks/shapes differ"
+    assert (row["revision"], row["reasons"][str(number)]) == (number, reason)
+    assert f"{PART}: revision {number}: {reason}\n" in printed
+    assert f"### Runs again\n\n- {PART}: {reason}\n" in (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
     commit(project, "a new order")
     project.edit(READER, "Listing([*samples[::-1], *held", "Listing([*samples, *held")
-    _, row = decided(project, "--keep", "ingest source.folder", "--reason", "it is the order of before")
-    before = json.loads((ROOT / REVISIONS).read_text(encoding="utf-8"))["ingest source.folder"]
-    assert (row["revision"], row["kept"][-1]) == (before["revision"] + 1, "it is the order of before")
+    _, row = decided("--keep", PART, "--reason", "it is the order of before")
+    assert (row["revision"], row["kept"][-1]) == (number, "it is the order of before")

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.code.fingerprint import REVISIONS, VERIFIED, CodeBase
-from gift_core.code.revisions import verified_content
+from gift_core.code.fingerprint import REVISIONS, VERIFIED, Code
 from tests.clone import PROBE, TASKS, Clone, clone_of, commit, copy_of, edit_function, new_project, small
 from tests.imports import with_all_methods
 
@@ -94,16 +93,12 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def record_as_verified(folder: Path, *risen: str) -> None:
     """Does what `make revisions` does at its end: the code is verified, and the revisions of these parts rise."""
-    from recipes.revisions.decide import parts_of
-
     table = folder / REVISIONS
     rows = json.loads(table.read_text(encoding="utf-8"))
-    for name in parts_of(folder):
-        rows.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
     for name in risen:
         rows[name] = {"revision": rows[name]["revision"] + 1, "reasons": {**rows[name]["reasons"], "2": "for a test"}}
     table.write_text(json.dumps(rows), encoding="utf-8")
-    (folder / VERIFIED).write_text(json.dumps(verified_content(CodeBase(folder))), encoding="utf-8")
+    (folder / VERIFIED).write_text(json.dumps(Code(folder).record()), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("file", "function", "expected"), EDITS.values(), ids=EDITS)
