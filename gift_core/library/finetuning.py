@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
-from gift_core.errors import UserError
+from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
@@ -105,7 +106,7 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    training = dataclasses.replace(training, **settings)
+    training = _changed(training, settings)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
@@ -116,6 +117,13 @@ def finetune(
             for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
                 on_step(run.add(each))
     return run.rows
+
+
+def _changed(training: Training, settings: Mapping[str, Any]) -> Training:
+    known = dict.fromkeys([*inspect.signature(finetune).parameters, *vars(training)])
+    for name in settings:
+        lookup(known, name, f"{NAME}: finetune")
+    return dataclasses.replace(training, **settings)
 
 
 def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, alpha: float) -> torch.nn.Module:
