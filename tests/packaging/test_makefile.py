@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,6 +56,17 @@ def test_without_an_nvidia_gpu_pip_takes_the_builds_without_cuda_and_says_how_mu
     assert "--extra-index-url" not in setup("--torch=cuda")[1]
 
 
+@pytest.mark.parametrize("programs", ["", "uv"])
+def test_where_the_cpu_builds_cannot_be_reached_the_package_index_is_asked_and_a_terminal_shows_the_progress(
+    setup: Setup, programs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=urllib.error.URLError("no route")))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    (said, *_), call, backend = setup(programs=programs)
+    assert "3.2 GB to download" in said and f"cannot be reached ({environment.CPU_BUILDS}: no route)" in said
+    assert "--extra-index-url" not in call and backend == "" and "--quiet" not in call
+
+
 @pytest.mark.parametrize("seen_by", ["nvidia-smi", "driver"])
 def test_with_an_nvidia_gpu_pip_takes_what_the_package_index_has(setup: Setup, seen_by: str, tmp_path: Path) -> None:
     if seen_by == "driver":
@@ -75,6 +88,7 @@ def test_uv_chooses_the_build_unless_the_machine_or_torch_does(setup: Setup, mon
 def test_make_setup_passes_on_the_extras_and_the_build_of_pytorch() -> None:
     printed = make("--dry-run", "setup", "EXTRAS=s3,t5", "TORCH=cpu", "PYTHON=python")
     assert "python recipes/environment.py .venv --extras=s3,t5 --torch=cpu" in printed
+    assert "pip install --disable" in make("--dry-run", "--file", "gift_core/new_project/template/Makefile", "setup")
 
 
 def make(*arguments: str) -> str:
