@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gift_core.errors import UserError
+from gift_core.layout import Layout
 
 from ..command_line import AsJson, DryRun, grouped, hint, member, next_step, print_edit, print_json
 from ..completion import complete_known_method, complete_method, complete_task
@@ -221,9 +222,11 @@ def remove_task(
     from gift_core.config.params_edit import plan_task_removal
 
     removal = plan_task_removal(names, params=params_of(params, root))
-    show_removal(removal, {"tasks": names, "learned_again": removal.later}, dry_run=dry_run, as_json=as_json)
-    if removal.later and not as_json:
-        typer.echo(f"At an earlier step than before, and learned again if they were: {', '.join(removal.later)}")
+    layout, methods = Layout(root), removal.config.run.methods
+    again = [task for task in removal.later if any(layout.model(name, task).exists() for name in methods)]
+    show_removal(removal, {"tasks": names, "learned_again": again}, dry_run=dry_run, as_json=as_json)
+    if again and not as_json:
+        typer.echo(f"Learned again, at an earlier step than before: {', '.join(again)}")
 
 
 def show_removal(removal: ParamsEdit, record: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
