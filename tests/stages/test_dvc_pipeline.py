@@ -1,4 +1,4 @@
-"""Whether another process works on a project, with real DVC."""
+"""Whether another process works on a project, with real DVC, and how long a run will take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from stages.dvc.pipeline import require_free
+from stages.dvc.time_left import describe
 
 
 @pytest.fixture
@@ -42,3 +43,9 @@ def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
     require_free(project)
     assert "DVC's list of running stages, .dvc/tmp/rwlock, was damaged" in capsys.readouterr().err
     subprocess.run(["dvc", "repro", "--quiet"], check=True)
+
+
+@pytest.mark.parametrize(("elapsed", "left"), [(5, "6.0 min"), (300, "6.0 min"), (660, "12 min")])
+def test_the_time_left_follows_a_run_that_is_slower_than_expected(elapsed: float, left: str) -> None:
+    """The stages before were restored from the run cache, took their time, or twice as long."""
+    assert describe(12, 40, 360.0, done=300.0, elapsed=elapsed) == f"stage 12 of 40, about {left} left"
