@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.quantities import duration, first_names, plural
+from gift_core.quantities import byte_size, duration, first_names, plural
 
 from ..check import code_files, describe_edits
 from ..command_line import AsJson, print_json
@@ -26,7 +26,7 @@ Targets = Annotated[
 ]
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
-MISSING, CHANGED = "its outputs are missing", "its outputs are not those that it wrote"
+MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_VALUE = 60  # characters
 SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
@@ -62,6 +62,8 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         found = stale_stages(pipeline, config)
         chosen = {name for name in targets or () if name in pipeline.upstream}
         summary = total_time(pipeline, [name for each in found for name in each.stages])
+        recorded = [name for each in found if {MISSING, CHANGED} & {*each.reasons} for name in each.stages]
+        size = byte_size(pipeline.recorded_bytes(recorded))
     if as_json:
         print_json({"stale": [asdict(each) for each in found], **summary})
         return
@@ -78,8 +80,8 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         typer.echo(describe(summary))
     else:
         typer.echo("Nothing is new or changed: dvc repro would run nothing.")
-    if any({MISSING, CHANGED} & {*each.reasons} for each in found):
-        typer.echo("Outputs that somebody has pushed need not be made again: make get")
+    if recorded:
+        typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if edited_files():
         typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
 
