@@ -128,9 +128,10 @@ def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], sta
     for path, status in changes.deps.items():
         above = (str(each) for each in (Path(path), *Path(path).parents))
         writer = next((writers[each] for each in above if each in writers), None)
+        inside = {name for output, name in writers.items() if output.startswith(f"{path}/")}
         if writer and status != "deleted":
             found.append(f"{path}, which {writer} writes, is not what it was when this stage ran")
-        elif writer not in stale:
+        elif writer not in stale and inside.isdisjoint(stale):
             without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
             found.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
     found += edits
