@@ -40,9 +40,7 @@ def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path, monke
         "Or learn without it: gift remove-task dtd."
     )
     assert count == "12 problems, 0 warnings, 1 ok"
-    assert (
-        first.startswith("first: data aircraft: there is no ") and "Run: gift data fetch aircraft (2.8 GB). " in first
-    )
+    assert first.startswith("first: data aircraft: there is no ") and "gift data fetch aircraft (2.8 GB). " in first
 
 
 def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:

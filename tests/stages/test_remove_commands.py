@@ -10,7 +10,6 @@ import pytest
 
 from gift_core.config.loading import load_config
 from gift_core.config.presets import complete_text
-from gift_core.layout import Layout
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
@@ -33,7 +32,7 @@ def test_the_tasks_after_a_removed_one_that_were_learned_are_learned_again(gift:
     assert [step.task for step in load_config(PARAMS).sequence][2:] == ["zodiac", "digits", "greek", "arrows"]
     assert json.loads(gift("remove-task", "zodiac", "--dry-run", "--json").stdout)["learned_again"] == []  # none ran
     for task in ("zodiac", "digits", "greek"):
-        Layout(Path()).model("gift", task).mkdir(parents=True)
+        Path("data/5_models/gift", task).mkdir(parents=True)
     document = json.loads(gift("remove-task", "zodiac", "--json").stdout)
     assert document == {"tasks": ["zodiac"], "learned_again": ["digits", "greek"], "written": True}
     assert "\nLearned again, at an earlier step than before: greek\n" in gift("remove-task", "digits").output
