@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gift_core.errors import UserError
+from gift_core.layout import Layout
 
 from ..command_line import AsJson, DryRun, carry_out, grouped, hint, member, next_step, note, print_json
 from ..completion import complete_known_method, complete_method, complete_task
@@ -213,8 +214,10 @@ def remove_task(
     from gift_core.config.params_edit import plan_task_removal
 
     removal, later = plan_task_removal(names, params=params_of(params, root))
-    record = {"tasks": names, "learned_again": later}
-    shown = [f"At an earlier step than before, and learned again if they were: {', '.join(later)}"] if later else []
+    layout, methods = Layout(root), removal.config.run.methods
+    again = [task for task in later if any(layout.model(name, task).exists() for name in methods)]
+    record = {"tasks": names, "learned_again": again}
+    shown = [f"Learned again, at an earlier step than before: {', '.join(again)}"] if again else []
     hints = [f"{STAYS} {next_step(removal.config)}"]
     carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.quantities import duration, first_names, plural
+from gift_core.quantities import byte_size, duration, first_names, plural
 
 from ..check import describe_edits
 from ..command_line import AsJson, print_json
@@ -26,7 +26,7 @@ Targets = Annotated[
 Stale = Mapping[str, Any]  # a row of stale_stages
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
-MISSING, CHANGED = "its outputs are missing", "its outputs are not those that it wrote"
+MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_VALUE = 60  # characters
 SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
@@ -53,6 +53,8 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         found = stale_stages(pipeline, config)
         chosen = {name for name in targets or () if name in pipeline.upstream}
         summary = total_time(pipeline, [name for each in found for name in each["stages"]])
+        recorded = [name for each in found if {MISSING, CHANGED} & {*each["reasons"]} for name in each["stages"]]
+        size = byte_size(pipeline.recorded_bytes(recorded))
     if as_json:
         print_json({"stale": found, **summary})
         return
@@ -67,9 +69,12 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         follow = f"{plural(each['follow'], 'more stage')} may follow from it." if each["follow"] else ""
         if times or follow:
             typer.echo(f"  {times}{follow}".rstrip())
-    typer.echo(describe(summary) if found else "Nothing is new or changed: dvc repro would run nothing.")
-    if any({MISSING, CHANGED} & {*each["reasons"]} for each in found):
-        typer.echo("Outputs that somebody has pushed need not be made again: make get")
+    if found or summary["follow"]:
+        typer.echo(describe(summary))
+    else:
+        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
+    if recorded:
+        typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if running_code().edited_files:
         typer.echo(f"Note: {describe_edits(code_files(running_code(), config).values())}.")
 
@@ -121,9 +126,10 @@ def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], sta
     for path, status in changes.deps.items():
         above = (str(each) for each in (Path(path), *Path(path).parents))
         writer = next((writers[each] for each in above if each in writers), None)
+        inside = {name for output, name in writers.items() if output.startswith(f"{path}/")}
         if writer and status != "deleted":
             found.append(f"{path}, which {writer} writes, is not what it was when this stage ran")
-        elif writer not in stale:
+        elif writer not in stale and inside.isdisjoint(stale):
             without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
             found.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
     found += edits

@@ -142,6 +142,10 @@ class DvcPipeline:
         """Returns {path of an output: the stage that writes it}."""
         return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
 
+    def recorded_bytes(self, names: Sequence[str]) -> int:
+        """Returns the size of the outputs of stages, as dvc.lock has it."""
+        return sum(out.meta.size or 0 for name in names for out in self._stages[name].outs)
+
     def timing(self, name: str) -> Path | None:
         """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
 

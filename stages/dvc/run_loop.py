@@ -66,6 +66,7 @@ class RunLoop:
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self._began, self._offers = time.monotonic(), self.logs / "offers"
+        self._expected = self._schedule.seconds_left({}, self.pool.capacity.workers)
 
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
@@ -109,10 +110,11 @@ class RunLoop:
         if verdict == "run":
             self._log(name).write_bytes(b"")
             self._submit(name)
-            of, now = len(self.pipeline.upstream), time.monotonic()
+            of, now, waiting = len(self.pipeline.upstream), time.monotonic(), len(self._schedule.waiting)
             running = {each: now - started for each, started in self._running.items()}
             left = self._schedule.seconds_left(running, self.pool.capacity.workers)
-            say(f"{name}: started ({describe(of - len(self._schedule.waiting), of, left)})")
+            done, elapsed = self._expected - left, now - self._began
+            say(f"{name}: started ({describe(of - waiting, of, left, done=done, elapsed=elapsed)})")
         elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .pipeline import DvcPipeline
 
 BRIEF = ("check", "report")  # they do not write the plan: before check one does not know what is stale
+TRUSTED_SECONDS = 60.0  # of a run, which say little about the rest
 DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
@@ -44,9 +46,14 @@ def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path
     }
 
 
-def describe(number: int, of: int, left: float) -> str:
-    """Returns "stage 12 of 40, about 6 min left". `left`: the expected seconds of this stage and the later ones."""
-    return f"stage {number} of {of}, about {duration(left)} left"
+def describe(number: int, of: int, left: float, *, done: float, elapsed: float) -> str:
+    """Returns "stage 12 of 40, about 6 min left". `left`: the expected seconds of this stage and the later ones.
+
+    Where the stages before took longer than the `done` seconds that were expected of them, so will these. Restored
+    stages take no time, so the estimate is never lowered.
+    """
+    slower = max(1.0, (elapsed + TRUSTED_SECONDS) / (done + TRUSTED_SECONDS))
+    return f"stage {number} of {of}, about {duration(slower * left)} left"
 
 
 def announce() -> None:
@@ -72,7 +79,8 @@ def announce() -> None:
             file.write_text(json.dumps(plan), encoding="utf-8")
         seconds = json.loads(file.read_text(encoding="utf-8"))
         number = list(seconds).index(name)
-        text = describe(number + 1, len(seconds), sum([*seconds.values()][number:]))
+        done, left = sum([*seconds.values()][:number]), sum([*seconds.values()][number:])
+        text = describe(number + 1, len(seconds), left, done=done, elapsed=time.time() - file.stat().st_mtime)
     except (GiftError, ImportError, OSError, ValueError):
         return  # the stage says what is wrong, or runs without it
     print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -73,6 +73,7 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     dataset = open_birds(tmp_path, "pairs")
     assert [sample.captions[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
     assert dataset.notes == ("1 image left out: val/ is a validation split.",)
+    assert dataset.described == "10 captions"  # of `gift doctor` and `gift add-task`
     assert [sample.captions[0] for sample in dataset.validation] == ["picture 5."]
     lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
                                                                      ("test", "04"), ("val", "05"))]  # fmt: skip

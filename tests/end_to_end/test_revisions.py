@@ -157,6 +157,9 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
 def test_gift_why_says_how_to_get_missing_outputs(finished: Clone, tmp_path: Path) -> None:
     fresh = clone_of(finished, tmp_path / "fresh")
     add_raw_data(fresh.folder)
+    lock = fresh.folder / "dvc.lock"
+    lock.write_text(lock.read_text(encoding="utf-8").replace("size: ", "size: 10000"))  # a megabyte or more each
     printed = fresh.run(sys.executable, "-m", "stages", "why")
-    assert "import_model would run:\n  its outputs are missing\n" in printed
-    assert "Outputs that somebody has pushed need not be made again: make get\n" in printed
+    assert "import_model would run:\n  its outputs are not here; dvc.lock records them\n" in printed
+    assert "need not be made again. Pull them (" in printed and "B): make get\n" in printed and "(0.0" not in printed
+    assert "data/6_" not in printed  # a folder in which others write: of probes, of accuracies

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_without_an_nvidia_gpu_pip_takes_the_builds_without_cuda_and_says_how_mu
     assert "--extra-index-url" not in setup("--torch=cuda")[1]
 
 
+def test_where_pytorchs_index_cannot_be_reached_the_usual_one_is_asked_and_a_terminal_shows_the_progress(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=OSError("no route")))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    (said, _), call, _ = setup()
+    assert "3.2 GB to download" in said and f"cannot be reached ({environment.CPU_BUILDS}: no route)" in said
+    assert "--extra-index-url" not in call and "--quiet" not in call and setup(programs="uv")[2] == ""
+
+
 @pytest.mark.parametrize("seen_by", ["nvidia-smi", "driver"])
 def test_with_an_nvidia_gpu_pip_takes_what_the_package_index_has(setup: Setup, seen_by: str, tmp_path: Path) -> None:
     if seen_by == "driver":
@@ -75,6 +86,7 @@ def test_uv_chooses_the_build_unless_the_machine_or_torch_does(setup: Setup, mon
 def test_make_setup_passes_on_the_extras_and_the_build_of_pytorch() -> None:
     printed = make("--dry-run", "setup", "EXTRAS=s3,t5", "TORCH=cpu", "PYTHON=python")
     assert "python recipes/environment.py .venv --extras=s3,t5 --torch=cpu" in printed
+    assert "pip install --disable" in make("--dry-run", "--file", "gift_core/new_project/template/Makefile", "setup")
 
 
 def make(*arguments: str) -> str:

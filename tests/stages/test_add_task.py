@@ -138,7 +138,7 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
+        ("letters", "already exists (path: data/mini). Choose another name, or gift remove-task letters."),
         ("birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
         ("birds --learning-rate-factor nan", "learning_rate_factor: should be a finite number, it is nan."),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),

@@ -1,4 +1,4 @@
-"""Whether another process works on a project, with real DVC."""
+"""Whether another process works on a project, with real DVC, and how long a run will take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from stages.dvc.pipeline import require_free
+from stages.dvc.time_left import describe
 
 
 @pytest.fixture
@@ -24,9 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:
     left_over = project / ".dvc" / "tmp" / "rwlock"
     left_over.write_text(json.dumps({"write": {"first.txt": {"pid": os.getpid(), "cmd": "dvc repro"}}}))
-    with pytest.raises(
-        UserError, match=rf"another process works on this project: `dvc repro` \(process {os.getpid()}\)"
-    ):
+    with pytest.raises(UserError, match=rf"works on this project: `dvc repro` \(process {os.getpid()}\)"):
         require_free(project)
     os.utime(left_over, (0, 0))
     require_free(project)
@@ -42,3 +41,8 @@ def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
     require_free(project)
     assert "DVC's list of running stages, .dvc/tmp/rwlock, was damaged" in capsys.readouterr().err
     subprocess.run(["dvc", "repro", "--quiet"], check=True)
+
+
+@pytest.mark.parametrize(("elapsed", "left"), [(5, "6.0 min"), (300, "6.0 min"), (660, "12 min")])
+def test_the_time_left_follows_a_run_that_is_slower_than_expected(elapsed: float, left: str) -> None:
+    assert describe(12, 40, 360.0, done=300.0, elapsed=elapsed) == f"stage 12 of 40, about {left} left"
