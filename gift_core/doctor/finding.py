@@ -38,14 +38,12 @@ class Project:
     """What is checked: the folder of the project and its experiment. `is_active`: it is that of params.yaml.
 
     `quick`: only what `dvc repro` would find while it runs is checked, and nothing is asked on a network.
-    `counts`: a model is counted if it was not yet, which imports torch and writes into .gift.
     """
 
     root: Path
     config: Config
     is_active: bool = False
     quick: bool = False
-    counts: bool = True
 
 
 Check = Callable[[Project], Iterable[Finding]]

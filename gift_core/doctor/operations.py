@@ -148,15 +148,13 @@ def pipeline_count(project: Project) -> PipelineCount | None:
         return None
 
 
-def _kept(project: Project, kind: type[Counted], *inputs: Any) -> Counted | None:
+def _kept(project: Project, kind: type[Counted], *inputs: Any) -> Counted:
     """Returns what gift_core.doctor.counting counts for these arguments, or what it counted earlier."""
     code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
     key = json.dumps([code, kind.__name__, inputs], sort_keys=True)
     file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
     with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
         return kind(**read_json_file(file))
-    if not project.counts:
-        return None
     from gift_core.doctor import counting
 
     counted: Any = (counting.count_clip if kind is ClipCount else counting.count_pipeline)(*inputs)

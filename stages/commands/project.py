@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.errors import GiftError, lookup
+from gift_core.errors import lookup
 from gift_core.quantities import plural
 from gift_core.shipped import guides
 
@@ -121,7 +121,7 @@ def use(
     shown, unwritten = [f"params.yaml is already the preset {preset}"], "nothing was written"
     if switch.changes:
         shown = [f"params.yaml {now} the preset {summary.name}: {summary.title}", f"  {size_of(summary)}"]
-        shown += [] if as_json else [f"  Time: {_time_of(root, switch.preset)}"]
+        shown.append("  How long it takes here: gift doctor --time")
         unwritten = f"--dry-run: {unwritten}"
     if switch.backup is not None:
         shown.append(f"Your changed params.yaml {now.removesuffix(' now')} kept as {switch.backup}")
@@ -130,24 +130,6 @@ def use(
     hints = [f"Next: {', then '.join(commands)}"]
     carry_out(switch, record, shown=shown, hints=hints, write=write, as_json=as_json, difference=diff,
               unwritten=unwritten)  # fmt: skip
-
-
-def _time_of(root: Path, preset: Path) -> str:
-    """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
-    from gift_core.config.presets import load_preset
-    from gift_core.doctor.finding import Project
-    from gift_core.doctor.stage_work import count_work
-    from gift_core.doctor.time_estimate import estimate_time
-
-    try:
-        project = Project(root, load_preset(preset), counts=False)
-        if count_work(project).unknown:  # counting imports torch, which takes seconds
-            return "gift doctor --time"
-        estimate = estimate_time(project)
-    except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
-        return f"not known: {error}"
-    advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
-    return f"{advice}about {estimate.sentence}"
 
 
 Page = Annotated[str | None, argument("PAGE", "A guide, such as memory.")]
