@@ -61,7 +61,7 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 1_310,
     "recipes": 910,
-    "stages": 5_760,
+    "stages": 5_740,
     "tests": 22_210,
 }
 

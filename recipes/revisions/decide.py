@@ -47,7 +47,7 @@ def decide(old: Code, new: Code, outcomes: Sequence[tuple[Outcome, Changes]]) ->
         ]
         reasons += [f"{unit} changed" for unit in units if ".py" not in unit]  # the probe may not have read it
         if reasons:
-            yield part, f"{reasons[0]}{f' ({len(reasons) - 1} more reasons)' if len(reasons) > 1 else ''}"
+            yield part, f"{reasons[0]}{f', and {len(reasons) - 1} more' if len(reasons) > 1 else ''}"
 
 
 def functions_of(file: Path) -> dict[tuple[str, str], int]:
