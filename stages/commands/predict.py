@@ -49,7 +49,9 @@ Threshold = Annotated[
         max=1,
     ),
 ]
-Format = Annotated[str, option("FORMAT", "The output format: table, csv or json (as --json).", "--format")]
+Format = Annotated[
+    str, option("FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format")
+]
 Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.")]
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
