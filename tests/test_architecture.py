@@ -61,8 +61,8 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 1_310,
     "recipes": 910,
-    "stages": 5_760,
-    "tests": 22_210,
+    "stages": 5_790,
+    "tests": 22_230,
 }
 
 
