@@ -31,7 +31,7 @@ Classes = Annotated[
     option(
         "CLASSES",
         "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
-        "model has learned; of `gift test` the classes of IMAGES.",
+        "model has learned. In `gift test`: the classes of IMAGES.",
         autocompletion=complete_classes,
     ),
 ]
@@ -43,8 +43,8 @@ Threshold = Annotated[
     float,
     option(
         "NUMBER",
-        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one: take '
-        "validation images.",
+        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one for the '
+        "images that it gets: take validation images.",
         min=-1,
         max=1,
     ),
