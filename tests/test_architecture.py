@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/work": 1_310,
     "recipes": 910,
     "stages": 5_790,
-    "tests": 22_230,
+    "tests": 22_250,
 }
 
 
