@@ -40,7 +40,7 @@ def finetune(
         from gift_core.work.processes import started
         from gift_core.work.training import Snapshot
 
-        from .unfinished import unfinished
+        from .unfinished import threads_of, unfinished
 
         require_tracker()
         factor = stage.step.learning_rate_factor if learning_rate_factor is None else learning_rate_factor
@@ -67,6 +67,8 @@ def finetune(
                 losses = train(processes=processes, snapshot=kept, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
             recorded = environment(device) | {"processes": count}
+            if len(numbers := threads_of(work)) > 1:  # an interrupted run had another one
+                recorded["threads"] = ", then ".join(map(str, numbers))
             save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))
         overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.contract import sha256_of
+from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import hashes_below, noted_hash
 from gift_core.code.fingerprint import running_code
 from gift_core.code.revisions import edited, read_table
 from gift_core.provenance import EDITED, environment
+from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
 
 from .stage import Stage
@@ -20,21 +21,44 @@ from .stage import Stage
 if TYPE_CHECKING:
     import torch
 
+THREADS = ".threads.json"  # in a work folder: the numbers of CPU threads of the runs that worked there
 
-def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
-    """Owns the stage's work folder. What is in it was left by a run that would have had the same result.
+
+@contextmanager
+def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> Iterator[Path]:
+    """Owns and yields the stage's work folder. What is in it was left by a run that would have had the same result.
 
     `inputs` are the settings and the hashes of what the stage reads. The rest of the key is the code, read now and not
-    from data/code, which may be older, the precision, and the environment with its number of CPU threads.
+    from data/code, which may be older, the precision, and the environment. The number of CPU threads is no part of it:
+    it only changes how sums are rounded, and hours of work would be lost after `gift run`, which sets another number
+    than `dvc repro`. The run that continues says so, and threads_of has both numbers.
     """
-    return work_folder(stage.layout.work(stage.stage, stage.name), _key(stage, device, inputs), say=stage.say)
+    key = _key(stage, device, inputs)
+    threads = key["environment"].pop("threads", None)
+    with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
+        former = threads_of(work) if any(path.name[0] != "." for path in work.iterdir()) else []
+        if threads is not None and threads not in former[-1:]:
+            write_json(work / THREADS, [*former, threads])
+            if former:
+                stage.say(
+                    f"continues with {threads} threads what ran with {former[-1]}, so the result will not have the "
+                    f"same bytes as that of a run with one number of threads. To continue with {former[-1]}, stop it "
+                    f"and set OMP_NUM_THREADS={former[-1]}."
+                )
+        yield work
+
+
+def threads_of(work: Path) -> list[int]:
+    """Returns the numbers of CPU threads of the runs that worked in a work folder, in their order; none on a GPU."""
+    file = work / THREADS
+    return list(read_json_file(file)) if file.is_file() else []
 
 
 def kept_features(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
     """Owns the folder where the evaluations of a method keep features for those of later steps.
 
-    The same inputs, code and environment gave them. So the results have the same bytes with and without them. They are
-    no output of DVC: they are large, and each step needs those of all steps before.
+    The same inputs, code and environment, with its number of threads, gave them. So the results have the same bytes
+    with and without them. They are no output of DVC: they are large, and each step needs those of all steps before.
     """
     return kept_folder(stage.layout.work("features", stage.method), _key(stage, device, inputs))
 

@@ -60,9 +60,9 @@ BUDGET = {
     "gift_core/tracking": 300,
     "gift_core/use": 580,
     "gift_core/work": 1_310,
-    "recipes": 910,
-    "stages": 5_740,
-    "tests": 22_210,
+    "recipes": 900,
+    "stages": 5_770,
+    "tests": 22_250,
 }
 
 

@@ -105,7 +105,7 @@ def text_lines(path: Path, location: str) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{location}: {path} cannot be read ({error}). Save it as UTF-8 text.") from None
+        raise UserError(f"{location}: {path} cannot be read ({error}). There should be a UTF-8 text file.") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 

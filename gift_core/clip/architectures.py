@@ -227,7 +227,7 @@ def require_known_tokens(model: Any, tokens_NL: torch.Tensor, location: str) -> 
     if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
         wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
         what = f"token {wrong}, and the model has {embedding.num_embeddings}, from 0"
-        raise UserError(f"{location}: {what}. Use the model's own tokenizer.")
+        raise UserError(f"{location}: {what}. Use the model's own tokenizer: of a folder, fetch all files again.")
 
 
 def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:

@@ -81,11 +81,13 @@ class Decoder:
     )  # the split and label where bytes were first read
 
     def read_train(self) -> Iterator[LabeledImage]:
-        """Yields the training images. UserError if skipping leaves none of a class."""
+        """Yields the training images. UserError if skipping leaves none, or none of a class."""
         found: set[int | Captions] = set()
         for image in self._decode("train", self.dataset.train):
             found.add(image[2])
             yield image
+        if self.on_bad_image == "skip" and not found:
+            raise UserError(f"{self.location}: no training image can be decoded. Replace the images.")
         for number, name in enumerate(() if self.dataset.has_captions else self.dataset.class_names):
             if self.on_bad_image == "skip" and number not in found:
                 what = f"no training image of class {name!r} can be decoded"

@@ -35,7 +35,7 @@ BY_HAND = {
 def check_clip(project: Project) -> Iterator[Finding]:
     """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
     name, pretrained = project.config.model.name, project.config.model.pretrained
-    kind, _, location = name.rpartition(":")
+    kind, _, location = name.partition(":") if ":" in name else ("", "", name)
     local = location if kind == "local-file" else None
     if kind == "local-dir":
         folder = project.root / location

@@ -71,7 +71,8 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
 
     That of an architecture is read without importing open_clip, which takes seconds. UserError if it is damaged.
     """
-    kind, _, location = project.config.model.name.rpartition(":")
+    name = project.config.model.name
+    kind, _, location = name.partition(":") if ":" in name else ("", "", name)
     config = None
     if kind == "local-dir":
         file = project.root / location / CONFIG

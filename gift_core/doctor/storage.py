@@ -38,7 +38,7 @@ REMEDIES = (  # what an error of a remote contains, and what to do
     (r"NoSuchBucket", "Create it, or correct the name: gift remote URL."),
     (r"InvalidAccessKeyId", f"The server does not know this key. {S3_KEYS}."),
     (r"SignatureDoesNotMatch", f"The secret does not fit the key. {S3_KEYS}."),
-    (r"expired|Token", "Renew the credentials."),
+    (r"[Ee]xpired|InvalidToken", "Renew the credentials."),
     (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
      "The credentials may not do this: docs/team.md names the rights."),
     (r"No space left|File too large|quota", "Free some space on this machine."),

@@ -165,7 +165,7 @@ class Pool:
             self._ray.cancel(task, force=False)
         end = time.monotonic() + on_node.STOP_SECONDS + 4
         while self._running and time.monotonic() < end:
-            self.wait(end - time.monotonic())
+            self.wait(max(0.0, end - time.monotonic()))
         return ended
 
 

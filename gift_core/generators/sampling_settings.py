@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gift_core.config.generator import GeneratorConfig
 
 KEY = "params.yaml: generator"
+REQUIRED = ("prompt", "generator", "num_inference_steps")
 GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 # Options that would silently change the image or the prompt: resizing to another size, "cleaning" the prompt.
 SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
@@ -32,10 +33,14 @@ RETURN_TENSORS = frozenset(
 def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any], str | None]:
     """Returns the arguments of every call of `pipeline`, and the negative prompt of each image (None: not passed).
 
-    Raises UserError if it does not support the guidance, the true guidance or the negative prompt.
+    Raises UserError if it is not a text-to-image pipeline, or does not support the guidance, the true guidance or the
+    negative prompt.
     """
     parameters = inspect.signature(pipeline.__call__).parameters
     kind = type(pipeline).__name__
+    if missing := [name for name in REQUIRED if name not in parameters]:
+        what = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
+        raise UserError(f"{KEY}.pipeline: {what}. Use a text-to-image pipeline.")
     # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
     known = [name for name in GUIDANCE if name in parameters]
     scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))

@@ -176,6 +176,11 @@ class Merge:
         return set(self.models[-1].layout)
 
     @cached_property
+    def diagonals(self) -> list[dict[str, torch.Tensor]]:
+        """The Fisher information of each model, mapped into memory."""
+        return [load_file(file) for file in self.fishers]
+
+    @cached_property
     def smallest(self) -> list[float]:
         """For TIES: the magnitude of the smallest change of each model that is kept."""
         base, found = self.base, []
@@ -209,7 +214,7 @@ class Merge:
             merged = base + kind([weight - base for weight in weights], **options)
         else:
             if self.fishers:
-                options["diagonals"] = [load_file(file)[name].float() for file in self.fishers]
+                options["diagonals"] = [tensors[name].float() for tensors in self.diagonals]
             merged = kind([*weights], **options)
         remedy = "Give smaller weights or a smaller scale."
         require_sound_numbers(merged, name, f"merge --kind {self.kind}", remedy)

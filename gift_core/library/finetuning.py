@@ -131,7 +131,8 @@ def finetune(
 
 
 def _changed(training: Training, settings: Mapping[str, Any]) -> Training:
-    known = dict.fromkeys([*inspect.signature(finetune).parameters, *vars(training)])
+    known = {**inspect.signature(finetune).parameters, **vars(training)}
+    del known["settings"]
     for name in settings:
         lookup(known, name, f"{NAME}: finetune")
     return dataclasses.replace(training, **settings)

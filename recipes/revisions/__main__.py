@@ -97,11 +97,8 @@ def _outcomes(old: Code, new: Code) -> Iterator[tuple[Outcome, Changes]]:
     """
     for experiment in EXPERIMENTS:
         with tempfile.TemporaryDirectory(prefix="gift-probe-") as place:
-            probe, wanted, compared = (
-                Probe(Path(place), experiment, new.root, old.root),
-                dict[Use, Changes](),
-                set[object](),
-            )
+            probe = Probe(Path(place), experiment, new.root, old.root)
+            wanted, compared = dict[Use, Changes](), set[object]()
             for use in probe.uses:
                 is_repeated = (use.stage, use.options) in compared and use.stage in ("teach", "evaluate")
                 compared.add((use.stage, use.options))

@@ -31,7 +31,7 @@ Classes = Annotated[
     option(
         "CLASSES",
         "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
-        "model has learned; of `gift test` the classes of IMAGES.",
+        "model has learned. In `gift test`: the classes of IMAGES.",
         autocompletion=complete_classes,
     ),
 ]
@@ -43,13 +43,15 @@ Threshold = Annotated[
     float,
     option(
         "NUMBER",
-        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one: take '
-        "validation images.",
+        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one for the '
+        "images that it gets: take validation images.",
         min=-1,
         max=1,
     ),
 ]
-Format = Annotated[str, option("FORMAT", "The output format: table, csv or json (as --json).", "--format")]
+Format = Annotated[
+    str, option("FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format")
+]
 Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.")]
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 

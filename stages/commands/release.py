@@ -71,10 +71,11 @@ def release(
     if not as_json:
         _show_alphas(stage, found, unseen)
     record = {"method": method, **_record(found, unseen), "proposed": alpha}
-    same = [f"params.yaml has this alpha, {alpha:g}."] if before == after else []
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
-    carry_out(edit, record, shown=same, hints=hints, write=write, as_json=as_json, unwritten=later)
+    if before == after:
+        hints = [later := f"params.yaml has this alpha, {alpha:g}."]
+    carry_out(edit, record, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
 def _search(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:

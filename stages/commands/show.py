@@ -48,8 +48,13 @@ def show(
         _print_times(Layout(root).timings(), as_json=as_json)
         return
     reports = Layout(root).reports()
-    if not (reports / "summary.json").is_file() and (root / PARAMS).is_file():
-        require_task(load_config(root / PARAMS), PARAMS.name)
+    remedy = "Get the summary with `dvc checkout` or `dvc pull`, or make both with `dvc repro report`."
+    if not (reports / "summary.json").is_file():
+        if (reports / "metrics.json").is_file():  # in a fresh clone: git has it
+            remedy += f" `gift metrics {reports / 'metrics.json'}` prints the table alone."
+            raise UserError(f"{reports}: there is metrics.json, but no summary.json. {remedy}")
+        if (root / PARAMS).is_file():
+            require_task(load_config(root / PARAMS), PARAMS.name)
     summary = read_summary(reports / "summary.json")
     if as_json:
         print_json(summary)
@@ -60,7 +65,6 @@ def show(
     metrics = read_metrics(reports / "metrics.json")
     last = {method: row["last_percent"] for method, row in summary["methods"].items()}  # None: it has no mean
     if [*last] != [*metrics] or any(last[each] not in (None, metrics[each]["last"]) for each in last):
-        remedy = "Get the summary with `dvc checkout` or `dvc pull`, or make both with `dvc repro report`."
         raise UserError(f"{reports}: summary.json and metrics.json are of different runs. {remedy}")
     if sentence := read_zero_shot(reports / "zero_shot.json").sentence:  # empty: no published benchmark
         typer.echo(sentence)

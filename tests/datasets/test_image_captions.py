@@ -113,6 +113,13 @@ def test_an_unsound_table_is_refused(text: str, changes: dict[str, Any], expecte
     assert expected in refusal(tmp_path, "pairs", **TABLE, **changes)
 
 
+def test_bad_images_that_leave_none_for_training_cannot_be_skipped(tmp_path: Path) -> None:
+    for path in put(tmp_path, folder="birds/train").rglob("*.png"):
+        path.write_bytes(b"no image")
+    put(tmp_path, folder="birds/test")
+    assert "no training image can be decoded" in refusal(tmp_path, "pairs", on_bad_image="skip")
+
+
 KEY = "params.yaml: methods.zscl.replay.folder"
 
 

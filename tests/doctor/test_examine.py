@@ -14,6 +14,7 @@ from PIL import Image
 from gift_core.doctor.examine import check_packages, examine, examine_quickly, summarize
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.inputs import check_clip, check_data, check_generator
+from gift_core.doctor.operations import model_config_of
 from tests.clone import content
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
@@ -143,6 +144,9 @@ def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail
     found = [*check_clip(project), *check_generator(project)]
     assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
     assert "2.1M parameters" in found[0].found and "9.6 MB of weights" in found[1].found
+    (tmp_path / "a:b").symlink_to(ROOT / "data/mini/clip")
+    named = make_project(tmp_path, model__name="local-dir:a:b")
+    assert [finding.mark for finding in check_clip(named)] == ["ok"] and model_config_of(named) is not None
 
 
 def test_a_model_and_a_pipeline_at_its_commit_are_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import load_pipeline
+from gift_core.generators.sampling_settings import call_settings
 from tests.generators import tiny
 from tests.generators.tiny import CPU, apart, first_image, load
 
@@ -97,6 +98,16 @@ def test_an_unsuitable_setting_is_an_error_before_the_first_image(
 ) -> None:
     with pytest.raises(UserError, match=message):
         load(folder_of(family), settings, **changes)
+
+
+def test_a_pipeline_without_a_prompt_is_refused_by_its_name(settings: Settings) -> None:
+    class Unconditional:
+        def __call__(self, generator: Any = None, num_inference_steps: int = 50) -> None: ...
+
+    with pytest.raises(
+        UserError, match="pipeline: ddpm is a Unconditional, whose call has no argument prompt. Use a t"
+    ):
+        call_settings(Unconditional(), settings("ddpm"))
 
 
 @pytest.mark.parametrize(

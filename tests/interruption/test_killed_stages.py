@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
-from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.model_folder import model_hash, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from gift_core.work.folder import Unfinished, unfinished_works
@@ -194,7 +194,7 @@ def test_stale_work_is_not_used(
         assert step.digest() == found, change.__name__
 
 
-def test_work_is_continued_after_a_detour_and_not_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
+def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
     step, params = Step(copy, "finetune", "frozen"), read(copy)
     middle = step.succeed().changes // 2
@@ -202,6 +202,8 @@ def test_work_is_continued_after_a_detour_and_not_with_another_number_of_threads
     change_seed(copy)
     assert f"(inputs.seed {params['seed']}, now {params['seed'] + 1})" in step.succeed().printed
     write(copy, params)
-    assert "(environment.threads 1, now 2)" in step.succeed(threads=2).printed
-    assert "continues at iteration" in step.succeed().printed
+    ended = step.succeed(threads=2)
+    assert "continues with 2 threads what ran with 1" in ended.printed and "OMP_NUM_THREADS=1" in ended.printed
+    assert "continues at iteration" in ended.printed
     assert step.unfinished == []
+    assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"

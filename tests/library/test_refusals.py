@@ -70,6 +70,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
     ),
     "an unknown setting": ({"replay_batch": 16}, r"unknown name 'replay_batch'. Did you mean 'replay_batch_size'"),
+    "settings as one argument": ({"settings": {}}, r"finetune: unknown name 'settings'"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},

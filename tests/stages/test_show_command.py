@@ -126,4 +126,4 @@ def test_a_missing_summary_and_one_of_another_run_are_named_with_the_remedy(tmp_
     (reports / "metrics.json").write_text(metrics.replace("80.0", "81.0"))
     assert "summary.json and metrics.json are of different runs" in said()
     (reports / "summary.json").unlink()
-    assert "summary.json: the file is missing" in said()
+    assert "metrics.json, but no summary.json. Get the summary with `dvc checkout` or `dvc pull`" in said()

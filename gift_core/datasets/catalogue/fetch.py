@@ -58,6 +58,9 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
         if (found := take_inventory(row, path)).state != "complete":
             raise UserError(f"{location}: the copy in {path} is {found.state}: {'; '.join(found.faults)}. Remove it.")
         return
+    if not hasattr(tarfile, "data_filter"):
+        what = f"Python {platform.python_version()} unpacks tars unsafely. Use 3.10.12, 3.11.4, 3.12 or a newer one"
+        raise UserError(f"{location}: {what}. {how_to_get(row, path)}")
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
     key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
     with work_folder(work, key) as parts, build_folder(path) as temporary:
@@ -92,8 +95,6 @@ def _download(row: CatalogueRow, folder: Path, parts: Path) -> None:
     from torchvision import datasets
     from torchvision.datasets import utils
 
-    if not hasattr(tarfile, "data_filter"):
-        raise RuntimeError(f"Python {platform.python_version()} unpacks tars unsafely: 3.10.12, 3.11.4 and 3.12 do not")
     copy, unpack = utils._urlretrieve, tarfile.TarFile.extraction_filter
     utils._urlretrieve = partial(_continued, parts)
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)

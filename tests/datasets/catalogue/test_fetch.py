@@ -110,6 +110,15 @@ def test_a_tar_that_leads_out_of_its_folder_is_refused(
     assert not list(tmp_path.rglob("stolen")) and not list((tmp_path / "raw").iterdir())
 
 
+def test_a_python_that_unpacks_tars_unsafely_is_refused_before_the_download(
+    dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(UserError, match="unpacks tars unsafely. Use 3.10.12, 3.11.4, 3.12 or a newer one. By hand:"):
+        get(dtd, tmp_path / "raw" / "dtd")
+    assert not server.asked
+
+
 def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Hub, tmp_path: Path) -> None:
     path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
     other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})
