@@ -145,7 +145,7 @@ def test_a_page_fits_the_window_has_contrast_no_texts_that_overlap_and_loads_not
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["small", "large", "long", "comparison"])
+@pytest.mark.parametrize("name", ["small", "large", "comparison"])
 def test_a_printed_page_fits_a4_and_shows_the_pairs_of_each_step(pages: dict[str, Path], name: str) -> None:
     """The style of paper, on the screen: A4 without the margins is 687 px wide, Letter 710 px."""
     printed, text = pages[name].with_name("printed.html"), pages[name].read_text(encoding="utf-8")
