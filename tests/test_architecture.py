@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/work": 1_310,
     "recipes": 900,
     "stages": 5_770,
-    "tests": 22_250,
+    "tests": 22_280,  # with what docs/adding_a_method.md adds
 }
 
 
