@@ -75,7 +75,7 @@ def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
                     kind = min(kinds, key=lambda each: (kills[each], chance.random()))
                     chance.choice(kinds[kind]).kill()
                     kills[kind] += 1
-                    next_kill = time.monotonic() + chance.uniform(1, 10)
+                    next_kill = time.monotonic() + chance.uniform(1, 6)
                 time.sleep(0.1)
             if run.returncode == 0:
                 break
