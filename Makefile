@@ -128,7 +128,7 @@ command-line: $(DEV) ### write the commands into docs/command_line.md
 golden: $(DEV) ### record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python -m benchmarks.golden
 
-revisions: $(DEV) ### decide which stages have to run again after a change of the code, and record it (four minutes; docs/architecture.md)
+revisions: $(DEV) ### decide which stages have to run again after a change of the code, and record it (up to ten minutes; docs/architecture.md)
 	@python -m recipes.revisions $(ARGS)
 
 constraints: ### pin the newest versions that work together (needs uv)
