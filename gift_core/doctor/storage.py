@@ -24,6 +24,7 @@ KINDS = {  # of artifacts: the types of stages that write them
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 RUNNING = ".dvc/tmp/rwlock"
+BRACES = "DVC fails in a path with { or }, once a stage has run"  # its progress bar takes them for a pattern
 REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
 CREDENTIALS = {  # remotes that need an extra of this project, and where their credentials are from
     "ssh": "Does `ssh HOST` work? Another key: gift remote URL --key-file FILE.",
@@ -101,6 +102,8 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
+    if {"{", "}"} & {*str(folder)}:
+        yield Finding("dvc", "fail", f"{folder}: {BRACES}", "Rename or move that folder.")
     try:
         read_json_file(root / RUNNING)
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gift_core.config.presets import complete_text, load_preset, needs_of
+from gift_core.doctor.storage import BRACES
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
@@ -106,12 +107,14 @@ class NewProject:
 def plan_project(folder: Path, preset: str) -> NewProject:
     """Returns the project that `gift init` makes of `folder`; nothing is written.
 
-    UserError for an unknown preset, a folder that is a project already, and without git.
+    UserError for an unknown preset, a folder that is a project already or where DVC fails, and without git.
     """
     file = lookup({path.stem: path for path in (shipped_root() / "presets").glob("*.yaml")}, preset, "--preset")
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file. Name a new folder.")
+    if {"{", "}"} & {*str(folder)}:
+        raise UserError(f"{folder}: {BRACES}. Name another folder.")
     shipped = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
     template = {
         path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()

@@ -127,6 +127,7 @@ def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(reposito
     [
         (".", ["--preset", "mini_quik"], "--preset: unknown name 'mini_quik'. Did you mean 'mini_quick'?"),
         ("notes.txt", [], "notes.txt: is a file. Name a new folder."),
+        ("{a}", [], "DVC fails in a path with { or }"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_written(
