@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.config.params_edit import ParamsEdit
 
-AsJson = Annotated[bool, flag("--json", "Print the result as one JSON document (docs/command_line.md).", panel=SHARED)]
-DryRun = Annotated[bool, flag("--dry-run", "Check and show everything, but write nothing.")]
+JSON = "Print the result as one JSON document (docs/command_line.md)."
+AsJson = Annotated[bool, typer.Option("--json", help=JSON, rich_help_panel=SHARED)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
@@ -47,7 +48,7 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Returns a command that has each field of a dataclass among its parameters as an option of its own.
 
-    The fields are made by `member`.
+    The fields have options as their defaults.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     groups: dict[str, Any] = {
@@ -64,13 +65,6 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     ordered = [each.replace(kind=each.KEYWORD_ONLY) for each in options]
     ungrouped.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]  # what typer reads
     return ungrouped
-
-
-def member(
-    metavar: str | None, help: str, *names: str, default: Any = None, panel: str | None = None, **more: Any
-) -> Any:
-    """Returns an option that is a field of a dataclass for `grouped`: stages.stage.option with a default."""
-    return typer.Option(default, *names, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
 def name_guides(message: str) -> str:
@@ -290,10 +284,10 @@ def print_version(wanted: bool) -> None:
 
 VERSIONS = "Print the versions of gift, Python and torch."
 Version = Annotated[bool, typer.Option("--version", help=VERSIONS, callback=print_version, is_eager=True)]
-Quiet = Annotated[bool, flag("--quiet", f"No bars, no progress, no hints: results and errors only ({QUIET}=1).", "-q")]
+QUIETLY = f"No bars, no progress, no hints: results and errors only ({QUIET}=1)."
 
 
-def gift(version: Version = False, quiet: Quiet = False) -> None:
+def gift(version: Version = False, quiet: bool = flag("--quiet", QUIETLY, "-q")) -> None:
     """Vision-language models that keep learning without forgetting.
 
     `dvc repro` runs the stages in order. `gift COMMAND -h` explains a command.

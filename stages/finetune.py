@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "training.safetensors"
 HELP = "The factor on the method's learning rate. [default: that of the step in params.yaml]"
-Factor = Annotated[float | None, option("NUMBER", HELP, min=0.001, max=1000)]  # as in params.yaml
+Factor = Annotated[float | None, option("NUMBER", HELP, min=0.001, max=1000, default=...)]  # as in params.yaml
 
 
 def finetune(

@@ -26,19 +26,23 @@ if TYPE_CHECKING:
 SHARED = "Project and output"  # the panel of options that many commands have
 
 
-def option(metavar: str, help: str, *names: str, panel: str | None = None, **more: Any) -> Any:
-    """Returns an option with a value. Without `names` its name is that of the parameter."""
-    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **more)
+def option(metavar: str, help: str, *names: str, default: Any = None, panel: str | None = None, **more: Any) -> Any:
+    """Returns an option with a value, as the default of a parameter.
+
+    `default` is `...` for one that has to be given, and inside an annotation. Without `names` its name is that of the
+    parameter.
+    """
+    return typer.Option(default, *names, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
 def flag(name: str, help: str, *names: str, panel: str | None = None) -> Any:
-    """Returns an option without a value."""
-    return typer.Option(name, *names, help=help, rich_help_panel=panel)
+    """Returns an option without a value, as the default value of a parameter."""
+    return typer.Option(False, name, *names, help=help, rich_help_panel=panel)
 
 
-def argument(metavar: str, help: str, **more: Any) -> Any:
-    """Returns an argument."""
-    return typer.Argument(metavar=metavar, help=help, **more)
+def argument(metavar: str, help: str, *, default: Any = ..., **more: Any) -> Any:
+    """Returns an argument, as the default value of a parameter, or without a default in its annotation."""
+    return typer.Argument(default, metavar=metavar, help=help, **more)
 
 
 Task = Annotated[
@@ -55,9 +59,10 @@ ShippedMethod = Annotated[
         "METHOD",
         "The method, if run.methods has several besides references such as finetune and joint.",
         autocompletion=complete_method,
+        default=...,
     ),
 ]
-Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED)]
+Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED, default=...)]
 
 
 def _require_folder(root: Path) -> Path:
@@ -67,7 +72,7 @@ def _require_folder(root: Path) -> Path:
 
 
 PROJECT = "The project: the folder with data/ and reports/."
-Root = Annotated[Path, option("FOLDER", PROJECT, callback=_require_folder, panel=SHARED)]
+Root = Annotated[Path, option("FOLDER", PROJECT, callback=_require_folder, panel=SHARED, default=...)]
 PARAMS = Path("params.yaml")
 ROOT = Path()
 MOST = 10_000_000  # of a whole number in an option, as in params.yaml

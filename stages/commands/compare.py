@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -34,27 +34,23 @@ MADE = ("comparison.csv", "comparison.json", "index.html")
 SEEDS = Path(".gift", "seeds")
 COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
 LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
-Roots = Annotated[
-    list[Path] | None, argument("ROOT", "Root folders of finished runs, which contain params.yaml and data/.")
-]
-Seeds = Annotated[
-    str | None, option("N", "First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these.")
-]
-Methods = Annotated[str | None, option("NAMES", "Only these: finetune,gift (default: all of run.methods).")]
-Out = Annotated[Path, option("FOLDER", "The folder to write: index.html, comparison.csv, comparison.json.")]
-Against = Annotated[
-    str | None, option("METHOD", "The method to compare with (default: the one with the highest Last).")
-]
-AllowMissing = Annotated[bool, flag("--allow-missing", "Also compare methods without results for some seeds.")]
 
 
 def compare(
-    roots: Roots = None,
-    seeds: Seeds = None,
-    methods: Methods = None,
-    out: Out = Path("reports/comparison"),
-    against: Against = None,
-    allow_missing: AllowMissing = False,
+    roots: list[Path] | None = argument(
+        "ROOT", "Root folders of finished runs, which contain params.yaml and data/.", default=None
+    ),
+    seeds: str | None = option(
+        "N", "First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these."
+    ),
+    methods: str | None = option("NAMES", "Only these: finetune,gift (default: all of run.methods)."),
+    out: Path = option(
+        "FOLDER",
+        "The folder to write: index.html, comparison.csv, comparison.json.",
+        default=Path("reports/comparison"),
+    ),
+    against: str | None = option("METHOD", "The method to compare with (default: the one with the highest Last)."),
+    allow_missing: bool = flag("--allow-missing", "Also compare methods without results for some seeds."),
     as_json: AsJson = False,
     params: Params = PARAMS,
 ) -> None:

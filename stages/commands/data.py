@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from gift_core.datasets.status import RawData
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
-All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
-FromHub = Annotated[bool, flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one.")]
+All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 
 data = typer.Typer(
@@ -82,7 +81,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 def fetch(
     names: Names = None,
     every: All = False,
-    hub: FromHub = False,
+    hub: bool = flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one."),
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,21 +20,19 @@ from ..stage import PARAMS, ROOT, Root, flag, option, require_params
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
 
-Quick = Annotated[bool, flag("--quick", "Check only params.yaml, data and local models. Print only problems.")]
-Time = Annotated[bool, flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s.")]
-Preset = Annotated[
-    str | None,
-    option(
-        "PRESET",
-        "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
-        autocompletion=complete_preset,
-    ),
-]
 COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
 def doctor(
-    quick: Quick = False, times: Time = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT
+    quick: bool = flag("--quick", "Check only params.yaml, data and local models. Print only problems."),
+    times: bool = flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s."),
+    preset: str | None = option(
+        "PRESET",
+        "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
+        autocompletion=complete_preset,
+    ),
+    as_json: AsJson = False,
+    root: Root = ROOT,
 ) -> None:
     """Check this machine and params.yaml, and say what is missing and what to do about it.
 
@@ -75,10 +73,9 @@ def doctor(
 
 FEATURES = "features"
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
-Yes = Annotated[bool, flag("--yes", "Remove it without asking.")]
 
 
-def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
+def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJson = False, root: Root = ROOT) -> None:
     """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays.
 
     Also the features that evaluate keeps for later steps.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, DryRun, carry_out, grouped, hint, member, next_step, note, print_json
+from ..command_line import AsJson, DryRun, carry_out, grouped, hint, next_step, note, print_json
 from ..completion import complete_known_method, complete_method, complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
@@ -40,60 +40,56 @@ Text = str | None
 class RowOptions:
     """The keys of a task's row, in the order of params.yaml. The row leaves out what is None."""
 
-    table: Text = member("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE)
-    image_column: Text = member("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE)
-    label_column: Text = member("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE)
-    split_column: Text = member("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE)
-    train: Text = member("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS)
-    test: Text = member("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS)
-    label: Text = member("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS)
-    captions: bool = member(None, f"{FILES} Tested by retrieval.", "--captions", default=False, panel=PAIRS)
-    caption_column: Text = member("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS)
-    vocabulary_captions: int | None = member(
+    table: Text = option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE)
+    image_column: Text = option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE)
+    label_column: Text = option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE)
+    split_column: Text = option("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE)
+    train: Text = option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS)
+    test: Text = option("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS)
+    label: Text = option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS)
+    captions: bool = flag("--captions", f"{FILES} Tested by retrieval.", panel=PAIRS)
+    caption_column: Text = option("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS)
+    vocabulary_captions: int | None = option(
         "N", "How many training captions join the vocabulary of prompts: 200.", panel=PAIRS
     )
-    templates: list[str] | None = member("TEMPLATE", TEMPLATE, "--template")
-    test_fraction: float | None = member("SHARE", SHARE)
-    on_bad_image: str = member("refuse|skip", "What to do with an undecodable image.", default="refuse")
-    on_duplicate: str = member("keep|skip", COPIES, default="keep")
-    class_names: Text = member("FILE", "A text file in the folder with one name per line, in label order.")
-    shots: int | None = member("N", "The number of training images per class, sampled by seed.")
+    templates: list[str] | None = option("TEMPLATE", TEMPLATE, "--template")
+    test_fraction: float | None = option("SHARE", SHARE)
+    on_bad_image: str = option("refuse|skip", "What to do with an undecodable image.", default="refuse")
+    on_duplicate: str = option("keep|skip", COPIES, default="keep")
+    class_names: Text = option("FILE", "A text file in the folder with one name per line, in label order.")
+    shots: int | None = option("N", "The number of training images per class, sampled by seed.")
 
 
 @dataclass
 class HubOptions:
     """Where the data set is on the hub, and what of it is taken."""
 
-    hub: Text = member("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)
-    revision: Text = member("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
-    config: Text = member("NAME", "One of the repository's configs.", panel=OF_HUB)
-    train_split: Text = member("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)
-    test_split: Text = member("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)
+    hub: Text = option("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)
+    revision: Text = option("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
+    config: Text = option("NAME", "One of the repository's configs.", panel=OF_HUB)
+    train_split: Text = option("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)
+    test_split: Text = option("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)
 
 
 @dataclass
 class ImageOptions:
     """What happens to the images of a folder."""
 
-    link: bool = member(None, "Link images from outside data/0_raw into it.", "--link", default=False)
-    copy: bool = member(None, "Copy images from outside data/0_raw into it.", "--copy", default=False)
-    check: bool = member(None, DECODE, "--check", default=False)
-
-
-TaskName = Annotated[str, argument("NAME", "The task's name: lower-case letters, digits and _.")]
-Images = Annotated[Path | None, option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
-Factor = Annotated[float | None, option("NUMBER", "A factor for each method's learning rate in this task: 1.0.")]
-Probe = Annotated[bool, flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets.")]
+    link: bool = flag("--link", "Link images from outside data/0_raw into it.")
+    copy: bool = flag("--copy", "Copy images from outside data/0_raw into it.")
+    check: bool = flag("--check", DECODE)
 
 
 @grouped
 def add_task(
-    name: TaskName,
+    name: str = argument("NAME", "The task's name: lower-case letters, digits and _."),
     *,
-    images: Images = None,
+    images: Path | None = option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*."),
     row_options: RowOptions,
-    learning_rate_factor: Factor = None,
-    probe: Probe = False,
+    learning_rate_factor: float | None = option(
+        "NUMBER", "A factor for each method's learning rate in this task: 1.0."
+    ),
+    probe: bool = flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets."),
     of_images: ImageOptions,
     of_hub: HubOptions,
     dry_run: DryRun = False,
@@ -198,11 +194,12 @@ def _look_at_images(
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
 
 
-KnownTasks = Annotated[list[str], argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task)]
-
-
 def remove_task(
-    names: KnownTasks, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    names: list[str] = argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
 ) -> None:
     """Remove tasks: their rows and their steps in params.yaml. The next step then follows the one before.
 
@@ -220,29 +217,6 @@ def remove_task(
     shown = [f"Learned again, at an earlier step than before: {', '.join(again)}"] if again else []
     hints = [f"{STAYS} {next_step(removal.config)}"]
     carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
-
-
-MethodName = Annotated[
-    str,
-    argument(
-        "NAME",
-        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
-        autocompletion=complete_known_method,
-    ),
-]
-Base = Annotated[
-    str | None,
-    option(
-        "METHOD",
-        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
-        "--from",
-        autocompletion=complete_known_method,
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    option("KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"),
-]
 
 
 def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
@@ -270,9 +244,20 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
 
 
 def add_method(
-    name: MethodName,
-    base: Base = None,
-    settings: Settings = None,
+    name: str = argument(
+        "NAME",
+        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
+        autocompletion=complete_known_method,
+    ),
+    base: str | None = option(
+        "METHOD",
+        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
+        "--from",
+        autocompletion=complete_known_method,
+    ),
+    settings: list[str] | None = option(
+        "KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"
+    ),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -303,11 +288,12 @@ def add_method(
     )
 
 
-KnownMethod = Annotated[str, argument("NAME", "A method of params.yaml.", autocompletion=complete_method)]
-
-
 def remove_method(
-    name: KnownMethod, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    name: str = argument("NAME", "A method of params.yaml.", autocompletion=complete_method),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
 ) -> None:
     """Remove a method: its row in methods of params.yaml, and its name in run.methods.
 

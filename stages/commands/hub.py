@@ -17,19 +17,6 @@ from ..stage import ROOT, Root, argument, flag, option
 
 KINDS = {"model": "model", "shards": "dataset"}  # the hub's kinds of repositories
 Kind = Annotated[str, argument("KIND", "What it is: model or shards.", autocompletion=complete_from(KINDS))]
-Folders = Annotated[
-    list[Path], argument("FOLDER", "A model folder, such as data/6_released/gift/birds, or folders of shards.")
-]
-To = Annotated[str, option("USER/NAME", "The repository.")]
-Private = Annotated[bool, flag("--private", "A new repository is visible to you alone.")]
-License = Annotated[str | None, option("NAME", "The license for the card, as the hub names it: mit, cc-by-4.0 ...")]
-Branch = Annotated[str | None, option("BRANCH", "A branch, instead of main.", "--revision")]
-Out = Annotated[
-    Path | None, option("FOLDER", "Write what would be uploaded to this folder, and upload nothing.", "--out")
-]
-Name = Annotated[str, argument("USER/NAME", "The repository.")]
-Folder = Annotated[Path, argument("DIR", "The folder to write.")]
-Revision = Annotated[str | None, option("REVISION", "A branch, a tag or a commit, instead of main.")]
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
@@ -39,12 +26,14 @@ hub = typer.Typer(
 @hub.command(cls=GiftCommand)
 def push(
     kind: Kind,
-    folders: Folders,
-    to: To,
-    private: Private = False,
-    license: License = None,
-    branch: Branch = None,
-    out: Out = None,
+    folders: list[Path] = argument(
+        "FOLDER", "A model folder, such as data/6_released/gift/birds, or folders of shards."
+    ),
+    to: str = option("USER/NAME", "The repository.", default=...),
+    private: bool = flag("--private", "A new repository is visible to you alone."),
+    license: str | None = option("NAME", "The license for the card, as the hub names it: mit, cc-by-4.0 ..."),
+    branch: str | None = option("BRANCH", "A branch, instead of main.", "--revision"),
+    out: Path | None = option("FOLDER", "Write what would be uploaded to this folder, and upload nothing.", "--out"),
     root: Root = ROOT,
 ) -> None:
     """Upload a model folder, or synthetic image-text pairs (shards), with a card.
@@ -74,7 +63,12 @@ def push(
 
 
 @hub.command(cls=GiftCommand)
-def pull(kind: Kind, name: Name, folder: Folder, revision: Revision = None) -> None:
+def pull(
+    kind: Kind,
+    name: str = argument("USER/NAME", "The repository."),
+    folder: Path = argument("DIR", "The folder to write."),
+    revision: str | None = option("REVISION", "A branch, a tag or a commit, instead of main."),
+) -> None:
     """Download a model, or synthetic shards with a folder for each task, into a folder.
 
     DVC watches data/0_raw/models/NAME. To fine-tune a model of the hub, this is not

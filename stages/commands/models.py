@@ -13,16 +13,11 @@ import typer
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, grouped, member, plain_path, print_files, print_json, require_new
+from ..command_line import AsJson, grouped, plain_path, print_files, print_json, require_new
 from ..completion import complete_from
 from ..stage import MOST, ROOT, Root, argument, option
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
-Models = Annotated[
-    list[str], argument("MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path)
-]
-Kind = Annotated[str, option("KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS))]
-Out = Annotated[Path, option("FOLDER", "The folder to write.")]
 TRAINED_FROM = "task_arithmetic, ties, magmax, dare: the model from which the others were trained."
 WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
 FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
@@ -32,24 +27,28 @@ FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4
 class KindOptions:
     """The options of the kinds, None where they are not given."""
 
-    alpha: float | None = member(
+    alpha: float | None = option(
         "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
     )
-    base: str | None = member("MODEL", TRAINED_FROM, callback=plain_path)
-    weight: list[float] | None = member("NUMBER...", WEIGHT)
-    scale: float | None = member("NUMBER", "ties, magmax: by what to multiply the merged change (1).")
-    keep: float | None = member("SHARE", "ties: the share of a model's changes that is kept (0.2).")
-    drop: float | None = member("SHARE", "dare: the probability that a change is dropped (0.9).")
-    seed: int | None = member("N", "dare: the seed of what is dropped (0).", max=MOST)
-    fisher: list[str] | None = member("FILE", FISHERS)
+    base: str | None = option("MODEL", TRAINED_FROM, callback=plain_path)
+    weight: list[float] | None = option("NUMBER...", WEIGHT)
+    scale: float | None = option("NUMBER", "ties, magmax: by what to multiply the merged change (1).")
+    keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2).")
+    drop: float | None = option("SHARE", "dare: the probability that a change is dropped (0.9).")
+    seed: int | None = option("N", "dare: the seed of what is dropped (0).", max=MOST)
+    fisher: list[str] | None = option("FILE", FISHERS)
 
 
 @grouped
 def merge(
-    models: Models,
+    models: list[str] = argument(
+        "MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path
+    ),
     *,
-    out: Out,
-    kind: Kind = "interpolate",
+    out: Path = option("FOLDER", "The folder to write.", default=...),
+    kind: str = option(
+        "KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS), default="interpolate"
+    ),
     of_kind: KindOptions,
     as_json: AsJson = False,
     root: Root = ROOT,
@@ -92,15 +91,19 @@ Model = Annotated[
         callback=plain_path,
     ),
 ]
-Pretrained = Annotated[str | None, option("TAG", "The weights of the architecture: a tag of open_clip, or a file.")]
-To = Annotated[
-    str, option("FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS))
+Pretrained = Annotated[
+    str | None, option("TAG", "The weights of the architecture: a tag of open_clip, or a file.", default=...)
 ]
-ExportFolder = Annotated[Path | None, option("FOLDER", "The folder to write (default: exports/<model>-<format>).")]
 
 
 def export(
-    model: Model, to: To, out: ExportFolder = None, pretrained: Pretrained = None, as_json: AsJson = False
+    model: Model,
+    to: str = option(
+        "FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS), default=...
+    ),
+    out: Path | None = option("FOLDER", "The folder to write (default: exports/<model>-<format>)."),
+    pretrained: Pretrained = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file.
 

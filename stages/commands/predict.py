@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gift_core.use.labeled_images import LabeledTask, TestResult
     from gift_core.use.predict import Unreadable
 
-Images = Annotated[list[str], argument("IMAGE", "Image files, folders, or quoted patterns.")]
 Classes = Annotated[
     str | None,
     option(
@@ -33,37 +32,33 @@ Classes = Annotated[
         "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
         "model has learned. In `gift test`: the classes of IMAGES.",
         autocompletion=complete_classes,
+        default=...,
     ),
 ]
-Templates = Annotated[Path | None, option("FILE", "A text file with one template per line ({} for the class name).")]
-Top = Annotated[int, option("N", "Number of classes per image, the best first.", min=1, max=MOST)]
-
-
-Threshold = Annotated[
-    float,
-    option(
-        "NUMBER",
-        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one for the '
-        "images that it gets: take validation images.",
-        min=-1,
-        max=1,
-    ),
+Templates = Annotated[
+    Path | None, option("FILE", "A text file with one template per line ({} for the class name).", default=...)
 ]
-Format = Annotated[
-    str, option("FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format")
-]
-Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.")]
+Device = Annotated[str, option("DEVICE", "The device: auto, cpu, mps, cuda or cuda:<number>.", default=...)]
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
 
 def predict(
     model: Model,
-    images: Images,
+    images: list[str] = argument("IMAGE", "Image files, folders, or quoted patterns."),
     classes: Classes = None,
     templates: Templates = None,
-    top: Top = 1,
-    threshold: Threshold = -1.0,
-    output: Format = "table",
+    top: int = option("N", "Number of classes per image, the best first.", min=1, max=MOST, default=1),
+    threshold: float = option(
+        "NUMBER",
+        'An image with a smaller similarity to its best class is "none of these". `gift test` prints one for the '
+        "images that it gets: take validation images.",
+        min=-1,
+        max=1,
+        default=-1.0,
+    ),
+    output: str = option(
+        "FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format", default="table"
+    ),
     device: Device = "auto",
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -133,25 +128,16 @@ def exit_with(unreadable: list[Unreadable]) -> None:
     raise typer.Exit(1 if unreadable else 0)
 
 
-LabeledImages = Annotated[
-    str,
-    argument(
+def test(
+    model: Model,
+    images: str = argument(
         "IMAGES",
         "A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
         "with captions, retrieval is measured.",
         autocompletion=complete_classes,
     ),
-]
-Learned = Annotated[
-    bool, flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does.")
-]
-
-
-def test(
-    model: Model,
-    images: LabeledImages,
     classes: Classes = None,
-    learned: Learned = False,
+    learned: bool = flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does."),
     templates: Templates = None,
     device: Device = "auto",
     pretrained: Pretrained = None,

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 FEW_METHODS = 4
 
-Folder = Annotated[Path, argument("DIR", "A new folder, or one without a project.")]
-FirstPreset = Annotated[str, option("NAME", "The experiment that params.yaml gets.")]
 
-
-def init(folder: Folder, preset: FirstPreset = "mini_quick") -> None:
+def init(
+    folder: Path = argument("DIR", "A new folder, or one without a project."),
+    preset: str = option("NAME", "The experiment that params.yaml gets.", default="mini_quick"),
+) -> None:
     """Make a project: dvc.yaml, params.yaml, presets, the miniature models, git and DVC.
 
     Nothing in the folder is overwritten. An existing git repository is kept.
@@ -95,12 +95,12 @@ def size_of(summary: Summary) -> str:
     return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
 
 
-Preset = Annotated[str, argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset)]
-Diff = Annotated[bool, flag("--diff", "Print all changes, line by line.")]
-
-
 def use(
-    preset: Preset, dry_run: DryRun = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
+    preset: str = argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset),
+    dry_run: DryRun = False,
+    diff: bool = flag("--diff", "Print all changes, line by line."),
+    as_json: AsJson = False,
+    root: Root = ROOT,
 ) -> None:
     """Make a preset the active experiment: write it to params.yaml.
 
@@ -132,10 +132,7 @@ def use(
               unwritten=unwritten)  # fmt: skip
 
 
-Page = Annotated[str | None, argument("PAGE", "A guide, such as memory.")]
-
-
-def docs(page: Page = None) -> None:
+def docs(page: str | None = argument("PAGE", "A guide, such as memory.", default=None)) -> None:
     """List the guides, or show one of them.
 
     Example: gift docs your_own_task
@@ -149,7 +146,7 @@ def docs(page: Page = None) -> None:
 
 
 def dag(
-    mermaid: Annotated[bool, flag("--mermaid", "Print it for GitHub's or GitLab's pages.")] = False,
+    mermaid: bool = flag("--mermaid", "Print it for GitHub's or GitLab's pages."),
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:

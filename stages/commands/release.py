@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 
 ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
-Alphas = Annotated[list[float], option("ALPHA...", "The alphas to test, besides 1.", min=0, max=1)]
-Choose = Annotated[bool, flag("--choose", "Test the alphas and propose one.")]
-Write = Annotated[bool, flag("--write", "With --choose: write the proposed release to params.yaml.")]
-
 
 def release(
     method: Method,
-    choose: Choose = False,
-    alphas: Alphas = ALPHAS,
-    write: Write = False,
+    choose: bool = flag("--choose", "Test the alphas and propose one."),
+    alphas: list[float] = option("ALPHA...", "The alphas to test, besides 1.", min=0, max=1, default=ALPHAS),
+    write: bool = flag("--write", "With --choose: write the proposed release to params.yaml."),
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -23,30 +23,20 @@ if TYPE_CHECKING:
 LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
 
-Targets = Annotated[list[str] | None, argument("TARGET", "Stages, with those that they need. [default: all]")]
-Workers = Annotated[int | None, option("N", "Stages at once. [default: what the machines hold]", min=1, max=MOST)]
-GpusPerStage = Annotated[float, option("N", "GPUs of a stage that uses one. 0.5: two stages share.")]
-Helpers = Annotated[
-    int | None, option("N", "Free workers that a long stage uses as well. [default: all of them]", min=0, max=MOST)
-]
-Address = Annotated[
-    str | None,
-    option("ADDRESS", "A running Ray cluster: auto, or HOST:PORT. [default: this machine]", envvar="RAY_ADDRESS"),
-]
-Dry = Annotated[bool, flag("--dry", "Only print what would run, in which order.")]
-KeepGoing = Annotated[bool, flag("--keep-going", "After a failure, run what does not depend on it.")]
-Force = Annotated[bool, flag("--force", "Run all stages, also unchanged ones.")]
-
 
 def run(
-    targets: Targets = None,
-    workers: Workers = None,
-    gpus_per_stage: GpusPerStage = 1.0,
-    helpers: Helpers = None,
-    address: Address = None,
-    dry: Dry = False,
-    keep_going: KeepGoing = False,
-    force: Force = False,
+    targets: list[str] | None = argument("TARGET", "Stages, with those that they need. [default: all]", default=None),
+    workers: int | None = option("N", "Stages at once. [default: what the machines hold]", min=1, max=MOST),
+    gpus_per_stage: float = option("N", "GPUs of a stage that uses one. 0.5: two stages share.", default=1.0),
+    helpers: int | None = option(
+        "N", "Free workers that a long stage uses as well. [default: all of them]", min=0, max=MOST
+    ),
+    address: str | None = option(
+        "ADDRESS", "A running Ray cluster: auto, or HOST:PORT. [default: this machine]", envvar="RAY_ADDRESS"
+    ),
+    dry: bool = flag("--dry", "Only print what would run, in which order."),
+    keep_going: bool = flag("--keep-going", "After a failure, run what does not depend on it."),
+    force: bool = flag("--force", "Run all stages, also unchanged ones."),
 ) -> None:
     """Run the stages that are new or changed, several at once, on this machine or on a Ray cluster.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
 FACTORS = (1 / 3, 1.0, 3.0)
 TRIED = "The learning rates to try. Default: a third of the present one, itself, and three times as much."
-Rates = Annotated[list[float] | None, option("RATE...", TRIED, min=1e-9, max=10)]
-Iterations = Annotated[int | None, option("N", "Of each run. Default: training.iterations.", min=1, max=MOST)]
 
 
 def search(
     task: Task,
-    rates: Rates = None,
+    rates: list[float] | None = option("RATE...", TRIED, min=1e-9, max=10),
     method: ShippedMethod = None,
-    iterations: Iterations = None,
+    iterations: int | None = option("N", "Of each run. Default: training.iterations.", min=1, max=MOST),
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -84,21 +83,13 @@ def _stop_if(failed: list[Exception], done: str, command: str) -> None:
         raise typer.Exit(1)
 
 
-Url = Annotated[str, argument("URL", "A folder, s3://, ssh://, gs://, azure://, http:// or https://")]
-Endpoint = Annotated[str | None, option("URL", "S3: a server that is not AWS's, such as https://minio.example.org")]
-Region = Annotated[str | None, option("REGION", "S3: the region of the bucket.")]
-Profile = Annotated[str | None, option("PROFILE", "S3: of ~/.aws/config. On this machine only.")]
-KeyFile = Annotated[str | None, option("FILE", "SSH: a private key. GCS: a key in JSON. On this machine only.")]
-Account = Annotated[str | None, option("NAME", "Azure: the storage account.")]
-
-
 def remote(
-    url: Url,
-    endpoint: Endpoint = None,
-    region: Region = None,
-    profile: Profile = None,
-    key_file: KeyFile = None,
-    account: Account = None,
+    url: str = argument("URL", "A folder, s3://, ssh://, gs://, azure://, http:// or https://"),
+    endpoint: str | None = option("URL", "S3: a server that is not AWS's, such as https://minio.example.org"),
+    region: str | None = option("REGION", "S3: the region of the bucket."),
+    profile: str | None = option("PROFILE", "S3: of ~/.aws/config. On this machine only."),
+    key_file: str | None = option("FILE", "SSH: a private key. GCS: a key in JSON. On this machine only."),
+    account: str | None = option("NAME", "Azure: the storage account."),
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:
@@ -123,10 +114,10 @@ def remote(
         hint("Next: git commit .dvc/config, then make share")
 
 
-Files = Annotated[list[Path] | None, argument("FILE", "BASE OURS THEIRS, as git gives them to a merge driver.")]
-
-
-def merge_lock(files: Files = None, root: Root = ROOT) -> None:
+def merge_lock(
+    files: list[Path] | None = argument("FILE", "BASE OURS THEIRS, as git gives them to a merge driver.", default=None),
+    root: Root = ROOT,
+) -> None:
     """Merge two versions of dvc.lock: the stages of both sides.
 
     Without files, it resolves the conflict that `git merge` left in dvc.lock and
@@ -151,27 +142,18 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
         typer.echo("Next: git commit, then dvc repro --pull", err=True)
 
 
-MinLast = Annotated[
-    float | None,
-    option("PERCENT", "Last has to be at least this: the mean accuracy after the last task.", min=0, max=100),
-]
-MaxForgetting = Annotated[float | None, option("POINTS", "Forgetting may be at most this.", min=-100, max=100)]
-MaxProbeLoss = Annotated[
-    float | None,
-    option("POINTS", "The mean over evaluation.probes may be at most this below zero-shot.", min=-100, max=100),
-]
-Against = Annotated[str | None, option("REVISION", "No metric may be worse than in this branch, tag or commit.")]
-Tolerance = Annotated[
-    float, option("POINTS", "By how much a metric may be worse than in the revision.", min=0, max=100)
-]
-
-
 def gate(
-    min_last: MinLast = None,
-    max_forgetting: MaxForgetting = None,
-    max_probe_loss: MaxProbeLoss = None,
-    against: Against = None,
-    tolerance: Tolerance = 1.0,
+    min_last: float | None = option(
+        "PERCENT", "Last has to be at least this: the mean accuracy after the last task.", min=0, max=100
+    ),
+    max_forgetting: float | None = option("POINTS", "Forgetting may be at most this.", min=-100, max=100),
+    max_probe_loss: float | None = option(
+        "POINTS", "The mean over evaluation.probes may be at most this below zero-shot.", min=-100, max=100
+    ),
+    against: str | None = option("REVISION", "No metric may be worse than in this branch, tag or commit."),
+    tolerance: float = option(
+        "POINTS", "By how much a metric may be worse than in the revision.", min=0, max=100, default=1.0
+    ),
     method: ShippedMethod = None,
     as_json: AsJson = False,
     root: Root = ROOT,

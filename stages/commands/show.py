@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -25,9 +25,9 @@ TITLE = "Accuracy in percent"
 
 def show(
     root: Root = ROOT,
-    per_task: Annotated[bool, flag("--per-task", "Print the accuracies on every task.")] = False,
+    per_task: bool = flag("--per-task", "Print the accuracies on every task."),
     as_json: AsJson = False,
-    times: Annotated[bool, flag("--times", "Print the run times of the stages on this machine.")] = False,
+    times: bool = flag("--times", "Print the run times of the stages on this machine."),
 ) -> None:
     """Print what the run showed: a table of the methods, the result in words, and where the report is.
 
@@ -151,11 +151,11 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
 
 
-Files = Annotated[list[Path], argument("FILE", "CSV or Parquet files, or folders that contain them.")]
-PerTask = Annotated[bool, flag("--per-task", "Also print the metrics of each task (in JSON: by_task).")]
-
-
-def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
+def metrics(
+    files: list[Path] = argument("FILE", "CSV or Parquet files, or folders that contain them."),
+    as_json: AsJson = False,
+    per_task: bool = flag("--per-task", "Also print the metrics of each task (in JSON: by_task)."),
+) -> None:
     """Compute Transfer, Avg, Last and Forgetting from tables of accuracies.
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or

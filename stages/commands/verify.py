@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
     from ..dvc.store import DvcStore, Output
 
-Heal = Annotated[
-    bool, flag("--heal", "Restore what dvc.lock records. With --remote, remove broken objects there, too.")
-]
-Verbose = Annotated[bool, flag("--verbose", "Also list what is whole or missing, a line for each.", "-v")]
-Remote = Annotated[bool, flag("--remote", "Read every object on the default remote as well.")]
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
 
@@ -58,9 +53,9 @@ class Item:
 
 
 def verify(
-    heal: Heal = False,
-    remote: Remote = False,
-    verbose: Verbose = False,
+    heal: bool = flag("--heal", "Restore what dvc.lock records. With --remote, remove broken objects there, too."),
+    remote: bool = flag("--remote", "Read every object on the default remote as well."),
+    verbose: bool = flag("--verbose", "Also list what is whole or missing, a line for each.", "-v"),
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
