@@ -5,16 +5,12 @@ With --json, stdout has one JSON document and nothing else. An error is text on 
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import is_dataclass
-from functools import wraps
 from importlib import metadata
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,28 +39,6 @@ COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a d
 DISTRIBUTION = "gift-pipeline"
 PLAIN: dict[str, Any] = {"box": None, "padding": (0, 1, 0, 0)}  # a table without lines
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
-
-
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Returns a command that has each field of a dataclass among its parameters as an option of its own.
-
-    The fields have options as their defaults.
-    """
-    parameters = inspect.signature(command, eval_str=True).parameters
-    groups: dict[str, Any] = {
-        name: each.annotation for name, each in parameters.items() if is_dataclass(each.annotation)
-    }
-    members = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
-
-    @wraps(command)
-    def ungrouped(**given: Any) -> None:
-        made = {name: group(**{key: given.pop(key) for key in members[name]}) for name, group in groups.items()}
-        command(**given, **made)
-
-    options = chain.from_iterable(members.get(name, {name: each}).values() for name, each in parameters.items())
-    ordered = [each.replace(kind=each.KEYWORD_ONLY) for each in options]
-    ungrouped.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]  # what typer reads
-    return ungrouped
 
 
 def name_guides(message: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, DryRun, carry_out, grouped, hint, next_step, note, print_json
+from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
 from ..completion import complete_known_method, complete_method, complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
@@ -32,66 +31,41 @@ FILES = "Images with captions instead of classes: picture.txt beside picture.jpg
 COPIES = "What to do with copies (the same bytes), and with test images that are also in training."
 SHARE = "The share of each class for testing, if the data has no splits: 0.2."
 TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
+VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
+FACTOR = "A factor for each method's learning rate in this task: 1.0."
 DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
 Text = str | None
 
 
-@dataclass
-class RowOptions:
-    """The keys of a task's row, in the order of params.yaml. The row leaves out what is None."""
-
-    table: Text = option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE)
-    image_column: Text = option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE)
-    label_column: Text = option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE)
-    split_column: Text = option("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE)
-    train: Text = option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS)
-    test: Text = option("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS)
-    label: Text = option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS)
-    captions: bool = flag("--captions", f"{FILES} Tested by retrieval.", panel=PAIRS)
-    caption_column: Text = option("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS)
-    vocabulary_captions: int | None = option(
-        "N", "How many training captions join the vocabulary of prompts: 200.", panel=PAIRS
-    )
-    templates: list[str] | None = option("TEMPLATE", TEMPLATE, "--template")
-    test_fraction: float | None = option("SHARE", SHARE)
-    on_bad_image: str = option("refuse|skip", "What to do with an undecodable image.", default="refuse")
-    on_duplicate: str = option("keep|skip", COPIES, default="keep")
-    class_names: Text = option("FILE", "A text file in the folder with one name per line, in label order.")
-    shots: int | None = option("N", "The number of training images per class, sampled by seed.")
-
-
-@dataclass
-class HubOptions:
-    """Where the data set is on the hub, and what of it is taken."""
-
-    hub: Text = option("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB)
-    revision: Text = option("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB)
-    config: Text = option("NAME", "One of the repository's configs.", panel=OF_HUB)
-    train_split: Text = option("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB)
-    test_split: Text = option("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB)
-
-
-@dataclass
-class ImageOptions:
-    """What happens to the images of a folder."""
-
-    link: bool = flag("--link", "Link images from outside data/0_raw into it.")
-    copy: bool = flag("--copy", "Copy images from outside data/0_raw into it.")
-    check: bool = flag("--check", DECODE)
-
-
-@grouped
 def add_task(
     name: str = argument("NAME", "The task's name: lower-case letters, digits and _."),
-    *,
     images: Path | None = option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*."),
-    row_options: RowOptions,
-    learning_rate_factor: float | None = option(
-        "NUMBER", "A factor for each method's learning rate in this task: 1.0."
-    ),
+    table: Text = option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE),
+    image_column: Text = option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE),
+    label_column: Text = option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE),
+    split_column: Text = option("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE),
+    train: Text = option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS),
+    test: Text = option("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS),
+    label: Text = option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS),
+    captions: bool = flag("--captions", f"{FILES} Tested by retrieval.", panel=PAIRS),
+    caption_column: Text = option("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS),
+    vocabulary_captions: int | None = option("N", VOCABULARY, panel=PAIRS),
+    templates: list[str] | None = option("TEMPLATE", TEMPLATE, "--template"),
+    test_fraction: float | None = option("SHARE", SHARE),
+    on_bad_image: str = option("refuse|skip", "What to do with an undecodable image.", default="refuse"),
+    on_duplicate: str = option("keep|skip", COPIES, default="keep"),
+    class_names: Text = option("FILE", "A text file in the folder with one name per line, in label order."),
+    shots: int | None = option("N", "The number of training images per class, sampled by seed."),
+    learning_rate_factor: float | None = option("NUMBER", FACTOR),
     probe: bool = flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets."),
-    of_images: ImageOptions,
-    of_hub: HubOptions,
+    link: bool = flag("--link", "Link images from outside data/0_raw into it."),
+    copy: bool = flag("--copy", "Copy images from outside data/0_raw into it."),
+    check: bool = flag("--check", DECODE),
+    hub: Text = option("USER/NAME", "A data set of the Hugging Face hub.", panel=OF_HUB),
+    revision: Text = option("REVISION", "A branch, tag or commit: main. The commit is written.", panel=OF_HUB),
+    config: Text = option("NAME", "One of the repository's configs.", panel=OF_HUB),
+    train_split: Text = option("SPLIT", "What to train on: train, or train+validation.", panel=OF_HUB),
+    test_split: Text = option("SPLIT", "What to test on: test, or else validation.", panel=OF_HUB),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -106,52 +80,43 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.datasets.new_task import hub_row, new_row, plan_task
 
-    _require_one_source(images, of_images, of_hub)
+    splits = {"train": train_split, "test": test_split}
+    of_hub = {"revision": revision, "config": config, "train-split": train_split, "test-split": test_split}
+    of_images = {"link": link, "copy": copy, "check": check}
+    if (images is None) == (hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
+    here, others = ("--hub", of_hub) if hub is None else ("--images", of_images)
+    if unused := [key for key, value in others.items() if value]:
+        raise typer.BadParameter(f"--{unused[0]} goes with {here} only")
+    if link and copy:
+        raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:
         raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
-    given = asdict(row_options)
-    captions = given.pop("captions")
-    given["templates"] = given["templates"] or None
-    given["on_duplicate"] = None if given["on_duplicate"] == "keep" else given["on_duplicate"]
-    if of_hub.hub is None:
+    given: dict[str, Any] = {"table": table, "image_column": image_column, "label_column": label_column}  # in their
+    given |= {"split_column": split_column, "train": train, "test": test, "label": label}  # order in params.yaml
+    given |= {"caption_column": caption_column, "vocabulary_captions": vocabulary_captions}
+    given |= {"templates": templates or None, "test_fraction": test_fraction, "on_bad_image": on_bad_image}
+    given |= {"on_duplicate": None if on_duplicate == "keep" else on_duplicate}
+    given |= {"class_names": class_names, "shots": shots}
+    if hub is None:
         row = new_row(images or Path(), given, captions=captions)
     else:
-        row, record, shown = _look_at_repository(of_hub.hub, of_hub, given, captions=captions)
+        from gift_core.datasets.hub_dataset import look_up
+
+        found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
+        row = hub_row(found, {key: each for key, each in splits.items() if each}, given, captions=captions)
+        record, shown = {"repository": found.name, "commit": found.commit, "splits": found.counts}, [*found.lines()]
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    bring = "link" if of_images.link else "copy" if of_images.copy else None
+    bring = "link" if link else "copy" if copy else None
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
-        on_bad = row_options.on_bad_image
-        record, shown = _look_at_images(name, edit, edit.dataset, check=of_images.check, on_bad=on_bad)
-    download = "" if of_hub.hub is None else f" Download it first: gift data fetch {name}."
+        record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=on_bad_image)
+    download = "" if hub is None else f" Download it first: gift data fetch {name}."
     done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
     hints = done, f"To take it back: gift remove-task {name}"
     carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
-
-
-def _require_one_source(images: Path | None, of_images: ImageOptions, of_hub: HubOptions) -> None:
-    if (images is None) == (of_hub.hub is None):
-        raise typer.BadParameter("give one of --images and --hub")
-    here, others = ("--hub", asdict(of_hub)) if of_hub.hub is None else ("--images", asdict(of_images))
-    if unused := [key for key, value in others.items() if value]:
-        raise typer.BadParameter(f"--{unused[0].replace('_', '-')} goes with {here} only")
-    if of_images.link and of_images.copy:
-        raise typer.BadParameter("give only one of --link and --copy")
-
-
-def _look_at_repository(
-    hub: str, of_hub: HubOptions, given: dict[str, Any], *, captions: bool
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Returns the row of params.yaml for a repository of the hub, what JSON has of it, and lines for a person."""
-    from gift_core.datasets.hub_dataset import look_up
-    from gift_core.datasets.new_task import hub_row
-
-    found = look_up(hub, revision=of_hub.revision, config=of_hub.config, location="gift add-task --hub")
-    splits = {split: name for split, name in (("train", of_hub.train_split), ("test", of_hub.test_split)) if name}
-    record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
-    return hub_row(found, splits, given, captions=captions), record, list(found.lines())
 
 
 def _look_at_images(

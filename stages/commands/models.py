@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 
-from ..command_line import AsJson, grouped, plain_path, print_files, print_json, require_new
+from ..command_line import AsJson, plain_path, print_files, print_json, require_new
 from ..completion import complete_from
 from ..stage import MOST, ROOT, Root, argument, option
 
@@ -23,33 +22,24 @@ WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
 FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
 
 
-@dataclass
-class KindOptions:
-    """The options of the kinds, None where they are not given."""
-
-    alpha: float | None = option(
-        "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
-    )
-    base: str | None = option("MODEL", TRAINED_FROM, callback=plain_path)
-    weight: list[float] | None = option("NUMBER...", WEIGHT)
-    scale: float | None = option("NUMBER", "ties, magmax: by what to multiply the merged change (1).")
-    keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2).")
-    drop: float | None = option("SHARE", "dare: the probability that a change is dropped (0.9).")
-    seed: int | None = option("N", "dare: the seed of what is dropped (0).", max=MOST)
-    fisher: list[str] | None = option("FILE", FISHERS)
-
-
-@grouped
 def merge(
     models: list[str] = argument(
         "MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path
     ),
-    *,
     out: Path = option("FOLDER", "The folder to write.", default=...),
     kind: str = option(
         "KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS), default="interpolate"
     ),
-    of_kind: KindOptions,
+    alpha: float | None = option(
+        "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
+    ),
+    base: str | None = option("MODEL", TRAINED_FROM, callback=plain_path),
+    weight: list[float] | None = option("NUMBER...", WEIGHT),
+    scale: float | None = option("NUMBER", "ties, magmax: by what to multiply the merged change (1)."),
+    keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2)."),
+    drop: float | None = option("SHARE", "dare: the probability that a change is dropped (0.9)."),
+    seed: int | None = option("N", "dare: the seed of what is dropped (0).", max=MOST),
+    fisher: list[str] | None = option("FILE", FISHERS),
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:
@@ -63,15 +53,16 @@ def merge(
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.interop.merge_kinds import complete_options
 
-    named = [*models, *([of_kind.base] if of_kind.base else [])]
+    named = [*models, *([base] if base else [])]
     for name in named:
         require_model_path(name)
-    given = {key: None if value == [] else value for key, value in asdict(of_kind).items()}
+    given: dict[str, Any] = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale}
+    given |= {"keep": keep, "drop": drop, "seed": seed, "fisher": fisher or None}
     options = complete_options(kind, given, models=len(models))
     require_new(out, *named)
     from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
 
-    stored, start = [open_stored(name) for name in models], open_stored(of_kind.base) if of_kind.base else None
+    stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
     fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
     merging = Merge(kind, stored, options, start, fishers)
     merge_models(merging, out)
