@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -128,14 +129,14 @@ class DvcStore:
             if whole:  # DVC would remove the rest of a folder that is not
                 self._repo.checkout(whole, force=True)
 
-    def fetch(self) -> list[Exception]:
-        """Pulls the recorded outputs and the run cache. Returns what failed.
+    def fetch(self) -> None:
+        """Pulls the recorded outputs and the run cache. UserError if a transfer fails.
 
         What the remote does not have, or has damaged, is left out and is no failure: see `missing`.
         """
         from dvc.repo import lock_repo
 
-        with _failures() as failed:
+        with _transfers("get", "pulled") as failed:
             with lock_repo(self._repo):
                 failed += self._fetch_objects(self.outputs())
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
@@ -145,7 +146,6 @@ class DvcStore:
                 outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
                 if whole := [path for path in outs if Path(path) not in incomplete]:
                     self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
-        return failed
 
     def missing(self) -> list[Path]:
         """Returns the outputs that the cache does not have, or only parts of. Imports are left out."""
@@ -180,12 +180,11 @@ class DvcStore:
                     )  # fmt: skip
         return failed
 
-    def push(self) -> list[Exception]:
-        """Pushes the outputs in use, then the entries of the run cache that the remote lacks. Returns what failed."""
-        with _failures() as failed:
+    def push(self) -> None:
+        """Pushes the outputs in use, then the entries of the run cache that the remote lacks. UserError as above."""
+        with _transfers("share", "pushed"):
             self._repo.push(jobs=JOBS)
             self._copy_run_cache(from_remote=False)
-        return failed
 
     def _copy_run_cache(self, *, from_remote: bool) -> None:
         """Copies the entries that the other side lacks, many at a time. DVC copies all, one after the other."""
@@ -267,8 +266,13 @@ def md5_of(path: Path) -> str:
 
 
 @contextmanager
-def _failures() -> Iterator[list[Exception]]:
-    """Yields a list of what fails inside: the first error, and before it what DVC only logs."""
+def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
+    """Raises a UserError where something fails inside, with the most frequent reason and what to do about it.
+
+    Yields a list for what fails. What DVC only logs, and the error that ends the block, are added to it.
+    """
+    from gift_core.doctor.storage import remedy_of
+
     failed: list[Exception] = []
     handler, log = logging.Handler(), logging.getLogger("dvc_data.hashfile.transfer")
     handler.emit = lambda record: failed.append(record.exc_info[1])  # type: ignore
@@ -281,6 +285,11 @@ def _failures() -> Iterator[list[Exception]]:
         failed.extend([] if failed else [error])
     finally:
         log.removeHandler(handler)
+    if failed:
+        reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
+        reason = reasons.most_common(1)[0][0].rstrip(".")
+        words = [f"gift {command}: not everything was {done}: {reason}.", remedy_of(reason)]
+        raise UserError(" ".join(filter(None, [*words, f"What has arrived is kept: run gift {command} again."])))
 
 
 @contextmanager
