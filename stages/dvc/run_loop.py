@@ -58,8 +58,7 @@ class RunLoop:
     _running: dict[str, float] = field(default_factory=dict)  # and when each started
     _ended: Counter[str] = field(default_factory=Counter)  # how many ended in which way
     _attempts: Counter[str] = field(default_factory=Counter)
-    _helpers: dict[str, str] = field(default_factory=dict)  # {helper: its stage}
-    _leaving: set[str] = field(default_factory=set)  # helpers that are told to end
+    _helpers: dict[str, str] = field(default_factory=dict)  # {helper: its stage, empty once it is told to end}
     _started: Counter[str] = field(default_factory=Counter)  # helpers of each stage
     _lost: Counter[str] = field(default_factory=Counter)  # of them
 
@@ -131,7 +130,8 @@ class RunLoop:
 
     def _share_workers(self, *, wanted: int) -> None:
         """Ends helpers where stages need their workers, and starts helpers where no stage does."""
-        for helper in [*self._helpers][: max(0, wanted - len(self._leaving))]:
+        helping = [helper for helper, stage in self._helpers.items() if stage]
+        for helper in helping[: max(0, wanted - (len(self._helpers) - len(helping)))]:
             self._dismiss(helper)
         for stage, offer in () if wanted else offers_of(self._offers):
             gpus, count = self._gpus(stage), list(self._helpers.values()).count(stage)
@@ -148,18 +148,15 @@ class RunLoop:
                 say(f"{stage}: a free worker helps")
 
     def _dismiss(self, helper: str) -> None:
-        del self._helpers[helper]
-        self._leaving.add(helper)
+        self._helpers[helper] = ""
         self.pool.cancel(helper)
 
     def _take(self, ended: list[Ended]) -> None:
         """Records the stages that ended well, and runs those again that something else than themselves ended."""
         for each in ended:
-            if each.name in self._leaving:
-                self._leaving.remove(each.name)
-                continue
-            if stage := self._helpers.pop(each.name, ""):
-                if each.code != 0:
+            if each.name in self._helpers:
+                stage = self._helpers.pop(each.name)
+                if stage and each.code != 0:
                     self._lost[stage] += 1
                     say(f"{stage}: a helper was lost ({each.reason}). The stage goes on without it")
                 continue
