@@ -91,20 +91,37 @@ def test_the_help_has_the_stages_in_one_line_and_what_many_commands_have_in_a_pa
     assert all(option not in own and option in shared for option in ("--json", "--params", "--root"))
 
 
-def test_with_json_an_error_is_text_on_stderr(mini_project: Path) -> None:
-    result = gift("use", "mini_fool", "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: ")
-
-
 def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Path) -> None:
     assert gift("use", "mini_full").stdout.endswith("Next: dvc repro\n")
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
     assert gift("--quiet", "write_vocabulary").output == ""
     assert os.environ["GIFT_QUIET"] == "1"
     assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].endswith("gift doctor --time")
-    wrong = gift("-q", "use", "mini_fool")
-    assert (wrong.exit_code, wrong.stderr[:7]) == (1, "error: ")
+    wrong = gift("-q", "use", "mini_fool", "--json")
+    assert (wrong.exit_code, wrong.stdout, wrong.stderr[:7]) == (1, "", "error: ")
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing(mini_project: Path) -> None:
+    (mini_project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    result = gift("use", "mtil_order_1", "--dry-run", "--diff")
+    assert "-experiment: mine" in result.stdout and "nothing was written" in result.stdout
+    assert sorted(path.name for path in mini_project.iterdir()) == ["params.yaml", "presets"]
+    assert (mini_project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
+
+
+def test_it_prints_what_the_preset_needs_and_what_comes_next(mini_project: Path) -> None:
+    lines = gift("use", "mtil_order_1").stdout.splitlines()
+    assert lines[0].startswith("params.yaml is now the preset mtil_order_1: MTIL in order I, the paper's main")
+    assert lines[1] == "  11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data"
+    assert lines[-1] == "Next: gift doctor, then gift data status, then dvc repro"
+
+
+def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:
+    (mini_project / "params.yaml").write_text("tasks: [")
+    listed = gift("presets")
+    assert (listed.exit_code, "params.yaml is missing, or it cannot be read." in listed.stdout) == (0, True)
+    assert "kept as params.backup-1.yaml" in gift("use", "mini").stdout
+    assert (mini_project / "params.backup-1.yaml").read_text(encoding="utf-8") == "tasks: ["
 
 
 def complete(mini_project: Path, line: str) -> list[str]:

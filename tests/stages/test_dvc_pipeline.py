@@ -1,4 +1,4 @@
-"""Whether another process works on a project, with real DVC, and how long a run will take."""
+"""Whether another process works on a project, how long a run will take, and what changes while DVC runs a stage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gift_core.errors import UserError
+from stages.check import check
 from stages.dvc.pipeline import require_free
 from stages.dvc.time_left import describe
+from stages.stage import open_stage
 
 
 @pytest.fixture
@@ -46,3 +48,31 @@ def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
 @pytest.mark.parametrize(("elapsed", "left"), [(5, "6.0 min"), (300, "6.0 min"), (660, "12 min")])
 def test_the_time_left_follows_a_run_that_is_slower_than_expected(elapsed: float, left: str) -> None:
     assert describe(12, 40, 360.0, done=300.0, elapsed=elapsed) == f"stage 12 of 40, about {left} left"
+
+
+def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_that_change_meanwhile(
+    mini_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, code = mini_project / "params.yaml", mini_project / "data/code/finetune/gift.json"
+    check(params, mini_project)
+    text, state = params.read_text(encoding="utf-8"), json.loads(code.read_text(encoding="utf-8"))
+    changed = text.replace("temperature: 2.0", "temperature: 2.5")
+
+    def run(edited: str) -> None:
+        with open_stage("finetune", params, mini_project, method="gift", task="letters"):
+            params.write_text(edited, encoding="utf-8")
+        params.write_text(text, encoding="utf-8")
+
+    run(changed)  # by hand: nothing is recorded
+    monkeypatch.setenv("DVC_STAGE", "finetune@gift-step1")
+    run(text)
+    for edited, message in (
+        (changed, "methods.gift.losses changed while finetune"),
+        (f"{text}[", "edited while finetune ran"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(edited)
+        params.write_text(text, encoding="utf-8")
+    code.write_text(json.dumps(state | {"edited": state.get("edited", {}) | {"a.py: distill": ""}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"after `check` ran, .* other code \(a.py: distill\)"):
+        run(text)

@@ -1,4 +1,4 @@
-"""A task of image-caption pairs between two tasks of classes, through the real commands."""
+"""A task of image-caption pairs between two tasks of classes, and other protocols, through the real commands."""
 
 from __future__ import annotations
 
@@ -92,3 +92,21 @@ def test_other_protocols_and_a_wrong_row_are_refused_before_anything_runs(experi
     assert "tasks.scenes.vocabulary_captions: missing, and the data set has captions" in experiment.fail(
         "ingest", "scenes"
     )
+
+
+def test_a_class_incremental_run_from_the_images_to_the_table(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    mini_params["run"] |= {"methods": ["finetune"]}
+    mini_params["evaluation"] |= {"protocol": "class_incremental"}
+    experiment = Experiment(tmp_path, tiny(mini_params))
+    experiment.succeed("import_model")
+    for task in ("games", "arrows"):
+        experiment.succeed("ingest", task)
+        experiment.succeed("finetune", "finetune", task)
+        experiment.succeed("evaluate", "finetune", task)
+    rows, _ = read_accuracy(experiment.layout.accuracy("finetune", "arrows"))
+    assert set(rows.protocol) == {"class_incremental"}
+    assert rows[["step", "eval_task", "n"]].to_records(index=False).tolist() == [(-1, "arrows", 70), (1, "arrows", 70)]
+    experiment.succeed("report")
+    shown = invoke("show", "--root", tmp_path).output
+    assert "Avg" in shown and "Transfer" not in shown and "lower is better" not in shown
+    assert list(json.loads((tmp_path / "reports/metrics.json").read_text())) == ["zero_shot", "finetune"]
