@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gift_core.config.experiment import Config
     from gift_core.method.classifier import EncodingSettings
+    from gift_core.method.evaluation import EvaluationInputs
 
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -28,11 +29,11 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, read_probe, write_accuracy
+        from gift_core.artifacts.accuracy import computed_with, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.clip.device import resolve_device
-        from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
+        from gift_core.method.evaluation import PROTOCOLS, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
         from gift_core.work.units import KeptUnits
@@ -43,21 +44,11 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)
         release_model(trained, layout.pretrained(), layout.released(method, task), stage.row.release)
-        tasks = stage.tasks
-        inputs = EvaluationInputs(
-            method=method,
-            models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
-            tasks={name: layout.task(name) for name in tasks},
-            model_for=own_model if stage.row.keeps_every_model else newest_model,
-            settings=encoding_settings(stage.config, device),
-            previous=read_accuracy(layout.accuracy(method, stage.step.after))[1],
-            probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in settings.probes},
-        )
+        inputs = _inputs(stage, device)
+        probes = {name: folder for name, (folder, _) in inputs.probes.items()}
+        read = hashes_of_inputs(inputs.models, {**inputs.tasks, **probes})
         options = {**settings.model_dump(), "seed": stage.config.seed}
         keeps = settings.protocol != "task_incremental"
-        read = hashes_of_inputs(
-            inputs.models, {**inputs.tasks, **{name: row[0] for name, row in inputs.probes.items()}}
-        )
         with (
             unfinished(stage, device, {**read, **options}) as work,
             kept_features(stage, device, options) if keeps else nullcontext() as features,
@@ -71,6 +62,23 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         for line in describe(measured.rows):
             stage.say(line)
         track_accuracies(stage, measured.rows)
+
+
+def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
+    """Returns the models and test sets of the step, and the accuracies of the step before."""
+    from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
+    from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
+
+    layout, method, tasks = stage.layout, stage.method, stage.tasks
+    return EvaluationInputs(
+        method=method,
+        models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
+        tasks={name: layout.task(name) for name in tasks},
+        model_for=own_model if stage.row.keeps_every_model else newest_model,
+        settings=encoding_settings(stage.config, device),
+        previous=read_accuracy(layout.accuracy(method, stage.step.after))[1],
+        probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in stage.config.evaluation.probes},
+    )
 
 
 def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:

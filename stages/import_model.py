@@ -28,8 +28,8 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
         save_clip(clip, folder, provenance)
         write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": noted_hash(folder)})
-        with build_folder(stage.layout.first_teacher()) as unfinished:
-            write_json(unfinished / "start.json", {"taught": "nothing"})
+        with build_folder(stage.layout.first_teacher()) as temporary:
+            write_json(temporary / "start.json", {"taught": "nothing"})
         stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
             stage.say(f"{what.replace('_', ' ')}: {found}")

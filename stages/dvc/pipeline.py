@@ -221,10 +221,10 @@ class DvcPipeline:
             return
         for path in {stage.path: None for stage in self._unwritten}:
             lock = Path(path).with_suffix(".lock")
-            with dvc_errors(), write_atomically(lock) as unfinished:
+            with dvc_errors(), write_atomically(lock) as temporary:
                 if lock.is_file():
-                    shutil.copyfile(lock, unfinished)
-                with modify_yaml(unfinished) as content:
+                    shutil.copyfile(lock, temporary)
+                with modify_yaml(temporary) as content:
                     content.setdefault("schema", "2.0")
                     recorded = content.setdefault("stages", {})
                     for stage in [each for each in self._unwritten if each.path == path]:
