@@ -58,42 +58,26 @@ def test_it_changes_nothing_and_reads_no_test_image(
     assert all(after[name] == text for name, text in before.items())
 
 
-def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
+def test_an_interrupted_search_continues_and_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
     tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, load, trained = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step, list[float]()
-
-    def interrupted_at(stop: int) -> None:
-        def loading(stage: Stage, rate: float) -> Any:
-            if len(trained) == stop:
-                raise KeyboardInterrupt
-            trained.append(rate)
-            return load(stage, rate)
-
-        monkeypatch.setattr(trials, "load_step", loading)
-
-    interrupted_at(1)
-    with pytest.raises(KeyboardInterrupt, match="the next run continues from there"):
-        run_trials(stage, RATES)
-    interrupted_at(99)
-    found = run_trials(stage, [*RATES, 2e-3])
-    assert trained == [1e-4, 1e-3, 2e-3]
-    assert [trial.rate for trial in found.trials] == trained
-
-
-def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
-    tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage, load = tiny(tmp_path, mini_params, "finetune", "digits"), trials.load_step
+    interrupted_after = [1e-4]
 
     def loading(stage: Stage, rate: float) -> Any:
         if rate == 10.0:
             raise UserError("the loss is not finite")
+        if trained == interrupted_after:
+            raise KeyboardInterrupt
+        trained.append(rate)
         return load(stage, rate)
 
     monkeypatch.setattr(trials, "load_step", loading)
-    found = run_trials(stage, [1e-4, 10.0])
-    assert [trial.rate for trial in found.trials] == [1e-4]
+    with pytest.raises(KeyboardInterrupt, match="the next run continues from there"):
+        run_trials(stage, RATES)
+    interrupted_after.clear()
+    found = run_trials(stage, [*RATES, 2e-3, 10.0])
+    assert trained == [trial.rate for trial in found.trials] == [1e-4, 1e-3, 2e-3]
     assert found.failed == {10.0: "the loss is not finite"}
     with pytest.raises(UserError, match="the loss is not finite"):
         run_trials(stage, [10.0])
