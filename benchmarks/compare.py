@@ -25,8 +25,8 @@ def main() -> None:
     params.parent.mkdir(parents=True, exist_ok=True)
     params.write_text(text, encoding="utf-8")
     seeds = "".join(f"{seed}," for seed in choices.seeds)  # 4, is a list of one
-    own = {"roots": None, "methods": None, "allow_missing": False}
-    compare(**own, seeds=seeds, params=params, out=choices.out, against=choices.against)
+    out, against = choices.out, choices.against
+    compare(None, seeds, methods=None, out=out, against=against, allow_missing=False, params=params)
 
 
 if __name__ == "__main__":

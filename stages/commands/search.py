@@ -48,8 +48,6 @@ def search(
     from gift_core.config.loading import load_config
     from gift_core.report.run_record import contender
 
-    from ..dvc.pipeline import require_free
-
     config = load_config(root / PARAMS)
     stage = Stage("search", config, Layout(root), contender(config, method), task)
     present = present_rate(stage)
@@ -59,26 +57,28 @@ def search(
     from .trials import run_trials, with_iterations
 
     stage.config = with_iterations(stage, count)
-    target = f"teach@{stage.method}-step{config.position(task)}"
     runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
     note(f"{runs} with {stage.method} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
+    _make_inputs(stage)
+    with redirect_stdout(sys.stderr):  # the result is the table
+        found = run_trials(stage, chosen)
+    if as_json:
+        print_json(_record(found, stage, count))
+        return
+    show_trials(found, stage)
+    if count < config.training.iterations:
+        hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
+
+
+def _make_inputs(stage: Stage) -> None:
+    """Has DVC make what the task's training reads. UserError if it fails."""
+    from ..dvc.pipeline import require_free
+
+    target, root = f"teach@{stage.method}-step{stage.config.position(stage.task)}", stage.layout.root
     note(f"First, dvc repro {target} makes what they read, where it is missing.")
     require_free(root)
     if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
         raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
-    with redirect_stdout(sys.stderr):  # the result is the table
-        found = run_trials(stage, chosen)
-    line, location = change_of(stage, found.best.rate)
-    if as_json:
-        print_json(_record(found, stage.method, count, line))
-        return
-    show_trials(found)
-    if found.gained(found.best) > 0 and abs(found.best.rate / present - 1) >= 0.01:
-        typer.echo(f"In params.yaml{location}: {line}")
-    elif found.gained(found.best) > 0:
-        typer.echo(f"params.yaml has the best rate, {shown(found.best.rate)}.")
-    if count < config.training.iterations:
-        hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
 
 
 def present_rate(stage: Stage) -> float:
@@ -108,8 +108,8 @@ def change_of(stage: Stage, best: float) -> tuple[str, str]:
     return f"learning_rate_factor: {best / present_rate(stage) * factor:.4g}", location
 
 
-def show_trials(found: RateSearch) -> None:
-    """Prints a row for each rate, the best one marked, which rates failed, and what that says of others."""
+def show_trials(found: RateSearch, stage: Stage) -> None:
+    """Prints a row for each rate, the best one marked, which rates failed, what that says of others, and the change."""
     task, start, best = found.task, found.start[found.task], found.best.rate
     rows = [("start", _accuracy(start), "", "", "")]
     for trial in found.trials:
@@ -133,6 +133,12 @@ def show_trials(found: RateSearch) -> None:
         end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
         further = f"gift search {task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
         hint(f"The best rate is the {end} one. Try further: {further}")
+    if found.gained(found.best) > 0:
+        line, location = change_of(stage, best)
+        is_present = abs(best / present_rate(stage) - 1) < 0.01
+        typer.echo(
+            f"params.yaml has the best rate, {shown(best)}." if is_present else f"In params.yaml{location}: {line}"
+        )
 
 
 def _accuracy(score: Score) -> str:
@@ -140,10 +146,10 @@ def _accuracy(score: Score) -> str:
     return f"{score.percent:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _record(found: RateSearch, method: str, iterations: int, change: str) -> dict[str, Any]:
+def _record(found: RateSearch, stage: Stage, iterations: int) -> dict[str, Any]:
     return {
         "task": found.task,
-        "method": method,
+        "method": stage.method,
         "iterations": iterations,
         "metric": found.metric,
         "validation_images": found.start[found.task].images,
@@ -162,5 +168,5 @@ def _record(found: RateSearch, method: str, iterations: int, change: str) -> dic
         ],
         "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in found.failed.items()],
         "best": found.best.rate,
-        "change": change,
+        "change": change_of(stage, found.best.rate)[0],
     }

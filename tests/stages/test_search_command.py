@@ -49,7 +49,7 @@ def test_it_changes_nothing_and_reads_no_test_image(
     before = content(tmp_path)
     found = run_trials(stage, RATES[:1])
     assert captions or found.start["digits"].images == 3 * len(CLASSES["digits"])
-    show_trials(found)
+    show_trials(found, stage)
     assert ("Recall@1 (95%)" if captions else "accuracy (95%)") in capsys.readouterr().out
     assert [trial.rate for trial in found.trials] == RATES[:1]
     assert list(found.start) == ["digits", "birds", "letters"]
