@@ -25,8 +25,7 @@ def main() -> None:
     params.parent.mkdir(parents=True, exist_ok=True)
     params.write_text(text, encoding="utf-8")
     seeds = "".join(f"{seed}," for seed in choices.seeds)  # 4, is a list of one
-    out, against = choices.out, choices.against
-    compare(None, seeds, methods=None, out=out, against=against, allow_missing=False, params=params)
+    compare(None, seeds, None, choices.out, choices.against, allow_missing=False, params=params)
 
 
 if __name__ == "__main__":
