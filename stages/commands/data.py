@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, flag("--all", "All data sets that params.yaml needs.")]
 FromHub = Annotated[bool, flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one.")]
-COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
+COLUMNS = ("data set", "tasks", "state", "train", "test", "GB", "folder")
 
 data = typer.Typer(
     help="The data that params.yaml needs: which is complete, and how to get the rest.",
@@ -43,38 +42,41 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.inventory import catalogue_names
-    from gift_core.datasets.status import data_in_use, data_named, status_of
+    from gift_core.datasets.status import data_in_use, data_named, open_raw
 
     config = load_config(params_of(params, root))
     raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
-    statuses = [status_of(raw, config, root=root) for raw in progress(raws, len(raws), "data sets")]
-    rows = []
-    for each in statuses:
-        counts = [
-            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
-        ]
-        rows.append((
-            each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
-        ))  # fmt: skip
+    records, rows, problems = list[dict[str, Any]](), list[tuple[str, ...]](), list[str]()
+    for raw in progress(raws, len(raws), "data sets"):
+        found = open_raw(raw, config, root)
+        size = sum(sample.size for sample in (*found.dataset.train, *found.dataset.test))
+        suffices = (
+            not raw.tasks or found.state == "complete" or (raw.allow_partial and any(found.dataset.counts.values()))
+        )
+        expected = raw.row.counts if raw.row else {}
+        splits = {each: {"found": n, "expected": expected.get(each)} for each, n in found.dataset.counts.items()}
+        counts = ["/".join(f"{n:,}" for n in each.values() if n is not None) for each in splits.values()]
+        tasks, path = f"{len(raw.tasks) or '-'}", raw.path.as_posix()
+        rows.append((raw.name, tasks, found.state, *counts, f"{size / 1e9:.2f}", path))
+        record = {"data_set": raw.name, "tasks": raw.tasks, "state": found.state, "suffices": suffices, **splits}
+        records.append({**record, "bytes": size, "path": path, "faults": found.faults})
+        if not suffices:
+            is_fetched = raw.row or getattr(config.tasks[raw.name], "repository", None)
+            remedy = f". Run: gift data fetch {raw.name}" if is_fetched else ""
+            problems.append(f"{raw.name}: {'; '.join(found.faults).rstrip('.')}{remedy}")
     if as_json:
-        print_json([dataclasses.asdict(status) for status in statuses])
+        print_json(records)
     else:
         if rows:
-            columns = (*COLUMNS, "folder")
-            print_table(columns, rows, left=len(columns), whole=COLUMNS, **PLAIN)
-        for each in statuses:
-            if not each.suffices:
-                published = each.train["expected"] is not None
-                is_fetched = published or getattr(config.tasks[each.data_set], "repository", None)
-                remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
-                note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
+            print_table(COLUMNS, rows, left=len(COLUMNS), whole=COLUMNS[:-1], **PLAIN)
+        for line in problems:
+            note(line)
         if not names:
             if not config.tasks:
                 typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
-            listed = {status.data_set for status in statuses}
-            others = [name for name in catalogue_names() if name not in listed]
+            others = [name for name in catalogue_names() if name not in {raw.name for raw in raws}]
             hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
-    if not all(status.suffices for status in statuses):
+    if problems:
         raise typer.Exit(1)
 
 

@@ -43,7 +43,7 @@ def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, serve
     get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
-    first = inventory.splits["train"][0]
+    first = inventory.dataset.train[0]
     assert first.read() == (tmp_path / "official" / "dtd" / "dtd" / first.name).read_bytes()
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
