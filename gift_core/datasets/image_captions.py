@@ -74,8 +74,7 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
         samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")
     used = {f"{name.rpartition('.')[0]}.txt" for name in names}
     reader.left_out = [name for name in reader.left_out if name not in used]
-    held_out = sum(sample.split == VALIDATION for sample in samples)
-    validation = validation_note(f"{folder_of.get(VALIDATION)}/", held_out)
+    validation = validation_note(f"{folder_of.get(VALIDATION)}/", (sample.split for sample in samples))
     return Listing(samples, location, (*reader.notes(), *validation))
 
 

@@ -25,6 +25,7 @@ from gift_core.config.tasks import (
 )
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.dataset import (
+    VALIDATION,
     Dataset,
     Listing,
     Sample,
@@ -89,8 +90,8 @@ def ingest(
     return write_task(
         folder,
         info,
-        progress(decoder.read_train(), len(dataset.train), f"ingest {name}: training images"),
-        progress(decoder.read_test(), len(dataset.test), f"ingest {name}: test images"),
+        progress(decoder.images("train", dataset.train), len(dataset.train), f"ingest {name}: training images"),
+        progress(decoder.images("test", dataset.test), len(dataset.test), f"ingest {name}: test images"),
         images_per_shard=ingest_config.images_per_shard,
         skipped=decoder.bad,
         notes=_notes(decoder, config),
@@ -128,8 +129,8 @@ def validation_images(
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
         return None
-    held_out = dataclasses.replace(dataset, test=dataset.validation)
-    return Decoder(held_out, _location(name, config), config.on_bad_image, stored).read_test()
+    decoder = Decoder(dataset, _location(name, config), config.on_bad_image, stored)
+    return decoder.images(VALIDATION, dataset.validation)
 
 
 def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dataset:
