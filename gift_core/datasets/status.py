@@ -5,9 +5,7 @@ N: images. D: numbers of a thumbnail.
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,63 +59,49 @@ class RawData:
     allow_partial: bool = False
 
 
-def data_in_use(config: Config, *, root: Path) -> list[RawData]:
-    """Returns the data that tasks read, one for each folder, the user's own first. UserError for an unknown data set.
+def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Path) -> list[RawData]:
+    """Returns the data that tasks read, one for each folder, the user's own first. The miniature benchmark needs none.
 
-    Tasks of the miniature benchmark need none.
+    With `names`, the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
+    UserError for an unknown data set, with the nearest name.
     """
-    own, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
+    in_use, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
     for name, task in config.tasks.items():
         if isinstance(task, UserDataConfig):
-            own.append(RawData(name, root / task.path, (name,)))
+            in_use.append(RawData(name, root / task.path, (name,)))
         elif isinstance(task, CatalogueTaskConfig):
             readers.setdefault((task.dataset, task.path), {})[name] = task
     for (name, path), tasks in readers.items():
         row = catalogue_row(name, f"params.yaml: tasks.{next(iter(tasks))}.dataset")
-        own.append(RawData(name, root / path, tuple(tasks), row, all(task.allow_partial for task in tasks.values())))
-    return own
-
-
-def data_named(names: Iterable[str], config: Config, *, root: Path) -> list[RawData]:
-    """Returns the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
-
-    UserError with the nearest name for an unknown one.
-    """
-    in_use, found = data_in_use(config, root=root), list[RawData]()
+        allow_partial = all(task.allow_partial for task in tasks.values())
+        in_use.append(RawData(name, root / path, tuple(tasks), row, allow_partial))
+    if not names:
+        return in_use
+    found = list[RawData]()
     for name in dict.fromkeys(names):
-        lookup({**{raw.name: 0 for raw in in_use}, **dict.fromkeys(catalogue_names(), 0)}, name, "gift data")
-        read = [raw for raw in in_use if raw.name == name]
-        found += read or [RawData(name, Layout(root).raw(name), row=catalogue_row(name, "gift data"))]
+        lookup(dict.fromkeys([*catalogue_names(), *(raw.name for raw in in_use)]), name, "gift data")
+        elsewhere = Layout(root).raw(name)
+        found += [raw for raw in in_use if raw.name == name] or [
+            RawData(name, elsewhere, row=catalogue_row(name, "gift data"))
+        ]
     return found
 
 
 def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]]:
-    """Decodes every image, with a progress bar. Returns whether all is sound, and lines that say what was found.
+    """Decodes every image as add-task --check does. Returns whether all is sound, and lines that say what was found.
 
-    The user's own images are checked as by add-task --check. A published data set is sound if it is the official one.
+    A published data set is sound if it is the official one.
     """
     found = open_raw(raw, config, root)
-    dataset = found.dataset
-    lines, samples = [f"{found.state} in {raw.path}", *found.faults], (*dataset.train, *dataset.test)
-    if not samples:
+    lines, dataset = [f"{found.state} in {raw.path}", *found.faults], found.dataset
+    if not any(dataset.counts.values()):
         return False, lines
-    if raw.row is None:
-        findings = check_images(dataset, raw.name)
-        numbers = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
-        lines += [f"{numbers}, {dataset.described}", *dataset.notes, *findings.lines()]
-        broken = findings.broken
-    else:
-        for split, of_split in (("train", dataset.train), ("test", dataset.test)) if dataset.classes else ():
-            counts = Counter(sample.label for sample in of_split)
-            counted = [counts[label] for label in dataset.classes]
-            if of_split:
-                spread = f"{min(counted)} to {max(counted)} per class, median {statistics.median(counted):g}"
-                lines.append(f"{split}: {len(of_split):,} images, {spread}")
-                if empty := [name for label, name in dataset.classes.items() if not counts[label]]:
-                    lines.append(f"{split}: {len(empty)} classes have none: {first_names(empty)}")
-        _, broken = examine_images(samples, raw.name)
-    lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
-    return found.state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
+    findings = check_images(dataset, raw.name)
+    counts = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
+    lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
+    lines.append(f"{len(findings.broken)} images cannot be decoded{':' if findings.broken else ''}")
+    lines += [f"  {file} ({reason})" for file, reason in findings.broken]
+    return found.state == "complete" and not findings.broken, lines
 
 
 def open_raw(raw: RawData, config: Config, root: Path) -> Inventory:
@@ -160,7 +144,9 @@ class ImageFindings:
 def check_images(dataset: Dataset, name: str) -> ImageFindings:
     """Decodes every image as `ingest` does, and compares all with all. Shows a progress bar."""
     samples = (*dataset.train, *dataset.test)
-    sound, broken = examine_images(samples, name)
+    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
+    sound = [each for each in found if isinstance(each, Examined)]
+    broken = [each for each in found if not isinstance(each, Examined)]
     others: dict[str, _Pairs] = {kind: [] for kind in _WHAT}
     thumbnails_ND = np.array([each.thumbnail_D for each in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
     is_test = set(map(id, dataset.test))
@@ -176,13 +162,6 @@ def check_images(dataset: Dataset, name: str) -> ImageFindings:
             others[kind].append((image.sample.name, other.sample.name))
     others["tiny"] = [(each.sample.name, "{} x {}".format(*each.size)) for each in sound if min(each.size) < TINY]
     return ImageFindings(len(samples), broken, others)
-
-
-def examine_images(samples: Sequence[Sample], name: str) -> tuple[list[Examined], list[tuple[str, str]]]:
-    """Returns the images that can be decoded, and (name, reason) of each other one, in their order."""
-    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
-    broken = [each for each in found if not isinstance(each, Examined)]
-    return [each for each in found if isinstance(each, Examined)], broken
 
 
 def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

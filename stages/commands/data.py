@@ -42,10 +42,10 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.inventory import catalogue_names
-    from gift_core.datasets.status import data_in_use, data_named, open_raw
+    from gift_core.datasets.status import data_in_use, open_raw
 
     config = load_config(params_of(params, root))
-    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
+    raws = data_in_use(config, names, root=root)
     records, rows, problems = list[dict[str, Any]](), list[tuple[str, ...]](), list[str]()
     for raw in progress(raws, len(raws), "data sets"):
         found = open_raw(raw, config, root)
@@ -163,13 +163,13 @@ def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> t
     """Returns the named data, or with `every` what params.yaml needs. UserError if there is none."""
     from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.status import data_in_use, data_named
+    from gift_core.datasets.status import data_in_use
 
     config = load_config(params)
     if bool(names) == every:
         what = "name data sets, or write --all for those that params.yaml needs"
         raise UserError(f"gift data: {what}. `gift data status` lists them.")
-    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
+    raws = data_in_use(config, names, root=root)
     if not raws:
         raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
     return config, raws

@@ -272,5 +272,5 @@ def _compare(row: CatalogueRow, splits: Mapping[str, Sequence[Sample]], absent: 
         what = f"{len(row.classes) - len(empty)} of {len(row.classes)} classes have images"
         partial.append(f"{what}, none have {', '.join(empty[:NAMED])}")
     state: State = "wrong" if wrong else "partial" if partial else "complete"
-    dataset = Dataset(row.classes, row.templates, splits["train"], splits["test"])
+    dataset = Dataset(row.classes, row.templates, splits["train"], splits["test"], has_captions=not row.classes)
     return Inventory(state, (*wrong, *partial), dataset)
