@@ -15,15 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-UPRIGHT_FACES = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-)
-"""The font faces of the base vocabulary and of pre-training. The tasks use others."""
+# The font faces of the base vocabulary and of pre-training. The tasks use others.
+UPRIGHT_FACES = tuple(f"DejaVu{kind}{weight}" for kind in ("Sans", "SansMono", "Serif") for weight in ("", "-Bold"))
 
 
 @dataclass(frozen=True)
@@ -71,27 +64,19 @@ def faces_for(character: str, preferred: tuple[str, ...] = UPRIGHT_FACES) -> tup
     return tuple(face for face in preferred if character in characters_of(face)) or ("DejaVuSans",)
 
 
-SIZE = 32
-"""Side of every picture in pixels."""
-MASK_SIZE = 2 * SIZE
-"""Side of a mask in pixels. It is twice the picture's, so that downscaling averages 2x2 pixels."""
-GLYPH_EXTENT = 46
-"""Longest side of an unscaled glyph in its mask, in mask pixels."""
+SIZE = 32  # the side of every picture in pixels
+MASK_SIZE = 2 * SIZE  # that of a mask, so that downscaling averages 2x2 pixels
+GLYPH_EXTENT = 46  # the longest side of an unscaled glyph in its mask, in mask pixels
 
 Pixels = NDArray[np.float32]
 
 
 @cache
-def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(font_path(face)), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-@cache
 def glyph_mask(character: str, face: str) -> Image.Image:
     """Returns the coverage of a character, uint8 [64, 64], centered, its longest side 46 px in every font."""
-    canvas = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
-    center = (2 * MASK_SIZE, 2 * MASK_SIZE)
-    ImageDraw.Draw(canvas).text(center, character, font=_font(face, 96), fill=255, anchor="mm")
+    canvas, center = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE)), (2 * MASK_SIZE, 2 * MASK_SIZE)
+    font = ImageFont.truetype(str(font_path(face)), 96, layout_engine=ImageFont.Layout.BASIC)
+    ImageDraw.Draw(canvas).text(center, character, font=font, fill=255, anchor="mm")
     glyph = canvas.crop(canvas.getbbox())
     scale = GLYPH_EXTENT / max(glyph.size)
     size = (max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale)))
@@ -140,8 +125,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "gray": (130, 130, 132),
     "white": (245, 245, 243),
 }
-LEGIBLE_DISTANCE = 140.0
-"""Least Euclidean distance in RGB between a symbol's color and its background's."""
+LEGIBLE_DISTANCE = 140.0  # the least Euclidean distance in RGB between a symbol's color and its background's
 
 
 @cache

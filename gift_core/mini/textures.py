@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from gift_core.mini.rendering import COLORS, MASK_SIZE, SIZE, Pixels, gradient, shade, to_image
+from gift_core.mini.rendering import COLORS, SIZE, Pixels, gradient, shade, to_image
 
 
 def _scales(across: Any, down: Any) -> Any:
@@ -45,20 +45,6 @@ PATTERNS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def texture_mask(pattern: str, random: np.random.Generator, *, turn: float = 20.0) -> Image.Image:
-    """Returns the coverage of a pattern, uint8 [64, 64], with random period (14-24 mask pixels), phase and rotation.
-
-    `turn` is the largest rotation in degrees.
-    """
-    angle = np.deg2rad(random.uniform(-turn, turn))
-    period = random.uniform(14, 24)
-    rows, columns = np.mgrid[0 : 2 * MASK_SIZE, 0 : 2 * MASK_SIZE] / (2 * period) + 20
-    across = columns * np.cos(angle) - rows * np.sin(angle) + random.uniform(0, 2)
-    down = columns * np.sin(angle) + rows * np.cos(angle) + random.uniform(0, 2)
-    cover = PATTERNS[pattern](across, down).astype(np.uint8) * 255
-    return Image.fromarray(cover).resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
-
-
 def plain(color: str, random: np.random.Generator) -> Pixels:
     """Returns a background [32, 32, 3] of the named color. One in three is a gradient to a similar shade."""
     start = shade(color, random)
@@ -75,24 +61,6 @@ def paper(random: np.random.Generator) -> Pixels:
     first = int(random.integers(3, 9))
     sheet[first :: int(random.integers(6, 9))] -= np.asarray((70, 45, 15), np.float32)
     return np.asarray(sheet + random.normal(0, 7, (SIZE, SIZE, 1)), dtype=np.float32)
-
-
-def checkerboard(random: np.random.Generator) -> Pixels:
-    """Returns squares of 8 to 13 px in two wood tones [32, 32, 3]."""
-    light = np.asarray((215, 185, 140), np.float32) + random.uniform(-20, 20, 3).astype(np.float32)
-    dark = np.asarray((165, 120, 80), np.float32) + random.uniform(-25, 25, 3).astype(np.float32)
-    cell = int(random.integers(8, 14))
-    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + random.integers(0, cell, 2)[:, None, None]
-    square = ((rows // cell + columns // cell) % 2)[..., None]
-    return np.asarray(square * dark + (1 - square) * light, dtype=np.float32)
-
-
-def chalkboard(random: np.random.Generator) -> Pixels:
-    """Returns a dark green board with clouds of wiped chalk [32, 32, 3]."""
-    board = np.asarray((38, 70, 55), np.float32) + random.uniform(-12, 12, 3).astype(np.float32)
-    clouds = random.uniform(0, 1, (4, 4)).astype(np.float32)
-    cloud = np.asarray(Image.fromarray(clouds).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-    return np.asarray(board + 55 * np.clip(cloud, 0, 1)[..., None], dtype=np.float32)
 
 
 def clutter(
