@@ -200,8 +200,7 @@ def _location(name: str, config: TaskConfig) -> str:
 
 def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
     """A task of the embedded miniature benchmark. Its images are made here."""
-    from gift_core.mini.scenes import SCENES, render_scenes
-    from gift_core.mini.world import mini_task, render_task
+    from gift_core.mini.world import SCENES, mini_task, render_scenes, render_task
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
     require_caption_key(key, count, has_captions=name == SCENES)

@@ -1,6 +1,8 @@
 """The miniature world: its class names, its tasks, and how each renders a picture of one of its classes.
 
-Eleven tasks are to be learned. Two others show the base symbols of the pre-training: they can only be probes.
+Eleven tasks are to be learned. Two others show the base symbols of the pre-training: they can only be probes. Scenes
+have captions: a symbol in a color on a colored ground, in the light of a lamp. No scene (symbol, color, ground) is in
+both splits, so a test caption has never been trained on.
 """
 
 from __future__ import annotations
@@ -12,35 +14,34 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gift_core.artifacts.task import SPLITS
+from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.errors import UserError, did_you_mean
 from gift_core.mini.rendering import (
     COLORS,
     MASK_SIZE,
+    PATTERNS,
     SIZE,
     UPRIGHT_FACES,
     Glyph,
     Pixels,
+    blurred,
+    clutter,
+    crumbled,
     faces_for,
     glyph_mask,
     glyphs_of,
     gradient,
     legible_pair,
     legible_pairs,
+    noisy,
     paint,
+    paper,
     place,
+    plain,
     shade,
     to_image,
 )
-from gift_core.mini.textures import (
-    PATTERNS,
-    blurred,
-    clutter,
-    crumbled,
-    noisy,
-    paper,
-    plain,
-)
+from gift_core.seeds import seed_for
 
 Random = np.random.Generator
 Render = Callable[[int, Random], Pixels]  # (label, random) -> picture, float [32, 32, 3] in 0-255
@@ -178,6 +179,9 @@ GLYPH_TASKS: dict[str, Render] = {
 PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
 
 
+SCENES = "scenes"  # the name of the task of image-caption pairs
+CAPTIONS = ("a photo of a {ink} {symbol} on a {ground} background.", "against {ground}, the {symbol} is {ink}.")
+TEST_SHARE = 4  # one of four scenes is for testing
 PER_DIGIT = {"train": 124, "test": 50}  # the rarest digit has 174 pictures
 PROBES = ("symbols", "stamps")  # of base symbols: as the pre-training drew them, and as stamps on paper
 SYMBOL_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "the symbol {}.")
@@ -289,3 +293,27 @@ def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, in
 
 def _random(seed: int, name: str, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), SPLITS.index(split), index])
+
+
+def render_scenes(split: str, count: int, *, seed: int) -> Iterator[tuple[Image.Image, Captions]]:
+    """Yields `count` pictures (RGB 32x32) with two captions each. A smaller count gives the first of a larger one."""
+    for index in range(count):
+        random = _random(seed, SCENES, split, index)
+        ink, ground, symbol = _scene(split, index, seed)
+        glyph = glyphs_of("base")[symbol]
+        mask = place(pick_mask(glyph, OBLIQUE, random), random, zoom=0.3)
+        other = shade(ground, random, spread=40.0)
+        picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), other, random))
+        lamp = random.uniform(0.5, 1.1, 3).astype(np.float32)
+        captions = tuple(each.format(ink=ink, ground=ground, symbol=glyph.name) for each in CAPTIONS)
+        yield to_image(noisy(picture * lamp, random, strength=45)), captions
+
+
+def _scene(split: str, index: int, seed: int) -> tuple[str, str, int]:
+    """The color of the symbol, that of its ground, and the number of the symbol. They repeat when all have been."""
+    pairs, symbols = legible_pairs(), len(glyphs_of("base"))
+    order = np.random.default_rng(seed_for("scenes", seed)).permutation(len(pairs) * symbols)
+    test = len(order) // TEST_SHARE
+    own = order[:test] if split == "test" else order[test:]
+    pair, symbol = divmod(int(own[index % len(own)]), symbols)
+    return *pairs[pair], symbol
