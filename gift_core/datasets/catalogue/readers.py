@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import os
 import pickle
 import re
@@ -72,13 +73,9 @@ def in_folders(folder: Path, images: str, pattern: str) -> list[Pair]:
 def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list[Sample]:
     """Returns images [N, H, W] or [N, H, W, 3], uint8, as if each were a PNG file. `file` names them in messages."""
     return [
-        Sample(label, f"{file}, image {number}", image.nbytes, partial(_png, image))
+        Sample(label, f"{file}, image {number}", image.nbytes, partial(encode_image, Image.fromarray(image), "png"))
         for number, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
-
-
-def _png(image: np.ndarray) -> bytes:
-    return encode_image(Image.fromarray(image), "png")
 
 
 def read_rows(path: Path) -> list[str]:
@@ -132,14 +129,15 @@ def read_split_folders(images: str, folder: Path) -> Splits:
 
 def read_cifar100(folder: Path) -> Splits:
     """CIFAR-100: three Python 2 pickles. The labels are the fine ones."""
-    names: list[str] = _unpickle(folder / "meta")["fine_label_names"]
-
-    def split(name: str) -> list[Sample]:
-        batch = _unpickle(folder / name)
+    meta, *batches = (
+        _Unpickler(io.BytesIO((folder / name).read_bytes()), encoding="latin1").load() for name in ("meta", *SPLITS)
+    )
+    names: list[str] = meta["fine_label_names"]
+    splits: dict[str, list[Sample]] = {}
+    for split, batch in zip(SPLITS, batches, strict=True):
         images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # rows of 1024 red, green, blue
-        return list_arrays(images, [names[label] for label in batch["fine_labels"]], file=name)
-
-    return {"train": split("train"), "test": split("test")}
+        splits[split] = list_arrays(images, [names[label] for label in batch["fine_labels"]], file=split)
+    return splits
 
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # what builds a pickled array; its module differs between NumPy versions
@@ -159,12 +157,6 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR file needs")
         return _ALLOWED[module, name]
-
-
-def _unpickle(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        content: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
-    return content
 
 
 def read_cub(folder: Path) -> Splits:
