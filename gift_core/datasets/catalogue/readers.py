@@ -73,9 +73,13 @@ def in_folders(folder: Path, images: str, pattern: str) -> list[Pair]:
 def list_arrays(images: np.ndarray, labels: Sequence[str], *, file: str) -> list[Sample]:
     """Returns images [N, H, W] or [N, H, W, 3], uint8, as if each were a PNG file. `file` names them in messages."""
     return [
-        Sample(label, f"{file}, image {number}", image.nbytes, partial(encode_image, Image.fromarray(image), "png"))
+        Sample(label, f"{file}, image {number}", image.nbytes, partial(_png, image))
         for number, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
+
+
+def _png(image: np.ndarray) -> bytes:
+    return encode_image(Image.fromarray(image), "png")
 
 
 def read_rows(path: Path) -> list[str]:
