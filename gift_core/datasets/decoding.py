@@ -185,17 +185,12 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 def _open(data: bytes) -> Image.Image:
     """Pillow reads HEIC if pillow-heif is installed. AVIF begins alike, and is Pillow's own."""
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
-        _register_heic()
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            raise BadImageError(f"HEIC is read by pillow-heif ({error}): {HEIC_REMEDY}") from None
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return Image.open(io.BytesIO(data))
-
-
-@cache
-def _register_heic() -> None:
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        raise BadImageError(f"HEIC is read by pillow-heif ({error}): {HEIC_REMEDY}") from None
-    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
