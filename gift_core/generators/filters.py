@@ -57,21 +57,18 @@ class Scorer:
 
     def image_features(self, image: Image.Image) -> np.ndarray:
         """Returns the features of an RGB image: D, unit norm, float32."""
-        import torch
-
-        with torch.inference_mode():
-            image_1CHW = self.transform(image).unsqueeze(0).to(self.device)
-            vector: np.ndarray = self.model.encode_image(image_1CHW, normalize=True)[0].float().cpu().numpy()
-        return vector
+        return self._encode(self.model.encode_image, self.transform(image).unsqueeze(0))
 
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
+        return self._encode(self.model.encode_text, self.tokenizer([text]))
+
+    def _encode(self, encode: Callable[..., torch.Tensor], one: torch.Tensor) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            tokens_1L = self.tokenizer([text]).to(self.device)
-            vector: np.ndarray = self.model.encode_text(tokens_1L, normalize=True)[0].float().cpu().numpy()
-        return vector
+            vector_D: np.ndarray = encode(one.to(self.device), normalize=True)[0].float().cpu().numpy()
+        return vector_D
 
 
 def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
@@ -156,10 +153,8 @@ def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityF
     """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
     if config is None:
         return None
-    scorer = load_scorer(config.scorer, device) if config.scorer else None
-    head = None
-    if config.aesthetic and scorer:
-        head = load_head(Path(config.aesthetic.head), size=len(scorer.text_features("")))
+    scorer, aesthetic = load_scorer(config.scorer, device) if config.scorer else None, config.aesthetic
+    head = load_head(Path(aesthetic.head), size=len(scorer.text_features(""))) if scorer and aesthetic else None
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
     return QualityFilters(config, scorer, head, checker)
 
