@@ -177,8 +177,7 @@ def check_data(project: Project) -> Iterator[Finding]:
             continue
         if project.quick:
             continue
-        inventory = open_raw(raw, config, project.root)
-        dataset = inventory.dataset
+        dataset = (inventory := open_raw(raw, config, project.root)).dataset
         suffices = inventory.state == "complete" or (raw.allow_partial and bool(dataset.train))
         if suffices:
             counts = f"{len(dataset.train):,} + {len(dataset.test):,} images, {dataset.described}"

@@ -48,10 +48,8 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     """
     if not Path(config.pipeline).is_dir():
         if looks_local(config.pipeline):
-            remedy = (
-                "Restore it (git checkout / dvc pull), or use a hub name: stable-diffusion-v1-5/stable-diffusion-v1-5"
-            )
-            raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}.")
+            remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
+            raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
         folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
         params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
         key, revision = "generator.pipeline", config.revision
@@ -86,11 +84,9 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
         if name.startswith("tokenizer") and part is not None:
             first, second = (part(text).input_ids for text in ("a photo of a wren", "a photo of a tree"))
             if first == second:
-                raise UserError(
-                    f"{PIPELINE_KEY}: {config.pipeline}: its {name} encodes different prompts identically, so its "
-                    f"files are missing. Fetch the folder {name} again (tokenizer.json, or vocab.json and merges.txt, "
-                    "or spiece.model)."
-                )
+                what = f"its {name} encodes different prompts identically, so its files are missing"
+                remedy = "tokenizer.json, or vocab.json and merges.txt, or spiece.model"
+                raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. Fetch the folder again ({remedy}).")
     return pipeline
 
 

@@ -56,8 +56,8 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
         expected = raw.row.counts if raw.row else {}
         splits = {each: {"found": n, "expected": expected.get(each)} for each, n in found.dataset.counts.items()}
         counts = ["/".join(f"{n:,}" for n in each.values() if n is not None) for each in splits.values()]
-        tasks, path = f"{len(raw.tasks) or '-'}", raw.path.as_posix()
-        rows.append((raw.name, tasks, found.state, *counts, f"{size / 1e9:.2f}", path))
+        path = raw.path.as_posix()
+        rows.append((raw.name, f"{len(raw.tasks) or '-'}", found.state, *counts, f"{size / 1e9:.2f}", path))
         record = {"data_set": raw.name, "tasks": raw.tasks, "state": found.state, "suffices": suffices, **splits}
         records.append({**record, "bytes": size, "path": path, "faults": found.faults})
         if not suffices:
@@ -100,8 +100,7 @@ def fetch(
     from gift_core.datasets.catalogue.fetch import fetch as download
     from gift_core.datasets.hub_dataset import fetch_hub
 
-    failed: list[str] = []
-    complete: list[str] = []
+    failed, complete = list[str](), list[str]()
     config, raws = _chosen(names, every, params_of(params, root), root)
     for raw in raws:
         task = config.tasks.get(raw.name) if raw.row is None else None
@@ -167,8 +166,7 @@ def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> t
 
     config = load_config(params)
     if bool(names) == every:
-        what = "name data sets, or write --all for those that params.yaml needs"
-        raise UserError(f"gift data: {what}. `gift data status` lists them.")
+        raise UserError("gift data: name data sets, or write --all for what params.yaml needs (gift data status).")
     raws = data_in_use(config, names, root=root)
     if not raws:
         raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
