@@ -35,11 +35,11 @@ def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text (bytes: UTF-8).
 
     ValueError says what is wrong in words that can follow "it should be JSON, but ...": not JSON, not UTF-8, nested too
-    deep, a key that is repeated, NaN or infinity.
+    deep, NaN or infinity.
     """
     try:
         text = decode_text(text) if isinstance(text, bytes) else text
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_repeated_keys)
+        return json.loads(text, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
@@ -99,12 +99,3 @@ def _require_size(size: int, most: int) -> None:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"it has {name}, which is not a number of JSON")
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for index, key in enumerate(keys) if key in keys[:index])
-        raise ValueError(f"it has the key {repeated[:SHOWN]!r} twice in one object")
-    return found

@@ -19,11 +19,10 @@ def test_json_within_the_limits_is_decoded() -> None:
     ("text", "expected"),
     [
         ('{"a": NaN}', "it has NaN"),
-        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
         ("[" * 100_000 + "1" + "]" * 100_000, "nested too deep"),
         ("9" * 5000, "4300 digits"),
     ],
-    ids=range(4),
+    ids=range(3),
 )
 def test_json_that_only_python_accepts_or_that_is_huge_is_refused(text: str | bytes, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):

@@ -169,8 +169,9 @@ def _sampled(indices: Sequence[int], count: int, *seeds: str | int) -> list[int]
     return [indices[position] for position in order[:count]]
 
 
-def validation_note(name: str, count: int) -> tuple[str, ...]:
-    """Returns a note on the images of a validation split, which is left out. `name` is its folder or value."""
+def validation_note(name: str, splits: Iterable[str]) -> tuple[str, ...]:
+    """Returns a note on the images whose split is validation, which is left out. `name` is its folder or value."""
+    count = sum(split == VALIDATION for split in splits)
     return (f"{plural(count, 'image')} left out: {name} is a validation split.",) if count else ()
 
 

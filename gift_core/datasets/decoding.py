@@ -76,41 +76,20 @@ class Decoder:
     first_of_several: list[str] = field(default_factory=list)
     in_both: list[str] = field(default_factory=list)
     relabeled: list[str] = field(default_factory=list)
-    _first: dict[bytes, tuple[str, str]] = field(
-        default_factory=dict
-    )  # the split and label where bytes were first read
+    _first: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # split and label where bytes were first read
 
-    def read_train(self) -> Iterator[LabeledImage]:
-        """Yields the training images. UserError if skipping leaves none, or none of a class."""
-        found: set[int | Captions] = set()
-        for image in self._decode("train", self.dataset.train):
-            found.add(image[2])
-            yield image
-        if self.on_bad_image == "skip" and not found:
-            raise UserError(f"{self.location}: no training image can be decoded. Replace the images.")
-        for number, name in enumerate(() if self.dataset.has_captions else self.dataset.class_names):
-            if self.on_bad_image == "skip" and number not in found:
-                what = f"no training image of class {name!r} can be decoded"
-                raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
+    def images(self, split: str, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
+        """Yields the images of a split in their order.
 
-    def read_test(self) -> Iterator[LabeledImage]:
-        """Yields the test images. UserError if bad images of either split are refused, or if no test image is left."""
-        count = 0
-        for image in self._decode("test", self.dataset.test):
-            count += 1
-            yield image
-        if self.bad and self.on_bad_image == "refuse":
-            named = first_names([f"{file} ({reason})" for file, reason in self.bad])
-            what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
-            raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
-        if not count:
-            raise UserError(f"{self.location}: no test image can be decoded. Replace the images.")
-
-    def _decode(self, split: str, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
+        After the last test image UserError if bad images of any split are refused, and after the last one of a split if
+        skipping leaves none of it, or none of a class for training.
+        """
+        has_captions = self.dataset.has_captions
         numbers = {label: number for number, label in enumerate(self.dataset.classes)}
+        remaining: set[int | Captions] = set()
         for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
-                label = sample.name if self.dataset.has_captions else sample.label
+                label = sample.name if has_captions else sample.label
                 first_split, first_label = self._first.setdefault(digest, (split, label))
                 self.in_both += [sample.name] * (first_split != split)
                 self.relabeled += [sample.name] * (first_label != label)
@@ -120,7 +99,23 @@ class Decoder:
             image, extension, has_others = found
             if has_others:
                 self.first_of_several.append(sample.name)
-            yield image, extension, sample.captions if self.dataset.has_captions else numbers[sample.label]
+            target = sample.captions if has_captions else numbers[sample.label]
+            remaining.add(target)
+            yield image, extension, target
+        refused = self.on_bad_image == "refuse"
+        if refused and split == "train":
+            return  # the error will name the bad test images, too
+        if self.bad and refused:
+            named = first_names([f"{file} ({reason})" for file, reason in self.bad])
+            what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
+            raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
+        if not remaining:
+            kind = "training" if split == "train" else split
+            raise UserError(f"{self.location}: no {kind} image can be decoded. Replace the images.")
+        for number, name in enumerate(self.dataset.class_names if split == "train" and not has_captions else ()):
+            if number not in remaining:
+                what = f"no training image of class {name!r} can be decoded"
+                raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
         """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""
@@ -190,17 +185,12 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 def _open(data: bytes) -> Image.Image:
     """Pillow reads HEIC if pillow-heif is installed. AVIF begins alike, and is Pillow's own."""
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf") and b"avif" not in data[8:64]:
-        _register_heic()
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            raise BadImageError(f"HEIC is read by pillow-heif ({error}): {HEIC_REMEDY}") from None
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return Image.open(io.BytesIO(data))
-
-
-@cache
-def _register_heic() -> None:
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        raise BadImageError(f"HEIC is read by pillow-heif ({error}): {HEIC_REMEDY}") from None
-    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

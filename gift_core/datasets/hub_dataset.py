@@ -19,11 +19,11 @@ from typing import Any
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, WebDatasetTaskConfig, is_inside
+from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, is_inside
 from gift_core.datasets.dataset import VALIDATION, Listing
 from gift_core.datasets.parquet_images import Features, features_of, list_parquet, split_by_name
 from gift_core.datasets.spelling import split_of
-from gift_core.datasets.webdataset import list_tars
+from gift_core.datasets.webdataset import read_tars
 from gift_core.downloads import PATIENCE, download_problem
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress
@@ -35,7 +35,7 @@ from gift_core.work.publishing import build_folder, require_free_bytes
 CARD, DEFAULT = "README.md", "default"
 COMMIT = "commit.txt"  # which `gift data fetch` writes beside the files
 DATA_FILES = (".parquet", ".tar")
-JOINED_SPLITS, JOINED_FILES = "+", "::"
+JOINED_SPLITS = "+"
 _PART = re.compile(r"(.*)-\d+-of-(\d+)")
 Splits = dict[str, list[str]]  # {split of the repository: its files}
 
@@ -91,7 +91,7 @@ def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:
 def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> Listing:
     """Returns the images of the task, in the order of the files and their rows. No image is read.
 
-    UserError for files that are missing or of another commit, and as list_parquet and list_tars.
+    UserError for files that are missing or of another commit, and as list_parquet and read_tars.
     """
     folder, again = root / config.path, f"Remove the folder, then: gift data fetch {name}"
     location = f"params.yaml: tasks.{name}.path: {config.path}"
@@ -107,15 +107,11 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
     for (prefix, parts), count in Counter(part.groups() for each in every if (part := _PART.match(each))).items():
         if count < int(parts):
             raise UserError(f"{location}: has {count} of {int(parts)} files {prefix}-*. {again}.")
-    if every[0].endswith(".tar"):
-        train, test = (JOINED_FILES.join(files[split]) if split in files else None for split in SPLITS)
-        if isinstance(config, PairsTaskConfig):
-            return list_tars(name, config.model_copy(update={"train": train, "test": test}), root)
-        packed = WebDatasetTaskConfig.model_construct(
-            train=train, test=test, path=config.path, label=config.label_column
-        )
-        return list_tars(name, packed, root)
     paths = {split: [folder / each for each in found] for split, found in files.items()}
+    if every[0].endswith(".tar"):
+        label = config.label_column if isinstance(config, HubTaskConfig) else None
+        tars = {split: sorted(set(paths[split])) for split in SPLITS if split in paths}
+        return read_tars(name, tars, label, location=location)
     return list_parquet(paths, config, folder=folder, location=location)
 
 

@@ -74,8 +74,7 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
         samples += reader.samples([name], plain_captions(text), split_of(top[name]) or "")
     used = {f"{name.rpartition('.')[0]}.txt" for name in names}
     reader.left_out = [name for name in reader.left_out if name not in used]
-    held_out = sum(sample.split == VALIDATION for sample in samples)
-    validation = validation_note(f"{folder_of.get(VALIDATION)}/", held_out)
+    validation = validation_note(f"{folder_of.get(VALIDATION)}/", (sample.split for sample in samples))
     return Listing(samples, location, (*reader.notes(), *validation))
 
 
@@ -91,13 +90,11 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     names = image_files(folder, key)
     if not names:
         raise UserError(f"{key}: {folder} has no images ({', '.join(REPLAYED)}). {REMEDY}")
-    numbers: dict[str, int] = {}
-    for row, (name, text) in enumerate(zip(names, _read_captions(folder, names, key), strict=True)):
-        caption = plain_name(text)
-        number = numbers.setdefault(caption, len(numbers))
-        if row >= first:
-            path = folder / name
-            yield Pair(name, number, caption, path.read_bytes(), path.read_bytes)
+    captions = [plain_name(text) for text in _read_captions(folder, names, key)]
+    numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
+    for name, caption in list(zip(names, captions, strict=True))[first:]:
+        data = (folder / name).read_bytes
+        yield Pair(name, numbers[caption], caption, data(), data)
 
 
 def image_files(folder: Path, key: str) -> list[str]:

@@ -36,27 +36,24 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
         _require_classes(top, reader, location)
         classes = {"": top}
     samples, empty = list[Sample](), list[str]()
-    for split in SPLITS if splits else [""]:
-        if not any(classes[split].values()):
-            name = (folder / splits.get(split, "")).name
-            what = f"the sub-folders of {name}/ have no images" if classes[split] else f"{name}/ has no sub-folders"
+    for split in (*SPLITS, VALIDATION) if splits else ("",):
+        found, prefix = classes.get(split, {}), f"{splits[split]}/" if split in splits else ""
+        if split != VALIDATION and not any(found.values()):
+            name = (folder / prefix).name
+            what = f"the sub-folders of {name}/ have no images" if found else f"{name}/ has no sub-folders"
             lists = sorted(path.name for path in folder.glob("*") if path.suffix in (".csv", ".parquet", ".tar"))
             option = "--webdataset" if lists and lists[0].endswith(".tar") else "--table"
             hint = f" If {lists[0]} has the labels: {option}." if lists else ""
             remedy = f"Put the images into one folder per class: {', '.join(SUFFIXES)}.{hint}"
             raise UserError(f"{location}: {what}. {remedy}")
-        for each, images in classes[split].items():
+        for each, images in found.items():
             samples += reader.samples(images, plain_name(each), split)
-        prefix = f"{splits[split]}/" if split else ""
-        empty += [printable(f"{prefix}{each}/") for each, images in classes[split].items() if not images]
-    held_out = list[Sample]()
-    for each, images in classes.get(VALIDATION, {}).items():
-        held_out += reader.samples(images, plain_name(each), VALIDATION)
-    notes = validation_note(f"{splits.get(VALIDATION)}/", len(held_out))
+            empty += [printable(f"{prefix}{each}/")] * (not images and split != VALIDATION)
+    notes = validation_note(f"{splits.get(VALIDATION)}/", (sample.split for sample in samples))
     if empty:
         folders = "1 class folder" if len(empty) == 1 else f"{len(empty)} class folders"
         notes += (f"{folders} without images left out: {first_names(empty)}.",)
-    return Listing([*samples, *held_out], location, (*notes, *reader.notes()), folders=True)
+    return Listing(samples, location, (*notes, *reader.notes()), folders=True)
 
 
 def _require_classes(top: Classes, reader: FolderReader, location: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import unicodedata
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
-from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, Sample, validation_note
+from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
 from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of
@@ -26,6 +27,7 @@ class Entry:
 
     position: str
     file: str
+    is_file: bool
     label: str
     split: str
 
@@ -50,20 +52,19 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
         images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
-    present, held_out = ([e for e in images.values() if (e.split == VALIDATION) == held] for held in (False, True))
-    if missing := [entry for entry in present if not _is_file(folder / entry.file)]:
-        hints = (nearest(entry.file, files).strip() for entry in missing[:NAMED])
-        named = [
-            f"{entry.position}: {printable(entry.file[:200])}{f' ({hint})' if hint else ''}"
-            for entry, hint in zip(missing, hints, strict=False)
-        ]
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        what = f"{plural(len(missing), 'image file')} missing: {', '.join(named)}{more}"
+    entries = [entry for entry in images.values() if entry.split != VALIDATION or (entry.label and entry.is_file)]
+    if missing := [entry for entry in entries if not entry.is_file]:
+        names = [f"{entry.position}: {printable(entry.file[:200])}" for entry in missing]
+        for number, entry in enumerate(missing[:NAMED]):
+            hint = nearest(entry.file, files).strip()
+            names[number] += f" ({hint})" if hint else ""
+        what = f"{plural(len(missing), 'image file')} missing: {first_names(names, NAMED)}"
         raise UserError(f"{location}: {what}. Correct the table, or put them there.")
-    samples: list[Sample] = []
-    for entry in (*present, *(each for each in held_out if each.label and _is_file(folder / each.file))):
-        samples += reader.samples([entry.file], plain_captions(entry.label), entry.split)
-    validation = validation_note(f"val in column {config.split_column!r}", len(held_out))
+    entries.sort(key=lambda entry: entry.split == VALIDATION)
+    samples = [
+        sample for entry in entries for sample in reader.samples([entry.file], plain_captions(entry.label), entry.split)
+    ]
+    validation = validation_note(f"val in column {config.split_column!r}", (each.split for each in images.values()))
     others = [printable(file) for file in files if file not in images]
     verb = "is" if len(others) == 1 else "are"
     what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
@@ -112,12 +113,6 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
         # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
         spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
-        stored = next((name for name in spellings if _is_file(folder / name)), file if spellings else row.position)
-        yield Entry(row.position, stored, plain_name(row.cells[text]), split)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long: a caption
-        return False
+        stored = next((name for name in spellings if os.path.isfile(folder / name)), None)  # noqa: PTH113  (False for a name that is too long)
+        missing = file if spellings else row.position
+        yield Entry(row.position, stored or missing, stored is not None, plain_name(row.cells[text]), split)

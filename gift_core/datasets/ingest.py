@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gift_core.config.tasks import (
 )
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.dataset import (
+    VALIDATION,
     Dataset,
     Listing,
     Sample,
@@ -33,7 +34,7 @@ from gift_core.datasets.dataset import (
     sample_shots,
     vocabulary_captions,
 )
-from gift_core.datasets.decoding import Decoder, digest_of
+from gift_core.datasets.decoding import BadImageError, Decoder, digest_of, read_image
 from gift_core.datasets.hub_dataset import list_hub
 from gift_core.datasets.image_captions import TEMPLATE, list_captioned_folder, pair_dataset
 from gift_core.datasets.image_folder import list_folder
@@ -89,8 +90,8 @@ def ingest(
     return write_task(
         folder,
         info,
-        progress(decoder.read_train(), len(dataset.train), f"ingest {name}: training images"),
-        progress(decoder.read_test(), len(dataset.test), f"ingest {name}: test images"),
+        progress(decoder.images("train", dataset.train), len(dataset.train), f"ingest {name}: training images"),
+        progress(decoder.images("test", dataset.test), len(dataset.test), f"ingest {name}: test images"),
         images_per_shard=ingest_config.images_per_shard,
         skipped=decoder.bad,
         notes=_notes(decoder, config),
@@ -128,8 +129,8 @@ def validation_images(
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
         return None
-    held_out = dataclasses.replace(dataset, test=dataset.validation)
-    return Decoder(held_out, _location(name, config), config.on_bad_image, stored).read_test()
+    decoder = Decoder(dataset, _location(name, config), config.on_bad_image, stored)
+    return decoder.images(VALIDATION, dataset.validation)
 
 
 def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dataset:
@@ -162,31 +163,35 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     Of image-caption pairs the label does not count. UserError if no test image is left.
     """
-    splits = dataset.train, dataset.test, dataset.validation
-    sizes = Counter(sample.size for split in splits for sample in split)
-    first: dict[object, Sample] = {}  # by digest and label, and by the digest of a training image
+    splits = {"train": dataset.train, "test": dataset.test, VALIDATION: dataset.validation}
+    samples = [(split, sample) for split, of_split in splits.items() for sample in of_split]
+    sizes = Counter(sample.size for _, sample in samples)
+
+    def identity(item: tuple[str, Sample]) -> object:
+        """The digest, or the name of an image that is no copy because of its size, or that cannot be read."""
+        with suppress(BadImageError):
+            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else item[1].name
+        return item[1].name
+
+    kept: dict[str, list[Sample]] = {split: [] for split in splits}
+    first: dict[object, Sample] = {}  # by identity and label, and by the identity of a training image
     copies: list[str] = []
-
-    def without(samples: Sequence[Sample]) -> Iterator[Sample]:
-        alike = [sample for sample in samples if sizes[sample.size] > 1]  # others are no copies
-        digests = dict(zip(map(id, alike), in_order(lambda sample: digest_of(sample.read()), alike), strict=True))
-        for sample in samples:
-            digest = digests.get(id(sample), sample.name)
-            key = digest, None if dataset.has_captions else sample.label
-            if earlier := first.get(key) or (None if samples is dataset.train else first.get(digest)):
-                copies.append(f"{sample.name} ({earlier.name})")
-                continue
-            first[key] = sample
-            if samples is dataset.train:
-                first.setdefault(digest, sample)
-            yield sample
-
-    train, test, validation = (tuple(without(split)) for split in splits)
-    if not test:
+    for (split, sample), same in zip(samples, in_order(identity, samples), strict=True):
+        key = same, None if dataset.has_captions else sample.label
+        if earlier := first.get(key) or (None if split == "train" else first.get(same)):
+            copies.append(f"{sample.name} ({earlier.name})")
+            continue
+        first[key] = sample
+        if split == "train":
+            first.setdefault(same, sample)
+        kept[split].append(sample)
+    if not kept["test"]:
         raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
     note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
     notes = (*dataset.notes, note) if copies else dataset.notes
-    return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=notes)
+    return dataclasses.replace(
+        dataset, train=kept["train"], test=kept["test"], validation=kept[VALIDATION], notes=notes
+    )
 
 
 def _location(name: str, config: TaskConfig) -> str:
@@ -195,29 +200,28 @@ def _location(name: str, config: TaskConfig) -> str:
 
 def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
     """A task of the embedded miniature benchmark. Its images are made here."""
-    from gift_core.mini.scenes import SCENES, render_scenes
-    from gift_core.mini.world import mini_task, render_task
+    from gift_core.mini.world import SCENES, mini_task, render_scenes, render_task
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
     require_caption_key(key, count, has_captions=name == SCENES)
     counts = {"train": config.train_images, "test": config.test_images}
-    names, templates = tuple[str, ...](), tuple[str, ...]((TEMPLATE,))
-    if count is None:
-        names, templates = (task := mini_task(name)).class_names, task.templates
+    task = mini_task(name) if count is None else None
+    names, templates = (task.class_names, task.templates) if task else ((), (TEMPLATE,))
+    splits: dict[str, list[Sample]] = {}
     for split, images in counts.items():
         if images < len(names):
             what = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
             raise UserError(f"{key}.{split}_images: {what}")
-    render: Callable[..., Iterator[tuple[Any, Any]]] = partial(render_task, name) if count is None else render_scenes
-
-    def samples(split: str) -> Iterator[Sample]:
-        for number, (image, target) in enumerate(render(split, counts[split], seed=seed)):
+        splits[split] = []
+        rendered: Iterable[tuple[Any, Any]] = (
+            render_task(name, split, images, seed=seed) if task else render_scenes(split, images, seed=seed)
+        )
+        for number, (image, target) in enumerate(rendered):
             buffer = io.BytesIO()
             image.save(buffer, "PPM")  # no format that is stored as it is: ingest.image_format says which
-            label = names[target] if count is None else "\n".join(target)
-            yield Sample(label, f"{split} image {number}", buffer.tell(), buffer.getvalue)
-
-    train, test = tuple(samples("train")), tuple(samples("test"))
+            label = names[target] if task else "\n".join(target)
+            splits[split].append(Sample(label, f"{split} image {number}", buffer.tell(), buffer.getvalue))
     if count is not None:
-        names = vocabulary_captions(train, count, task=name, seed=seed)
-    return Dataset({each: each for each in names}, templates, train, test, has_captions=count is not None)
+        names = vocabulary_captions(splits["train"], count, task=name, seed=seed)
+    classes = {each: each for each in names}
+    return Dataset(classes, templates, splits["train"], splits["test"], has_captions=task is None)

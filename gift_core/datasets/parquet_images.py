@@ -129,8 +129,7 @@ def list_parquet(
                 raise UserError(f"{place}: row {number} has no label or caption. Fill it in, or remove the row.")
     size = total // max(len(rows), 1)  # the same for all, as copies are looked for among images of one size
     samples = [Sample(text, name, size, read, of) for text, name, of, read in rows]
-    held_out = sum(sample.split == VALIDATION for sample in samples)
-    return Listing(samples, location, validation_note(f"split {VALIDATION}", held_out))
+    return Listing(samples, location, validation_note(f"split {VALIDATION}", (row[2] for row in rows)))
 
 
 def _texts(opened: Any, path: Path, config: TableTaskConfig | HubTaskConfig | PairsTaskConfig, place: str) -> list[str]:

@@ -5,9 +5,7 @@ N: images. D: numbers of a thumbnail.
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +15,13 @@ from PIL import Image
 
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig, UserDataConfig
-from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_names, catalogue_row, take_inventory
+from gift_core.datasets.catalogue.inventory import (
+    CatalogueRow,
+    Inventory,
+    catalogue_names,
+    catalogue_row,
+    take_inventory,
+)
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.decoding import BadImageError, decoded_image, digest_of, read_image
 from gift_core.datasets.ingest import open_dataset
@@ -30,7 +34,7 @@ from gift_core.work.overlap import in_order
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
-_BLOCK = 2048  # thumbnails that are compared with as many others at once
+_BLOCK = 256  # thumbnails that are compared at once with all that may look like them
 _Pairs = list[tuple[str, str]]
 _WHAT = {
     "in_both_splits": "of the test split, also in the training split, or alike",
@@ -55,103 +59,60 @@ class RawData:
     allow_partial: bool = False
 
 
-@dataclass(frozen=True)
-class Status:
-    """What is in a folder: complete, partial, missing or wrong. `suffices`: for the tasks that read it.
+def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Path) -> list[RawData]:
+    """Returns the data that tasks read, one for each folder, the user's own first. The miniature benchmark needs none.
 
-    `train` and `test` have how many images were `found`, and how many a published data set has (`expected`).
+    With `names`, the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
+    UserError for an unknown data set, with the nearest name.
     """
-
-    data_set: str
-    tasks: tuple[str, ...]
-    state: str
-    suffices: bool
-    train: Mapping[str, int | None]
-    test: Mapping[str, int | None]
-    bytes: int
-    path: str
-    faults: tuple[str, ...]
-
-
-def data_in_use(config: Config, *, root: Path) -> list[RawData]:
-    """Returns the data that tasks read, one for each folder, the user's own first. UserError for an unknown data set.
-
-    Tasks of the miniature benchmark need none.
-    """
-    own, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
+    in_use, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
     for name, task in config.tasks.items():
         if isinstance(task, UserDataConfig):
-            own.append(RawData(name, root / task.path, (name,)))
+            in_use.append(RawData(name, root / task.path, (name,)))
         elif isinstance(task, CatalogueTaskConfig):
             readers.setdefault((task.dataset, task.path), {})[name] = task
     for (name, path), tasks in readers.items():
         row = catalogue_row(name, f"params.yaml: tasks.{next(iter(tasks))}.dataset")
-        own.append(RawData(name, root / path, tuple(tasks), row, all(task.allow_partial for task in tasks.values())))
-    return own
-
-
-def data_named(names: Iterable[str], config: Config, *, root: Path) -> list[RawData]:
-    """Returns the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
-
-    UserError with the nearest name for an unknown one.
-    """
-    in_use, found = data_in_use(config, root=root), list[RawData]()
+        allow_partial = all(task.allow_partial for task in tasks.values())
+        in_use.append(RawData(name, root / path, tuple(tasks), row, allow_partial))
+    if not names:
+        return in_use
+    found = list[RawData]()
     for name in dict.fromkeys(names):
-        lookup({**{raw.name: 0 for raw in in_use}, **dict.fromkeys(catalogue_names(), 0)}, name, "gift data")
-        read = [raw for raw in in_use if raw.name == name]
-        found += read or [RawData(name, Layout(root).raw(name), row=catalogue_row(name, "gift data"))]
+        lookup(dict.fromkeys([*catalogue_names(), *(raw.name for raw in in_use)]), name, "gift data")
+        elsewhere = Layout(root).raw(name)
+        found += [raw for raw in in_use if raw.name == name] or [
+            RawData(name, elsewhere, row=catalogue_row(name, "gift data"))
+        ]
     return found
 
 
-def status_of(raw: RawData, config: Config, *, root: Path) -> Status:
-    """Returns what is in a folder. Files are listed, no image is decoded."""
-    state, faults, dataset = open_raw(raw, config, root)
-    samples = (*dataset.train, *dataset.test)
-    suffices = not raw.tasks or state == "complete" or (raw.allow_partial and bool(samples))
-    expected = raw.row.counts if raw.row else {}
-    train, test = ({"found": count, "expected": expected.get(split)} for split, count in dataset.counts.items())
-    size = sum(sample.size for sample in samples)
-    return Status(raw.name, raw.tasks, state, suffices, train, test, size, raw.path.as_posix(), faults)
-
-
 def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]]:
-    """Decodes every image, with a progress bar. Returns whether all is sound, and lines that say what was found.
+    """Decodes every image as add-task --check does. Returns whether all is sound, and lines that say what was found.
 
-    The user's own images are checked as by add-task --check. A published data set is sound if it is the official one.
+    A published data set is sound if it is the official one.
     """
-    state, faults, dataset = open_raw(raw, config, root)
-    lines, samples = [f"{state} in {raw.path}", *faults], (*dataset.train, *dataset.test)
-    if not samples:
+    found = open_raw(raw, config, root)
+    lines, dataset = [f"{found.state} in {raw.path}", *found.faults], found.dataset
+    if not any(dataset.counts.values()):
         return False, lines
-    if raw.row is None:
-        findings = check_images(dataset, raw.name)
-        counts = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
-        lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
-        broken = findings.broken
-    else:
-        for split, of_split in (("train", dataset.train), ("test", dataset.test)) if dataset.classes else ():
-            found = Counter(sample.label for sample in of_split)
-            counted = [found[label] for label in dataset.classes]
-            if of_split:
-                spread = f"{min(counted)} to {max(counted)} per class, median {statistics.median(counted):g}"
-                lines.append(f"{split}: {len(of_split):,} images, {spread}")
-                if empty := [name for label, name in dataset.classes.items() if not found[label]]:
-                    lines.append(f"{split}: {len(empty)} classes have none: {first_names(empty)}")
-        _, broken = examine_images(samples, raw.name)
-    lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
-    return state == "complete" and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
+    findings = check_images(dataset, raw.name)
+    counts = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
+    lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
+    lines.append(f"{len(findings.broken)} images cannot be decoded{':' if findings.broken else ''}")
+    lines += [f"  {file} ({reason})" for file, reason in findings.broken]
+    return found.state == "complete" and not findings.broken, lines
 
 
-def open_raw(raw: RawData, config: Config, root: Path) -> tuple[str, tuple[str, ...], Dataset]:
-    """Returns the state of a folder, what is wrong with it, and the images, none if ingest would refuse it."""
+def open_raw(raw: RawData, config: Config, root: Path) -> Inventory:
+    """Returns what is in a folder. It has no images if ingest would refuse it. Files are listed, none is decoded."""
     if raw.row is not None:
-        found = take_inventory(raw.row, raw.path)
-        dataset = Dataset(raw.row.classes, raw.row.templates, found.splits["train"], found.splits["test"])
-        return found.state, found.faults, dataset
+        return take_inventory(raw.row, raw.path)
     try:
-        return "complete", (), open_dataset(raw.name, config.tasks[raw.name], seed=config.seed, root=root)
+        dataset = open_dataset(raw.name, config.tasks[raw.name], seed=config.seed, root=root)
     except UserError as error:
-        return "wrong" if raw.path.exists() else "missing", (str(error),), Dataset({}, (), (), ())
+        return Inventory("wrong" if raw.path.exists() else "missing", (str(error),))
+    return Inventory("complete", (), dataset)
 
 
 @dataclass(frozen=True)
@@ -183,7 +144,9 @@ class ImageFindings:
 def check_images(dataset: Dataset, name: str) -> ImageFindings:
     """Decodes every image as `ingest` does, and compares all with all. Shows a progress bar."""
     samples = (*dataset.train, *dataset.test)
-    sound, broken = examine_images(samples, name)
+    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
+    sound = [each for each in found if isinstance(each, Examined)]
+    broken = [each for each in found if not isinstance(each, Examined)]
     others: dict[str, _Pairs] = {kind: [] for kind in _WHAT}
     thumbnails_ND = np.array([each.thumbnail_D for each in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
     is_test = set(map(id, dataset.test))
@@ -201,36 +164,23 @@ def check_images(dataset: Dataset, name: str) -> ImageFindings:
     return ImageFindings(len(samples), broken, others)
 
 
-def examine_images(samples: Sequence[Sample], name: str) -> tuple[list[Examined], list[tuple[str, str]]]:
-    """Returns the images that can be decoded, and (name, reason) of each other one, in their order."""
-    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
-    broken = [each for each in found if not isinstance(each, Examined)]
-    return [each for each in found if isinstance(each, Examined)], broken
-
-
 def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Returns for each image the position of the first image that looks the same, which may be its own.
 
     Two images look the same if the root mean square of the differences of their thumbnails is below ALIKE.
     """
     count, numbers = thumbnails_ND.shape
-    first = np.arange(count)
-    mean_N = thumbnails_ND.mean(axis=1)
+    first, mean_N = np.arange(count), thumbnails_ND.mean(axis=1)
     order = np.argsort(mean_N, kind="stable")  # the means of two such images differ by less than ALIKE
     sorted_ND, mean_N = thumbnails_ND[order], mean_N[order]
     half_N = (sorted_ND**2).sum(axis=1) / 2
-    limit = numbers * ALIKE**2 / 2
     for row in range(0, count, _BLOCK):
         rows = slice(row, row + _BLOCK)
-        end = int(np.searchsorted(mean_N, mean_N[rows][-1] + ALIKE))
-        for column in range(row, end, _BLOCK):
-            columns = slice(column, column + _BLOCK)
-            # |a - b|^2 / 2 = |a|^2 / 2 + |b|^2 / 2 - ab
-            scores = sorted_ND[rows] @ sorted_ND[columns].T - half_N[columns]
-            alike = scores > (half_N[rows] - limit)[:, None]
-            if alike.any():
-                pairs = order[np.argwhere(alike) + np.array([row, column])]
-                np.minimum.at(first, pairs.max(axis=1), pairs.min(axis=1))
+        near = slice(row, int(np.searchsorted(mean_N, mean_N[rows][-1] + ALIKE)))
+        # |a - b|^2 / 2 = |a|^2 / 2 + |b|^2 / 2 - ab
+        half_squares = half_N[rows, None] + half_N[near] - sorted_ND[rows] @ sorted_ND[near].T
+        pairs = order[np.argwhere(half_squares < numbers * ALIKE**2 / 2) + row]
+        np.minimum.at(first, pairs.max(axis=1), pairs.min(axis=1))
     return first
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
@@ -31,22 +31,27 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
     UserError for a missing, compressed or damaged tar, a sample without one image and one label, and a tar in both
     splits.
     """
-    folder, key, left_out = root / config.path, f"params.yaml: tasks.{name}", list[str]()
+    folder, key = root / config.path, f"params.yaml: tasks.{name}"
     patterns = {"train": config.train, "test": config.test}
     tars = {split: _find_tars(folder, each, f"{key}.{split}") for split, each in patterns.items() if each is not None}
     if both := sorted(set(tars.get("train", ())) & set(tars.get("test", ()))):
         raise UserError(f"{key}.test: {both[0].name} is also a training tar. Remove it from one of the two patterns.")
     label = None if isinstance(config, PairsTaskConfig) else config.label
-    samples: list[Sample] = []
+    return read_tars(name, tars, label, location=f"{key}.train: {config.train}")
+
+
+def read_tars(name: str, tars: Mapping[str, Sequence[Path]], label: str | None, *, location: str) -> Listing:
+    """Returns the samples of the tars by split. `label` is an extension ("cls"), or "json:<key>", None: captions."""
+    samples, left_out = list[Sample](), list[str]()
     for split, paths in tars.items():
-        before = len(samples)
+        before, key = len(samples), f"params.yaml: tasks.{name}.{split}"
         for tar in progress(paths, len(paths), f"list {name} {split} tars"):
-            samples += _index(tar, label, f"{key}.{split}", split, left_out)
+            samples += _index(tar, label, key, split, left_out)
         if len(samples) == before:
             left = "".join(f" {note}" for note in left_out_notes(left_out))
             what = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
-            raise UserError(f"{key}.{split}: {what}.{left}")
-    return Listing(samples, f"{key}.train: {config.train}", left_out_notes(left_out))
+            raise UserError(f"{key}: {what}.{left}")
+    return Listing(samples, location, left_out_notes(left_out))
 
 
 def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
@@ -69,7 +74,7 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
 
 
 def _index(path: Path, label: str | None, key: str, split: str, left_out: list[str]) -> Iterator[Sample]:
-    """Yields the samples of a tar in their order. `label` is an extension ("cls"), or "json:<key>", None: captions."""
+    """Yields the samples of a tar in their order."""
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=lambda name: any(map(is_hidden, Path(name).parts))):

@@ -177,13 +177,13 @@ def check_data(project: Project) -> Iterator[Finding]:
             continue
         if project.quick:
             continue
-        state, faults, dataset = open_raw(raw, config, project.root)
-        suffices = state == "complete" or (raw.allow_partial and bool(dataset.train))
+        dataset = (inventory := open_raw(raw, config, project.root)).dataset
+        suffices = inventory.state == "complete" or (raw.allow_partial and bool(dataset.train))
         if suffices:
             counts = f"{len(dataset.train):,} + {len(dataset.test):,} images, {dataset.described}"
             yield Finding(subject, "ok", f"{config.tasks[raw.tasks[0]].path}: {counts}")
         remedy = "Accuracies will not be comparable to published ones." if suffices else ""
-        yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in faults)
+        yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in inventory.faults)
         if suffices and raw.row is None:
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)

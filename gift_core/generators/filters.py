@@ -12,8 +12,10 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +36,19 @@ REASONS = {
     "aesthetic": "low aesthetic score",
     "unsafe": "unsafe",
 }
+# By reason: what an error says of the best score, and the threshold that it did not reach.
+_BEST: Mapping[str, tuple[str, Callable[[list[float]], float], str]] = {
+    "clip_score": ("a CLIP score of at most {:.3f}", max, "min_clip_score"),
+    "duplicate": ("a similarity of at least {:.3f} to a kept image", min, "max_similarity"),
+    "aesthetic": ("an aesthetic score of at most {:.2f}", max, "aesthetic.min_score"),
+}
 HEAD_KEY = "params.yaml: generator.filters.aesthetic.head"
 SAFETY_KEY = "params.yaml: generator.filters.safety_checker"
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A CLIP in evaluation mode and float32 that encodes one image or text at a time.
-
-    So the features of an image do not depend on a batch, to the last bit, and a resumed run makes the same decisions
-    as an uninterrupted one.
-    """
+    """A CLIP in evaluation mode and float32 that encodes one image or text at a time, so no batch moves a last bit."""
 
     model: Any
     transform: Any
@@ -52,22 +56,19 @@ class Scorer:
     device: torch.device
 
     def image_features(self, image: Image.Image) -> np.ndarray:
-        """Returns the features of an image: D, unit norm, float32."""
-        import torch
-
-        with torch.inference_mode():
-            image_1CHW = self.transform(image.convert("RGB")).unsqueeze(0).to(self.device)
-            vector: np.ndarray = self.model.encode_image(image_1CHW, normalize=True)[0].float().cpu().numpy()
-        return vector
+        """Returns the features of an RGB image: D, unit norm, float32."""
+        return self._encode(self.model.encode_image, self.transform(image).unsqueeze(0))
 
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
+        return self._encode(self.model.encode_text, self.tokenizer([text]))
+
+    def _encode(self, encode: Callable[..., torch.Tensor], one: torch.Tensor) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            tokens_1L = self.tokenizer([text]).to(self.device)
-            vector: np.ndarray = self.model.encode_text(tokens_1L, normalize=True)[0].float().cpu().numpy()
-        return vector
+            vector_D: np.ndarray = encode(one.to(self.device), normalize=True)[0].float().cpu().numpy()
+        return vector_D
 
 
 def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
@@ -84,12 +85,10 @@ def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why an image was rejected (None: kept), its cosines to the prompt and the nearest kept image, its score."""
+    """Why an image was rejected (None: kept), and the score that decided."""
 
     reason: str | None
-    clip_score: float = 0.0
-    similarity: float = 0.0
-    aesthetic: float = 0.0
+    score: float = 0.0
 
 
 KEPT = Verdict(None)
@@ -110,36 +109,33 @@ class QualityFilters:
         head: Callable[[np.ndarray], float] | None = None,
         checker: Callable[[Image.Image], bool] | None = None,
     ) -> None:
-        self.config = config
-        self.scorer = scorer
-        self.head, self.checker = head, checker
+        self.config, self.scorer, self.head, self.checker = config, scorer, head, checker
         self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
-        self._texts: dict[str, np.ndarray] = {}
+        self._text_features = cache(scorer.text_features) if scorer else None  # prompts are sampled with replacement
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
-        if self.checker is not None and self.checker(_opened(image)):
+        config, opened = self.config, _opened(image)
+        if self.checker is not None and self.checker(opened):
             return Verdict("unsafe")
-        if self.scorer is None:
+        if self.scorer is None or self._text_features is None:
             return KEPT
-        image_D = self.scorer.image_features(_opened(image))
-        if prompt not in self._texts:  # prompts are sampled with replacement
-            self._texts[prompt] = self.scorer.text_features(prompt)
-        if self.head is not None and self.config.aesthetic is not None:
-            aesthetic = self.head(image_D)
-            if aesthetic < self.config.aesthetic.min_score:
-                return Verdict("aesthetic", aesthetic=aesthetic)
-        clip_score = float(image_D @ self._texts[prompt])
-        similarity = max((float(image_D @ kept_D) for kept_D in self._kept), default=-1.0)
-        low, high = self.config.min_clip_score, self.config.max_similarity
-        if low is not None and clip_score < low:
-            return Verdict("clip_score", clip_score, similarity)
-        if high is not None and similarity > high:
-            return Verdict("duplicate", clip_score, similarity)
-        if self.compares_images:
+        image_D = self.scorer.image_features(opened)
+        if self.head is not None and config.aesthetic is not None:
+            score = self.head(image_D)
+            if score < config.aesthetic.min_score:
+                return Verdict("aesthetic", score)
+        if config.min_clip_score is not None:
+            score = float(image_D @ self._text_features(prompt))
+            if score < config.min_clip_score:
+                return Verdict("clip_score", score)
+        if config.max_similarity is not None:
+            score = max((float(image_D @ kept_D) for kept_D in self._kept), default=-1.0)
+            if score > config.max_similarity:
+                return Verdict("duplicate", score)
             self._kept.append(image_D)
-        return Verdict(None, clip_score, similarity)
+        return KEPT
 
     def recall(self, images: Iterable[bytes]) -> None:
         """Remembers the features of images that were kept in an earlier run."""
@@ -157,10 +153,8 @@ def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityF
     """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
     if config is None:
         return None
-    scorer = load_scorer(config.scorer, device) if config.scorer else None
-    head = None
-    if config.aesthetic and scorer:
-        head = load_head(Path(config.aesthetic.head), size=len(scorer.text_features("")))
+    scorer, aesthetic = load_scorer(config.scorer, device) if config.scorer else None, config.aesthetic
+    head = load_head(Path(aesthetic.head), size=len(scorer.text_features(""))) if scorer and aesthetic else None
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
     return QualityFilters(config, scorer, head, checker)
 
@@ -188,19 +182,12 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
         raise UserError(f"synthesize: {what} gave a black image {black} times. {why}")
     if filters is None or len(verdicts) - black <= filters.max_redraws:
         return
-    by_reason = {reason: [verdict for verdict in verdicts if verdict.reason == reason] for reason in REASONS}
-    parts = []
-    if low := by_reason["clip_score"]:
-        best = f"a CLIP score of at most {max(verdict.clip_score for verdict in low):.3f}"
-        parts.append(f"{len(low)} for {best} (min_clip_score: {filters.min_clip_score})")
-    if near := by_reason["duplicate"]:
-        least = f"a similarity of at least {min(verdict.similarity for verdict in near):.3f} to a kept image"
-        parts.append(f"{len(near)} for {least} (max_similarity: {filters.max_similarity})")
-    if (ugly := by_reason["aesthetic"]) and filters.aesthetic:
-        best = f"an aesthetic score of at most {max(verdict.aesthetic for verdict in ugly):.2f}"
-        parts.append(f"{len(ugly)} for {best} (aesthetic.min_score: {filters.aesthetic.min_score})")
-    if unsafe := by_reason["unsafe"]:
-        parts.append(f"{len(unsafe)} by safety_checker")
+    parts = list[str]()
+    for reason, (words, best_of, key) in _BEST.items():
+        if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
+            parts.append(f"{len(scores)} for {words.format(best_of(scores))} ({key}: {attrgetter(key)(filters)})")
+    if unsafe := sum(verdict.reason == "unsafe" for verdict in verdicts):
+        parts.append(f"{unsafe} by safety_checker")
     raise UserError(
         f"synthesize: {what} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
         "change that threshold or raise max_redraws. If only max_redraws changes, finished shards are kept."

@@ -40,23 +40,16 @@ OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequentia
 VAE_SWITCHES = {"vae_slicing": "enable_slicing", "vae_tiling": "enable_tiling"}
 
 
-def check_local_folder(name: str) -> None:
-    """Raises UserError when `name` is a folder without model_index.json, or looks like a path and does not exist."""
-    folder = Path(name)
-    if not (folder / "model_index.json").is_file() and (folder.is_dir() or looks_local(name)):
-        what = f"{name} has no model_index.json, as diffusers' folders have" if folder.is_dir() else f"no folder {name}"
-        remedy = "Restore it (git checkout / dvc pull), or use a hub name: stable-diffusion-v1-5/stable-diffusion-v1-5."
-        raise UserError(f"{PIPELINE_KEY}: {what}. {remedy}")
-
-
 def pretrained_pipeline(config: GeneratorConfig) -> Any:
     """Returns the diffusers pipeline `config.pipeline` on the CPU, in config.dtype, with its own scheduler.
 
     Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or tensors or
     the files of a tokenizer are missing. Where accelerate is not installed, diffusers warns of missing tensors.
     """
-    check_local_folder(config.pipeline)
     if not Path(config.pipeline).is_dir():
+        if looks_local(config.pipeline):
+            remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
+            raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
         folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
         params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
         key, revision = "generator.pipeline", config.revision
@@ -91,11 +84,9 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
         if name.startswith("tokenizer") and part is not None:
             first, second = (part(text).input_ids for text in ("a photo of a wren", "a photo of a tree"))
             if first == second:
-                raise UserError(
-                    f"{PIPELINE_KEY}: {config.pipeline}: its {name} encodes different prompts identically, so its "
-                    f"files are missing. Fetch the folder {name} again (tokenizer.json, or vocab.json and merges.txt, "
-                    "or spiece.model)."
-                )
+                what = f"its {name} encodes different prompts identically, so its files are missing"
+                remedy = "tokenizer.json, or vocab.json and merges.txt, or spiece.model"
+                raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. Fetch the folder again ({remedy}).")
     return pipeline
 
 

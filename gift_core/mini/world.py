@@ -1,6 +1,8 @@
 """The miniature world: its class names, its tasks, and how each renders a picture of one of its classes.
 
-Eleven tasks are to be learned. Two others show the base symbols of the pre-training: they can only be probes.
+Eleven tasks are to be learned. Two others show the base symbols of the pre-training: they can only be probes. Scenes
+have captions: a symbol in a color on a colored ground, in the light of a lamp. No scene (symbol, color, ground) is in
+both splits, so a test caption has never been trained on.
 """
 
 from __future__ import annotations
@@ -8,46 +10,41 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from gift_core.artifacts.task import SPLITS
+from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.errors import UserError, did_you_mean
 from gift_core.mini.rendering import (
     COLORS,
+    MASK_SIZE,
+    PATTERNS,
+    SIZE,
     UPRIGHT_FACES,
     Glyph,
     Pixels,
+    blurred,
+    clutter,
+    crumbled,
     faces_for,
     glyph_mask,
     glyphs_of,
     gradient,
     legible_pair,
     legible_pairs,
+    noisy,
     paint,
+    paper,
     place,
+    plain,
     shade,
     to_image,
 )
-from gift_core.mini.textures import (
-    PATTERNS,
-    blurred,
-    chalkboard,
-    checkerboard,
-    clutter,
-    crumbled,
-    noisy,
-    paper,
-    plain,
-    texture_mask,
-)
+from gift_core.seeds import seed_for
 
 Random = np.random.Generator
-Render = Callable[[int, Random], Pixels]
-"""(label, random) -> picture, float [32, 32, 3] in 0-255."""
+Render = Callable[[int, Random], Pixels]  # (label, random) -> picture, float [32, 32, 3] in 0-255
 
 OBLIQUE = ("DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic")
 STIX = ("STIXGeneral", "STIXGeneralBol")
@@ -93,8 +90,15 @@ def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
 
 
 def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
+    """On squares of 8 to 13 px in two wood tones."""
     ink = np.asarray((25, 20, 20) if random.random() < 0.8 else (255, 250, 245), np.float32)
-    return noisy(paint(mask, ink, checkerboard(random)), random, strength=8)
+    light = np.asarray((215, 185, 140), np.float32) + random.uniform(-20, 20, 3).astype(np.float32)
+    dark = np.asarray((165, 120, 80), np.float32) + random.uniform(-25, 25, 3).astype(np.float32)
+    cell = int(random.integers(8, 14))
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + random.integers(0, cell, 2)[:, None, None]
+    square = ((rows // cell + columns // cell) % 2)[..., None]
+    board = np.asarray(square * dark + (1 - square) * light, dtype=np.float32)
+    return noisy(paint(mask, ink, board), random, strength=8)
 
 
 def _among_clutter(mask: Pixels, random: Random) -> Pixels:
@@ -118,8 +122,12 @@ def _night_sky(mask: Pixels, random: Random) -> Pixels:
 
 
 def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
-    chalk = random.uniform(190, 255, 3).astype(np.float32)
-    picture = paint(crumbled(mask, random, share=0.45), chalk, chalkboard(random))
+    """On a dark green board with clouds of wiped chalk."""
+    chalk, worn = random.uniform(190, 255, 3).astype(np.float32), crumbled(mask, random, share=0.45)
+    board = np.asarray((38, 70, 55), np.float32) + random.uniform(-12, 12, 3).astype(np.float32)
+    clouds = random.uniform(0, 1, (4, 4)).astype(np.float32)
+    cloud = np.asarray(Image.fromarray(clouds).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    picture = paint(worn, chalk, np.asarray(board + 55 * np.clip(cloud, 0, 1)[..., None], dtype=np.float32))
     return clutter(picture, random, pieces=int(random.integers(2, 6)), colors=("white", "gray"))
 
 
@@ -131,10 +139,15 @@ def _stamped(mask: Pixels, random: Random) -> Pixels:
 
 
 def _texture(label: int, random: Random) -> Pixels:
+    """A pattern with random rotation of up to 30 degrees, period (14 to 24 pixels of a mask) and phase."""
     ink, ground = legible_pair(random)
-    mask = np.asarray(
-        texture_mask(tuple(PATTERNS)[label], random, turn=30.0).resize((32, 32)), np.float32
-    ) / np.float32(255)
+    angle, period = np.deg2rad(random.uniform(-30.0, 30.0)), random.uniform(14, 24)
+    rows, columns = np.mgrid[0 : 2 * MASK_SIZE, 0 : 2 * MASK_SIZE] / (2 * period) + 20
+    across = columns * np.cos(angle) - rows * np.sin(angle) + random.uniform(0, 2)
+    down = columns * np.sin(angle) + rows * np.cos(angle) + random.uniform(0, 2)
+    cover = Image.fromarray(tuple(PATTERNS.values())[label](across, down).astype(np.uint8) * 255)
+    mask_64 = cover.resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
+    mask = np.asarray(mask_64.resize((SIZE, SIZE)), np.float32) / np.float32(255)
     picture = paint(mask, shade(ink, random), shade(ground, random))
     light = gradient(np.full(3, 0.5, np.float32), np.full(3, 1.15, np.float32), random)
     return noisy(picture * light, random, strength=30)
@@ -166,23 +179,10 @@ GLYPH_TASKS: dict[str, Render] = {
 PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
 
 
-TEST_PER_DIGIT = 50
-TRAIN_PER_DIGIT = 124
-"""The rarest digit has 174 pictures (50 + 124)."""
-PER_DIGIT = {"train": TRAIN_PER_DIGIT, "test": TEST_PER_DIGIT}
-
-
-@cache
-def _split_pixels(split: str) -> NDArray[np.uint8]:
-    """Returns uint8 [10, per digit, 8, 8]. The test split is the first 50 of each digit in scikit-learn's order."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    rows = slice(0, TEST_PER_DIGIT) if split == "test" else slice(TEST_PER_DIGIT, TEST_PER_DIGIT + TRAIN_PER_DIGIT)
-    pictures = [bunch.images[bunch.target == digit][rows] for digit in range(10)]
-    return np.rint(np.stack(pictures) * (255 / 16)).astype(np.uint8)
-
-
+SCENES = "scenes"  # the name of the task of image-caption pairs
+CAPTIONS = ("a photo of a {ink} {symbol} on a {ground} background.", "against {ground}, the {symbol} is {ink}.")
+TEST_SHARE = 4  # one of four scenes is for testing
+PER_DIGIT = {"train": 124, "test": 50}  # the rarest digit has 174 pictures
 PROBES = ("symbols", "stamps")  # of base symbols: as the pre-training drew them, and as stamps on paper
 SYMBOL_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "the symbol {}.")
 TEMPLATES = {
@@ -277,10 +277,15 @@ def render_base(count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:
 
 
 def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:
-    """Yields pictures of scikit-learn's 8x8 digits, light on black."""
-    order = _random(seed, "digits", split, 0).permutation(PER_DIGIT[split])
+    """Yields pictures of scikit-learn's 8x8 digits, light on black. The first 50 of each digit are for testing."""
+    from sklearn.datasets import load_digits
+
+    bunch, order = load_digits(), _random(seed, "digits", split, 0).permutation(PER_DIGIT[split])
+    first = 0 if split == "test" else PER_DIGIT["test"]
+    images_of = [bunch.images[bunch.target == digit][first:] for digit in range(10)]
     for index in range(count):
-        small = Image.fromarray(_split_pixels(split)[index % 10, int(order[index // 10])])
+        levels = np.rint(images_of[index % 10][order[index // 10]] * (255 / 16)).astype(np.uint8)
+        small = Image.fromarray(levels)
         canvas = Image.new("L", (32, 32))
         canvas.paste(small.resize((28, 28), Image.Resampling.BICUBIC), (2, 2))
         yield canvas.convert("RGB"), index % 10
@@ -288,3 +293,27 @@ def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, in
 
 def _random(seed: int, name: str, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), SPLITS.index(split), index])
+
+
+def render_scenes(split: str, count: int, *, seed: int) -> Iterator[tuple[Image.Image, Captions]]:
+    """Yields `count` pictures (RGB 32x32) with two captions each. A smaller count gives the first of a larger one."""
+    for index in range(count):
+        random = _random(seed, SCENES, split, index)
+        ink, ground, symbol = _scene(split, index, seed)
+        glyph = glyphs_of("base")[symbol]
+        mask = place(pick_mask(glyph, OBLIQUE, random), random, zoom=0.3)
+        other = shade(ground, random, spread=40.0)
+        picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), other, random))
+        lamp = random.uniform(0.5, 1.1, 3).astype(np.float32)
+        captions = tuple(each.format(ink=ink, ground=ground, symbol=glyph.name) for each in CAPTIONS)
+        yield to_image(noisy(picture * lamp, random, strength=45)), captions
+
+
+def _scene(split: str, index: int, seed: int) -> tuple[str, str, int]:
+    """The color of the symbol, that of its ground, and the number of the symbol. They repeat when all have been."""
+    pairs, symbols = legible_pairs(), len(glyphs_of("base"))
+    order = np.random.default_rng(seed_for("scenes", seed)).permutation(len(pairs) * symbols)
+    test = len(order) // TEST_SHARE
+    own = order[:test] if split == "test" else order[test:]
+    pair, symbol = divmod(int(own[index % len(own)]), symbols)
+    return *pairs[pair], symbol

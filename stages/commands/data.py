@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
-COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
+COLUMNS = ("data set", "tasks", "state", "train", "test", "GB", "folder")
 
 data = typer.Typer(
     help="The data that params.yaml needs: which is complete, and how to get the rest.",
@@ -42,38 +41,41 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     from gift_core.config.checks import ADD_TASK, NO_TASK
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.inventory import catalogue_names
-    from gift_core.datasets.status import data_in_use, data_named, status_of
+    from gift_core.datasets.status import data_in_use, open_raw
 
     config = load_config(params_of(params, root))
-    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
-    statuses = [status_of(raw, config, root=root) for raw in progress(raws, len(raws), "data sets")]
-    rows = []
-    for each in statuses:
-        counts = [
-            "/".join(f"{count:,}" for count in split.values() if count is not None) for split in (each.train, each.test)
-        ]
-        rows.append((
-            each.data_set, f"{len(each.tasks) or '-'}", each.state, *counts, f"{each.bytes / 1e9:.2f}", each.path
-        ))  # fmt: skip
+    raws = data_in_use(config, names, root=root)
+    records, rows, problems = list[dict[str, Any]](), list[tuple[str, ...]](), list[str]()
+    for raw in progress(raws, len(raws), "data sets"):
+        found = open_raw(raw, config, root)
+        size = sum(sample.size for sample in (*found.dataset.train, *found.dataset.test))
+        suffices = (
+            not raw.tasks or found.state == "complete" or (raw.allow_partial and any(found.dataset.counts.values()))
+        )
+        expected = raw.row.counts if raw.row else {}
+        splits = {each: {"found": n, "expected": expected.get(each)} for each, n in found.dataset.counts.items()}
+        counts = ["/".join(f"{n:,}" for n in each.values() if n is not None) for each in splits.values()]
+        path = raw.path.as_posix()
+        rows.append((raw.name, f"{len(raw.tasks) or '-'}", found.state, *counts, f"{size / 1e9:.2f}", path))
+        record = {"data_set": raw.name, "tasks": raw.tasks, "state": found.state, "suffices": suffices, **splits}
+        records.append({**record, "bytes": size, "path": path, "faults": found.faults})
+        if not suffices:
+            is_fetched = raw.row or getattr(config.tasks[raw.name], "repository", None)
+            remedy = f". Run: gift data fetch {raw.name}" if is_fetched else ""
+            problems.append(f"{raw.name}: {'; '.join(found.faults).rstrip('.')}{remedy}")
     if as_json:
-        print_json([dataclasses.asdict(status) for status in statuses])
+        print_json(records)
     else:
         if rows:
-            columns = (*COLUMNS, "folder")
-            print_table(columns, rows, left=len(columns), whole=COLUMNS, **PLAIN)
-        for each in statuses:
-            if not each.suffices:
-                published = each.train["expected"] is not None
-                is_fetched = published or getattr(config.tasks[each.data_set], "repository", None)
-                remedy = f". Run: gift data fetch {each.data_set}" if is_fetched else ""
-                note(f"{each.data_set}: {'; '.join(each.faults).rstrip('.')}{remedy}")
+            print_table(COLUMNS, rows, left=len(COLUMNS), whole=COLUMNS[:-1], **PLAIN)
+        for line in problems:
+            note(line)
         if not names:
             if not config.tasks:
                 typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
-            listed = {status.data_set for status in statuses}
-            others = [name for name in catalogue_names() if name not in listed]
+            others = [name for name in catalogue_names() if name not in {raw.name for raw in raws}]
             hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
-    if not all(status.suffices for status in statuses):
+    if problems:
         raise typer.Exit(1)
 
 
@@ -97,8 +99,7 @@ def fetch(
     from gift_core.datasets.catalogue.fetch import fetch as download
     from gift_core.datasets.hub_dataset import fetch_hub
 
-    failed: list[str] = []
-    complete: list[str] = []
+    failed, complete = list[str](), list[str]()
     config, raws = _chosen(names, every, params_of(params, root), root)
     for raw in raws:
         task = config.tasks.get(raw.name) if raw.row is None else None
@@ -160,13 +161,12 @@ def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> t
     """Returns the named data, or with `every` what params.yaml needs. UserError if there is none."""
     from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.status import data_in_use, data_named
+    from gift_core.datasets.status import data_in_use
 
     config = load_config(params)
     if bool(names) == every:
-        what = "name data sets, or write --all for those that params.yaml needs"
-        raise UserError(f"gift data: {what}. `gift data status` lists them.")
-    raws = data_named(names, config, root=root) if names else data_in_use(config, root=root)
+        raise UserError("gift data: name data sets, or write --all for what params.yaml needs (gift data status).")
+    raws = data_in_use(config, names, root=root)
     if not raws:
         raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
     return config, raws

@@ -59,13 +59,13 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_or_is_kept_wit
     assert row == before
     assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
     commit(project, "a harmless edit")
-    project.edit(READER, "Listing([*samples, *held", "Listing([*samples[::-1], *held")
+    project.edit(READER, "Listing(samples, location", "Listing(samples[::-1], location")
     printed, row = decided()
     number, reason = before["revision"] + 1, "ingest@shapes: bytes of data/1_tasks/shapes differ"
     assert (row["revision"], row["reasons"][str(number)]) == (number, reason)
     assert f"{PART}: revision {number}: {reason}\n" in printed
     assert f"### Runs again\n\n- {PART}: {reason}\n" in (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
     commit(project, "a new order")
-    project.edit(READER, "Listing([*samples[::-1], *held", "Listing([*samples, *held")
+    project.edit(READER, "Listing(samples[::-1], location", "Listing(samples, location")
     _, row = decided("--keep", PART, "--reason", "it is the order of before")
     assert (row["revision"], row["kept"][-1]) == (number, "it is the order of before")

@@ -7,7 +7,6 @@ import random
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image
 
 from gift_core.artifacts.task import read_task
-from gift_core.datasets import decoding
 from gift_core.datasets.decoding import BadImageError, plain_image
 from gift_core.datasets.status import check_images
 from gift_core.errors import UserError
@@ -130,19 +128,11 @@ def test_files_of_several_frames_or_pages_are_counted_and_the_first_is_read(tmp_
     np.testing.assert_allclose(read, [(255, 0, 0)] * 7, atol=8)
 
 
-@pytest.fixture
-def no_heic_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Python without pillow-heif."""
-    decoding._register_heic.cache_clear()
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    yield
-    decoding._register_heic.cache_clear()
-
-
-def test_without_its_reader_heic_is_noticed_or_skipped(tmp_path: Path, no_heic_reader: None) -> None:
+def test_without_its_reader_heic_is_noticed_or_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = birds(tmp_path) / "train" / "wren"
     for name in ("7.HEIC", "8.hif"):
         (folder / name).write_bytes(encoded(Image.new("RGB", (16, 16)), "HEIF"))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     found = check_images(open_birds(tmp_path), "birds")
     assert [name for name, _ in found.broken] == ["train/wren/7.HEIC", "train/wren/8.hif"]
     assert "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'" in found.broken_line()

@@ -124,7 +124,7 @@ def test_an_image_below_the_aesthetic_score_is_rejected(tmp_path: Path) -> None:
     config = FiltersConfig.model_validate(NO_CLIP | options)
     filters = QualityFilters(config, ToyScorer(), load_head(tmp_path / "red.safetensors", 3))  # type: ignore[arg-type]
     red, green = (filters.verdict(plain(color), "red") for color in ((200, 0, 0), (0, 200, 0)))
-    assert (red.reason, green.reason, green.aesthetic) == (None, "aesthetic", pytest.approx(-1.0))
+    assert (red.reason, green.reason, green.score) == (None, "aesthetic", pytest.approx(-1.0))
     assert counted_reasons(config) == ["clip_score", "duplicate", "aesthetic"]
 
 

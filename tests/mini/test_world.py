@@ -8,7 +8,7 @@ import pytest
 from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
-from gift_core.mini import scenes, world
+from gift_core.mini import world
 from gift_core.mini.rendering import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyph_mask
 from tests.datasets.folders import INGEST
 
@@ -74,9 +74,9 @@ def mask_bytes(character, face):
 
 
 def test_scenes_have_two_captions_and_no_scene_is_in_both_splits():
-    train, again = (list(scenes.render_scenes("train", 300, seed=3)) for _ in range(2))
-    test = list(scenes.render_scenes("test", 200, seed=3))
-    assert digest(train) == digest(again) and digest(train)[:40] == digest(scenes.render_scenes("train", 40, seed=3))
+    train, again = (list(world.render_scenes("train", 300, seed=3)) for _ in range(2))
+    test = list(world.render_scenes("test", 200, seed=3))
+    assert digest(train) == digest(again) and digest(train)[:40] == digest(world.render_scenes("train", 40, seed=3))
     assert not {captions for _, captions in train} & {captions for _, captions in test}
     assert len({captions for _, captions in test}) == 200  # so that one image is right for each
     ink, ground = next(iter(test))[1]

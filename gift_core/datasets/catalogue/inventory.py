@@ -27,7 +27,7 @@ from gift_core.config.tasks import (
     HubTaskConfig,
     PairsTaskConfig,
 )
-from gift_core.datasets.catalogue.readers import READERS, Contents
+from gift_core.datasets.catalogue.readers import READERS, Splits, samples_of
 from gift_core.datasets.dataset import NAMED, Dataset, Sample, require_caption_key, vocabulary_captions
 from gift_core.datasets.hub_dataset import COMMIT, list_hub
 from gift_core.datasets.spelling import comparison_key, default_class_name
@@ -152,16 +152,15 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
 
 @dataclass(frozen=True)
 class Inventory:
-    """The samples that were found, without those of unknown labels.
+    """What is in a folder. `dataset` has the images that were found, without those of unknown labels.
 
     state: complete; partial: less than the row says; missing: nothing; wrong: more than the row says, or other files.
     `faults` say what is different, one phrase each. They are stored in task.json if the user accepts them.
     """
 
-    row: CatalogueRow
     state: State
     faults: tuple[str, ...] = ()
-    splits: Mapping[str, Sequence[Sample]] = field(default_factory=lambda: dict.fromkeys(SPLITS, ()))
+    dataset: Dataset = field(default_factory=lambda: Dataset({}, (), (), ()))
 
 
 def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root: Path) -> Dataset:
@@ -183,22 +182,23 @@ def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root
     if inventory.state != "missing":
         remedy = f"Run `gift data verify {row.name}` for details, or unpack {row.archive_names} again "
         remedy += f"(`gift data fetch {row.name}` says from where)."
-    if not any(inventory.splits.values()):
+    found = inventory.dataset
+    if not (found.train or found.test):
         raise UserError(f"{location}: {what} {remedy}")
     if not is_whole and not config.allow_partial:
         raise UserError(f"{location}: {what} {remedy} To use what is there: allow_partial: true.")
-    notes = () if is_whole else (what,)
-    splits = [
-        [sample for sample in inventory.splits[split] if has_captions or sample.label in classes] for split in SPLITS
-    ]
-    for split, samples in zip(SPLITS, splits, strict=True):
+    train, test = (
+        [sample for sample in samples if has_captions or sample.label in classes]
+        for samples in (found.train, found.test)
+    )
+    for split, samples in zip(SPLITS, (train, test), strict=True):
         if split in row.counts and not samples:
             raise UserError(f"{key}: the {split} split has no image of these classes. {remedy}")
     if count is not None:
-        captions = vocabulary_captions(splits[0] or splits[1], count, task=name, seed=seed)
+        captions = vocabulary_captions(train or test, count, task=name, seed=seed)
         classes = {each: each for each in captions}
-    templates = config.templates or row.templates
-    return Dataset(classes, templates, splits[0], splits[1], notes, has_captions=has_captions)
+    notes = () if is_whole else (what,)
+    return Dataset(classes, config.templates or row.templates, train, test, notes, has_captions=has_captions)
 
 
 def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
@@ -206,27 +206,29 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
 
     Archives are unpacked at different depths: the first of the row's folders with the most required files is read.
     """
-    is_copy = row.hub is not None and (path / COMMIT).is_file()
-    lacking = {
-        folder: [
-            name
-            for name in row.required_files
-            if not (folder / name).exists() and not (folder / f"{name}.gz").is_file()
-        ]
-        for folder in (path / each for each in row.folders if not is_copy)
-    }
-    folder = min(lacking, key=lambda folder: len(lacking[folder])) if lacking else path
-    if not is_copy and len(lacking.get(folder, ())) == len(row.required_files):
-        return Inventory(row, "missing", (f"there is no {row.layout}",))
-    if lacking.get(folder):
-        return Inventory(row, "partial", (f"{folder} has no {', '.join(lacking[folder])}",))
+    is_copy, folder = row.hub is not None and (path / COMMIT).is_file(), path
+    if not is_copy:
+        lacking = {
+            path / each: [
+                name
+                for name in row.required_files
+                if not (path / each / name).exists() and not (path / each / f"{name}.gz").is_file()
+            ]
+            for each in row.folders
+        }
+        folder = min(lacking, key=lambda each: len(lacking[each]), default=path)
+        required = lacking.get(folder, [])
+        if len(required) == len(row.required_files):
+            return Inventory("missing", (f"there is no {row.layout}",))
+        if required:
+            return Inventory("partial", (f"{folder} has no {', '.join(required)}",))
     try:
-        contents = _read_copy(row, path) if is_copy else READERS[row.name](folder)
+        splits, absent = samples_of(folder, _read_copy(row, path) if is_copy else READERS[row.name](folder))
     except Exception as error:  # scipy, json, pickle and numpy raise a dozen kinds for a wrong file
         reason = (str(error).splitlines() or [""])[0]
         what = f"{folder} cannot be read as the official files ({type(error).__name__}: {reason})"
-        return Inventory(row, "wrong", (what,))
-    return _compare(row, contents)
+        return Inventory("wrong", (what,))
+    return _compare(row, splits, absent)
 
 
 def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig | PairsTaskConfig:
@@ -237,15 +239,13 @@ def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig | PairsTaskConfig:
     return PairsTaskConfig.model_construct(path=str(path), caption_column=copy.get("label_column"), **copy)
 
 
-def _read_copy(row: CatalogueRow, path: Path) -> Contents:
+def _read_copy(row: CatalogueRow, path: Path) -> Splits:
     listing, labels = list_hub(row.name, copy_task(row, path), Path()), list(row.classes)
     spellings = dict(zip(map(str, range(len(labels))), labels, strict=True)) if row.hub and row.hub.numbered else {}
     spellings |= {_spelled(name): label for label, name in row.classes.items()}
     spellings |= {_spelled(label): label for label in labels}
     found = {each: spellings.get(_spelled(each), each) for each in {sample.label for sample in listing.samples}}
-    samples = [replace(each, label=found[each.label]) for each in listing.samples]
-    train, test = ([sample for sample in samples if sample.split == split] for split in SPLITS)
-    return Contents(train, test)
+    return {split: [replace(each, label=found[each.label]) for each in listing.of(split)] for split in SPLITS}
 
 
 def _spelled(name: str) -> str:
@@ -253,25 +253,24 @@ def _spelled(name: str) -> str:
     return comparison_key(default_class_name(name.replace("/", " ")))
 
 
-def _compare(row: CatalogueRow, contents: Contents) -> Inventory:
-    known = {"train": contents.train, "test": contents.test}
-    wrong: list[str] = []
-    partial: list[str] = []
-    samples = (*contents.train, *contents.test)
+def _compare(row: CatalogueRow, splits: Mapping[str, Sequence[Sample]], absent: Sequence[str]) -> Inventory:
+    wrong, partial = list[str](), list[str]()
+    samples = [sample for split in SPLITS for sample in splits[split]]
     if row.classes and (unknown := [sample for sample in samples if sample.label not in row.classes]):
-        known = {split: [each for each in known[split] if each.label in row.classes] for split in SPLITS}
+        splits = {split: [each for each in splits[split] if each.label in row.classes] for split in SPLITS}
         labels = ", ".join(sorted({sample.label for sample in unknown})[:NAMED])
         what = f"{len(unknown):,} images are of classes that the data set does not have"
         wrong.append(f"{what}: {labels} (the first: {unknown[0].name})")
     for split, expected in row.counts.items():
-        if (count := len(known[split])) != expected:
+        if (count := len(splits[split])) != expected:
             fault = f"{count:,} of {expected:,} {_SPLIT_NAMES[split]} images"
             (wrong if count > expected else partial).append(fault)
-    if absent := contents.absent:
+    if absent:
         partial.append(f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}")
-    present = {sample.label for split in SPLITS for sample in known[split]}
+    present = {sample.label for sample in samples}
     if empty := [label for label in row.classes if label not in present]:
-        what = f"{len(present)} of {len(row.classes)} classes have images"
+        what = f"{len(row.classes) - len(empty)} of {len(row.classes)} classes have images"
         partial.append(f"{what}, none have {', '.join(empty[:NAMED])}")
     state: State = "wrong" if wrong else "partial" if partial else "complete"
-    return Inventory(row, state, (*wrong, *partial), known)
+    dataset = Dataset(row.classes, row.templates, splits["train"], splits["test"], has_captions=not row.classes)
+    return Inventory(state, (*wrong, *partial), dataset)

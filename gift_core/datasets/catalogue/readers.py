@@ -7,66 +7,66 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import os
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gift_core.artifacts.tars import encode_image
+from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import is_inside
 from gift_core.datasets.dataset import Sample
 from gift_core.untrusted import parse_json
 
-T = TypeVar("T")
 Pair = tuple[str, str]  # label, path below the archive's folder
+Splits = Mapping[str, Sequence[Pair | Sample]]  # of train and test, or of test alone
 SPLIT_SEED = 42  # of MTIL's 80/20 splits
 TRAIN_SHARE = 0.8
 
 
-@dataclass(frozen=True)
-class Contents:
-    """The samples of both splits. `absent` are files that the archive's own lists name but that do not exist."""
-
-    train: Sequence[Sample]
-    test: Sequence[Sample]
-    absent: tuple[str, ...] = ()
-
-
-def contents_of(folder: Path, *, train: Iterable[Pair], test: Iterable[Pair]) -> Contents:
-    """Returns the files of the pairs, in their order."""
-    splits: tuple[list[Sample], list[Sample]] = ([], [])
-    absent: list[str] = []
-    for found, pairs in zip(splits, (train, test), strict=True):
-        for label, name in pairs:
+def samples_of(folder: Path, found: Splits) -> tuple[dict[str, list[Sample]], list[str]]:
+    """Returns the samples of each split in their order, and the files that a list names but that do not exist."""
+    splits, absent = {split: list[Sample]() for split in SPLITS}, list[str]()
+    for split, items in found.items():
+        for item in items:
+            if isinstance(item, Sample):
+                splits[split].append(item)
+                continue
+            label, name = item
             if not is_inside(name):
                 raise ValueError(f"a list names {name!a}, which is outside")
             try:
-                found.append(Sample(label, name, (folder / name).stat().st_size, (folder / name).read_bytes))
+                splits[split].append(Sample(label, name, (folder / name).stat().st_size, (folder / name).read_bytes))
             except FileNotFoundError:
                 absent.append(name)
-    return Contents(*splits, tuple(absent))
+    return splits, absent
 
 
-def contents_of_lists(folder: Path, lists: str, pair: Callable[[str], Pair], *, train: str = "train") -> Contents:
-    """Returns the files of two lists with an image in each line: `lists` is their path with {} for the split."""
-    splits = {split: map(pair, read_rows(folder / lists.format(split))) for split in (train, "test")}
-    return contents_of(folder, train=splits[train], test=splits["test"])
+def in_list(folder: Path, file: str, line: str, image: str, *, header: int = 0) -> list[Pair]:
+    """Returns the images of a list with one in each line. `line` is a pattern with the groups image and label."""
+    found = list[Pair]()
+    for text in read_rows(folder / file)[header:]:
+        if (match := re.fullmatch(line, text)) is None:
+            raise ValueError(f"{file} has the line {text[:80]!a}")
+        found.append((match["label"], image.format(match["image"])))
+    return found
 
 
-def list_classes(folder: Path, pattern: str) -> list[Pair]:
-    """Returns the files folder/<class>/<pattern>, sorted by class and name, without hidden files."""
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def in_folders(folder: Path, images: str, pattern: str) -> list[Pair]:
+    """Returns the files images/<class>/<pattern>, sorted by class and name, without hidden files."""
+    classes = sorted(path.name for path in (folder / images).iterdir() if path.is_dir() and path.name[0] != ".")
     return [
         (label, file.relative_to(folder).as_posix())
         for label in classes
-        for file in sorted((folder / label).glob(pattern))
-        if not file.name.startswith(".")
+        for file in sorted((folder / images / label).glob(pattern))
+        if file.name[0] != "."
     ]
 
 
@@ -95,62 +95,53 @@ def read_mat(path: Path) -> dict[str, Any]:
     return variables
 
 
-def split_80_20(items: Sequence[T]) -> tuple[list[T], list[T]]:
+def split_80_20(items: Sequence[Pair]) -> Splits:
     """Returns int(0.8 n) training items and the rest for testing, both in the order of `items`.
 
     The items are those of `torch.utils.data.random_split(items, [int(0.8 n), rest], generator=manual_seed(42))`, which
-    returns them in the order in which it samples them.
+    returns them in the order in which it samples them: that of `torch.randperm`, on the CPU. NumPy and torch sample 32
+    bits at a time from a Mersenne twister with the same seeding, and randperm swaps position i with i + bits mod
+    (n - i) (aten's randperm_cpu). NumPy's policy (NEP 19) keeps the stream of RandomState unchanged.
     """
-    order = torch_permutation(len(items), seed=SPLIT_SEED)
-    count = int(TRAIN_SHARE * len(items))
-    return [items[index] for index in sorted(order[:count])], [items[index] for index in sorted(order[count:])]
-
-
-def torch_permutation(n: int, *, seed: int) -> list[int]:
-    """Returns what `torch.randperm(n, generator=torch.Generator().manual_seed(seed))` returns on the CPU.
-
-    Both sample 32 bits at a time from a Mersenne twister with the same seeding, and swap position i with
-    i + bits mod (n - i) (aten's randperm_cpu). NumPy's policy (NEP 19) keeps the stream of RandomState unchanged.
-    """
-    bits = np.random.RandomState(seed).randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32).tolist()
-    order = list(range(n))
+    n = len(items)
+    bits = np.random.RandomState(SPLIT_SEED).randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32).tolist()
+    order, count = list(range(n)), int(TRAIN_SHARE * n)
     for index, sampled in enumerate(bits):
         other = index + sampled % (n - index)
         order[index], order[other] = order[other], order[index]
-    return order
+    return {
+        split: [items[index] for index in sorted(each)]
+        for split, each in zip(SPLITS, (order[:count], order[count:]), strict=True)
+    }
 
 
-def read_aircraft(folder: Path) -> Contents:
-    """FGVC-Aircraft: lists of variants with one image per line, "<number> <variant>"."""
-
-    def pair(line: str) -> Pair:
-        number, variant = line.split(" ", 1)
-        return variant, f"data/images/{number}.jpg"
-
-    return contents_of_lists(folder, "data/images_variant_{}.txt", pair)
+def read_lists(lists: str, line: str, image: str, folder: Path, *, train: str = "train") -> Splits:
+    """Returns the images of two lists (in_list): `lists` is their path with {} for the split."""
+    return {
+        split: in_list(folder, lists.format(each), line, image) for split, each in (("train", train), ("test", "test"))
+    }
 
 
-def read_split_folders(images: str, folder: Path) -> Contents:
+def read_split_folders(images: str, folder: Path) -> Splits:
     """Returns the images of one folder per class below `images`, split 80/20 by class and name, as torchvision lists.
 
     So Caltech-101 has its images by number, and EuroSAT by text (1, 10, 100, 1000, 2). One of Caltech-101's folders
     has background images, and is not a class.
     """
-    pairs = [(label, Path(images, name).as_posix()) for label, name in list_classes(folder / images, "*.jpg")]
-    train, test = split_80_20([pair for pair in pairs if pair[0] != "BACKGROUND_Google"])
-    return contents_of(folder, train=train, test=test)
+    return split_80_20([pair for pair in in_folders(folder, images, "*.jpg") if pair[0] != "BACKGROUND_Google"])
 
 
-def read_cifar100(folder: Path) -> Contents:
+def read_cifar100(folder: Path) -> Splits:
     """CIFAR-100: three Python 2 pickles. The labels are the fine ones."""
-    names: list[str] = _unpickle(folder / "meta")["fine_label_names"]
-
-    def split(name: str) -> list[Sample]:
-        batch = _unpickle(folder / name)
+    meta, *batches = (
+        _Unpickler(io.BytesIO((folder / name).read_bytes()), encoding="latin1").load() for name in ("meta", *SPLITS)
+    )
+    names: list[str] = meta["fine_label_names"]
+    splits: dict[str, list[Sample]] = {}
+    for split, batch in zip(SPLITS, batches, strict=True):
         images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # rows of 1024 red, green, blue
-        return list_arrays(images, [names[label] for label in batch["fine_labels"]], file=name)
-
-    return Contents(split("train"), split("test"))
+        splits[split] = list_arrays(images, [names[label] for label in batch["fine_labels"]], file=split)
+    return splits
 
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # what builds a pickled array; its module differs between NumPy versions
@@ -172,31 +163,19 @@ class _Unpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def _unpickle(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        content: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
-    return content
-
-
-def read_cub(folder: Path) -> Contents:
+def read_cub(folder: Path) -> Splits:
     """Caltech-UCSD Birds: a list of images, "<number> <class>/<file>", and one that says which are for training."""
-    images, is_train = (
+    names, is_train = (
         dict(line.split(" ", 1) for line in read_rows(folder / f"{name}.txt"))
         for name in ("images", "train_test_split")
     )
-    splits = (
-        [(name.split("/")[0], f"images/{name}") for number, name in images.items() if is_train[number] == value]
-        for value in "10"
-    )
-    return contents_of(folder, train=next(splits), test=next(splits))
+    return {
+        split: [(name.split("/")[0], f"images/{name}") for number, name in names.items() if is_train[number] == value]
+        for split, value in (("train", "1"), ("test", "0"))
+    }
 
 
-def read_dtd(folder: Path) -> Contents:
-    """Describable Textures: lists with one image per line, "<class>/<file>". The first of ten partitions is used."""
-    return contents_of_lists(folder, "labels/{}1.txt", lambda line: (line.split("/")[0], f"images/{line}"))
-
-
-def read_flowers(folder: Path) -> Contents:
+def read_flowers(folder: Path) -> Splits:
     """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
     labels: list[int] = np.atleast_1d(read_mat(folder / "imagelabels.mat")["labels"]).tolist()
     splits = read_mat(folder / "setid.mat")
@@ -205,34 +184,27 @@ def read_flowers(folder: Path) -> Contents:
         counted_from_1 = np.atleast_1d(splits[name]).tolist()
         return [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in counted_from_1]
 
-    return contents_of(folder, train=split("trnid"), test=split("tstid"))
+    return {"train": split("trnid"), "test": split("tstid")}
 
 
-def read_food(folder: Path) -> Contents:
+def read_food(folder: Path) -> Splits:
     """Food-101: one JSON file per split, {class: [image without .jpg, ...]}."""
 
     def split(name: str) -> list[Pair]:
         classes = parse_json((folder / "meta" / f"{name}.json").read_bytes())
         return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
 
-    return contents_of(folder, train=split("train"), test=split("test"))
+    return {"train": split("train"), "test": split("test")}
 
 
-def read_gtsrb(folder: Path) -> Contents:
+def read_gtsrb(folder: Path) -> Splits:
     """GTSRB: a folder 00000 to 00042 for each class, and a table of the test images, "<file>;...;<class>"."""
-    training, table = "GTSRB/Training", read_rows(folder / "GT-final_test.csv")[1:]
-    train = [(str(int(label)), f"{training}/{name}") for label, name in list_classes(folder / training, "*.ppm")]
-    test = [(line.split(";")[-1], f"GTSRB/Final_Test/Images/{line.split(';')[0]}") for line in table]
-    return contents_of(folder, train=train, test=test)
+    train = [(str(int(label)), name) for label, name in in_folders(folder, "GTSRB/Training", "*.ppm")]
+    line = r"(?P<image>[^;]+);.*;(?P<label>[^;]+)"
+    return {"train": train, "test": in_list(folder, "GT-final_test.csv", line, "GTSRB/Final_Test/Images/{}", header=1)}
 
 
-def read_imagenet(folder: Path) -> Contents:
-    """ImageNet-1k: the validation images in one folder per class, as torchvision sorts them."""
-    pairs = [(label, f"val/{name}") for label, name in list_classes(folder / "val", "*.JPEG")]
-    return contents_of(folder, train=(), test=pairs)
-
-
-def read_mnist(folder: Path) -> Contents:
+def read_mnist(folder: Path) -> Splits:
     """MNIST: IDX files, unpacked or gzipped. The labels are the digits."""
 
     def split(name: str) -> list[Sample]:
@@ -240,7 +212,7 @@ def read_mnist(folder: Path) -> Contents:
         labels = _read_idx(folder / f"{name}-labels-idx1-ubyte", dimensions=1)
         return list_arrays(images, [str(label) for label in labels.tolist()], file=f"{name}-images-idx3-ubyte")
 
-    return Contents(split("train"), split("t10k"))
+    return {"train": split("train"), "test": split("t10k")}
 
 
 def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
@@ -255,17 +227,7 @@ def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     return array
 
 
-def read_oxford_pet(folder: Path) -> Contents:
-    """Oxford-IIIT Pet: lists with one image per line, "<breed>_<number> <class> <species> <breed of the species>"."""
-
-    def pair(line: str) -> Pair:
-        image = line.split()[0]
-        return image.rsplit("_", 1)[0], f"images/{image}.jpg"
-
-    return contents_of_lists(folder, "annotations/{}.txt", pair, train="trainval")
-
-
-def read_stanford_cars(folder: Path) -> Contents:
+def read_stanford_cars(folder: Path) -> Splits:
     """Stanford Cars: classes 1 to 196 in one MATLAB file per split."""
 
     def split(images: str, annotations: str) -> list[Pair]:
@@ -275,10 +237,10 @@ def read_stanford_cars(folder: Path) -> Contents:
         return [(str(int(row["class"])), f"{images}/{row['fname']}") for row in rows]
 
     train = split("cars_train", "devkit/cars_train_annos.mat")
-    return contents_of(folder, train=train, test=split("cars_test", "cars_test_annos_withlabels.mat"))
+    return {"train": train, "test": split("cars_test", "cars_test_annos_withlabels.mat")}
 
 
-def read_sun397(folder: Path) -> Contents:
+def read_sun397(folder: Path) -> Splits:
     """SUN397: <letter>/<class>, for some classes one folder deeper: a/abbey, a/apse/indoor. Split 80/20 by path.
 
     differs: torchvision lists the images in the order of the file system, which differs between machines.
@@ -288,33 +250,34 @@ def read_sun397(folder: Path) -> Contents:
         path = Path(parent).relative_to(folder)
         images = (file for file in files if file.startswith("sun_") and file.endswith(".jpg"))
         pairs += [("/".join(path.parts[1:]), f"{path.as_posix()}/{file}") for file in images]
-    train, test = split_80_20(sorted(pairs, key=lambda pair: pair[1]))
-    return contents_of(folder, train=train, test=test)
+    return split_80_20(sorted(pairs, key=lambda pair: pair[1]))
 
 
-def read_tinyimagenet(folder: Path) -> Contents:
+def read_tinyimagenet(folder: Path) -> Splits:
     """Tiny ImageNet: train/<wnid>/images, and val with a table of its labels, which is used as the test split."""
-    train = [(label, f"train/{name}") for label, name in list_classes(folder / "train", "images/*.JPEG")]
-    rows = [
-        line.split("\t")[:2] for line in read_rows(folder / "val" / "val_annotations.txt")
-    ]  # file, wnid, then a box
-    return contents_of(folder, train=train, test=[(label, f"val/images/{file}") for file, label in rows])
+    line = r"(?P<image>[^\t]+)\t(?P<label>[^\t]+).*"  # then a box
+    test = in_list(folder, "val/val_annotations.txt", line, "val/images/{}")
+    return {"train": in_folders(folder, "train", "images/*.JPEG"), "test": test}
 
 
-READERS: Mapping[str, Callable[[Path], Contents]] = {
-    "aircraft": read_aircraft,
+READERS: Mapping[str, Callable[[Path], Splits]] = {
+    "aircraft": partial(  # the number of an image, and its variant
+        read_lists, "data/images_variant_{}.txt", r"(?P<image>\S+) (?P<label>.+)", "data/images/{}.jpg"
+    ),
     "caltech101": partial(read_split_folders, "101_ObjectCategories"),
     "cifar100": read_cifar100,
     "cub": read_cub,
-    "dtd": read_dtd,
+    "dtd": partial(read_lists, "labels/{}1.txt", r"(?P<image>(?P<label>[^/]*).*)", "images/{}"),  # the first partition
     "eurosat": partial(read_split_folders, "."),
     "flowers": read_flowers,
     "food": read_food,
     "gtsrb": read_gtsrb,
-    "imagenet": read_imagenet,
+    "imagenet": lambda folder: {"test": in_folders(folder, "val", "*.JPEG")},  # as torchvision sorts them
     "imagenet_r": partial(read_split_folders, "."),
     "mnist": read_mnist,
-    "oxford_pet": read_oxford_pet,
+    "oxford_pet": partial(  # "<breed>_<number> <class> <species> <breed of the species>"
+        read_lists, "annotations/{}.txt", r"(?P<image>(?P<label>\S+)_\S*).*", "images/{}.jpg", train="trainval"
+    ),
     "stanford_cars": read_stanford_cars,
     "sun397": read_sun397,
     "tinyimagenet": read_tinyimagenet,

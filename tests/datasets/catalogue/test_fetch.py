@@ -43,7 +43,7 @@ def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, serve
     get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
-    first = inventory.splits["train"][0]
+    first = inventory.dataset.train[0]
     assert first.read() == (tmp_path / "official" / "dtd" / "dtd" / first.name).read_bytes()
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
@@ -84,17 +84,6 @@ def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Hub, tmp_p
     assert take_inventory(dtd, path).state == "complete"
     assert server.starts == ([size // 2] if continues else [])
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
-
-
-def test_a_server_that_drips_single_bytes_is_given_up_and_the_next_run_continues(
-    dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gift_core.datasets.catalogue.fetch.TIMEOUT_S", 0.2)
-    server.drips = True
-    assert " bytes in 0 s; the next run continues there" in refused(dtd, tmp_path / "raw" / "dtd")
-    server.drips = False
-    get(dtd, tmp_path / "raw" / "dtd")
-    assert server.starts[0] < 50
 
 
 def test_a_tar_that_leads_out_of_its_folder_is_refused(

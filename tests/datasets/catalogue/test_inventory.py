@@ -175,7 +175,7 @@ def test_a_copy_of_the_hub_is_the_data_set_if_its_classes_and_counts_are(spellin
         assert inventory.state == "wrong" and "classes that the data set does not have: bus" in inventory.faults[0]
     else:
         assert inventory.state == "complete", inventory.faults
-        assert [sample.label for sample in inventory.splits["test"]] == list(row.classes)
+        assert [sample.label for sample in inventory.dataset.test] == list(row.classes)
 
 
 @pytest.mark.parametrize(("dataset", "changes"), [("imagenet", {}), ("flickr30k", {"vocabulary_captions": 2})])

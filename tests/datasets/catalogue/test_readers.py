@@ -54,7 +54,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def ours(dataset: str, path: Path, split: str) -> list[Pixels]:
     row = catalogue_row(dataset, "tests")
-    return [sample(image, list(row.classes)) for image in take_inventory(row, path).splits[split]]
+    return [sample(image, list(row.classes)) for image in getattr(take_inventory(row, path).dataset, split)]
 
 
 def sample(image: Sample, labels: list[str]) -> Pixels:
@@ -130,8 +130,8 @@ def test_an_archive_unpacked_a_folder_higher_is_found(dataset: str, official: st
     (tmp_path / "moved" / usual).parent.mkdir(exist_ok=True)
     (tmp_path / "official" / official).rename(tmp_path / "moved" / usual)
     elsewhere = take_inventory(row, tmp_path / "moved")
-    assert len(elsewhere.splits["train"]) == len(at_home.splits["train"]) > 0
-    assert [image.name for image in elsewhere.splits["test"]] == [image.name for image in at_home.splits["test"]]
+    assert len(elsewhere.dataset.train) == len(at_home.dataset.train) > 0
+    assert [image.name for image in elsewhere.dataset.test] == [image.name for image in at_home.dataset.test]
 
 
 def test_gzipped_mnist_files_are_read_without_unpacking(tmp_path: Path) -> None:
@@ -146,11 +146,10 @@ def test_birds_have_the_splits_of_their_table_and_imagenet_r_has_four_fifths_for
     tree: Callable[[str], Path],
 ) -> None:
     inventory = take_inventory(catalogue_row("cub", "tests"), tree("cub"))
-    names = {split: [sample.name for sample in samples] for split, samples in inventory.splits.items()}
-    assert names["train"][0] == "images/001.Black_footed_Albatross/0.jpg" and len(names["train"]) == 12
-    assert names["test"][0] == "images/001.Black_footed_Albatross/1.jpg" and len(names["test"]) == 12
+    for number, samples in enumerate((inventory.dataset.train, inventory.dataset.test)):
+        assert samples[0].name == f"images/001.Black_footed_Albatross/{number}.jpg" and len(samples) == 12
     inventory = take_inventory(catalogue_row("imagenet_r", "tests"), tree("imagenet_r"))
-    assert [len(inventory.splits[split]) for split in ("train", "test")] == [48, 12]
+    assert inventory.dataset.counts == {"train": 48, "test": 12}
 
 
 @dataclass

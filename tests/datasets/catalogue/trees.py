@@ -6,7 +6,7 @@ import gzip
 import json
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,16 +52,13 @@ def _aircraft(folder: Path, keys: list[str], per_class: int) -> None:
     for split in ("train", "val", "test"):
         lines = [f"{next(numbers):07d} {key}" for key in keys for _ in range(per_class)]
         _write_lines(data / f"images_variant_{split}.txt", lines)
-        for line in lines:
-            _write_jpeg(data / "images" / f"{line.split()[0]}.jpg")
+        _write_jpegs(data / "images", (f"{line.split()[0]}.jpg" for line in lines))
     _write_lines(data / "variants.txt", list(catalogue_row("aircraft", "tests").classes))
 
 
 def _caltech101(folder: Path, keys: list[str], per_class: int) -> None:
     images = folder / "caltech101" / "101_ObjectCategories"
-    for key in (*keys, "BACKGROUND_Google"):
-        for number in range(1, (TRAIN_SHARE + 1) * per_class + 1):
-            _write_jpeg(images / key / f"image_{number:04d}.jpg")
+    _whole(images, (*keys, "BACKGROUND_Google"), per_class, "{key}/image_{number:04d}.jpg", first=1)
     (images / "BACKGROUND_Google" / "tmp").touch()  # the archive has it
 
 
@@ -85,8 +82,7 @@ def _cifar100(folder: Path, keys: list[str], per_class: int) -> None:
 
 def _cub(folder: Path, keys: list[str], per_class: int) -> None:
     names = [f"{key}/{number}.jpg" for key in keys for number in range(2 * per_class)]
-    for name in names:
-        _write_jpeg(folder / "CUB_200_2011" / "images" / name)
+    _write_jpegs(folder / "CUB_200_2011" / "images", names)
     tables = {"images": names, "train_test_split": [1 - number % 2 for number in range(len(names))]}
     for table, values in tables.items():
         lines = [f"{number} {value}" for number, value in enumerate(values, 1)]
@@ -100,21 +96,13 @@ def _dtd(folder: Path, keys: list[str], per_class: int) -> None:
         for split in ("train", "val", "test"):
             lines = [f"{key}/{key}_{next(numbers):04d}.jpg" for key in keys for _ in range(per_class)]
             _write_lines(data / "labels" / f"{split}{partition}.txt", lines)
-            for line in lines:
-                _write_jpeg(data / "images" / line)
-
-
-def _eurosat(folder: Path, keys: list[str], per_class: int) -> None:
-    for key in keys:
-        for number in range(1, (TRAIN_SHARE + 1) * per_class + 1):
-            _write_jpeg(folder / "eurosat" / "2750" / key / f"{key}_{number}.jpg")
+            _write_jpegs(data / "images", lines)
 
 
 def _flowers(folder: Path, keys: list[str], per_class: int) -> None:
     archive = folder / "flowers-102"
     labels = [int(key) for _ in range(3 * per_class) for key in keys]
-    for number in range(1, len(labels) + 1):
-        _write_jpeg(archive / "jpg" / f"image_{number:05d}.jpg")
+    _write_jpegs(archive / "jpg", (f"image_{number:05d}.jpg" for number in range(1, len(labels) + 1)))
     train, valid, test = np.split(np.arange(1, len(labels) + 1, dtype=np.uint16), 3)
     savemat(archive / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
     savemat(archive / "setid.mat", {"trnid": train[None, ::-1], "valid": valid[None], "tstid": test[None]})
@@ -125,9 +113,7 @@ def _food(folder: Path, keys: list[str], per_class: int) -> None:
     numbers = count(1005649)
     for split in ("train", "test"):
         classes = {key: [f"{key}/{next(numbers)}" for _ in range(per_class)] for key in reversed(keys)}
-        for images in classes.values():
-            for image in images:
-                _write_jpeg(archive / "images" / f"{image}.jpg")
+        _write_jpegs(archive / "images", (f"{image}.jpg" for images in classes.values() for image in images))
         (archive / "meta").mkdir(exist_ok=True)
         (archive / "meta" / f"{split}.json").write_text(json.dumps(classes), encoding="utf-8")
 
@@ -135,21 +121,16 @@ def _food(folder: Path, keys: list[str], per_class: int) -> None:
 def _gtsrb(folder: Path, keys: list[str], per_class: int) -> None:
     base, lines = folder / "gtsrb", ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
     for number, key in enumerate(keys * per_class):
-        _write_jpeg(base / "GTSRB" / "Training" / f"{int(key):05d}" / f"{number:05d}.ppm")
-        _write_jpeg(base / "GTSRB" / "Final_Test" / "Images" / f"{number:05d}.ppm")
+        _write_jpegs(
+            base / "GTSRB", (f"Training/{int(key):05d}/{number:05d}.ppm", f"Final_Test/Images/{number:05d}.ppm")
+        )
         lines.append(f"{number:05d}.ppm;8;8;1;1;7;7;{key}")
     _write_lines(base / "GT-final_test.csv", lines)
 
 
 def _imagenet(folder: Path, keys: list[str], per_class: int) -> None:
-    for number, key in enumerate(keys * per_class):
-        _write_jpeg(folder / "val" / key / f"ILSVRC2012_val_{number:08d}.JPEG")
-
-
-def _imagenet_r(folder: Path, keys: list[str], per_class: int) -> None:
-    for key in keys:
-        for number in range((TRAIN_SHARE + 1) * per_class):
-            _write_jpeg(folder / "imagenet-r" / key / f"art_{number}.jpg")
+    names = (f"{key}/ILSVRC2012_val_{number:08d}.JPEG" for number, key in enumerate(keys * per_class))
+    _write_jpegs(folder / "val", names)
 
 
 def _mnist(folder: Path, keys: list[str], per_class: int) -> None:
@@ -174,8 +155,7 @@ def _oxford_pet(folder: Path, keys: list[str], per_class: int) -> None:
             archive / "annotations" / f"{split}.txt",
             [f"{key}_{number} {all_keys.index(key) + 1} {1 if key[0].isupper() else 2} 1" for key, number in images],
         )
-        for key, number in images:
-            _write_jpeg(archive / "images" / f"{key}_{number}.jpg")
+        _write_jpegs(archive / "images", (f"{key}_{number}.jpg" for key, number in images))
 
 
 def _stanford_cars(folder: Path, keys: list[str], per_class: int) -> None:
@@ -187,7 +167,7 @@ def _stanford_cars(folder: Path, keys: list[str], per_class: int) -> None:
         rows = np.zeros((1, len(keys) * per_class), dtype=[("bbox_x1", object), ("class", object), ("fname", object)])
         for index, key in enumerate(key for key in reversed(keys) for _ in range(per_class)):
             rows[0, index] = (np.uint8(1), np.uint8(key), f"{index + 1:05d}.jpg")
-            _write_jpeg(archive / f"cars_{split}" / f"{index + 1:05d}.jpg")
+        _write_jpegs(archive / f"cars_{split}", (f"{number:05d}.jpg" for number in range(1, rows.size + 1)))
         savemat(path, {"annotations": rows})
     names = np.array([list(catalogue_row("stanford_cars", "tests").classes.values())], dtype=object)
     savemat(archive / "devkit" / "cars_meta.mat", {"class_names": names})
@@ -195,9 +175,7 @@ def _stanford_cars(folder: Path, keys: list[str], per_class: int) -> None:
 
 def _sun397(folder: Path, keys: list[str], per_class: int) -> None:
     archive = folder / "SUN397"
-    for key in keys:
-        for number in range((TRAIN_SHARE + 1) * per_class):
-            _write_jpeg(archive / key[0] / key / f"sun_{number:017d}.jpg")
+    _whole(archive, keys, per_class, "{key[0]}/{key}/sun_{number:017d}.jpg")
     names = [f"/{key[0]}/{key}" for key in catalogue_row("sun397", "tests").classes]
     _write_lines(archive / "ClassName.txt", names)
 
@@ -205,12 +183,10 @@ def _sun397(folder: Path, keys: list[str], per_class: int) -> None:
 def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
     archive = folder / "tiny-imagenet-200"
     for key in keys:
-        for number in range(per_class):
-            _write_jpeg(archive / "train" / key / "images" / f"{key}_{number}.JPEG")
+        _write_jpegs(archive / "train" / key / "images", (f"{key}_{number}.JPEG" for number in range(per_class)))
         _write_lines(archive / "train" / key / f"{key}_boxes.txt", [f"{key}_0.JPEG\t0\t0\t7\t7"])
     validation = [(f"val_{number}.JPEG", key) for number, key in enumerate(reversed(keys * per_class))]
-    for file, _ in validation:
-        _write_jpeg(archive / "val" / "images" / file)
+    _write_jpegs(archive / "val" / "images", (file for file, _ in validation))
     _write_lines(archive / "val" / "val_annotations.txt", [f"{file}\t{key}\t0\t0\t7\t7" for file, key in validation])
     _write_lines(archive / "wnids.txt", list(reversed(list(catalogue_row("tinyimagenet", "tests").classes))))
 
@@ -218,9 +194,12 @@ def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
 MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
     function.__name__.removeprefix("_"): function
     for function in (
-        _aircraft, _caltech101, _cifar100, _cub, _dtd, _eurosat, _flowers, _food, _gtsrb, _imagenet, _imagenet_r,
-        _mnist, _oxford_pet, _stanford_cars, _sun397, _tinyimagenet,
+        _aircraft, _caltech101, _cifar100, _cub, _dtd, _flowers, _food, _gtsrb, _imagenet, _mnist, _oxford_pet,
+        _stanford_cars, _sun397, _tinyimagenet,
     )
+} | {
+    "eurosat": lambda folder, keys, n: _whole(folder / "eurosat/2750", keys, n, "{key}/{key}_{number}.jpg", first=1),
+    "imagenet_r": lambda folder, keys, n: _whole(folder / "imagenet-r", keys, n, "{key}/art_{number}.jpg"),
 }  # fmt: skip
 
 
@@ -229,18 +208,21 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _colors() -> Iterator[tuple[int, int, int]]:
-    """Colors 4 apart, which remain distinct in a JPEG."""
-    for number in count():
-        yield number * 4 % 256, number // 64 * 4 % 256, number // 4096 * 4 % 256
+_COLORS = (  # 4 apart, which remain distinct in a JPEG
+    (number * 4 % 256, number // 64 * 4 % 256, number // 4096 * 4 % 256) for number in count()
+)
 
 
-_COLORS = _colors()
+def _write_jpegs(folder: Path, names: Iterable[str]) -> None:
+    for path in (folder / name for name in names):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIDE, SIDE), next(_COLORS)).save(path, "JPEG", quality=95)
 
 
-def _write_jpeg(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (SIDE, SIDE), next(_COLORS)).save(path, "JPEG", quality=95)
+def _whole(folder: Path, keys: Iterable[str], per_class: int, name: str, first: int = 0) -> None:
+    """Writes the images of a data set that is split 80/20."""
+    numbers = range(first, first + (TRAIN_SHARE + 1) * per_class)
+    _write_jpegs(folder, (name.format(key=key, number=number) for key in keys for number in numbers))
 
 
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
