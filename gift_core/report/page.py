@@ -20,16 +20,28 @@ from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
-from gift_core.report.colored_tables import FEW_TASKS, fisher_heatmaps, result
 from gift_core.report.facts import differences, what_ran
+from gift_core.report.fisher_layers import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
-from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
+from gift_core.report.labels import (
+    count_test_images,
+    label,
+    number,
+    ratio_text,
+    rejections,
+    shade_of_points,
+    shade_of_ratio,
+    signed,
+    task_list,
+)
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
+from gift_core.report.result_table import result
 from gift_core.report.run_record import RunRecord, Sections, read_run
 from gift_core.work.publishing import build_folder, write_atomically
 
+FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
 ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
 SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
@@ -120,9 +132,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"plural": plural, "label": label, "number": number, "signed": signed}
-    templates.filters |= {"task_list": task_list, "rejections": rejections, "code_spans": code_spans}
-    templates.filters |= {"test_set": describe_test_set, "test_images": count_test_images}
+    filters = (label, number, ratio_text, rejections, shade_of_points, shade_of_ratio, signed, task_list, code_spans)
+    templates.filters |= {each.__name__: each for each in filters}
+    templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates
 
 

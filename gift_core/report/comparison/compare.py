@@ -14,7 +14,7 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, Frame, round_ticks, seen_curve_chart, spread_labels
+from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
 from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
@@ -121,7 +121,7 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     curves = {method: [float(value) for value in means[method]] for method in (*runs.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(runs.tasks)}" for step in range(1, len(runs.tasks) + 1)}
     styles = {method: comparison.styles[method] for method in runs.methods}
-    return seen_curve_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
+    return seen_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
