@@ -12,7 +12,7 @@ from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interva
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.highlight import styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, number, signed
-from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
+from gift_core.report.published_results import DATA_SET_TOLERANCE
 from gift_core.report.run_record import RunRecord, Section
 
 
@@ -35,8 +35,7 @@ def result(record: RunRecord) -> Iterator[Section]:
         "rows": [result_row(record, method) for method in (ZERO_SHOT, *record.contenders)],
         "best": best,
         "reference_rows": [result_row(record, method) for method in record.references],
-        "check_rows": data_set_rows(record.published.zero_shot.accuracies) if record.published else {},
-        "tolerance": f"{DATA_SET_TOLERANCE:g}",
+        "tolerance": DATA_SET_TOLERANCE,
         "model_of_published": MODEL,
     }
     yield Section("result", "Result", "result.html.j2", shown)
