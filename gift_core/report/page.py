@@ -96,31 +96,26 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     Probes come after the tasks. In a class-incremental run the only task beside them is "classes seen", and the
     zero-shot model is a method of its own there.
     """
-    if record.seen is None:
-        return _task_rows(record, record.accuracy)
-    seen = [
-        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
-        for method in record.seen.columns
-        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
-    ]
-    probes = _task_rows(record, record.accuracy[record.accuracy["phase"] == PROBE])
-    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), probes], ignore_index=True)
-    return whole
-
-
-def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
+    accuracy = record.accuracy if record.seen is None else record.accuracy[record.accuracy["phase"] == PROBE]
     order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
-    rows = accuracy.assign(
+    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
+    rows: pd.DataFrame = accuracy.assign(
         after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
         after_step=accuracy["step"] + 1,
         task=accuracy["eval_task"],
         task_step=[order[task] for task in accuracy["eval_task"]],
         accuracy=(accuracy["top1"] * 100.0).round(3),
-    )
-    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
-    rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
-    tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
-    return tidy
+        order=accuracy["method"].map(methods),
+    ).sort_values(["order", "after_step", "task_step"])[ACCURACY_COLUMNS]
+    if record.seen is None:
+        return rows
+    seen = [
+        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
+        for method in record.seen.columns
+        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
+    ]
+    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), rows], ignore_index=True)
+    return whole
 
 
 def environment() -> Environment:
