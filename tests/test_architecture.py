@@ -45,7 +45,7 @@ BUDGET = {
     "gift_core/clip": 1_930,
     "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_070,
-    "gift_core/doctor": 1_590,
+    "gift_core/doctor": 1_520,
     "gift_core/execution": 530,
     "gift_core/generators": 870,
     "gift_core/interop": 1_110,
@@ -55,14 +55,14 @@ BUDGET = {
     "gift_core/mini": 640,
     "gift_core/new_project": 140,
     "gift_core/published": 90,
-    "gift_core/report": 3_010,
+    "gift_core/report": 2_830,
     "gift_core/team": 660,
     "gift_core/tracking": 300,
     "gift_core/use": 580,
     "gift_core/work": 1_310,
     "recipes": 900,
     "stages": 5_630,
-    "tests": 22_110,  # with what docs/adding_a_method.md adds
+    "tests": 22_130,  # with what docs/adding_a_method.md adds
 }
 
 

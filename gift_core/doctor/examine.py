@@ -16,9 +16,7 @@ from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.inputs import (
     check_clip,
     check_data,
-    check_filters,
     check_generator,
-    check_miniature,
     check_trained,
 )
 from gift_core.doctor.memory_estimate import check_memory, memory_of
@@ -76,8 +74,8 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
 CHECKS: tuple[tuple[str, Check], ...] = (
-    (MODELS, check_clip), (MODELS, check_miniature), (MODELS, check_generator), (MODELS, check_trained),
-    (MODELS, check_filters), (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
+    (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained),
+    (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
 
 

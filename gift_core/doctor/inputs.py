@@ -33,7 +33,12 @@ BY_HAND = {
 
 
 def check_clip(project: Project) -> Iterator[Finding]:
-    """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only."""
+    """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only.
+
+    Also a warning if it is the miniature's, and should learn other tasks.
+    """
+    if warning := miniature_of(project.config).warning:
+        yield Finding("model", "warn", warning)
     name, pretrained = project.config.model.name, project.config.model.pretrained
     kind, _, location = name.partition(":") if ":" in name else ("", "", name)
     local = location if kind == "local-file" else None
@@ -54,7 +59,9 @@ def check_clip(project: Project) -> Iterator[Finding]:
         if not path.exists():
             yield Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
         else:
-            size = f", {count_numbers(path) / 1e6:.1f}M parameters" if path.suffix == ".safetensors" else ""
+            size = ""
+            if path.suffix == ".safetensors":  # of which only the header is read
+                size = f", {sum(map(math.prod, read_shapes(path).values())) / 1e6:.1f}M parameters"
             yield Finding("model", "ok", f"{path}{size}")
     elif not project.quick:
         repository, address, files = location, "", tuple[str, ...](CACHED_WEIGHTS)
@@ -74,12 +81,6 @@ def check_clip(project: Project) -> Iterator[Finding]:
             yield Finding("model", "ok", f"{repository or name}, on this machine: {kept}")
         else:
             yield download_finding("model", repository or address)
-
-
-def check_miniature(project: Project) -> Iterator[Finding]:
-    """Yields a warning if the miniature CLIP should learn other tasks than the miniature's."""
-    if warning := miniature_of(project.config).warning:
-        yield Finding("model", "warn", warning)
 
 
 def check_trained(project: Project) -> Iterator[Finding]:
@@ -107,12 +108,17 @@ def check_trained(project: Project) -> Iterator[Finding]:
 def check_generator(project: Project) -> Iterator[Finding]:
     """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA.
 
-    A quick check yields nothing of one that is not local.
+    Also a problem for each local model of the filters that is missing. A quick check yields nothing of a pipeline of
+    the hub, and the filters' models of the hub are not looked up.
     """
     from gift_core.generators.pipeline import check_lora
 
+    filters, memory = project.config.generator.filters, project.config.generator.memory
+    for key, path in filters.local_files().items() if filters else ():
+        if not (project.root / path).exists():
+            remedy = "Correct the path, or put the model there."
+            yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
     check_lora(project.config.generator.lora)
-    memory = project.config.generator.memory
     if memory is not None and memory.offload != "none":
         from gift_core.clip.device import resolve_device
 
@@ -131,22 +137,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
             raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
         files = [file for file in sorted(folder.glob("*/*")) if file.suffix in (".safetensors", ".bin")]
         for file in (file for file in files if file.suffix == ".safetensors"):
-            count_numbers(file)
+            read_shapes(file)
         yield Finding("generator", "ok", f"{name}, {byte_size(sum(file.stat().st_size for file in files))} of weights")
-
-
-def check_filters(project: Project) -> Iterator[Finding]:
-    """Yields a problem for each local model of the filters that is missing. Those of the hub are not looked up."""
-    filters = project.config.generator.filters
-    for key, path in filters.local_files().items() if filters else ():
-        if not (project.root / path).exists():
-            remedy = "Correct the path, or put the model there."
-            yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
-
-
-def count_numbers(path: Path) -> int:
-    """Returns how many numbers a safetensors file contains, of which only the header is read. UserError as there."""
-    return sum(map(math.prod, read_shapes(path).values()))
 
 
 def download_finding(subject: str, what: str) -> Finding:

@@ -123,7 +123,15 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     if config is None or count is None or not methods:
         what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
-    trained = [trained_weights(config, count, method) for method in methods]
+    trained = []  # the number of weights that each method trains, without those of adapters
+    for method in methods:
+        trained.append(count.weights if method.trains is None else 0)
+        if method.trains is not None and not method.trains.is_merged:
+            from gift_core.clip.trained import TRAINS
+            from gift_core.doctor.counting import empty_clip
+
+            with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as part:
+                trained[-1] = part.size
     sizes = task_sizes(project) or {"assumed": TYPICAL}
     name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(training.batch_size))
     texts, precision = size.trained_texts(training.batch_size), project.config.model.precision
@@ -138,19 +146,6 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in MICRO_BATCHES}
     what = f"{texts} {'captions' if size.test_captions else 'classes'} ({name})"
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
-
-
-def trained_weights(config: Mapping[str, Any], count: ClipCount, method: MethodConfig) -> int:
-    """Returns the number of weights that a method trains, without those of adapters."""
-    if method.trains is None:
-        return count.weights
-    if method.trains.is_merged:
-        return 0
-    from gift_core.clip.trained import TRAINS
-    from gift_core.doctor.counting import empty_clip
-
-    with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as trained:
-        return trained.size
 
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.stage_work import OTHERS, StageWork, count_work
+from gift_core.doctor.finding import Finding, Mark, Project
+from gift_core.doctor.stage_work import OTHERS, count_work
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
@@ -23,6 +23,9 @@ KINDS = {  # of artifacts: the types of stages that write them
     "models": ("finetune", "evaluate", OTHERS),
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
+NO_SPACE = (
+    "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy: dvc config cache.type symlink"
+)
 RUNNING = ".dvc/tmp/rwlock"
 BRACES = "DVC fails in a path with { or }, once a stage has run"  # its progress bar takes them for a pattern
 REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
@@ -51,40 +54,33 @@ OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc 
 
 
 def check_disk(project: Project) -> Iterator[Finding]:
-    """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache."""
+    """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache.
+
+    A tenth of them is to spare.
+    """
     work = count_work(project)
-    wanted = artifact_bytes(work.stages)
+    wanted = {kind: sum(each.bytes for each in work.stages if each.stage in stages) for kind, stages in KINDS.items()}
     parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
     unknown = "".join(f"; not counted: {what}" for what in work.unknown)
     of = work.assumed or "this experiment"
     yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
-    left = sum(stage.bytes for stage in work.stages if not stage.made)
     repository = project.root / ".dvc"
     settings = read_settings(project.root) if repository.is_dir() else {}
-    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
-    keeps_one = kinds[0].strip("' ") in LINKS
+    cache_type = settings.get("cache.type", "copy").strip("[]'").split(",")[0].strip("' ")
     cache = repository / settings.get("cache.dir", "cache")
     by_disk: dict[int, list[Path]] = {}  # each gets as many copies as it has folders here
-    for path in [project.root] if keeps_one else [project.root, cache]:
+    for path in [project.root] if cache_type in LINKS else [project.root, cache]:
         folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
         by_disk.setdefault(folder.stat().st_dev, []).append(folder)
     for folders in by_disk.values():
-        yield disk_finding(folders[0], len(folders) * left, shutil.disk_usage(folders[0]).free)
-
-
-def artifact_bytes(stages: Sequence[StageWork]) -> dict[str, int]:
-    """Returns {kind: bytes} that the stages write, once."""
-    return {kind: sum(each.bytes for each in stages if each.stage in names) for kind, names in KINDS.items()}
-
-
-def disk_finding(folder: Path, needed: int, free: int) -> Finding:
-    """Returns whether `needed` bytes fit into `free` bytes, with a tenth to spare."""
-    share = f"{needed / free:.0%}" if needed <= free else "more than all"
-    found = f"{byte_size(needed)} still to be written at {folder.resolve()}, {share} of the {byte_size(free)} free"
-    if free < needed:
-        options = "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy"
-        return Finding("disk", "fail", found, f"{options}: dvc config cache.type symlink")
-    return Finding("disk", "ok" if 10 * free >= 11 * needed else "warn", found)
+        needed = len(folders) * sum(stage.bytes for stage in work.stages if not stage.made)
+        free = shutil.disk_usage(folders[0]).free
+        share = f"{needed / free:.0%}" if needed <= free else "more than all"
+        found = (
+            f"{byte_size(needed)} still to be written at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
+        )
+        mark: Mark = "fail" if free < needed else "warn" if 10 * free < 11 * needed else "ok"
+        yield Finding("disk", mark, found, NO_SPACE if mark == "fail" else "")
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:

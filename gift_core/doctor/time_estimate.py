@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.stage_work import StageWork, Workload, count_work
+from gift_core.doctor.stage_work import StageWork, count_work
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import duration, plural
@@ -27,7 +29,7 @@ MINIATURE_PIPELINE = "data/mini/diffusion"
 EFFICIENCY = 0.65
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 CPU_SQUARE, GPU_SQUARE = 512, 4096  # rows of the matrices that a device multiplies
-MEASURED_SECONDS, RUNS = 0.2, 4  # how long a device is measured, and how many times at least
+SECONDS = 0.2  # how long a device is measured
 SHORTER = {  # the settings that decide how long the stages of a type take
     "synthesize": "generator.steps or prompts.images_per_task",
     "finetune": "training.iterations or training.batch_size",
@@ -37,7 +39,7 @@ TYPES = {"fp32": "float32", "amp_bf16": "bfloat16", "amp_fp16": "float16"}  # of
 WORTH_HALVING, FASTER = 0.5 * HOUR, 1.25  # from which time on bfloat16 is tried, and from which gain on it is proposed
 INSTEAD = (
     "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
-    "CPU (gift use laptop). {shorter} To run it here all the same: dvc repro."
+    "CPU (gift use laptop). {} To run it here all the same: dvc repro."
 )
 
 
@@ -63,74 +65,45 @@ class Speed:
 LARGE_GPU = Speed("a GPU of 100 TFLOP/s", False, 1e14, 1e14)
 
 
-@dataclass(frozen=True)
-class StageTime:
-    """The stages of one type: how many, the seconds from scratch here and on LARGE_GPU, and those still to run here."""
-
-    stage: str
-    count: int
-    here: float
-    gpu: float
-    left: float
-
-
-@dataclass(frozen=True)
-class TimeEstimate:
-    """The stage types in the order of the pipeline, on the device `here`, and what of the experiment is not counted."""
-
-    here: Speed
-    stages: tuple[StageTime, ...]
-    workload: Workload
-
-    @property
-    def left(self) -> float:
-        """The seconds of what is left to run here."""
-        return sum(each.left for each in self.stages)
-
-    @property
-    def is_too_long(self) -> bool:
-        """Whether what is left takes more than a day on a CPU."""
-        return self.here.is_cpu and self.left > TOO_LONG
-
-    @property
-    def sentence(self) -> str:
-        """The total, with the stage types of at least 1%: "9 days on this CPU (...) from scratch (synthesize ...)"."""
-        total, gpu = sum(each.here for each in self.stages), sum(each.gpu for each in self.stages)
-        parts = ", ".join(f"{each.stage} {duration(each.here)}" for each in self.stages if 100 * each.here >= total)
-        of = f" for {self.workload.assumed}" if self.workload.assumed else ""
-        here = f"{duration(total)} on {self.here.device} from scratch{of} ({parts})"
-        return f"{here}; {duration(gpu)} on {LARGE_GPU.device}"
-
-
 def check_time(project: Project) -> Iterator[Finding]:
     """Yields how long each stage type takes here and on a GPU, and whether that is too long for a CPU.
 
-    A quick check yields only what is too long. The models of the miniature take minutes, so that they are not counted.
+    The run times of stages that ran since params.yaml was changed replace their estimates. A quick check yields only
+    what is too long. The models of the miniature take minutes, so that they are not counted. UserError if the device of
+    params.yaml is not available here.
     """
     config = project.config
     of_miniature = miniature_of(config).model and config.generator.pipeline == MINIATURE_PIPELINE
     if project.quick and (of_miniature or not config.sequence):
         return
-    estimate = estimate_time(project)
-    left, total = estimate.left, sum(each.here for each in estimate.stages)
-    still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
-    found, is_long = f"about {estimate.sentence}{still}", estimate.here.is_cpu and left > LONG
+    workload, speed, rows = count_work(project), measure_speed(project), []
+    changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
+    for work in workload.stages:
+        note, here = _timing(project, work), speed.seconds(work)
+        if work.made and note.is_file() and note.stat().st_mtime > changed:
+            here = float(read_json_file(note)["seconds"])
+        rows.append((work.stage, 1, here, LARGE_GPU.seconds(work), 0.0 if work.made else here))
+    table = pd.DataFrame(rows, columns=["stage", "count", "here", "gpu", "left"]).groupby("stage", sort=False).sum()
+    _, total, gpu, left = map(float, table.sum())
     if not project.quick:
-        for each in estimate.stages:
-            times = f"{duration(each.here)} here, {duration(each.gpu)} on {LARGE_GPU.device}"
-            yield Finding(f"time of {each.stage}", "info", f"{times} ({plural(each.count, 'stage')})")
-        for what in estimate.workload.unknown:
-            yield Finding("time", "info", f"not estimated: {what}")
-    if is_long:
-        longest = max((each for each in estimate.stages if each.stage in SHORTER), key=lambda each: each.left).stage
+        for stage, count, here, there, _ in table.itertuples():
+            times = f"{duration(here)} here, {duration(there)} on {LARGE_GPU.device}"
+            yield Finding(f"time of {stage}", "info", f"{times} ({plural(count, 'stage')})")
+        yield from (Finding("time", "info", f"not estimated: {what}") for what in workload.unknown)
+    parts = ", ".join(f"{stage} {duration(here)}" for stage, here in table["here"].items() if 100 * here >= total)
+    of = f" for {workload.assumed}" if workload.assumed else ""
+    found = f"about {duration(total)} on {speed.device} from scratch{of} ({parts}); {duration(gpu)} on "
+    found += LARGE_GPU.device
+    if left != total:
+        found += f"; {duration(left)} are left here" if left else "; every stage has its output"
+    if speed.is_cpu and left > LONG:
+        longest = str(table.loc[table.index.isin(SHORTER), "left"].idxmax())
         shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
-        if estimate.is_too_long:
-            yield Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
-        else:
-            yield Finding("time", "warn", found, shorter)
+        too_long = left > TOO_LONG
+        yield Finding("time", "fail" if too_long else "warn", found, INSTEAD.format(shorter) if too_long else shorter)
     elif not project.quick:
         yield Finding("time", "ok", found)
-    if not project.quick and estimate.here.is_cpu and WORTH_HALVING < left <= TOO_LONG:
+    if not project.quick and speed.is_cpu and WORTH_HALVING < left <= TOO_LONG:
         yield from check_bfloat16(project)
 
 
@@ -145,29 +118,6 @@ def check_bfloat16(project: Project) -> Iterator[Finding]:
         found = f"on this CPU a matrix product in bfloat16 takes {1 / gain:.0%} of the time in float32"
         remedy = f"Write {' and '.join(keys)}. It changes all results slightly: do it before the first run."
         yield Finding("bfloat16", "info", found, remedy)
-
-
-def estimate_time(project: Project) -> TimeEstimate:
-    """Returns the estimate for the device of params.yaml. Measures the device for a third of a second.
-
-    The run times of stages that ran since params.yaml was changed replace their estimates. UserError if the device is
-    not available here.
-    """
-    workload, here = count_work(project), measure_speed(project)
-    changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
-
-    def seconds(work: StageWork) -> float:
-        note = _timing(project, work)
-        ran = work.made and note.is_file() and note.stat().st_mtime > changed
-        return float(read_json_file(note)["seconds"]) if ran else here.seconds(work)
-
-    times = []
-    for stage in dict.fromkeys(work.stage for work in workload.stages):
-        works = [work for work in workload.stages if work.stage == stage]
-        times_here = [seconds(work) for work in works]
-        left = sum(each for work, each in zip(works, times_here, strict=True) if not work.made)
-        times.append(StageTime(stage, len(works), sum(times_here), sum(map(LARGE_GPU.seconds, works)), left))
-    return TimeEstimate(here, tuple(times), workload)
 
 
 def estimate_stages(project: Project) -> dict[Path | None, float]:
@@ -208,23 +158,16 @@ def measure_rate(device: torch.device, dtype: str) -> float:
     counts for each core.
     """
     import torch
+    from torch.utils.benchmark import Timer
 
     from gift_core.clip.device import wait_for
 
-    is_cpu, threads = device.type == "cpu", torch.get_num_threads()
+    is_cpu = device.type == "cpu"
     side, clock = (CPU_SQUARE, time.process_time) if is_cpu else (GPU_SQUARE, time.perf_counter)
     matrix = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
-    end, seconds = time.perf_counter() + MEASURED_SECONDS, list[float]()
-    torch.set_num_threads(1)
-    try:
-        while time.perf_counter() < end or len(seconds) < RUNS:
-            started = clock()
-            matrix @ matrix
-            wait_for(device)
-            seconds.append(clock() - started)
-    finally:
-        torch.set_num_threads(threads)
-    return (core_count() if is_cpu else 1) * 2 * side**3 / min(seconds)
+    names = {"matrix": matrix, "wait_for": wait_for, "device": device}
+    timer = Timer("matrix @ matrix; wait_for(device)", timer=clock, globals=names, num_threads=1)
+    return (core_count() if is_cpu else 1) * 2 * side**3 / min(timer.blocked_autorange(min_run_time=SECONDS).times)
 
 
 def core_count() -> int:

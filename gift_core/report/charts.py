@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.colored_tables import accuracy_matrices, probe_table, published_matrices, step_table
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
 from gift_core.report.labels import label, number, shorten
 from gift_core.report.run_record import RunRecord, Section
@@ -153,26 +153,16 @@ def svg_path(points: Sequence[Point]) -> str:
 def spread_labels(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """The heights, moved so that neighbors are at least `gap` apart. The order is kept, and all are in [low, high].
 
-    Each height is the mean of two passes, one that pushes down and one that pushes up, so a crowd spreads to both
-    sides. The gap shrinks if there is not enough room.
+    Each height is the mean of pushing the lower ones up and the upper ones down, so a crowd spreads to both sides. The
+    gap shrinks if there is not enough room.
     """
-    order = sorted(range(len(heights)), key=lambda index: (heights[index], index))
     gap = min(gap, (high - low) / max(len(heights) - 1, 1))
-    rising = [heights[index] for index in order]
-    down = _pushed(rising, gap, low, high)
-    up = [-value for value in reversed(_pushed([-value for value in reversed(rising)], gap, -high, -low))]
-    positions = {index: round((one + other) / 2, 1) for index, one, other in zip(order, down, up, strict=True)}
-    return [positions[index] for index in range(len(heights))]
-
-
-def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Pushes each value past the previous one, then all values back below `high`."""
-    placed = list(rising)
-    for index, value in enumerate(rising):
-        placed[index] = max(value, placed[index - 1] + gap if index else low)
-    for index in reversed(range(len(placed))):
-        placed[index] = min(placed[index], placed[index + 1] - gap if index + 1 < len(placed) else high)
-    return placed
+    gaps = gap * np.arange(len(heights))
+    order = np.argsort(heights, kind="stable")
+    rising = np.array(heights)[order] - gaps  # without the gaps it is enough that no height is below the one before
+    both = np.maximum.accumulate(rising), np.minimum.accumulate(rising[::-1])[::-1]
+    placed = np.mean(np.clip(both, low, high - gap * (len(heights) - 1)), axis=0) + gaps
+    return [round(float(placed[at]), 1) for at in np.argsort(order)]
 
 
 def thin_ticks(values: Sequence[int], most: int) -> list[int]:
@@ -201,20 +191,35 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
     """Yields forgetting and the matrices of a task-incremental run, or the classes seen, and what probes show."""
     if not record.methods:
         return
-    shown: dict[str, Any]
+    methods = reading_order(record, record.methods)
     if record.seen is None:
         steps = {task: step for step, task in enumerate(record.tasks, 1)}
         shown = _charts(record, "Mean accuracy over all tasks", record.matrices, steps)
         yield Section("forgetting", "Forgetting", "forgetting.html.j2", shown)
-        matrices = accuracy_matrices(record, reading_order(record, record.methods))
-        shown = {"matrices": matrices, "published_matrices": published_matrices(record)}
-        yield Section("matrices", "Matrices", "matrices.html.j2", shown)
+        yield Section("matrices", "Matrices", "matrices.html.j2", {"methods": methods})
     else:
-        shown = {"seen_chart": seen_chart(record, record.seen), "steps": step_table(record, record.seen)}
+        seen, moments, rows = record.seen, dict[int, str](), []
+        for step, (task, count) in enumerate(zip(record.tasks, record.classes_seen, strict=True), 1):
+            moments[count] = f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
+            rows.append((step, task, count, seen.loc[task], f"step {step}"))
+        curves = {method: seen[method].tolist() for method in (*methods, ZERO_SHOT)}
+        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record), gap=_gap(record))
+        shown = {"seen_chart": chart, "steps": rows, "methods": methods}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
         shown = _charts(record, "Mean accuracy over the probes", record.probes, dict.fromkeys(record.probe_images))
-        yield Section("probes", "Zero-shot kept", "probes.html.j2", shown | {"probes": probe_table(record)})
+        shown |= {"probes": probe_rows(record), "methods": reading_order(record, record.continued)}
+        yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
+
+
+def probe_rows(record: RunRecord) -> list[tuple[str, str, int, pd.Series[float], str]]:
+    """(number, name, images, accuracies by method after the last step, when) of each probe, and of their mean."""
+    end = pd.DataFrame({method: record.probes[method].iloc[-1] for method in (*record.continued, ZERO_SHOT)})
+    images = record.probe_images
+    rows = [("", name, count, end.loc[name], f"all tasks, on {name}") for name, count in images.items()]
+    if len(rows) > 1:
+        rows.append(("", "mean", sum(images.values()), end.mean(), "all tasks"))
+    return rows
 
 
 def _charts(
@@ -224,70 +229,35 @@ def _charts(
 
     `trained`: the step that trains a column, None for a probe. Rows have 3 or 4 charts, whichever leaves fewer gaps.
     """
-    charts = [_panel(record, percent, name, step) for name, step in trained.items()]
-    columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
-    return {"overview": overview_chart(record, title, percent), "charts": charts, "columns": columns}
-
-
-def seen_chart(record: RunRecord, seen: pd.DataFrame) -> Chart:
-    """The accuracy of every method by the number of classes seen. `seen` is in percent, see RunScores."""
-    steps = {
-        count: f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
-        for step, count in enumerate(record.classes_seen, 1)
-    }
-    curves = {method: seen[method].tolist() for method in (*reading_order(record, record.methods), ZERO_SHOT)}
-    return seen_curve_chart(curves, "classes seen", steps, styles=styles_of(record), gap=_gap(record))
-
-
-def seen_curve_chart(
-    curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], gap: float
-) -> Chart:
-    """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
-
-    Args:
-        curves: see Curves.
-        x_title: what the positions of the steps count.
-        steps: the position of each step, and the heading of its tooltip.
-        styles: the CSS class of each method except zero_shot. Quiet lines are below the others.
-        gap: minimum distance between the names at the ends of the lines.
-    """
-    first, last = min(steps), max(steps)
-    frame = Frame(
-        width=760, height=max(400.0, gap * len(curves) + TOP + BOTTOM), left=44, right=206, top=TOP, bottom=BOTTOM,
-        x_min=float(first) if last > first else 0.0, x_max=last,
-        y_min=10.0 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10)), y_max=100.0,
-    )  # fmt: skip
-    chart = _accuracy_chart("All classes seen so far", curves, frame, steps, styles, gap)
-    return replace(chart, x_title=x_title, y_ticks={value: str(value) for value in range(int(frame.y_min), 101, 10)})
-
-
-def overview_chart(record: RunRecord, title: str, percent: Mapping[str, pd.DataFrame]) -> Chart:
-    """The mean of the columns after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
-    curves = {method: percent[method].mean(axis=1).tolist() for method in (*record.continued, ZERO_SHOT)}
-    gap, tasks = _gap(record), len(record.tasks)
-    height = max(340, gap * len(curves) + TOP + BOTTOM)
-    frame = Frame(640, height, left=44, right=206, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=100.0)
+    tasks, styles, methods = len(record.tasks), styles_of(record), (*record.continued, ZERO_SHOT)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
-    return _accuracy_chart(title, curves, frame, steps, styles_of(record), gap)
-
-
-def _panel(record: RunRecord, percent: Mapping[str, pd.DataFrame], name: str, trained: int | None) -> Chart:
-    """A small chart of one column, the accuracy on a task over all steps."""
-    curves = {method: percent[method][name].tolist() for method in (*record.continued, ZERO_SHOT)}
-    few, tasks, steps = len(record.continued) <= FEW_METHODS, len(record.tasks), {0: "Before training"}
-    frame = Frame(
-        width=300, height=250, left=38, right=58 if few else 12, top=TOP if trained is None else TOP_WITH_TRAINED,
-        bottom=BOTTOM, x_max=tasks, y_max=100.0,
-    )  # fmt: skip
-    for at, task in enumerate(record.tasks, 1):
-        moment = "" if trained is None or at > trained else ", just trained" if at == trained else ", not trained yet"
-        steps[at] = f"After {at} {task}{moment}"
-    labeled = list(steps)
-    if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
-        labeled = [0, tasks] if trained is None else [0, trained, tasks] if trained + 1 < tasks else [0, trained]
-    ends = dict.fromkeys(record.continued if few else (), "")
-    chart = _accuracy_chart(name, curves, frame, steps, styles_of(record), 22, trained)
-    return replace(chart, x_ticks={at: str(at) for at in labeled}, ends=ends)
+    means = {method: percent[method].mean(axis=1).tolist() for method in methods}
+    overview = _accuracy_chart(title, means, steps, styles=styles, gap=_gap(record), width=640, height=340)
+    few, charts = len(record.continued) <= FEW_METHODS, []
+    for name, own in trained.items():
+        moments, labeled = dict(steps), [*steps]
+        if own is not None:
+            moments |= {at: f"{steps[at]}, not trained yet" for at in range(1, own)}
+            moments[own] = f"{steps[own]}, just trained"
+        if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
+            labeled = [0, tasks] if own is None else [0, own, tasks] if own + 1 < tasks else [0, own]
+        chart = _accuracy_chart(
+            name,
+            {method: percent[method][name].tolist() for method in methods},
+            moments,
+            styles=styles,
+            gap=22,
+            width=300,
+            height=250,
+            left=38,
+            right=58 if few else 12,
+            x_ticks=labeled,
+            ends=dict.fromkeys(record.continued if few else (), ""),
+            trained=own,
+        )
+        charts.append(chart)
+    columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
+    return {"overview": overview, "charts": charts, "columns": columns}
 
 
 def _gap(record: RunRecord) -> int:
@@ -295,17 +265,49 @@ def _gap(record: RunRecord) -> int:
     return 15 if is_crowded(record) else 19
 
 
+def seen_chart(curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], gap: int) -> Chart:
+    """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
+
+    `x_title`: what the positions of the steps count. The rest is as for other charts of accuracies.
+    """
+    low = 10 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10))
+    return _accuracy_chart(
+        "All classes seen so far", curves, steps, styles=styles, gap=gap, width=760, height=400, x_title=x_title,
+        y_ticks=range(low, 101, 10),
+    )  # fmt: skip
+
+
 def _accuracy_chart(
     title: str,
     curves: Curves,
-    frame: Frame,
     steps: Mapping[int, str],
+    *,
     styles: Mapping[str, str],
-    gap: float,
+    gap: int,
+    width: int,
+    height: int,
+    left: int = 44,
+    right: int = 206,
+    x_title: str = "tasks trained",
+    x_ticks: Sequence[int] | None = None,
+    y_ticks: Sequence[int] = range(0, 101, 25),
+    ends: Mapping[str, str] | None = None,
     trained: int | None = None,
 ) -> Chart:
-    """`steps`: the x of each point and the heading of its tooltip. `gap`, `trained`: see Chart."""
-    moment = "" if trained is None else f", trained at position {trained} of {max(steps)}"
+    """A line of percents for each method, with what is shown beside a point.
+
+    `steps`: the x of each point and the heading of its tooltip. `gap`, `ends`, `trained`: see Chart. A chart is at
+    least `height` high, and so high that the names at the ends of the lines fit. Without x_ticks or ends, those of a
+    large chart are taken.
+    """
+    ends = {method: shorten(label(method)) for method in curves} if ends is None else ends
+    first, last = min(steps), max(steps)
+    frame = Frame(
+        width=width, height=max(height, gap * len(ends) + TOP + BOTTOM), left=left, right=right,
+        top=TOP if trained is None else TOP_WITH_TRAINED, bottom=BOTTOM,
+        x_min=first if last > first else 0, x_max=last, y_min=y_ticks[0], y_max=100,
+    )  # fmt: skip
+    moment = "" if trained is None else f", trained at position {trained} of {last}"
     at_end = ", ".join(f"{label(method)} {number(curve[-1])}%" for method, curve in curves.items())
     rows = {method: [f"{label(method)}\t{number(value)}" for value in curve] for method, curve in curves.items()}
     return Chart(
@@ -314,12 +316,12 @@ def _accuracy_chart(
         frame=frame,
         curves={method: list(zip(steps, curve, strict=True)) for method, curve in curves.items()},
         styles=styles,
-        x_title="tasks trained",
-        x_ticks={at: str(at) for at in thin_ticks([*steps], MAX_TICKS)},
+        x_title=x_title,
+        x_ticks={at: str(at) for at in x_ticks or thin_ticks([*steps], MAX_TICKS)},
         y_title="accuracy (%)",
-        y_ticks={value: str(value) for value in range(0, 101, 25)},
+        y_ticks={value: str(value) for value in y_ticks},
         marked=QUIET not in styles.values() and len(steps) <= MAX_MARKED,
-        ends={method: shorten(label(method)) for method in curves},
+        ends=ends,
         gap=gap,
         hovers={at: "\n".join(each) for at, *each in zip(steps, steps.values(), *rows.values(), strict=True)},
         trained=trained,

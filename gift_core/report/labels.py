@@ -1,4 +1,4 @@
-"""Text for the report pages: method names, column titles, numbers."""
+"""Text for the report pages: method names, column titles, numbers, and the colors of tables."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ NAMES = {  # of methods; a variant has the name of its family before its own
 WORDS = {"lora": "LoRA", "l2": "L2", "mse": "MSE", "kl": "KL", "fisher": "Fisher"}
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
+SHADE_POINTS = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points at which the next darker shade begins
+SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors at which it begins
 
 
 def count_test_images(tested: int, existing: int) -> str:
@@ -79,3 +81,22 @@ def rejections(rejected: Mapping[str, int]) -> str:
     """`rejected by filters: 12 low CLIP score, 3 near-duplicate`; empty if no image was rejected."""
     counts = [f"{count:,} {REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]
     return f"rejected by filters: {', '.join(counts)}" if counts else ""
+
+
+def shade_of_points(difference: float) -> str:
+    """The CSS class of a difference in percentage points: gain1 to gain5, loss1 to loss5, or same."""
+    depth = sum(abs(difference) >= points for points in SHADE_POINTS)
+    return f"{'gain' if difference > 0 else 'loss'}{depth}" if depth else "same"
+
+
+def shade_of_ratio(ratio: float) -> str:
+    """The CSS class of a ratio, as of a difference."""
+    depth = sum(ratio >= factor or ratio * factor <= 1 for factor in SHADE_FACTORS)
+    return f"{'gain' if ratio > 1 else 'loss'}{depth}" if depth else "same"
+
+
+def ratio_text(ratio: float) -> str:
+    """The ratio in at most four characters without an exponent: 120, 12, 1.2, 0.12, <.01."""
+    if ratio < 0.01:
+        return "0" if ratio == 0 else "<.01"
+    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"

@@ -20,16 +20,28 @@ from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
-from gift_core.report.colored_tables import FEW_TASKS, fisher_heatmaps, result
 from gift_core.report.facts import differences, what_ran
+from gift_core.report.fisher_layers import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
-from gift_core.report.labels import count_test_images, label, number, rejections, signed, task_list
+from gift_core.report.labels import (
+    count_test_images,
+    label,
+    number,
+    ratio_text,
+    rejections,
+    shade_of_points,
+    shade_of_ratio,
+    signed,
+    task_list,
+)
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
+from gift_core.report.result_table import result
 from gift_core.report.run_record import RunRecord, Sections, read_run
 from gift_core.work.publishing import build_folder, write_atomically
 
+FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
 ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
 SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
@@ -84,31 +96,26 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     Probes come after the tasks. In a class-incremental run the only task beside them is "classes seen", and the
     zero-shot model is a method of its own there.
     """
-    if record.seen is None:
-        return _task_rows(record, record.accuracy)
-    seen = [
-        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
-        for method in record.seen.columns
-        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
-    ]
-    probes = _task_rows(record, record.accuracy[record.accuracy["phase"] == PROBE])
-    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), probes], ignore_index=True)
-    return whole
-
-
-def _task_rows(record: RunRecord, accuracy: pd.DataFrame) -> pd.DataFrame:
+    accuracy = record.accuracy if record.seen is None else record.accuracy[record.accuracy["phase"] == PROBE]
     order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
-    rows = accuracy.assign(
+    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
+    rows: pd.DataFrame = accuracy.assign(
         after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
         after_step=accuracy["step"] + 1,
         task=accuracy["eval_task"],
         task_step=[order[task] for task in accuracy["eval_task"]],
         accuracy=(accuracy["top1"] * 100.0).round(3),
-    )
-    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
-    rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
-    tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
-    return tidy
+        order=accuracy["method"].map(methods),
+    ).sort_values(["order", "after_step", "task_step"])[ACCURACY_COLUMNS]
+    if record.seen is None:
+        return rows
+    seen = [
+        (method, task, step, "classes seen", 0, "current", round(float(percent), 3))
+        for method in record.seen.columns
+        for step, (task, percent) in enumerate(record.seen[method].items(), 1)
+    ]
+    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), rows], ignore_index=True)
+    return whole
 
 
 def environment() -> Environment:
@@ -120,9 +127,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"plural": plural, "label": label, "number": number, "signed": signed}
-    templates.filters |= {"task_list": task_list, "rejections": rejections, "code_spans": code_spans}
-    templates.filters |= {"test_set": describe_test_set, "test_images": count_test_images}
+    filters = (label, number, ratio_text, rejections, shade_of_points, shade_of_ratio, signed, task_list, code_spans)
+    templates.filters |= {each.__name__: each for each in filters}
+    templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates
 
 

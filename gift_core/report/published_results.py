@@ -125,8 +125,9 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     if agrees:
         largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
         return ZeroShotCheck("agrees", f"Zero-shot agrees with {compared}; {largest}.", accuracies)
-    points, rows = f"{DATA_SET_TOLERANCE:g} point", data_set_rows(accuracies)
-    named = [f"{name} {rows[name][0]}, published {rows[name][1]} ({rows[name][2]})" for name in map(str, off.index)]
+    points, named = f"{DATA_SET_TOLERANCE:g} point", []
+    for name, own, published in accuracies.loc[off.index].itertuples():
+        named.append(f"{name} {number(own)}, published {number(published)} ({signed(own - published)})")
     found = f"Data sets that differ by more than {points}: {'; '.join(named)}"
     if off.empty:
         found = f"No data set differs by more than {points}, but the mean differs by more than {MEAN_TOLERANCE:g}"
@@ -136,19 +137,6 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
         likely = f"{model}, then the templates"
     sentence = f"Zero-shot does not agree with {compared}. {found}. Check first: {likely}."
     return ZeroShotCheck("differs", sentence, accuracies)
-
-
-def data_set_rows(accuracies: pd.DataFrame) -> dict[str, tuple[str, str, str, bool]]:
-    """The check by data set as printed, see ZeroShotCheck: measured, published, difference, if it is too large."""
-    return {
-        str(name): (
-            number(measured),
-            number(published),
-            signed(measured - published),
-            abs(round(measured - published, 2)) > DATA_SET_TOLERANCE,
-        )
-        for name, measured, published in accuracies.itertuples()
-    }
 
 
 def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[PublishedMethod]:

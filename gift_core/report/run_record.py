@@ -32,30 +32,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord(RunScores):
-    """A finished run and its scores. What else a section shows, its module reads from the artifacts in `layout`.
+class Experiment:
+    """What the settings of a run say."""
 
-    Attributes:
-        infos: each task.json, in the order of the sequence.
-        accuracy: all accuracy rows.
-        metadata: of the accuracy files, by method and task.
-    """
-
-    layout: Layout
     config: Config
-    infos: Mapping[str, TaskInfo]
-    accuracy: pd.DataFrame
-    metadata: Metadata
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks in the order of the sequence."""
-        return tuple(self.infos)
-
-    @property
-    def pair_tasks(self) -> tuple[str, ...]:
-        """Those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions."""
-        return tuple(task for task, info in self.infos.items() if info.kind == PAIRS)
+        return tuple(step.task for step in self.config.sequence)
 
     @property
     def miniature(self) -> Miniature:
@@ -100,6 +85,27 @@ class RunRecord(RunScores):
     def continued(self) -> tuple[str, ...]:
         """The methods with a single model that is trained on task after task, so their accuracy is a curve."""
         return tuple(method for method in self.methods if method not in self.separate_models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Experiment, RunScores):
+    """A finished run and its scores. What else a section shows, its module reads from the artifacts in `layout`.
+
+    Attributes:
+        infos: each task.json, in the order of the sequence.
+        accuracy: all accuracy rows.
+        metadata: of the accuracy files, by method and task.
+    """
+
+    layout: Layout
+    infos: Mapping[str, TaskInfo]
+    accuracy: pd.DataFrame
+    metadata: Metadata
+
+    @property
+    def pair_tasks(self) -> tuple[str, ...]:
+        """Those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions."""
+        return tuple(task for task, info in self.infos.items() if info.kind == PAIRS)
 
     @property
     def classes_seen(self) -> tuple[int, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gift_core.doctor import storage
 from gift_core.doctor.finding import Project
-from gift_core.doctor.stage_work import count_work
-from gift_core.doctor.storage import artifact_bytes, check_dvc, check_remote, disk_finding, read_settings
+from gift_core.doctor.stage_work import OTHERS, count_work
+from gift_core.doctor.storage import check_disk, check_dvc, check_remote, read_settings
 from gift_core.errors import UserError
 from tests.doctor.projects import make_project, own_project
 
@@ -17,28 +18,37 @@ CLASSES = (100, 101, 100, 47, 10, 102, 101, 10, 37, 196, 397)  # of the tasks of
 CORE = "[core]\n    no_scm = True\n"
 
 
-def written(project: Project) -> dict[str, int]:
-    return artifact_bytes(count_work(project).stages)
+def written(project: Project, *stages: str) -> int:
+    return sum(each.bytes for each in count_work(project).stages if each.stage in stages)
 
 
 def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
-    found = written(make_project(tmp_path, "mtil_order_1"))
-    assert found["shards"] == 11 * int(1000 * 512**2 * 0.4)
+    project = make_project(tmp_path, "mtil_order_1")
+    assert written(project, "synthesize") == 11 * int(1000 * 512**2 * 0.4)
     joined = sum(count * (10 - step) for step, count in enumerate(CLASSES))  # names in the vocabulary of later steps
-    assert found["teachers"] == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4  # pairs, and names; gift alone replays
-    assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2 * 2)
-    assert 40e9 < found["tasks"] < 70e9  # SUN397 is most of it
+    assert (
+        written(project, "teach") == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4
+    )  # pairs, and names; gift alone replays
+    assert written(project, "finetune", "evaluate", OTHERS) == 4 * 149_620_737 * (1 + 11 * 2 * 2)
+    assert 40e9 < written(project, "ingest") < 70e9  # SUN397 is most of it
 
 
-def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(tmp_path: Path) -> None:
+def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = own_project(tmp_path)
-    assert written(project)["tasks"] == 0
+    assert written(project, "ingest") == 0
     for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
         file = tmp_path / "data/0_raw/my_task" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(700))
-    assert written(project)["tasks"] == 2800
-    assert [disk_finding(tmp_path, 100, free).mark for free in (99, 109, 110)] == ["fail", "warn", "ok"]
+    assert written(project, "ingest") == 2800
+    needed, marks = 2 * sum(each.bytes for each in count_work(project).stages), []  # in the project and the cache
+    for free in (needed - 1, int(1.09 * needed), int(1.1 * needed) + 1):
+        monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        info, finding = check_disk(project)
+        marks.append(finding.mark)
+    assert marks == ["fail", "warn", "ok"] and "tasks 0.0 MB" in info.found
 
 
 def configure(root: Path, text: str) -> None:

@@ -100,7 +100,7 @@ def check_name(project: Project) -> Iterator[Finding]:
         },
         "gift_core/doctor/examine.py": {
             "from gift_core.errors": "from .names import check_name\n",
-            "    (MODELS, check_filters)": "    (DATA, check_name),\n",
+            "    (DATA, check_data)": "    (DATA, check_name),\n",
         },
     },
 }

@@ -15,8 +15,7 @@ import pytest
 
 from gift_core.layout import Layout
 from gift_core.report.accuracies import Score, accuracy_interval
-from gift_core.report.charts import accuracies, overview_chart, seen_chart
-from gift_core.report.colored_tables import fisher_heatmaps, probe_table, reference_rows, result_rows, step_table
+from gift_core.report.charts import accuracies
 from gift_core.report.comparison.runs_by_seed import difference_of
 from gift_core.report.highlight import (
     accuracies_by_task,
@@ -30,7 +29,16 @@ from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import accuracy_rows, render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.searches import RateSearch, Trial
-from tests.report.run_folder import MATRICES, PROBES, TASKS, record_of, write_params, write_run, write_task_json
+from tests.report.run_folder import (
+    MATRICES,
+    PROBES,
+    TASKS,
+    record_of,
+    table_of,
+    write_params,
+    write_run,
+    write_task_json,
+)
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
@@ -39,33 +47,26 @@ JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
 def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     record = record_of(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **MATRICES})
     assert (best_method(record), baseline_method(record)) == ("gift", "finetune")
-    assert [row.name for row in reference_rows(record)] == ["Individual", "Joint"]
-    marked = [cell.text for row in result_rows(record) for cell in row.cells if cell.best]
-    assert marked == ["90.0", "53.0", "71.1", "80.0", "4.0"]
+    _, _, finetune, gift, title, individual, joint = table_of(render_page(record), '<table class="result">')
+    assert [cell for row in (finetune, gift) for cell in row if "<b>" in cell] == [
+        "<b>90.0</b>", "<b>53.0</b>", "<b>71.1</b>", "<b>80.0</b> 77.9–81.9", "<b>4.0</b>",
+    ]  # fmt: skip
     # of separate models only Own task means something
-    assert [cell.text for cell in reference_rows(record)[0].cells] == ["–", "–", "–", "–", "94.7"]
-    assert "individual" not in overview_chart(record, "all tasks", record.matrices).curves
+    assert (title, individual) == (["Upper references"], ["Individual", "–", "–", "–", "–", "94.7"])
+    assert joint[0] == "Joint" and "<b>" not in "".join(joint)
+    overview, *_ = accuracies(record)
+    assert "individual" not in overview.shown["overview"].curves
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
     assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
 
 
-def test_what_is_kept_of_zero_shot_has_its_difference_below_and_the_best_is_marked(tmp_path: Path) -> None:
-    """One probe loses what the mean hides that another one gains. Separate models keep nothing by themselves."""
+def test_separate_models_keep_nothing_of_zero_shot_and_charts_of_probes_have_no_step_that_trains_them(
+    tmp_path: Path,
+) -> None:
     matrices = {"individual": SEPARATE, **MATRICES}
     record = record_of(tmp_path, matrices=matrices, probes={"individual": [[70, 80]] * 4, **PROBES})
-    column = record.columns.index("probes")
-    cells = {row.method: row.cells[column] for row in [*result_rows(record), *reference_rows(record)]}
-    assert {method: (cell.text, cell.below, cell.best) for method, cell in cells.items()} == {
-        "zero_shot": ("75.0", "", False), "finetune": ("55.0", "−20.0", False), "gift": ("74.0", "−1.0", True),
-        "individual": ("–", "", False),
-    }  # fmt: skip
-    shown = [(row.name, *row.plain, *(f"{each.text} {each.shade}" for each in row.cells))
-             for row in probe_table(record).rows]  # fmt: skip
-    assert shown == [
-        ("flags", "200", "70.0", "40.0 loss4", "66.0 loss1"), ("runes", "200", "80.0", "70.0 loss3", "82.0 gain1"),
-        ("mean", "400", "75.0", "55.0 loss4", "74.0 loss1"),
-    ]  # fmt: skip
+    assert table_of(render_page(record), '<table class="result">')[-1][5] == "–"
     *_, section = accuracies(record)
     mean, (flags, _) = section.shown["overview"], section.shown["charts"]
     assert mean.hovers[2] == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
@@ -167,11 +168,11 @@ def record(tmp_path: Path) -> RunRecord:
 
 
 def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(record: RunRecord) -> None:
-    rows = {row.name: [cell.text for cell in row.cells] for row in result_rows(record)}
-    assert rows == {"Zero-shot": ["70.0", "60.0"], "Fine-tuning": ["65.0", "40.0"], "GIFT": ["81.0", "72.0"]}
     html = render_page(record)
-    table = html[html.index('<table class="result">') : html.index("</table>")]
-    assert re.findall(r'<th scope="col">(.*?)</th>', table) == ["Method", "Avg", "Last"]
+    assert [[cell.partition(" ")[0] for cell in row] for row in table_of(html, '<table class="result">')] == [
+        ["Method", "Avg", "Last"], ["Zero-shot", "70.0", "60.0"], ["Fine-tuning", "65.0", "40.0"],
+        ["GIFT", "<b>81.0</b>", "<b>72.0</b>"],
+    ]  # fmt: skip
     assert 'id="seen"' in html and 'href="#seen"' in html
     assert 'id="forgetting"' not in html and 'id="matrices"' not in html
     assert "Own task" not in html and "Transfer" not in html
@@ -187,8 +188,8 @@ def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(reco
 
 
 def test_chart_and_table_of_steps_count_classes_seen_and_have_zero_shot(record: RunRecord) -> None:
-    assert record.seen is not None
-    chart = seen_chart(record, record.seen)
+    (section,) = accuracies(record)
+    chart = section.shown["seen_chart"]
     frame = chart.frame
     assert [*chart.x_ticks.values()] == ["10", "30", "100"]
     expected = [frame.x(10), frame.y(80.0), frame.x(30), frame.y(70.0), frame.x(100), frame.y(60.0)]
@@ -199,9 +200,8 @@ def test_chart_and_table_of_steps_count_classes_seen_and_have_zero_shot(record: 
     assert chart.hovers[30].splitlines() == [
         "After step 2 of 3\t30 classes", "Fine-tuning\t60.0", "GIFT\t81.0", "Zero-shot\t70.0",
     ]  # fmt: skip
-    second = step_table(record, record.seen).rows[1]
-    assert (second.number, second.name, *second.plain) == ("2", "second", "30", "70.0")
-    assert [f"{cell.text} {cell.shade}" for cell in second.cells] == ["60.0 loss3", "81.0 gain3"]
+    _, _, second, _ = table_of(render_page(record), '<table class="matrix steps"')
+    assert second == ["2 second", "30 mean", "70.0 mean", "60.0 loss3", "81.0 gain3"]
 
 
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
@@ -243,13 +243,12 @@ def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_con
 
 def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:
     record = record_of(tmp_path, matrices={**MATRICES, "ewc": MATRICES["gift"]})
-    [section] = fisher_heatmaps(record)
-    [heatmap] = section.shown["heatmaps"]
-    rows = [(row.number, row.name, row.cells[0].text, *row.plain) for row in heatmap.rows]
-    assert (heatmap.title, heatmap.note) == ("EWC", "per sample")
-    assert rows == [
-        ("image", "stage 2 block 1", "2.5", "99.0%"),  # 100 / 40.4; 400 of 404
-        ("text", "block 2", "0.02", "1.0%"),
-        ("", "projection", "0", "0.0%"),
+    html = render_page(record)
+    assert re.findall(r'<b>(.*?)</b> <span class="count">(.*?)</span>', html[html.index('id="fisher"') :])[0] == (
+        "EWC", "per sample estimate, 3 layers",
+    )  # fmt: skip
+    assert [(row[0], row[1], row[-1]) for row in table_of(html, '<table class="matrix fisher">')[1:]] == [
+        ("image stage 2 block 1", "2.5 gain1", "99.0% mean"),  # 100 / 40.4; 400 of 404
+        ("text block 2", "0.02 loss4", "1.0% mean"),
+        ("projection", "0 loss5", "0.0% mean"),
     ]
-    assert 'id="fisher"' in render_page(record)

@@ -16,11 +16,10 @@ from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_matrix
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
-from gift_core.report.colored_tables import published_matrices, published_rows
 from gift_core.report.page import build_report, render_page
-from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
+from gift_core.report.published_results import ZeroShotCheck, check_zero_shot
 from gift_core.report.run_record import RunRecord, read_run
-from tests.report.run_folder import write_mtil, write_run, write_task_json
+from tests.report.run_folder import table_of, write_mtil, write_run, write_task_json
 
 
 @pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
@@ -49,19 +48,19 @@ def zero_shot_of(record: RunRecord) -> ZeroShotCheck:
 
 def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> None:
     record = mtil_record(tmp_path, row={"allow_partial": True})  # all data sets are complete all the same
-    rows = {row.method: [cell.text for cell in row.cells] for row in published_rows(record)}
-    assert rows["gift"] == ["69.3", "77.3", "86.0", "–", "–"]
+    html = render_page(record)
+    rows = table_of(html, '<tbody class="published">')
+    shown = {name: cells for name, *cells in rows}
+    assert shown["GIFT"] == ["69.3", "77.3", "86.0", "–", "–"]
     # Forgetting and Own task, computed from the published accuracies
     matrix = accuracy_matrix(mtil.accuracy_rows(ORDER_1), "zscl").to_numpy() * 100
     own, last = np.diag(matrix), matrix[-1]
-    assert rows["zscl"] == ["68.1", "75.4", "83.6", f"{(own - last)[:-1].mean():.1f}", f"{own.mean():.1f}"]
-    assert not any(cell.best for row in published_rows(record) for cell in row.cells)
-    html = render_page(record)
-    assert "Published: MTIL order I, not measured here" in html and "arXiv 2503.04229" in html
+    assert shown["ZSCL"] == ["68.1", "75.4", "83.6", f"{(own - last)[:-1].mean():.1f}", f"{own.mean():.1f}"]
+    assert not any("<b>" in cell for row in rows for cell in row)
+    assert rows[0] == ["Published: MTIL order I, not measured here"] and "arXiv 2503.04229" in html
     # the best later results are the last rows, with their kind and where they were read
-    later = {row.name: [cell.text for cell in row.cells] for row in published_rows(record)[-2:]}
-    assert list(later) == ["FARA (best plain CLIP)", "PACT (best of any kind: router or adapters)"]
-    assert later["FARA (best plain CLIP)"] == ["70.1", "78.1", "86.6", "–", "–"]
+    assert rows[-2] == ["FARA (best plain CLIP)", "70.1", "78.1", "86.6", "–", "–"]
+    assert rows[-1][0] == "PACT (best of any kind: router or adapters)"
     assert "PACT from PACT (read from: second source)" in html
 
 
@@ -85,14 +84,17 @@ def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
     record = mtil_record(tmp_path, model=model)
     check, used = zero_shot_of(record), "this run used ViT-B-16, laion2b_s34b_b88k"
     assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {used}" in check.sentence
-    assert check.verdict == "not compared" and data_set_rows(check.accuracies) == {} and not published_rows(record)
+    assert (
+        check.verdict == "not compared" and check.accuracies.empty and record.published and not record.published.methods
+    )
 
 
 def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
     record = mtil_record(tmp_path / "shots", row={"shots": 5})
     assert zero_shot_of(record).verdict == "agrees"
-    assert published_rows(record) == [] and published_matrices(record) == {}
-    assert "are not shown:</b> the run is few-shot (5 training images per class)." in render_page(record)
+    html = render_page(record)
+    assert "are not shown:</b> the run is few-shot (5 training images per class)." in html
+    assert "not measured here" not in html
     few = mtil_record(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
     assert "t0 has only 5 of its classes" in zero_shot_of(few).sentence
     layout, config = Layout(tmp_path / "part"), write_mtil(tmp_path / "part", row={"allow_partial": True})

@@ -18,7 +18,6 @@ from gift_core.artifacts.teacher_files import write_source
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.provenance import EDITED
-from gift_core.report.colored_tables import result_rows
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
@@ -28,6 +27,7 @@ from tests.report.run_folder import (
     TASKS,
     build,
     change_accuracies,
+    table_of,
     write_params,
     write_run,
     write_task_json,
@@ -69,8 +69,9 @@ def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are
     record = read_run(Layout(tmp_path), config)
     assert record.methods == ("finetune",) and list(record.metrics) == ["zero_shot", "finetune"]
     assert record.metrics["zero_shot"]["last"] == 50.0
-    assert [row.name for row in result_rows(record)] == ["Zero-shot", "Fine-tuning"]
-    assert 'id="pairs"' not in render_page(record)
+    page = render_page(record)
+    assert [row[0] for row in table_of(page, '<table class="result">')] == ["Method", "Zero-shot", "Fine-tuning"]
+    assert 'id="pairs"' not in page
 
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:

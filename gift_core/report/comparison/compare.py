@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, Frame, round_ticks, seen_curve_chart, spread_labels
+from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
 from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
@@ -24,18 +21,6 @@ from gift_core.work.publishing import build_folder
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 NAME_GAP = 18.0  # between the names beside the scatter chart
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A method's Transfer (x) and Last (y) in percent with their deviations over the seeds, and its CSS class."""
-
-    method: str
-    style: str
-    x: float
-    y: float
-    x_deviation: float
-    y_deviation: float
 
 
 def compare_runs(
@@ -121,7 +106,7 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     curves = {method: [float(value) for value in means[method]] for method in (*runs.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(runs.tasks)}" for step in range(1, len(runs.tasks) + 1)}
     styles = {method: comparison.styles[method] for method in runs.methods}
-    return seen_curve_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
+    return seen_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
@@ -133,38 +118,36 @@ def scale_of(comparison: Comparison, column: str) -> float:
 def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
     """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task.
 
-    Each mark has its name and the y of the name in the view box, to which a line leads.
+    Each mark has the means x and y in percent with their deviations over the seeds, its name, and the y of the name in
+    the view box, to which a line leads.
     """
-    marks = []
-    for method in (method for methods in comparison.groups.values() for method in methods):
-        x, y = (comparison.scores[method].get(column, pd.Series(dtype=float)) for column in ("transfer", "last"))
-        if len(x) and len(y):
-            deviations = (float(each.std()) if len(each) > 1 else 0.0 for each in (x, y))
-            marks.append(Mark(method, comparison.styles[method], float(x.mean()), float(y.mean()), *deviations))
-    if not marks:
+    runs, axes = comparison.runs, ["transfer", "last"]
+    by_method = runs.values[~runs.values["method"].isin(runs.separate_models)].reindex(columns=["method", *axes])
+    means, deviations = (by_method.groupby("method").agg(what) for what in ("mean", "std"))
+    names = [method for methods in comparison.groups.values() for method in methods if method in means.dropna().index]
+    if not names:
         return None
-    x_low, x_high = _range([(mark.x, mark.x_deviation) for mark in marks])
-    y_low, y_high = _range([(mark.y, mark.y_deviation) for mark in marks])
+    means, deviations = means.loc[names], deviations.loc[names].fillna(0.0)
+    low, high = (means - deviations).min(), (means + deviations).max()
+    margin = (0.05 * (high - low)).clip(lower=0.1)
+    (x_low, y_low), (x_high, y_high) = (low - margin).tolist(), (high + margin).tolist()
     frame = Frame(
-        width=1072, height=max(560.0, NAME_GAP * len(marks) + 66), left=46, right=206, top=14, bottom=52,
+        width=1072, height=max(560.0, NAME_GAP * len(names) + 66), left=46, right=206, top=14, bottom=52,
         x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
     )  # fmt: skip
-    heights = spread_labels([frame.y(mark.y) for mark in marks], NAME_GAP, frame.top + 8, frame.y_end - 8)
-    values = "; ".join(f"{label(mark.method)} {number(mark.x)} and {number(mark.y)}" for mark in marks)
+    table = means.set_axis(["x", "y"], axis=1).join(deviations.set_axis(["x_deviation", "y_deviation"], axis=1))
+    heights = spread_labels([frame.y(y) for y in table["y"]], NAME_GAP, frame.top + 8, frame.y_end - 8)
+    table = table.assign(method=names, style=[comparison.styles[name] for name in names])
+    marks = table.assign(name=[shorten(label(name)) for name in names], name_y=heights).to_dict("records")
+    values = "; ".join(f"{label(mark['method'])} {number(mark['x'])} and {number(mark['y'])}" for mark in marks)
     return {
         "description": f"Transfer and Last in percent: {values}.",
         "frame": frame,
-        "marks": [(mark, shorten(label(mark.method)), at) for mark, at in zip(marks, heights, strict=True)],
+        "marks": marks,
         "x_ticks": _ticks(x_low, x_high),
         "y_ticks": _ticks(y_low, y_high),
-        "zero_shot": next((mark for mark in marks if mark.method == ZERO_SHOT), None),
+        "zero_shot": next((mark for mark in marks if mark["method"] == ZERO_SHOT), None),
     }
-
-
-def _range(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    low, high = min(mean - each for mean, each in spreads), max(mean + each for mean, each in spreads)
-    margin = max(0.05 * (high - low), 0.1)
-    return low - margin, high + margin
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -193,5 +176,10 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}
     missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
-    head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
+    head = {
+        "experiment": runs.config.experiment,
+        "tasks": list(runs.tasks),
+        "seeds": list(runs.seeds),
+        "missing": missing,
+    }
     return {**head, "against": comparison.against, "methods": methods}

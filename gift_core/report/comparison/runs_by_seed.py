@@ -20,11 +20,10 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER, label
-from gift_core.report.run_record import is_zero_shot
+from gift_core.report.run_record import Experiment, is_zero_shot
 
 CONFIDENCE = 0.95
 COMMAND = "gift compare"
@@ -32,23 +31,17 @@ PRETRAINED = "model:pretrained"
 MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys in params.yaml
 
 
-@dataclass(frozen=True)
-class Runs:
+@dataclass(frozen=True, kw_only=True)
+class Runs(Experiment):
     """Finished runs of one experiment with different seeds.
 
-    `values`: columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental
-    runs only: seed, method, step, percent on all classes seen so far.
+    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
+    columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
+    seed, method, step, percent on all classes seen so far.
     """
 
-    experiment: str
-    protocol: str
-    miniature: Miniature
-    tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    methods: tuple[str, ...]  # without the zero-shot model
-    references: tuple[str, ...]
-    separate_models: tuple[str, ...]
-    missing: tuple[tuple[int, str], ...]  # (seed, method)
+    missing: tuple[tuple[int, str], ...]
     columns: tuple[str, ...]
     values: pd.DataFrame
     seen: pd.DataFrame | None
@@ -108,9 +101,8 @@ def compare_methods(runs: Runs, against: str | None) -> Comparison:
         name: SEPARATE_MODEL_COLUMNS if name in runs.separate_models else runs.columns
         for name in (ZERO_SHOT, *runs.methods)
     }
-    contenders = [name for name in runs.methods if name not in runs.references]
     if against is None:
-        against = max(contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
+        against = max(runs.contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
     lookup(columns, against, "--against")
     scores = {name: {column: runs.scores(name, column) for column in of_method} for name, of_method in columns.items()}
     differences: dict[str, dict[str, Difference]] = {name: {} for name in columns if name != against}
@@ -123,11 +115,10 @@ def compare_methods(runs: Runs, against: str | None) -> Comparison:
 
 def groups_of(runs: Runs) -> dict[str, tuple[str, ...]]:
     """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and these."""
-    contenders = [name for name in runs.methods if name not in runs.references]
-    variants = {name: tuple(n for n in contenders if n.startswith(f"{name}_")) for name in contenders}
-    family = max(contenders, key=lambda name: len(variants[name]), default="")
+    variants = {name: tuple(n for n in runs.contenders if n.startswith(f"{name}_")) for name in runs.contenders}
+    family = max(variants, key=lambda name: len(variants[name]), default="")
     own = variants.get(family, ())
-    others = tuple(name for name in contenders if not own or name not in (family, *own))
+    others = tuple(name for name in runs.contenders if not own or name not in (family, *own))
     groups = {
         "References": (ZERO_SHOT, *runs.references),
         "Baselines" if own else "Methods": others,
@@ -209,15 +200,10 @@ def _runs_of(
         for name in of_seed.seen.columns
         for step, percent in enumerate(of_seed.seen[name])
     ]
+    run = config.run.model_copy(update={"methods": tuple(methods)})
     return Runs(
-        experiment=config.experiment,
-        protocol=config.evaluation.protocol,
-        miniature=miniature_of(config),
-        tasks=tuple(step.task for step in config.sequence),
+        config=config.model_copy(update={"run": run, "methods": methods}),
         seeds=tuple(scores),
-        methods=tuple(methods),
-        references=tuple(name for name, row in methods.items() if row.is_reference),
-        separate_models=tuple(name for name, row in methods.items() if row.keeps_every_model),
         missing=missing,
         columns=columns,
         values=pd.DataFrame(values).astype(dict.fromkeys(columns, float)),
