@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
-from gift_core.config.tasks import check_tasks, check_templates, has_captions
+from gift_core.config.tasks import check_tasks, has_captions
 from gift_core.errors import UserError, did_you_mean
 
 Findings = Iterator[tuple[str, str]]
@@ -60,12 +59,10 @@ def _check_run(config: Config) -> Findings:
         if name not in config.methods:
             more = "gift add-method NAME adds one of the catalogue (gift methods)."
             yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)} {more}"
-    for name in _duplicates(config.run.methods):
-        yield "run.methods", f"{name!r} is listed more than once. Remove the duplicate."
 
 
 def _check_sequence(config: Config) -> Findings:
-    before = START
+    before, tasks = START, [step.task for step in config.sequence]
     for index, step in enumerate(config.sequence):
         key = f"sequence[{index}]"
         if step.task not in config.tasks:
@@ -74,7 +71,7 @@ def _check_sequence(config: Config) -> Findings:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
             yield f"{key}.after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
         before = step.task
-    for task in _duplicates(step.task for step in config.sequence):
+    for task in sorted({task for task in tasks if tasks.count(task) > 1}):
         yield "sequence", f"task {task!r} has more than one step. Remove one."
 
 
@@ -204,13 +201,10 @@ def _check_probes(config: Config) -> Findings:
         elif name in learned:
             what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
             yield "evaluation.probes", f"{what}. Remove it from one of them."
-    for name in _duplicates(probes):
-        yield "evaluation.probes", f"{name!r} is listed more than once. Remove the duplicate."
 
 
 def _check_prompts(config: Config) -> Findings:
     vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
-    yield from check_templates("prompts.base_template", (config.prompts.base_template,))
     if vocabulary not in VOCABULARIES and not {"/", "\\", "."} & set(vocabulary):  # a path has one of these
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
@@ -223,7 +217,3 @@ def _check_prompts(config: Config) -> Findings:
         yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
     if captions is not None:
         yield from check_watched("prompts.captions", captions, PROMPT_FILES)
-
-
-def _duplicates(names: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(names).items() if count > 1)
