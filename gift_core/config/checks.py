@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
-from gift_core.config.tasks import check_tasks, has_captions
+from gift_core.config.tasks import check_tasks, check_templates, has_captions
 from gift_core.errors import UserError, did_you_mean
 
 Findings = Iterator[tuple[str, str]]
@@ -25,9 +26,7 @@ _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 def cross_check(config: Config) -> list[tuple[str, str]]:
     """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
-    checks = (
-        _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_probes, _check_prompts,
-    )  # fmt: skip
+    checks = (_check_names, _check_methods, _check_training, _check_protocol, _check_prompts)
     names = [(section, name) for section in ("tasks", "methods") for name in getattr(config, section)]
     findings = [finding for section, name in names for finding in check_name(f"{section}.{name}", name)]
     findings += [finding for check in checks for finding in check(config)]
@@ -52,27 +51,32 @@ def check_name(key: str, name: str) -> Findings:
         yield key, f"reserved name. Choose another one than {', '.join(RESERVED)}."
 
 
-def _check_run(config: Config) -> Findings:
+def _check_names(config: Config) -> Findings:
     if {"/", "\\"} & set(config.experiment):
         yield "experiment", f"{config.experiment!r} looks like a path, and it is a name. Leave out / and \\."
+    tasks, before, probes = [step.task for step in config.sequence], START, config.evaluation.probes
+    for key, names in {"run.methods": config.run.methods, "evaluation.probes": probes}.items():
+        for name in _duplicates(names):
+            yield key, f"{name!r} is listed more than once. Remove the duplicate."
+    for task in _duplicates(tasks):
+        yield "sequence", f"task {task!r} has more than one step. Remove one."
     for name in config.run.methods:
         if name not in config.methods:
             more = "gift add-method NAME adds one of the catalogue (gift methods)."
             yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)} {more}"
-
-
-def _check_sequence(config: Config) -> Findings:
-    before, tasks = START, [step.task for step in config.sequence]
+    for key, name in [*((f"sequence[{index}].task", task) for index, task in enumerate(tasks)),
+                      *(("evaluation.probes", name) for name in probes)]:  # fmt: skip
+        if name not in config.tasks:
+            yield key, f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
+    for name in probes:
+        if name in tasks:
+            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
+            yield "evaluation.probes", f"{what}. Remove it from one of them."
     for index, step in enumerate(config.sequence):
-        key = f"sequence[{index}]"
-        if step.task not in config.tasks:
-            yield f"{key}.task", f"unknown task {step.task!r}. {did_you_mean(step.task, config.tasks)}"
         if step.after != before:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
-            yield f"{key}.after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
+            yield f"sequence[{index}].after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
         before = step.task
-    for task in sorted({task for task in tasks if tasks.count(task) > 1}):
-        yield "sequence", f"task {task!r} has more than one step. Remove one."
 
 
 def _check_methods(config: Config) -> Findings:
@@ -193,18 +197,9 @@ def _check_protocol(config: Config) -> Findings:
             yield "sequence", f"{step.task} has captions, but {what}. Remove the task, or {remedy}."
 
 
-def _check_probes(config: Config) -> Findings:
-    learned, probes = {step.task for step in config.sequence}, config.evaluation.probes
-    for name in probes:
-        if name not in config.tasks:
-            yield "evaluation.probes", f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
-        elif name in learned:
-            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
-            yield "evaluation.probes", f"{what}. Remove it from one of them."
-
-
 def _check_prompts(config: Config) -> Findings:
     vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
+    yield from check_templates("prompts.base_template", (config.prompts.base_template,))
     if vocabulary not in VOCABULARIES and not {"/", "\\", "."} & set(vocabulary):  # a path has one of these
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
@@ -217,3 +212,7 @@ def _check_prompts(config: Config) -> Findings:
         yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
     if captions is not None:
         yield from check_watched("prompts.captions", captions, PROMPT_FILES)
+
+
+def _duplicates(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)

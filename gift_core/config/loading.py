@@ -114,8 +114,6 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     location, kind, section = _resolve(error["loc"], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
-        case "missing" if isinstance(location[-1], int):
-            return _dotted(location[:-1]), f"entry {location[-1] + 1} is missing. Add it."
         case "missing":
             what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":
@@ -132,8 +130,6 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
             what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
         case "string_pattern_mismatch":
             what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
-        case "value_error":  # of a validator of ours
-            what = str(context["error"])
         case _:
             remedy = f"Compare it with {EXAMPLE}."
             if isinstance(value, str) and error["type"] in ("int_type", "float_type"):

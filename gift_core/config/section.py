@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 # Upper bounds are far beyond every published experiment and far below what a typing error such as 1.0e+30 gives. A
 # value that passes them fits an int64 and a float32, and so do its products with the others. Lower bounds are far below
@@ -22,37 +21,11 @@ Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 Pattern = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE)]  # of files, also a list of them
-MAX_TEMPLATE = 1000  # characters
-_TEMPLATE = re.compile(r"[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*")
-SHOWN = 80  # characters of a wrong template in a message
+# {} stands for the class name, and is replaced as it is. tasks.check_templates looks at them.
+Template = str
+TEMPLATE = r"[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*"
 MAX_NAMES = 500  # tasks, steps and methods
 ImageFormat = Literal["png", "jpg"]
-T = TypeVar("T")
-
-
-def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Returns the values. ValueError "what is wrong. Remedy" if one is repeated."""
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"{value!r} is listed more than once. Remove the duplicate.")
-    return values
-
-
-def template(text: str) -> str:
-    """Returns the text. ValueError "what is wrong. Remedy" unless it is a short line with one {}.
-
-    {} stands for the class name, and is replaced as it is.
-    """
-    if not _TEMPLATE.fullmatch(text) or len(text) > MAX_TEMPLATE:
-        what = f"{text[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
-        raise ValueError(
-            f"{what}, in one line of at most {MAX_TEMPLATE} characters. Write one like 'a photo of a {{}}'."
-        )
-    return text
-
-
-Template = Annotated[str, AfterValidator(template)]
-Distinct = AfterValidator(distinct)
 
 
 class Section(BaseModel):

@@ -68,7 +68,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     # texts
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' should contain {} for the class name once"),
     ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces"),
-    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates[0]: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
+    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
     ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
     ("experiment", "", "experiment: String should have at least 1 character"),
@@ -98,7 +98,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tasks.birds", {**FOLDER_TASK, "class_names": "../names.txt"}, "tasks.birds.class_names: ../names.txt is outside the task's path"),
     ("tasks.birds", {**TABLE, "table": "labels.xlsx"}, "tasks.birds.table: labels.xlsx is not a supported table. Save it as one of .csv"),
     ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds.table: a column is named twice: image, label, label."),
-    ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: ../b.tar is outside the task's path"),
+    ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
     ("tasks.birds", {**TARS, "label": ".cls"}, "tasks.birds.label: .cls is no extension, nor a key"),
 ]  # fmt: skip
 
