@@ -59,11 +59,6 @@ class Switch(ParamsEdit):
     preset: Path
     backup: Path | None
 
-    @property
-    def changes(self) -> bool:
-        """Whether params.yaml would differ afterwards."""
-        return self.before != self.after
-
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None:
