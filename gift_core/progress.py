@@ -19,7 +19,6 @@ from gift_core.quantities import duration
 T = TypeVar("T")
 QUIET = "GIFT_QUIET"
 LINE_SECONDS = 30.0
-_UNITS = ((1.0, "second"), (60.0, "minute"), (3600.0, "hour"))
 _counts: list[Counted] = []  # the loops that run, the outermost first
 _last_line: list[float] = []  # when the last line was printed, or the first loop began
 
@@ -89,13 +88,12 @@ class Counted(AbstractContextManager["Counted"]):
                 print("; ".join(each.line() for each in _counts), file=sys.stderr, flush=True)  # noqa: T201
 
     def line(self) -> str:
-        """Returns "iterations 140/200, 1.2 per second, 50 s left", without the last two where nothing is done yet."""
+        """Returns "iterations 140/200, 50 s left", without the time where nothing is done yet."""
         head = f"{self._description} {self._count}/{self._total}"
         seconds, done = time.monotonic() - self._started, self._count - self._first
         if done <= 0 or seconds <= 0:
             return head
-        left = max(0, self._total - self._count) * seconds / done
-        return f"{head}, {_rate(done / seconds)}, {duration(left)} left"
+        return f"{head}, {duration(max(0, self._total - self._count) * seconds / done)} left"
 
 
 def _is_terminal() -> bool:
@@ -103,10 +101,3 @@ def _is_terminal() -> bool:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return False
     return os.get_terminal_size(sys.stderr.fileno()).columns > 0
-
-
-def _rate(per_second: float) -> str:
-    """Returns 1.2 per second, or 3.4 per minute where it is less than one a second."""
-    length, unit = next(((length, unit) for length, unit in _UNITS if per_second * length >= 1), _UNITS[-1])
-    number = per_second * length
-    return f"{number:.0f} per {unit}" if number >= 10 else f"{number:.1f} per {unit}"

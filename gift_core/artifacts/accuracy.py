@@ -27,10 +27,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.contract import parse, sha256_of
+from gift_core.artifacts.contract import parse, read_table, sha256_of, write_table
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.table_files import TableSchema, read_table_file
-from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.quantities import first_names
 

@@ -28,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gift_core.artifacts.accuracy import STAGE
-from gift_core.artifacts.tables import read_table, write_table
+from gift_core.artifacts.contract import read_table, write_table
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(

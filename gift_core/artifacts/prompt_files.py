@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.contract import read
-from gift_core.artifacts.tables import read_table, write_table
+from gift_core.artifacts.contract import read, read_table, write_table
 from gift_core.artifacts.task import Name, Templates
 from gift_core.work.publishing import write_atomically
 

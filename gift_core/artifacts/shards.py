@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json
-from gift_core.artifacts.tables import write_table
+from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json, write_table
 from gift_core.artifacts.tars import StoredFile, image_extension, read_tar, stored_samples, write_tar
 from gift_core.errors import ContractError
 

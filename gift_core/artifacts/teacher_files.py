@@ -20,8 +20,16 @@ from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from gift_core.artifacts.contract import broken, read, require_file, require_hashes, sha256_of, write_json
-from gift_core.artifacts.tables import read_table, write_table
+from gift_core.artifacts.contract import (
+    broken,
+    read,
+    read_table,
+    require_file,
+    require_hashes,
+    sha256_of,
+    write_json,
+    write_table,
+)
 from gift_core.artifacts.tars import image_extension, stored_samples, write_tar
 from gift_core.work.publishing import write_atomically
 

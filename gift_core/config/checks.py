@@ -26,9 +26,7 @@ _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 def cross_check(config: Config) -> list[tuple[str, str]]:
     """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
-    checks = (
-        _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_probes, _check_prompts,
-    )  # fmt: skip
+    checks = (_check_names, _check_methods, _check_training, _check_protocol, _check_prompts)
     names = [(section, name) for section in ("tasks", "methods") for name in getattr(config, section)]
     findings = [finding for section, name in names for finding in check_name(f"{section}.{name}", name)]
     findings += [finding for check in checks for finding in check(config)]
@@ -53,29 +51,32 @@ def check_name(key: str, name: str) -> Findings:
         yield key, f"reserved name. Choose another one than {', '.join(RESERVED)}."
 
 
-def _check_run(config: Config) -> Findings:
+def _check_names(config: Config) -> Findings:
     if {"/", "\\"} & set(config.experiment):
         yield "experiment", f"{config.experiment!r} looks like a path, and it is a name. Leave out / and \\."
+    tasks, before, probes = [step.task for step in config.sequence], START, config.evaluation.probes
+    for key, names in {"run.methods": config.run.methods, "evaluation.probes": probes}.items():
+        for name in _duplicates(names):
+            yield key, f"{name!r} is listed more than once. Remove the duplicate."
+    for task in _duplicates(tasks):
+        yield "sequence", f"task {task!r} has more than one step. Remove one."
     for name in config.run.methods:
         if name not in config.methods:
             more = "gift add-method NAME adds one of the catalogue (gift methods)."
             yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)} {more}"
-    for name in _duplicates(config.run.methods):
-        yield "run.methods", f"{name!r} is listed more than once. Remove the duplicate."
-
-
-def _check_sequence(config: Config) -> Findings:
-    before = START
+    for key, name in [*((f"sequence[{index}].task", task) for index, task in enumerate(tasks)),
+                      *(("evaluation.probes", name) for name in probes)]:  # fmt: skip
+        if name not in config.tasks:
+            yield key, f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
+    for name in probes:
+        if name in tasks:
+            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
+            yield "evaluation.probes", f"{what}. Remove it from one of them."
     for index, step in enumerate(config.sequence):
-        key = f"sequence[{index}]"
-        if step.task not in config.tasks:
-            yield f"{key}.task", f"unknown task {step.task!r}. {did_you_mean(step.task, config.tasks)}"
         if step.after != before:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
-            yield f"{key}.after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
+            yield f"sequence[{index}].after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
         before = step.task
-    for task in _duplicates(step.task for step in config.sequence):
-        yield "sequence", f"task {task!r} has more than one step. Remove one."
 
 
 def _check_methods(config: Config) -> Findings:
@@ -194,18 +195,6 @@ def _check_protocol(config: Config) -> Findings:
     for step in config.sequence:
         if step.task in config.tasks and has_captions(config.tasks[step.task]):
             yield "sequence", f"{step.task} has captions, but {what}. Remove the task, or {remedy}."
-
-
-def _check_probes(config: Config) -> Findings:
-    learned, probes = {step.task for step in config.sequence}, config.evaluation.probes
-    for name in probes:
-        if name not in config.tasks:
-            yield "evaluation.probes", f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
-        elif name in learned:
-            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
-            yield "evaluation.probes", f"{what}. Remove it from one of them."
-    for name in _duplicates(probes):
-        yield "evaluation.probes", f"{name!r} is listed more than once. Remove the duplicate."
 
 
 def _check_prompts(config: Config) -> Findings:

@@ -57,8 +57,8 @@ class IngestConfig(Section):
 class StepConfig(Section):
     """One step of the sequence: its task, the task before it, and the factor for the method's learning rate."""
 
-    task: str
-    after: str
+    task: Text
+    after: Text
     learning_rate_factor: Annotated[float, Field(ge=0.001, le=1000)]
 
 

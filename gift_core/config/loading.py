@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from gift_core.config.checks import cross_check
 from gift_core.config.experiment import DEVICE, Config
 from gift_core.config.section import ONE_LINE, Section
+from gift_core.config.tasks import COMMIT
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 
@@ -25,6 +26,7 @@ MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
 _PATTERNS = {
     ONE_LINE: "contains a line break or another control character. Write it on one line.",
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
+    COMMIT: "is not a commit. Write its 40 hexadecimal digits: a branch or a tag can change.",
 }
 _BASE = re.compile(r"^base: *(\S{1,80})", re.MULTILINE)
 
@@ -112,8 +114,6 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     location, kind, section = _resolve(error["loc"], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
-        case "missing" if isinstance(location[-1], int):
-            return _dotted(location[:-1]), f"entry {location[-1] + 1} is missing. Add it."
         case "missing":
             what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":
@@ -122,7 +122,9 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
         case "union_tag_not_found" | "union_tag_invalid":
             key = context["discriminator"].strip("'")
             unknown = f"unknown {key} {_shown(value.get(key))}. " if key in value else "missing. "
-            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
+            fields = [member.model_fields[key].annotation for member in _members(kind).values()]
+            tags = {tag for field in fields for tag in get_args(field)}
+            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), tags)
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
             what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"

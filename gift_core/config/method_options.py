@@ -91,11 +91,6 @@ class LossesConfig(Section):
             if options is not None:
                 yield name, options
 
-    @property
-    def need_vocabulary(self) -> bool:
-        """Whether a loss that is present needs the features of the vocabulary."""
-        return any(options.needs_vocabulary for _, options in self.items())
-
     def __len__(self) -> int:
         """Returns the number of losses that are present."""
         return len(list(self.items()))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,11 +58,6 @@ class Switch(ParamsEdit):
 
     preset: Path
     backup: Path | None
-
-    @property
-    def changes(self) -> bool:
-        """Whether params.yaml would differ afterwards."""
-        return self.before != self.after
 
     def carry_out(self) -> None:
         """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
@@ -191,7 +186,10 @@ def complete_text(preset: Path) -> str:
     if "base" in base.content:
         raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
     _fill_from_catalogue(base, path)
-    _set_title(base.content, overlay)
+    comments = [(each.ca.comment or (None, None))[1] or () for each in (overlay, base.content)]
+    title, opening = ("".join(token.value for token in tokens).splitlines() for tokens in comments)
+    rest = dropwhile(lambda line: line.startswith("#") and line != "#", opening)  # the title is the first paragraph
+    base.content.ca.comment = [None, [comment_of("".join(f"{line}\n" for line in [*title, *rest]))]]
     if "class_slices" in overlay:
         above = take_above(overlay, "class_slices")
         overlay.update(_expand(overlay.pop("class_slices"), preset.name))
@@ -212,14 +210,6 @@ def _fill_from_catalogue(document: Document, preset: Path) -> bool:
             method = lookup(known, name, f"{preset.name}: methods: catalogue")
             add_row(methods, name, copy.deepcopy(method.row), method.about, beside=name)
     return bool(names)
-
-
-def _set_title(content: Any, overlay: Any) -> None:
-    """Puts the overlay's title in place of the first paragraph of the comment that opens the file."""
-    comments = [(each.ca.comment or (None, None))[1] or () for each in (overlay, content)]
-    title, opening = ("".join(token.value for token in tokens).splitlines() for tokens in comments)
-    rest = next((index for index, line in enumerate(opening) if line == "#" or not line.startswith("#")), len(opening))
-    content.ca.comment = [None, [comment_of("".join(f"{line}\n" for line in [*title, *opening[rest:]]))]]
 
 
 def _merge(base: Any, overlay: Any, name: str) -> None:

@@ -18,7 +18,8 @@ Captions = Annotated[int, Field(ge=2, le=1_000_000)]
 ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
 ]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]  # a branch or a tag can change
+COMMIT = r"^[0-9a-f]{40}$"
+Commit = Annotated[str, Field(pattern=COMMIT)]
 HubSplits = Annotated[dict[Literal["train", "test", "validation"], Text], Field(min_length=1)]
 TABLES = (".csv", ".tsv", ".parquet")
 MAX_TEMPLATE = 1000  # characters

@@ -11,8 +11,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -246,24 +245,17 @@ def download_whole(repository: Repository, folder: Path) -> list[Path]:
     The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
     only those of the known layout. A model is loaded once.
     """
-    with build_folder(folder) as temporary, _kept_only_if_whole(temporary, repository):
-        if repository.kind == MODEL:
-            _download(repository, temporary, MODEL_FILES)
-            open_folder(temporary, device=torch.device("cpu"))
-        else:
-            _download(repository, temporary, (CARD, MANIFEST, f"*/{MANIFEST}"))
-            if not (manifests := sorted(temporary.rglob(MANIFEST))):
-                raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-            names = [
-                glob.escape((path.parent / name).relative_to(temporary).as_posix())
-                for path in manifests
-                for shard in read_manifest(path.parent).shards
-                for name in (shard.name, *shard.sidecars)
-                if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
-            ]
-            _download(repository, temporary, names)
-            for path in manifests:
-                _synthetic(path.parent)
+    with build_folder(folder) as temporary:
+        try:
+            if repository.kind == MODEL:
+                _download(repository, temporary, MODEL_FILES)
+                open_folder(temporary, device=torch.device("cpu"))
+            else:
+                _download_shards(repository, temporary)
+        except (UserError, ContractError) as error:
+            reason = str(error).replace(f"{temporary}", repository.address).partition(" Recreate it with")[0]
+            reason = reason.removeprefix(f"{repository.address}: ")
+            raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
         shutil.rmtree(temporary / ".cache", ignore_errors=True)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -281,15 +273,20 @@ def _download(repository: Repository, folder: Path, patterns: Sequence[str]) -> 
         )
 
 
-@contextmanager
-def _kept_only_if_whole(folder: Path, repository: Repository) -> Iterator[None]:
-    """Turns what is wrong with the download in `folder` into a UserError that names the repository."""
-    try:
-        yield
-    except (UserError, ContractError) as error:
-        reason = str(error).replace(f"{folder}", repository.address).partition(" Recreate it with")[0]
-        reason = reason.removeprefix(f"{repository.address}: ")
-        raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
+def _download_shards(repository: Repository, folder: Path) -> None:
+    _download(repository, folder, (CARD, MANIFEST, f"*/{MANIFEST}"))
+    if not (manifests := sorted(folder.rglob(MANIFEST))):
+        raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+    names = [
+        glob.escape((path.parent / name).relative_to(folder).as_posix())
+        for path in manifests
+        for shard in read_manifest(path.parent).shards
+        for name in (shard.name, *shard.sidecars)
+        if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
+    ]
+    _download(repository, folder, names)
+    for path in manifests:
+        _synthetic(path.parent)
 
 
 def _synthetic(folder: Path) -> Manifest:

@@ -116,10 +116,10 @@ def use(
     summary = summarize(switch.preset)
     checks = ["gift doctor", "gift data status"] if summary.needs else []
     commands = [*([] if summary.tasks else [ADD_TASK]), *checks, "dvc repro"]
-    write, now = switch.changes and not dry_run, "would be" if dry_run else "is now"
+    write, now = switch.before != switch.after and not dry_run, "would be" if dry_run else "is now"
     record = {"preset": summary.name, "backup": switch.backup, "next": commands}
     shown, unwritten = [f"params.yaml is already the preset {preset}"], "nothing was written"
-    if switch.changes:
+    if switch.before != switch.after:
         shown = [f"params.yaml {now} the preset {summary.name}: {summary.title}", f"  {size_of(summary)}"]
         shown.append("  How long it takes here: gift doctor --time")
         unwritten = f"--dry-run: {unwritten}"

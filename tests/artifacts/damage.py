@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from gift_core.artifacts.tables import SEAL, write_table
+from gift_core.artifacts.contract import SEAL, write_table
 from gift_core.errors import ContractError
 
 

@@ -1,4 +1,4 @@
-"""Model folders and their losses.jsonl."""
+"""Model folders."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from safetensors.torch import save_file as save_tensors
 from gift_core.artifacts.model_folder import (
     model_hash,
     noted_hash,
-    read_losses,
     read_provenance,
     read_shapes,
     require_noted_files,
-    write_losses,
     write_provenance,
 )
 from gift_core.errors import UserError
-from tests.artifacts.damage import broken_message, cut, flip
+from tests.artifacts.damage import broken_message, flip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
@@ -81,19 +79,3 @@ def test_shapes_of_all_types_are_read_sorted_by_name_unless_the_file_is_damaged(
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=message):
             read_shapes(path)
-
-
-ROWS = [
-    {"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5},
-    {"iteration": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "consolidation": 0.25, "total": 2.75},
-]
-
-
-def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
-    path = tmp_path / "losses.jsonl"
-    write_losses(path, ROWS)
-    assert read_losses(path) == ROWS
-    first, _ = path.read_text().splitlines()
-    assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
-    cut(path, 0.7)
-    assert "Invalid JSON: EOF while parsing" in broken_message(lambda: read_losses(path), path, "finetune")

@@ -1,7 +1,4 @@
-"""Synthetic pairs in img2dataset's layout, their prompts and the vocabulary.
-
-That a damaged table is refused: test_teacher_files.py.
-"""
+"""Synthetic pairs in img2dataset's layout."""
 
 from __future__ import annotations
 
@@ -15,14 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.prompt_files import (
-    VocabularyEntry,
-    prompts_digest,
-    read_prompts,
-    read_vocabulary,
-    write_prompts,
-    write_vocabulary,
-)
+from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import (
     Pair,
     Shard,
@@ -36,38 +26,6 @@ from gift_core.artifacts.shards import (
 )
 from gift_core.artifacts.tars import write_tar
 from tests.artifacts.damage import broken_message, change_json, cut, flip, png
-
-TABLE = pd.DataFrame({
-    "prompt_id": [0, 1],
-    "source_task": ["base", "birds"],
-    "class_name": ["snowman", "wren"],
-    "template": ["a photo of a {}.", "a {}, a bird."],
-    "prompt": ["a photo of a snowman.", "a wren, a bird."],
-    "seed": [5, 2**62],
-})  # fmt: skip
-
-
-def test_prompts_come_back_whatever_the_order_of_their_columns(tmp_path: Path) -> None:
-    path = tmp_path / "birds.parquet"
-    write_prompts(path, TABLE[TABLE.columns[::-1]])
-    first = path.read_bytes()
-    write_prompts(path, TABLE)
-    assert path.read_bytes() == first
-    found = read_prompts(path)
-    assert found.to_dict("list") == TABLE.to_dict("list")
-    assert found.seed.dtype == "int64"
-
-
-VOCABULARY = [
-    VocabularyEntry("base", "Möwe", ("a photo of a {}.",)),
-    VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.")),
-]
-
-
-def test_a_vocabulary_keeps_its_order(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path / "birds.json", VOCABULARY)
-    assert read_vocabulary(tmp_path / "birds.json") == VOCABULARY
-
 
 PAIRS = [
     [Pair(pair_key(0, 0), 0, "a photo of a snowman.", png(0)), Pair(pair_key(0, 1), 1, "a größe.", png(1))],

@@ -24,6 +24,10 @@ FOLDER_TASK = {
 }  # fmt: skip
 TABLE = {**FOLDER_TASK, "source": "table", "table": "labels.csv", "image_column": "image", "label_column": "label"}
 TARS = {**FOLDER_TASK, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
+HUB = {
+    **FOLDER_TASK, "source": "hub", "repository": "a/b", "revision": "main", "splits": {"train": "all"},
+    "label_column": "bird",
+}  # fmt: skip
 FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,
@@ -49,7 +53,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     # unknown names
     ("methods.gift.losses", {"distil": {"weight": 1.0, "temperature": 2.0}}, "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?"),
     ("trainning", {}, "trainning: unknown key. Did you mean 'training'?"),
-    ("methods.gift.consolidation.kind", "adaptive_fischer", "methods.gift.consolidation.kind: unknown kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? Known: "),
+    ("methods.gift.consolidation.kind", "adaptive_fischer", "methods.gift.consolidation.kind: unknown kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? Known: adaptive_fisher, frozen_fisher, none, static_fisher, uniform."),
     ("prompts.base_vocabulary", "imagnet", "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. Or write the path of a text file."),
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
     # wrong types
@@ -100,6 +104,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds.table: a column is named twice: image, label, label."),
     ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
     ("tasks.birds", {**TARS, "label": ".cls"}, "tasks.birds.label: .cls is no extension, nor a key"),
+    ("tasks.birds", HUB, "tasks.birds.revision: 'main' is not a commit. Write its 40 hexadecimal digits"),
 ]  # fmt: skip
 
 

@@ -196,7 +196,7 @@ def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it
     switch.carry_out()
     assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
     switch = plan_switch(project, "mtil_order_1")
-    assert switch.changes and switch.backup is None  # an unchanged preset needs none
+    assert switch.before != switch.after and switch.backup is None  # an unchanged preset needs none
     switch.carry_out()
     assert (project / "params.yaml").read_text() == complete_text(project / "presets" / "mtil_order_1.yaml")
     assert [path.name for path in project.iterdir() if path.is_file()] == ["params.yaml"]

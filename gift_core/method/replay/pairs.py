@@ -97,7 +97,7 @@ class PairedStepReplay(StepReplay[P]):
 
     def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
         """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
-        has_vocabulary = losses.need_vocabulary and self.texts() is not None
+        has_vocabulary = any(loss.needs_vocabulary for _, loss in losses.items()) and self.texts() is not None
         return PairReplay(
             clip,
             self.pairs(),
