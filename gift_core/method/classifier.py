@@ -24,7 +24,7 @@ from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome
 from gift_core.clip.test_set import ImageLimit, TestSet, encode_test_set
-from gift_core.computation import Advance, Computation, Run, State
+from gift_core.computation import Advance, Computation, State, UnitRunner
 from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -54,7 +54,7 @@ def classify_all(
     models: Sequence[Path],
     tasks: Sequence[Path],
     settings: EncodingSettings,
-    run: Run,
+    run: UnitRunner,
     name: str = "tests",
 ) -> Mapping[ModelAndTask, TestOutcome]:
     """Returns the test of each model on each task of `pairs`, among the classes of the task.
@@ -74,7 +74,7 @@ def classify_all(
 
 
 def classify_among_all(
-    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: Run
+    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: UnitRunner
 ) -> Mapping[ModelAndTask, Classification]:
     """Returns the test of each model on each task, among the classes of all tasks. The first model has the number -1.
 

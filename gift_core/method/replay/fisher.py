@@ -22,7 +22,7 @@ from gift_core.artifacts.teacher_files import Floats
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
-from gift_core.computation import Advance, Computation, Run, State, in_turn
+from gift_core.computation import Advance, Computation, State, UnitRunner, run_serially
 from gift_core.errors import UserError, lookup
 from gift_core.method.losses import shared_prompt_targets
 from gift_core.method.replay.teacher_features import PairsFrom
@@ -55,7 +55,7 @@ def estimate_fisher(
     from the model.
     """
     squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], tokens_ML.cpu(), estimator, batch_size)
-    return squares.estimate(clip, in_turn, None)
+    return squares.estimate(clip, run_serially, None)
 
 
 def fisher_of_pairs(
@@ -64,7 +64,7 @@ def fisher_of_pairs(
     *,
     estimator: str,
     batch_size: int,
-    run: Run = in_turn,
+    run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
     """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
@@ -93,7 +93,7 @@ class Squares:
     estimator: str
     batch_size: int
 
-    def estimate(self, clip: Clip, run: Run, load_clip: Callable[[], Clip] | None) -> Tensors:
+    def estimate(self, clip: Clip, run: UnitRunner, load_clip: Callable[[], Clip] | None) -> Tensors:
         """Returns the diagonals, from the sums of all ranges. UserError as in estimate_fisher."""
         lookup(ESTIMATORS, self.estimator, "replay.fisher.estimator")
         count = len(self.tokens_ML)

@@ -15,7 +15,7 @@ from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.encoding import causal_tower, class_prompts, end_positions, tokenize, trim_rows
 from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.errors import UserError
 from gift_core.method.replay.source import ROW_BYTES, hash_of
 from gift_core.method.replay.teachers import Teacher
@@ -41,7 +41,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         images, texts = read_task(self.source.tasks[-1]).counts["train"], getattr(self.options.texts, "count", 0)
         return images * (2 * feature + ROW_BYTES) + texts * (feature + ROW_BYTES)
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the images and of the texts."""
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)

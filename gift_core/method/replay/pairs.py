@@ -30,7 +30,7 @@ from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, in_memory
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import added, fisher_of_pairs
@@ -56,7 +56,7 @@ class PairedStepReplay(StepReplay[P]):
     def count(self) -> int:
         """Returns the number of pairs."""
 
-    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of this step alone, but the `first` ones."""
         return self.pairs(first)
 
@@ -64,14 +64,14 @@ class PairedStepReplay(StepReplay[P]):
         """An image and a text feature for each pair."""
         return self.count() * (2 * feature + ROW_BYTES)
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
         summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
         if fisher is None:
             return summary
         diagonals = fisher_of_pairs(
             teacher.clip,
-            self.own_pairs,
+            self.pairs_of_step,
             estimator=fisher.estimator,
             batch_size=self.sampling.batch_size,
             run=run,
@@ -82,7 +82,7 @@ class PairedStepReplay(StepReplay[P]):
         write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
         return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
 
-    def write_features(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def write_features(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
         size = self.sampling.encode_batch_size
         features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
