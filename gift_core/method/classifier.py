@@ -68,8 +68,8 @@ def classify_all(
     infos = [read_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, TestOutcome] = {}
     for m, t in units:
-        own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
-        tests[m, t] = TESTERS[infos[t].kind].test(classes=infos[t].class_names, **own)
+        own = {key.split()[0]: value for key, value in found.items() if key.endswith(f" {m} on {t}")}
+        tests[m, t] = TESTERS[infos[t].kind].outcome(classes=infos[t].class_names, **own)
     return tests
 
 
@@ -140,9 +140,8 @@ class Classifier:
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
         clip, test_set = self._load(model), self._open(task)
-        kind = TESTERS[test_set.task.kind]
-        tensors = {f"{name} {model} on {task}": value for name, value in kind.of_model(clip, test_set).items()}
-        return tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()}
+        tensors = TESTERS[test_set.task.kind].tensors(clip, test_set)
+        return {f"{name} {model} on {task}": value for name, value in tensors.items()}
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
