@@ -140,7 +140,8 @@ def assemble(
     UserError, which begins with `location`, where the parts do not fit each other.
     """
     model = build_model(config["model_cfg"], config.get("preprocess_cfg", {}))
-    require_known_tokens(model, tokenizer(list(PROBES)), location)
+    remedy = "Put the model's own tokenizer there, or fetch all files again."
+    require_known_tokens(model, tokenizer(list(PROBES)), f"{location}: the tokenizer is of another model", remedy)
     fill_weights(model, tensors, location)
     return as_clip(model.to(device), tokenizer, config["model_cfg"], location=location, **options)
 

@@ -145,7 +145,6 @@ class PairSequence:
             self._kept |= {n: image for n, image in zip(part, images_MCHW, strict=True) if budget.take(image.nbytes)}
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        require_known_tokens(clip.model, clip.tokenizer(list(numbers)), f"{NAME}: tokenizer")
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(features)
         with torch.no_grad():
@@ -194,9 +193,11 @@ class PairLoader:
                 break
             if iteration == 0:  # later it is what is left at the end of an epoch
                 raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
-        is_tokens = isinstance(prompts, torch.Tensor)
-        rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
-        require_known_tokens(self._clip.model, rows_ML, f"{NAME}: {'pairs: prompts' if is_tokens else 'tokenizer'}")
+        if isinstance(prompts, torch.Tensor):
+            rows_ML, remedy = prompts.long(), "Pass the token rows of the model's own tokenizer, or texts."
+            require_known_tokens(self._clip.model, rows_ML, f"{NAME}: pairs: prompts", remedy)
+        else:
+            rows_ML = self._clip.tokenizer(list(prompts))
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
         tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)

@@ -45,7 +45,10 @@ PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
     "pairs without a text": ([(IMAGES[0], 3)] * 2, r"pairs\[0\]: its prompt is 3, expected a text"),
     "a single pair": ([(IMAGES[0], "a")], r"pairs: 1 given, and one pair has nothing to be compared with"),
-    "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
+    "tokens of another vocabulary": (
+        loader_of(torch.full((4, 24), 60000)),
+        r"pairs: prompts: token 60000, but the model.s vocabulary",
+    ),
 }
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 METHODS: dict[str, tuple[Any, str]] = {
