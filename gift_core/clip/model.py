@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.model import get_model_preprocess_cfg
@@ -204,18 +203,6 @@ def check_folder(folder: Path) -> dict[str, Any]:
     if (weights := _weights_of_folder(folder)).suffix == ".safetensors":
         read_shapes(weights)
     return config
-
-
-def create_model(name: str, device: torch.device, *, location: str, **options: Any) -> torch.nn.Module:
-    """The model that open_clip calls `name`, in evaluation mode; UserError with `location` and open_clip's reason."""
-    try:
-        model: torch.nn.Module = open_clip.create_model(
-            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
-        )
-    except Exception as error:  # open_clip, the hub and torch raise many types
-        remedy = "Check the name and the connection, and that weights and configuration belong together."
-        raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
-    return model.eval()
 
 
 def save_clip(

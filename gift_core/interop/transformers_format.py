@@ -171,7 +171,11 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
     settings = settings.get("image_processor", settings)
     size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
-    resized, cropped = _side_of(size), _side_of(settings.get("crop_size"))
+    # the shorter side, which older files have as a number
+    resized, cropped = (
+        each.get("shortest_edge", each.get("height")) if isinstance(each, dict) else each
+        for each in (size, settings.get("crop_size"))
+    )
     if settings.get("do_center_crop", True) and resized and cropped and resized != cropped:
         what = f"images are resized to {resized} and cropped to {cropped}, open_clip has one size for both"
         raise UserError(f"{found[0]}: {what}. Write {cropped} for both, if the model may see more of an image.")
@@ -183,11 +187,6 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}
-
-
-def _side_of(size: Any) -> Any:
-    """The shorter side of a `size` or `crop_size`, which older files have as a number. None where it is missing."""
-    return size.get("shortest_edge", size.get("height")) if isinstance(size, dict) else size
 
 
 def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:

@@ -133,7 +133,11 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
         of_tasks = [tests[model, task] for task in range(len(names))]
-        rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=names[-1], phase="current"))
+        predicted_N, labels_N, positions_N = (
+            torch.cat([getattr(test, name) for test in of_tasks]) for name in ("predicted_N", "labels_N", "positions_N")
+        )
+        joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
+        rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, eval_task=names[-1], phase="current"))
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
@@ -174,10 +178,8 @@ def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: Uni
     pair = PRETRAINED_STEP, 0
     test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
     limit = noted_limit(None if settings.limit is None else settings.limit.max_images)
-    row = {
-        "method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED,
-        "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count,
-    }  # fmt: skip
+    columns = {"method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED}
+    row = {**columns, "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count}
     return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **limit})
 
 
@@ -204,14 +206,6 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                     f"{KEY}: tasks {other} and {task.name} both have the class {both}, so no model can say which of "
                     "the two an image shows. Rename or remove one of them, or write task_incremental."
                 )
-
-
-def _joined(tests: Sequence[Classification]) -> Classification:
-    """Tests among the same classes as one."""
-    predicted_N, labels_N, positions_N = (
-        torch.cat([getattr(test, name) for test in tests]) for name in ("predicted_N", "labels_N", "positions_N")
-    )
-    return Classification(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
 def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome]) -> Measurement:
