@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.model import get_model_preprocess_cfg
@@ -203,6 +204,27 @@ def check_folder(folder: Path) -> dict[str, Any]:
     if (weights := _weights_of_folder(folder)).suffix == ".safetensors":
         read_shapes(weights)
     return config
+
+
+def create_clip(
+    name: str,
+    config: Mapping[str, Any],
+    device: torch.device,
+    *,
+    location: str,
+    origin: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Clip:
+    """The model that open_clip calls `name`; UserError with `location` and open_clip's reason."""
+    tokenizer = load_tokenizer(name)
+    try:
+        model: torch.nn.Module = open_clip.create_model(
+            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
+        )
+    except Exception as error:  # open_clip, the hub and torch raise many types
+        remedy = "Check the name and the connection, and that weights and configuration belong together."
+        raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
+    return as_clip(model, tokenizer, config, location=location, origin=origin)
 
 
 def save_clip(

@@ -32,7 +32,7 @@ from gift_core.clip.architectures import (
     tokenizer_from,
 )
 from gift_core.clip.device import resolve_device
-from gift_core.clip.model import Clip, as_clip, assemble, open_folder, read_json_object
+from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
 from gift_core.interop.transformers_format import (
@@ -245,28 +245,7 @@ def _from_hub(name: str, device: torch.device) -> Clip:
         remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
         raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
     require_supported(config, location)
-    return _created(name, config, device, location=location)
-
-
-def _created(
-    name: str,
-    config: Mapping[str, Any],
-    device: torch.device,
-    *,
-    location: str,
-    origin: Mapping[str, str] | None = None,
-    **options: Any,
-) -> Clip:
-    """The model that open_clip calls `name`; UserError with `location` and open_clip's reason."""
-    tokenizer = load_tokenizer(name)
-    try:
-        model: torch.nn.Module = open_clip.create_model(
-            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
-        )
-    except Exception as error:  # open_clip, the hub and torch raise many types
-        remedy = "Check the name and the connection, and that weights and configuration belong together."
-        raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
-    return as_clip(model, tokenizer, config, location=location, origin=origin)
+    return create_clip(name, config, device, location=location)
 
 
 def _require_weights(repository: str, file: str, key: str) -> None:
@@ -344,4 +323,4 @@ def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device
             because = f"open_clip knows that {tag} was trained with it"
             activation = f"QuickGELU in place of the GELU of {architecture}: {because}"
     location, origin = f"model.name {architecture!r}, model.pretrained {tag!r}", {"activation": activation}
-    return _created(architecture, config, device, location=location, origin=origin, **options)
+    return create_clip(architecture, config, device, location=location, origin=origin, **options)

@@ -91,7 +91,19 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
     The opposite of model_config_of.
     """
-    if reason := _unsupported(model_config):
+    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
+    # the pool_type eos of texts.)
+    unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
+    for section, default in (("vision_cfg", asdict(CLIPVisionCfg())), ("text_cfg", asdict(CLIPTextCfg()))):
+        known = (*_FIELDS[section], *_CONVERTED, *_WITHOUT_EFFECT)
+        for key, value in sorted(model_config[section].items()):
+            if key not in known and value not in (default[key], "eos"):
+                unknown.append(f"{section}.{key}")
+    is_resnet = isinstance(model_config["vision_cfg"].get("layers"), (list, tuple))
+    if is_resnet or unknown:
+        reason = f"CLIPConfig has no setting for {', '.join(unknown)}"
+        if is_resnet:
+            reason = "its image tower is a ResNet, CLIPModel's is a vision transformer"
         what = f"transformers' CLIPModel cannot express this model: {reason}"
         raise UserError(f"export: {what}. Export safetensors or onnx instead.")
     sections: dict[str, dict[str, Any]] = {}
@@ -206,20 +218,3 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
         "image_mean": list(preprocess["mean"]),
         "image_std": list(preprocess["std"]),
     }
-
-
-def _unsupported(model_config: Mapping[str, Any]) -> str | None:
-    """Why CLIPModel cannot represent `model_config`, or None if it can."""
-    if isinstance(model_config["vision_cfg"].get("layers"), (list, tuple)):
-        return "its image tower is a ResNet, CLIPModel's is a vision transformer"
-    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
-    # the pool_type eos of texts.)
-    unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
-    for section, default in (("vision_cfg", asdict(CLIPVisionCfg())), ("text_cfg", asdict(CLIPTextCfg()))):
-        known = (*_FIELDS[section], *_CONVERTED, *_WITHOUT_EFFECT)
-        unknown += [
-            f"{section}.{key}"
-            for key, value in sorted(model_config[section].items())
-            if key not in known and value not in (default[key], "eos")
-        ]
-    return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None

@@ -117,11 +117,7 @@ def finetune(
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
     require_number("seed", seed, 0, 2**63 - 1, example=42)
-    known = {**inspect.signature(finetune).parameters, **vars(training)}
-    del known["settings"]
-    for name in settings:
-        lookup(known, name, f"{NAME}: finetune")
-    training = dataclasses.replace(training, **settings)
+    training = _changed(training, settings)
     config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
@@ -132,6 +128,14 @@ def finetune(
             for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
                 on_step(run.add(each))
     return run.rows
+
+
+def _changed(training: Training, settings: Mapping[str, Any]) -> Training:
+    known = {**inspect.signature(finetune).parameters, **vars(training)}
+    del known["settings"]
+    for name in settings:
+        lookup(known, name, f"{NAME}: finetune")
+    return dataclasses.replace(training, **settings)
 
 
 def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, alpha: float) -> torch.nn.Module:
