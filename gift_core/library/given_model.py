@@ -123,12 +123,11 @@ class LoaderBatches:
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
-            what = f"label {lowest if lowest < 0 else highest} in batch {iteration}, and there are {classes} "
-            what += f"class_prompts: labels are 0 to {classes - 1}"
+            wrong = f"label {lowest if lowest < 0 else highest} in batch {iteration}"
+            what = f"{wrong}, and there are {classes} class_prompts: labels are 0 to {classes - 1}"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
-        device = self._clip.device
-        labels_B = labels_B.long().to(device, non_blocking=True)
-        return TrainingBatch(images_BCHW.to(device, non_blocking=True), {"labels_B": labels_B})
+        on_device = {"device": self._clip.device, "non_blocking": True}
+        return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 
 def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:

@@ -67,13 +67,11 @@ def given_replay(
         what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
-    compared_with_all = [
-        name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}
-    ]
+    of_all = [name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
     if hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__"):  # a list, or a map-style data set
-        return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(compared_with_all))
-    if compared_with_all:
-        what = f"a loader, and {compared_with_all[0]} compares with all pairs, which must be known before"
+        return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(of_all))
+    if of_all:
+        what = f"a loader, and {of_all[0]} compares with all pairs, which must be known before"
         raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
     if teacher is None:  # training does not change a copy
         taught_by = replace(clip, model=copy.deepcopy(clip.model).eval())
@@ -155,10 +153,8 @@ class PairSequence:
         """Returns the pairs of iteration `iteration`."""
         numbers = self._indices.sample(iteration).tolist()
         rows = torch.tensor([self._row[number] for number in numbers], device=self._clip.device)
-        ids_M, images = self._prompt_ids_N[rows], list[torch.Tensor]()
-        for number in numbers:
-            kept = self._kept.get(number)
-            images.append(_read_pair(self._clip, self._pairs, number)[0] if kept is None else kept)
+        ids_M, kept = self._prompt_ids_N[rows], self._kept
+        images = [kept[n] if n in kept else _read_pair(self._clip, self._pairs, n)[0] for n in numbers]
         batch = ReplayBatch(
             images_MCHW=torch.stack(images).to(self._clip.device),
             tokens_ML=self._tokens_PL[ids_M],
