@@ -1,7 +1,7 @@
 """A computation in units, such as ranges of images to encode. The result of a unit depends on the unit alone.
 
-The method says what the units are and how they are computed. A Run decides who computes them and what is kept for an
-interrupted stage: `in_turn` computes all of them here, gift_core.work.units resumes and shares them.
+The method says what the units are and how they are computed. A UnitRunner decides who computes them and what is kept
+for an interrupted stage: `run_serially` computes all of them here, gift_core.work.units resumes and shares them.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class Computation(Generic[U]):
         return sum(map(self.rows, self.units))
 
 
-Run = Callable[[Computation[Any]], State]
+UnitRunner = Callable[[Computation[Any]], State]
 
 
-def in_turn(computation: Computation[Any]) -> State:
+def run_serially(computation: Computation[Any]) -> State:
     """Computes all units in this process, one after another, and returns the merged state."""
     merged: State | None = None
     with progress_bar(computation.total, computation.noun) as bar:

@@ -218,16 +218,16 @@ def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
     return tokenizer
 
 
-def require_known_tokens(model: Any, tokens_NL: torch.Tensor, location: str) -> None:
-    """Raises UserError, which begins with `location`, for tokens that the embedding of the text tower does not have.
+def require_known_tokens(model: Any, tokens_NL: torch.Tensor, location: str, remedy: str) -> None:
+    """Raises UserError, from `location` to `remedy`, for tokens that the embedding of the text tower does not have.
 
     The text towers of transformers have another name for it, and check by themselves.
     """
     embedding = getattr(getattr(model, "text", model), "token_embedding", None)
     if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
         wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
-        what = f"token {wrong}, and the model has {embedding.num_embeddings}, from 0"
-        raise UserError(f"{location}: {what}. Use the model's own tokenizer: of a folder, fetch all files again.")
+        what = f"token {wrong}, but the model's vocabulary is 0 to {embedding.num_embeddings - 1}"
+        raise UserError(f"{location}: {what}. {remedy}")
 
 
 def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:

@@ -261,13 +261,9 @@ def _resample(pixels_BCHW: torch.Tensor, boxes: np.ndarray, *, size: int) -> tor
     columns_BSW = filter_weights(boxes[:, 1], boxes[:, 3], source=pixels_BCHW.shape[3], size=size)
     rows_B1SH = rows_BSH[:, None].to(pixels_BCHW.device)
     columns_B1WS = columns_BSW[:, None].transpose(-1, -2).to(pixels_BCHW.device)
-    wide_BCHS = _whole_levels(pixels_BCHW.float() @ columns_B1WS)
-    return _whole_levels(rows_B1SH @ wide_BCHS)
-
-
-def _whole_levels(levels: torch.Tensor) -> torch.Tensor:
-    """Gray levels rounded and clipped to 0-255, as Pillow does after each of its two passes (columns first)."""
-    return levels.round_().clamp_(0, 255)
+    # rounded and clipped, as Pillow does after each of its two passes, columns first
+    wide_BCHS = (pixels_BCHW.float() @ columns_B1WS).round_().clamp_(0, 255)
+    return (rows_B1SH @ wide_BCHS).round_().clamp_(0, 255)
 
 
 def _reduced_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:

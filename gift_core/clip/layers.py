@@ -56,11 +56,6 @@ def checkpointed(clip: Clip) -> Iterator[None]:
             del block.forward  # the method of the class is visible again
 
 
-def towers(model: Any) -> dict[str, Any]:
-    """Returns the image tower and the text tower. In open_clip.CLIP the text tower is the model itself."""
-    return {"image": model.visual, "text": getattr(model, "text", model)}
-
-
 @dataclass(frozen=True)
 class Layers:
     """The layers of a tower. Layer 0 are the embeddings, block i is layer i + 1, and what follows is one more.
@@ -88,10 +83,12 @@ class Layers:
 
 
 def layers_of(model: Any) -> tuple[Layers, Layers]:
-    """Returns the layers of the image tower and those of the text tower; UserError for a tower without known blocks."""
-    text = "text." if hasattr(model, "text") else ""
-    image_tower, text_tower = towers(model).values()
-    return _layers("image", IMAGE_TOWER, image_tower), _layers("text", text, text_tower)
+    """Returns the layers of the image tower and those of the text tower; UserError for a tower without known blocks.
+
+    In open_clip.CLIP the text tower is the model itself.
+    """
+    text = ("text.", model.text) if hasattr(model, "text") else ("", model)
+    return _layers("image", IMAGE_TOWER, model.visual), _layers("text", *text)
 
 
 def tower_of(name: str) -> str:

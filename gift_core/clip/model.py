@@ -140,7 +140,8 @@ def assemble(
     UserError, which begins with `location`, where the parts do not fit each other.
     """
     model = build_model(config["model_cfg"], config.get("preprocess_cfg", {}))
-    require_known_tokens(model, tokenizer(list(PROBES)), location)
+    remedy = "Put the model's own tokenizer there, or fetch all files again."
+    require_known_tokens(model, tokenizer(list(PROBES)), f"{location}: the tokenizer is of another model", remedy)
     fill_weights(model, tensors, location)
     return as_clip(model.to(device), tokenizer, config["model_cfg"], location=location, **options)
 
@@ -205,8 +206,17 @@ def check_folder(folder: Path) -> dict[str, Any]:
     return config
 
 
-def create_model(name: str, device: torch.device, *, location: str, **options: Any) -> torch.nn.Module:
-    """The model that open_clip calls `name`, in evaluation mode; UserError with `location` and open_clip's reason."""
+def create_clip(
+    name: str,
+    config: Mapping[str, Any],
+    device: torch.device,
+    *,
+    location: str,
+    origin: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Clip:
+    """The model that open_clip calls `name`; UserError with `location` and open_clip's reason."""
+    tokenizer = load_tokenizer(name)
     try:
         model: torch.nn.Module = open_clip.create_model(
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
@@ -214,7 +224,7 @@ def create_model(name: str, device: torch.device, *, location: str, **options: A
     except Exception as error:  # open_clip, the hub and torch raise many types
         remedy = "Check the name and the connection, and that weights and configuration belong together."
         raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
-    return model.eval()
+    return as_clip(model, tokenizer, config, location=location, origin=origin)
 
 
 def save_clip(

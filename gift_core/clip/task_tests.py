@@ -70,18 +70,8 @@ class Retrieval:
         return torch.split(rows_QX, [len(self.images_N), len(self.captions_C)])
 
 
-def queries(test_set: TestSet) -> dict[str, torch.Tensor]:
-    """Returns the fields of Retrieval that no model changes."""
-    positions_N = test_set.positions_N
-    return {
-        "images_N": positions_N,
-        "captions_C": test_set.caption_positions_C,
-        "owners_C": positions_N[_owners(test_set)],
-    }
-
-
 def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
-    """Returns the other fields: how the model ranks the test images and their captions.
+    """Returns the fields of Retrieval: how the model ranks the test images and their captions.
 
     An image has several right captions, and the best ranked one counts, as in the benchmarks of CLIP and open_clip.
     Equal similarities are ranked by position.
@@ -89,18 +79,20 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     image_ND = encode_test_set(clip, test_set)
     texts = [caption for captions in test_set.captions for caption in captions]
     text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
-    own_C = _owners(test_set)
+    own_C = torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
     captions_of = torch.split(torch.arange(len(own_C)), [len(captions) for captions in test_set.captions])
     ranks_N, found_NK = first_right(image_ND, text_CD, captions_of)
     ranks_C, found_CK = first_right(text_CD, image_ND, own_C[:, None].unbind())
-    answers = test_set.caption_positions_C[found_NK], test_set.positions_N[found_CK]
+    images_N, captions_C = test_set.positions_N, test_set.caption_positions_C
+    answers = captions_C[found_NK], images_N[found_CK]
     padded = [functional.pad(each, (0, SHOWN - each.shape[1]), value=-1) for each in answers]  # where there are fewer
-    return {"ranks_Q": torch.cat([ranks_N, ranks_C]), "found_QK": torch.cat(padded)}
-
-
-def _owners(test_set: TestSet) -> torch.Tensor:
-    """The number of each caption's image, int64 [C]."""
-    return torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
+    return {
+        "ranks_Q": torch.cat([ranks_N, ranks_C]),
+        "found_QK": torch.cat(padded),
+        "images_N": images_N,
+        "captions_C": captions_C,
+        "owners_C": images_N[own_C],
+    }
 
 
 def first_right(
@@ -153,31 +145,28 @@ class Classification:
 TestOutcome = Classification | Retrieval  # what a model makes of the test images of a task
 
 
+def classify(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
+    """Returns the tensors of Classification."""
+    predicted_N = nearest_classes(clip, test_set)
+    return {"predicted_N": predicted_N, "labels_N": test_set.labels_N, "positions_N": test_set.positions_N}
+
+
 @dataclass(frozen=True)
 class TaskTester:
-    """How tasks of a kind are tested: the tensors of a model, those of the test images alone, and the test they make.
+    """How tasks of a kind are tested: the tensors of a test, and the outcome that they and the class names make."""
 
-    `test` takes them by name, and the class names of the task.
-    """
-
-    of_model: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
-    of_images: Callable[[TestSet], dict[str, torch.Tensor]]
-    test: Callable[..., TestOutcome]
+    tensors: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
+    outcome: Callable[..., TestOutcome]
 
 
+# By the kind of task.
 TESTERS: Mapping[str, TaskTester] = {
-    CLASSES: TaskTester(
-        lambda clip, images: {"predicted_N": nearest_classes(clip, images)},
-        lambda images: {"labels_N": images.labels_N, "positions_N": images.positions_N},
-        Classification,
-    ),
-    PAIRS: TaskTester(retrieve, queries, lambda classes, **tensors: Retrieval(**tensors)),
+    CLASSES: TaskTester(classify, Classification),
+    PAIRS: TaskTester(retrieve, lambda classes, **tensors: Retrieval(**tensors)),
 }
 
 
 def test_of(clip: Clip, test_set: TestSet) -> TestOutcome:
     """Returns the test of a model on test images."""
     tester = TESTERS[test_set.task.kind]
-    return tester.test(
-        classes=test_set.task.class_names, **tester.of_model(clip, test_set), **tester.of_images(test_set)
-    )
+    return tester.outcome(classes=test_set.task.class_names, **tester.tensors(clip, test_set))

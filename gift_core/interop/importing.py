@@ -32,7 +32,7 @@ from gift_core.clip.architectures import (
     tokenizer_from,
 )
 from gift_core.clip.device import resolve_device
-from gift_core.clip.model import Clip, as_clip, assemble, create_model, open_folder, read_json_object
+from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
 from gift_core.interop.transformers_format import (
@@ -245,9 +245,7 @@ def _from_hub(name: str, device: torch.device) -> Clip:
         remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
         raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
     require_supported(config, location)
-    tokenizer = load_tokenizer(name)
-    model = create_model(name, device, location=location)
-    return as_clip(model, tokenizer, config, location=location)
+    return create_clip(name, config, device, location=location)
 
 
 def _require_weights(repository: str, file: str, key: str) -> None:
@@ -317,9 +315,6 @@ def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device
     repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
     if repository:
         _require_weights(repository, file, "model.pretrained")
-    tokenizer = load_tokenizer(architecture)
-    location = f"model.name {architecture!r}, model.pretrained {tag!r}"
-    model = create_model(architecture, device, location=location, **options)
     computes_quick = bool(config.get("quick_gelu"))
     activation = f"{_label(computes_quick)}: as {architecture} computes, and open_clip knows nothing else of {tag}"
     if options["force_quick_gelu"]:
@@ -327,5 +322,5 @@ def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device
         if not computes_quick:
             because = f"open_clip knows that {tag} was trained with it"
             activation = f"QuickGELU in place of the GELU of {architecture}: {because}"
-    origin = {"activation": activation}
-    return as_clip(model, tokenizer, config, location=location, origin=origin)
+    location, origin = f"model.name {architecture!r}, model.pretrained {tag!r}", {"activation": activation}
+    return create_clip(architecture, config, device, location=location, origin=origin, **options)

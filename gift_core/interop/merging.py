@@ -6,41 +6,22 @@ Files of weights and of Fisher information are mapped into memory, so no more th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip.model import get_model_preprocess_cfg
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import (
-    CONFIG,
-    PROVENANCE,
-    WEIGHTS,
-    read_provenance,
-    read_shapes,
-    require_noted_files,
-    write_provenance,
-)
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance, read_shapes, write_provenance
 from gift_core.artifacts.teacher_files import FISHER, FISHER_KEY
-from gift_core.clip.architectures import (
-    LOCAL,
-    PROBES,
-    build_model,
-    load_tokenizer,
-    require_known_tokens,
-    require_sound_numbers,
-    tokenizer_files_of,
-    tokenizer_from,
-)
-from gift_core.clip.model import Clip, check_folder, write_description
+from gift_core.clip.architectures import LOCAL, require_sound_numbers
+from gift_core.clip.model import Clip, write_description
 from gift_core.errors import UserError
-from gift_core.interop.importing import FILE, model_identity, open_model, read_single_file
+from gift_core.interop.importing import FILE, model_identity, open_model
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
 from gift_core.layout import Layout
 from gift_core.seeds import seed_for
@@ -59,48 +40,19 @@ class StoredModel:
     file: str
     tensors: Mapping[str, torch.Tensor]
 
-    @cached_property
-    def layout(self) -> dict[str, torch.Tensor]:
-        """Every weight and buffer by name, for its shape and type."""
-        return self.clip.model.state_dict()
-
-    def read(self, name: str) -> torch.Tensor:
-        """Returns the tensor, float32 unless it has integers. UserError as require_sound_numbers."""
-        value = self.tensors[name].to(self.layout[name].dtype).reshape(self.layout[name].shape)
-        require_sound_numbers(value, name, self.file)
-        return value
-
 
 def open_stored(name: str) -> StoredModel:
     """Returns the model of a folder, a file, or any name of open_model. UserError says what is wrong with it.
 
-    The weights of an open_clip folder and of a file of `gift export --to safetensors` stay in their file. Where the
-    names in it are not those of open_clip's model, and for any other format, the whole model is loaded.
+    Where the file has the names of open_clip's model, its tensors are mapped into memory when the model has been
+    checked. Otherwise the whole model stays in memory.
     """
-    path, files = Path(name.removeprefix(LOCAL).removeprefix(FILE)), tuple[Path, ...]()
-    if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-        config, file, files = check_folder(path), path / WEIGHTS, tokenizer_files_of(path)
-        require_noted_files(path)
-        tokenizer = load_tokenizer(f"{LOCAL}{path}")
-    elif path.is_file():
-        config, contents = read_single_file(path)
-        file, tokenizer = path, tokenizer_from(contents, config["model_cfg"])
-    else:
-        return _loaded(name)
-    with torch.device("meta"):
-        model = build_model(config["model_cfg"], config.get("preprocess_cfg", {})).eval()
-    require_known_tokens(model, tokenizer(list(PROBES)), name)
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    if read_shapes(file) != shapes:
-        return _loaded(name)
-    preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))  # complete, as clip.model.as_clip has it
-    clip = Clip(model, tokenizer, {"model_cfg": config["model_cfg"], "preprocess_cfg": preprocess}, "fp32", files)
+    path, clip = Path(name.removeprefix(LOCAL).removeprefix(FILE)), open_model(name, device="cpu")
+    file, tensors = path / WEIGHTS if path.is_dir() else path, clip.model.state_dict()
+    if not file.is_file() or read_shapes(file) != {key: tuple(value.shape) for key, value in tensors.items()}:
+        return StoredModel(model_identity(name), clip, name, tensors)
+    clip.model.to("meta")
     return StoredModel(model_identity(name), clip, str(file), load_file(file))
-
-
-def _loaded(name: str) -> StoredModel:
-    clip = open_model(name, device="cpu")
-    return StoredModel(model_identity(name), clip, name, clip.model.state_dict())
 
 
 def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: Layout) -> list[Path]:
@@ -145,99 +97,86 @@ def _noted_model(file: Path) -> str:
         raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error
 
 
-@dataclass(frozen=True)
-class Merge:
-    """What is merged, and how. `options` are those of the kind (complete_options), `fishers` a file for each model."""
-
-    kind: str
-    models: Sequence[StoredModel]
-    options: Mapping[str, Any]
-    base: StoredModel | None = None
-    fishers: Sequence[Path] = ()
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What provenance.json says of it."""
-        noted = {"kind": self.kind, "models": [model.identity for model in self.models]}
-        base = {} if self.base is None else {BASE: self.base.identity}
-        files = [{"name": str(file), "sha256": sha256_of(file)} for file in self.fishers]
-        return {"merge": noted | dict(self.options) | base | ({"fisher": files} if files else {})}
-
-    @cached_property
-    def names(self) -> set[str]:
-        """The tensors that the kind merges. Changes are of weights only: a variance plus changes can be negative.
-
-        Fisher information is known of the weights that were trained.
-        """
-        if self.fishers:
-            return set(read_shapes(self.fishers[0]))
-        if self.base is not None:
-            return {name for name, _ in self.base.clip.model.named_parameters()}
-        return set(self.models[-1].layout)
-
-    @cached_property
-    def diagonals(self) -> list[dict[str, torch.Tensor]]:
-        """The Fisher information of each model, mapped into memory."""
-        return [load_file(file) for file in self.fishers]
-
-    @cached_property
-    def smallest(self) -> list[float]:
-        """For TIES: the magnitude of the smallest change of each model that is kept."""
-        base, found = self.base, []
-        assert base is not None, "complete_options asks for it"
-        for model in self.models:
-            sizes = torch.cat([(model.read(name) - base.read(name)).abs().flatten() for name in self.names]).numpy()
-            last = len(sizes) - max(1, round(self.options["keep"] * len(sizes)))
-            sizes.partition(last)  # in place
-            found.append(float(sizes[last]))
-        return found
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """Returns a merged tensor. UserError where a number of it is not finite.
-
-        The counters of BatchNorm are those of the last model. What the kind does not merge is averaged.
-        """
-        if not self.models[-1].layout[name].is_floating_point():
-            return self.models[-1].read(name)
-        weights = (model.read(name) for model in self.models)
-        kind = KINDS[self.kind][0]
-        options = {key: self.options[key] for key in ("alpha", "weight", "scale", "drop") if key in self.options}
-        if "keep" in self.options:
-            options["smallest"] = self.smallest
-        if "seed" in self.options:
-            seed = seed_for("merge", self.options["seed"], name)
-            options["generator"] = torch.Generator().manual_seed(seed)
-        if name not in self.names:
-            merged = mean([*weights])
-        elif self.base is not None:
-            base = self.base.read(name)
-            merged = base + kind([weight - base for weight in weights], **options)
-        else:
-            if self.fishers:
-                options["diagonals"] = [tensors[name].float() for tensors in self.diagonals]
-            merged = kind([*weights], **options)
-        remedy = "Give smaller weights or a smaller scale."
-        require_sound_numbers(merged, name, f"merge --kind {self.kind}", remedy)
-        return merged
-
-
-def merge_models(merge: Merge, folder: Path) -> None:
+def merge_models(
+    kind: str,
+    models: Sequence[StoredModel],
+    folder: Path,
+    *,
+    options: Mapping[str, Any],
+    base: StoredModel | None = None,
+    fishers: Sequence[Path] = (),
+) -> dict[str, Any]:
     """Writes the merged model into `folder`, with the configuration and the tokenizer of the last model.
 
-    For TIES all changes of one model are in memory. UserError where the models do not fit each other, before anything
-    is written, and where a result is no number.
+    `options` are those of the kind (complete_options), `fishers` a file for each model. Returns what provenance.json
+    says of the merge. For TIES all changes of one model are in memory. UserError where the models do not fit each
+    other, before anything is written, and where a result is no number.
     """
-    first, last = merge.models[0], merge.models[-1]
-    for other in (*merge.models, *filter(None, [merge.base])):
-        one, two = _flat(first.clip.config), _flat(other.clip.config)
+    one, first = _flat(models[0].clip.config), models[0].identity
+    for other in (*models, *filter(None, [base])):
+        two = _flat(other.clip.config)
         if keys := sorted(key for key in {*one, *two} if one.get(key) != two.get(key)):
-            models = f"{first.identity['name']} and {other.identity['name']}"
             differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
-            raise UserError(f"merge: {models} differ in {differing}. Only models of one architecture can be merged.")
+            what = f"{first['name']} and {other.identity['name']} differ in {differing}"
+            raise UserError(f"merge: {what}. Only models of one architecture can be merged.")
+    noted = {"kind": kind, "models": [model.identity for model in models], **options}
+    if base is not None:
+        noted[BASE] = base.identity
+    if fishers:
+        noted["fisher"] = [{"name": str(file), "sha256": sha256_of(file)} for file in fishers]
     with build_folder(folder) as temporary:
-        save_file({name: merge.tensor(name).contiguous() for name in last.layout}, temporary / WEIGHTS)
-        write_description(last.clip, temporary)
-        write_provenance(temporary, merge.provenance)
+        save_file(merged_tensors(kind, models, options, base, fishers), temporary / WEIGHTS)
+        write_description(models[-1].clip, temporary)
+        write_provenance(temporary, {"merge": noted})
+    return noted
+
+
+def merged_tensors(
+    kind: str,
+    models: Sequence[StoredModel],
+    options: Mapping[str, Any],
+    base: StoredModel | None,
+    fishers: Sequence[Path],
+) -> dict[str, torch.Tensor]:
+    """Returns every tensor of the merged model. UserError where a number is not finite.
+
+    The counters of BatchNorm are those of the last model. Changes are of weights only: a variance plus changes can be
+    negative. Fisher information is known of the weights that were trained. What the kind does not merge is averaged.
+    """
+    diagonals, layout = [load_file(file) for file in fishers], models[-1].clip.model.state_dict()
+    names = set(diagonals[0] if fishers else layout)
+    if base is not None:
+        names = {name for name, _ in base.clip.model.named_parameters()}
+    given = {key: options[key] for key in ("alpha", "weight", "scale", "drop") if key in options}
+    if "keep" in options and base is not None:
+        given["smallest"] = [_smallest_kept(model, base, names, options["keep"]) for model in models]
+    found: dict[str, torch.Tensor] = {}
+    for name, like in layout.items():
+        weights = [model.tensors[name].to(like.dtype) for model in models]
+        if "seed" in options:
+            given["generator"] = torch.Generator().manual_seed(seed_for("merge", options["seed"], name))
+        if not like.is_floating_point():
+            merged = weights[-1]
+        elif name not in names:
+            merged = mean(weights)
+        elif base is not None:
+            start = base.tensors[name].to(like.dtype)
+            merged = start + KINDS[kind][0]([weight - start for weight in weights], **given)
+        else:
+            of_fisher = {"diagonals": [tensors[name].float() for tensors in diagonals]} if fishers else {}
+            merged = KINDS[kind][0](weights, **given, **of_fisher)
+        require_sound_numbers(merged, name, f"merge --kind {kind}", "Give smaller weights or a smaller scale.")
+        found[name] = merged.contiguous()
+    return found
+
+
+def _smallest_kept(model: StoredModel, base: StoredModel, names: Iterable[str], keep: float) -> float:
+    """For TIES: the magnitude of the smallest change of the model that is kept."""
+    changes = [model.tensors[name].float() - base.tensors[name].float() for name in names]
+    sizes = torch.cat([change.abs().flatten() for change in changes]).numpy()
+    last = len(sizes) - max(1, round(keep * len(sizes)))
+    sizes.partition(last)  # in place
+    return float(sizes[last])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

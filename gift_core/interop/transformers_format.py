@@ -91,7 +91,19 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
     The opposite of model_config_of.
     """
-    if reason := _unsupported(model_config):
+    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
+    # the pool_type eos of texts.)
+    unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
+    for section, default in (("vision_cfg", asdict(CLIPVisionCfg())), ("text_cfg", asdict(CLIPTextCfg()))):
+        known = (*_FIELDS[section], *_CONVERTED, *_WITHOUT_EFFECT)
+        for key, value in sorted(model_config[section].items()):
+            if key not in known and value not in (default[key], "eos"):
+                unknown.append(f"{section}.{key}")
+    is_resnet = isinstance(model_config["vision_cfg"].get("layers"), (list, tuple))
+    if is_resnet or unknown:
+        reason = f"CLIPConfig has no setting for {', '.join(unknown)}"
+        if is_resnet:
+            reason = "its image tower is a ResNet, CLIPModel's is a vision transformer"
         what = f"transformers' CLIPModel cannot express this model: {reason}"
         raise UserError(f"export: {what}. Export safetensors or onnx instead.")
     sections: dict[str, dict[str, Any]] = {}
@@ -171,7 +183,11 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
     settings = settings.get("image_processor", settings)
     size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
-    resized, cropped = _side_of(size), _side_of(settings.get("crop_size"))
+    # the shorter side, which older files have as a number
+    resized, cropped = (
+        each.get("shortest_edge", each.get("height")) if isinstance(each, dict) else each
+        for each in (size, settings.get("crop_size"))
+    )
     if settings.get("do_center_crop", True) and resized and cropped and resized != cropped:
         what = f"images are resized to {resized} and cropped to {cropped}, open_clip has one size for both"
         raise UserError(f"{found[0]}: {what}. Write {cropped} for both, if the model may see more of an image.")
@@ -183,11 +199,6 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}
-
-
-def _side_of(size: Any) -> Any:
-    """The shorter side of a `size` or `crop_size`, which older files have as a number. None where it is missing."""
-    return size.get("shortest_edge", size.get("height")) if isinstance(size, dict) else size
 
 
 def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:
@@ -207,20 +218,3 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
         "image_mean": list(preprocess["mean"]),
         "image_std": list(preprocess["std"]),
     }
-
-
-def _unsupported(model_config: Mapping[str, Any]) -> str | None:
-    """Why CLIPModel cannot represent `model_config`, or None if it can."""
-    if isinstance(model_config["vision_cfg"].get("layers"), (list, tuple)):
-        return "its image tower is a ResNet, CLIPModel's is a vision transformer"
-    # Settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have. (It does have
-    # the pool_type eos of texts.)
-    unknown = [key for key in ("multimodal_cfg", "init_logit_bias") if model_config.get(key) is not None]
-    for section, default in (("vision_cfg", asdict(CLIPVisionCfg())), ("text_cfg", asdict(CLIPTextCfg()))):
-        known = (*_FIELDS[section], *_CONVERTED, *_WITHOUT_EFFECT)
-        unknown += [
-            f"{section}.{key}"
-            for key, value in sorted(model_config[section].items())
-            if key not in known and value not in (default[key], "eos")
-        ]
-    return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None

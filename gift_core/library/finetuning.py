@@ -156,18 +156,15 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     require_model(model, "model")
     require_number("alpha", alpha, 0, 1, example=0.85)
     trained = model.state_dict()
-    wrong = [name for name in sorted({*trained, *pretrained}) if _shape(trained, name) != _shape(pretrained, name)]
-    if wrong:
-        what = f"{wrong[0]} is {_shape(pretrained, wrong[0])}, and {_shape(trained, wrong[0])} in the model"
-        raise UserError(f"{NAME}: pretrained: {what}. Pass model.state_dict() of before the first task, copied.")
+    ours, its = ({name: str(tuple(value.shape)) for name, value in each.items()} for each in (trained, pretrained))
+    for name in sorted({*ours, *its}):
+        if ours.get(name) != its.get(name):
+            what = f"{name} is {its.get(name, 'missing')}, and {ours.get(name, 'missing')} in the model"
+            raise UserError(f"{NAME}: pretrained: {what}. Pass model.state_dict() of before the first task, copied.")
     start = {name: value.to(trained[name]) for name, value in pretrained.items()}  # the same device and type
     result = copy.deepcopy(model)
     result.load_state_dict(released_weights(trained, start, alpha=float(alpha)))
     return result
-
-
-def _shape(weights: Mapping[str, torch.Tensor], name: str) -> str:
-    return str(tuple(weights[name].shape)) if name in weights else "missing"
 
 
 PAPER_PRESET = shipped_root() / "presets" / "mtil_order_1.yaml"

@@ -74,7 +74,14 @@ def checked_clip(
         what = f"this {type(model).__name__} does not know the mean and std of its images"
         remedy = f"Set them: open_clip.model.set_model_preprocess_cfg(model, {settings})"
         raise UserError(f"{NAME}: {name}: {what}. {remedy}")
-    return as_clip(model, tokenizer, {}, location=f"{NAME}: {name}", precision=precision)
+
+    def tokenize(texts: list[str]) -> torch.Tensor:
+        tokens_NL = tokenizer(texts)
+        remedy = "Pass the tokenizer of the model: open_clip.get_tokenizer(<its name>)."
+        require_known_tokens(model, tokens_NL, f"{NAME}: tokenizer: it is of another model", remedy)
+        return tokens_NL
+
+    return as_clip(model, tokenize, {}, location=f"{NAME}: {name}", precision=precision)
 
 
 def require_model(model: Any, name: str) -> None:
@@ -105,7 +112,6 @@ class LoaderBatches:
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
         tokens_KL = clip.tokenizer(list(class_prompts))
-        require_known_tokens(clip.model, tokens_KL, f"{NAME}: tokenizer")
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
@@ -117,12 +123,11 @@ class LoaderBatches:
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
-            what = f"label {lowest if lowest < 0 else highest} in batch {iteration}, and there are {classes} "
-            what += f"class_prompts: labels are 0 to {classes - 1}"
+            wrong = f"label {lowest if lowest < 0 else highest} in batch {iteration}"
+            what = f"{wrong}, and there are {classes} class_prompts: labels are 0 to {classes - 1}"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
-        device = self._clip.device
-        labels_B = labels_B.long().to(device, non_blocking=True)
-        return TrainingBatch(images_BCHW.to(device, non_blocking=True), {"labels_B": labels_B})
+        on_device = {"device": self._clip.device, "non_blocking": True}
+        return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 
 def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:

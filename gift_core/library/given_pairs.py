@@ -67,13 +67,11 @@ def given_replay(
         what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
-    compared_with_all = [
-        name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}
-    ]
+    of_all = [name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
     if hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__"):  # a list, or a map-style data set
-        return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(compared_with_all))
-    if compared_with_all:
-        what = f"a loader, and {compared_with_all[0]} compares with all pairs, which must be known before"
+        return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(of_all))
+    if of_all:
+        what = f"a loader, and {of_all[0]} compares with all pairs, which must be known before"
         raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
     if teacher is None:  # training does not change a copy
         taught_by = replace(clip, model=copy.deepcopy(clip.model).eval())
@@ -145,7 +143,6 @@ class PairSequence:
             self._kept |= {n: image for n, image in zip(part, images_MCHW, strict=True) if budget.take(image.nbytes)}
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        require_known_tokens(clip.model, clip.tokenizer(list(numbers)), f"{NAME}: tokenizer")
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(features)
         with torch.no_grad():
@@ -156,10 +153,8 @@ class PairSequence:
         """Returns the pairs of iteration `iteration`."""
         numbers = self._indices.sample(iteration).tolist()
         rows = torch.tensor([self._row[number] for number in numbers], device=self._clip.device)
-        ids_M, images = self._prompt_ids_N[rows], list[torch.Tensor]()
-        for number in numbers:
-            kept = self._kept.get(number)
-            images.append(_read_pair(self._clip, self._pairs, number)[0] if kept is None else kept)
+        ids_M, kept = self._prompt_ids_N[rows], self._kept
+        images = [kept[n] if n in kept else _read_pair(self._clip, self._pairs, n)[0] for n in numbers]
         batch = ReplayBatch(
             images_MCHW=torch.stack(images).to(self._clip.device),
             tokens_ML=self._tokens_PL[ids_M],
@@ -194,9 +189,11 @@ class PairLoader:
                 break
             if iteration == 0:  # later it is what is left at the end of an epoch
                 raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
-        is_tokens = isinstance(prompts, torch.Tensor)
-        rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
-        require_known_tokens(self._clip.model, rows_ML, f"{NAME}: {'pairs: prompts' if is_tokens else 'tokenizer'}")
+        if isinstance(prompts, torch.Tensor):
+            rows_ML, remedy = prompts.long(), "Pass the token rows of the model's own tokenizer, or texts."
+            require_known_tokens(self._clip.model, rows_ML, f"{NAME}: pairs: prompts", remedy)
+        else:
+            rows_ML = self._clip.tokenizer(list(prompts))
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
         tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)

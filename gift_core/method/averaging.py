@@ -31,7 +31,7 @@ class RunningMean(WeightAveraging):
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
         self._every, self._count = every, torch.ones((), dtype=torch.int64)
-        self._mean = _copies(parameters)
+        self._mean = [value.detach().clone() for value in parameters.values()]
 
     @torch.no_grad()
     def observe(self, iterations_done: int, parameters: Parameters) -> None:
@@ -40,9 +40,10 @@ class RunningMean(WeightAveraging):
             self._count += 1
             torch._foreach_lerp_(self._mean, list(parameters.values()), 1 / int(self._count))
 
+    @torch.no_grad()
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the mean."""
-        _overwrite(parameters, self._mean)
+        torch._foreach_copy_([*parameters.values()], self._mean)
 
     def state(self) -> list[torch.Tensor]:
         """The number of averaged weights and their mean."""
@@ -53,11 +54,13 @@ class Interpolation(WeightAveraging):
     """alpha * the weights at the end + (1 - alpha) * those at the start (WiSE-FT, section 3)."""
 
     def __init__(self, parameters: Parameters, *, alpha: float) -> None:
-        self._alpha, self._start = alpha, _copies(parameters)
+        self._alpha, self._start = alpha, [value.detach().clone() for value in parameters.values()]
 
+    @torch.no_grad()
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the interpolation."""
-        _overwrite(parameters, interpolate(list(parameters.values()), self._start, alpha=self._alpha))
+        weights: list[torch.Tensor] = list(parameters.values())
+        torch._foreach_copy_(weights, interpolate(weights, self._start, alpha=self._alpha))
 
 
 @torch.no_grad()
@@ -74,12 +77,3 @@ def released_weights(trained: Weights, pretrained: Weights, *, alpha: float) -> 
     names = [name for name, value in trained.items() if value.is_floating_point()]
     mixed = interpolate([trained[name] for name in names], [pretrained[name] for name in names], alpha=alpha)
     return {**trained, **dict(zip(names, mixed, strict=True))}
-
-
-def _copies(parameters: Parameters) -> list[torch.Tensor]:
-    return [value.detach().clone() for value in parameters.values()]
-
-
-@torch.no_grad()
-def _overwrite(parameters: Parameters, averaged: Sequence[torch.Tensor]) -> None:
-    torch._foreach_copy_(list(parameters.values()), list(averaged))

@@ -24,7 +24,7 @@ from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome
 from gift_core.clip.test_set import ImageLimit, TestSet, encode_test_set
-from gift_core.computation import Advance, Computation, Run, State
+from gift_core.computation import Advance, Computation, State, UnitRunner
 from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -54,7 +54,7 @@ def classify_all(
     models: Sequence[Path],
     tasks: Sequence[Path],
     settings: EncodingSettings,
-    run: Run,
+    run: UnitRunner,
     name: str = "tests",
 ) -> Mapping[ModelAndTask, TestOutcome]:
     """Returns the test of each model on each task of `pairs`, among the classes of the task.
@@ -68,13 +68,13 @@ def classify_all(
     infos = [read_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, TestOutcome] = {}
     for m, t in units:
-        own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
-        tests[m, t] = TESTERS[infos[t].kind].test(classes=infos[t].class_names, **own)
+        own = {key.split()[0]: value for key, value in found.items() if key.endswith(f" {m} on {t}")}
+        tests[m, t] = TESTERS[infos[t].kind].outcome(classes=infos[t].class_names, **own)
     return tests
 
 
 def classify_among_all(
-    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: Run
+    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: UnitRunner
 ) -> Mapping[ModelAndTask, Classification]:
     """Returns the test of each model on each task, among the classes of all tasks. The first model has the number -1.
 
@@ -140,9 +140,8 @@ class Classifier:
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
         clip, test_set = self._load(model), self._open(task)
-        kind = TESTERS[test_set.task.kind]
-        tensors = {f"{name} {model} on {task}": value for name, value in kind.of_model(clip, test_set).items()}
-        return tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()}
+        tensors = TESTERS[test_set.task.kind].tensors(clip, test_set)
+        return {f"{name} {model} on {task}": value for name, value in tensors.items()}
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:

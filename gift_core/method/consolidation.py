@@ -84,7 +84,12 @@ class StaticFisher(QuadraticPenalty):
     def __init__(
         self, parameters: Parameters, *, fisher: Mapping[str, torch.Tensor], weight: float, scale: str
     ) -> None:
-        _require_same_shapes(parameters, fisher)
+        wrong = [name for name, value in parameters.items() if name not in fisher or fisher[name].shape != value.shape]
+        if wrong:
+            raise ContractError(
+                f"fisher.safetensors: {len(wrong)} parameters have no diagonal of their shape, the first is "
+                f"{wrong[0]}. Run the stage teach again for this step."
+            )
         super().__init__(parameters, weight=weight)
         diagonals = [fisher[name].to(value.device, value.dtype) for name, value in parameters.items()]
         self._importance = SCALES[scale](diagonals)
@@ -132,7 +137,7 @@ class FrozenFisher(QuadraticPenalty):
         if self._observed == self._iterations:
             return
         newest = normalized_squares(or_zero(gradients, self._start))
-        if all_finite(newest):
+        if bool(torch.stack(list(torch._foreach_norm(newest, torch.inf))).isfinite().all()):
             self._observed += 1
             torch._foreach_lerp_(self._mean, newest, 1 / int(self._observed))
 
@@ -172,7 +177,11 @@ def pull_to_start(
     for part in groups(values):
         moved = list(torch._foreach_sub(values[part], list(start[part])))
         weighted = moved if importance is None else list(torch._foreach_mul(list(importance[part]), moved))
-        torch._foreach_add_([_gradient_of(value) for value in values[part]], weighted, alpha=2.0 * weight)
+        for value in values[part]:
+            if value.grad is None:
+                value.grad = torch.zeros_like(value)
+        gradients = [value.grad for value in values[part] if value.grad is not None]
+        torch._foreach_add_(gradients, weighted, alpha=2.0 * weight)
         products += [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(weighted, moved, strict=True)]
     return weight * torch.stack(products).sum()
 
@@ -209,11 +218,6 @@ def divided_by_one_mean(diagonals: Sequence[torch.Tensor]) -> list[torch.Tensor]
 SCALES = {"tensor": divided_by_means, "model": divided_by_one_mean}
 
 
-def all_finite(tensors: Sequence[torch.Tensor]) -> bool:
-    """Returns whether no element is infinite or NaN."""
-    return bool(torch.stack(list(torch._foreach_norm(list(tensors), torch.inf))).isfinite().all())
-
-
 @torch.no_grad()
 def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """In place."""
@@ -222,18 +226,3 @@ def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
     torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
     return list(squares)
-
-
-def _gradient_of(parameter: torch.Tensor) -> torch.Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
-
-
-def _require_same_shapes(parameters: Parameters, fisher: Mapping[str, torch.Tensor]) -> None:
-    wrong = [name for name, value in parameters.items() if name not in fisher or fisher[name].shape != value.shape]
-    if wrong:
-        raise ContractError(
-            f"fisher.safetensors: {len(wrong)} parameters have no diagonal of their shape, the first is {wrong[0]}. "
-            "Run the stage teach again for this step."
-        )

@@ -27,7 +27,7 @@ from gift_core.artifacts.accuracy import (
 )
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.clip.task_tests import Classification, TestOutcome
-from gift_core.computation import Run, in_turn
+from gift_core.computation import UnitRunner, run_serially
 from gift_core.config.experiment import TESTED
 from gift_core.datasets.spelling import comparison_key
 from gift_core.errors import UserError
@@ -88,7 +88,7 @@ def own_model(step: int, task: int) -> int:
     return task if task <= step else PRETRAINED_STEP
 
 
-def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+def evaluate_task_incremental(inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
     """Returns the rows (artifacts.accuracy) that the step adds to the accuracy matrix, and what they are made of.
 
     The rows form an L (docs/decisions/0001): this step on every task so far (phase past or current), and every earlier
@@ -106,7 +106,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
     return _matrix(inputs, TASK_INCREMENTAL, {(step, t): tests[inputs.model_for(step, t), t] for step, t in pairs})
 
 
-def evaluate_cross_domain(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+def evaluate_cross_domain(inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
     """Returns the whole accuracy matrix of the tasks so far (X-TAIL; RAIL, arXiv 2406.18868), and what it is made of.
 
     Each image is classified among the classes of all tasks so far. A new task changes every accuracy, so the file of
@@ -117,7 +117,7 @@ def evaluate_cross_domain(inputs: EvaluationInputs, run: Run = in_turn) -> Measu
     return _matrix(inputs, CROSS_DOMAIN, tests)
 
 
-def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
     """Returns two rows (artifacts.accuracy), of the step's model and of the pre-trained one, with their predictions.
 
     Both are tested on the test sets of all tasks so far. Each image is classified among the classes of all of them,
@@ -133,14 +133,18 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
         of_tasks = [tests[model, task] for task in range(len(names))]
-        rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=names[-1], phase="current"))
+        predicted_N, labels_N, positions_N = (
+            torch.cat([getattr(test, name) for test in of_tasks]) for name in ("predicted_N", "labels_N", "positions_N")
+        )
+        joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
+        rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, eval_task=names[-1], phase="current"))
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
     return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
 
 
-def with_probes(measured: Measurement, inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
+def with_probes(measured: Measurement, inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
     """Returns `measured` and the rows of the step's own model on the probes, among the classes of each one.
 
     The first step adds the pre-trained model. Where each task has a model of its own, none is of the probes: then the
@@ -168,21 +172,19 @@ def with_probes(measured: Measurement, inputs: EvaluationInputs, run: Run = in_t
     return Measurement(frame, measured.predictions, {**measured.metadata, **probe_hashes(folders)})
 
 
-def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: Run = in_turn) -> Measurement:
+def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: UnitRunner = run_serially) -> Measurement:
     """Returns the row of the pre-trained `model` on a task that no step learns. Both are folders; no predictions."""
     hashes = {**input_hashes({PRETRAINED: model}, {}), **probe_hashes({task.name: task})}
     pair = PRETRAINED_STEP, 0
     test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
     limit = noted_limit(None if settings.limit is None else settings.limit.max_images)
-    row = {
-        "method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED,
-        "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count,
-    }  # fmt: skip
+    columns = {"method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED}
+    row = {**columns, "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count}
     return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **limit})
 
 
 # By the value of evaluation.protocol in params.yaml.
-PROTOCOLS: Mapping[str, Callable[[EvaluationInputs, Run], Measurement]] = {
+PROTOCOLS: Mapping[str, Callable[[EvaluationInputs, UnitRunner], Measurement]] = {
     TASK_INCREMENTAL: evaluate_task_incremental,
     CLASS_INCREMENTAL: evaluate_class_incremental,
     CROSS_DOMAIN: evaluate_cross_domain,
@@ -204,14 +206,6 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                     f"{KEY}: tasks {other} and {task.name} both have the class {both}, so no model can say which of "
                     "the two an image shows. Rename or remove one of them, or write task_incremental."
                 )
-
-
-def _joined(tests: Sequence[Classification]) -> Classification:
-    """Tests among the same classes as one."""
-    predicted_N, labels_N, positions_N = (
-        torch.cat([getattr(test, name) for test in tests]) for name in ("predicted_N", "labels_N", "positions_N")
-    )
-    return Classification(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
 def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome]) -> Measurement:

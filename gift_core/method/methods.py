@@ -33,7 +33,7 @@ from gift_core.method.replay.source import NoReplay, Replay, StepReplay
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
-    from gift_core.config.method_options import LossOptions, MethodConfig
+    from gift_core.config.method_options import MethodConfig
 
 
 @dataclass(frozen=True)
@@ -72,29 +72,28 @@ def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | N
     options = config.consolidation.keywords()
     if config.consolidation.needs_fisher:
         options["fisher"] = fisher or {}
+    losses = {}
+    for name, loss in config.losses.items():
+        entropy = partial(ENTROPIES[name], **loss.keywords()) if name in ENTROPIES else None
+        losses[name] = WeightedLoss(loss.weight, partial(LOSSES[name], **loss.keywords()), entropy)
+
+    def build_averages(parameters: Parameters) -> tuple[WeightAveraging, ...]:
+        # the running mean comes first: the interpolation mixes it with the start weights
+        mean = [RunningMean(parameters, every=config.average.every)] if config.average else []
+        mix = [Interpolation(parameters, alpha=config.merge.alpha)] if config.merge else []
+        return (*mean, *mix)
+
     chosen: dict[str, Any] = {}
     if config.trains is not None:
         chosen["trains"] = partial(TRAINS[config.trains.kind], **config.trains.keywords())
     if config.layer_decay is not None:
         chosen["rate_factors"] = partial(layer_factors, decay=config.layer_decay)
     return Method(
-        losses={name: _weighted_loss(name, loss) for name, loss in config.losses.items()},
+        losses=losses,
         build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
-        build_averages=lambda parameters: _averages(config, parameters),
+        build_averages=build_averages,
         **chosen,
     )
-
-
-def _weighted_loss(name: str, options: LossOptions) -> WeightedLoss:
-    entropy = partial(ENTROPIES[name], **options.keywords()) if name in ENTROPIES else None
-    return WeightedLoss(options.weight, partial(LOSSES[name], **options.keywords()), entropy)
-
-
-def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAveraging, ...]:
-    """The running mean comes first: the interpolation mixes it with the start weights."""
-    mean = [RunningMean(parameters, every=config.average.every)] if config.average else []
-    mix = [Interpolation(parameters, alpha=config.merge.alpha)] if config.merge else []
-    return (*mean, *mix)
 
 
 def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any]) -> Replay:

@@ -166,14 +166,32 @@ def accuracy_curve(rows: pd.DataFrame, method: str) -> pd.Series:
     return by_task.reindex(order)
 
 
-def matrix_scores(matrix: pd.DataFrame) -> Metrics:
-    """Returns the four metrics of an accuracy matrix, in its own unit.
+def columns_by_task(matrix: pd.DataFrame) -> dict[str, pd.Series]:
+    """Returns the four metrics of each task, in the unit of the accuracy matrix A.
 
-    transfer: mean over tasks j >= 1 of the mean over steps i < j of A[i][j]; avg: mean of A; last: mean of the last
-    row; forgetting: mean over tasks j before the last one of A[j][j] - A[T][j]. With one task, transfer and forgetting
-    do not exist: None.
+    transfer: mean over the steps i < j of A[i][j], for tasks j >= 1; avg: mean over all steps; last: after the last
+    step; forgetting: A[j][j] - A[T][j], what task j < T has lost since its own step (below 0: gained).
     """
-    return {name: _mean(column) for name, column in _columns_by_task(matrix).items()}
+    values, tasks = matrix.to_numpy(dtype=float), matrix.columns
+    own, last = pd.Series(np.diag(values), index=tasks), matrix.iloc[-1].astype(float)
+    before = {tasks[task]: float(values[:task, task].mean()) for task in range(1, len(values))}
+    return {
+        "transfer": pd.Series(before, dtype=float),
+        "avg": matrix.mean(axis=0),
+        "last": last,
+        "forgetting": (own - last).iloc[:-1],
+    }
+
+
+def matrix_scores(matrix: pd.DataFrame) -> Metrics:
+    """Returns the means of the four metrics over the tasks. With one task, transfer and forgetting are None."""
+    return {name: _mean(column) for name, column in columns_by_task(matrix).items()}
+
+
+def matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
+    """Returns each task's metrics in the matrix's unit; None: the first task's transfer, the last one's forgetting."""
+    columns = {name: column.to_dict() for name, column in columns_by_task(matrix).items()}
+    return {task: {name: columns[name].get(task) for name in METRICS} for task in matrix.columns}
 
 
 def curve_scores(accuracies: pd.Series) -> Metrics:
@@ -183,47 +201,6 @@ def curve_scores(accuracies: pd.Series) -> Metrics:
     tasks, so they do not exist: None.
     """
     return {"transfer": None, "avg": _mean(accuracies), "last": float(accuracies.iloc[-1]), "forgetting": None}
-
-
-def transfer_by_task(matrix: pd.DataFrame) -> pd.Series:
-    """Returns the mean accuracy on each task before its own step, in the matrix's unit; the first task has none."""
-    values = matrix.to_numpy(dtype=float)
-    later = range(1, len(values))
-    return pd.Series({matrix.columns[task]: float(values[:task, task].mean()) for task in later}, dtype=float)
-
-
-def avg_by_task(matrix: pd.DataFrame) -> pd.Series:
-    """Returns the mean accuracy on each task over all steps, in the matrix's unit."""
-    return matrix.mean(axis=0)
-
-
-def last_by_task(matrix: pd.DataFrame) -> pd.Series:
-    """Returns the accuracy on each task after the last step, in the matrix's unit."""
-    return matrix.iloc[-1].astype(float)
-
-
-def forgetting_by_task(matrix: pd.DataFrame) -> pd.Series:
-    """Returns what each task lost from its own step to the last one, in the matrix's unit (below 0: it gained).
-
-    The last task has none.
-    """
-    own = pd.Series(np.diag(matrix.to_numpy(dtype=float)), index=matrix.columns)
-    return (own - last_by_task(matrix)).iloc[:-1]
-
-
-def _columns_by_task(matrix: pd.DataFrame) -> dict[str, pd.Series]:
-    return {
-        "transfer": transfer_by_task(matrix),
-        "avg": avg_by_task(matrix),
-        "last": last_by_task(matrix),
-        "forgetting": forgetting_by_task(matrix),
-    }
-
-
-def matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
-    """Returns each task's metrics in the matrix's unit; None: the first task's transfer, the last one's forgetting."""
-    columns = {name: column.to_dict() for name, column in _columns_by_task(matrix).items()}
-    return {task: {name: columns[name].get(task) for name in METRICS} for task in matrix.columns}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import SUMMARY_METRICS, metrics_content, rounded
-from gift_core.method.metrics import ZERO_SHOT, last_by_task, transfer_by_task
+from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
@@ -128,7 +128,7 @@ def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
         at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
         return at_the_end
     matrix = record.matrices[method].iloc[1:]
-    return transfer_by_task(matrix) if metric == "transfer" else last_by_task(matrix)
+    return columns_by_task(matrix)["transfer" if metric == "transfer" else "last"]
 
 
 def run_summary(record: RunRecord) -> dict[str, Any]:

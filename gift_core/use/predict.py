@@ -102,16 +102,28 @@ def classify_images(
     Scores are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
     Images are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several.
     """
+    from gift_core.clip.encoding import image_features, require_unit
     from gift_core.clip.images import evaluation_pixels
 
     class_KD, names = class_head(clip, classes), names_of(classes)
     for start in range(0, len(paths), BATCH_SIZE):
-        batch = paths[start : start + BATCH_SIZE]
-        images = [_read(path) for path in batch]
+        images = [_read(path) for path in paths[start : start + BATCH_SIZE]]
         pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
-        rows = iter(_most_similar(clip, pixels_BCHW, names, class_KD, top=top) if len(pixels_BCHW) else ())
-        for path, image in zip(batch, images, strict=True):
-            yield Prediction(path, next(rows)) if isinstance(image, bytes) else image
+        if not len(pixels_BCHW):
+            yield from (image for image in images if isinstance(image, Unreadable))
+            continue
+        image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
+        similarities_BK = image_BD @ class_KD.T
+        scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
+        best = similarities_BK.topk(min(top, len(names)), dim=1)
+        of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
+        rows = zip(*(each.tolist() for each in of_best), strict=True)
+        for path, image in zip(paths[start : start + BATCH_SIZE], images, strict=True):
+            if isinstance(image, Unreadable):
+                yield image
+                continue
+            ranked = zip(*next(rows), strict=True)
+            yield Prediction(path, tuple(Ranked(names[column], value, score) for column, value, score in ranked))
 
 
 def readable(
@@ -169,19 +181,3 @@ def _read(path: Path) -> bytes | Unreadable:
         return plain_image(data, "png", shorter_side=None)[0]
     except BadImageError as error:
         return Unreadable(path, str(error))
-
-
-def _most_similar(
-    clip: Clip, pixels_BCHW: torch.Tensor, class_names: Sequence[str], class_KD: torch.Tensor, *, top: int
-) -> list[tuple[Ranked, ...]]:
-    from gift_core.clip.encoding import image_features, require_unit
-
-    image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
-    similarities_BK = image_BD @ class_KD.T
-    scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
-    best = similarities_BK.topk(min(top, len(class_names)), dim=1)
-    of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
-    return [
-        tuple(Ranked(class_names[column], value, score) for column, value, score in zip(*row, strict=True))
-        for row in zip(*(each.tolist() for each in of_best), strict=True)
-    ]

@@ -31,7 +31,7 @@ INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
 
 @dataclass(frozen=True)
 class KeptUnits:
-    """Runs computations (gift_core.computation.Run) in the work folder `folder`. `say` prints a line.
+    """Runs computations (gift_core.computation.UnitRunner) in the work folder `folder`. `say` prints a line.
 
     `kept`: the folder of units with keys; those that a computation does not need are removed.
     """

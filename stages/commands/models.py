@@ -60,14 +60,13 @@ def merge(
     given |= {"keep": keep, "drop": drop, "seed": seed, "fisher": fisher or None}
     options = complete_options(kind, given, models=len(models))
     require_new(out, *named)
-    from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
+    from gift_core.interop.merging import find_fishers, merge_models, open_stored
 
     stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
     fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
-    merging = Merge(kind, stored, options, start, fishers)
-    merge_models(merging, out)
+    noted = merge_models(kind, stored, out, options=options, base=start, fishers=fishers)
     if as_json:
-        print_json({"model": out, **merging.provenance["merge"]})
+        print_json({"model": out, **noted})
     else:
         typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
 

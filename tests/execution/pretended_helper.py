@@ -44,7 +44,7 @@ class PretendedHelper:
 
 
 def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[KeptUnits, PretendedHelper]:
-    """A Run in `folder` (gift_core.computation) whose units a helper computes, too, and the helper."""
+    """A UnitRunner in `folder` (gift_core.computation) whose units a helper computes, too, and the helper."""
     helper = PretendedHelper()
     monkeypatch.setattr("gift_core.work.units.spread", helper.spread)
     folder.mkdir(exist_ok=True)

@@ -87,5 +87,7 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
     edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000))
-    with pytest.raises(UserError, match=r"token \d+, and the model has 1000"):
+    with pytest.raises(
+        UserError, match=r"the tokenizer is of another model: token \d+, but the model.s vocabulary is 0 to 999"
+    ):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")

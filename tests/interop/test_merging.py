@@ -17,7 +17,7 @@ from gift_core.artifacts.teacher_files import Fisher, write_fisher
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.merge_kinds import KINDS, complete_options
-from gift_core.interop.merging import Merge, find_fishers, merge_models, open_stored
+from gift_core.interop.merging import find_fishers, merge_models, open_stored
 from gift_core.layout import Layout
 from stages.commands.models import KINDS as NAMES
 from tests.clip.tiny import tiny_clip
@@ -68,7 +68,7 @@ def merged(
     options = complete_options(kind, given | base, models=len(models))
     stored = [open_stored(str(folder / name)) for name in models]
     start = open_stored(str(folder / "base")) if base else None
-    merge_models(Merge(kind, stored, options, start, fishers), out)
+    merge_models(kind, stored, out, options=options, base=start, fishers=fishers)
     return load_file(out / WEIGHTS)
 
 

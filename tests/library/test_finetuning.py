@@ -16,7 +16,6 @@ import gift_core
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.presets import complete_text
-from gift_core.errors import UserError
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
 from tests.clip.tiny import picture, tiny_clip
@@ -190,22 +189,6 @@ def test_a_row_may_be_empty_and_may_have_losses_and_a_consolidation_of_ones_own(
     same = {"relations": losses["relations"], "distill": own, "align": GIFT["losses"]["align"]}
     by_hand: dict[str, Any] = {"losses": same, "consolidation": lambda values: gift_core.Uniform(values, weight=2.0)}
     assert finetuned(method=GIFT | by_hand, teacher=given_model(seed=7), learning_rate=1e-4) == rows
-
-
-def test_a_loss_that_cannot_be_fed_is_refused() -> None:
-    def no_feature(student_image_MD: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        return student_image_MD.sum()
-
-    no_name = r"a loss needs a name like my_loss, without _entropy at its end"
-    refused = {
-        "mine": (no_feature, r"losses.mine: the parameter images is no feature and has no default. Features: student"),
-        "mine_entropy": (relations, no_name),
-        "my loss": (relations, no_name),
-        "consolidation": (relations, r"losses.consolidation: .* and not consolidation, "),
-    }
-    for name, (loss, message) in refused.items():
-        with pytest.raises(UserError, match=message):
-            finetuned(method=GIFT | {"losses": {name: gift_core.WeightedLoss(1.0, loss)}})
 
 
 def test_the_fisher_information_is_that_of_the_pipeline() -> None:

@@ -17,7 +17,7 @@ import gift_core
 from gift_core.errors import UserError
 from tests.clip.tiny import tiny_config
 from tests.conftest import PROJECT
-from tests.library.given import finetuned, given_model, images
+from tests.library.given import TOKENIZER, finetuned, given_model, images
 
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -45,8 +45,22 @@ PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
     "pairs without a text": ([(IMAGES[0], 3)] * 2, r"pairs\[0\]: its prompt is 3, expected a text"),
     "a single pair": ([(IMAGES[0], "a")], r"pairs: 1 given, and one pair has nothing to be compared with"),
-    "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
+    "tokens of another vocabulary": (
+        loader_of(torch.full((4, 24), 60000)),
+        r"pairs: prompts: token 60000, but the model.s vocabulary",
+    ),
 }
+
+
+def no_feature(student_image_MD: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return student_image_MD.sum()
+
+
+def with_loss(name: str, loss: Any = gift_core.distill) -> dict[str, Any]:
+    return {"losses": {name: gift_core.WeightedLoss(1.0, loss)}}
+
+
+NO_NAME = r"a loss needs a name like my_loss, without _entropy at its end, and not consolidation, "
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
@@ -54,6 +68,11 @@ METHODS: dict[str, tuple[Any, str]] = {
     "a release": ({"release": {"kind": "interpolate", "alpha": 0.5}}, r"release: .*gift_core.released\(model"),
     "that learns nothing": ("zero_shot", r"method.learns: nothing: there is nothing to train"),
     "of exemplars": ("icarl", r"method.replay.images: exemplars: the library replays the pairs"),
+    "with a loss of no feature": (
+        with_loss("mine", no_feature),
+        r"losses.mine: the parameter images is no feature and has no default. Features: student",
+    ),
+    **{f"with the loss {name}": (with_loss(name), NO_NAME) for name in ("mine_entropy", "my loss", "consolidation")},
     "without its Fisher information": ("gift_static_fisher", r"static_fisher: .*Pass fisher=gift_core.estimate_fisher"),
 }
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -75,6 +94,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},
         r"teacher: its images are prepared in another way than the model's \(size 32 and 16",
+    ),
+    "a tokenizer of another model": (
+        {"tokenizer": lambda texts: TOKENIZER(texts) + 9},
+        r"tokenizer: it is of another model: token 49416, but the model's vocabulary is 0 to 49407. Pass the tok",
     ),
     "a single class": ({"class_prompts": ["a."]}, r"class_prompts: \['a.'\], expected two texts or more, one a class"),
     "prompts that differ after the context": (

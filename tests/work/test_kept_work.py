@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.computation import Advance, Computation, State, in_turn, ranges
+from gift_core.computation import Advance, Computation, State, ranges, run_serially
 from gift_core.errors import UserError
 from gift_core.work import folder, units
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
@@ -94,7 +94,7 @@ def computation(stop_at: int = -1, done: list[int] | None = None) -> Computation
 def test_units_are_merged_in_their_order_with_a_helper_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert in_turn(computation()).tensors == {"sum": 12345}
+    assert run_serially(computation()).tensors == {"sum": 12345}
     assert KeptUnits(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
     run, helper = run_with_helper(tmp_path / "helped", monkeypatch)
     assert run(computation()).tensors == {"sum": 12345}

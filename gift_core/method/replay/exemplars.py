@@ -16,7 +16,7 @@ from gift_core.artifacts.teacher_files import Exemplar, read_exemplars, write_ex
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
-from gift_core.computation import Run, in_turn
+from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.source import ROW_BYTES, NoReplay, Replay, hash_of
 from gift_core.method.replay.teacher_features import features_of_listed
 from gift_core.method.replay.teachers import Teacher
@@ -42,7 +42,7 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
             images = memory * tars // sum(read_task(self.source.tasks[-2]).counts.values())
         return memory * (2 * feature + ROW_BYTES) + images
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the exemplars and their features."""
         if len(self.source.tasks) == 1:
             write_exemplars(folder, [])
@@ -89,7 +89,7 @@ def herding(features_ND: torch.Tensor, count: int) -> list[int]:
 
 
 def choose_exemplars(
-    clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int, run: Run = in_turn
+    clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int, run: UnitRunner = run_serially
 ) -> list[Exemplar]:
     """Returns the exemplars after the task in the folder `task`: those of `earlier` that stay, then the task's own.
 

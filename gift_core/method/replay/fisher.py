@@ -6,7 +6,6 @@ pair i, which is its negative log-likelihood.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +21,7 @@ from gift_core.artifacts.teacher_files import Floats
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
-from gift_core.computation import Advance, Computation, Run, State, in_turn
+from gift_core.computation import Advance, Computation, State, UnitRunner, run_serially
 from gift_core.errors import UserError, lookup
 from gift_core.method.losses import shared_prompt_targets
 from gift_core.method.replay.teacher_features import PairsFrom
@@ -55,7 +54,7 @@ def estimate_fisher(
     from the model.
     """
     squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], tokens_ML.cpu(), estimator, batch_size)
-    return squares.estimate(clip, in_turn, None)
+    return squares.estimate(clip, run_serially, None)
 
 
 def fisher_of_pairs(
@@ -64,7 +63,7 @@ def fisher_of_pairs(
     *,
     estimator: str,
     batch_size: int,
-    run: Run = in_turn,
+    run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
     """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
@@ -93,7 +92,7 @@ class Squares:
     estimator: str
     batch_size: int
 
-    def estimate(self, clip: Clip, run: Run, load_clip: Callable[[], Clip] | None) -> Tensors:
+    def estimate(self, clip: Clip, run: UnitRunner, load_clip: Callable[[], Clip] | None) -> Tensors:
         """Returns the diagonals, from the sums of all ranges. UserError as in estimate_fisher."""
         lookup(ESTIMATORS, self.estimator, "replay.fisher.estimator")
         count = len(self.tokens_ML)
@@ -106,8 +105,17 @@ class Squares:
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
         compute, load = partial(self.of_ranges, clip), partial(_load, load_clip, self) if load_clip else None
         fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
-        sums = run(fisher).tensors
-        return {name: _mean(name, sums.pop(name), count, clip.device) for name in clip.trainable()}
+        sums, diagonals = run(fisher).tensors, Tensors()
+        for name in clip.trainable():
+            # on the device: a GPU divides with other last bits than a CPU
+            diagonal = sums.pop(name).to(clip.device).div_(count)
+            if not diagonal.isfinite().all():
+                raise UserError(
+                    f"replay.fisher: the Fisher information of {name} is not finite, because the teacher's weights or "
+                    "gradients are not. Train the task before this one with a lower learning rate."
+                )
+            diagonals[name] = diagonal.cpu()
+        return diagonals
 
     def of_ranges(self, clip: Clip, ranges: Iterable[range], advance: Advance) -> Iterator[State]:
         """Yields the sum over each range, float32 on the CPU."""
@@ -120,12 +128,16 @@ class Squares:
         sums = {name: torch.zeros_like(value) for name, value in weights.items()}
         pixels_MCHW, tokens_ML = self.pixels_of(clip, pairs), self.tokens_ML[pairs.start : pairs.stop]
         # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
-        with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
+        clip.model.eval()
+        with sdpa_kernel(SDPBackend.MATH):
             for batch in batch_slices(len(pairs), self.batch_size):
                 images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), tokens_ML[batch].to(clip.device)
                 pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
                 for gradients in ESTIMATORS[self.estimator](pair_loss, weights, rows):
-                    _add_squares(sums, gradients)
+                    while gradients:  # each is freed at once, since the next ones need the memory
+                        name, gradient_N = gradients.popitem()
+                        # not in place: two parameters' gradients may share memory
+                        sums[name] += gradient_N.square().sum(dim=0)
                 advance(batch.stop - batch.start)
         return sums
 
@@ -140,16 +152,6 @@ def _add(total: State, following: State) -> State:
     for name, value in total.tensors.items():
         value.add_(following.tensors[name])
     return total
-
-
-def _mean(name: str, total: torch.Tensor, count: int, device: torch.device) -> torch.Tensor:
-    diagonal = total.to(device).div_(count)  # on the device: a GPU divides with other last bits than a CPU
-    if not diagonal.isfinite().all():
-        raise UserError(
-            f"replay.fisher: the Fisher information of {name} is not finite, because the teacher's weights or "
-            "gradients are not. Train the task before this one with a lower learning rate."
-        )
-    return diagonal.cpu()
 
 
 def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -244,20 +246,3 @@ class _Towers(torch.nn.Module):
         # encode_images uses channels_last, which vmap does not support
         image_ND = self.model.encode_image(images_NCHW)  # type: ignore[operator]
         return functional.normalize(image_ND, dim=-1), encode_tokens(self._clip, tokens_NL)
-
-
-@contextlib.contextmanager
-def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _add_squares(total: Tensors, gradients: Tensors) -> None:
-    while gradients:  # each is freed at once, since the next ones need the memory
-        name, gradient_N = gradients.popitem()
-        total[name] += gradient_N.square().sum(dim=0)  # not in place: two parameters' gradients may share memory

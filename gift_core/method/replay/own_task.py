@@ -15,7 +15,7 @@ from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.encoding import causal_tower, class_prompts, end_positions, tokenize, trim_rows
 from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.errors import UserError
 from gift_core.method.replay.source import ROW_BYTES, hash_of
 from gift_core.method.replay.teachers import Teacher
@@ -41,7 +41,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         images, texts = read_task(self.source.tasks[-1]).counts["train"], getattr(self.options.texts, "count", 0)
         return images * (2 * feature + ROW_BYTES) + texts * (feature + ROW_BYTES)
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the images and of the texts."""
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)
@@ -72,44 +72,25 @@ def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | in
     of 10 tokens. UserError where a row does not fit in the context, where fewer different rows exist, and where the
     text tower does not read its feature at the end token.
     """
-    tower = causal_tower(clip.model)
-    if tower is None:
-        raise _no_end_token()
-    empty_L = clip.tokenizer([""])[0]
+    tower, empty_L = causal_tower(clip.model), clip.tokenizer([""])[0]  # [start, end, padding ...]
     if length + 2 > len(empty_L):
         needed = f"{length} tokens with start and end need {length + 2} positions, but the context has {len(empty_L)}"
         raise UserError(f"{KEY}: {needed}. Set length to {len(empty_L) - 2} or less.")
-    ordinary = np.setdiff1d(np.arange(tower.token_embedding.num_embeddings), empty_L.numpy())
-    words = _sample_different(ordinary, count, length, np.random.default_rng(seed_for(*names, "random tokens")))
-    rows_PL = _between_start_and_end(empty_L, torch.from_numpy(words))
+    rows_PL = empty_L.repeat(count, 1)
+    if tower is not None:
+        ordinary = np.setdiff1d(np.arange(tower.token_embedding.num_embeddings), empty_L.numpy())
+        if len(ordinary) ** length < count:
+            kinds = f"only {len(ordinary) ** length} different rows of {length} tokens exist"
+            raise UserError(f"{KEY}: count is {count}, but {kinds}. Lower count or raise length.")
+        generator, rows = np.random.default_rng(seed_for(*names, "random tokens")), dict[tuple[int, ...], None]()
+        while len(rows) < count:  # a row that was sampled before is sampled again
+            sampled = ordinary[generator.integers(len(ordinary), size=(count - len(rows), length))]
+            rows |= dict.fromkeys(map(tuple, sampled.tolist()))
+        rows_PL[:, 1 : length + 1] = torch.tensor(list(rows))
+        rows_PL[:, length + 1] = empty_L[1]
+        rows_PL[:, length + 2 :] = empty_L[-1]
     ends_P = end_positions(clip.model, rows_PL)
     if ends_P is None or not bool((ends_P == length + 1).all()):
-        raise _no_end_token()
+        what = "it needs a text tower with causal attention that reads its feature at the end token, like CLIP's"
+        raise UserError(f"{KEY}: {what}. This model's is different. Set replay.texts.kind to classes.")
     return trim_rows(clip.model, rows_PL).to(clip.device)
-
-
-def _sample_different(ordinary: np.ndarray, count: int, length: int, generator: np.random.Generator) -> np.ndarray:
-    """int64 [count, length] of `ordinary` tokens. A row that was sampled before is sampled again."""
-    if len(ordinary) ** length < count:
-        kinds = f"only {len(ordinary) ** length} different rows of {length} tokens exist"
-        raise UserError(f"{KEY}: count is {count}, but {kinds}. Lower count or raise length.")
-    rows: dict[tuple[int, ...], None] = {}
-    while len(rows) < count:
-        sampled = ordinary[generator.integers(len(ordinary), size=(count - len(rows), length))]
-        rows |= dict.fromkeys(map(tuple, sampled.tolist()))
-    return np.array(list(rows), dtype=np.int64)
-
-
-def _between_start_and_end(empty_L: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-    """Full rows with the start, end and padding of the empty text's row, which is [start, end, padding ...]."""
-    count, length = words.shape
-    rows_PL = empty_L.repeat(count, 1)
-    rows_PL[:, 1 : length + 1] = words
-    rows_PL[:, length + 1] = empty_L[1]
-    rows_PL[:, length + 2 :] = empty_L[-1]
-    return rows_PL
-
-
-def _no_end_token() -> UserError:
-    needs = "needs a text tower with causal attention that reads its feature at the end token, like CLIP's"
-    return UserError(f"{KEY}: it {needs}. This model's text tower is different. Set replay.texts.kind to classes.")

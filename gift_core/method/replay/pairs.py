@@ -6,7 +6,7 @@ M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels,
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,7 +30,7 @@ from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, in_memory
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import added, fisher_of_pairs
@@ -56,7 +56,7 @@ class PairedStepReplay(StepReplay[P]):
     def count(self) -> int:
         """Returns the number of pairs."""
 
-    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of this step alone, but the `first` ones."""
         return self.pairs(first)
 
@@ -64,14 +64,14 @@ class PairedStepReplay(StepReplay[P]):
         """An image and a text feature for each pair."""
         return self.count() * (2 * feature + ROW_BYTES)
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
         summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
         if fisher is None:
             return summary
         diagonals = fisher_of_pairs(
             teacher.clip,
-            self.own_pairs,
+            self.pairs_of_step,
             estimator=fisher.estimator,
             batch_size=self.sampling.batch_size,
             run=run,
@@ -82,7 +82,7 @@ class PairedStepReplay(StepReplay[P]):
         write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
         return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
 
-    def write_features(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def write_features(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
         size = self.sampling.encode_batch_size
         features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
@@ -139,7 +139,14 @@ class PairReplay:
             reads.append(pair.read_again or in_memory(pair.image))
         self._clip = clip
         self._store = PixelCache(reads, evaluation_preparation(clip), cache_budget)
-        rows = _rows_of(features, keys)
+        row_of = {key: row for row, key in enumerate(features.keys)}
+        missing = [key for key in keys if key not in row_of]
+        if missing or len(row_of) != len(keys):
+            raise ContractError(
+                f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
+                f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
+            )
+        rows = [row_of[key] for key in keys]
         first = first_rows(prompts)
         numbers = {prompt: number for number, prompt in enumerate(first)}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
@@ -148,8 +155,13 @@ class PairReplay:
         if vocabulary is None:
             text_PD = features.text_MD[[rows[row] for row in first.values()]]
         else:
-            _require_prompts_first(vocabulary.texts, list(numbers))
             text_PD = vocabulary.text_PD
+            if list(vocabulary.texts[: len(numbers)]) != list(numbers):
+                raise ContractError(
+                    f"text_features.parquet should begin with the {len(numbers)} different prompts of the pairs, in "
+                    f"their order. It begins with {', '.join(map(repr, vocabulary.texts[:3]))}. Run the stage teach "
+                    "again for this step."
+                )
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
@@ -169,23 +181,3 @@ class PairReplay:
             image_ids_M=on_device,
         )
         return (batch,)
-
-
-def _require_prompts_first(texts: Sequence[str], prompts: list[str]) -> None:
-    if list(texts[: len(prompts)]) != prompts:
-        raise ContractError(
-            f"text_features.parquet should begin with the {len(prompts)} different prompts of the pairs, in their "
-            f"order. It begins with {', '.join(map(repr, texts[:3]))}. Run the stage teach again for this step."
-        )
-
-
-def _rows_of(features: Features, keys: list[str]) -> list[int]:
-    """The row of each key in `features`. Both must hold exactly the same pairs."""
-    row_of = {key: row for row, key in enumerate(features.keys)}
-    missing = [key for key in keys if key not in row_of]
-    if missing or len(row_of) != len(keys):
-        raise ContractError(
-            f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
-            f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
-        )
-    return [row_of[key] for key in keys]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.artifacts.shards import Pair
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.datasets.image_captions import image_files, iterate_folder, require_readable
 from gift_core.method.replay.pairs import PairedStepReplay
 from gift_core.method.replay.teachers import Teacher
@@ -35,7 +35,7 @@ class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
             digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
         return {"reference": digest.hexdigest()}
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """As for all pairs. UserError names an image that cannot be decoded."""
         try:
             return super().teach(teacher, folder, run)

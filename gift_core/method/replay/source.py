@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gift_core.artifacts.contract import require_file, sha256_of
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.teachers import Teacher
 
@@ -88,7 +88,7 @@ class StepReplay(Generic[O]):
         """Returns about what `teach` writes, without Fisher information. A feature has `feature` bytes."""
         return 0
 
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 

@@ -23,14 +23,14 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
     def pairs(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of the step, then those of the steps before."""
         skipped = first and min(first, _images_in(self.source.shards))
-        yield from self.own_pairs(skipped)
+        yield from self.pairs_of_step(skipped)
         for shards in self._kept:
             first -= skipped
             skipped = first and min(first, _images_in(shards))
             for pair in iterate_pairs(shards, first=skipped):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
-    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of the step alone."""
         return iterate_pairs(self.source.shards, first=first)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.teacher_files import write_source
 from gift_core.clip.model import Clip
-from gift_core.computation import Run, in_turn
+from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.exemplars import ExemplarReplay
 from gift_core.method.replay.own_task import TaskReplay
 from gift_core.method.replay.reference import ReferenceReplay
@@ -40,7 +40,7 @@ def step_replay(options: ReplayConfig, source: ReplaySource, sampling: Sampling)
 
 
 def teach(
-    teacher: Teacher, replay: StepReplay[Any], folder: Path, *, read: Mapping[str, str], run: Run = in_turn
+    teacher: Teacher, replay: StepReplay[Any], folder: Path, *, read: Mapping[str, str], run: UnitRunner = run_serially
 ) -> str:
     """Writes what fine-tuning needs of the frozen teacher into `folder`; returns a summary of it.
 

@@ -19,17 +19,17 @@ from gift_core.artifacts.teacher_files import Features, TextFeatures
 from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
-from gift_core.computation import Advance, Computation, Run, State, in_turn, ranges
+from gift_core.computation import Advance, Computation, State, UnitRunner, ranges, run_serially
 from gift_core.errors import UserError
 from gift_core.method.replay.teachers import Teacher
 
 BATCHES = 16  # of a unit: 4,096 images in batches of 256
-Named = tuple[Read, Sequence[str]]  # an image, and what is to be known of it beside its features
+ImageWithMetadata = tuple[Read, Sequence[str]]  # an image, and what is to be known of it beside its features
 PairsFrom = Callable[[int], Iterator[Pair]]  # yields the pairs from the one with this number on
 
 
 def encode_pairs(
-    teacher: Teacher, pairs_from: PairsFrom, count: int, *, batch_size: int, run: Run = in_turn
+    teacher: Teacher, pairs_from: PairsFrom, count: int, *, batch_size: int, run: UnitRunner = run_serially
 ) -> tuple[Features, list[str]]:
     """Returns the teacher's unit features of the `count` pairs that `pairs_from` reads, in their order, and prompts.
 
@@ -50,7 +50,13 @@ def encode_pairs(
 
 
 def encode_vocabulary(
-    teacher: Teacher, features: Features, prompts: Sequence[str], texts: Iterable[str], *, batch_size: int, run: Run
+    teacher: Teacher,
+    features: Features,
+    prompts: Sequence[str],
+    texts: Iterable[str],
+    *,
+    batch_size: int,
+    run: UnitRunner,
 ) -> TextFeatures:
     """Returns the features of the distinct `prompts`, which `features` has, and, after them, of the other `texts`."""
     first = first_rows(prompts)
@@ -73,11 +79,11 @@ def first_rows(texts: Iterable[str]) -> dict[str, int]:
 
 def features_of_images(
     clip: Clip,
-    images_from: Callable[[int], Iterator[Named]],
+    images_from: Callable[[int], Iterator[ImageWithMetadata]],
     count: int,
     *,
     batch_size: int,
-    run: Run = in_turn,
+    run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
     name: str = "images",
 ) -> tuple[torch.Tensor, list[Sequence[str]]]:
@@ -91,18 +97,18 @@ def features_of_images(
 
 
 def features_of_listed(
-    clip: Clip, images: Sequence[Read], *, batch_size: int, run: Run = in_turn, name: str = "images"
+    clip: Clip, images: Sequence[Read], *, batch_size: int, run: UnitRunner = run_serially, name: str = "images"
 ) -> torch.Tensor:
     """Returns the unit features [N, D] of a list of encoded images on the CPU."""
 
-    def images_from(first: int) -> Iterator[Named]:
+    def images_from(first: int) -> Iterator[ImageWithMetadata]:
         return ((read, ()) for read in images[first:])
 
     return features_of_images(clip, images_from, len(images), batch_size=batch_size, run=run, name=name)[0]
 
 
 def features_of_texts(
-    clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int, run: Run = in_turn, name: str = "texts"
+    clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int, run: UnitRunner = run_serially, name: str = "texts"
 ) -> torch.Tensor:
     """Returns the unit features [N, D] of token rows on the CPU."""
 
@@ -116,12 +122,12 @@ def features_of_texts(
     return _joined(run(Computation(name, ranges(len(tokens_NL), batch_size), compute, noun=name)), clip)
 
 
-def _images_from(pairs_from: PairsFrom, first: int) -> Iterator[Named]:
+def _images_from(pairs_from: PairsFrom, first: int) -> Iterator[ImageWithMetadata]:
     return ((in_memory(pair.image), (pair.key, pair.prompt)) for pair in pairs_from(first))
 
 
 def _load(
-    load_clip: Callable[[], Clip], images_from: Callable[[int], Iterator[Named]], batch_size: int
+    load_clip: Callable[[], Clip], images_from: Callable[[int], Iterator[ImageWithMetadata]], batch_size: int
 ) -> Callable[[Iterable[range], Advance], Iterator[State]]:
     """In another process: returns what encodes ranges."""
     return partial(_encode_ranges, load_clip(), images_from, batch_size)
@@ -129,7 +135,7 @@ def _load(
 
 def _encode_ranges(
     clip: Clip,
-    images_from: Callable[[int], Iterator[Named]],
+    images_from: Callable[[int], Iterator[ImageWithMetadata]],
     batch_size: int,
     units: Iterable[range],
     advance: Advance,
@@ -140,7 +146,7 @@ def _encode_ranges(
     named: deque[Sequence[str]] = deque()
 
     def reads() -> Iterator[Read]:
-        images: Iterator[Named] = iter(())
+        images: Iterator[ImageWithMetadata] = iter(())
         position = -1
         for rows in units:
             taken.append(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,22 +54,11 @@ def teacher_identity(options: TaughtReplay, *, previous: Path, initial: Path) ->
 def _load(options: TaughtReplay, previous: Path, initial: Path, device: str, precision: str) -> Clip:
     """Here and in other processes."""
     load = partial(load_folder, device=resolve_device(device), precision=precision)
-    return TEACHERS[options.teacher](options, previous, initial, load)
-
-
-def _mix(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
-    assert options.teacher_alpha is not None, "checked when params.yaml is read"
-    clip, old = load(previous), load(initial)
-    weights: list[torch.Tensor] = list(clip.model.parameters())
-    averaged = interpolate(weights, list(old.model.parameters()), alpha=options.teacher_alpha)
-    with torch.no_grad():
-        torch._foreach_copy_(weights, averaged)
+    clip = load(initial if options.teacher == "initial" else previous)
+    if options.teacher == "mix":
+        assert options.teacher_alpha is not None, "checked when params.yaml is read"
+        weights: list[torch.Tensor] = list(clip.model.parameters())
+        averaged = interpolate(weights, list(load(initial).model.parameters()), alpha=options.teacher_alpha)
+        with torch.no_grad():
+            torch._foreach_copy_(weights, averaged)
     return clip
-
-
-# By the name of replay.teacher in params.yaml.
-TEACHERS: Mapping[str, Callable[[TaughtReplay, Path, Path, Callable[[Path], Clip]], Clip]] = {
-    "previous": lambda options, previous, initial, load: load(previous),
-    "initial": lambda options, previous, initial, load: load(initial),
-    "mix": _mix,
-}

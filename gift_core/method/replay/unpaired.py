@@ -24,7 +24,7 @@ from gift_core.clip.device import to_device
 from gift_core.clip.encoding import trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import Run
+from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.source import StepReplay
@@ -83,7 +83,7 @@ class UnpairedStepReplay(StepReplay[O]):
         self,
         teacher: Teacher,
         folder: Path,
-        run: Run,
+        run: UnitRunner,
         images: Sequence[Read],
         texts: list[str],
         tokens_PL: torch.Tensor,

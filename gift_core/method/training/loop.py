@@ -92,7 +92,8 @@ class TrainingRun:
         """
         for index, (batch, replayed) in enumerate(batches, start=len(self.rows)):
             losses = self.backward(batch, replayed)
-            iteration = Iteration(index, self.rates[index], list(losses), _stacked(list(losses.values())))
+            values = torch.stack([loss.detach().float() for loss in losses.values()])
+            iteration = Iteration(index, self.rates[index], list(losses), values)
             if iteration.losses.device.type == "cpu" and not self.update.scaler.is_enabled():
                 require_finite(iteration.row(), self.rows)
             iteration = replace(iteration, skipped=self.update(iteration.learning_rate))
@@ -139,10 +140,6 @@ class TrainingRun:
         return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
 
 
-def _stacked(losses: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.stack([loss.detach().float() for loss in losses])
-
-
 @contextmanager
 def training_run(
     clip: Clip,
@@ -184,8 +181,12 @@ def training_run(
             yield run
         for average in run.averages:
             average.finish(trained.weights)
-    if run.rows:
-        _require_finite_weights(clip, run.rows[-1])
+    broken = [name for name, value in clip.trainable().items() if not bool(torch.isfinite(value).all())]
+    if broken and run.rows:
+        raise UserError(
+            f"training ended with weights that are not finite, the first is {broken[0]}. Last good values: "
+            f"{run.rows[-1]}. No model is written. Lower the learning rate."
+        )
 
 
 def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
@@ -271,13 +272,4 @@ def require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
             f"training stopped at iteration {int(row['iteration'])}: {', '.join(broken)} became {row[broken[0]]}. Last "
             f"good values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this "
             "iteration), or set model.precision to fp32 if it is not."
-        )
-
-
-def _require_finite_weights(clip: Clip, last: LossRow) -> None:
-    broken = [name for name, value in clip.trainable().items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise UserError(
-            f"training ended with weights that are not finite, the first is {broken[0]}. Last good values: {last}. "
-            "No model is written. Lower the learning rate."
         )

@@ -18,7 +18,7 @@ from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.clip import task_tests
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
-from gift_core.computation import in_turn
+from gift_core.computation import run_serially
 from gift_core.errors import UserError
 from gift_core.method import classifier
 from gift_core.method.evaluation import (
@@ -167,7 +167,7 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
         run = KeptUnits(tmp_path, lambda line: None, kept)
         found = evaluate_cross_domain(inputs_of(models, tasks, step), run)
         counts.append(len(encoded))
-        alone = evaluate_cross_domain(inputs_of(models, tasks, step), in_turn)
+        alone = evaluate_cross_domain(inputs_of(models, tasks, step), run_serially)
         pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
         pd.testing.assert_frame_equal(found.predictions, alone.predictions)
         encoded.clear()
@@ -244,7 +244,7 @@ UNITS = {"task_incremental": 6, "class_incremental": 6, "cross_domain": 12}  # o
 def test_a_helper_changes_neither_accuracies_nor_predictions(
     models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
+    alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), run_serially)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     (kept := tmp_path / "kept").mkdir()
     found = PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept))
@@ -259,9 +259,9 @@ def test_a_helper_changes_neither_accuracies_nor_predictions(
 def test_accuracies_and_predictions_are_those_of_the_chosen_images(
     models: Folders, tasks: Folders, tmp_path: Path, protocol: str
 ) -> None:
-    whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
+    whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), run_serially)
     limit = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
-    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=limit), in_turn)
+    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=limit), run_serially)
     chosen = set()
     for name in TASKS:
         labels = [label for _, label in iterate_task(tasks[name], "test")]

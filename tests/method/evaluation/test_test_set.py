@@ -34,18 +34,14 @@ def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test
 @pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE])
 def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
     clip, info = tiny_clip(), read_task(folder)
-    whole, labels = zip(*iterate_task(folder, "test"), strict=True)
-    pixels_NCHW, labels_N = evaluation_pixels(clip, list(whole)), torch.tensor(labels)
+    pixels_NCHW = evaluation_pixels(clip, [image for image, _ in iterate_task(folder, "test")])
     at_once_ND = image_features(clip, pixels_NCHW, batch_size=4)
     images = open_test_set(folder, batch_size=4, kept_bytes=kept_bytes)
     for _ in range(2):
         streamed_ND = encode_test_set(clip, images)
         assert torch.equal(streamed_ND, at_once_ND)
     class_KD = class_features(clip, info.class_names, info.templates, batch_size=4)
-    hits = (predict(at_once_ND, class_KD) == labels_N).sum().item()
     assert torch.equal(nearest_classes(clip, images), predict(at_once_ND, class_KD))
-    assert int((nearest_classes(clip, images) == labels_N).sum()) == hits
-    assert 0 < hits < IMAGES
 
 
 def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:

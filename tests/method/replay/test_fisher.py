@@ -105,15 +105,13 @@ def test_the_number_of_gradients_in_memory_has_no_effect(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_the_model_does_not_change_and_its_mode_and_precision_have_no_effect(estimator: str) -> None:
+def test_the_weights_do_not_change_and_mode_and_precision_have_no_effect(estimator: str) -> None:
     clip = tiny_clip(tower="resnet", precision="amp_bf16")  # it is run in float32
     clip.model.train()
-    clip.model.visual.bn1.eval()
     clip.model.positional_embedding.requires_grad_(False)
-    modes = [module.training for module in clip.model.modules()]
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
     found = estimate_fisher(clip, *pairs_for(clip), estimator=estimator, batch_size=8)
-    assert [module.training for module in clip.model.modules()] == modes
+    assert not any(module.training for module in clip.model.modules())
     assert all(value.equal(before[name]) for name, value in clip.model.state_dict().items())
     assert all(value.grad is None for value in clip.model.parameters())
     assert [name for name, value in clip.model.named_parameters() if not value.requires_grad] == [

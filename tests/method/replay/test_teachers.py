@@ -20,7 +20,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens, image_features, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.model import Clip, save_clip
-from gift_core.computation import Run, in_turn
+from gift_core.computation import UnitRunner, run_serially
 from gift_core.config.replay_options import SyntheticReplayConfig
 from gift_core.method.replay import fisher, teacher_features
 from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
@@ -102,7 +102,7 @@ def pairs_from(first: int) -> Iterator[Pair]:
     return islice(MORE_PAIRS, first, None)
 
 
-def features(*, load_clip: Callable[[], Clip] | None = None, run: Run = in_turn) -> Arrays:
+def features(*, load_clip: Callable[[], Clip] | None = None, run: UnitRunner = run_serially) -> Arrays:
     teacher = Teacher(tiny_clip(), "a model", load_clip)
     found = encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
     assert found.keys == tuple(pair.key for pair in MORE_PAIRS)
