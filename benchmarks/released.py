@@ -24,6 +24,7 @@ from benchmarks.experiment import Run, run_all
 from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
 from gift_core.clip.device import resolve_device
+from gift_core.computation import run_serially
 from gift_core.config.method_options import ReleaseConfig
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
@@ -89,13 +90,13 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
                     previous={},
                     probes=probes,
                 )
-                yield with_probes(PROTOCOLS[config.evaluation.protocol](inputs), inputs).rows
+                yield with_probes(PROTOCOLS[config.evaluation.protocol](inputs, run_serially), inputs).rows
 
         summary = summarize(pd.concat(rows(), ignore_index=True))[method]
     assert summary.probes is not None, "the preset has probes"
     kept = probe_scores(100 * summary.probes)
     found = {"method": method, "seed": config.seed, "alpha": alpha, **summary.metrics}
-    return {**found, "probes": kept["mean"], "kept": -kept["loss"]}  # type: ignore[operator]
+    return {**found, "probes": kept["mean"], "kept": -kept["loss"]}
 
 
 if __name__ == "__main__":

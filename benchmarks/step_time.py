@@ -35,11 +35,12 @@ from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.architectures import LOCAL
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
+from gift_core.clip.trained import training_mode
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.method.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.method.replay.source import Replay
-from gift_core.method.training.loop import sampled, training_mode, training_run
+from gift_core.method.training.loop import sampled, training_run
 from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach

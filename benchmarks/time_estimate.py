@@ -110,7 +110,7 @@ def of_stages(table: pd.DataFrame, imports: float) -> dict[str, float]:
     Stages that took longer than `imports`, the seconds of `import_seconds`, are taken to have imported the libraries.
     Under `make repro` the fork server has done that, so the estimate does not count it.
     """
-    seconds = ((row.stage.split()[0], row.cpu_seconds) for row in table.itertuples())
+    seconds = zip(table["stage"].str.split().str[0], table["cpu_seconds"], strict=True)
     return _summed((stage, own - imports if own > imports else own) for stage, own in seconds)
 
 

@@ -66,7 +66,7 @@ def read_variants(path: Path, methods: Mapping[str, Row]) -> dict[str, Variant]:
             if name in found:
                 raise UserError(f"{location}: {name} occurs twice. Remove the repeated value, or rename the variant.")
             found[name] = Variant(method, base, chosen, merged(row, chosen, location))
-            parse_part(MethodConfig, found[name].row, location=("methods", name), name=path.name, key=name)
+            parse_part(MethodConfig, found[name].row, name=path.name, key=name)
     return found
 
 
