@@ -65,15 +65,17 @@ def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
 def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
     """Yields a kept_folder with what an interrupted run left there.
 
-    When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
-    stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
+    When the block succeeds, the folder is removed: publish the result within the block. When it fails, a folder with
+    something in it stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
     """
     with kept_folder(base, key, say=say) as folder:
         try:
             yield folder
-        except KeyboardInterrupt as interruption:
-            if any(path.name[0] != "." for path in folder.iterdir()):
-                interruption.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
+        except BaseException as error:
+            if not any(path.name[0] != "." for path in folder.iterdir()):
+                _remove(folder)
+            elif isinstance(error, KeyboardInterrupt):
+                error.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
             raise
         _remove(folder)
 
