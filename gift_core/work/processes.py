@@ -28,7 +28,6 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 from gift_core.computation import groups, own_share, share_of
 from gift_core.errors import GiftError, UserError
 from gift_core.progress import QUIET
-from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 TIMEOUT = timedelta(hours=1)  # of a wait for another process. That one has ended is noticed at once
-CHECKED_EVERY = 100  # iterations, between two comparisons of the weights
 SETTLE_SECONDS = 1.0  # in which those that were interrupted, or lost the connection to one that failed, end themselves
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 STORE, ERROR = "store", "error.json"  # files: where the group meets, and the error of the process that failed first
@@ -93,30 +91,15 @@ class Processes:
         """Raises UserError, in every process, if their weights or their numbers of iterations done differ."""
         if self.count == 1:
             return
-        bits = [value.reshape(-1).view(torch.int32).sum(dtype=torch.int64) for value in parameters.values()]
-        lowest = torch.stack([*bits, torch.full_like(bits[0], iterations)])
-        highest = lowest.clone()
-        distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
-        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
-        differing = (lowest != highest).nonzero().flatten().tolist()
-        if differing:
-            first = [*parameters, "the number of iterations"][differing[0]]
+        sums = [value.reshape(-1).view(torch.int32).sum(dtype=torch.int64) for value in parameters.values()]
+        own, found = [iterations, *torch.stack(sums).tolist()], [None] * self.count
+        distributed.all_gather_object(found, own)
+        if any(each != own for each in found):
             raise UserError(
-                f"training.processes: {self.count}: the processes differ after {iterations} iterations (the first "
-                f"difference is in {first}), so their gradients no longer belong together. No model is written. Use "
-                "GPUs of one kind, or write training.processes: 1."
+                f"training.processes: {self.count}: the processes differ after {iterations} iterations, so their "
+                "gradients no longer belong together. No model is written. Use GPUs of one kind, or write "
+                "training.processes: 1."
             )
-
-    def begin(self, iteration: int, parameters: Mapping[str, torch.Tensor], seed: int) -> None:
-        """Seeds the layers that are random in training, and now and then compares the weights (see require_equal).
-
-        Each process has random numbers of its own. They depend on iteration and `seed` alone, so no snapshot has to
-        hold the generators of all processes.
-        """
-        if self.count > 1:
-            torch.manual_seed(seed_for("finetune", seed, "iteration", iteration, "process", self.rank))
-        if iteration % CHECKED_EVERY == 0:
-            self.require_equal(parameters, iteration)
 
 
 ALONE = Processes()

@@ -18,6 +18,7 @@ import torch
 from gift_core.computation import State, random_states, set_random_states
 from gift_core.errors import UserError
 from gift_core.progress import progress
+from gift_core.seeds import seed_for
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.processes import ALONE, Processes
 from gift_core.work.units import keep_state, read_state
@@ -25,7 +26,7 @@ from gift_core.work.units import keep_state, read_state
 if TYPE_CHECKING:
     from gift_core.method.training.loop import Iteration, LossRow, Sampled, TrainingRun
 
-LOSSES = "losses"
+CHECKED_EVERY = 100  # iterations, between two comparisons of the weights of several processes
 # Seconds between two snapshots. That of ViT-B/16 has 1.8 GB, which disks take in 2 to 13 s. A shorter run writes none.
 INTERVAL = 120.0
 
@@ -85,7 +86,11 @@ def drive(
 
     def begun(batches: Iterable[Sampled]) -> Iterator[Sampled]:
         for index, batch in enumerate(batches, start=done):
-            processes.begin(index, parameters, seed)
+            # Random layers: each process has its own numbers, which no snapshot of the first one could hold.
+            if processes.count > 1:
+                torch.manual_seed(seed_for("finetune", seed, "iteration", index, "process", processes.rank))
+            if index % CHECKED_EVERY == 0:
+                processes.require_equal(parameters, index)
             yield batch
 
     with closing(prefetched(batches_from(done), device=device)) as batches:
@@ -136,14 +141,9 @@ def _state(run: TrainingRun) -> State:
             for name, value in values.items()
         },
         **{f"random.{name}": state for name, state in random_states(run.clip.device).items()},
-        LOSSES: torch.tensor([list(row.values()) for row in run.rows], dtype=torch.float64),
     }
-    note = {
-        "columns": list(run.rows[0]),
-        "scaler": update.scaler.state_dict(),
-        "skipped_in_a_row": update.skipped_in_a_row,
-    }
-    return State(tensors, note)
+    scaler, skipped = update.scaler.state_dict(), update.skipped_in_a_row
+    return State(tensors, {"rows": run.rows, "scaler": scaler, "skipped_in_a_row": skipped})
 
 
 @torch.no_grad()
@@ -160,9 +160,7 @@ def _restore(run: TrainingRun, saved: State) -> None:
     update.scaler.load_state_dict(saved.note["scaler"])
     update.skipped_in_a_row = saved.note["skipped_in_a_row"]
     set_random_states(device, {name: saved.tensors[f"random.{name}"] for name in random_states(device)})
-    for values in saved.tensors[LOSSES].tolist():
-        row = dict(zip(saved.note["columns"], values, strict=True))
-        run.rows.append({**row, "iteration": int(row["iteration"])})
+    run.rows.extend(saved.note["rows"])
 
 
 def _tensors(run: TrainingRun) -> dict[str, torch.Tensor]:
