@@ -63,20 +63,19 @@ def learn(
     """Returns what trains the step in each of the processes. The first one saves the model."""
     from gift_core.clip.model import save_clip
     from gift_core.tracking.tracked_run import describe, tracked_run
-    from gift_core.work.training import Snapshot
 
     with explained(stage):
         clip, data, train = load_step(stage, learning_rate)
 
     @explained(stage)
     def train_and_save() -> None:
-        kept = Snapshot(snapshot, stage.say)
+        options: dict[str, Any] = {"processes": processes, "snapshot": snapshot, "say": stage.say}
         if not processes.is_first:
-            train(processes=processes, snapshot=kept)
+            train(**options)
             return
         described = partial(describe, provenance, stage.config.experiment)
         with tracked_run(described, stage.layout.root, iterations=data.iterations, say=stage.say) as tracked:
-            losses = train(processes=processes, snapshot=kept, on_iteration=tracked.log_losses)
+            losses = train(**options, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
             save_clip(clip, stage.layout.model(stage.method, stage.task), provenance, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))

@@ -15,18 +15,14 @@ from gift_core.errors import GiftError, UserError
 
 MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN, LOST = (errno.EROFS, errno.EACCES, errno.EPERM), (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
 # What is wrong with the path. A GiftError knows more about it.
 PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 REMEDIES: dict[int, str] = {
     **dict.fromkeys(OUT_OF_SPACE, "Free some space there (`df -h`, `df -i`, `quota` and `ulimit -f` show the limits)"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise `ulimit -n`, or close other programs"),
-    **dict.fromkeys(
-        (errno.EROFS, errno.EACCES, errno.EPERM),
-        "Change its owner or permissions (`ls -ld` shows them), or use another folder",
-    ),
-    **dict.fromkeys(
-        (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN), "Check the disk, or the network and the mount"
-    ),
+    **dict.fromkeys(FORBIDDEN, "Change its owner or permissions (`ls -ld` shows them), or use another folder"),
+    **dict.fromkeys(LOST, "Check the disk, or the network and the mount"),
     **dict.fromkeys(PATH, "Use another path"),
 }
 # By stage: what needs less memory, the first remedy first. docs/memory.md has the costs.

@@ -200,9 +200,7 @@ def _main(
         store = distributed.FileStore(str(folder / STORE), count)  # type: ignore[attr-defined]
         distributed.init_process_group(BACKENDS[device.type], store=store, rank=rank, world_size=count, timeout=TIMEOUT)
         train()
-    except KeyboardInterrupt:
-        raise SystemExit(128 + signal.SIGINT) from None
-    except Exception as error:  # written while the others are connected, so that theirs, of the lost group, come later
+    except BaseException as error:  # written before the others lose the connection, and fail because of that
         content = [True, str(error)] if isinstance(error, GiftError) else [False, traceback.format_exc()]
         with suppress(FileExistsError), (folder / ERROR).open("x", encoding="utf-8") as stream:
             json.dump(content, stream)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -31,56 +30,30 @@ CHECKED_EVERY = 100  # iterations, between two comparisons of the weights of sev
 INTERVAL = 120.0
 
 
-@dataclass
-class Snapshot:
-    """The file `path`, which is replaced every INTERVAL. Without a path nothing is kept. `say` prints a line."""
-
-    path: Path | None = None
-    say: Callable[[str], None] = lambda line: None
-    _written_at: float = field(default_factory=lambda: monotonic())
-
-    def read(self) -> State | None:
-        """Returns what an interrupted run left, None if that is nothing (read_state)."""
-        return None if self.path is None else read_state(self.path, self.say)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last state was written long enough ago."""
-        return self.path is not None and monotonic() - self._written_at >= INTERVAL
-
-    def keep(self, state: State) -> None:
-        """Replaces the file. If that fails, it is tried again when the next one is due."""
-        if self.path is not None:
-            keep_state(self.path, state, self.say)
-            self._written_at = monotonic()
-
-
-NOT_KEPT = Snapshot()
-
-
 def drive(
     run: TrainingRun,
     batches_from: Callable[[int], Iterable[Sampled]],
     *,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Snapshot = NOT_KEPT,
+    snapshot: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
     processes: Processes = ALONE,
 ) -> None:
     """Trains to the last of the run's rates, with the batches that `batches_from` yields from an iteration on.
 
-    Training continues from `snapshot` if an interrupted run left one, to the same weights and rows as without the
-    interruption. `on_iteration` gets the rows that this call computes. Where several `processes` train together, each
-    calls this with the same arguments, and the first one writes the snapshots. UserError as in the loop, and where the
-    weights of the processes differ.
+    Training continues from the file `snapshot` if an interrupted run left one, to the same weights and rows as without
+    the interruption. The file is replaced every INTERVAL. `say` prints a line about it, and `on_iteration` gets the
+    rows that this call computes. Where several `processes` train together, each calls this with the same arguments,
+    and the first one writes the snapshots. UserError as in the loop, and where the weights of the processes differ.
     """
     if processes.count == 1 and torch.distributed.is_initialized():
         what = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
         raise UserError(f"fine-tuning: {what}. Call torch.distributed.destroy_process_group() first.")
     parameters, device, total = run.parameters, run.clip.device, len(run.rates)
     seed = torch.initial_seed()
-    if (saved := snapshot.read()) is not None:
+    if snapshot is not None and (saved := read_state(snapshot, say)) is not None:
         _restore(run, saved)
-        snapshot.say(f"continues at iteration {len(run.rows)} of {total}")
+        say(f"continues at iteration {len(run.rows)} of {total}")
     done = len(run.rows)
     processes.require_equal(parameters, done)
 
@@ -95,17 +68,21 @@ def drive(
 
     with closing(prefetched(batches_from(done), device=device)) as batches:
         shown = progress(batches, total, "iterations", done=done)
-        for row in _rows(run, begun(shown), snapshot if processes.is_first else NOT_KEPT, late=_late(run)):
+        for row in _rows(run, begun(shown), snapshot if processes.is_first else None, say, late=_late(run)):
             on_iteration(row)
     processes.require_equal(parameters, len(run.rows))
 
 
-def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, late: int) -> Iterator[LossRow]:
+def _rows(
+    run: TrainingRun, batches: Iterable[Sampled], snapshot: Path | None, say: Callable[[str], None], *, late: int
+) -> Iterator[LossRow]:
     """Yields the row of each iteration. The last `late` ones are read when the next is queued: a GPU always has work.
 
-    Weights that were updated after a loss that is not finite are never written, since every loss is read before that.
+    Where a snapshot cannot be written, it is tried again when the next one is due. Weights that were updated after a
+    loss that is not finite are never written, since every loss is read before that.
     """
     unread: deque[tuple[Iteration, Callable[[], torch.Tensor]]] = deque()
+    kept_at = monotonic()
 
     def read_to(most: int) -> Iterator[LossRow]:
         while len(unread) > most:
@@ -115,9 +92,10 @@ def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, l
     for iteration in run.iterations(batches):
         unread.append((iteration, copied_to_cpu(iteration.losses)))
         yield from read_to(late)
-        if iteration.index + 1 < len(run.rates) and snapshot.is_due:
+        if snapshot is not None and monotonic() - kept_at >= INTERVAL and iteration.index + 1 < len(run.rates):
             yield from read_to(0)  # what is stored is checked before
-            snapshot.keep(_state(run))
+            keep_state(snapshot, _state(run), say)
+            kept_at = monotonic()
     yield from read_to(0)
 
 

@@ -30,7 +30,6 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
 from gift_core.work.processes import Processes, run_together
-from gift_core.work.training import Snapshot
 
 from ..finetune import load_step
 from ..replay_source import replay_of
@@ -127,7 +126,7 @@ def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Pa
 
     @explained(trial)
     def train_and_save() -> None:
-        losses = train(processes=processes, snapshot=Snapshot(snapshot, trial.say))
+        losses = train(processes=processes, snapshot=snapshot, say=trial.say)
         if processes.is_first:
             save_clip(clip, model, {}, losses)
 
