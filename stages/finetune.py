@@ -37,8 +37,7 @@ def finetune(
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
         from gift_core.work.processes import run_together
-
-        from .unfinished import threads_of, unfinished
+        from gift_core.work.resumable import threads_of
 
         require_tracker()
         factor = stage.step.learning_rate_factor if learning_rate_factor is None else learning_rate_factor
@@ -50,11 +49,13 @@ def finetune(
             "start": hashes_below(stage.start_model),
             "tasks": [sha256_of(folder / "task.json") for folder in stage.task_folders],
         }
-        with unfinished(stage, device, {**read, **provenance}) as work:
+        with stage.resumable(device, {**read, **provenance}) as run:
             recorded = environment(device) | {"processes": count}
-            if len(numbers := threads_of(work)) > 1:  # an interrupted run had another one
+            if len(numbers := threads_of(run.folder)) > 1:  # an interrupted run had another one
                 recorded["threads"] = ", then ".join(map(str, numbers))
-            run_together(count, device, learn, (stage, rate, work / SNAPSHOT, provenance | {"environment": recorded}))
+            run_together(
+                count, device, learn, (stage, rate, run.folder / SNAPSHOT, provenance | {"environment": recorded})
+            )
 
 
 def learn(

@@ -40,7 +40,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 880,
+    "gift_core/*.py": 890,
     "gift_core/artifacts": 2_070,
     "gift_core/clip": 1_930,
     "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
@@ -59,9 +59,9 @@ BUDGET = {
     "gift_core/team": 660,
     "gift_core/tracking": 300,
     "gift_core/use": 580,
-    "gift_core/work": 1_310,
+    "gift_core/work": 1_270,
     "recipes": 900,
-    "stages": 5_770,
+    "stages": 5_710,
     "tests": 22_280,  # with what docs/adding_a_method.md adds
 }
 

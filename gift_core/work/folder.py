@@ -127,10 +127,8 @@ def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
             owner = note.read_text() or owner
         raise UserError(f"{base}: {owner}.") from None
     try:
-        who, since = f"process {os.getpid()} on {socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
-        note.write_text(
-            f"{who} has worked on it since {since}. Wait until it ends, or stop it with: kill {os.getpid()}"
-        )
+        who = f"process {os.getpid()} on {socket.gethostname()} has worked on it since {time.strftime('%Y-%m-%d %X')}"
+        note.write_text(f"{who}. Wait until it ends, or stop it with: kill {os.getpid()}")
         yield
     finally:
         note.unlink(missing_ok=True)

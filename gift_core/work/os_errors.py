@@ -60,7 +60,8 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     cause: BaseException | None = error
     while cause is not None:
         said, number = " ".join(str(cause).split()), number_of(cause)
-        if is_out_of_memory(cause):
+        is_shortage = isinstance(cause, RuntimeError) and any(each in said for each in _SHORTAGES)
+        if is_shortage or isinstance(cause, MemoryError):
             keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
             return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
@@ -91,10 +92,3 @@ def number_of(error: BaseException) -> int | None:
     if found := _NUMBER.search(str(error)):
         return int(found[1] or found[2])
     return next((each for each in REMEDIES if each not in PATH and os.strerror(each) in str(error)), None)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an allocator raised it: Python's, numpy's, or torch's on any device."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in _SHORTAGES)
-    )

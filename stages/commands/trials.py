@@ -35,7 +35,6 @@ from ..finetune import load_step
 from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
-from ..unfinished import unfinished
 
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 
@@ -93,7 +92,8 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         "start": [model_hash(start), hashes_below(start)],
         "teacher": hashes_below(layout.teacher(stage.method, task)),
     }
-    with unfinished(stage, device, inputs) as work:
+    with stage.resumable(device, inputs) as run:
+        work = run.folder
         trial = _open_trial(stage, work)
         folders = [trial.layout.task(task), *_other_sets(stage, others, work / "measured")]
         sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]

@@ -16,7 +16,7 @@ from gift_core.computation import Advance, Computation, State, in_turn, ranges
 from gift_core.errors import UserError
 from gift_core.work import folder, units
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
-from gift_core.work.units import KeptUnits, keep_state, read_state, write_state
+from gift_core.work.units import ResumableRunner, keep_state, read_state, write_state
 from tests.execution.pretended_helper import run_with_helper
 from tests.mounts import small_disk
 
@@ -93,7 +93,7 @@ def test_units_are_merged_in_their_order_with_a_helper_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert in_turn(computation()).tensors == {"sum": 12345}
-    assert KeptUnits(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
+    assert ResumableRunner(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
     run, helper = run_with_helper(tmp_path / "helped", monkeypatch)
     assert run(computation()).tensors == {"sum": 12345}
     assert [number for number, _ in helper.helped] == [0, 2, 4]
@@ -103,7 +103,7 @@ def test_units_are_merged_in_their_order_with_a_helper_and_without(
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tmp_path: Path, stop_at: int) -> None:
     said, done, damaged = list[str](), list[int](), tmp_path / "numbers.0.safetensors"
-    run = KeptUnits(tmp_path, said.append)
+    run = ResumableRunner(tmp_path, said.append)
     for numbers in (range(stop_at), [0]):
         with pytest.raises(InterruptedWorkError):
             run(computation(stop_at, done))
