@@ -43,7 +43,7 @@ from gift_core.method.methods import build_method
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.training.loop import sampled, training_run
 from gift_core.work import training as snapshots
-from gift_core.work.training import Snapshot, drive
+from gift_core.work.training import drive
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30
@@ -129,7 +129,7 @@ def kept(name: str, choices: argparse.Namespace) -> str:
         patch.object(snapshots, "INTERVAL", 0.0),
         training_run(clip, batches.class_prompts, rates=[1e-6] * 2, seed=0, **options) as run,
     ):
-        snapshot = Snapshot(Path(folder) / "training.safetensors")
+        snapshot = Path(folder) / "training.safetensors"
         drive(run, lambda first: sampled(batches, Pairs(clip, 2), range(first, 2)), snapshot=snapshot)
         size = (Path(folder) / "training.safetensors").stat().st_size
         state = sum(value.nbytes for values in run.update.optimizer.state.values() for value in values.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +72,15 @@ def parse_yaml(text: str | bytes) -> Any:
         raise ValueError(f"it is not valid YAML ({error})") from None
     _require_plain(value)
     return value
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the single values below a name: `("training.seed", 0)`."""
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from leaves(each, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
 
 
 def _require_plain(value: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
@@ -36,10 +38,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.method.evaluation import PROTOCOLS, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
-        from gift_core.work.units import KeptUnits
+        from gift_core.work.resumable import kept_features
 
         from .tracked import track_accuracies
-        from .unfinished import hashes_of_inputs, kept_features, unfinished
 
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)
@@ -47,15 +48,13 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         inputs = _inputs(stage, device)
         probes = {name: folder for name, (folder, _) in inputs.probes.items()}
         read = hashes_of_inputs(inputs.models, {**inputs.tasks, **probes})
-        options = {**settings.model_dump(), "seed": stage.config.seed}
-        keeps = settings.protocol != "task_incremental"
-        with (
-            unfinished(stage, device, {**read, **options}) as work,
-            kept_features(stage, device, options) if keeps else nullcontext() as features,
-        ):
+        options = {**settings.model_dump(), "seed": stage.config.seed, "precision": stage.config.model.precision}
+        features = kept_features(layout.work("features", method), stage.stage, device, options)
+        keeps = features if settings.protocol != "task_incremental" else nullcontext()
+        with stage.resumable(device, {**read, **options}) as run, keeps as kept:
             stage.phase = "evaluating"
-            learned = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say, features))
-            measured = with_probes(learned, inputs, KeptUnits(work, stage.say))
+            learned = PROTOCOLS[settings.protocol](inputs, replace(run, kept=kept))
+            measured = with_probes(learned, inputs, run)
             metadata = {**measured.metadata, **record_hashes(trained), **computed_with(environment(device))}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
@@ -101,3 +100,14 @@ def describe(rows: pd.DataFrame) -> Iterator[str]:
         if len(found):
             each = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in found.itertuples())
             yield f"{found.top1.mean():.1%} on {what}{f' ({each})' if len(found) > 1 else ''}"
+
+
+def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:
+    """Returns the hashes of all files that a test of `models` on `tasks` reads, both folders by name."""
+    from gift_core.artifacts.contract import sha256_of
+    from gift_core.artifacts.model_folder import hashes_below, noted_hash
+
+    return {
+        "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in models.items()},
+        "tasks": {name: sha256_of(folder / "task.json") for name, folder in tasks.items()},
+    }

@@ -32,57 +32,68 @@ def finetune(
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.contract import sha256_of
-        from gift_core.artifacts.model_folder import hashes_below
-        from gift_core.clip.device import resolve_device
-        from gift_core.clip.model import save_clip
+        from gift_core.artifacts.model_folder import hashes_below, noted_hash
+        from gift_core.clip.device import require_devices, resolve_device
         from gift_core.provenance import environment
-        from gift_core.tracking.tracked_run import describe, require_tracker, tracked_run
-        from gift_core.work.processes import started
-        from gift_core.work.training import Snapshot
-
-        from .unfinished import threads_of, unfinished
+        from gift_core.tracking.tracked_run import require_tracker
+        from gift_core.work.processes import run_together
+        from gift_core.work.resumable import threads_of
 
         require_tracker()
         factor = stage.step.learning_rate_factor if learning_rate_factor is None else learning_rate_factor
         rate, device = (stage.row.learning_rate or 0.0) * factor, resolve_device(stage.config.run.device)
-        clip, data, train = load_step(stage, rate)
-        provenance = _provenance(stage, clip.weights_sha256, factor)
+        count = 1 if stage.row.learns == "nothing" else stage.config.training.processes
+        require_devices(device, count)
+        provenance = _provenance(stage, noted_hash(stage.start_model), factor)
         read = {  # what the provenance does not name
             "start": hashes_below(stage.start_model),
             "tasks": [sha256_of(folder / "task.json") for folder in stage.task_folders],
         }
-        count = stage.config.training.processes if data.iterations else 1
-        with (
-            unfinished(stage, device, {**read, **provenance}) as work,
-            tracked_run(
-                lambda: describe(provenance, stage.config.experiment),
-                stage.layout.root,
-                iterations=data.iterations,
-                say=stage.say,
-            ) as tracked,
-        ):
-            snapshot = work / SNAPSHOT
-            with started(count, device, assist, (stage, rate, snapshot)) as processes:
-                kept = Snapshot(snapshot, stage.say)
-                losses = train(processes=processes, snapshot=kept, on_iteration=tracked.log_losses)
-            stage.phase = "saving the model"
+        with stage.resumable(device, {**read, **provenance}) as run:
             recorded = environment(device) | {"processes": count}
-            if len(numbers := threads_of(work)) > 1:  # an interrupted run had another one
+            if len(numbers := threads_of(run.folder)) > 1:  # an interrupted run had another one
                 recorded["threads"] = ", then ".join(map(str, numbers))
-            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
+            run_together(
+                count, device, learn, (stage, rate, run.folder / SNAPSHOT, provenance | {"environment": recorded})
+            )
+
+
+def learn(
+    processes: Processes, stage: Stage, learning_rate: float, snapshot: Path, provenance: dict[str, Any]
+) -> Callable[[], None]:
+    """Returns what trains the step in each of the processes. The first one saves the model."""
+    from gift_core.clip.model import save_clip
+    from gift_core.tracking.tracked_run import describe, tracked_run
+
+    with explained(stage):
+        clip, data, train = load_step(stage, learning_rate)
+
+    @explained(stage)
+    def train_and_save() -> None:
+        options: dict[str, Any] = {"processes": processes, "snapshot": snapshot, "say": stage.say}
+        if not processes.is_first:
+            train(**options)
+            return
+        described = partial(describe, provenance, stage.config.experiment)
+        with tracked_run(described, stage.layout.root, iterations=data.iterations, say=stage.say) as tracked:
+            losses = train(**options, on_iteration=tracked.log_losses)
+            stage.phase = "saving the model"
+            save_clip(clip, stage.layout.model(stage.method, stage.task), provenance, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))
         overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
         learned = f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ", nothing to learn"
         stage.say(f"{data.summary}, {data.iterations} iterations{overflow}{learned}")
+
+    return train_and_save
 
 
 def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:
     """Returns the start model, what the step learns from, and the function that trains the model in place.
 
     That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
-    peak. UserError if the devices do not suffice, or the method cannot train the model.
+    peak. UserError if the method cannot train the model.
     """
-    from gift_core.clip.device import require_devices, resolve_device
+    from gift_core.clip.device import resolve_device
     from gift_core.clip.model import load_folder
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.training.encoders import GradientCache
@@ -94,7 +105,6 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
 
     config, row, training = stage.config, stage.row, stage.config.training
     device = resolve_device(config.run.device)
-    require_devices(device, training.processes)
     stage.phase = "loading the model"
     clip = load_folder(stage.start_model, device=device, precision=config.model.precision)
     require_trainable(clip, training, build_method(row))
@@ -120,15 +130,6 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
         return run.rows
 
     return clip, data, train
-
-
-def assist(processes: Processes, stage: Stage, learning_rate: float, snapshot: Path) -> Callable[[], object]:
-    """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
-    from gift_core.work.training import Snapshot
-
-    with explained(stage):
-        _, _, train = load_step(stage, learning_rate)
-    return explained(stage)(partial(train, processes=processes, snapshot=Snapshot(snapshot)))
 
 
 def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[str, Any]:

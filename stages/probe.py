@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .evaluate import encoding_settings
+from .evaluate import encoding_settings, hashes_of_inputs
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
@@ -19,19 +19,14 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.clip.device import resolve_device
         from gift_core.method.evaluation import evaluate_probe
         from gift_core.provenance import environment
-        from gift_core.work.units import KeptUnits
-
-        from .unfinished import hashes_of_inputs, unfinished
 
         layout, device = stage.layout, resolve_device(stage.config.run.device)
         model, folder = layout.pretrained(), layout.task(task)
         read = hashes_of_inputs({"pretrained": model}, {task: folder})
         settings = stage.config.evaluation.model_dump(exclude={"protocol", "probes"})
-        with unfinished(stage, device, {**read, **settings, "seed": stage.config.seed}) as work:
+        with stage.resumable(device, {**read, **settings, "seed": stage.config.seed}) as run:
             stage.phase = "evaluating"
-            measured = evaluate_probe(
-                model, folder, encoding_settings(stage.config, device), KeptUnits(work, stage.say)
-            )
+            measured = evaluate_probe(model, folder, encoding_settings(stage.config, device), run)
             metadata = {**measured.metadata, **computed_with(environment(device))}
             write_accuracy(layout.probe(task), measured.rows, metadata)
         stage.say(f"{float(measured.rows.top1.iloc[0]):.1%} of the pre-trained model on {task}")

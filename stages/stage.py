@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +19,11 @@ from gift_core.work import os_errors
 from .completion import complete_method, complete_task
 
 if TYPE_CHECKING:
+    import torch
+
     from gift_core.config.experiment import Config, StepConfig
     from gift_core.config.method_options import MethodConfig
+    from gift_core.work.units import ResumableRunner
 
 
 SHARED = "Project and output"  # the panel of options that many commands have
@@ -107,6 +110,13 @@ class Stage:
         """Prints one line that begins with the title. Not with --quiet."""
         if not is_quiet():
             typer.echo(f"{self.title}: {message}")
+
+    def resumable(self, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[ResumableRunner]:
+        """Owns the folder of the stage's unfinished work. `inputs` decide the result (gift_core.work.resumable)."""
+        from gift_core.work.resumable import resumable_runner
+
+        base, inputs = self.layout.work(self.stage, self.name), {**inputs, "precision": self.config.model.precision}
+        return resumable_runner(base, self.stage, device, inputs, say=self.say)
 
     @property
     def row(self) -> MethodConfig:

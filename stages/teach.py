@@ -31,10 +31,8 @@ def teach_step(stage: Stage) -> str:
     from gift_core.method.replay.teach import teach as write_features
     from gift_core.method.replay.teach import teacher_bytes
     from gift_core.method.replay.teachers import load_teacher
-    from gift_core.work.units import KeptUnits
 
     from .replay_source import replay_of
-    from .unfinished import unfinished
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model, stage.layout.pretrained()
@@ -53,5 +51,5 @@ def teach_step(stage: Stage) -> str:
         "before": hashes_below(source.teacher_before),
         "settings": [sampling.batch_size, sampling.encode_batch_size, sampling.names],
     }
-    with unfinished(stage, device, inputs) as work, build_folder(source.teacher) as folder:
-        return write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say))
+    with stage.resumable(device, inputs) as run, build_folder(source.teacher) as folder:
+        return write_features(teacher, replay, folder, read=read, run=run)

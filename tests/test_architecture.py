@@ -39,8 +39,8 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_160,
-    "gift_core/*.py": 860,
+    "benchmarks": 3_170,
+    "gift_core/*.py": 870,
     "gift_core/artifacts": 2_060,
     "gift_core/clip": 1_920,
     "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
@@ -57,12 +57,12 @@ BUDGET = {
     "gift_core/published": 90,
     "gift_core/report": 2_830,
     "gift_core/team": 660,
-    "gift_core/tracking": 280,
+    "gift_core/tracking": 270,
     "gift_core/use": 580,
-    "gift_core/work": 1_310,
+    "gift_core/work": 1_260,
     "recipes": 900,
-    "stages": 5_630,
-    "tests": 22_000,  # with what docs/adding_a_method.md adds
+    "stages": 5_550,
+    "tests": 22_030,  # with what docs/adding_a_method.md adds
 }
 
 

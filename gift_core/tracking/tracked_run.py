@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError, lookup
+from gift_core.untrusted import leaves
 
 VARIABLE = "GIFT_TRACKING"
 NONE = "none"
@@ -165,7 +166,9 @@ def describe(provenance: Mapping[str, Any], experiment: str) -> RunDescription:
     settings = {name: value for name, value in provenance.items() if name not in _NOT_IN_KEY}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
     name = f"{provenance.get('method')}/{provenance.get('task')}"
-    return RunDescription(key, experiment, name, dict(_flat(settings)))
+    shown = {key: value for key, value in leaves(settings) if value is not None and value != {}}
+    values = {key: value if isinstance(value, str | int | float) else json.dumps(value) for key, value in shown.items()}
+    return RunDescription(key, experiment, name, values)
 
 
 def require_tracker() -> None:
@@ -255,14 +258,6 @@ class TrackedRun:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             name = os.environ.get(VARIABLE)
             self.say(f"warning: tracking with {name} failed, the stage goes on without it: {reason}")
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            yield f"{prefix}{name}", value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
 def _chosen() -> str:

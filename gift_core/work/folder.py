@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gift_core.errors import UserError
-from gift_core.untrusted import read_json_file
+from gift_core.untrusted import leaves, read_json_file
 from gift_core.work.publishing import write_atomically
 
 WAIT_SECONDS = 10.0  # an owner whose parent was killed ends within this time
@@ -55,7 +55,6 @@ def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
             say(_not_continued(others[-1], key))
         for work in others[:-OTHERS]:
             _remove(work.folder)
-        folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(folder / KEY) as unfinished:
             unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
         yield folder
@@ -65,15 +64,17 @@ def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
 def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
     """Yields a kept_folder with what an interrupted run left there.
 
-    When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
-    stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
+    When the block succeeds, the folder is removed: publish the result within the block. When it fails, a folder with
+    something in it stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
     """
     with kept_folder(base, key, say=say) as folder:
         try:
             yield folder
-        except KeyboardInterrupt as interruption:
-            if any(path.name[0] != "." for path in folder.iterdir()):
-                interruption.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
+        except BaseException as error:
+            if not any(path.name[0] != "." for path in folder.iterdir()):
+                _remove(folder)
+            elif isinstance(error, KeyboardInterrupt):
+                error.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
             raise
         _remove(folder)
 
@@ -107,15 +108,6 @@ def _not_continued(work: Unfinished, key: Key) -> str:
     )
 
 
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the single values below a name: `("training.seed", 0)`."""
-    if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from leaves(each, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
-
-
 def _remove(folder: Path) -> None:
     """Removes a folder, and then its parent if that is empty."""
     shutil.rmtree(folder)
@@ -126,8 +118,7 @@ def _remove(folder: Path) -> None:
 @contextmanager
 def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
     """Holds the lock file next to `base`, never in it: the folder is removed while the lock is held."""
-    lock = FileLock(base.with_name(f"{base.name}.lock"))
-    note = base.with_name(f"{base.name}.owner")
+    lock, note = FileLock(base.with_name(f"{base.name}.lock")), base.with_name(f"{base.name}.owner")
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:
@@ -136,10 +127,8 @@ def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
             owner = note.read_text() or owner
         raise UserError(f"{base}: {owner}.") from None
     try:
-        who, started = f"process {os.getpid()} on {socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
-        note.write_text(
-            f"{who} has worked on it since {started}. Wait until it ends, or stop it with: kill {os.getpid()}"
-        )
+        who = f"process {os.getpid()} on {socket.gethostname()} has worked on it since {time.strftime('%Y-%m-%d %X')}"
+        note.write_text(f"{who}. Wait until it ends, or stop it with: kill {os.getpid()}")
         yield
     finally:
         note.unlink(missing_ok=True)

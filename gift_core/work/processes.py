@@ -1,19 +1,21 @@
 """Data-parallel training: several processes share the rows of each batch, and sum their gradients.
 
-Each process has the whole model and computes the whole loss. The process that calls `started` is the first of them;
-torch.multiprocessing starts and watches the others. N rows of images or texts, D features.
+Each process has the whole model and computes the whole loss. torch.multiprocessing starts and watches them. N rows of
+images or texts, D features.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import multiprocessing
 import os
 import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,21 +28,18 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 from gift_core.computation import groups, own_share, share_of
 from gift_core.errors import GiftError, UserError
 from gift_core.progress import QUIET
-from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
     from gift_core.method.training.encoders import Encode, EncoderStrategy
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-TIMEOUT = timedelta(hours=1)  # of a wait for another process. The first process notices at once when one has ended
-CHECKED_EVERY = 100  # iterations, between two comparisons of the weights
-GRACE_SECONDS = 5.0  # for this process to notice that another one failed, or for another one to end
-SETTLE_SECONDS = 1.0  # in which those that lost the connection to a process that failed end by themselves
+TIMEOUT = timedelta(hours=1)  # of a wait for another process. That one has ended is noticed at once
+SETTLE_SECONDS = 1.0  # in which those that were interrupted, or lost the connection to one that failed, end themselves
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-STORE, ERROR = "store", "error.json"  # files: where the group meets, and the first error of another process
-# Runs in each other process with its Processes and the arguments of `started`: loads what it needs, and returns what
-# trains. Both are importable, and the arguments can be pickled.
+STORE, ERROR = "store", "error.json"  # files: where the group meets, and the error of the process that failed first
+# Runs in each process with its Processes and the arguments of run_together: loads what it needs, and returns what
+# trains. It is importable, and the arguments can be pickled.
 Job = Callable[..., Callable[[], object]]
 
 
@@ -92,45 +91,15 @@ class Processes:
         """Raises UserError, in every process, if their weights or their numbers of iterations done differ."""
         if self.count == 1:
             return
-        bits = [value.reshape(-1).view(torch.int32).sum(dtype=torch.int64) for value in parameters.values()]
-        lowest = torch.stack([*bits, torch.full_like(bits[0], iterations)])
-        highest = lowest.clone()
-        distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
-        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
-        differing = (lowest != highest).nonzero().flatten().tolist()
-        if differing:
-            first = [*parameters, "the number of iterations"][differing[0]]
+        sums = [value.reshape(-1).view(torch.int32).sum(dtype=torch.int64) for value in parameters.values()]
+        own, found = [iterations, *torch.stack(sums).tolist()], [None] * self.count
+        distributed.all_gather_object(found, own)
+        if any(each != own for each in found):
             raise UserError(
-                f"training.processes: {self.count}: the processes differ after {iterations} iterations (the first "
-                f"difference is in {first}), so their gradients no longer belong together. No model is written. Use "
-                "GPUs of one kind, or write training.processes: 1."
+                f"training.processes: {self.count}: the processes differ after {iterations} iterations, so their "
+                "gradients no longer belong together. No model is written. Use GPUs of one kind, or write "
+                "training.processes: 1."
             )
-
-    def begin(self, iteration: int, parameters: Mapping[str, torch.Tensor], seed: int) -> None:
-        """Seeds the layers that are random in training, and now and then compares the weights (see require_equal).
-
-        Each process has random numbers of its own. They depend on iteration and `seed` alone, so no snapshot has to
-        hold the generators of all processes.
-        """
-        if self.count > 1:
-            torch.manual_seed(seed_for("finetune", seed, "iteration", iteration, "process", self.rank))
-        if iteration % CHECKED_EVERY == 0:
-            self.require_equal(parameters, iteration)
-
-    @contextmanager
-    def joined(self, device: torch.device, store: Path) -> Iterator[None]:
-        """Within the block the processes are a group that computes on `device`. They meet in the file `store`."""
-        distributed.init_process_group(
-            BACKENDS[device.type],
-            store=distributed.FileStore(str(store), self.count),  # type: ignore[attr-defined]
-            rank=self.rank,
-            world_size=self.count,
-            timeout=TIMEOUT,
-        )
-        try:
-            yield
-        finally:
-            distributed.destroy_process_group()
 
 
 ALONE = Processes()
@@ -172,117 +141,78 @@ class DataParallel:
         return self._processes.gather(own_ND, len(rows_NX))
 
 
-@contextmanager
-def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any] = ()) -> Iterator[Processes]:
-    """Yields the first of `count` processes, after starting the others. Within the block they form a group.
+def run_together(count: int, device: torch.device, job: Job, arguments: Sequence[Any] = ()) -> None:
+    """Runs job(processes, *arguments)() in `count` processes that form a group, a single one in this process.
 
-    The others run job(processes, *arguments)(). On CPUs the threads of this process are divided among all. Whatever
-    ends the block ends the others. Where another process fails, its error is raised here: a GiftError as UserError,
-    anything else as RuntimeError with its traceback.
+    On CPUs the threads of this process are divided among them. Whatever ends this process or one of them ends all. The
+    error of the process that failed first is raised: a GiftError as UserError, any other as RuntimeError with its
+    traceback.
     """
     if count == 1:
-        yield ALONE
+        job(ALONE, *arguments)()
         return
-    former = torch.get_num_threads()
-    threads = max(1, former // count) if device.type == "cpu" else former
+    threads = max(1, torch.get_num_threads() // count) if device.type == "cpu" else torch.get_num_threads()
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error says what was ended
     with tempfile.TemporaryDirectory(prefix="gift-") as name:
         folder = Path(name)
-        work = count, device, folder, threads, job, arguments
         # new Pythons, because CUDA does not work in a process that was forked
-        others: Any = start_processes(  # type: ignore[no-untyped-call]
-            _main, work, nprocs=count - 1, join=False, daemon=True, start_method="spawn"
+        started: Any = start_processes(  # type: ignore[no-untyped-call]
+            _main, (count, device, folder, threads, job, arguments), nprocs=count, join=False, daemon=True
         )
-        watch, done = _Watch(others, folder), False
-        watch.start()
         try:
-            torch.set_num_threads(threads)
-            while len(list(folder.glob("*.ready"))) < count - 1 and not watch.failed.wait(0.1):
+            while not started.join(grace_period=SETTLE_SECONDS):
                 pass
-            if watch.error is None:
-                with Processes(0, count).joined(device, folder / STORE):
-                    yield Processes(0, count)
-                done = True
-        except Exception as error:  # it may be a lost connection, because another process has failed
-            if isinstance(error, GiftError) or not watch.failed.wait(GRACE_SECONDS / 2):
-                raise
-        finally:
-            watch.ended.set()
-            torch.set_num_threads(former)
-            watch.join(GRACE_SECONDS if done else 0)
-            for process in others.processes:  # they write nothing, so nothing is left half done
-                process.kill()
-            watch.join()
-        if watch.error is not None and not done:
-            raise watch.error
-
-
-class _Watch(threading.Thread):
-    """Waits for the end of the other processes. Where one failed and this one hangs, it ends this one.
-
-    NCCL waits on the GPU for a process that has died, and no Python code runs meanwhile.
-    """
-
-    def __init__(self, others: Any, folder: Path) -> None:
-        super().__init__(name="processes", daemon=True)
-        self._others, self._folder = others, folder
-        self.error: Exception | None = None  # of the process that failed first
-        self.failed, self.ended = threading.Event(), threading.Event()
-
-    def run(self) -> None:
-        """Returns when all are done, or one has failed."""
-        try:
-            while not self._others.join(grace_period=SETTLE_SECONDS):
-                pass
-            return
         except ProcessExitedException as error:
-            self.error = self._explanation(error.error_index + 1, error.exit_code)
-        self.failed.set()
-        if not self.ended.wait(GRACE_SECONDS):
-            with suppress(OSError):
-                os.write(2, f"error: {self.error}\n".encode(errors="backslashreplace"))
-            os._exit(1)
+            raise _explanation(error, count, folder / ERROR) from None
+        finally:
+            living = [process for process in started.processes if process.is_alive()]  # this one was interrupted
+            for process in living:
+                os.kill(process.pid, signal.SIGINT)
+            for process in living:
+                process.join(SETTLE_SECONDS)
+                process.kill()
 
-    def _explanation(self, rank: int, code: int) -> Exception:
-        """The error of another process: the one that it wrote, unless it was killed."""
-        if code == 1 and (self._folder / ERROR).exists():
-            is_ours, text = json.loads((self._folder / ERROR).read_text(encoding="utf-8"))
-            return UserError(text) if is_ours else RuntimeError(f"another process of the training failed:\n{text}")
-        end = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
-        memory = ". The system ends processes where memory is insufficient: see docs/memory.md" if code == -9 else ""
-        what = f"training.processes: process {rank + 1} of {len(self._others.processes) + 1} {end}{memory}"
-        return UserError(f"{what}. Run it again.")
+
+def _explanation(error: ProcessExitedException, count: int, file: Path) -> Exception:
+    """The error in the file, unless the process was killed."""
+    code = error.exit_code
+    if code == 1 and file.exists():
+        is_ours, text = json.loads(file.read_text(encoding="utf-8"))
+        return UserError(text) if is_ours else RuntimeError(f"a process of the training failed:\n{text}")
+    end = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
+    memory = ". The system ends processes where memory is insufficient: see docs/memory.md" if code == -9 else ""
+    return UserError(f"training.processes: process {error.error_index + 1} of {count} {end}{memory}. Run it again.")
 
 
 def _main(
-    index: int, count: int, device: torch.device, folder: Path, threads: int, job: Job, arguments: Sequence[Any]
+    rank: int, count: int, device: torch.device, folder: Path, threads: int, job: Job, arguments: Sequence[Any]
 ) -> None:
-    """What another process runs. It writes nothing, so Ctrl-C ends it at once.
-
-    So does the end of the first process: start_processes asks Linux for the same signal then.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    rank = index + 1
-    os.environ[QUIET] = "1"
+    """What each process runs: loads, joins the group, and trains. Ctrl-C reaches all of them."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if rank:
+        os.environ[QUIET] = "1"
     if device.type == "cuda":  # a GPU of its own, so that it can use no memory of another one
         visible = os.environ.get(VISIBLE) or ",".join(map(str, range(count)))
         os.environ[VISIBLE] = visible.split(",")[rank]
-    processes, error = Processes(rank, count), folder / ERROR
-    with _reported(error):
-        torch.set_num_threads(threads)
-        train = job(processes, *arguments)
-        (folder / f"{rank}.ready").touch()
-        # what fails in the group is written before the others lose the connection
-        with processes.joined(device, folder / STORE), _reported(error):
-            train()
-
-
-@contextmanager
-def _reported(file: Path) -> Iterator[None]:
-    """Writes the error of the block to the file, unless another process was first, and exits with 1."""
     try:
-        yield
-    except Exception as error:
+        torch.set_num_threads(threads)
+        train = job(Processes(rank, count), *arguments)
+        store = distributed.FileStore(str(folder / STORE), count)  # type: ignore[attr-defined]
+        distributed.init_process_group(BACKENDS[device.type], store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+        train()
+    except BaseException as error:  # written before the others lose the connection, and fail because of that
         content = [True, str(error)] if isinstance(error, GiftError) else [False, traceback.format_exc()]
-        with suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
+        with suppress(FileExistsError), (folder / ERROR).open("x", encoding="utf-8") as stream:
             json.dump(content, stream)
         raise SystemExit(1) from None
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,8 +1,8 @@
 """Files and folders that are published whole or not at all.
 
 A writer works in a folder beside the final path, `.<name>.<random>.partial`, in which what is written has its final
-name. It holds a lock on the folder (flock). The operating system releases the lock however the process ends, so the
-next writer of the path knows which folders it can remove.
+name. It holds a lock in it. The operating system releases the lock however the process ends, so the next writer of the
+path knows which folders it can remove.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 from gift_core.work.os_errors import OUT_OF_SPACE, number_of
 
+LOCK = ".lock"  # in a partial folder
 MANY_FILES = 1000
 
 
@@ -71,38 +74,22 @@ def _partial_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
-        with _lock(left) as held:
-            if held:
-                shutil.rmtree(left, ignore_errors=True)
+        with suppress(Timeout, OSError):
+            with FileLock(left / LOCK, timeout=0):  # Windows removes no open file
+                pass
+            shutil.rmtree(left)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     folder.mkdir()
-    with _lock(folder):
-        try:
-            yield folder
-        except Exception as error:
-            number = number_of(error)
-            if number not in OUT_OF_SPACE or getattr(error, "filename", None):
-                raise
-            raise OSError(number, os.strerror(number), str(path)) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Yields whether this process now holds the lock of the folder: not where another one has it, or without locks."""
-    descriptor, held = None, False
-    with suppress(OSError, ImportError):  # removed, or on Windows, where the folders of killed writers stay
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = True
     try:
-        yield held
+        with FileLock(folder / LOCK):
+            yield folder
+    except Exception as error:
+        number = number_of(error)
+        if number not in OUT_OF_SPACE or getattr(error, "filename", None):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _finish(new: Path, *, mode: int) -> None:

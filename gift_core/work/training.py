@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import torch
 from gift_core.computation import State, random_states, set_random_states
 from gift_core.errors import UserError
 from gift_core.progress import progress
+from gift_core.seeds import seed_for
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.processes import ALONE, Processes
 from gift_core.work.units import keep_state, read_state
@@ -25,36 +25,9 @@ from gift_core.work.units import keep_state, read_state
 if TYPE_CHECKING:
     from gift_core.method.training.loop import Iteration, LossRow, Sampled, TrainingRun
 
-LOSSES = "losses"
+CHECKED_EVERY = 100  # iterations, between two comparisons of the weights of several processes
 # Seconds between two snapshots. That of ViT-B/16 has 1.8 GB, which disks take in 2 to 13 s. A shorter run writes none.
 INTERVAL = 120.0
-
-
-@dataclass
-class Snapshot:
-    """The file `path`, which is replaced every INTERVAL. Without a path nothing is kept. `say` prints a line."""
-
-    path: Path | None = None
-    say: Callable[[str], None] = lambda line: None
-    _written_at: float = field(default_factory=lambda: monotonic())
-
-    def read(self) -> State | None:
-        """Returns what an interrupted run left, None if that is nothing (read_state)."""
-        return None if self.path is None else read_state(self.path, self.say)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last state was written long enough ago."""
-        return self.path is not None and monotonic() - self._written_at >= INTERVAL
-
-    def keep(self, state: State) -> None:
-        """Replaces the file. If that fails, it is tried again when the next one is due."""
-        if self.path is not None:
-            keep_state(self.path, state, self.say)
-            self._written_at = monotonic()
-
-
-NOT_KEPT = Snapshot()
 
 
 def drive(
@@ -62,45 +35,54 @@ def drive(
     batches_from: Callable[[int], Iterable[Sampled]],
     *,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Snapshot = NOT_KEPT,
+    snapshot: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
     processes: Processes = ALONE,
 ) -> None:
     """Trains to the last of the run's rates, with the batches that `batches_from` yields from an iteration on.
 
-    Training continues from `snapshot` if an interrupted run left one, to the same weights and rows as without the
-    interruption. `on_iteration` gets the rows that this call computes. Where several `processes` train together, each
-    calls this with the same arguments, and the first one writes the snapshots. UserError as in the loop, and where the
-    weights of the processes differ.
+    Training continues from the file `snapshot` if an interrupted run left one, to the same weights and rows as without
+    the interruption. The file is replaced every INTERVAL. `say` prints a line about it, and `on_iteration` gets the
+    rows that this call computes. Where several `processes` train together, each calls this with the same arguments,
+    and the first one writes the snapshots. UserError as in the loop, and where the weights of the processes differ.
     """
     if processes.count == 1 and torch.distributed.is_initialized():
         what = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
         raise UserError(f"fine-tuning: {what}. Call torch.distributed.destroy_process_group() first.")
     parameters, device, total = run.parameters, run.clip.device, len(run.rates)
     seed = torch.initial_seed()
-    if (saved := snapshot.read()) is not None:
+    if snapshot is not None and (saved := read_state(snapshot, say)) is not None:
         _restore(run, saved)
-        snapshot.say(f"continues at iteration {len(run.rows)} of {total}")
+        say(f"continues at iteration {len(run.rows)} of {total}")
     done = len(run.rows)
     processes.require_equal(parameters, done)
 
     def begun(batches: Iterable[Sampled]) -> Iterator[Sampled]:
         for index, batch in enumerate(batches, start=done):
-            processes.begin(index, parameters, seed)
+            # Random layers: each process has its own numbers, which no snapshot of the first one could hold.
+            if processes.count > 1:
+                torch.manual_seed(seed_for("finetune", seed, "iteration", index, "process", processes.rank))
+            if index % CHECKED_EVERY == 0:
+                processes.require_equal(parameters, index)
             yield batch
 
     with closing(prefetched(batches_from(done), device=device)) as batches:
         shown = progress(batches, total, "iterations", done=done)
-        for row in _rows(run, begun(shown), snapshot if processes.is_first else NOT_KEPT, late=_late(run)):
+        for row in _rows(run, begun(shown), snapshot if processes.is_first else None, say, late=_late(run)):
             on_iteration(row)
     processes.require_equal(parameters, len(run.rows))
 
 
-def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, late: int) -> Iterator[LossRow]:
+def _rows(
+    run: TrainingRun, batches: Iterable[Sampled], snapshot: Path | None, say: Callable[[str], None], *, late: int
+) -> Iterator[LossRow]:
     """Yields the row of each iteration. The last `late` ones are read when the next is queued: a GPU always has work.
 
-    Weights that were updated after a loss that is not finite are never written, since every loss is read before that.
+    Where a snapshot cannot be written, it is tried again when the next one is due. Weights that were updated after a
+    loss that is not finite are never written, since every loss is read before that.
     """
     unread: deque[tuple[Iteration, Callable[[], torch.Tensor]]] = deque()
+    kept_at = monotonic()
 
     def read_to(most: int) -> Iterator[LossRow]:
         while len(unread) > most:
@@ -110,9 +92,10 @@ def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, l
     for iteration in run.iterations(batches):
         unread.append((iteration, copied_to_cpu(iteration.losses)))
         yield from read_to(late)
-        if iteration.index + 1 < len(run.rates) and snapshot.is_due:
+        if snapshot is not None and monotonic() - kept_at >= INTERVAL and iteration.index + 1 < len(run.rates):
             yield from read_to(0)  # what is stored is checked before
-            snapshot.keep(_state(run))
+            keep_state(snapshot, _state(run), say)
+            kept_at = monotonic()
     yield from read_to(0)
 
 
@@ -136,14 +119,9 @@ def _state(run: TrainingRun) -> State:
             for name, value in values.items()
         },
         **{f"random.{name}": state for name, state in random_states(run.clip.device).items()},
-        LOSSES: torch.tensor([list(row.values()) for row in run.rows], dtype=torch.float64),
     }
-    note = {
-        "columns": list(run.rows[0]),
-        "scaler": update.scaler.state_dict(),
-        "skipped_in_a_row": update.skipped_in_a_row,
-    }
-    return State(tensors, note)
+    scaler, skipped = update.scaler.state_dict(), update.skipped_in_a_row
+    return State(tensors, {"rows": run.rows, "scaler": scaler, "skipped_in_a_row": skipped})
 
 
 @torch.no_grad()
@@ -160,9 +138,7 @@ def _restore(run: TrainingRun, saved: State) -> None:
     update.scaler.load_state_dict(saved.note["scaler"])
     update.skipped_in_a_row = saved.note["skipped_in_a_row"]
     set_random_states(device, {name: saved.tensors[f"random.{name}"] for name in random_states(device)})
-    for values in saved.tensors[LOSSES].tolist():
-        row = dict(zip(saved.note["columns"], values, strict=True))
-        run.rows.append({**row, "iteration": int(row["iteration"])})
+    run.rows.extend(saved.note["rows"])
 
 
 def _tensors(run: TrainingRun) -> dict[str, torch.Tensor]:

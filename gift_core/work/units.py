@@ -1,7 +1,8 @@
 """Runs the units of a computation in a work folder: those that are done are skipped, and helpers compute some.
 
 The state of a unit is a file, whoever computes it. Units with keys are files in another folder, which stay for later
-stages. The states of a training are files of the same kind (gift_core.work.training).
+stages. The states of a training are files of the same kind (gift_core.work.training), and the folder is that of
+gift_core.work.resumable.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
 
 
 @dataclass(frozen=True)
-class KeptUnits:
+class ResumableRunner:
     """Runs computations (gift_core.computation.UnitRunner) in the work folder `folder`. `say` prints a line.
 
     `kept`: the folder of units with keys; those that a computation does not need are removed.

@@ -18,7 +18,7 @@ from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
 from gift_core.artifacts.teacher_files import SOURCE, read_source
-from gift_core.clip.device import resolve_device
+from gift_core.clip.device import require_devices, resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.test_set import TestSet
@@ -29,14 +29,12 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
-from gift_core.work.processes import started
-from gift_core.work.training import Snapshot
+from gift_core.work.processes import Processes, run_together
 
-from ..finetune import assist, load_step
+from ..finetune import load_step
 from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
-from ..unfinished import unfinished
 
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 
@@ -83,6 +81,7 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     """
     config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
     device, budget = resolve_device(config.run.device), CacheBudget()
+    require_devices(device, config.training.processes)
     steps = [step.task for step in config.sequence if step.task != task]
     others = [name for name in steps if (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
@@ -93,7 +92,8 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         "start": [model_hash(start), hashes_below(start)],
         "teacher": hashes_below(layout.teacher(stage.method, task)),
     }
-    with unfinished(stage, device, inputs) as work:
+    with stage.resumable(device, inputs) as run:
+        work = run.folder
         trial = _open_trial(stage, work)
         folders = [trial.layout.task(task), *_other_sets(stage, others, work / "measured")]
         sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
@@ -103,11 +103,7 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
 
         def train_and_measure(rate: float) -> Trial:
             begun, snapshot, model = time.monotonic(), work / f"rate-{rate!r}.safetensors", work / "model"
-            with explained(trial):
-                clip, _, train = load_step(trial, rate)
-                with started(config.training.processes, device, assist, (trial, rate, snapshot)) as processes:
-                    losses = train(processes=processes, snapshot=Snapshot(snapshot, trial.say))
-                save_clip(clip, model, {}, losses)
+            run_together(config.training.processes, device, learn, (trial, rate, snapshot, model))
             seconds = round(time.monotonic() - begun, 1)
             snapshot.unlink(missing_ok=True)
             return Trial(rate, scores(model), seconds)
@@ -121,6 +117,20 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
             raise UserError(failed[rates[0]])
     metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
     return RateSearch(task, before.scores, trials, failed, metric)
+
+
+def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Path, model: Path) -> Callable[[], None]:
+    """Returns what trains the trial in each of the processes. The first one saves the model."""
+    with explained(trial):
+        clip, _, train = load_step(trial, learning_rate)
+
+    @explained(trial)
+    def train_and_save() -> None:
+        losses = train(processes=processes, snapshot=snapshot, say=trial.say)
+        if processes.is_first:
+            save_clip(clip, model, {}, losses)
+
+    return train_and_save
 
 
 def _open_trial(stage: Stage, work: Path) -> Stage:

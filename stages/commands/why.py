@@ -146,7 +146,7 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     """
     from gift_core.code.fingerprint import running_code
     from gift_core.code.revisions import read_table
-    from gift_core.work.folder import leaves
+    from gift_core.untrusted import leaves
 
     if old is None:
         yield "it ran with other code, which the cache does not have"

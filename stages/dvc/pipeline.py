@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from gift_core.errors import UserError
 from gift_core.layout import CODE, Layout
-from gift_core.work.folder import leaves
+from gift_core.untrusted import leaves
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import note

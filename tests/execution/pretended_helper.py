@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.work.units import KeptUnits
+from gift_core.work.units import ResumableRunner
 
 
 @dataclass
@@ -43,9 +43,9 @@ class PretendedHelper:
         yield own()
 
 
-def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[KeptUnits, PretendedHelper]:
+def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ResumableRunner, PretendedHelper]:
     """A UnitRunner in `folder` (gift_core.computation) whose units a helper computes, too, and the helper."""
     helper = PretendedHelper()
     monkeypatch.setattr("gift_core.work.units.spread", helper.spread)
     folder.mkdir(exist_ok=True)
-    return KeptUnits(folder, lambda line: None), helper
+    return ResumableRunner(folder, lambda line: None), helper

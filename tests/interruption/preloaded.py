@@ -6,7 +6,7 @@ import gift_core.method.evaluation
 import gift_core.work.training
 import stages.app
 import stages.replay_source
-from stages.unfinished import code_of
+from gift_core.work.resumable import code_of
 
 LOADED = [gift_core.method.evaluation, gift_core.work.training, stages.app, stages.replay_source]
 for stage in ("teach", "finetune", "evaluate"):

@@ -1,4 +1,4 @@
-"""The stage finetune with training.processes as a real command: the other processes end with the stage."""
+"""The stage finetune with training.processes as a real command: the processes end with the stage."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def command(experiment: TinyExperiment, *options: str, before: tuple[str, ...] =
     )  # fmt: skip
 
 
-def other_process(stage: subprocess.Popen[str], folder: Path) -> psutil.Process:
-    """The other process of the training, as soon as it has loaded everything."""
-    wait(lambda: stage.poll() is not None or list(folder.glob("gift-*/1.ready")), "the other process")
+def processes_of(stage: subprocess.Popen[str], folder: Path) -> list[psutil.Process]:
+    """The processes of the training, as soon as one has loaded everything."""
+    wait(lambda: stage.poll() is not None or list(folder.glob("gift-*/store")), "a process")
     children = psutil.Process(stage.pid).children()
-    return next(child for child in children if any("spawn_main" in word for word in child.cmdline()))
+    return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
 
 
 def to_all(stage: subprocess.Popen[str]) -> None:
@@ -68,7 +68,7 @@ def to_all(stage: subprocess.Popen[str]) -> None:
     ],
     ids=["Ctrl-C", "SIGKILL"],
 )
-def test_whatever_ends_the_stage_ends_its_other_process(
+def test_whatever_ends_the_stage_ends_its_processes(
     tmp_path: Path,
     mini_params: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -78,12 +78,13 @@ def test_whatever_ends_the_stage_ends_its_other_process(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     stage = command(project(tmp_path / "project", mini_params, iterations=FOREVER))
-    other = other_process(stage, tmp_path)
-    time.sleep(1)  # it trains
+    others = processes_of(stage, tmp_path)
+    assert len(others) == 2
+    time.sleep(2)  # they train
     end(stage)
     printed, _ = stage.communicate(timeout=SECONDS)
     assert (stage.returncode, printed) == (code, said)
-    assert not psutil.wait_procs([other], timeout=SECONDS)[1]
+    assert not psutil.wait_procs(others, timeout=SECONDS)[1]
     assert not (tmp_path / "project" / "data" / "5_models" / "gift" / "digits").exists()
 
 

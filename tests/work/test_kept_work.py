@@ -16,8 +16,7 @@ from gift_core.computation import Advance, Computation, State, ranges, run_seria
 from gift_core.errors import UserError
 from gift_core.work import folder, units
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
-from gift_core.work.training import Snapshot
-from gift_core.work.units import KeptUnits, write_state
+from gift_core.work.units import ResumableRunner, keep_state, read_state, write_state
 from tests.execution.pretended_helper import run_with_helper
 from tests.mounts import small_disk
 
@@ -33,7 +32,7 @@ def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path) -> Non
     for damaged in (b"", b"not a snapshot", content[: len(content) // 2], content[:-1]):
         path.write_bytes(damaged)
         said: list[str] = []
-        assert Snapshot(path, said.append).read() is None
+        assert read_state(path, said.append) is None
         (line,) = said
         assert line.startswith(f"{path}.not_used is not used: ")
         assert line.endswith(" This part of the work starts again.")
@@ -49,15 +48,14 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
     said: list[str] = []
     with small_disk(tmp_path / "disk", 300) as disk:
         write_state(path := disk / "state.safetensors", STATE)
-        snapshot = Snapshot(path, said.append)
         for _ in range(2):
-            snapshot.keep(State({"a": torch.zeros(100_000)}, {}))
+            assert not keep_state(path, State({"a": torch.zeros(100_000)}, {}), said.append)
         assert len(said) == 2 and said[0].startswith("no work could be kept, so an interruption loses more.")
         assert [file.name for file in disk.iterdir()] == ["state.safetensors"]
-        found = Snapshot(path).read()
+        found = read_state(path)
         assert found is not None and found.note == STATE.note
-        snapshot.keep(State({}, {"smaller": True}))  # it is tried again
-        assert (again := Snapshot(path).read()) is not None and again.note == {"smaller": True}
+        assert keep_state(path, State({}, {"smaller": True}), said.append)  # it is tried again
+        assert (again := read_state(path)) is not None and again.note == {"smaller": True}
 
 
 COUNT = 6
@@ -95,7 +93,7 @@ def test_units_are_merged_in_their_order_with_a_helper_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_serially(computation()).tensors == {"sum": 12345}
-    assert KeptUnits(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
+    assert ResumableRunner(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
     run, helper = run_with_helper(tmp_path / "helped", monkeypatch)
     assert run(computation()).tensors == {"sum": 12345}
     assert [number for number, _ in helper.helped] == [0, 2, 4]
@@ -105,7 +103,7 @@ def test_units_are_merged_in_their_order_with_a_helper_and_without(
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tmp_path: Path, stop_at: int) -> None:
     said, done, damaged = list[str](), list[int](), tmp_path / "numbers.0.safetensors"
-    run = KeptUnits(tmp_path, said.append)
+    run = ResumableRunner(tmp_path, said.append)
     for numbers in (range(stop_at), [0]):
         with pytest.raises(InterruptedWorkError):
             run(computation(stop_at, done))

@@ -21,7 +21,7 @@ from gift_core.method.methods import build_method
 from gift_core.method.replay.source import NoReplay
 from gift_core.method.training.loop import LossRow
 from gift_core.work import training
-from gift_core.work.training import Snapshot
+from gift_core.work.units import read_state
 from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
 from tests.method.training.tiny_training import train as train_tiny
@@ -88,10 +88,10 @@ def test_an_interrupted_training_continues_to_the_same_bytes(tmp_path: Path, cas
 
     for _ in range(2):  # each time a new process would build everything again
         with pytest.raises(InterruptedTrainingError):
-            train(config, make(), snapshot=Snapshot(path, said.append), on_iteration=stop, **changes)
+            train(config, make(), snapshot=path, say=said.append, on_iteration=stop, **changes)
     resumed = make()
     torch.manual_seed(12)  # another process would be in another state
-    assert train(config, resumed, snapshot=Snapshot(path, said.append), **changes) == rows
+    assert train(config, resumed, snapshot=path, say=said.append, **changes) == rows
     assert said == [f"continues at iteration {done} of {ITERATIONS}" for done in (2, 4)]
     require_equal(whole, resumed)
 
@@ -139,10 +139,10 @@ def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
             train_tiny(
                 tiny_clip(), BrokenFrom(2), method=build_method(method_config()), replay=NoReplay(),
                 training=settings(6), learning_rate=1e-3, iterations=6, on_iteration=reported[-1].append,
-                snapshot=Snapshot(path),
+                snapshot=path,
             )  # fmt: skip
         messages.append(str(error.value))
-        saved = Snapshot(path).read()
+        saved = read_state(path)
         assert saved is not None
         stored.append(saved.tensors)
     assert "stopped at iteration 2: task became nan" in messages[0] and "'iteration': 1" in messages[0]

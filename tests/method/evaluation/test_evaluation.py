@@ -34,7 +34,7 @@ from gift_core.method.evaluation import (
     with_probes,
 )
 from gift_core.seeds import seed_for
-from gift_core.work.units import KeptUnits
+from gift_core.work.units import ResumableRunner
 from stages.evaluate import describe
 from tests.execution.pretended_helper import run_with_helper
 from tests.made import made_task
@@ -164,7 +164,7 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     kept.mkdir()
 
     def require_same_as_alone(step: int) -> None:
-        run = KeptUnits(tmp_path, lambda line: None, kept)
+        run = ResumableRunner(tmp_path, lambda line: None, kept)
         found = evaluate_cross_domain(inputs_of(models, tasks, step), run)
         counts.append(len(encoded))
         alone = evaluate_cross_domain(inputs_of(models, tasks, step), run_serially)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from gift_core.method.replay.teachers import Teacher
 from gift_core.method.training.encoders import GradientCache
 from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel, Processes
-from gift_core.work.training import NOT_KEPT, Snapshot, drive
+from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
@@ -106,7 +107,8 @@ def run(
     replay: Replay | None = None,
     method: Method | None = None,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Snapshot = NOT_KEPT,
+    snapshot: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
     processes: Processes = ALONE,
     **changes: Any,
 ) -> list[LossRow]:
@@ -121,5 +123,6 @@ def run(
         iterations=iterations,
         on_iteration=on_iteration,
         snapshot=snapshot,
+        say=say,
         processes=processes,
     )
