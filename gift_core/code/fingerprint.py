@@ -128,10 +128,9 @@ class Code:
         content = dict[str, dict[str, str]]()
         for file, digest in self.files.items():
             folder, _, name = file.rpartition("/")
-            rows = content.setdefault(folder, {})
-            for unit, each in self.module(file).items() if file.endswith(".py") and category(file) != NEVER else ():
-                rows[unit_key(name, unit)] = each.hash
-            rows[name] = f"{digest} {rows.get(name, '')}".rstrip()
+            units = self.module(file) if file.endswith(".py") and category(file) != NEVER else {}
+            rows = {unit_key(name, unit): each.hash for unit, each in units.items()}
+            content.setdefault(folder, {}).update(rows | {name: f"{digest} {rows.get(name, '')}".rstrip()})
         return content
 
     def module(self, file: str) -> dict[str, Unit]:
@@ -174,26 +173,22 @@ class Code:
     def _places(self, used: str) -> list[tuple[str, str]]:
         """The units (file, name) that a dotted name means: those of a module, or of a name in one."""
         parent, _, last = used.rpartition(".")
-        if (file := self._find(used)) or (file := self._find(parent)) in OPTIONS:
-            return [(file, name) for name in self.module(file)]
-        if file:
-            return [(file, name) for name in self.module(file) if name.partition("[")[0] == last] or [(file, "")]
+        for name in (used, parent):
+            base = name.replace(".", "/")
+            for file in {f"{base}.py", f"{base}/__init__.py"} & self.files.keys():
+                units = self.module(file)
+                named = [unit for unit in units if unit.partition("[")[0] == last]
+                return [(file, unit) for unit in (units if name == used or file in OPTIONS else named or [""])]
         return []
-
-    def _find(self, name: str) -> str | None:
-        """The file of one of our modules by its dotted name, None for any other name."""
-        base = name.replace(".", "/")
-        return next((file for file in (f"{base}.py", f"{base}/__init__.py") if file in self.files), None)
 
     @cached_property
     def _data(self) -> dict[str, dict[str, str]]:
-        """{folder: {data file: hash}} of the files in a folder with modules, and below it where there are none."""
-        folders = {str(parent) for file in self.files if file.endswith(".py") for parent in Path(file).parents}
+        """{package: {data file: hash}} of the files in a package, and below it where there is none."""
         found = dict[str, dict[str, str]]()
         for file, digest in self.files.items():
             if not file.endswith((".py", ".md")):
-                folder = next(str(parent) for parent in Path(file).parents if str(parent) in folders)
-                found.setdefault(folder, {})[file] = digest
+                package = next(each for each in Path(file).parents if f"{each}/__init__.py" in self.files)
+                found.setdefault(str(package), {})[file] = digest
         return found
 
 
@@ -207,7 +202,7 @@ def running_code() -> Code:
 
 def category(file: str) -> str:
     """Returns NEVER or WORK for a file that is one of these, an empty text for any other."""
-    return COUNTS.get(file) or next((COUNTS[key] for key in COUNTS if key[-1] == "/" and file.startswith(key)), "")
+    return next((option for key, option in COUNTS.items() if file.startswith(key)), "")
 
 
 def is_new_section(key: str, known: Collection[str]) -> bool:
@@ -231,16 +226,16 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= _imports_of(statement, file)
             continue
-        is_divided = file in DIVIDED
-        if file.startswith(CONFIG) and isinstance(statement, ast.ClassDef):
+        is_class = isinstance(statement, ast.ClassDef)
+        if file.startswith(CONFIG) and is_class:
             keys = [each for each in statement.body if isinstance(each, ast.AnnAssign)]
             unused = [each for each in keys if each.value is None or ast.unparse(each.value) == "None"]
             statement.body = [each for each in statement.body if each not in unused]
-            is_divided = file in OPTIONS
         elif file.startswith(CONFIG) and not isinstance(statement, ast.FunctionDef):
             continue
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
-        name = getattr(statement, "name", getattr(target, "id", "")) if is_divided else ""
+        is_unit = file in DIVIDED or (file in OPTIONS and is_class)
+        name = getattr(statement, "name", getattr(target, "id", "")) if is_unit else ""
         option, value = COUNTS.get(f"{file}: {name}", ""), getattr(statement, "value", None)
         if option.endswith("*") and isinstance(value, ast.Dict):
             entries = {ast.literal_eval(key): each for key, each in zip(value.keys, value.values, strict=True) if key}

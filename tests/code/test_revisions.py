@@ -74,7 +74,7 @@ def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran(tm
         """From (how a stage differs, the line of the function that ran, {part: what changed of it})."""
         used = [
             (
-                Outcome(Use("", "finetune", "gift", ()), difference, frozenset({(FILE, line)})),
+                Outcome(Use("finetune", "gift", (), ()), difference, frozenset({f"{FILE}:{line}"})),
                 {part: frozenset({unit}) for part, unit in changed.items()},
             )
             for difference, line, changed in outcomes
