@@ -144,11 +144,9 @@ class Code:
 
         {"": {unit or data file: hash} of what it always runs, option: the same for what the option adds to that}.
         """
-        start = next(
-            file for file in (f"stages/{stage}.py", f"stages/commands/{stage}.py") if self.path(file).is_file()
-        )
+        start = f"stages/{stage}.py"
         found: dict[str, dict[str, str]] = {"": {}}
-        waiting = [("", start, "")]
+        waiting = [("", start if start in self.files else f"stages/commands/{stage}.py", "")]
         while waiting:
             option, file, name = waiting.pop()
             if category(file) == NEVER:
@@ -163,10 +161,10 @@ class Code:
             folder = file.rpartition("/")[0]
             units |= {key: unit.hash, **self._data.get(folder, {})}
             waiting += [(option, *place) for used in unit.uses for place in self._places(used)]
-            waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if self.path(each).is_file()]
-        always = found[""]
-        return {
-            option: {key: units[key] for key in sorted(units) if option == "" or key not in always}
+            waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if each in self.files]
+        always = found.pop("")
+        return {"": always} | {
+            option: {key: digest for key, digest in units.items() if key not in always}
             for option, units in found.items()
         }
 
@@ -174,8 +172,7 @@ class Code:
         """The units (file, name) that a dotted name means: those of a module, or of a name in one."""
         parent, _, last = used.rpartition(".")
         for name in (used, parent):
-            base = name.replace(".", "/")
-            for file in {f"{base}.py", f"{base}/__init__.py"} & self.files.keys():
+            for file in {f"{name.replace('.', '/')}{end}" for end in (".py", "/__init__.py")} & self.files.keys():
                 units = self.module(file)
                 named = [unit for unit in units if unit.partition("[")[0] == last]
                 return [(file, unit) for unit in (units if name == used or file in OPTIONS else named or [""])]
@@ -183,12 +180,13 @@ class Code:
 
     @cached_property
     def _data(self) -> dict[str, dict[str, str]]:
-        """{package: {data file: hash}} of the files in a package, and below it where there is none."""
+        """{folder: {data file: hash}} of the files in a folder with modules, and below it where there are none."""
+        folders = {parent for file in self.files if file.endswith(".py") for parent in Path(file).parents}
         found = dict[str, dict[str, str]]()
         for file, digest in self.files.items():
             if not file.endswith((".py", ".md")):
-                package = next(each for each in Path(file).parents if f"{each}/__init__.py" in self.files)
-                found.setdefault(str(package), {})[file] = digest
+                folder = next(parent for parent in Path(file).parents if parent in folders)
+                found.setdefault(str(folder), {})[file] = digest
         return found
 
 
@@ -226,15 +224,14 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= _imports_of(statement, file)
             continue
-        is_class = isinstance(statement, ast.ClassDef)
-        if file.startswith(CONFIG) and is_class:
+        if file.startswith(CONFIG) and isinstance(statement, ast.ClassDef):
             keys = [each for each in statement.body if isinstance(each, ast.AnnAssign)]
             unused = [each for each in keys if each.value is None or ast.unparse(each.value) == "None"]
             statement.body = [each for each in statement.body if each not in unused]
         elif file.startswith(CONFIG) and not isinstance(statement, ast.FunctionDef):
             continue
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
-        is_unit = file in DIVIDED or (file in OPTIONS and is_class)
+        is_unit = file in DIVIDED or (file in OPTIONS and isinstance(statement, ast.ClassDef))
         name = getattr(statement, "name", getattr(target, "id", "")) if is_unit else ""
         option, value = COUNTS.get(f"{file}: {name}", ""), getattr(statement, "value", None)
         if option.endswith("*") and isinstance(value, ast.Dict):
@@ -259,12 +256,10 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
 
 def _imports_of(node: ast.Import | ast.ImportFrom, file: str) -> dict[str, str]:
     """{the name here: the dotted name of what it is}, without other packages' modules."""
-    if isinstance(node, ast.Import):
-        found = {alias.asname or alias.name: alias.name for alias in node.names}
-    else:
-        package = file.removesuffix(".py").rpartition("/")[0].replace("/", ".")
-        base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
-        found = {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+    package, base = file.removesuffix(".py").rpartition("/")[0].replace("/", "."), ""
+    if isinstance(node, ast.ImportFrom):
+        base = f"{resolve_name('.' * node.level + (node.module or ''), package)}."
+    found = {alias.asname or alias.name: f"{base}{alias.name}" for alias in node.names}
     return {name: target for name, target in found.items() if target.split(".")[0] in PACKAGES}
 
 
