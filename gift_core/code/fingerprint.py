@@ -128,10 +128,9 @@ class Code:
         content = dict[str, dict[str, str]]()
         for file, digest in self.files.items():
             folder, _, name = file.rpartition("/")
-            rows = content.setdefault(folder, {})
-            for unit, each in self.module(file).items() if file.endswith(".py") and category(file) != NEVER else ():
-                rows[unit_key(name, unit)] = each.hash
-            rows[name] = f"{digest} {rows.get(name, '')}".rstrip()
+            units = self.module(file) if file.endswith(".py") and category(file) != NEVER else {}
+            rows = {unit_key(name, unit): each.hash for unit, each in units.items()}
+            content.setdefault(folder, {}).update(rows | {name: f"{digest} {rows.get(name, '')}".rstrip()})
         return content
 
     def module(self, file: str) -> dict[str, Unit]:
@@ -145,11 +144,9 @@ class Code:
 
         {"": {unit or data file: hash} of what it always runs, option: the same for what the option adds to that}.
         """
-        start = next(
-            file for file in (f"stages/{stage}.py", f"stages/commands/{stage}.py") if self.path(file).is_file()
-        )
+        start = f"stages/{stage}.py"
         found: dict[str, dict[str, str]] = {"": {}}
-        waiting = [("", start, "")]
+        waiting = [("", start if start in self.files else f"stages/commands/{stage}.py", "")]
         while waiting:
             option, file, name = waiting.pop()
             if category(file) == NEVER:
@@ -164,36 +161,32 @@ class Code:
             folder = file.rpartition("/")[0]
             units |= {key: unit.hash, **self._data.get(folder, {})}
             waiting += [(option, *place) for used in unit.uses for place in self._places(used)]
-            waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if self.path(each).is_file()]
-        always = found[""]
-        return {
-            option: {key: units[key] for key in sorted(units) if option == "" or key not in always}
+            waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if each in self.files]
+        always = found.pop("")
+        return {"": always} | {
+            option: {key: digest for key, digest in units.items() if key not in always}
             for option, units in found.items()
         }
 
     def _places(self, used: str) -> list[tuple[str, str]]:
         """The units (file, name) that a dotted name means: those of a module, or of a name in one."""
         parent, _, last = used.rpartition(".")
-        if (file := self._find(used)) or (file := self._find(parent)) in OPTIONS:
-            return [(file, name) for name in self.module(file)]
-        if file:
-            return [(file, name) for name in self.module(file) if name.partition("[")[0] == last] or [(file, "")]
+        for name in (used, parent):
+            for file in {f"{name.replace('.', '/')}{end}" for end in (".py", "/__init__.py")} & self.files.keys():
+                units = self.module(file)
+                named = [unit for unit in units if unit.partition("[")[0] == last]
+                return [(file, unit) for unit in (units if name == used or file in OPTIONS else named or [""])]
         return []
-
-    def _find(self, name: str) -> str | None:
-        """The file of one of our modules by its dotted name, None for any other name."""
-        base = name.replace(".", "/")
-        return next((file for file in (f"{base}.py", f"{base}/__init__.py") if file in self.files), None)
 
     @cached_property
     def _data(self) -> dict[str, dict[str, str]]:
         """{folder: {data file: hash}} of the files in a folder with modules, and below it where there are none."""
-        folders = {str(parent) for file in self.files if file.endswith(".py") for parent in Path(file).parents}
+        folders = {parent for file in self.files if file.endswith(".py") for parent in Path(file).parents}
         found = dict[str, dict[str, str]]()
         for file, digest in self.files.items():
             if not file.endswith((".py", ".md")):
-                folder = next(str(parent) for parent in Path(file).parents if str(parent) in folders)
-                found.setdefault(folder, {})[file] = digest
+                folder = next(parent for parent in Path(file).parents if parent in folders)
+                found.setdefault(str(folder), {})[file] = digest
         return found
 
 
@@ -207,7 +200,7 @@ def running_code() -> Code:
 
 def category(file: str) -> str:
     """Returns NEVER or WORK for a file that is one of these, an empty text for any other."""
-    return COUNTS.get(file) or next((COUNTS[key] for key in COUNTS if key[-1] == "/" and file.startswith(key)), "")
+    return next((option for key, option in COUNTS.items() if file.startswith(key)), "")
 
 
 def is_new_section(key: str, known: Collection[str]) -> bool:
@@ -231,16 +224,15 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= _imports_of(statement, file)
             continue
-        is_divided = file in DIVIDED
         if file.startswith(CONFIG) and isinstance(statement, ast.ClassDef):
             keys = [each for each in statement.body if isinstance(each, ast.AnnAssign)]
             unused = [each for each in keys if each.value is None or ast.unparse(each.value) == "None"]
             statement.body = [each for each in statement.body if each not in unused]
-            is_divided = file in OPTIONS
         elif file.startswith(CONFIG) and not isinstance(statement, ast.FunctionDef):
             continue
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
-        name = getattr(statement, "name", getattr(target, "id", "")) if is_divided else ""
+        is_unit = file in DIVIDED or (file in OPTIONS and isinstance(statement, ast.ClassDef))
+        name = getattr(statement, "name", getattr(target, "id", "")) if is_unit else ""
         option, value = COUNTS.get(f"{file}: {name}", ""), getattr(statement, "value", None)
         if option.endswith("*") and isinstance(value, ast.Dict):
             entries = {ast.literal_eval(key): each for key, each in zip(value.keys, value.values, strict=True) if key}
@@ -264,12 +256,10 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
 
 def _imports_of(node: ast.Import | ast.ImportFrom, file: str) -> dict[str, str]:
     """{the name here: the dotted name of what it is}, without other packages' modules."""
-    if isinstance(node, ast.Import):
-        found = {alias.asname or alias.name: alias.name for alias in node.names}
-    else:
-        package = file.removesuffix(".py").rpartition("/")[0].replace("/", ".")
-        base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
-        found = {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+    package, base = file.removesuffix(".py").rpartition("/")[0].replace("/", "."), ""
+    if isinstance(node, ast.ImportFrom):
+        base = f"{resolve_name('.' * node.level + (node.module or ''), package)}."
+    found = {alias.asname or alias.name: f"{base}{alias.name}" for alias in node.names}
     return {name: target for name, target in found.items() if target.split(".")[0] in PACKAGES}
 
 

@@ -60,11 +60,10 @@ def read_table(code: Code) -> dict[str, Any]:
 
 def edited(code: Code, stage: str, options: Collection[str] | None = None) -> dict[str, str]:
     """Returns {unit or data file: hash} of what is not as verified. `options`: as Code.reached."""
-    parts = code.reached(stage, options) if code.edited_files else {}
     return {
         key: digest
-        for units in parts.values()
-        for key, digest in units.items()
+        for units in (code.reached(stage, options).values() if code.edited_files else ())
+        for key, digest in sorted(units.items())
         if code.verified.get(key, [""])[-1] != digest
         and category(key) != WORK
         and not is_new_section(key, code.verified)
@@ -79,18 +78,18 @@ def options_of(stage: str, config: Config) -> dict[str, list[str]]:
         return {"": ["filters"] if config.generator.filters else []}
     if stage not in ("teach", "finetune", "evaluate"):
         return {"": []}
-    found = {}
+    found = dict[str, list[str]]()
     for name in config.run.methods:
         row = config.methods[name]
-        chosen = [f"replay.{row.replay.images}"]
         if stage == "evaluate":
-            chosen = ["release"] if row.release else []
-        elif stage == "teach":
+            found[name] = ["release"] if row.release else []
+            continue
+        chosen = [f"replay.{row.replay.images}"]
+        if stage == "teach":
             chosen += ["fisher"] if getattr(row.replay, "fisher", None) else []
         else:
             chosen += [f"losses.{loss}" for loss, _ in row.losses.items()]
-            chosen.append(f"consolidation.{row.consolidation.kind}")
+            chosen += [f"{slot}.{kind.kind}" for slot in ("consolidation", "trains") if (kind := getattr(row, slot))]
             chosen += [slot for slot in ("average", "merge", "layer_decay") if getattr(row, slot) is not None]
-            chosen += [f"trains.{row.trains.kind}"] if row.trains else []
         found[name] = sorted(chosen)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from gift_core.code.fingerprint import NEVER, Code, category, digest_of, is_new_section, normalized, unit_key
 from recipes.revisions.probe import Outcome, Use
@@ -38,42 +37,41 @@ def decide(old: Code, new: Code, outcomes: Sequence[tuple[Outcome, Changes]]) ->
         reasons = [outcome.difference for outcome in alone or [outcome for outcome, _ in using] if outcome.difference]
         if all(outcome.difference is None for outcome, _ in using):
             reasons.append("what it reads is not what it was")
-        reasons += [
-            f"{file}: {function[0]} changed and never ran in the probe"
-            for file in sorted({unit.partition(": ")[0] for unit in units if ".py" in unit})
-            for function, line in functions_of(new.path(file)).items()
-            if function not in functions_of(old.path(file)) and unit_with(new, file, function[0]) in units
-            if (file, line) not in ran
-        ]
+        for file in sorted({unit.partition(": ")[0] for unit in units if ".py" in unit}):
+            known = {(name, digest) for name, _, digest in functions_of(old, file).values()}
+            reasons += [
+                f"{file}: {name} changed and never ran in the probe"
+                for place, (name, unit, digest) in functions_of(new, file).items()
+                if unit in units and (name, digest) not in known and place not in ran
+            ]
         reasons += [f"{unit} changed" for unit in units if ".py" not in unit]  # the probe may not have read it
         if reasons:
             yield part, f"{reasons[0]}{f', and {len(reasons) - 1} more' if len(reasons) > 1 else ''}"
 
 
-def functions_of(file: Path) -> dict[tuple[str, str], int]:
-    """Returns {(name, hash): first line} of the functions of a module, and of its methods ("Class.method")."""
-    found = dict[tuple[str, str], int]()
-    for node in ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else ():
-        inside = [(f"{node.name}.", each) for each in node.body] if isinstance(node, ast.ClassDef) else [("", node)]
-        for owner, each in inside:
+def functions_of(code: Code, file: str) -> dict[str, tuple[str, str, str]]:
+    """Returns {"FILE:LINE": (name, unit, hash)} of the functions of a module and of its methods, "Class.method"."""
+    found = dict[str, tuple[str, str, str]]()
+    path = code.path(file)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else ():
+        of_class = [node.name] if isinstance(node, ast.ClassDef) else []
+        for each in node.body if isinstance(node, ast.ClassDef) else [node]:
             if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [*of_class, each.name]
+                unit = unit_key(file, names[0] if names[0] in code.module(file) else "")
                 line = min(part.lineno for part in (each, *each.decorator_list))
-                found[f"{owner}{each.name}", digest_of(normalized(each).encode())] = line
+                found[f"{file}:{line}"] = (".".join(names), unit, digest_of(normalized(each).encode()))
     return found
-
-
-def unit_with(code: Code, file: str, function: str) -> str:
-    """Returns the unit that a function of a module belongs to."""
-    name = function.partition(".")[0]
-    return unit_key(file, name if name in code.module(file) else "")
 
 
 def missed(code: Code, outcome: Outcome) -> list[str]:
     """Returns the units that ran in a stage and on which it does not depend. There should be none."""
+    files = {place.rpartition(":")[0] for place in outcome.ran}
     found = {
-        unit_with(code, file, name)
-        for file in {file for file, _ in outcome.ran if file.endswith(".py") and category(file) != NEVER}
-        for (name, _), line in functions_of(code.path(file)).items()
-        if (file, line) in outcome.ran
+        unit
+        for file in files
+        if file.endswith(".py") and category(file) != NEVER  # not a template
+        for place, (_, unit, _) in functions_of(code, file).items()
+        if place in outcome.ran
     }
     return sorted(found.difference(*code.reached(outcome.use.stage, outcome.use.options).values()))

@@ -14,12 +14,12 @@ from types import CodeType, FrameType, ModuleType
 
 NOTES = "GIFT_NOTES"  # the folder for notes, an environment variable
 IS_FUNCTION = 0x1  # CO_OPTIMIZED: not a module and not the body of a class
-# Where a stage is interrupted once: at the n-th call of a function. It then has something to continue from.
+# Where a stage is interrupted once: at the second call of a function. It then has something to continue from.
 INTERRUPTED_AT = {
-    "synthesize": ("gift_core/artifacts/shards.py", "write_shard", 2),
-    "teach": ("gift_core/work/units.py", "write_state", 2),
-    "finetune": ("gift_core/work/units.py", "write_state", 2),
-    "evaluate": ("gift_core/work/units.py", "write_state", 2),
+    "synthesize": ("gift_core/artifacts/shards.py", "write_shard"),
+    "teach": ("gift_core/work/units.py", "write_state"),
+    "finetune": ("gift_core/work/units.py", "write_state"),
+    "evaluate": ("gift_core/work/units.py", "write_state"),
 }
 
 
@@ -36,14 +36,11 @@ class Starter:
 def trace(stage: str) -> None:
     """Appends each function of the code to a file named after the stage when it is called first."""
     root, notes, seen, calls = os.environ["DVC_ROOT"] + os.sep, Path(os.environ[NOTES]), set[CodeType](), 0
-    ours = (f"{root}gift_core{os.sep}", f"{root}stages{os.sep}")
     note = os.open(notes / stage, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    block = stage.partition("@")[0]
-    interrupted = notes / f"{block} was interrupted"
-    file, function, most = INTERRUPTED_AT.get(block, ("", "", 0))
-    if interrupted.exists():
-        most = 0
-    if most:
+    interrupted = notes / f"{stage.partition('@')[0]} was interrupted"
+    ours = (f"{root}gift_core{os.sep}", f"{root}stages{os.sep}")
+    at = None if interrupted.exists() else INTERRUPTED_AT.get(stage.partition("@")[0])
+    if at:
         from gift_core.work import training, units
 
         training.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
@@ -51,9 +48,9 @@ def trace(stage: str) -> None:
     def on_call(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
         code = frame.f_code
-        if most and code.co_name == function and code.co_filename == root + file:
+        if at and code.co_name == at[1] and code.co_filename == root + at[0]:
             calls += 1
-            if calls == most:
+            if calls == 2:
                 interrupted.touch()
                 os._exit(1)
         if code in seen:
@@ -64,7 +61,7 @@ def trace(stage: str) -> None:
                 if caller.f_code.co_filename.startswith("<frozen importlib"):
                     return  # a module calls it while it is imported: that counts where the result is used
                 caller = caller.f_back
-            os.write(note, f"{code.co_firstlineno} {code.co_filename.removeprefix(root)}\n".encode())
+            os.write(note, f"{code.co_filename.removeprefix(root)}:{code.co_firstlineno}\n".encode())
         seen.add(code)
 
     threading.settrace(on_call)

@@ -27,10 +27,8 @@ Stale = Mapping[str, Any]  # a row of stale_stages
 CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
-SHOWN_VALUE = 60  # characters
-SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
-SHOWN_REASONS = 8  # of one kind
+LONGEST = 60  # characters of a value
 
 
 def why(targets: Targets = None, as_json: AsJson = False) -> None:
@@ -51,7 +49,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
         found = stale_stages(pipeline, config)
-        chosen = {name for name in targets or () if name in pipeline.upstream}
         summary = total_time(pipeline, [name for each in found for name in each["stages"]])
         recorded = [name for each in found if {MISSING, CHANGED} & {*each["reasons"]} for name in each["stages"]]
         size = byte_size(pipeline.recorded_bytes(recorded))
@@ -59,20 +56,12 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         print_json({"stale": found, **summary})
         return
     for each in found:
-        typer.secho(
-            f"{first_names(each['stages'], SHOWN_NAMES)} would run:", bold=not chosen.isdisjoint(each["stages"])
-        )
-        for reason in each["reasons"]:
-            typer.echo(f"  {reason}")
-        took = "Such stages took" if NEW in each["reasons"] else "It took"
-        times = "" if each["seconds"] is None else f"{took} {duration(each['seconds'])} the last time. "
-        follow = f"{plural(each['follow'], 'more stage')} may follow from it." if each["follow"] else ""
-        if times or follow:
-            typer.echo(f"  {times}{follow}".rstrip())
-    if found or summary["follow"]:
-        typer.echo(describe(summary))
-    else:
-        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
+        typer.echo("\n  ".join([f"{first_names(each['stages'], SHOWN_NAMES)} would run:", *each["reasons"]]))
+        if each["seconds"] is not None:
+            took = "Such stages took" if NEW in each["reasons"] else "It took"
+            typer.echo(f"  {took} {duration(each['seconds'])} the last time.")
+    nothing = "Nothing is new or changed: dvc repro would run nothing."
+    typer.echo(describe(summary) if found or summary["follow"] else nothing)
     if recorded:
         typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if running_code().edited_files:
@@ -82,38 +71,30 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
     """Returns the stages with a reason of their own, those that come first in front, grouped by their reasons.
 
-    A row has "stages", "reasons", the "seconds" that they took last, None where unknown, and how many "follow".
+    A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
     from gift_core.code.fingerprint import running_code
     from gift_core.code.revisions import code_files
-    from gift_core.execution.schedule import Schedule
 
-    all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
-    code = code_files(running_code(), config) if any(changes.code for changes in all_changes.values()) else {}
-    writers, reasons = pipeline.writers(), dict[str, tuple[str, ...]]()
-    for name, changes in all_changes.items():
+    code, writers, seconds = code_files(running_code(), config), pipeline.writers(), pipeline.expected_seconds()
+    groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
+    for name in pipeline.upstream:
+        changes = pipeline.changes(name)
         edits = [
             line
             for path in sorted(changes.code & code.keys())
             for line in explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
         ]
-        if found := _reasons(changes, edits, writers, reasons):
-            reasons[name] = tuple(found)
-    seconds, schedule = pipeline.expected_seconds(), Schedule(pipeline.upstream, {})
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for name in schedule.order:
-        if name in reasons:
-            groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
+        if reasons := _reasons(changes, edits, writers, stale):
+            stale.add(name)
+            groups.setdefault((name.partition("@")[0], tuple(reasons)), []).append(name)
     return [
         {
             "stages": names,
-            "reasons": listed,
+            "reasons": reasons,
             "seconds": sum(seconds[name] for name in names) if seconds.keys() >= {*names} else None,
-            "follow": len({each for name in names for each in schedule.behind(name)} - reasons.keys())
-            if names != [CHECK]
-            else 0,
         }
-        for (_, listed), names in groups.items()
+        for (_, reasons), names in groups.items()
     ]
 
 
@@ -163,26 +144,21 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         else:
             reason = read_table(running_code())[part]["reasons"].get(str(number))
             yield f"revision of {part}: {former} -> {number}{f' ({reason})' if reason else ''}"
-    before, after = old.get("edited", {}), new.get("edited", {})
-    edited = _different(before, after)
-    for key in edited[:SHOWN_REASONS]:
-        yield f"{key} {'was edited' if key in after else 'is as released again, after an edit'}"
-    if len(edited) > SHOWN_REASONS:
-        yield f"{len(edited) - SHOWN_REASONS} more files were edited"
+    if edited := _different(old.get("edited", {}), new.get("edited", {})):
+        yield f"edited since it ran: {first_names(edited, SHOWN_NAMES)}"
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
 
 
-def _shown(old: Any, new: Any) -> str:
-    """Both values. Of long ones, the part from a little before the first difference."""
-    texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
+def _shown(*values: Any) -> str:
+    """The values, of long ones LONGEST characters from a little before the first difference."""
+    texts = ["nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values]
     same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
-    start = max(0, same - SHOWN_BEFORE) if max(map(len, texts)) > SHOWN_VALUE else 0
-    parts = [text[start:] for text in texts]
-    parts = [part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..." for part in parts]
-    return " -> ".join(f"...{part}" if start else part for part in parts)
+    start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
+    parts = ((text[start:], text[start : start + LONGEST]) for text in texts)
+    return " -> ".join(f"{'...' * (start > 0)}{cut}{'...' * (cut != rest)}" for rest, cut in parts)
 
 
 def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:

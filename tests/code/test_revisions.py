@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.code.fingerprint import VERIFIED, Code
-from gift_core.code.revisions import code_files, options_of, read_table
+from gift_core.code.revisions import code_files, read_table
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
 from recipes.revisions.decide import decide
@@ -52,15 +52,6 @@ def test_every_revision_has_a_reason() -> None:
         assert sorted(map(int, part["reasons"])) == [*range(1, part["revision"] + 1)], name
 
 
-def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
-    every = config.model_copy(update={"run": config.run.model_copy(update={"methods": ("ewc", "zscl")})})
-    assert options_of("finetune", every) == {
-        "ewc": ["consolidation.static_fisher", "replay.synthetic"],
-        "zscl": ["average", "consolidation.uniform", "losses.distill_image_side", "replay.synthetic"],
-    }
-    assert options_of("teach", every) == {"ewc": ["fisher", "replay.synthetic"], "zscl": ["replay.synthetic"]}
-
-
 FILE, BASE, ALIGN = "gift_core/method/losses.py", "finetune", "finetune losses.align"
 
 
@@ -74,7 +65,7 @@ def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran(tm
         """From (how a stage differs, the line of the function that ran, {part: what changed of it})."""
         used = [
             (
-                Outcome(Use("", "finetune", "gift", ()), difference, frozenset({(FILE, line)})),
+                Outcome(Use("finetune", "gift", (), ()), difference, frozenset({f"{FILE}:{line}"})),
                 {part: frozenset({unit}) for part, unit in changed.items()},
             )
             for difference, line, changed in outcomes

@@ -69,16 +69,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             body["cmd"] = " ".join([sys.executable, "toy.py", *(f"'{each}'" for each in names)])
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
     project.write_params(changed_params(project.params))
-    add_raw_data(project.folder)
+    (project.folder / "data" / "0_raw" / "packed").mkdir()
+    (project.folder / "data" / "0_raw" / "packed" / "image.png").touch()
     record_as_verified(project.folder)
     project.repro()
     commit(project, "the first result")
     return project
-
-
-def add_raw_data(folder: Path) -> None:
-    (folder / "data" / "0_raw" / "packed").mkdir()
-    (folder / "data" / "0_raw" / "packed" / "image.png").touch()
 
 
 def changed_params(params: dict[str, Any]) -> dict[str, Any]:
@@ -121,17 +117,9 @@ def test_an_update_with_the_same_revisions_runs_check_alone(finished: Clone, tmp
     assert clone.repro() == []
 
 
-def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, tmp_path: Path) -> None:
-    clone = copy_of(finished.folder, tmp_path / "clone")
-    edit_function(clone.folder, "gift_core/method/losses.py", "align")
-    record_as_verified(clone.folder, "finetune losses.align")
-    assert set(clone.repro()) == {"check", *of("finetune", "gift", "gift_vocabulary")}
-    content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
-    assert content["revisions"]["finetune losses.align"] == 2
-    assert "edited" not in content
-
-
-def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(finished: Clone, tmp_path: Path) -> None:
+def test_an_update_with_a_new_revision_runs_what_uses_the_part_and_gift_why_says_so(
+    finished: Clone, tmp_path: Path
+) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
     edit_function(clone.folder, "gift_core/method/losses.py", "align")
     clone.edit("gift_core/work/training.py", "Drives a training run", "Drives one training run")
@@ -141,25 +129,27 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     printed = clone.run(sys.executable, "-m", "stages", "why")
     (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
-    assert "  gift_core/method/losses.py: align was edited\n" in printed
+    assert "  edited since it ran: gift_core/method/losses.py: align\n" in printed
     others = "1 file edited that no stage depends on (gift_core/work/training.py)"
     assert f"Note: 1 file of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")
     printed = clone.run(sys.executable, "-m", "stages", "why")
     assert "  revision of finetune losses.align: 1 -> 2 (for a test)\n" in printed
+    stale = {"check", *of("finetune", "gift", "gift_vocabulary", "ewc")}
     found = json.loads(clone.run(sys.executable, "-m", "stages", "why", "--json"))
-    assert {name for each in found["stale"] for name in each["stages"]} == {
-        "check", *of("finetune", "gift", "gift_vocabulary", "ewc"),
-    }  # fmt: skip
+    assert {name for each in found["stale"] for name in each["stages"]} == stale == set(clone.repro())
+    content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
+    assert content["revisions"]["finetune losses.align"] == 2 and "edited" not in content
 
 
 def test_gift_why_says_how_to_get_missing_outputs(finished: Clone, tmp_path: Path) -> None:
     fresh = clone_of(finished, tmp_path / "fresh")
-    add_raw_data(fresh.folder)
     lock = fresh.folder / "dvc.lock"
     lock.write_text(lock.read_text(encoding="utf-8").replace("size: ", "size: 10000"))  # a megabyte or more each
     printed = fresh.run(sys.executable, "-m", "stages", "why")
     assert "import_model would run:\n  its outputs are not here; dvc.lock records them\n" in printed
     assert "need not be made again. Pull them (" in printed and "B): make get\n" in printed and "(0.0" not in printed
+    raw = "data/0_raw/packed is missing. To do without it: dvc repro --allow-missing"
+    assert f"ingest@{TASKS[1]} would run:\n  {raw}\n" in printed
     assert "data/6_" not in printed  # a folder in which others write: of probes, of accuracies
