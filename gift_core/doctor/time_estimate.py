@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, count_work
 from gift_core.layout import Layout
@@ -76,6 +74,8 @@ def check_time(project: Project) -> Iterator[Finding]:
     of_miniature = miniature_of(config).model and config.generator.pipeline == MINIATURE_PIPELINE
     if project.quick and (of_miniature or not config.sequence):
         return
+    import pandas as pd
+
     workload, speed, rows = count_work(project), measure_speed(project), []
     changed = (project.root / "params.yaml").stat().st_mtime if project.is_active else math.inf
     for work in workload.stages:
