@@ -60,10 +60,10 @@ def read_table(code: Code) -> dict[str, Any]:
 
 def edited(code: Code, stage: str, options: Collection[str] | None = None) -> dict[str, str]:
     """Returns {unit or data file: hash} of what is not as verified. `options`: as Code.reached."""
+    found = code.reached(stage, options).values() if code.edited_files else ()
     return {
         key: digest
-        for units in (code.reached(stage, options).values() if code.edited_files else ())
-        for key, digest in sorted(units.items())
+        for key, digest in sorted(row for units in found for row in units.items())
         if code.verified.get(key, [""])[-1] != digest
         and category(key) != WORK
         and not is_new_section(key, code.verified)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.code.fingerprint import VERIFIED, Code
-from gift_core.code.revisions import code_files, read_table
+from gift_core.code.revisions import code_files, edited, read_table
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
 from recipes.revisions.decide import decide
@@ -45,6 +45,9 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
     parsed = Code(tmp_path)
     assert parsed.edited_files == ("gift_core/method/losses.py",)
     assert code_files(parsed, config) == states and parsed._modules
+    (tmp_path / VERIFIED).write_text("{}", encoding="utf-8")
+    parts = list(edited(Code(tmp_path), "finetune"))
+    assert len(parts) > 50 and parts == sorted(parts), "the order of sets must not reach data/code"
 
 
 def test_every_revision_has_a_reason() -> None:
