@@ -71,10 +71,11 @@ def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
         try:
             yield folder
         except BaseException as error:
-            if not any(path.name[0] != "." for path in folder.iterdir()):
-                _remove(folder)
-            elif isinstance(error, KeyboardInterrupt):
-                error.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
+            with suppress(OSError):  # what failed may be this disk: the first error is the one to show
+                if not any(path.name[0] != "." for path in folder.iterdir()):
+                    _remove(folder)
+                elif isinstance(error, KeyboardInterrupt):
+                    error.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
             raise
         _remove(folder)
 

@@ -80,15 +80,18 @@ def _partial_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     folder.mkdir()
+    lock = FileLock(folder / LOCK)
     try:
-        with FileLock(folder / LOCK):
-            yield folder
+        with suppress(OSError):  # a file system without locks, where the folders of killed writers stay
+            lock.acquire()
+        yield folder
     except Exception as error:
         number = number_of(error)
         if number not in OUT_OF_SPACE or getattr(error, "filename", None):
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
+        lock.release()  # Windows removes no open file
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,8 +5,10 @@ What they write is in a work folder. DVC sees none of them, and no test image is
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -126,7 +128,8 @@ def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Pa
 
     @explained(trial)
     def train_and_save() -> None:
-        losses = train(processes=processes, snapshot=snapshot, say=trial.say)
+        with redirect_stdout(sys.stderr):  # as in search, which a new process does not know
+            losses = train(processes=processes, snapshot=snapshot, say=trial.say)
         if processes.is_first:
             save_clip(clip, model, {}, losses)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gift_core.errors import UserError
+from gift_core.work.processes import Processes
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations
@@ -81,6 +82,17 @@ def test_an_interrupted_search_continues_and_a_rate_at_which_training_breaks_is_
     assert found.failed == {10.0: "the loss is not finite"}
     with pytest.raises(UserError, match="the loss is not finite"):
         run_trials(stage, [10.0])
+
+
+def test_what_a_training_says_is_not_in_the_result_also_in_a_process_of_its_own(
+    tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = mini_params["methods"]["finetune"]
+    trial = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
+    monkeypatch.setattr(trials, "load_step", lambda *_: (None, None, lambda say, **_: say("continues at iteration 1")))
+    trials.learn(Processes(1, 2), trial, 1e-4, tmp_path, tmp_path)()
+    printed = capsys.readouterr()
+    assert printed.out == "" and "continues at iteration 1" in printed.err
 
 
 def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(

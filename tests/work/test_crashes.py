@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -113,6 +115,18 @@ def test_a_killed_writer_leaves_the_old_or_the_new(kind: str, has_old: bool, tmp
                 (folder / "next").write_text("next")
         assert content(path) == ("next" if kind == "file" else {"next": "next"})
         assert [file.name for file in path.parent.iterdir()] == ["result"]
+
+
+def test_a_result_is_written_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with write_atomically(tmp_path / "result") as temporary:
+        temporary.write_text("new")
+    assert content(tmp_path / "result") == "new" and [file.name for file in tmp_path.iterdir()] == ["result"]
 
 
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
