@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import tarfile
+import time
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -23,7 +24,8 @@ from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-TIMEOUT_S = 60.0  # without a byte from the server
+TIMEOUT_S = 60.0  # without an answer from the server, or with less than LEAST_BYTES
+LEAST_BYTES = 60_000
 FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError)  # RuntimeError: torchvision's, a wrong checksum
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
 _PACKED = (".gz", ".tar", ".tgz", ".zip")
@@ -123,11 +125,17 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
             part.unlink()  # it has all bytes already, or those of another file: the next run begins again
         raise
     mode = "ab" if answer.status == PARTIAL_CONTENT else "wb"
+    received, since = 0, time.monotonic()
     bar = tqdm(total=answer.length, unit="B", unit_scale=True, desc=Path(filename).name)
     with answer, part.open(mode) as file, bar:
         while chunk := answer.read1(chunk_size):
             file.write(chunk)
             bar.update(len(chunk))
+            received += len(chunk)
+            if received >= LEAST_BYTES:
+                received, since = 0, time.monotonic()
+            elif time.monotonic() - since > TIMEOUT_S:
+                raise TimeoutError(f"{received:,} bytes in {TIMEOUT_S:.0f} s; the next run continues there")
     if answer.length:
         what = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
         raise ConnectionError(what)
