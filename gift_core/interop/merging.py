@@ -172,8 +172,8 @@ def merged_tensors(
 
 def _smallest_kept(model: StoredModel, base: StoredModel, names: Iterable[str], keep: float) -> float:
     """For TIES: the magnitude of the smallest change of the model that is kept."""
-    changes = [model.tensors[name].float() - base.tensors[name].float() for name in names]
-    sizes = torch.cat([change.abs().flatten() for change in changes]).numpy()
+    changes = (model.tensors[name].float() - base.tensors[name].float() for name in names)
+    sizes = torch.cat([change.abs_().flatten() for change in changes]).numpy()
     last = len(sizes) - max(1, round(keep * len(sizes)))
     sizes.partition(last)  # in place
     return float(sizes[last])

@@ -29,6 +29,7 @@ from gift_core.library.given_model import (
     endless,
     given_clip,
     require_images,
+    require_model,
     two_parts,
 )
 from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
@@ -94,21 +95,27 @@ def estimate_fisher(
     All pairs are in memory at once. Source: Kirkpatrick et al. 2017, section 2.1 (see gift_core.method.replay.fisher).
 
     Args:
-        model: of open_clip, float32. Its weights do not change. It is left in evaluation mode.
+        model: of open_clip, float32. Its weights and its mode do not change.
         tokenizer: the model's own.
         pairs: a sequence or map-style data set of (image, prompt), as for `finetune`.
         estimator: per_sample, or batch, which is faster and noisier.
         batch_size: pairs that are contrasted with each other.
     """
-    with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
-        read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
-        images_NCHW = torch.stack([image for image, _ in read])
-        require_images(clip, images_NCHW, "pairs", is_first=True)
-        tokens_NL = tokenize(clip, [prompt for _, prompt in read])
-        preprocess = clip.config["preprocess_cfg"]
-        mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-        levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
-        return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
+    require_model(model, "model")
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
+            read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
+            images_NCHW = torch.stack([image for image, _ in read])
+            require_images(clip, images_NCHW, "pairs", is_first=True)
+            tokens_NL = tokenize(clip, [prompt for _, prompt in read])
+            preprocess = clip.config["preprocess_cfg"]
+            mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+            levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
+            return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class PairSequence:

@@ -74,7 +74,7 @@ class Predictions:
         rows = self._read(method, self.tasks[-1] if self._whole else after)
         rows = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
         own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
-        answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).reset_index(drop=True)
+        answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
         return answers
 
 
@@ -97,7 +97,9 @@ def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str
         forgot, kept = (answers.of(method, task) for method in (baseline, best))
         forgotten = learned.correct & ~forgot.correct
         folder, info, images = record.layout.task(task), record.infos[task], []
-        rows = kept.assign(baseline=forgot.predicted)[forgotten & kept.correct]
+        # each step may have been tested on other images: what one of the tests lacks counts as not forgotten
+        forgotten_here = forgotten.reindex(kept.index, fill_value=False)
+        rows = kept.assign(baseline=forgot.predicted)[forgotten_here & kept.correct]
         if all((folder / name).is_file() for name in info.shards("test")):
             shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
             stored = images_at(folder, info, "test", map(int, shown.image))

@@ -196,7 +196,11 @@ def test_the_fisher_information_is_that_of_the_pipeline() -> None:
         return islice(pairs(), first, None)
 
     expected = fisher_of_pairs(tiny_clip(), pairs_from, estimator="per_sample", batch_size=6)
-    found = gift_core.estimate_fisher(given_model(), TOKENIZER, given_pairs(), batch_size=6)
+    model = given_model().train()
+    model.visual.eval()
+    modes = [module.training for module in model.modules()]
+    found = gift_core.estimate_fisher(model, TOKENIZER, given_pairs(), batch_size=6)
+    assert [module.training for module in model.modules()] == modes
     assert set(found) == set(expected)
     for name, diagonal in found.items():
         torch.testing.assert_close(diagonal, torch.from_numpy(expected[name]), rtol=1e-3, atol=1e-7)

@@ -47,7 +47,7 @@ def estimate_fisher(
     `images_MCHW` are uint8 pixels (clip.images.evaluation_pixels), `tokens_ML` the rows of their prompts
     (clip.encoding.tokenize), `estimator` is a name of ESTIMATORS. The pairs are contrasted within consecutive batches
     of `batch_size`, and all of them are used. The model runs in evaluation mode and in float32 whatever its precision,
-    because squared gradients in bfloat16 have two digits. The model does not change. UserError for an unknown
+    because squared gradients in bfloat16 have two digits. Afterwards it is in evaluation mode. UserError for an unknown
     estimator, for batches of fewer than two pairs, and for a result that is not finite.
 
     Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
