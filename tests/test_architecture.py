@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/work": 1_270,
     "recipes": 870,
     "stages": 5_530,
-    "tests": 22_070,  # with what docs/adding_a_method.md adds
+    "tests": 22_090,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -1,6 +1,7 @@
 """Merges models of one architecture into one, tensor by tensor (`gift merge`).
 
-Files of weights and of Fisher information are mapped into memory, so no more than a tensor of each has to be there.
+Each model is opened once, one after another, which checks it. Then files of weights and of Fisher information are
+mapped into memory, so that merging needs no more than a tensor of each.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class FrozenFisher(QuadraticPenalty):
         if self._observed == self._iterations:
             return
         newest = normalized_squares(or_zero(gradients, self._start))
-        if bool(torch.stack(list(torch._foreach_norm(newest, torch.inf))).isfinite().all()):
+        if all_finite(newest):
             self._observed += 1
             torch._foreach_lerp_(self._mean, newest, 1 / int(self._observed))
 
@@ -226,3 +226,8 @@ def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
     torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
     return list(squares)
+
+
+def all_finite(tensors: Sequence[torch.Tensor]) -> bool:
+    """Returns whether no element is infinite or NaN."""
+    return bool(torch.stack(list(torch._foreach_norm(list(tensors), torch.inf))).isfinite().all())
