@@ -42,6 +42,7 @@ THOROUGH = re.compile(
     re.VERBOSE,
 )
 CENTRAL = (  # of these, one of each stays in `make test`
+    "tests/docs/test_pages.py",  # an edit of a page alone can break it
     "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
     "tests/end_to_end/test_revisions.py::test_an_update_with_the_same_revisions_runs_check_alone",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
