@@ -10,6 +10,7 @@ the pre-trained model. Rows that are in the table already are kept, so it can be
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -95,7 +96,8 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
         summary = summarize(pd.concat(rows(), ignore_index=True))[method]
     assert summary.probes is not None, "the preset has probes"
     kept = probe_scores(100 * summary.probes)
-    found = {"method": method, "seed": config.seed, "alpha": alpha, **summary.metrics}
+    scores = {name: math.nan if value is None else value for name, value in summary.metrics.items()}
+    found = {"method": method, "seed": config.seed, "alpha": alpha, **scores}
     return {**found, "probes": kept["mean"], "kept": -kept["loss"]}
 
 
