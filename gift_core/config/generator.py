@@ -45,13 +45,6 @@ class ScorerConfig(Section):
     pretrained: Text | None
 
 
-class AestheticConfig(Section):
-    """A linear head on the features of the scorer, and the lowest score of an image that is kept."""
-
-    head: Text
-    min_score: Annotated[float, Field(ge=-1000, le=1000)]
-
-
 class FiltersConfig(Section):
     """Quality filters, which the paper does not use. A rejected image is generated again with its next seed.
 
@@ -63,7 +56,6 @@ class FiltersConfig(Section):
     scorer: ScorerConfig | None
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
-    aesthetic: AestheticConfig | None = None
     safety_checker: Text | None = None
     max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
@@ -72,7 +64,6 @@ class FiltersConfig(Section):
         scorer, checker = self.scorer.name if self.scorer else "", self.safety_checker or ""
         found = {
             "scorer.name": scorer.removeprefix(LOCAL) if scorer.startswith(LOCAL) else "",
-            "aesthetic.head": self.aesthetic.head if self.aesthetic else "",
             "safety_checker": checker if looks_local(checker) else "",
         }
         return {key: path for key, path in found.items() if path}
@@ -126,9 +117,9 @@ def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     filters = generator.filters
     if filters is None:
         return
-    scored = [key for key in ("min_clip_score", "max_similarity", "aesthetic") if getattr(filters, key) is not None]
+    scored = [key for key in ("min_clip_score", "max_similarity") if getattr(filters, key) is not None]
     if not scored and filters.safety_checker is None:
-        what = "neither min_clip_score, max_similarity, aesthetic nor safety_checker is set, so every image would pass"
+        what = "neither min_clip_score, max_similarity nor safety_checker is set, so every image would pass"
         yield "generator.filters", f"{what}. Set one, or write filters: null."
     if scored and filters.scorer is None:
         yield "generator.filters.scorer", f"{scored[0]} needs the features of a CLIP. Name one (docs/generators.md)."

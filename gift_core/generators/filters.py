@@ -1,8 +1,7 @@
-"""Filters for generated images: black, unsafe or ugly ones, ones that do not match their prompt, and near-duplicates.
+"""Filters for generated images: black or unsafe ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Two other filters are an aesthetic score
-and a safety checker, both with models that the user names. All see one image at a time, in float32, so that a resumed
-run decides as an uninterrupted one.
+A CLIP scores the images: any open_clip model with an image and a text encoder. Another model is a safety checker. Both
+see one image at a time, in float32, so that a resumed run decides as an uninterrupted one.
 Rejected images are generated again with their next seed. The paper has no filters except for black images.
 D is the embedding size of the scorer.
 """
@@ -11,12 +10,9 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,19 +26,12 @@ if TYPE_CHECKING:
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
 KEY = "generator.filters"
-REASONS = {
-    "clip_score": "low CLIP score",
-    "duplicate": "near-duplicate",
-    "aesthetic": "low aesthetic score",
-    "unsafe": "unsafe",
-}
+REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate", "unsafe": "unsafe"}
 # By reason: what an error says of the best score, and the threshold that it did not reach.
 _BEST: Mapping[str, tuple[str, Callable[[list[float]], float], str]] = {
     "clip_score": ("a CLIP score of at most {:.3f}", max, "min_clip_score"),
     "duplicate": ("a similarity of at least {:.3f} to a kept image", min, "max_similarity"),
-    "aesthetic": ("an aesthetic score of at most {:.2f}", max, "aesthetic.min_score"),
 }
-HEAD_KEY = "params.yaml: generator.filters.aesthetic.head"
 SAFETY_KEY = "params.yaml: generator.filters.safety_checker"
 
 
@@ -106,26 +95,21 @@ class QualityFilters:
         self,
         config: FiltersConfig,
         scorer: Scorer | None,
-        head: Callable[[np.ndarray], float] | None = None,
         checker: Callable[[Image.Image], bool] | None = None,
     ) -> None:
-        self.config, self.scorer, self.head, self.checker = config, scorer, head, checker
+        self.config, self.scorer, self.checker = config, scorer, checker
         self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
         self._text_features = cache(scorer.text_features) if scorer else None  # prompts are sampled with replacement
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
+        """Returns whether the image is safe, similar enough to its prompt, and unlike all kept images."""
         config, opened = self.config, _opened(image)
         if self.checker is not None and self.checker(opened):
             return Verdict("unsafe")
         if self.scorer is None or self._text_features is None:
             return KEPT
         image_D = self.scorer.image_features(opened)
-        if self.head is not None and config.aesthetic is not None:
-            score = self.head(image_D)
-            if score < config.aesthetic.min_score:
-                return Verdict("aesthetic", score)
         if config.min_clip_score is not None:
             score = float(image_D @ self._text_features(prompt))
             if score < config.min_clip_score:
@@ -153,16 +137,14 @@ def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityF
     """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
     if config is None:
         return None
-    scorer, aesthetic = load_scorer(config.scorer, device) if config.scorer else None, config.aesthetic
-    head = load_head(Path(aesthetic.head), size=len(scorer.text_features(""))) if scorer and aesthetic else None
+    scorer = load_scorer(config.scorer, device) if config.scorer else None
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
-    return QualityFilters(config, scorer, head, checker)
+    return QualityFilters(config, scorer, checker)
 
 
 def counted_reasons(config: FiltersConfig) -> list[str]:
-    """Returns the reasons that the manifest counts: one that needs a model only where params.yaml names it."""
-    named = {"aesthetic": config.aesthetic, "unsafe": config.safety_checker}
-    return [reason for reason in REASONS if named.get(reason, reason)]
+    """Returns the reasons that the manifest counts: unsafe only where params.yaml names a safety checker."""
+    return [reason for reason in REASONS if reason != "unsafe" or config.safety_checker]
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
@@ -185,43 +167,13 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     parts = list[str]()
     for reason, (words, best_of, key) in _BEST.items():
         if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
-            parts.append(f"{len(scores)} for {words.format(best_of(scores))} ({key}: {attrgetter(key)(filters)})")
+            parts.append(f"{len(scores)} for {words.format(best_of(scores))} ({key}: {getattr(filters, key)})")
     if unsafe := sum(verdict.reason == "unsafe" for verdict in verdicts):
         parts.append(f"{unsafe} by safety_checker")
     raise UserError(
         f"synthesize: {what} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
         "change that threshold or raise max_redraws. If only max_redraws changes, finished shards are kept."
     )
-
-
-def load_head(path: Path, size: int) -> Callable[[np.ndarray], float]:
-    """Returns the function from features (D, unit norm) to a score that is in a state dict of linear layers.
-
-    The file is .safetensors or of torch.save.
-
-    Layers follow each other without an activation, as in both of LAION's predictors (laion-ai/aesthetic-predictor and
-    christophschuhmann/improved-aesthetic-predictor). `size`: D. UserError for a file that is missing, damaged, or no
-    head for features of this size.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        order = {name: [int(number) for number in re.findall(r"\d+", name)] for name in state}
-        weight, bias = np.eye(size), np.zeros(size)
-        for name in sorted((name for name in state if name.endswith("weight")), key=order.__getitem__):
-            layer = state[name].double().numpy()
-            own = state.get(f"{name.removesuffix('weight')}bias")
-            bias = layer @ bias + (0.0 if own is None else own.double().numpy())
-            weight = layer @ weight
-        if weight.shape[0] != 1:
-            raise ValueError("its last layer should give one number")
-    except Exception as error:  # torch, safetensors and numpy raise many kinds of errors
-        what = f"it has no linear layers from {size} numbers to a score ({' '.join(str(error).split()[:30])})"
-        raise UserError(f"{HEAD_KEY}: {path}: {what}. Use a head for the features of filters.scorer.") from error
-    weight_D, offset = weight[0].astype(np.float32), float(bias[0])
-    return lambda image_D: float(image_D @ weight_D + offset)
 
 
 def load_safety_checker(name: str, device: torch.device) -> Callable[[Image.Image], bool]:

@@ -103,8 +103,7 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
-    optional = ("aesthetic", "safety_checker")
-    unset = {key for key in optional if getattr(config.filters, key, None) is None}  # not there in older manifests
+    unset = set() if config.filters and config.filters.safety_checker else {"safety_checker"}  # as in older manifests
     return config.model_dump(
         exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws", *unset}}
     )

@@ -41,8 +41,6 @@ WRONG: dict[str, dict[str, Any]] = {
     "methods.finetune: trains.blocks: 99: the image tower has 4 blocks": {"kind": "last_blocks", "blocks": 99},
     "methods.finetune: trains.targets: no layer's name ends with 'fc1'": LORA | {"targets": ["fc1"]},
     "generator.filters.scorer.name: there is no data/0_raw/generators/no": FILTERS,
-    "generator.filters.aesthetic.head: there is no": FILTERS
-    | {"aesthetic": {"head": "data/0_raw/generators/h.pt", "min_score": 1.0}},
     "generator.filters.safety_checker: there is no": FILTERS | {"safety_checker": "data/0_raw/generators/no"},
     "generator: memory.offload is model, but run.device is the CPU": OFFLOAD,
 }
