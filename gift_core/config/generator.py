@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from gift_core.config.section import Batch, ImageFormat, Section, Text, text_or_section
+from gift_core.config.section import Batch, ImageFormat, Section, Text
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
-Prose = Annotated[str, Field(max_length=10_000)]
 GENERATOR_FILES = "data/0_raw/generators/"
 # Schedulers that take their noise from torchsde instead of the images' own generators.
 UNSEEDED = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
@@ -69,21 +68,6 @@ class FiltersConfig(Section):
         return {key: path for key, path in found.items() if path}
 
 
-class NegativePromptConfig(Section):
-    """The negative prompt of a pipeline with distilled guidance (Flux), and the scale of its guidance.
-
-    `true_guidance` is classifier-free guidance on top of the distilled one. It doubles the work.
-    """
-
-    text: Prose
-    true_guidance: Annotated[float, Field(gt=1, le=100)]
-
-
-NegativePrompt = Annotated[
-    Annotated[Prose, Tag("text")] | Annotated[NegativePromptConfig, Tag("section")], Discriminator(text_or_section)
-]
-
-
 class GeneratorConfig(Section):
     """The text-to-image pipeline (a diffusers folder or a hub name) and its settings. `size` is in pixels."""
 
@@ -94,7 +78,7 @@ class GeneratorConfig(Section):
     guidance: Annotated[float, Field(ge=0, le=100)]
     size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
     scheduler: Text | None
-    negative_prompt: NegativePrompt
+    negative_prompt: Annotated[str, Field(max_length=10_000)]
     batch_size: Batch
     images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the position
     image_format: ImageFormat
@@ -108,7 +92,7 @@ class GeneratorConfig(Section):
 def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other."""
     text, guidance = generator.negative_prompt, generator.guidance
-    if isinstance(text, str) and text and guidance <= 1:
+    if text and guidance <= 1:
         what = f"{text!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
         yield "generator.negative_prompt", f'{what}. Write negative_prompt: "", or a guidance above 1.'
     if generator.scheduler in UNSEEDED:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 KEY = "generator.filters"
 REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate", "unsafe": "unsafe"}
-# By reason: what an error says of the best score, and the threshold that it did not reach.
-_BEST: Mapping[str, tuple[str, Callable[[list[float]], float], str]] = {
-    "clip_score": ("a CLIP score of at most {:.3f}", max, "min_clip_score"),
-    "duplicate": ("a similarity of at least {:.3f} to a kept image", min, "max_similarity"),
-}
 SAFETY_KEY = "params.yaml: generator.filters.safety_checker"
 
 
@@ -165,9 +160,9 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     if filters is None or len(verdicts) - black <= filters.max_redraws:
         return
     parts = list[str]()
-    for reason, (words, best_of, key) in _BEST.items():
+    for reason, key, best_of in (("clip_score", "min_clip_score", max), ("duplicate", "max_similarity", min)):
         if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
-            parts.append(f"{len(scores)} for {words.format(best_of(scores))} ({key}: {getattr(filters, key)})")
+            parts.append(f"{len(scores)} by {key}: {getattr(filters, key)} (the closest had {best_of(scores):.3f})")
     if unsafe := sum(verdict.reason == "unsafe" for verdict in verdicts):
         parts.append(f"{unsafe} by safety_checker")
     raise UserError(

@@ -93,7 +93,6 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("generator.scheduler", "DPMSolverSDEScheduler", "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
     ("generator.filters", {**FILTERS, "min_clip_score": None}, "generator.filters: neither min_clip_score, max_similarity nor safety_checker is set"),
     ("generator.filters", {**FILTERS, "safety_checker": "./checker"}, "generator.filters.safety_checker: ./checker is outside data/0_raw/generators/"),
-    ("generator.negative_prompt", {"text": "blurry", "true_guidance": 1.0}, "generator.negative_prompt.true_guidance: should be greater than 1"),
     ("prompts.strategy", "captions", "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
     ("prompts.captions", "data/0_raw/prompts/mine.csv", "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
     ("prompts.base_vocabulary", "lists/words.txt", "prompts.base_vocabulary: lists/words.txt is outside data"),

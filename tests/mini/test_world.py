@@ -12,7 +12,7 @@ from gift_core.mini import world
 from gift_core.mini.rendering import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyph_mask
 from tests.datasets.folders import INGEST
 
-TASKS = world.task_names()
+TASKS = world.TASKS
 
 
 def digest(pictures):
