@@ -48,24 +48,18 @@ class FiltersConfig(Section):
     """Quality filters, which the paper does not use. A rejected image is generated again with its next seed.
 
     `min_clip_score`: the lowest cosine similarity of image and prompt. `max_similarity`: the highest cosine similarity
-    to another image of the task. `safety_checker`: a model of diffusers that must not find its concepts in an image.
-    `max_redraws`: the number of further attempts for an image before the stage fails.
+    to another image of the task. `max_redraws`: the number of further attempts for an image before the stage fails.
     """
 
-    scorer: ScorerConfig | None
+    scorer: ScorerConfig
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
-    safety_checker: Text | None = None
     max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
-    def local_files(self) -> dict[str, str]:
-        """Returns {key: path} of the models that can only be on this machine."""
-        scorer, checker = self.scorer.name if self.scorer else "", self.safety_checker or ""
-        found = {
-            "scorer.name": scorer.removeprefix(LOCAL) if scorer.startswith(LOCAL) else "",
-            "safety_checker": checker if looks_local(checker) else "",
-        }
-        return {key: path for key, path in found.items() if path}
+    @property
+    def local_scorer(self) -> str:
+        """The folder of the scorer, empty for one that can be downloaded."""
+        return self.scorer.name.removeprefix(LOCAL) if self.scorer.name.startswith(LOCAL) else ""
 
 
 class GeneratorConfig(Section):
@@ -101,14 +95,11 @@ def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     filters = generator.filters
     if filters is None:
         return
-    scored = [key for key in ("min_clip_score", "max_similarity") if getattr(filters, key) is not None]
-    if not scored and filters.safety_checker is None:
-        what = "neither min_clip_score, max_similarity nor safety_checker is set, so every image would pass"
+    if filters.min_clip_score is None and filters.max_similarity is None:
+        what = "neither min_clip_score nor max_similarity is set, so every image would pass"
         yield "generator.filters", f"{what}. Set one, or write filters: null."
-    if scored and filters.scorer is None:
-        yield "generator.filters.scorer", f"{scored[0]} needs the features of a CLIP. Name one (docs/generators.md)."
-    for key, path in filters.local_files().items():
-        yield from check_watched(f"generator.filters.{key}", path, GENERATOR_FILES)
+    if filters.local_scorer:
+        yield from check_watched("generator.filters.scorer.name", filters.local_scorer, GENERATOR_FILES)
 
 
 def check_watched(key: str, path: str, folder: str) -> Iterator[tuple[str, str]]:

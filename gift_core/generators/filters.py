@@ -1,7 +1,7 @@
-"""Filters for generated images: black or unsafe ones, ones that do not match their prompt, and near-duplicates.
+"""Filters for generated images: black ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Another model is a safety checker. Both
-see one image at a time, in float32, so that a resumed run decides as an uninterrupted one.
+A CLIP scores the images: any open_clip model with an image and a text encoder. It sees one image at a time, in float32,
+so that a resumed run decides as an uninterrupted one.
 Rejected images are generated again with their next seed. The paper has no filters except for black images.
 D is the embedding size of the scorer.
 """
@@ -9,7 +9,6 @@ D is the embedding size of the scorer.
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
 KEY = "generator.filters"
-REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate", "unsafe": "unsafe"}
-SAFETY_KEY = "params.yaml: generator.filters.safety_checker"
+REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
 
 
 @dataclass(frozen=True)
@@ -86,25 +84,15 @@ class QualityFilters:
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
-    def __init__(
-        self,
-        config: FiltersConfig,
-        scorer: Scorer | None,
-        checker: Callable[[Image.Image], bool] | None = None,
-    ) -> None:
-        self.config, self.scorer, self.checker = config, scorer, checker
+    def __init__(self, config: FiltersConfig, scorer: Scorer) -> None:
+        self.config, self.scorer = config, scorer
         self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
-        self._text_features = cache(scorer.text_features) if scorer else None  # prompts are sampled with replacement
+        self._text_features = cache(scorer.text_features)  # prompts are sampled with replacement
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether the image is safe, similar enough to its prompt, and unlike all kept images."""
-        config, opened = self.config, _opened(image)
-        if self.checker is not None and self.checker(opened):
-            return Verdict("unsafe")
-        if self.scorer is None or self._text_features is None:
-            return KEPT
-        image_D = self.scorer.image_features(opened)
+        """Returns whether the image is similar enough to its prompt, and unlike all kept images."""
+        config, image_D = self.config, self.scorer.image_features(_opened(image))
         if config.min_clip_score is not None:
             score = float(image_D @ self._text_features(prompt))
             if score < config.min_clip_score:
@@ -118,7 +106,7 @@ class QualityFilters:
 
     def recall(self, images: Iterable[bytes]) -> None:
         """Remembers the features of images that were kept in an earlier run."""
-        if self.compares_images and self.scorer is not None:
+        if self.compares_images:
             self._kept += [self.scorer.image_features(_opened(image)) for image in images]
 
 
@@ -129,17 +117,8 @@ def _opened(image: bytes) -> Image.Image:
 
 
 def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
-    """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
-    if config is None:
-        return None
-    scorer = load_scorer(config.scorer, device) if config.scorer else None
-    checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
-    return QualityFilters(config, scorer, checker)
-
-
-def counted_reasons(config: FiltersConfig) -> list[str]:
-    """Returns the reasons that the manifest counts: unsafe only where params.yaml names a safety checker."""
-    return [reason for reason in REASONS if reason != "unsafe" or config.safety_checker]
+    """Returns the filters of params.yaml with their model on `device`, None if every image is kept."""
+    return None if config is None else QualityFilters(config, load_scorer(config.scorer, device))
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
@@ -163,37 +142,7 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     for reason, key, best_of in (("clip_score", "min_clip_score", max), ("duplicate", "max_similarity", min)):
         if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
             parts.append(f"{len(scores)} by {key}: {getattr(filters, key)} (the closest had {best_of(scores):.3f})")
-    if unsafe := sum(verdict.reason == "unsafe" for verdict in verdicts):
-        parts.append(f"{unsafe} by safety_checker")
     raise UserError(
         f"synthesize: {what} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
         "change that threshold or raise max_redraws. If only max_redraws changes, finished shards are kept."
     )
-
-
-def load_safety_checker(name: str, device: torch.device) -> Callable[[Image.Image], bool]:
-    """Returns the check whether a model finds its concepts in an image: that of Stable Diffusion 1, or one like it.
-
-    `name`: of a folder or of the hub. UserError where diffusers cannot load it.
-    """
-    import torch
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-    from transformers import CLIPImageProcessor
-
-    # It warns of each image that it blocks; the manifest counts them.
-    logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
-    try:
-        model = StableDiffusionSafetyChecker.from_pretrained(name)
-        processor = CLIPImageProcessor.from_pretrained(name)
-    except Exception as error:  # diffusers, the hub and torch raise many kinds of errors
-        reason = " ".join(str(error).split()[:60])
-        raise UserError(f"{SAFETY_KEY}: diffusers cannot load {name} ({reason}). Check the name.") from error
-    model = model.eval().to(device)
-
-    def is_unsafe(image: Image.Image) -> bool:
-        pixels = processor(images=[image], return_tensors="pt").pixel_values
-        with torch.inference_mode():
-            _, flags = model(clip_input=pixels.to(device), images=[np.zeros((1, 1, 3))])
-        return bool(flags[0])
-
-    return is_unsafe
