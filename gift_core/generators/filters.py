@@ -22,6 +22,7 @@ from gift_core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+    from gift_core.clip.model import Clip
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
 KEY = "generator.filters"
@@ -32,37 +33,34 @@ REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
 class Scorer:
     """A CLIP in evaluation mode and float32 that encodes one image or text at a time, so no batch moves a last bit."""
 
-    model: Any
-    transform: Any
-    tokenizer: Any
-    device: torch.device
+    clip: Clip
 
     def image_features(self, image: Image.Image) -> np.ndarray:
         """Returns the features of an RGB image: D, unit norm, float32."""
-        return self._encode(self.model.encode_image, self.transform(image).unsqueeze(0))
+        from gift_core.clip.images import evaluation_transform
+
+        return self._encode(self.clip.model.encode_image, evaluation_transform(self.clip)(image)[None])
 
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
-        return self._encode(self.model.encode_text, self.tokenizer([text]))
+        return self._encode(self.clip.model.encode_text, self.clip.tokenizer([text]))
 
-    def _encode(self, encode: Callable[..., torch.Tensor], one: torch.Tensor) -> np.ndarray:
+    def _encode(self, encode: Any, one: torch.Tensor) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            vector_D: np.ndarray = encode(one.to(self.device), normalize=True)[0].float().cpu().numpy()
+            vector_D: np.ndarray = encode(one.to(self.clip.device), normalize=True)[0].float().cpu().numpy()
         return vector_D
 
 
 def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
     """Returns the CLIP of `config`, any that interop.importing.load_clip loads. UserError as there."""
-    from gift_core.clip.images import evaluation_transform
     from gift_core.interop.importing import load_clip
 
     try:
-        clip = load_clip(config.name, config.pretrained, device=device)
+        return Scorer(load_clip(config.name, config.pretrained, device=device))
     except UserError as error:
         raise UserError(f"params.yaml: {KEY}.scorer: {error}") from error
-    return Scorer(clip.model, evaluation_transform(clip), clip.tokenizer, device)
 
 
 @dataclass(frozen=True)
