@@ -76,26 +76,24 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
     option.
     """
     _, taken = lookup(KINDS, kind, "merge --kind")
-    chosen = {key: value for key, value in given.items() if value is not None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    options = {**DEFAULTS, **chosen}
     if models < 2 or (kind == "interpolate" and models != 2):
         needed = "exactly two" if kind == "interpolate" else "at least two"
         raise UserError(f"merge --kind {kind}: {models} given, it takes {needed} models. Name their folders or files.")
-    for name in chosen:
-        if name not in taken:
-            takers = ", ".join(each for each, (_, other) in KINDS.items() if name in other)
-            raise UserError(f"merge --{name}: no option of --kind {kind}, but of {takers}. Leave it out.")
-    options: dict[str, Any] = {name: chosen.get(name, DEFAULTS.get(name)) for name in taken}
-    for name, value in options.items():
-        if value is None:
-            raise UserError(f"merge --kind {kind}: --{name} is missing. Give it.")
-        if name in SHARES and not 0 <= value <= 1:
-            raise UserError(f"merge --{name} {value}: should be from 0 to 1. Correct it.")
-    if "weight" in options:
-        given_weights = options["weight"]
-        options["weight"] = [*given_weights] * models if len(given_weights) == 1 else [*given_weights]
-        if len(options["weight"]) != models:
-            raise UserError(f"merge --weight: {len(given_weights)} given for {models} models. Give one for each.")
-    return options
+    wrong = [f"--{name} is missing" for name in taken if name not in options]
+    wrong += [f"--{name} is not for this kind" for name in chosen if name not in taken]
+    if wrong:
+        known = ", ".join(f"--{name}" for name in taken) or "no options"
+        raise UserError(f"merge --kind {kind}: {wrong[0]}. It takes {known}.")
+    for name in SHARES:
+        if name in taken and not 0 <= options[name] <= 1:
+            raise UserError(f"merge --{name} {options[name]}: should be from 0 to 1. Correct it.")
+    weights = options.get("weight", ())
+    if len(weights) not in (0, 1, models):
+        raise UserError(f"merge --weight: {len(weights)} given for {models} models. Give one for each.")
+    options["weight"] = [*weights] * (models if len(weights) == 1 else 1)
+    return {name: options[name] for name in taken}
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

@@ -68,7 +68,7 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
     "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
-    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it."),
+    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. It takes --base, --keep, --scale."),
     "weights": ("m0 m1 m2 --kind task_arithmetic --base base --weight 1 2", "--weight: 2 given for 3 models"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
