@@ -75,7 +75,12 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
         raise UserError(
             f"{PIPELINE_KEY}: {config.pipeline} cannot be loaded ({text.splitlines()[0]}). {remedy}"
         ) from error
-    # Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt.
+    _require_whole(pipeline, config)
+    return pipeline
+
+
+def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
+    """Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt."""
     for name, part in sorted(pipeline.components.items()):
         tensors = part.named_parameters() if hasattr(part, "named_parameters") else ()
         if missing := first_names([each for each, value in tensors if value.is_meta]):  # accelerate leaves them empty
@@ -87,7 +92,6 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
                 what = f"its {name} encodes different prompts identically, so its files are missing"
                 remedy = "tokenizer.json, or vocab.json and merges.txt, or spiece.model"
                 raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. Fetch the folder again ({remedy}).")
-    return pipeline
 
 
 def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
