@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 
 from gift_core.errors import UserError, lookup
-
-_AVAILABLE: dict[str, Callable[[], bool]] = {
-    "cpu": lambda: True,
-    "cuda": torch.cuda.is_available,
-    "mps": lambda: bool(torch.backends.mps.is_available()),
-    "auto": lambda: True,
-}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -24,12 +16,13 @@ def resolve_device(name: str) -> torch.device:
     by default). UserError for an unknown name and for a device that this machine or this build of torch lacks.
     """
     torch.backends.cudnn.allow_tf32 = False
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
+        return torch.device(next(kind for kind in available if available[kind]))
     kind, colon, number = name.partition(":")
-    is_available = lookup(_AVAILABLE, kind, "device")
+    is_available = lookup({**available, "auto": False}, kind, "device")
     exists = number.isdecimal() and int(number[:9]) < torch.cuda.device_count() if colon else True
-    if not is_available() or not exists:
+    if not is_available or not exists:
         raise UserError(f"device: {name[:80]!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
     return torch.device(name)
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, prediction_rows, retrieval_rows
-from gift_core.artifacts.task import CLASSES, PAIRS
+from gift_core.artifacts.task import CLASSES, PAIRS, TaskInfo
 from gift_core.clip.encoding import text_features
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, encode_test_set, nearest_classes
@@ -151,22 +151,15 @@ def classify(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     return {"predicted_N": predicted_N, "labels_N": test_set.labels_N, "positions_N": test_set.positions_N}
 
 
-@dataclass(frozen=True)
-class TaskTester:
-    """How tasks of a kind are tested: the tensors of a test, and the outcome that they and the class names make."""
-
-    tensors: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
-    outcome: Callable[..., TestOutcome]
+# By the kind of task: the tensors of a test.
+TESTERS: Mapping[str, Callable[[Clip, TestSet], dict[str, torch.Tensor]]] = {CLASSES: classify, PAIRS: retrieve}
 
 
-# By the kind of task.
-TESTERS: Mapping[str, TaskTester] = {
-    CLASSES: TaskTester(classify, Classification),
-    PAIRS: TaskTester(retrieve, lambda classes, **tensors: Retrieval(**tensors)),
-}
+def outcome_of(task: TaskInfo, tensors: Mapping[str, torch.Tensor]) -> TestOutcome:
+    """Returns the test of a model on a task, which has these tensors."""
+    return Retrieval(**tensors) if task.kind == PAIRS else Classification(**tensors, classes=task.class_names)
 
 
 def test_of(clip: Clip, test_set: TestSet) -> TestOutcome:
     """Returns the test of a model on test images."""
-    tester = TESTERS[test_set.task.kind]
-    return tester.outcome(classes=test_set.task.class_names, **tester.tensors(clip, test_set))
+    return outcome_of(test_set.task, TESTERS[test_set.task.kind](clip, test_set))

@@ -61,8 +61,6 @@ COUNTS: Mapping[str, str] = {
     "gift_core/method/replay/fisher.py: fisher_of_pairs": "fisher",
     "gift_core/generators/filters.py: QualityFilters": "filters",
     "gift_core/generators/filters.py: load_scorer": "filters",
-    "gift_core/generators/filters.py: load_head": "filters",
-    "gift_core/generators/filters.py: load_safety_checker": "filters",
 }
 DIVIDED = {key.partition(": ")[0] for key in COUNTS if ": " in key}  # modules whose definitions are units
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from gift_core.config.section import Batch, ImageFormat, Section, Text, text_or_section
+from gift_core.config.section import Batch, ImageFormat, Section, Text
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
-Prose = Annotated[str, Field(max_length=10_000)]
 GENERATOR_FILES = "data/0_raw/generators/"
 # Schedulers that take their noise from torchsde instead of the images' own generators.
 UNSEEDED = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
@@ -45,52 +44,22 @@ class ScorerConfig(Section):
     pretrained: Text | None
 
 
-class AestheticConfig(Section):
-    """A linear head on the features of the scorer, and the lowest score of an image that is kept."""
-
-    head: Text
-    min_score: Annotated[float, Field(ge=-1000, le=1000)]
-
-
 class FiltersConfig(Section):
     """Quality filters, which the paper does not use. A rejected image is generated again with its next seed.
 
     `min_clip_score`: the lowest cosine similarity of image and prompt. `max_similarity`: the highest cosine similarity
-    to another image of the task. `safety_checker`: a model of diffusers that must not find its concepts in an image.
-    `max_redraws`: the number of further attempts for an image before the stage fails.
+    to another image of the task. `max_redraws`: the number of further attempts for an image before the stage fails.
     """
 
-    scorer: ScorerConfig | None
+    scorer: ScorerConfig
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
-    aesthetic: AestheticConfig | None = None
-    safety_checker: Text | None = None
     max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
-    def local_files(self) -> dict[str, str]:
-        """Returns {key: path} of the models that can only be on this machine."""
-        scorer, checker = self.scorer.name if self.scorer else "", self.safety_checker or ""
-        found = {
-            "scorer.name": scorer.removeprefix(LOCAL) if scorer.startswith(LOCAL) else "",
-            "aesthetic.head": self.aesthetic.head if self.aesthetic else "",
-            "safety_checker": checker if looks_local(checker) else "",
-        }
-        return {key: path for key, path in found.items() if path}
-
-
-class NegativePromptConfig(Section):
-    """The negative prompt of a pipeline with distilled guidance (Flux), and the scale of its guidance.
-
-    `true_guidance` is classifier-free guidance on top of the distilled one. It doubles the work.
-    """
-
-    text: Prose
-    true_guidance: Annotated[float, Field(gt=1, le=100)]
-
-
-NegativePrompt = Annotated[
-    Annotated[Prose, Tag("text")] | Annotated[NegativePromptConfig, Tag("section")], Discriminator(text_or_section)
-]
+    @property
+    def local_scorer(self) -> str:
+        """The folder of the scorer, empty for one that can be downloaded."""
+        return self.scorer.name.removeprefix(LOCAL) if self.scorer.name.startswith(LOCAL) else ""
 
 
 class GeneratorConfig(Section):
@@ -103,7 +72,7 @@ class GeneratorConfig(Section):
     guidance: Annotated[float, Field(ge=0, le=100)]
     size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
     scheduler: Text | None
-    negative_prompt: NegativePrompt
+    negative_prompt: Annotated[str, Field(max_length=10_000)]
     batch_size: Batch
     images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the position
     image_format: ImageFormat
@@ -117,7 +86,7 @@ class GeneratorConfig(Section):
 def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other."""
     text, guidance = generator.negative_prompt, generator.guidance
-    if isinstance(text, str) and text and guidance <= 1:
+    if text and guidance <= 1:
         what = f"{text!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
         yield "generator.negative_prompt", f'{what}. Write negative_prompt: "", or a guidance above 1.'
     if generator.scheduler in UNSEEDED:
@@ -126,14 +95,11 @@ def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     filters = generator.filters
     if filters is None:
         return
-    scored = [key for key in ("min_clip_score", "max_similarity", "aesthetic") if getattr(filters, key) is not None]
-    if not scored and filters.safety_checker is None:
-        what = "neither min_clip_score, max_similarity, aesthetic nor safety_checker is set, so every image would pass"
+    if filters.min_clip_score is None and filters.max_similarity is None:
+        what = "neither min_clip_score nor max_similarity is set, so every image would pass"
         yield "generator.filters", f"{what}. Set one, or write filters: null."
-    if scored and filters.scorer is None:
-        yield "generator.filters.scorer", f"{scored[0]} needs the features of a CLIP. Name one (docs/generators.md)."
-    for key, path in filters.local_files().items():
-        yield from check_watched(f"generator.filters.{key}", path, GENERATOR_FILES)
+    if filters.local_scorer:
+        yield from check_watched("generator.filters.scorer.name", filters.local_scorer, GENERATOR_FILES)
 
 
 def check_watched(key: str, path: str, folder: str) -> Iterator[tuple[str, str]]:

@@ -108,23 +108,16 @@ def check_trained(project: Project) -> Iterator[Finding]:
 def check_generator(project: Project) -> Iterator[Finding]:
     """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA.
 
-    Also a problem for each local model of the filters that is missing. A quick check yields nothing of a pipeline of
-    the hub, and the filters' models of the hub are not looked up.
+    Also a problem if the scorer of the filters is a folder that is missing. A quick check yields nothing of a pipeline
+    of the hub, and a scorer of the hub is not looked up.
     """
     from gift_core.generators.pipeline import check_lora
 
-    filters, memory = project.config.generator.filters, project.config.generator.memory
-    for key, path in filters.local_files().items() if filters else ():
-        if not (project.root / path).exists():
-            remedy = "Correct the path, or put the model there."
-            yield Finding(f"generator.filters.{key}", "fail", f"there is no {path}", remedy)
+    filters = project.config.generator.filters
+    if filters is not None and not (project.root / filters.local_scorer).exists():
+        remedy = "Correct the path, or put the model there."
+        yield Finding("generator.filters.scorer.name", "fail", f"there is no {filters.local_scorer}", remedy)
     check_lora(project.config.generator.lora)
-    if memory is not None and memory.offload != "none":
-        from gift_core.clip.device import resolve_device
-
-        if resolve_device(project.config.run.device).type == "cpu":
-            found = f"memory.offload is {memory.offload}, but run.device is the CPU, where everything is already"
-            yield Finding("generator", "fail", found, "Write offload: none, or run on a GPU.")
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
         if not project.quick:

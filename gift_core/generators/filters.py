@@ -1,8 +1,7 @@
-"""Filters for generated images: black, unsafe or ugly ones, ones that do not match their prompt, and near-duplicates.
+"""Filters for generated images: black ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Two other filters are an aesthetic score
-and a safety checker, both with models that the user names. All see one image at a time, in float32, so that a resumed
-run decides as an uninterrupted one.
+A CLIP scores the images: any open_clip model with an image and a text encoder. It sees one image at a time, in float32,
+so that a resumed run decides as an uninterrupted one.
 Rejected images are generated again with their next seed. The paper has no filters except for black images.
 D is the embedding size of the scorer.
 """
@@ -10,13 +9,9 @@ D is the embedding size of the scorer.
 from __future__ import annotations
 
 import io
-import logging
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,60 +22,45 @@ from gift_core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+    from gift_core.clip.model import Clip
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
 KEY = "generator.filters"
-REASONS = {
-    "clip_score": "low CLIP score",
-    "duplicate": "near-duplicate",
-    "aesthetic": "low aesthetic score",
-    "unsafe": "unsafe",
-}
-# By reason: what an error says of the best score, and the threshold that it did not reach.
-_BEST: Mapping[str, tuple[str, Callable[[list[float]], float], str]] = {
-    "clip_score": ("a CLIP score of at most {:.3f}", max, "min_clip_score"),
-    "duplicate": ("a similarity of at least {:.3f} to a kept image", min, "max_similarity"),
-    "aesthetic": ("an aesthetic score of at most {:.2f}", max, "aesthetic.min_score"),
-}
-HEAD_KEY = "params.yaml: generator.filters.aesthetic.head"
-SAFETY_KEY = "params.yaml: generator.filters.safety_checker"
+REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
 
 
 @dataclass(frozen=True)
 class Scorer:
     """A CLIP in evaluation mode and float32 that encodes one image or text at a time, so no batch moves a last bit."""
 
-    model: Any
-    transform: Any
-    tokenizer: Any
-    device: torch.device
+    clip: Clip
 
     def image_features(self, image: Image.Image) -> np.ndarray:
         """Returns the features of an RGB image: D, unit norm, float32."""
-        return self._encode(self.model.encode_image, self.transform(image).unsqueeze(0))
+        from gift_core.clip.images import evaluation_transform
+
+        return self._encode(self.clip.model.encode_image, evaluation_transform(self.clip)(image)[None])
 
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
-        return self._encode(self.model.encode_text, self.tokenizer([text]))
+        return self._encode(self.clip.model.encode_text, self.clip.tokenizer([text]))
 
-    def _encode(self, encode: Callable[..., torch.Tensor], one: torch.Tensor) -> np.ndarray:
+    def _encode(self, encode: Any, one: torch.Tensor) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            vector_D: np.ndarray = encode(one.to(self.device), normalize=True)[0].float().cpu().numpy()
+            vector_D: np.ndarray = encode(one.to(self.clip.device), normalize=True)[0].float().cpu().numpy()
         return vector_D
 
 
 def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
     """Returns the CLIP of `config`, any that interop.importing.load_clip loads. UserError as there."""
-    from gift_core.clip.images import evaluation_transform
     from gift_core.interop.importing import load_clip
 
     try:
-        clip = load_clip(config.name, config.pretrained, device=device)
+        return Scorer(load_clip(config.name, config.pretrained, device=device))
     except UserError as error:
         raise UserError(f"params.yaml: {KEY}.scorer: {error}") from error
-    return Scorer(clip.model, evaluation_transform(clip), clip.tokenizer, device)
 
 
 @dataclass(frozen=True)
@@ -102,30 +82,15 @@ class QualityFilters:
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
-    def __init__(
-        self,
-        config: FiltersConfig,
-        scorer: Scorer | None,
-        head: Callable[[np.ndarray], float] | None = None,
-        checker: Callable[[Image.Image], bool] | None = None,
-    ) -> None:
-        self.config, self.scorer, self.head, self.checker = config, scorer, head, checker
+    def __init__(self, config: FiltersConfig, scorer: Scorer) -> None:
+        self.config, self.scorer = config, scorer
         self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
-        self._text_features = cache(scorer.text_features) if scorer else None  # prompts are sampled with replacement
+        self._text_features = cache(scorer.text_features)  # prompts are sampled with replacement
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
-        config, opened = self.config, _opened(image)
-        if self.checker is not None and self.checker(opened):
-            return Verdict("unsafe")
-        if self.scorer is None or self._text_features is None:
-            return KEPT
-        image_D = self.scorer.image_features(opened)
-        if self.head is not None and config.aesthetic is not None:
-            score = self.head(image_D)
-            if score < config.aesthetic.min_score:
-                return Verdict("aesthetic", score)
+        """Returns whether the image is similar enough to its prompt, and unlike all kept images."""
+        config, image_D = self.config, self.scorer.image_features(_opened(image))
         if config.min_clip_score is not None:
             score = float(image_D @ self._text_features(prompt))
             if score < config.min_clip_score:
@@ -139,7 +104,7 @@ class QualityFilters:
 
     def recall(self, images: Iterable[bytes]) -> None:
         """Remembers the features of images that were kept in an earlier run."""
-        if self.compares_images and self.scorer is not None:
+        if self.compares_images:
             self._kept += [self.scorer.image_features(_opened(image)) for image in images]
 
 
@@ -150,19 +115,8 @@ def _opened(image: bytes) -> Image.Image:
 
 
 def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
-    """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
-    if config is None:
-        return None
-    scorer, aesthetic = load_scorer(config.scorer, device) if config.scorer else None, config.aesthetic
-    head = load_head(Path(aesthetic.head), size=len(scorer.text_features(""))) if scorer and aesthetic else None
-    checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
-    return QualityFilters(config, scorer, head, checker)
-
-
-def counted_reasons(config: FiltersConfig) -> list[str]:
-    """Returns the reasons that the manifest counts: one that needs a model only where params.yaml names it."""
-    named = {"aesthetic": config.aesthetic, "unsafe": config.safety_checker}
-    return [reason for reason in REASONS if named.get(reason, reason)]
+    """Returns the filters of params.yaml with their model on `device`, None if every image is kept."""
+    return None if config is None else QualityFilters(config, load_scorer(config.scorer, device))
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
@@ -183,70 +137,10 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     if filters is None or len(verdicts) - black <= filters.max_redraws:
         return
     parts = list[str]()
-    for reason, (words, best_of, key) in _BEST.items():
+    for reason, key, best_of in (("clip_score", "min_clip_score", max), ("duplicate", "max_similarity", min)):
         if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
-            parts.append(f"{len(scores)} for {words.format(best_of(scores))} ({key}: {attrgetter(key)(filters)})")
-    if unsafe := sum(verdict.reason == "unsafe" for verdict in verdicts):
-        parts.append(f"{unsafe} by safety_checker")
+            parts.append(f"{len(scores)} by {key}: {getattr(filters, key)} (the closest had {best_of(scores):.3f})")
     raise UserError(
         f"synthesize: {what} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
         "change that threshold or raise max_redraws. If only max_redraws changes, finished shards are kept."
     )
-
-
-def load_head(path: Path, size: int) -> Callable[[np.ndarray], float]:
-    """Returns the function from features (D, unit norm) to a score that is in a state dict of linear layers.
-
-    The file is .safetensors or of torch.save.
-
-    Layers follow each other without an activation, as in both of LAION's predictors (laion-ai/aesthetic-predictor and
-    christophschuhmann/improved-aesthetic-predictor). `size`: D. UserError for a file that is missing, damaged, or no
-    head for features of this size.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        order = {name: [int(number) for number in re.findall(r"\d+", name)] for name in state}
-        weight, bias = np.eye(size), np.zeros(size)
-        for name in sorted((name for name in state if name.endswith("weight")), key=order.__getitem__):
-            layer = state[name].double().numpy()
-            own = state.get(f"{name.removesuffix('weight')}bias")
-            bias = layer @ bias + (0.0 if own is None else own.double().numpy())
-            weight = layer @ weight
-        if weight.shape[0] != 1:
-            raise ValueError("its last layer should give one number")
-    except Exception as error:  # torch, safetensors and numpy raise many kinds of errors
-        what = f"it has no linear layers from {size} numbers to a score ({' '.join(str(error).split()[:30])})"
-        raise UserError(f"{HEAD_KEY}: {path}: {what}. Use a head for the features of filters.scorer.") from error
-    weight_D, offset = weight[0].astype(np.float32), float(bias[0])
-    return lambda image_D: float(image_D @ weight_D + offset)
-
-
-def load_safety_checker(name: str, device: torch.device) -> Callable[[Image.Image], bool]:
-    """Returns the check whether a model finds its concepts in an image: that of Stable Diffusion 1, or one like it.
-
-    `name`: of a folder or of the hub. UserError where diffusers cannot load it.
-    """
-    import torch
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-    from transformers import CLIPImageProcessor
-
-    # It warns of each image that it blocks; the manifest counts them.
-    logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
-    try:
-        model = StableDiffusionSafetyChecker.from_pretrained(name)
-        processor = CLIPImageProcessor.from_pretrained(name)
-    except Exception as error:  # diffusers, the hub and torch raise many kinds of errors
-        reason = " ".join(str(error).split()[:60])
-        raise UserError(f"{SAFETY_KEY}: diffusers cannot load {name} ({reason}). Check the name.") from error
-    model = model.eval().to(device)
-
-    def is_unsafe(image: Image.Image) -> bool:
-        pixels = processor(images=[image], return_tensors="pt").pixel_values
-        with torch.inference_mode():
-            _, flags = model(clip_input=pixels.to(device), images=[np.zeros((1, 1, 3))])
-        return bool(flags[0])
-
-    return is_unsafe

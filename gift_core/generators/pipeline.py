@@ -26,14 +26,8 @@ if TYPE_CHECKING:
 PIPELINE_KEY = "params.yaml: generator.pipeline"
 LORA_KEY = "params.yaml: generator.lora"
 ADAPTER = "lora"
-# A word in the loaders' errors -> packages to install. The T5 loader falls back to tiktoken without sentencepiece.
-PACKAGES = {
-    "tiktoken": "sentencepiece protobuf",
-    "sentencepiece": "sentencepiece protobuf",
-    "protobuf": "protobuf",
-    "accelerate": "accelerate",
-    "peft": "peft",
-}
+# Words in the errors of T5 tokenizers without the extra t5: their loader falls back to tiktoken.
+T5_PACKAGES = ("tiktoken", "sentencepiece", "protobuf")
 KEY = "params.yaml: generator"
 MEMORY_KEY = f"{KEY}.memory"
 OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}
@@ -73,9 +67,20 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
                 raise
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         text = str(error).strip() or type(error).__name__
-        what = f"{config.pipeline} cannot be loaded ({text.splitlines()[0]})"
-        raise UserError(f"{PIPELINE_KEY}: {what}. {_remedy(config, text.lower())}") from error
-    # Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt.
+        remedy = "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
+        if any(name in text.lower() for name in T5_PACKAGES):
+            remedy = "It needs other packages: pip install sentencepiece protobuf"
+        elif Path(config.pipeline).is_dir():
+            remedy = "The folder is incomplete or damaged: restore it (git checkout / dvc pull)."
+        raise UserError(
+            f"{PIPELINE_KEY}: {config.pipeline} cannot be loaded ({text.splitlines()[0]}). {remedy}"
+        ) from error
+    _require_whole(pipeline, config)
+    return pipeline
+
+
+def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
+    """Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt."""
     for name, part in sorted(pipeline.components.items()):
         tensors = part.named_parameters() if hasattr(part, "named_parameters") else ()
         if missing := first_names([each for each, value in tensors if value.is_meta]):  # accelerate leaves them empty
@@ -87,7 +92,6 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
                 what = f"its {name} encodes different prompts identically, so its files are missing"
                 remedy = "tokenizer.json, or vocab.json and merges.txt, or spiece.model"
                 raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. Fetch the folder again ({remedy}).")
-    return pipeline
 
 
 def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
@@ -104,15 +108,6 @@ def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
         return AutoPipelineForText2Image.from_pretrained(config.pipeline, **options)
     except ValueError:  # not in the text-to-image table of diffusers; the generic loader may know the class
         return DiffusionPipeline.from_pretrained(config.pipeline, **options)
-
-
-def _remedy(config: GeneratorConfig, error: str) -> str:
-    for word, packages in PACKAGES.items():
-        if word in error:
-            return f"It needs another package: pip install {packages}"
-    if Path(config.pipeline).is_dir():
-        return "The folder is incomplete or damaged: restore it (git checkout / dvc pull)."
-    return "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
 
 
 def check_lora(config: LoraConfig | None) -> None:
@@ -163,7 +158,7 @@ class TextToImage:
         Each image has its own generator on the CPU with its own seed, so its noise depends neither on its position in
         the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). A GPU may
         still compute when this returns: the first access to an image waits for it, in any thread. Raises
-        UserError if the pipeline rejects the settings, or if it returns images of another size.
+        UserError if the pipeline rejects the settings.
         """
         import torch
 
@@ -174,20 +169,11 @@ class TextToImage:
             with torch.inference_mode():
                 output = self.pipeline(prompt=list(prompts), generator=generators, **arguments)
                 if isinstance(output.images, torch.Tensor):
-                    self._check_size(output.images.shape[-1], output.images.shape[-2])
                     return _ImagesOnDevice(output.images)
         except (ValueError, TypeError, LookupError, AssertionError) as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
-        for image in output.images:
-            self._check_size(*image.size)
         return [image.convert("RGB") for image in output.images]
-
-    def _check_size(self, width: int, height: int) -> None:
-        size = self.config.size
-        if (width, height) != (size, size):
-            what = f"{size}, but {type(self.pipeline).__name__} returns images of {width}x{height} px"
-            raise UserError(f"{KEY}.size: {what}. Use a size it supports, for most a multiple of 16 or 32.")
 
 
 class _ImagesOnDevice(Sequence["Image.Image"]):
@@ -222,9 +208,6 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     prompt, LoRA, memory savers.
     """
     check_lora(config.lora)
-    if config.memory is not None and config.memory.offload != "none" and device.type == "cpu":
-        what = f"{config.memory.offload}, but run.device is the CPU, where everything is already"
-        raise UserError(f"{MEMORY_KEY}.offload: {what}. Write offload: none, or run on a GPU.")
     pipeline = pretrained_pipeline(config)
     arguments, negative_prompt = call_settings(pipeline, config)
     if config.scheduler is not None:
@@ -265,7 +248,7 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
         except (RuntimeError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
-    if config.offload == "none":
+    if config.offload == "none" or device.type == "cpu":  # where everything is already
         pipeline.to(device)
     else:
         getattr(pipeline, OFFLOADS[config.offload])(device=device)

@@ -33,8 +33,7 @@ RETURN_TENSORS = frozenset(
 def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any], str | None]:
     """Returns the arguments of every call of `pipeline`, and the negative prompt of each image (None: not passed).
 
-    Raises UserError if it is not a text-to-image pipeline, or does not support the guidance, the true guidance or the
-    negative prompt.
+    Raises UserError if it is not a text-to-image pipeline, or does not support the guidance or the negative prompt.
     """
     parameters = inspect.signature(pipeline.__call__).parameters
     kind = type(pipeline).__name__
@@ -56,20 +55,12 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
         longest = max(part.model_max_length for part in tokenizers)
         fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
     fixed |= {} if scale is None else {scale: config.guidance}
-    negative, own = config.negative_prompt, {"true_cfg_scale", "negative_prompt"}
-    has_true_guidance = own <= parameters.keys() and scale != "true_cfg_scale"
-    if isinstance(negative, str):
-        if negative and has_true_guidance:
-            what = f"{negative!r}: the guidance of {kind} is distilled into its weights, so it needs true guidance, too"
-            remedy = f'Write negative_prompt: "", or negative_prompt: {{text: {negative!r}, true_guidance: 2.0}}'
-            raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
-        # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
-        blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
-        return fixed, negative or blank
-    if not has_true_guidance:
-        what = f"{negative.true_guidance}, but {kind} has no true guidance in addition to its guidance"
-        raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
-    return {**fixed, "true_cfg_scale": negative.true_guidance}, negative.text
+    if config.negative_prompt and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
+        what = f"the guidance of {kind} is distilled into its weights, so a negative prompt has no effect"
+        raise UserError(f'{KEY}.negative_prompt: {what}. Write negative_prompt: "".')
+    # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
+    blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
+    return fixed, config.negative_prompt or blank
 
 
 def make_scheduler(own: Any, name: str) -> Any:

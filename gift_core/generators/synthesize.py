@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Manifest, Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.artifacts.tars import encode_image
-from gift_core.generators.filters import BLACK, KEPT, Verdict, check_attempts, counted_reasons
+from gift_core.generators.filters import BLACK, KEPT, REASONS, Verdict, check_attempts
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
@@ -103,11 +103,7 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
-    optional = ("aesthetic", "safety_checker")
-    unset = {key for key in optional if getattr(config.filters, key, None) is None}  # not there in older manifests
-    return config.model_dump(
-        exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws", *unset}}
-    )
+    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
 def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
@@ -237,6 +233,6 @@ class _Keeping:
         if batch.is_last:
             stats: dict[str, Any] = {"redrawn": self.counts["black"]}
             if self.config.filters is not None:
-                stats["rejected"] = {reason: self.counts[reason] for reason in counted_reasons(self.config.filters)}
+                stats["rejected"] = {reason: self.counts[reason] for reason in REASONS}
             write_shard(self.folder, batch.shard, self.pairs, stats)
             self.pairs, self.counts = [], Counter()

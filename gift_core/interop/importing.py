@@ -22,7 +22,6 @@ from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
 from gift_core.clip.architectures import (
     LOCAL,
-    NO_WEIGHTS,
     architecture_config,
     load_tokenizer,
     preprocess_of,
@@ -32,23 +31,21 @@ from gift_core.clip.architectures import (
     tokenizer_from,
 )
 from gift_core.clip.device import resolve_device
-from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
+from gift_core.clip.model import Clip, assemble, create_clip, open_folder
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
-    TRANSFORMERS_MARK,
     TRANSFORMERS_WEIGHTS,
-    activation_beside,
     model_config_of,
-    preprocess_beside,
+    preprocess_in,
     weights_from_transformers,
 )
 from gift_core.untrusted import parse_json
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the models that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
-_PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
+_PREFIX = re.compile(r"((?:[^.]+\.)*?)visual\.")
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
 KEY = "open_clip"
@@ -56,65 +53,49 @@ KEY = "open_clip"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights from a file or folder.
+    """Weights from a file.
 
     Args:
         tensors: the weights by open_clip's names, in the precision of the file.
         written_by: the library or code that wrote them.
-        quick_gelu: whether they were trained with QuickGELU; None if unknown.
+        quick_gelu: whether they are known to be trained with QuickGELU.
         evidence: how that is known, or why it is not.
         left_out: names of tensors in the file that are no part of a CLIP.
     """
 
     tensors: Mapping[str, torch.Tensor]
     written_by: str
-    quick_gelu: bool | None
+    quick_gelu: bool
     evidence: str
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights in `path`: safetensors, a pickle of tensors, or a transformers folder.
+    """The weights in `path`: safetensors, or a pickle of tensors.
 
     UserError if the file is damaged, a program (TorchScript), or holds other objects or no weights.
     """
-    if path.is_dir():
-        folder, path = path, next((file for name in TRANSFORMERS_WEIGHTS if (file := path / name).is_file()), path)
-        if path == folder:
-            what = f"holds no weights of a transformers CLIP, expected {' or '.join(TRANSFORMERS_WEIGHTS)}"
-            remedy = f"An open_clip folder has its own architecture: model.name: local-dir:{folder}."
-            raise UserError(f"{folder}: {what}. {remedy}")
-    stored, outer = _read(path)
-    tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
+    tensors, outer = _read(path)
     # The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ...
     prefixes = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
     prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
-    buffers = [name for name in OPENAI_BUFFERS if name in inside]
-    quick_gelu: bool | None = None
-    if TRANSFORMERS_MARK in inside:
-        inside, written_by = weights_from_transformers(inside), "transformers' CLIPModel"
-        quick_gelu, evidence = activation_beside(path)
-    elif buffers:
-        written_by, quick_gelu = "OpenAI", True
+    quick_gelu, written_by, evidence = False, "a state_dict", "a state_dict does not note the activation"
+    if buffers := [name for name in OPENAI_BUFFERS if name in inside]:
+        quick_gelu, written_by = True, "OpenAI"
         evidence = f"it has {', '.join(buffers)}, as the models of OpenAI have, trained with QuickGELU"
     elif "iteration" in outer:
-        written_by, quick_gelu = "ZSCL or GIFT_CL", True
+        quick_gelu, written_by = True, "ZSCL or GIFT_CL"
         evidence = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
     elif "optimizer" in outer and "epoch" in outer:
         written_by, evidence = "open_clip's training", "its checkpoints do not note the activation"
-    else:
-        written_by, evidence = "a state_dict", "a state_dict does not note the activation"
-    skipped = (*OPENAI_BUFFERS, *NO_WEIGHTS)
-    weights = {name: value for name, value in inside.items() if name.rpartition(".")[2] not in skipped}
-    if not weights:
-        raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
+    weights = {name: value for name, value in inside.items() if name not in buffers}
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
 
 
-def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """(the stored values by name, none where it is no mapping; the keys of the checkpoint around them)."""
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """(the tensors by name; the keys of the checkpoint around them)."""
     if path.suffix == ".safetensors":
         read_shapes(path)
         return load_file(path), ()
@@ -131,10 +112,13 @@ def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         raise UserError(
             f"{path}: not a file of weights alone ({reason}); nothing in it was executed. {remedy}"
         ) from error
-    if not isinstance(stored, Mapping):
-        return {}, ()
-    inner = next((key for key in _STATE_KEYS if isinstance(stored.get(key), Mapping)), None)
-    return (stored, ()) if inner is None else (stored[inner], tuple(str(key) for key in stored))
+    whole = stored if isinstance(stored, Mapping) else {}
+    inner = next((whole[key] for key in _STATE_KEYS if isinstance(whole.get(key), Mapping)), None)
+    named = whole if inner is None else inner
+    tensors = {str(name): value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
+    return tensors, () if inner is None else tuple(map(str, whole))
 
 
 def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -189,8 +173,8 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     Args:
         name: an open_clip architecture (ViT-B-16); `hf-hub:owner/model`; `local-dir:folder`, an open_clip or a
             transformers folder; `local-file:file`, written by `gift export --to safetensors`.
-        pretrained: the weights of an architecture: a tag that open_clip knows, or a file or folder
-            (read_checkpoint; nothing in them is executed).
+        pretrained: the weights of an architecture: a tag that open_clip knows, or a file (read_checkpoint; nothing in
+            it is executed).
 
     Raises:
         UserError: which of the arguments is wrong, and what is known instead.
@@ -220,19 +204,25 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
 
 def _from_transformers(folder: Path, device: torch.device) -> Clip:
     """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
-    config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
+    file = next((file for name in TRANSFORMERS_WEIGHTS if (file := folder / name).is_file()), None)
+    if file is None:
+        raise UserError(f"{folder}: holds no weights, expected {' or '.join(TRANSFORMERS_WEIGHTS)}. Fetch it again.")
+    config = model_config_of(folder / TRANSFORMERS_CONFIG)
     if files := tokenizer_files_of(folder):
         config["text_cfg"]["hf_tokenizer_name"] = "."
     require_supported(config, str(folder))
-    found = read_checkpoint(folder)
+    activation = "quick_gelu" if config["quick_gelu"] else "gelu"
     return assemble(
-        {"model_cfg": config, "preprocess_cfg": preprocess_beside(folder)},
+        {"model_cfg": config, "preprocess_cfg": preprocess_in(folder)},
         tokenizer_from({path.name: path.read_bytes() for path in files}, config),
-        found.tensors,
+        weights_from_transformers(_read(file)[0]),
         device=device,
         location=str(folder),
         tokenizer_files=files,
-        origin={"written_by": found.written_by, "activation": f"{_label(config['quick_gelu'])}: {found.evidence}"},
+        origin={
+            "written_by": "transformers' CLIPModel",
+            "activation": f"{_label(config['quick_gelu'])}: {TRANSFORMERS_CONFIG} says hidden_act {activation}",
+        },
     )
 
 
@@ -258,30 +248,30 @@ def _require_weights(repository: str, file: str, key: str) -> None:
 def _from_checkpoint(architecture: str, config: dict[str, Any], path: Path, device: torch.device) -> Clip:
     """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path`.
 
-    The checkpoint decides about the activation. Where it does not say, the architecture's own one is used. UserError if
-    the architecture named has QuickGELU and the weights were trained with GELU.
+    The activation is QuickGELU where the checkpoint says so, otherwise the architecture's own.
     # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
     """
-    location, found = f"model.pretrained {path}", read_checkpoint(path)
-    computes_quick, plain = bool(config.get("quick_gelu")), architecture.removesuffix(QUICK_SUFFIX)
-    quick = computes_quick if found.quick_gelu is None else found.quick_gelu
-    if computes_quick and not quick:
-        what = f"the weights were trained with GELU ({found.evidence}), {architecture} computes QuickGELU"
-        raise UserError(f"{location}: {what}. Name the other: model.name: {plain}.")
-    if found.quick_gelu is None:
+    location = f"model.pretrained {path}"
+    if path.is_dir():
+        raise UserError(f"{location}: a folder is a whole model. Name it: model.name: {LOCAL}{path}, pretrained: null.")
+    found, computes_quick = read_checkpoint(path), bool(config.get("quick_gelu"))
+    if found.quick_gelu:
+        instead = "" if computes_quick else f" in place of the GELU of {architecture}"
+        activation = f"QuickGELU{instead}: {found.evidence}"
+    else:
+        plain = architecture.removesuffix(QUICK_SUFFIX)
         other = plain if architecture != plain else f"{plain}{QUICK_SUFFIX}"
         of_other = "for weights trained with GELU" if architecture != plain else OF_OPENAI
         advice = f"; {of_other}: model.name: {other}" if other in open_clip.list_models() else ""
-        activation = f"{_label(quick)} assumed: {found.evidence}{advice}"
-    else:
-        instead = f" in place of the GELU of {architecture}" if quick and not computes_quick else ""
-        activation = f"{_label(quick)}{instead}: {found.evidence}"
+        activation = f"{_label(computes_quick)} assumed: {found.evidence}{advice}"
     origin = {"written_by": found.written_by, "activation": activation}
     if found.left_out:
         origin["left_out"] = ", ".join(found.left_out)
-    preprocess = preprocess_of(architecture) | preprocess_beside(path)
     return assemble(
-        {"model_cfg": config | ({"quick_gelu": True} if quick else {}), "preprocess_cfg": preprocess},
+        {
+            "model_cfg": config | ({"quick_gelu": True} if found.quick_gelu or computes_quick else {}),
+            "preprocess_cfg": preprocess_of(architecture),
+        },
         load_tokenizer(architecture),
         found.tensors,
         device=device,

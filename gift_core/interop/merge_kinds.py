@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError, lookup
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
 BASE = "base"  # the option of the kinds that merge changes
 
@@ -55,29 +55,6 @@ def magmax(changes: Sequence[Tensor], *, scale: float) -> Tensor:
     return scale * reduce(lambda largest, change: change.where(change.abs() > largest.abs(), largest), changes)
 
 
-def dare(changes: Sequence[Tensor], *, weight: Sequence[float], drop: float, generator: Generator) -> Tensor:
-    """Returns task_arithmetic of the changes after DARE (Yu et al. 2024).
-
-    Each number becomes 0 with the probability `drop`, and is divided by 1 - drop if not.
-    """
-
-    def dropped(change: Tensor) -> Tensor:
-        sampled = change.new_empty(change.shape).uniform_(generator=generator)
-        return change.where(sampled >= drop, 0.0) / (1 - drop)
-
-    return task_arithmetic(map(dropped, changes), weight=weight)
-
-
-def fisher(weights: Sequence[Tensor], *, diagonals: Sequence[Tensor]) -> Tensor:
-    """Returns the mean of the weights, weighted by their Fisher information (Matena & Raffel 2022).
-
-    # differs: where no model has any information, it is the plain mean. The official code has a lower bound instead.
-    """
-    total = _sum(diagonals)
-    shares = ((diagonal / total).where(total > 0, 1 / len(weights)) for diagonal in diagonals)
-    return _sum(share * weight for share, weight in zip(shares, weights, strict=True))
-
-
 # By the value of `gift merge --kind`: the function, and the options that it takes.
 KINDS: Mapping[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "interpolate": (interpolate, ("alpha",)),
@@ -85,14 +62,11 @@ KINDS: Mapping[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "task_arithmetic": (task_arithmetic, (BASE, "weight")),
     "ties": (ties, (BASE, "keep", "scale")),
     "magmax": (magmax, (BASE, "scale")),
-    "dare": (dare, (BASE, "weight", "drop", "seed")),
-    "fisher": (fisher, ("fisher",)),
 }
 
 
-SHARES = ("alpha", "keep", "drop")  # options from 0 to 1
-# Without one, the option has to be given.
-DEFAULTS: Mapping[str, Any] = {"scale": 1.0, "keep": 0.2, "drop": 0.9, "seed": 0, "fisher": ()}
+SHARES = ("alpha", "keep")  # options from 0 to 1
+DEFAULTS: Mapping[str, Any] = {"scale": 1.0, "keep": 0.2}  # the other options have to be given
 
 
 def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dict[str, Any]:
@@ -102,26 +76,24 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
     option.
     """
     _, taken = lookup(KINDS, kind, "merge --kind")
-    chosen = {key: value for key, value in given.items() if value is not None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    options = {**DEFAULTS, **chosen}
     if models < 2 or (kind == "interpolate" and models != 2):
         needed = "exactly two" if kind == "interpolate" else "at least two"
         raise UserError(f"merge --kind {kind}: {models} given, it takes {needed} models. Name their folders or files.")
-    for name in chosen:
-        if name not in taken:
-            takers = ", ".join(each for each, (_, other) in KINDS.items() if name in other)
-            raise UserError(f"merge --{name}: no option of --kind {kind}, but of {takers}. Leave it out.")
-    options: dict[str, Any] = {name: chosen.get(name, DEFAULTS.get(name)) for name in taken}
-    for name, value in options.items():
-        if value is None:
-            raise UserError(f"merge --kind {kind}: --{name} is missing. Give it.")
-        if name in SHARES and not 0 <= value <= 1:
-            raise UserError(f"merge --{name} {value}: should be from 0 to 1. Correct it.")
-    if len(options.get("weight", ())) == 1:
-        options["weight"] = [*options["weight"]] * models
-    for name in ("weight", "fisher"):
-        if (count := len(options.get(name, ()))) not in (0, models):
-            raise UserError(f"merge --{name}: {count} given for {models} models. Give one for each.")
-    return options
+    wrong = [f"--{name} is missing" for name in taken if name not in options]
+    wrong += [f"--{name} is not for this kind" for name in chosen if name not in taken]
+    if wrong:
+        known = ", ".join(f"--{name}" for name in taken) or "no options"
+        raise UserError(f"merge --kind {kind}: {wrong[0]}. It takes {known}.")
+    for name in SHARES:
+        if name in taken and not 0 <= options[name] <= 1:
+            raise UserError(f"merge --{name} {options[name]}: should be from 0 to 1. Correct it.")
+    weights = options.get("weight", ())
+    if len(weights) not in (0, 1, models):
+        raise UserError(f"merge --weight: {len(weights)} given for {models} models. Give one for each.")
+    options["weight"] = [*weights] * (models if len(weights) == 1 else 1)
+    return {name: options[name] for name in taken}
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

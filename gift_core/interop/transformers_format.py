@@ -18,7 +18,6 @@ from gift_core.errors import UserError
 
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-TRANSFORMERS_MARK = "vision_model.embeddings.class_embedding"  # a weight that only CLIPModel has under this name
 _PREPROCESSING_FILES = ("processor_config.json", "preprocessor_config.json")
 _ACTIVATIONS = {"quick_gelu": True, "gelu": False}  # hidden_act -> open_clip's quick_gelu
 _ARGMAX = 2  # with this eos_token_id, CLIPTextModel reads the feature at the largest token
@@ -58,14 +57,15 @@ _PROJECTIONS = ("visual.proj", "text_projection")  # [W, D], in CLIPModel [D, W]
 _QKV = ("q", "k", "v")
 
 
-def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
-    """open_clip's model_cfg of transformers' config.json. UserError if open_clip has no such model."""
+def model_config_of(path: Path) -> dict[str, Any]:
+    """open_clip's model_cfg of transformers' config.json in `path`. UserError if open_clip has no such model."""
     from transformers import CLIPConfig
 
+    config = read_json_object(path)
     try:
         if config.get("model_type") != "clip":
             raise ValueError(f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'")
-        whole = CLIPConfig.from_dict(dict(config))
+        whole = CLIPConfig.from_dict(config)
         vision, text = whole.vision_config, whole.text_config
         if vision.hidden_act not in _ACTIVATIONS:
             raise ValueError(f"hidden_act is {vision.hidden_act!r}, open_clip has {', '.join(_ACTIVATIONS)}")
@@ -83,7 +83,7 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
         return {"embed_dim": whole.projection_dim, "quick_gelu": _ACTIVATIONS[vision.hidden_act], **sections}
     except Exception as error:  # transformers checks the values in several ways, each with errors of its own
         what = f"no CLIPModel that open_clip has, too ({' '.join(str(error).split())[:200]})"
-        raise UserError(f"{location}: {what}. Only such models of transformers can be imported.") from error
+        raise UserError(f"{path}: {what}. Only such models of transformers can be imported.") from error
 
 
 def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,17 +125,6 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
     return {**head, "vision_config": sections["vision_cfg"], "text_config": sections["text_cfg"]}
 
 
-def activation_beside(path: Path) -> tuple[bool | None, str]:
-    """Whether the weights in `path` need QuickGELU, and the evidence, from the config.json in the same folder."""
-    config = path.parent / TRANSFORMERS_CONFIG
-    if not config.is_file():
-        return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
-    settings = read_json_object(config)
-    vision = settings.get("vision_config", {})
-    name = str(vision.get("hidden_act", "quick_gelu")) if isinstance(vision, dict) else "unknown"
-    return _ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
-
-
 def weights_from_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """CLIPModel's weights under open_clip's names: q, k and v concatenated, projections transposed.
 
@@ -170,12 +159,8 @@ def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, to
     return found
 
 
-def preprocess_beside(path: Path) -> dict[str, Any]:
-    """open_clip's preprocess_cfg of the preprocessor_config.json in the folder `path`, or beside the file `path`.
-
-    Empty where there is none.
-    """
-    folder = path if path.is_dir() else path.parent
+def preprocess_in(folder: Path) -> dict[str, Any]:
+    """open_clip's preprocess_cfg of the preprocessor_config.json in `folder`. Empty where there is none."""
     found = [folder / name for name in _PREPROCESSING_FILES if (folder / name).is_file()]
     if not found:
         return {}

@@ -22,7 +22,7 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome
+from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome, outcome_of
 from gift_core.clip.test_set import ImageLimit, TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, State, UnitRunner
 from gift_core.datasets.spelling import comparison_key
@@ -69,7 +69,7 @@ def classify_all(
     tests: dict[ModelAndTask, TestOutcome] = {}
     for m, t in units:
         own = {key.split()[0]: value for key, value in found.items() if key.endswith(f" {m} on {t}")}
-        tests[m, t] = TESTERS[infos[t].kind].outcome(classes=infos[t].class_names, **own)
+        tests[m, t] = outcome_of(infos[t], own)
     return tests
 
 
@@ -140,7 +140,7 @@ class Classifier:
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
         clip, test_set = self._load(model), self._open(task)
-        tensors = TESTERS[test_set.task.kind].tensors(clip, test_set)
+        tensors = TESTERS[test_set.task.kind](clip, test_set)
         return {f"{name} {model} on {task}": value for name, value in tensors.items()}
 
     def _load(self, model: int) -> Clip:

@@ -164,7 +164,7 @@ def _colored_symbol(label: int, random: Random) -> Pixels:
     return noisy(paint(mask, shade(ink, random, spread=32.0), ground) * lamp, random, strength=22)
 
 
-GLYPH_TASKS: dict[str, Render] = {
+RENDERERS: dict[str, Render] = {
     "letters": _glyph_task("letters", COMPUTER_MODERN + STIX_ITALIC, _noisy_print),
     "greek": _glyph_task("greek", STIX + STIX_ITALIC, _blurred_light_on_dark),
     "cyrillic": _glyph_task("cyrillic", STIX + OBLIQUE[2:], _ink_on_paper),
@@ -175,10 +175,15 @@ GLYPH_TASKS: dict[str, Render] = {
     "mathematics": _glyph_task("mathematics", STIX, _on_chalkboard),
     "symbols": lambda label, random: base_picture(glyphs_of("base")[label], *legible_pair(random), random),
     "stamps": _glyph_task("base", OBLIQUE, _stamped),
+    "textures": _texture,
+    "colours": _colored_symbol,
 }
-PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
 
-
+# The tasks to be learned, in their default order.
+TASKS = (
+    *("letters", "textures", "zodiac", "digits", "greek", "arrows"),
+    *("colours", "cyrillic", "faces", "mathematics", "games"),
+)
 SCENES = "scenes"  # the name of the task of image-caption pairs
 CAPTIONS = ("a photo of a {ink} {symbol} on a {ground} background.", "against {ground}, the {symbol} is {ink}.")
 TEST_SHARE = 4  # one of four scenes is for testing
@@ -220,26 +225,9 @@ def base_vocabulary() -> list[str]:
     return names + inks + scenes
 
 
-def task_names() -> list[str]:
-    """Returns the names of the eleven tasks in their default order."""
-    return [
-        "letters",
-        "textures",
-        "zodiac",
-        "digits",
-        "greek",
-        "arrows",
-        "colours",
-        "cyrillic",
-        "faces",
-        "mathematics",
-        "games",
-    ]
-
-
 def mini_task(name: str) -> MiniTask:
     """Returns the task of that name. UserError with the nearest name if there is none."""
-    names = [*task_names(), *PROBES]
+    names = [*TASKS, *PROBES]
     if name not in names:
         raise UserError(f"mini task {name!r}: unknown task. {did_you_mean(name, names)}")
     special = {"textures": tuple(PATTERNS), "colours": tuple(COLORS), **dict.fromkeys(PROBES, tuple(base_symbols()))}
@@ -261,9 +249,9 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
                 f"Ask for at most that many."
             )
         return _digits(split, count, seed)
-    render = (GLYPH_TASKS | PATTERN_TASKS)[name]
     labels = (index % len(task.class_names) for index in range(count))
-    return ((to_image(render(label, _random(seed, name, split, index))), label) for index, label in enumerate(labels))
+    randoms = (_random(seed, name, split, index) for index in range(count))
+    return ((to_image(RENDERERS[name](label, random)), label) for label, random in zip(labels, randoms, strict=True))
 
 
 def render_base(count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:

@@ -162,7 +162,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     clip = MiniClip()
     _line("base zero-shot", base_accuracy(clip, options.count))
-    tasks = {name: task_accuracy(clip, name, options.split, options.count) for name in world.task_names()}
+    tasks = {name: task_accuracy(clip, name, options.split, options.count) for name in world.TASKS}
     for name, accuracy in tasks.items():
         _line(f"{name} zero-shot", accuracy)
     _line("mean of the tasks", sum(tasks.values()) / len(tasks))
@@ -174,7 +174,7 @@ def main() -> None:
     pictures = generate(pipeline, prompts, steps=options.steps, guidance=options.guidance, seed=1)
     _line("pick of 64, generated", pick_accuracy(clip, pictures, prompts))
     _line("color of generated", color_accuracy(clip, pipeline, steps=options.steps, guidance=options.guidance))
-    for name in world.task_names():
+    for name in world.TASKS:
         names = world.mini_task(name).class_names
         asked = [world.mini_task(name).templates[0].format(names[index % len(names)]) for index in range(96)]
         generated = generate(pipeline, asked, steps=options.steps, guidance=options.guidance, seed=5)

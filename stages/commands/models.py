@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gift_core.errors import UserError, lookup
-from gift_core.layout import Layout
 
 from ..command_line import AsJson, plain_path, print_files, print_json, require_new
 from ..completion import complete_from
-from ..stage import MOST, ROOT, Root, argument, option
+from ..stage import argument, option
 
-KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
-TRAINED_FROM = "task_arithmetic, ties, magmax, dare: the model from which the others were trained."
-WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
-FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
+KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax")  # for the Tab key
+TRAINED_FROM = "task_arithmetic, ties, magmax: the model from which the others were trained."
 
 
 def merge(
@@ -34,14 +31,10 @@ def merge(
         "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
     ),
     base: str | None = option("MODEL", TRAINED_FROM, callback=plain_path),
-    weight: list[float] | None = option("NUMBER...", WEIGHT),
+    weight: list[float] | None = option("NUMBER...", "task_arithmetic: by what to multiply the changes of each model."),
     scale: float | None = option("NUMBER", "ties, magmax: by what to multiply the merged change (1)."),
     keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2)."),
-    drop: float | None = option("SHARE", "dare: the probability that a change is dropped (0.9)."),
-    seed: int | None = option("N", "dare: the seed of what is dropped (0).", max=MOST),
-    fisher: list[str] | None = option("FILE", FISHERS),
     as_json: AsJson = False,
-    root: Root = ROOT,
 ) -> None:
     """Merge models of one architecture into one: interpolate two, or average or add up any number.
 
@@ -56,15 +49,13 @@ def merge(
     named = [*models, *([base] if base else [])]
     for name in named:
         require_model_path(name)
-    given: dict[str, Any] = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale}
-    given |= {"keep": keep, "drop": drop, "seed": seed, "fisher": fisher or None}
+    given = {"alpha": alpha, "base": base, "weight": weight or None, "scale": scale, "keep": keep}
     options = complete_options(kind, given, models=len(models))
     require_new(out, *named)
-    from gift_core.interop.merging import find_fishers, merge_models, open_stored
+    from gift_core.interop.merging import merge_models, open_stored
 
     stored, start = [open_stored(name) for name in models], open_stored(base) if base else None
-    fishers = find_fishers(stored, options["fisher"], Layout(root)) if kind == "fisher" else []
-    noted = merge_models(kind, stored, out, options=options, base=start, fishers=fishers)
+    noted = merge_models(kind, stored, out, options=options, base=start)
     if as_json:
         print_json({"model": out, **noted})
     else:

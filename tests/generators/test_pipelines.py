@@ -61,36 +61,23 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
     assert apart(ours, expected.convert("RGB")) == 0
 
 
-@pytest.mark.gpu
-@every_family
-def test_a_gpu_gives_the_cpus_image(family: str, folder_of: Folder, settings: Settings, gpu: torch.device) -> None:
-    """In float32 without TF32 only the order of sums differs. A pixel may be rounded to another level."""
-    first, other = (
-        load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, gpu)
-    )
-    assert apart(first, other) <= 2
-
-
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
 
 
-@pytest.mark.parametrize("family", ["stable_diffusion_xl", "pixart_sigma", "stable_diffusion_3", "flux"])
+@pytest.mark.parametrize("family", ["stable_diffusion_xl", "pixart_sigma", "stable_diffusion_3"])
 def test_a_negative_prompt_changes_the_image(family: str, folder_of: Folder, settings: Settings) -> None:
-    """That of Flux with true guidance alone."""
-    prompt = {"text": "snowman cloud", "true_guidance": 4.0} if family == "flux" else "snowman cloud"
-    plain, negated = (load(folder_of(family), settings, negative_prompt=text) for text in ("", prompt))
+    plain, negated = (load(folder_of(family), settings, negative_prompt=text) for text in ("", "snowman cloud"))
     assert apart(plain.generate(tiny.WORDS, [1, 2, 3])[1], negated.generate(tiny.WORDS, [1, 2, 3])[1]) > 0
 
 
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("flux", {"negative_prompt": "cloud"}, "negative_prompt: 'cloud': the guidance of FluxPipeline .*{text: 'cl"),
+        ("flux", {"negative_prompt": "cloud"}, "negative_prompt: the guidance of FluxPipeline is distilled"),
         ("stable_diffusion", {"scheduler": "EulerDiscretScheduler"}, "EulerDiscretSch.*Did you mean 'EulerDiscrete"),
         ("stable_diffusion_3", {"scheduler": "DDIMScheduler"}, "DDIMScheduler and FlowMatch.* define noise diff"),
         ("stable_diffusion", {"scheduler": "DPMSolverSDEScheduler"}, r"generator\.scheduler: DPMSolverSDE.* torchsde"),
         ("flux", {"memory": MEMORY | {"attention": "natve"}}, r"memory\.attention: .*natve.* one of .*native"),
-        ("lcm", {"memory": MEMORY | {"offload": "model"}}, r"memory\.offload: model, but run\.device is the CPU"),
     ],
 )
 def test_an_unsuitable_setting_is_an_error_before_the_first_image(

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, write_provenance
-from gift_core.artifacts.teacher_files import Fisher, write_fisher
+from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.clip.model import save_clip
-from gift_core.errors import UserError
 from gift_core.interop.merge_kinds import KINDS, complete_options
-from gift_core.interop.merging import find_fishers, merge_models, open_stored
-from gift_core.layout import Layout
+from gift_core.interop.merging import merge_models, open_stored
 from stages.commands.models import KINDS as NAMES
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved
 
 Weights = dict[str, torch.Tensor]
 A, B = torch.tensor([4.0, -1.0, 0.5, 2.0]), torch.tensor([-2.0, -3.0, 0.5, 1.0])
-NO = 1e-38  # the smallest normal float32
-FISHERS = [torch.tensor([1.0, NO, 0.0, 3.0]), torch.tensor([3.0, NO, 0.0, 1.0])]
 BY_HAND: list[tuple[str, dict[str, Any], list[float]]] = [
     ("mean", {}, [1, -2, 0.5, 1.5]),
     ("interpolate", {"alpha": 0.25}, [2.5, -1.5, 0.5, 1.75]),
@@ -34,8 +27,6 @@ BY_HAND: list[tuple[str, dict[str, Any], list[float]]] = [
     ("ties", {"smallest": [2.0, 2.0], "scale": 0.5}, [2, -1.5, 0, 1]),
     ("ties", {"smallest": [0.0, 0.0], "scale": 1.0}, [4, -2, 0.5, 1.5]),
     ("magmax", {"scale": 2.0}, [8, -6, 1, 4]),
-    ("dare", {"weight": [1.0, 0.5], "drop": 0.0, "generator": torch.Generator()}, [3, -2.5, 0.75, 2.5]),
-    ("fisher", {"diagonals": FISHERS}, [-0.5, -2, 0.5, 1.75]),
 ]
 
 
@@ -60,15 +51,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def merged(
-    folder: Path, out: Path, kind: str, models: Sequence[str] = "012", fishers: Sequence[Path] = (), **given: Any
-) -> Weights:
+def merged(folder: Path, out: Path, kind: str, models: Sequence[str] = "012", **given: Any) -> Weights:
     """The weights of the merge, as safetensors' own reader has them."""
     base = {"base": "base"} if "base" in KINDS[kind][1] else {}
     options = complete_options(kind, given | base, models=len(models))
     stored = [open_stored(str(folder / name)) for name in models]
     start = open_stored(str(folder / "base")) if base else None
-    merge_models(kind, stored, out, options=options, base=start, fishers=fishers)
+    merge_models(kind, stored, out, options=options, base=start)
     return load_file(out / WEIGHTS)
 
 
@@ -82,50 +71,6 @@ def test_ties_agrees_with_a_second_implementation(folder: Path, tmp_path: Path) 
     chosen = torch.where(kept.sum(0) > 0, kept.clamp(min=0), kept.clamp(max=0))
     expected = base + 0.7 * chosen.sum(0) / (chosen != 0).sum(0).clamp(min=1)
     torch.testing.assert_close(flat(found, names), expected, rtol=1e-5, atol=1e-7)
-
-
-def test_dare_drops_so_many_changes_and_enlarges_the_others(folder: Path, tmp_path: Path) -> None:
-    runs = [merged(folder, tmp_path / "out", "dare", "01", weight=[0.5], drop=0.75, seed=n) for n in (0, 0, 1)]
-    names = sorted(runs[0])
-    found, again, other = (flat(weights, names) for weights in runs)
-    assert torch.equal(found, again) and not torch.equal(found, other)
-    base, *models = (flat(load_file(folder / name / WEIGHTS), names) for name in ("base", "0", "1"))
-    one, two = (0.5 * (model - base) / 0.25 for model in models)
-    distances, which = (base + torch.stack([0 * one, one, two, one + two]) - found).abs().min(0)
-    assert distances.max() < 1e-6
-    shares = torch.bincount(which[(one != 0) & (two != 0)], minlength=4) / ((one != 0) & (two != 0)).sum()
-    torch.testing.assert_close(shares, torch.tensor([9.0, 3, 3, 1]) / 16, rtol=0, atol=0.005)
-
-
-def test_fisher_files_are_found_by_the_hash_of_their_model(folder: Path, tmp_path: Path) -> None:
-    layout, random = Layout(tmp_path), np.random.default_rng(0)
-    trained = {name: tuple(value.shape) for name, value in tiny_clip().trainable().items()}
-    fishers = []
-    for number in "012":
-        diagonals = {name: random.random(shape, dtype=np.float32) for name, shape in trained.items()}
-        noted = read_provenance(folder / number)["weights_sha256"]
-        write_fisher(layout.teacher("ewc", number) / "fisher.safetensors", Fisher(diagonals, "batch", noted))
-        fishers.append({name: torch.from_numpy(value) for name, value in diagonals.items()})
-    stored = [open_stored(str(folder / name)) for name in "120"]
-    files = find_fishers(stored, [], layout)
-    assert files == [layout.teacher("ewc", name) / "fisher.safetensors" for name in "120"]
-    released = Path(shutil.copytree(folder / "base", tmp_path / "released"))
-    write_provenance(released, {"trained_model": read_provenance(folder / "1")["weights_sha256"]})
-    assert find_fishers([open_stored(str(released))], [], layout) == files[:1]  # that of the model it was made of
-    found = merged(folder, tmp_path / "out", "fisher", "120", fishers=files)
-    models = {name: load_file(folder / name / WEIGHTS) for name in "120"}
-    for name, value in found.items():
-        weights = [fishers[int(number)][name] if name in trained else torch.ones(()) for number in models]
-        expected = sum(w * models[number][name] for w, number in zip(weights, models, strict=True)) / sum(weights)
-        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(
-        UserError, match="fisher.safetensors: it is of the model with sha256 .* in the order of the models"
-    ):
-        find_fishers(stored, [str(file) for file in files[::-1]], layout)
-    (layout.teacher("other", "1")).mkdir(parents=True)
-    (layout.teacher("other", "1") / "fisher.safetensors").write_bytes(files[0].read_bytes())
-    with pytest.raises(UserError, match="2 files in .* Name a file for each model: --fisher FILE"):
-        find_fishers(stored, [], layout)
 
 
 def test_statistics_are_averaged_where_changes_are_added(tmp_path: Path) -> None:

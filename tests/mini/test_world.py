@@ -1,4 +1,4 @@
-"""The miniature world: deterministic, disjoint, legible, and named without ambiguity."""
+"""The miniature world: deterministic, disjoint, and named without ambiguity."""
 
 import hashlib
 
@@ -9,10 +9,9 @@ from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini import world
-from gift_core.mini.rendering import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyph_mask
 from tests.datasets.folders import INGEST
 
-TASKS = world.task_names()
+TASKS = world.TASKS
 
 
 def digest(pictures):
@@ -56,21 +55,6 @@ def test_there_are_eleven_tasks_and_their_class_names_are_unique_and_new():
         names = world.mini_task(name).class_names
         assert len(set(names)) == len(names) >= 2
         assert not set(names) & set(world.base_vocabulary())
-
-
-def test_every_glyph_has_a_name_of_its_own_and_a_face_of_pre_training_that_has_it():
-    names = [glyph.name for glyph in all_glyphs()]
-    assert len(set(names)) == len(names)
-    missing = {face: mask_bytes(chr(0xF8FE), face) for face in UPRIGHT_FACES}  # the box of a missing character
-    for glyph in all_glyphs():
-        faces = faces_for(glyph.character)
-        assert faces and set(faces) <= set(UPRIGHT_FACES)
-        assert all(glyph.character in characters_of(face) for face in faces), glyph
-        assert all(mask_bytes(glyph.character, face) != missing[face] for face in faces), glyph
-
-
-def mask_bytes(character, face):
-    return glyph_mask(character, face).tobytes()
 
 
 def test_scenes_have_two_captions_and_no_scene_is_in_both_splits():

@@ -68,12 +68,11 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
     "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
-    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it."),
-    "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight: 2 given for 3 models"),
+    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. It takes --base, --keep, --scale."),
+    "weights": ("m0 m1 m2 --kind task_arithmetic --base base --weight 1 2", "--weight: 2 given for 3 models"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
     "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
     "no number": ("m0 nan --kind mean", "nan: 16 of the 16 numbers of ln_final.weight are NaN"),
-    "no Fisher file": ("m0 m1 --kind fisher", "m0: 0 files in data/4_teachers have the Fisher information"),
     "an existing output": ("m0 m1 --kind mean --out base", "base: already exists, and has other files"),
     "too large": ("m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),
 }  # fmt: skip
