@@ -72,7 +72,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     # texts
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' should contain {} for the class name once"),
     ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces"),
-    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
+    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates[0]: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
     ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
     ("experiment", "", "experiment: String should have at least 1 character"),
@@ -94,12 +94,11 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("generator.filters", {**FILTERS, "min_clip_score": None}, "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
     ("generator.filters", {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}, "generator.filters.aesthetic.head: head.pth is outside data/0_raw/generators/"),
     ("generator.negative_prompt", {"text": "blurry", "true_guidance": 1.0}, "generator.negative_prompt.true_guidance: should be greater than 1"),
-    ("prompts.strategy", "captions", "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
-    ("prompts.captions", "data/0_raw/prompts/mine.csv", "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
+    ("prompts.strategy", "captions", "prompts.captions: a file of captions is for strategy: captions, and only for it. Write captions: data/0_raw/prompts/captions.csv, or"),
     ("prompts.base_vocabulary", "lists/words.txt", "prompts.base_vocabulary: lists/words.txt is outside data"),
     # tasks
     ("tasks.birds", {**FOLDER_TASK, "path": "/data/birds"}, "tasks.birds.path: /data/birds is outside the project"),
-    ("tasks.birds", {**FOLDER_TASK, "class_names": "../names.txt"}, "tasks.birds.class_names: ../names.txt is outside the task's path"),
+    ("tasks.birds", {**FOLDER_TASK, "class_names": "../names.txt"}, "tasks.birds.class_names: '../names.txt' is outside the task's path"),
     ("tasks.birds", {**TABLE, "table": "labels.xlsx"}, "tasks.birds.table: labels.xlsx is not a supported table. Save it as one of .csv"),
     ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds.table: a column is named twice: image, label, label."),
     ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
