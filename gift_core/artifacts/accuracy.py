@@ -102,10 +102,8 @@ def read_probe(path: Path) -> tuple[float, int]:
 
 
 def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
-    """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json}.
-
-    A task.json holds the hashes of the task's tars.
-    """
+    """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which has
+    the hashes of the tars}."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 

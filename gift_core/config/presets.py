@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import dropwhile, takewhile
+from itertools import count, dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,27 +67,21 @@ class Switch(ParamsEdit):
         super().carry_out()
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own), and the number
-    of lines that differ from it."""
+def origin_of(params: Path, presets: Mapping[str, Path]) -> tuple[str | None, int] | None:
+    """Returns the preset that the key `experiment` of a params.yaml names, and the number of lines that differ from it.
 
-    preset: str | None
-    changed_lines: int = 0
-
-
-def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
-    """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
+    (None, 0) for an experiment of its own. None if the file is missing or not readable.
+    """
     try:
         text = read_settings(params)
         preset = presets.get(str(parse_settings(text, params.name).get("experiment")))
         if preset is None:
-            return Origin(None)
+            return None, 0
         whole = complete_text(preset)
     except UserError:
         return None
     changes = SequenceMatcher(None, whole.split("\n"), text.split("\n"), autojunk=False).get_opcodes()
-    return Origin(preset.stem, sum(max(b - a, d - c) for tag, a, b, c, d in changes if tag != "equal"))
+    return preset.stem, sum(max(b - a, d - c) for tag, a, b, c, d in changes if tag != "equal")
 
 
 def find_presets(root: Path) -> dict[str, Path]:
@@ -148,11 +142,10 @@ def plan_switch(root: Path, name: str) -> Switch:
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
     before, after = read_settings(params) if params.exists() else "", complete_text(preset)
-    backup, origin = None, origin_of(params, presets)
-    if before and (origin is None or origin.preset is None or origin.changed_lines):
-        number = 1
-        while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
-            number += 1
+    (active, changed), backup = origin_of(params, presets) or (None, 0), None
+    if before and (active is None or changed):
+        names = (params.with_name(f"params.backup-{number}.yaml") for number in count(1))
+        backup = next(name for name in names if not name.exists())
     return Switch(params, before, after, parse_config(after, preset.name), preset, backup)
 
 

@@ -14,7 +14,7 @@ from gift_core.errors import UserError, lookup, nearest
 
 VOCABULARY = "params.yaml: prompts.base_vocabulary"
 LOCATION = "params.yaml: prompts.captions"
-COLUMNS = TableSchema(required=("class_name", "caption"), refuse_others=True)
+COLUMNS = TableSchema(required=("class_name", "caption"))
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
 
     A table (CSV, TSV, Parquet or JSON lines) has the columns class_name and caption; {} in a caption stands for the
     class name. A text file has one general caption per line; empty lines and lines that begin with # are skipped.
-    Repeated captions count once. UserError names the file and the row if a column is missing or unknown, or a cell is
-    empty.
+    Repeated captions count once. UserError names the file and the row if a column is missing, or a cell is empty.
     """
     if name is None:
         return Captions()

@@ -58,25 +58,15 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
     # wrong types
     ("training.iterations", "100", "training.iterations: should be a valid integer, it is '100'. Write the number without quotes."),
-    ("experiment", 5, "experiment: should be a valid string, it is 5. Put it in quotes."),
-    ("run.methods", "gift", "run.methods: should be a valid array, it is 'gift'."),
     ("training", None, "training: should be an object, it is empty (null)."),
-    ("training.betas", [0.9, 0.99, 0.999], "training.betas: Tuple should have at most 2 items after validation, not 3"),
     # numbers outside of their bounds: that all have some, test_every_number_has_bounds says
-    ("training.batch_size", 0, "training.batch_size: should be greater than or equal to 1, it is 0."),
     ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should ascend."),
     ("training.warmup_iterations", 200, "training.warmup_iterations: 200 should be less than training.iterations (200)."),
-    ("sequence.0.learning_rate_factor", "1; touch pwned", "sequence[0].learning_rate_factor: should be "),
     ("methods.gift.learning_rate", 1e-320, "methods.gift.learning_rate: should be greater than or equal to 0.000000001, it is 1e-320"),
-    ("generator.size", 30, "generator.size: should be a multiple of 8, it is 30."),
     # texts
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' should contain {} for the class name once"),
-    ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces"),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates[0]: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
-    ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
-    ("experiment", "", "experiment: String should have at least 1 character"),
-    ("experiment", "x" * 1001, "experiment: String should have at most 1000 characters"),
     ("experiment", "../x", "experiment: '../x' looks like a path, and it is a name."),
     # what does not fit together
     ("sequence.0.after", "letters", "sequence[0].after: should be ../pretrained, not letters. Write after: ../pretrained"),
@@ -93,7 +83,6 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("generator.scheduler", "DPMSolverSDEScheduler", "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
     ("generator.filters", {**FILTERS, "min_clip_score": None}, "generator.filters: neither min_clip_score, max_similarity, aesthetic nor safety_checker is set"),
     ("generator.filters", {**FILTERS, "aesthetic": {"head": "head.pth", "min_score": 5.0}}, "generator.filters.aesthetic.head: head.pth is outside data/0_raw/generators/"),
-    ("generator.negative_prompt", {"text": "blurry", "true_guidance": 1.0}, "generator.negative_prompt.true_guidance: should be greater than 1"),
     ("prompts.strategy", "captions", "prompts.captions: a file of captions is for strategy: captions, and only for it. Write captions: data/0_raw/prompts/captions.csv, or"),
     ("prompts.base_vocabulary", "lists/words.txt", "prompts.base_vocabulary: lists/words.txt is outside data"),
     # tasks

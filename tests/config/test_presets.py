@@ -114,7 +114,6 @@ def test_class_slices_become_tasks_and_a_sequence(complete: Complete) -> None:
         ("base: mine", "mine.yaml: base: mine has a base itself. Name a complete preset."),
         ("base: base\nsise: !delete", "mine.yaml: sise: the base has no such key to delete. Did you mean 'size'?"),
         ("base: [", "mine.yaml: is not valid YAML"),
-        ("- base", "mine.yaml: should contain sections."),
         ("base: base\nclass_slices: {dataset: x, steps: many}", "mine.yaml: class_slices.base_classes: missing. Every key is required."),
     ],
 )  # fmt: skip
