@@ -10,11 +10,12 @@ of the catalogue of methods.
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import count, dropwhile, takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,7 +145,7 @@ def plan_switch(root: Path, name: str) -> Switch:
     before, after = read_settings(params) if params.exists() else "", complete_text(preset)
     (active, changed), backup = origin_of(params, presets) or (None, 0), None
     if before and (active is None or changed):
-        names = (params.with_name(f"params.backup-{number}.yaml") for number in count(1))
+        names = (params.with_name(f"params.backup-{number}.yaml") for number in itertools.count(1))
         backup = next(name for name in names if not name.exists())
     return Switch(params, before, after, parse_config(after, preset.name), preset, backup)
 
@@ -233,17 +234,12 @@ def _merge(base: Any, overlay: Any, name: str) -> None:
 def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
     found = parse_part(ClassSlices, slices, name=name, key="class_slices")
-    counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
-    names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
-    data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
-    firsts = [sum(counts[:index]) for index in range(len(counts))]
-    return {
-        "tasks": {
-            task: {**data, "classes": on_one_line({"order": "benchmark", "first": first, "count": count})}
-            for task, first, count in zip(names, firsts, counts, strict=True)
-        },
-        "sequence": [
-            {"task": task, "after": before, "learning_rate_factor": 1.0}
-            for task, before in zip(names, [START, *names], strict=False)
-        ],
-    }
+    tasks, sequence, first, before = {}, [], 0, START
+    for count in [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps:
+        name = f"{found.dataset}_{len(tasks):02d}"
+        classes = on_one_line({"order": "benchmark", "first": first, "count": count})
+        data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
+        tasks[name] = {**data, "classes": classes}
+        sequence.append({"task": name, "after": before, "learning_rate_factor": 1.0})
+        first, before = first + count, name
+    return {"tasks": tasks, "sequence": sequence}

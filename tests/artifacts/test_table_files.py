@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.table_files import (
-    Row,
-    TableSchema,
-    empty_cell,
-    read_table_file,
-)
+from gift_core.artifacts.table_files import Row, TableSchema, empty_cell, read_table_file
 from gift_core.errors import UserError
 
 BIRDS = TableSchema(required=("file", "bird"), optional=("fold",))
 FRAME = pd.DataFrame({"file": ["a.png", "b.png"], "note": ["x", "y"], "bird": [7, 10]})
 
 
-def to_json_lines(path: Path) -> None:
-    path.write_text("\n".join(json.dumps(row) for row in FRAME.to_dict("records")) + "\n")
-
-
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "birds.csv": lambda path: FRAME.to_csv(path, index=False),
     "BIRDS.CSV": lambda path: FRAME.to_csv(path, index=False, sep=";"),
     "birds.tsv": lambda path: FRAME.to_csv(path, index=False, sep="\t"),
-    "birds.jsonl": to_json_lines,
+    "birds.jsonl": lambda path: FRAME.to_json(path, orient="records", lines=True),
     "birds.parquet": FRAME.to_parquet,
 }
 

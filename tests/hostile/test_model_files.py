@@ -82,3 +82,12 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
     with pytest.raises(UserError, match="cannot be loaded"):
         pretrained_pipeline(GeneratorConfig.model_validate(settings))
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000))
+    with pytest.raises(
+        UserError, match=r"the tokenizer is of another model: token \d+, but the model.s vocabulary is 0 to 999"
+    ):
+        open_folder(folder, device=torch.device("cpu"), precision="fp32")
