@@ -116,7 +116,7 @@ def _prefix(path: Path, location: str) -> str:
 Records = list[tuple[str, Mapping[str, Any]]]  # the position of each row, and what is in it by column
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+def _read_csv(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
     """Blank lines are skipped. A quoted cell may contain line breaks."""
     text = path.read_bytes().decode("utf-8-sig")
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -139,7 +139,7 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Re
     return header, records
 
 
-def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+def _read_json_lines(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
     records = Records()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
@@ -150,13 +150,13 @@ def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[s
     return list(dict.fromkeys(name for _, record in records for name in record)), records
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
-    """Reads the wanted columns alone (None: all), which may be those that pandas would make the index."""
+def _read_parquet(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
+    """Reads the wanted columns alone, which may be those that pandas would make the index."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
-    records = file.read(columns=[name for name in header if wanted is None or name in wanted]).to_pylist()
+    records = file.read(columns=[name for name in header if name in wanted]).to_pylist()
     return header, [(f"row {number}", record) for number, record in enumerate(records, 1)]
 
 
@@ -174,7 +174,7 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
     return Row(position, cells)
 
 
-READERS: Mapping[str, Callable[[Path, Collection[str] | None], tuple[list[str], Records]]] = {
+READERS: Mapping[str, Callable[[Path, Collection[str]], tuple[list[str], Records]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_json_lines,

@@ -35,7 +35,6 @@ from gift_core.work.publishing import write_atomically
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
 REPLACE, DELETE = "!replace", "!delete"
 FROM_CATALOGUE = "catalogue"
-_FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,9 @@ def summarize(preset: Path) -> Summary:
     config = load_preset(preset)
     opening = takewhile(lambda line: line.startswith("#"), preset.read_text(encoding="utf-8").splitlines())
     words = " ".join(line.removeprefix("#").strip() for line in opening)
-    sentence = _FIRST_SENTENCE.match(words)
     return Summary(
         name=preset.stem,
-        title=sentence[1] if sentence else words,
+        title=re.split(r"(?<=\.)\s", words, maxsplit=1)[0],
         tasks=len(config.sequence),
         iterations=config.training.iterations,
         methods=config.run.methods,
