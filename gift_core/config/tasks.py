@@ -227,7 +227,7 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Iterator[tuple[str, str]]:
         columns = [getattr(task, column, None) for column in (*COLUMNS, "label_column")]
         named = [column for column in columns if column is not None]
         if len(set(named)) < len(named):
-            yield f"{key}.table", f"a column is named twice: {', '.join(named)}. Name different columns."
+            yield key, f"a column is named twice: {', '.join(named)}. Name different columns."
         if isinstance(task, CatalogueTaskConfig) and has_captions(task):
             for option in ("templates", "shots", "classes"):
                 if getattr(task, option) is not None:

@@ -89,7 +89,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tasks.birds", {**FOLDER_TASK, "path": "/data/birds"}, "tasks.birds.path: /data/birds is outside the project"),
     ("tasks.birds", {**FOLDER_TASK, "class_names": "../names.txt"}, "tasks.birds.class_names: '../names.txt' is outside the task's path"),
     ("tasks.birds", {**TABLE, "table": "labels.xlsx"}, "tasks.birds.table: labels.xlsx is not a supported table. Save it as one of .csv"),
-    ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds.table: a column is named twice: image, label, label."),
+    ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds: a column is named twice: image, label, label."),
     ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
     ("tasks.birds", {**TARS, "label": ".cls"}, "tasks.birds.label: .cls is no extension, nor a key"),
     ("tasks.birds", HUB, "tasks.birds.revision: 'main' is not a commit. Write its 40 hexadecimal digits"),
