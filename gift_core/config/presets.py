@@ -232,7 +232,7 @@ def _merge(base: Any, overlay: Any, name: str) -> None:
 def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
     found = parse_part(ClassSlices, slices, name=name, key="class_slices")
-    tasks, sequence, first, before = {}, [], 0, START
+    tasks, sequence, first, before = dict[str, Any](), list[Any](), 0, START
     for count in [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps:
         name = f"{found.dataset}_{len(tasks):02d}"
         classes = on_one_line({"order": "benchmark", "first": first, "count": count})
