@@ -26,7 +26,7 @@ from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
 from gift_core.clip.device import resolve_device
 from gift_core.computation import run_serially
-from gift_core.config.method_options import ReleaseConfig
+from gift_core.config.method_options import InterpolateConfig
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
 from gift_core.method.metrics import probe_scores, summarize
@@ -76,7 +76,7 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
         models = {PRETRAINED: layout.pretrained()}
         for name in names:
             models[name] = Path(folder, method, name)
-            release = None if alpha == 1 else ReleaseConfig(kind="interpolate", alpha=alpha)
+            release = None if alpha == 1 else InterpolateConfig(kind="interpolate", alpha=alpha)
             release_model(layout.model(method, name), layout.pretrained(), models[name], release)
 
         def rows() -> Iterator[pd.DataFrame]:

@@ -18,14 +18,14 @@ Rows of any source are checked before they are scored: whose they are, and wheth
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gift_core.artifacts.contract import parse, read_table, sha256_of, write_table
 from gift_core.artifacts.model_folder import model_hash
@@ -56,10 +56,15 @@ SCHEMA = pa.schema(
     ]
 )
 # Accuracy tables from any source.
-TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
+REMEDIES = {
+    "step": "Count from 0 in the order of training; -1 is the pre-trained model.",
+    "top1": "It is a fraction, with a point and without %: name the column of percent top1_percent.",
+}
 ROWS = TableSchema(
-    required=(*TEXTS, "step"), optional=("protocol", "phase", *LARGEST), may_be_empty=["trained_task", "phase"]
+    required=("method", "trained_task", "eval_task", "step"),
+    optional=("protocol", "phase", *LARGEST),
+    may_be_empty=["trained_task", "phase"],
 )
 KINDS = (".csv", ".parquet")
 UNIQUE = ["method", "protocol", "step", "eval_task"]
@@ -97,10 +102,8 @@ def read_probe(path: Path) -> tuple[float, int]:
 
 
 def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
-    """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json}.
-
-    A task.json holds the hashes of the task's tars.
-    """
+    """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which has
+    the hashes of the tars}."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 
@@ -150,7 +153,7 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
         if row.at != other:
             what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
             raise UserError(f"{other} and {row.at}: {what}. Keep one of them.")
-    found: pd.DataFrame = rows.drop(columns=["at", "file"]).reset_index(drop=True)
+    found: pd.DataFrame = rows.drop(columns=["at", "file", "top1_percent"]).reset_index(drop=True)
     return found
 
 
@@ -167,48 +170,42 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
+class _Row(BaseModel):
+    """A row of a table from any source, whose cells are texts."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    method: str
+    protocol: Literal["task_incremental", "class_incremental", "cross_domain"] = "task_incremental"
+    step: Annotated[int, Field(ge=PRETRAINED_STEP)]
+    trained_task: str
+    eval_task: str
+    phase: str = ""
+    top1: Annotated[float, Field(ge=0, le=1)] = 0
+    top1_percent: Annotated[float, Field(ge=0, le=100)] = 0
+
+
 def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the position of each row ("rows.csv: line 2"), and its checked values."""
     header, lines = read_table_file(file, ROWS)
     columns = [name for name in LARGEST if name in header]
-    if len(columns) == 2:
-        raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
-    if not columns:
-        what = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
+    if len(columns) != 1:
+        what = "there should be one column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100)"
         raise UserError(f"{file}: {what}. {did_you_mean('top1', header)}")
     for line in lines:
-        at, cells = f"{file}: {line.position}", line.cells
-        protocol, trained_task = cells.get("protocol", TASK_INCREMENTAL), cells["trained_task"]
-        if protocol not in PROTOCOLS:
-            what = f"unknown protocol {protocol!r}. {did_you_mean(protocol, PROTOCOLS)}"
-            raise UserError(f"{at}, column protocol: {what}")
-        step = _number(cells["step"], f"{at}, column step")
-        if step % 1 or step < PRETRAINED_STEP:
-            remedy = "Count from 0 in the order of training; -1 is the pre-trained model."
-            raise UserError(f"{at}, column step: {cells['step']} is not a step. {remedy}")
-        if not trained_task and step != PRETRAINED_STEP:
-            remedy = f"Write the task that step {step:g} trained. Only step -1 has none."
-            raise UserError(f"{at}, column trained_task: is empty. {remedy}")
-        (name,), place = columns, f"{at}, column {columns[0]}"
-        top1, largest = _number(cells[name], place), LARGEST[name]
-        if not 0 <= top1 <= largest:
-            is_percent = name == "top1" and 1 < top1 <= 100
-            remedy = "It looks like percent: name the column top1_percent." if is_percent else "Correct it."
-            raise UserError(f"{place}: {top1:g} should be from 0 to {largest}. {remedy}")
-        yield at, {
-            "method": cells["method"], "trained_task": trained_task or PRETRAINED, "eval_task": cells["eval_task"],
-            "protocol": protocol, "step": int(step), "top1": top1 / largest, "phase": cells.get("phase", ""),
-        }  # fmt: skip
-
-
-def _number(text: str, place: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{place}: {text!r} is not a number. Write one, with a point, without %.")
-    return number
+        at = f"{file}: {line.position}"
+        try:
+            row = _Row.model_validate(line.cells).model_dump()
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            column = str(fault["loc"][0])
+            what = f"{fault['msg'].removeprefix('Input ')}, it is {fault['input']!r}"
+            raise UserError(f"{at}, column {column}: {what}. {REMEDIES.get(column, 'Correct it.')}") from None
+        if not row["trained_task"] and row["step"] != PRETRAINED_STEP:
+            what = f"is empty. Write the task that step {row['step']} trained. Only step -1 has none."
+            raise UserError(f"{at}, column trained_task: {what}")
+        accuracy = row[columns[0]] / LARGEST[columns[0]]
+        yield at, {**row, "trained_task": row["trained_task"] or PRETRAINED, "top1": accuracy}
 
 
 def protocol_of(rows: pd.DataFrame, method: str) -> str:
@@ -250,13 +247,10 @@ def task_order(rows: pd.DataFrame, method: str) -> list[str]:
     """Returns the tasks by the step that trained them. UserError unless steps are 0, 1, 2 ... with one task each."""
     pairs = rows[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
     steps, order = [int(step) for step in pairs["step"]], [str(task) for task in pairs["trained_task"]]
-    if not steps or steps != list(range(len(steps))):
+    if not steps or steps != list(range(len(steps))) or len(set(order)) < len(order):
         found = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
-        what = f"steps are {found}; expected 0, 1, 2 ..., each with one trained task"
+        what = f"steps are {found}; expected 0, 1, 2 ..., each with a trained task of its own"
         raise UserError(f"accuracies of {method}: {what}. Count the steps from 0 in the order of training.")
-    if again := [task for step, task in enumerate(order) if task in order[:step]]:
-        what = f"trained on {', '.join(again)} in more than one step. Give each step a trained_task of its own."
-        raise UserError(f"accuracies of {method}: {what}")
     return order
 
 
@@ -295,19 +289,19 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     learned: dict[str, list[str]] = {}  # by method, in the order of training
     for method, own in rows.groupby("method", sort=False):
         try:
-            order = [] if CLASS_INCREMENTAL in set(own["protocol"]) else own_rows(own, str(method))[1]
+            order = own_rows(own, str(method))[1]
         except UserError:  # which summarize raises again
             order = []
-        if order:
+        if order and CLASS_INCREMENTAL not in set(own["protocol"]):
             last = len(order) - 1
             tested = set(own.loc[own["step"] == last, "eval_task"])
             untested = [task for task in order if task not in tested] if last else []
             others = [task for task in dict.fromkeys(without_probes(own)["eval_task"]) if task not in order]
             done = order[:-1] if untested else order
+            reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
+            if untested:
+                reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
             if untested or others:
-                reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
-                if untested:
-                    reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
                 texts.append(f"{method}: scored up to step {len(done) - 1} ({done[-1]}). {reason}")
             own = own[(own["step"] < len(done)) & (own["eval_task"].isin(done) | (own["phase"] == PROBE))]
             learned[str(method)] = done

@@ -15,7 +15,6 @@ from gift_core.errors import UserError, no_such_path
 from gift_core.layout import RELEASED
 from gift_core.work.publishing import write_atomically
 
-_WRONG_LENGTH = ("not fully covered", "MetadataIncompleteBuffer")  # of safetensors' errors, by version
 WEIGHTS = "open_clip_model.safetensors"
 PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
 CONFIG = "open_clip_config.json"
@@ -47,10 +46,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
-        what = f"its header is damaged: {error}" if isinstance(error, SafetensorError) else str(error)
-        if any(words in str(error) for words in _WRONG_LENGTH):
-            what = "it was cut short, or has bytes at its end that its header does not list"
-        raise UserError(f"{path}: damaged or incomplete ({what}). Fetch or make it again.") from error
+        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 
 def require_model_path(name: str) -> None:

@@ -73,27 +73,14 @@ class ZeroShot(BaseModel):
     data_sets: dict[str, dict[str, Number]]
 
 
-class MethodSummary(BaseModel):
-    """A method in summary.json.
-
-    `by_task` has "before_percent" (of the model from which the task's step starts), "after_percent" (right after its
-    step), "end_percent" and "difference_points" (end - after). A class-incremental step has "classes_seen",
-    "zero_shot_percent", "after_percent" and "difference_points" (after - zero-shot), all on the classes seen so far.
-    """
-
-    transfer_percent: Number
-    avg_percent: Number
-    last_percent: Number
-    forgetting_points: Number
-    by_task: dict[str, dict[str, Number]]
-    probes: Probes | None = None
-
-
 class Summary(BaseModel):
     """summary.json, which `gift show` prints.
 
     `benchmark` is its name, if it is one. `note` says what the numbers of the miniature mean. `best_method` is None if
-    nothing was trained. `tasks` are in the order of training.
+    nothing was trained. `tasks` are in the order of training. A method has the values of SUMMARY_METRICS, perhaps
+    "probes", and "by_task": "before_percent" (of the model from which the task's step starts), "after_percent" (right
+    after its step), "end_percent" and "difference_points" (end - after). A class-incremental step has "classes_seen",
+    "zero_shot_percent", "after_percent" and "difference_points" (after - zero-shot), all on the classes seen so far.
     """
 
     experiment: str
@@ -104,7 +91,7 @@ class Summary(BaseModel):
     result: Annotated[list[str], Field(min_length=1)]
     best_method: str | None
     tasks: Annotated[list[str], Field(min_length=1)]
-    methods: dict[str, MethodSummary]
+    methods: dict[str, dict[str, Any]]
 
 
 def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -127,31 +127,26 @@ def write_manifest(
     environment: Mapping[str, str | int] | None = None,
 ) -> Manifest:
     """Writes and returns the manifest of the finished shards in `folder`. `prompts` is their prompts_digest."""
-    tars = sorted(folder.glob("*.tar"))
-    files = [_files_of_shard(folder, index) for index in range(len(tars))]
-    stats = [read(Stats, note, STAGE) for _, _, note in files]
-    filtered = [each.rejected for each in stats if each.rejected is not None]
+    shards, every = [], []
+    for index, _ in enumerate(sorted(folder.glob("*.tar"))):
+        tar, table, note = _files_of_shard(folder, index)
+        stats = read(Stats, note, STAGE)
+        sidecars = {table.name: stats.sha256[table.name], note.name: sha256_of(note)}
+        shards.append(Shard(name=tar.name, sha256=stats.sha256[tar.name], sidecars=sidecars))
+        every.append(stats)
+    filtered = [stats.rejected for stats in every if stats.rejected is not None]
     reasons = sorted({reason for rejected in filtered for reason in rejected})
-    content = {
-        "images": sum(each.count for each in stats),
-        "prompts": dict(prompts),
-        "shards": [
-            {
-                "name": tar.name,
-                "sha256": each.sha256[tar.name],
-                "sidecars": {table.name: each.sha256[table.name], note.name: sha256_of(note)},
-            }
-            for (tar, table, note), each in zip(files, stats, strict=True)
-        ],
-        "generator": dict(generator),
-        "redrawn": sum(each.redrawn for each in stats),
-    }
-    if filtered:
-        content["rejected"] = {reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons}
-    if environment is not None:
-        content["environment"] = dict(environment)
-    write_json(folder / MANIFEST, content)
-    return Manifest.model_validate(content)
+    manifest = Manifest(
+        images=sum(stats.count for stats in every),
+        prompts=dict(prompts),
+        shards=shards,
+        generator=dict(generator),
+        redrawn=sum(stats.redrawn for stats in every),
+        rejected={reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons} if filtered else None,
+        environment=None if environment is None else dict(environment),
+    )
+    write_json(folder / MANIFEST, manifest.model_dump(exclude_none=True))
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -22,17 +22,15 @@ _SHOWN = 80  # letters of a wrong value in an error
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The columns that a table may have.
+    """The columns that a table may have. Any other column is ignored.
 
     `keys`: {column: the key of params.yaml that names it}. `may_be_empty`: columns whose cells may be empty.
-    `refuse_others`: whether any other column is an error; otherwise it is ignored.
     """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     may_be_empty: Collection[str] = ()
-    refuse_others: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -57,8 +55,8 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> t
     `location` begins the error messages; it is the key of params.yaml that names the file.
 
     Raises:
-        UserError: the file is unreadable or has no header, a required column is missing, a column is a duplicate or
-            unknown, a row has more or fewer cells than the header, or a cell is empty that should not be.
+        UserError: the file is unreadable, a required column is missing, a column is a duplicate, a row has more or
+            fewer cells than the header, or a cell is empty that should not be.
     """
     prefix = _prefix(path, location)
     read = lookup(READERS, path.suffix.lower(), f"{prefix}: kind of table")
@@ -72,17 +70,12 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> t
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         what = f"cannot be read as {path.suffix.lower()} ({reason})"
         raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
-    if not header:
-        columns = " and ".join(filter(None, [", ".join(schema.required[:-1]), schema.required[-1]]))
-        raise UserError(f"{prefix}: is empty. Give it the columns {columns}, and at least one row.")
     for name in schema.required:
         if name not in header:
             at = _prefix(path, schema.keys.get(name, location))
             raise UserError(f"{at}: column {name!r} is missing. {did_you_mean(name, header)}")
-    for name in header:
-        if name not in schema.columns and schema.refuse_others:
-            raise UserError(f"{prefix}: unknown column {name!r}. {did_you_mean(name, schema.columns)} Remove it.")
-        if name in schema.columns and header.count(name) > 1:
+    for name in schema.columns:
+        if header.count(name) > 1:
             raise UserError(f"{prefix}: column {name!r} is a duplicate. Keep one of them.")
     for row in rows:
         for column, value in row.cells.items():
@@ -123,7 +116,7 @@ def _prefix(path: Path, location: str) -> str:
 Records = list[tuple[str, Mapping[str, Any]]]  # the position of each row, and what is in it by column
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+def _read_csv(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
     """Blank lines are skipped. A quoted cell may contain line breaks."""
     text = path.read_bytes().decode("utf-8-sig")
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -146,7 +139,7 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Re
     return header, records
 
 
-def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
+def _read_json_lines(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
     records = Records()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
@@ -157,13 +150,13 @@ def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[s
     return list(dict.fromkeys(name for _, record in records for name in record)), records
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
-    """Reads the wanted columns alone (None: all), which may be those that pandas would make the index."""
+def _read_parquet(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
+    """Reads the wanted columns alone, which may be those that pandas would make the index."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
-    records = file.read(columns=[name for name in header if wanted is None or name in wanted]).to_pylist()
+    records = file.read(columns=[name for name in header if name in wanted]).to_pylist()
     return header, [(f"row {number}", record) for number, record in enumerate(records, 1)]
 
 
@@ -181,7 +174,7 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
     return Row(position, cells)
 
 
-READERS: Mapping[str, Callable[[Path, Collection[str] | None], tuple[list[str], Records]]] = {
+READERS: Mapping[str, Callable[[Path, Collection[str]], tuple[list[str], Records]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_json_lines,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
-from gift_core.config.tasks import check_tasks, check_templates, has_captions
+from gift_core.config.tasks import check_tasks, has_captions
 from gift_core.errors import UserError, did_you_mean
 
 Findings = Iterator[tuple[str, str]]
@@ -24,13 +23,15 @@ VOCABULARIES = ("imagenet", "mini", "none")
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
-def cross_check(config: Config) -> list[tuple[str, str]]:
-    """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
-    checks = (_check_names, _check_methods, _check_training, _check_protocol, _check_prompts)
-    names = [(section, name) for section in ("tasks", "methods") for name in getattr(config, section)]
-    findings = [finding for section, name in names for finding in check_name(f"{section}.{name}", name)]
-    findings += [finding for check in checks for finding in check(config)]
-    return [*findings, *check_tasks(config.tasks), *check_generator(config.generator)]
+def cross_check(config: Config) -> Findings:
+    """Yields (dotted path, "what is wrong. Remedy"); nothing if everything fits."""
+    for section in ("tasks", "methods"):
+        for name in getattr(config, section):
+            yield from check_name(f"{section}.{name}", name)
+    for check in (_check_names, _check_sequence, _check_methods, _check_training, _check_protocol, _check_prompts):
+        yield from check(config)
+    yield from check_tasks(config.tasks)
+    yield from check_generator(config.generator)
 
 
 def require_task(config: Config, name: str) -> None:
@@ -54,29 +55,30 @@ def check_name(key: str, name: str) -> Findings:
 def _check_names(config: Config) -> Findings:
     if {"/", "\\"} & set(config.experiment):
         yield "experiment", f"{config.experiment!r} looks like a path, and it is a name. Leave out / and \\."
-    tasks, before, probes = [step.task for step in config.sequence], START, config.evaluation.probes
-    for key, names in {"run.methods": config.run.methods, "evaluation.probes": probes}.items():
-        for name in _duplicates(names):
-            yield key, f"{name!r} is listed more than once. Remove the duplicate."
-    for task in _duplicates(tasks):
-        yield "sequence", f"task {task!r} has more than one step. Remove one."
     for name in config.run.methods:
         if name not in config.methods:
             more = "gift add-method NAME adds one of the catalogue (gift methods)."
             yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)} {more}"
-    for key, name in [*((f"sequence[{index}].task", task) for index, task in enumerate(tasks)),
-                      *(("evaluation.probes", name) for name in probes)]:  # fmt: skip
+    learned = {f"sequence[{index}].task": step.task for index, step in enumerate(config.sequence)}
+    probes = config.evaluation.probes
+    for key, name in [*learned.items(), *(("evaluation.probes", name) for name in probes)]:
         if name not in config.tasks:
             yield key, f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
-    for name in probes:
-        if name in tasks:
-            what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
-            yield "evaluation.probes", f"{what}. Remove it from one of them."
+    for name in set(probes) & set(learned.values()):
+        what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
+        yield "evaluation.probes", f"{what}. Remove it from one of them."
+
+
+def _check_sequence(config: Config) -> Findings:
+    before = [START]
     for index, step in enumerate(config.sequence):
-        if step.after != before:
+        if step.task in before:
+            yield "sequence", f"task {step.task!r} has more than one step. Remove one."
+        if step.after != before[-1]:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
-            yield f"sequence[{index}].after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
-        before = step.task
+            what = f"should be {before[-1]}, not {step.after}. Write after: {before[-1]} ({why})."
+            yield f"sequence[{index}].after", what
+        before.append(step.task)
 
 
 def _check_methods(config: Config) -> Findings:
@@ -90,10 +92,9 @@ def _check_methods(config: Config) -> Findings:
             yield f"{key}.consolidation.kind", f"{what}. Add a loss, or use uniform or none."
         fisher = getattr(method.replay, "fisher", None)
         if consolidation.needs_fisher and fisher is None:
-            what = f"{kind} needs the teacher's Fisher information, which is not estimated"
-            remedy = "Add to a replay with pairs (synthetic, reference) fisher: "
-            remedy += "{estimator: per_sample, accumulate: false}"
-            yield f"{key}.consolidation.kind", f"{what}. {remedy}, or use uniform or none."
+            what = f"{kind} needs the teacher's Fisher information, which is not estimated. Add to a replay with pairs"
+            remedy = "fisher: {estimator: per_sample, accumulate: false}, or use uniform or none."
+            yield f"{key}.consolidation.kind", f"{what} (synthetic, reference) {remedy}"
         if fisher is not None and not consolidation.needs_fisher:
             what = f"the Fisher information is not used by consolidation {kind}"
             yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
@@ -103,13 +104,11 @@ def _check_methods(config: Config) -> Findings:
 
 def _check_replay(key: str, method: MethodConfig) -> Findings:
     replay, replays = method.replay, method.replay.reads != "none"
-    names = [name for name, _ in method.losses.items()]
-    if names and not replays:
-        what = f"{', '.join(names)}: a loss needs replay"
-        yield f"{key}.losses", f"{what}. Set replay.images to synthetic, or write losses: {{}}."
-    if replays and not names and getattr(replay, "fisher", None) is None:
-        what = "empty, so the replay has no effect"
-        yield f"{key}.losses", f"{what}. Add a loss, or set replay.images: none."
+    if method.losses and not replays:
+        names = ", ".join(name for name, _ in method.losses.items())
+        yield f"{key}.losses", f"{names}: a loss needs replay. Set replay.images to synthetic, or write losses: {{}}."
+    if replays and not method.losses and getattr(replay, "fisher", None) is None:
+        yield f"{key}.losses", "empty, so the replay has no effect. Add a loss, or set replay.images: none."
     for name, options in method.losses.items():
         if options.pairs_only and replays and not replay.pairs:
             what = f"needs images with their own texts, which replay.images: {replay.images} does not have"
@@ -126,12 +125,11 @@ def _check_learning(key: str, method: MethodConfig) -> Findings:
         if method.learning_rate is None:
             yield f"{key}.learning_rate", "empty (null), but the method learns. Write a rate: 1.0e-5."
         return
-    if method.learning_rate is not None:
-        yield f"{key}.learning_rate", "has no effect with learns: nothing. Write learning_rate: null."
-    full = {name: getattr(method, name) for name in ("losses", "average", "merge", "trains", "layer_decay")}
-    full |= {"replay": method.replay.reads != "none", "consolidation": method.consolidation.kind != "none"}
-    for slot in [name for name, value in full.items() if value][:1]:
-        yield f"{key}.{slot}", "has no effect with learns: nothing. Leave it empty."
+    used = [name for name in ("learning_rate", "losses", "average", "merge", "trains", "layer_decay")
+            if getattr(method, name)]  # fmt: skip
+    used += ["replay"] * (method.replay.reads != "none") + ["consolidation"] * (method.consolidation.kind != "none")
+    for slot in used[:1]:
+        yield f"{key}.{slot}", "has no effect with learns: nothing. Leave it empty (null, {} or none)."
 
 
 def check_trains(key: str, method: MethodConfig) -> Findings:
@@ -185,34 +183,25 @@ def _check_protocol(config: Config) -> Findings:
     protocol = config.evaluation.protocol
     if protocol == "task_incremental":
         return
-    what, remedy = (
-        f"{protocol} tests one model on the classes of all tasks",
-        "write evaluation.protocol: task_incremental",
-    )
+    what = f"but {protocol} tests one model on the classes of all tasks"
+    remedy = "or write evaluation.protocol: task_incremental."
     for name in config.run.methods:
         if name in config.methods and config.methods[name].keeps_every_model:
-            yield "run.methods", f"{name} has one model per task, but {what}. Remove it, or {remedy}."
+            yield "run.methods", f"{name} has one model per task, {what}. Remove it, {remedy}"
     for step in config.sequence:
         if step.task in config.tasks and has_captions(config.tasks[step.task]):
-            yield "sequence", f"{step.task} has captions, but {what}. Remove the task, or {remedy}."
+            yield "sequence", f"{step.task} has captions, {what}. Remove the task, {remedy}"
 
 
 def _check_prompts(config: Config) -> Findings:
     vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
-    yield from check_templates("prompts.base_template", (config.prompts.base_template,))
-    if vocabulary not in VOCABULARIES and not {"/", "\\", "."} & set(vocabulary):  # a path has one of these
+    if {"/", "\\", "."} & set(vocabulary):  # a path
+        yield from check_watched("prompts.base_vocabulary", vocabulary, PROMPT_FILES)
+    elif vocabulary not in VOCABULARIES:
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
-    elif vocabulary not in VOCABULARIES:
-        yield from check_watched("prompts.base_vocabulary", vocabulary, PROMPT_FILES)
-    if strategy == "captions" and captions is None:
-        yield "prompts.captions", f"strategy captions needs a file. Write captions: {PROMPT_FILES}captions.csv."
-    if strategy != "captions" and captions is not None:
-        what = f"{captions} has no effect with strategy {strategy}"
-        yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
     if captions is not None:
         yield from check_watched("prompts.captions", captions, PROMPT_FILES)
-
-
-def _duplicates(names: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(names).items() if count > 1)
+    if (strategy == "captions") != (captions is not None):
+        what = "a file of captions is for strategy: captions, and only for it"
+        yield "prompts.captions", f"{what}. Write captions: {PROMPT_FILES}captions.csv, or captions: null."

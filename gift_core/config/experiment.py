@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.section import MAX_NAMES, Batch, Count, ImageFormat, Section, Share, Template, Text
+from gift_core.config.section import MAX_NAMES, Batch, Count, ImageFormat, Names, Section, Share, Template, Text
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
 
@@ -20,7 +20,7 @@ DEVICE = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 class RunConfig(Section):
     """Which methods run, and on which device."""
 
-    methods: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_NAMES)]
+    methods: Annotated[Names, Field(min_length=1)]
     device: Annotated[str, Field(pattern=DEVICE)]
 
 
@@ -107,7 +107,7 @@ class EvaluationConfig(Section):
     batch_size: Batch
     protocol: Literal["task_incremental", "class_incremental", "cross_domain"]
     max_images: Count | None
-    probes: Annotated[tuple[str, ...], Field(max_length=MAX_NAMES)]
+    probes: Names
 
 
 class Config(Section):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,8 +22,8 @@ from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_li
 Location = tuple[int | str, ...]
 Part = TypeVar("Part", bound=Section)
 EXAMPLE = "presets/mini.yaml"
-# Characters and lines of an error message, so that a hostile value does not fill the screen.
-MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
+DISCRIMINATORS = ("source", "images", "kind")  # the keys that say which section one is
+SHOWN = 160  # characters of a wrong value
 _PATTERNS = {
     ONE_LINE: "contains a line break or another control character. Write it on one line.",
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
@@ -56,8 +57,8 @@ def parse_config(text: str, name: str) -> Config:
         what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
     config = parse_part(Config, parse_settings(text, name), name=name)
-    if wrong := cross_check(config):
-        raise UserError(_lines(wrong, name))
+    if wrong := _lines(cross_check(config), name):
+        raise UserError(wrong)
     return config
 
 
@@ -94,19 +95,13 @@ def parse_part(kind: type[Part], raw: Any, *, name: str, key: str = "") -> Part:
         raise UserError(_lines(wrong, name)) from None
 
 
-def _lines(wrong: list[tuple[str, str]], name: str) -> str:
-    lines = [f"{name}: {_cut(key, MAX_KEY)}: {_cut(what, MAX_WHAT)}" for key, what in wrong[:MAX_LINES]]
-    more = len(wrong) - len(lines)
-    return "\n".join([*lines, f"{name}: and {more} more errors. Correct these first."] if more else lines)
-
-
-def _cut(text: str, most: int) -> str:
-    """Returns a text of at most `most` characters: its middle is left out if it is longer."""
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+def _lines(wrong: Iterable[tuple[str, str]], name: str) -> str:
+    return "\n".join(f"{name}: {key}: {what}" for key, what in wrong)
 
 
 def _shown(value: Any) -> str:
-    return _cut(repr(value), MAX_VALUE)
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
@@ -122,12 +117,12 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
         case "union_tag_not_found" | "union_tag_invalid":
             key = context["discriminator"].strip("'")
             unknown = f"unknown {key} {_shown(value.get(key))}. " if key in value else "missing. "
-            fields = [member.model_fields[key].annotation for member in _members(kind).values()]
-            tags = {tag for field in fields for tag in get_args(field)}
-            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), tags)
+            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
             what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
+        case "value_error":
+            what = str(context["error"])
         case "string_pattern_mismatch":
             what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
         case _:
@@ -177,12 +172,8 @@ def _members(kind: Any) -> dict[str, Any]:
 def _tags(member: Any) -> list[str]:
     if get_origin(member) is Annotated:
         return [each.tag for each in member.__metadata__ if isinstance(each, Tag)]
-    return [
-        value
-        for field in member.model_fields.values()
-        if get_origin(field.annotation) is Literal
-        for value in get_args(field.annotation)
-    ]
+    fields = [member.model_fields[key] for key in DISCRIMINATORS if key in member.model_fields]
+    return [tag for field in fields for tag in get_args(field.annotation)]
 
 
 def _dotted(location: Location) -> str:

@@ -224,14 +224,8 @@ class RunningMeanConfig(Section):
 
 
 class InterpolateConfig(Section):
-    """Keep alpha * the new weights + (1 - alpha) * the weights at the start of the task."""
-
-    kind: Literal["interpolate"]
-    alpha: Alpha
-
-
-class ReleaseConfig(Section):
-    """Test and hand out the pre-trained weights + alpha * (the trained ones - the pre-trained ones)."""
+    """alpha * the new weights + (1 - alpha) * the old ones: those at the start of the task, of a release those of the
+    pre-trained model."""
 
     kind: Literal["interpolate"]
     alpha: Alpha
@@ -257,7 +251,7 @@ class MethodConfig(Section):
     merge: InterpolateConfig | None = None
     trains: TrainsConfig | None = None
     layer_decay: Factor | None = None
-    release: ReleaseConfig | None = None
+    release: InterpolateConfig | None = None
 
     @property
     def trained_settings(self) -> dict[str, Any]:

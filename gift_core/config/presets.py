@@ -10,6 +10,7 @@ of the catalogue of methods.
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ from gift_core.work.publishing import write_atomically
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
 REPLACE, DELETE = "!replace", "!delete"
 FROM_CATALOGUE = "catalogue"
-_FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,21 @@ class Switch(ParamsEdit):
         super().carry_out()
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What params.yaml is: the preset that its key `experiment` names (None: an experiment of its own), and the number
-    of lines that differ from it."""
+def origin_of(params: Path, presets: Mapping[str, Path]) -> tuple[str | None, int] | None:
+    """Returns the preset that the key `experiment` of a params.yaml names, and the number of lines that differ from it.
 
-    preset: str | None
-    changed_lines: int = 0
-
-
-def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
-    """Returns the preset that a params.yaml was made from, and what differs. None if it is missing or not readable."""
+    (None, 0) for an experiment of its own. None if the file is missing or not readable.
+    """
     try:
         text = read_settings(params)
         preset = presets.get(str(parse_settings(text, params.name).get("experiment")))
         if preset is None:
-            return Origin(None)
+            return None, 0
         whole = complete_text(preset)
     except UserError:
         return None
     changes = SequenceMatcher(None, whole.split("\n"), text.split("\n"), autojunk=False).get_opcodes()
-    return Origin(preset.stem, sum(max(b - a, d - c) for tag, a, b, c, d in changes if tag != "equal"))
+    return preset.stem, sum(max(b - a, d - c) for tag, a, b, c, d in changes if tag != "equal")
 
 
 def find_presets(root: Path) -> dict[str, Path]:
@@ -107,10 +101,9 @@ def summarize(preset: Path) -> Summary:
     config = load_preset(preset)
     opening = takewhile(lambda line: line.startswith("#"), preset.read_text(encoding="utf-8").splitlines())
     words = " ".join(line.removeprefix("#").strip() for line in opening)
-    sentence = _FIRST_SENTENCE.match(words)
     return Summary(
         name=preset.stem,
-        title=sentence[1] if sentence else words,
+        title=re.split(r"(?<=\.)\s", words, maxsplit=1)[0],
         tasks=len(config.sequence),
         iterations=config.training.iterations,
         methods=config.run.methods,
@@ -148,11 +141,10 @@ def plan_switch(root: Path, name: str) -> Switch:
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
     before, after = read_settings(params) if params.exists() else "", complete_text(preset)
-    backup, origin = None, origin_of(params, presets)
-    if before and (origin is None or origin.preset is None or origin.changed_lines):
-        number = 1
-        while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
-            number += 1
+    (active, changed), backup = origin_of(params, presets) or (None, 0), None
+    if before and (active is None or changed):
+        names = (params.with_name(f"params.backup-{number}.yaml") for number in itertools.count(1))
+        backup = next(name for name in names if not name.exists())
     return Switch(params, before, after, parse_config(after, preset.name), preset, backup)
 
 
@@ -240,17 +232,12 @@ def _merge(base: Any, overlay: Any, name: str) -> None:
 def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
     found = parse_part(ClassSlices, slices, name=name, key="class_slices")
-    counts = [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps
-    names = [f"{found.dataset}_{index:02d}" for index in range(len(counts))]
-    data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
-    firsts = [sum(counts[:index]) for index in range(len(counts))]
-    return {
-        "tasks": {
-            task: {**data, "classes": on_one_line({"order": "benchmark", "first": first, "count": count})}
-            for task, first, count in zip(names, firsts, counts, strict=True)
-        },
-        "sequence": [
-            {"task": task, "after": before, "learning_rate_factor": 1.0}
-            for task, before in zip(names, [START, *names], strict=False)
-        ],
-    }
+    tasks, sequence, first, before = dict[str, Any](), list[Any](), 0, START
+    for count in [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps:
+        name = f"{found.dataset}_{len(tasks):02d}"
+        classes = on_one_line({"order": "benchmark", "first": first, "count": count})
+        data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
+        tasks[name] = {**data, "classes": classes}
+        sequence.append({"task": name, "after": before, "learning_rate_factor": 1.0})
+        first, before = first + count, name
+    return {"tasks": tasks, "sequence": sequence}

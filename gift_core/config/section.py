@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
 
 # Upper bounds are far beyond every published experiment and far below what a typing error such as 1.0e+30 gives. A
 # value that passes them fits an int64 and a float32, and so do its products with the others. Lower bounds are far below
@@ -20,12 +23,31 @@ Factor = Annotated[float, Field(ge=0.001, le=1)]  # of a rate
 Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
-Pattern = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE)]  # of files, also a list of them
-# {} stands for the class name, and is replaced as it is. tasks.check_templates looks at them.
-Template = str
-TEMPLATE = r"[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*"
+TEMPLATE = re.compile(r"(?=.{2,1000}\Z)[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*")
+SHOWN = 80  # characters of a wrong template in a message
 MAX_NAMES = 500  # tasks, steps and methods
 ImageFormat = Literal["png", "jpg"]
+
+
+def template(text: str) -> str:
+    """Returns a template. ValueError says what is wrong with it."""
+    if not TEMPLATE.fullmatch(text):
+        what = f"{text[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
+        raise ValueError(f"{what}, in one line of at most 1000 characters. Write one like 'a photo of a {{}}'.")
+    return text
+
+
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Returns the values. ValueError if one is a duplicate."""
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ValueError(f"{value!r} is listed more than once. Remove the duplicate.")
+    return values
+
+
+Template = Annotated[str, AfterValidator(template)]  # {} stands for the class name, and is replaced as it is
+Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
+Names = Annotated[tuple[str, ...], Field(max_length=MAX_NAMES), AfterValidator(distinct)]
 
 
 class Section(BaseModel):

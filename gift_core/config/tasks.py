@@ -4,28 +4,69 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from gift_core.config.section import TEMPLATE, Count, Pattern, Section, Template, Text, text_or_section
+from gift_core.config.section import ONE_LINE, Count, Section, Templates, Text, text_or_section
 
-Findings = Iterator[tuple[str, str]]
-Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
 Fraction = Annotated[float, Field(ge=1e-6, lt=1)]
 Captions = Annotated[int, Field(ge=2, le=1_000_000)]
+TABLES = (".csv", ".tsv", ".parquet")
+# Where the pipeline writes, and the folders above.
+MADE = re.compile(r"data|(data/([1-9]_[^/]*|code)|reports|\.gift)(/.*)?")
+
+
+def is_inside(name: str) -> bool:
+    """Returns whether a relative path stays below its folder: not absolute, no "..", not the folder itself."""
+    plain = posixpath.normpath(name)
+    return not plain.startswith("/") and plain.split("/")[0] != ".." and plain != "."
+
+
+def _data_folder(path: str) -> str:
+    plain = posixpath.normpath(path)
+    if "://" in path or "${" in path:
+        raise ValueError(f"{path} is no folder to DVC. Copy the data to data/0_raw/<name>.")
+    if plain.startswith(("/", "~")) or plain.split("/")[0] == ".." or path[1:2] == ":":
+        what = f"{path} is outside the project, so it would not be found on other machines"
+        raise ValueError(f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path.")
+    if plain == "." or MADE.fullmatch(plain):
+        raise ValueError(f"{path} is where the pipeline writes. Use a folder of data/0_raw.")
+    return path
+
+
+def _inside(names: str) -> str:
+    for name in names.split("::"):
+        if not is_inside(name):
+            raise ValueError(f"{name!r} is outside the task's path, which is watched for changes. Put it there.")
+    return names
+
+
+def _table(name: str) -> str:
+    if not name.lower().endswith(TABLES):
+        raise ValueError(f"{name} is not a supported table. Save it as one of {', '.join(TABLES)}.")
+    return _inside(name)
+
+
+def _extension(label: str) -> str:
+    if label == "json:" or label.startswith("."):
+        what = f"{label} is no extension, nor a key of a JSON file"
+        raise ValueError(f"{what}. Write the extension of the label's file, cls, or json:<key>.")
+    return label
+
+
+DataFolder = Annotated[Text, AfterValidator(_data_folder)]
+File = Annotated[Text, AfterValidator(_inside)]
+Files = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE), AfterValidator(_inside)]  # a::b
+Table = Annotated[Text, AfterValidator(_table)]
 ClassNames = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
+    Annotated[File, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
 ]
 COMMIT = r"^[0-9a-f]{40}$"
 Commit = Annotated[str, Field(pattern=COMMIT)]
+COLUMNS = ("image_column", "caption_column", "split_column")
 HubSplits = Annotated[dict[Literal["train", "test", "validation"], Text], Field(min_length=1)]
-TABLES = (".csv", ".tsv", ".parquet")
-MAX_TEMPLATE = 1000  # characters
-SHOWN = 80  # characters of a wrong template in a message
-# Where the pipeline writes, and the folders above.
-MADE = re.compile(r"data|(data/([1-9]_[^/]*|code)|reports|\.gift)(/.*)?")
 
 
 class MiniTaskConfig(Section):
@@ -48,7 +89,7 @@ class UserDataConfig(Section):
     skip leaves out copies (the same bytes) and test images that are also in the training split.
     """
 
-    path: Text
+    path: DataFolder
     test_fraction: Fraction | None = None
     on_duplicate: Literal["keep", "skip"] | None = None
     on_bad_image: Literal["refuse", "skip"]
@@ -80,7 +121,7 @@ class TableTaskConfig(UserTaskConfig):
     """
 
     source: Literal["table"]
-    table: Text
+    table: Table
     image_column: Text
     label_column: Text
     split_column: Text | None = None
@@ -93,9 +134,9 @@ class WebDatasetTaskConfig(UserTaskConfig):
     """
 
     source: Literal["webdataset"]
-    train: Pattern
-    test: Pattern | None = None
-    label: Text
+    train: Files
+    test: Files | None = None
+    label: Annotated[Text, AfterValidator(_extension)]
 
 
 class HubTaskConfig(UserTaskConfig):
@@ -128,12 +169,12 @@ class PairsTaskConfig(UserDataConfig):
 
     source: Literal["pairs"]
     vocabulary_captions: Captions
-    table: Text | None = None
+    table: Table | None = None
     image_column: Text | None = None
     caption_column: Text | None = None
     split_column: Text | None = None
-    train: Pattern | None = None
-    test: Pattern | None = None
+    train: Files | None = None
+    test: Files | None = None
     repository: Text | None = None
     revision: Commit | None = None
     config: Text | None = None
@@ -158,7 +199,7 @@ class CatalogueTaskConfig(Section):
 
     source: Literal["catalogue"]
     dataset: Text
-    path: Text
+    path: DataFolder
     templates: Templates | None = None
     shots: Count | None = None
     classes: ClassSliceConfig | None = None
@@ -179,90 +220,24 @@ def has_captions(task: TaskConfig) -> bool:
     return getattr(task, "vocabulary_captions", None) is not None
 
 
-def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
-    """Yields (dotted path, "what is wrong. Remedy") for rows that their types allow and the pipeline cannot run."""
+def check_tasks(tasks: Mapping[str, TaskConfig]) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, "what is wrong. Remedy") for keys of a row that do not fit each other."""
     for name, task in tasks.items():
         key = f"tasks.{name}"
-        if isinstance(task, MiniTaskConfig):
-            continue
-        yield from _check_path(f"{key}.path", task.path)
+        columns = [getattr(task, column, None) for column in (*COLUMNS, "label_column")]
+        named = [column for column in columns if column is not None]
+        if len(set(named)) < len(named):
+            yield key, f"a column is named twice: {', '.join(named)}. Name different columns."
+        if isinstance(task, CatalogueTaskConfig) and has_captions(task):
+            for option in ("templates", "shots", "classes"):
+                if getattr(task, option) is not None:
+                    yield f"{key}.{option}", "has no effect on a data set with captions. Remove it."
         if isinstance(task, PairsTaskConfig):
-            yield from _check_pairs(key, task)
-            continue
-        for option in ("templates", "shots", "classes") if has_captions(task) else ():
-            if getattr(task, option) is not None:
-                yield f"{key}.{option}", "has no effect on a data set with captions. Remove it."
-        yield from check_templates(f"{key}.templates", task.templates or ())
-        names = task.class_names if isinstance(task, UserTaskConfig) else None
-        if isinstance(names, str) and not is_inside(names):
-            what = f"{names} is outside the task's path, which is watched for changes"
-            yield f"{key}.class_names", f"{what}. Put the file there."
-        if isinstance(task, TableTaskConfig):
-            yield from _check_table(key, task.table, (task.image_column, task.label_column, task.split_column))
-        if isinstance(task, WebDatasetTaskConfig):
-            yield from _check_patterns(key, task)
-            if task.label == "json:" or task.label.startswith("."):
-                what = f"{task.label} is no extension, nor a key of a JSON file"
-                yield f"{key}.label", f"{what}. Write the extension of the label's file, cls, or json:<key>."
-
-
-def _check_path(key: str, path: str) -> Findings:
-    plain = posixpath.normpath(path)
-    if "://" in path or "${" in path:
-        yield key, f"{path} is no folder to DVC, but an address or a variable. Copy the data to data/0_raw/<name>."
-    elif plain.startswith(("/", "~")) or plain.split("/")[0] == ".." or path[1:2] == ":":
-        what = f"{path} is outside the project, so it would not be found on other machines"
-        yield key, f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path."
-    elif plain == ".":
-        yield key, f"{path} is the whole project. Put the data into a folder of data/0_raw."
-    elif MADE.fullmatch(plain):
-        yield key, f"{path} is where the pipeline writes. Use a folder of data/0_raw."
-
-
-def check_templates(key: str, templates: Sequence[str]) -> Findings:
-    """Yields (key, "what is wrong. Remedy") for templates that are no short line with one {}, and for repeated ones."""
-    for template in templates:
-        if not re.fullmatch(TEMPLATE, template) or len(template) > MAX_TEMPLATE:
-            what = f"{template[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
-            yield key, f"{what}, in one line of at most {MAX_TEMPLATE} characters. Write one like 'a photo of a {{}}'."
-    for template in sorted({template for template in templates if templates.count(template) > 1}):
-        yield key, f"{template!r} is listed more than once. Remove the duplicate."
-
-
-def _check_table(key: str, table: str, columns: Sequence[str | None]) -> Findings:
-    if not table.lower().endswith(TABLES):
-        yield f"{key}.table", f"{table} is not a supported table. Save it as one of {', '.join(TABLES)}."
-    if not is_inside(table):
-        yield f"{key}.table", f"{table} is outside the task's path, which is watched for changes. Put it there."
-    named = [column for column in columns if column is not None]
-    if len(set(named)) < len(named):
-        yield f"{key}.table", f"a column is named twice: {', '.join(named)}. Name different columns."
-
-
-def _check_pairs(key: str, task: PairsTaskConfig) -> Findings:
-    if task.table is not None and task.train is not None:
-        yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
-    columns = {name: getattr(task, name) for name in ("image_column", "caption_column", "split_column")}
-    for name, column in columns.items():
-        if column is not None and task.table is None:
-            yield f"{key}.{name}", "has no effect without table. Write table: captions.csv, or remove the column."
-        if column is None and task.table is not None and name != "split_column":
-            yield f"{key}.{name}", f"missing, and the table needs it. Write {name}: {name.split('_')[0]}."
-    if task.table is not None:
-        yield from _check_table(key, task.table, [*columns.values()])
-    if task.test is not None and task.train is None:
-        yield f"{key}.test", "has no effect without train. Write train: the pattern of the training tars."
-    yield from _check_patterns(key, task)
-
-
-def _check_patterns(key: str, task: WebDatasetTaskConfig | PairsTaskConfig) -> Findings:
-    for name, pattern in (("train", task.train), ("test", task.test)):
-        for part in (pattern or "x").split("::"):
-            if not is_inside(part):
-                yield f"{key}.{name}", f"{part!r} is outside the task's path. Name tars relative to it."
-
-
-def is_inside(name: str) -> bool:
-    """Returns whether a relative path stays below its folder: not absolute, no "..", not the folder itself."""
-    plain = posixpath.normpath(name)
-    return not plain.startswith("/") and plain.split("/")[0] != ".." and plain != "."
+            if task.table is not None and task.train is not None:
+                yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
+            for option, other in (*((column, "table") for column in COLUMNS), ("test", "train")):
+                given, needed = getattr(task, option) is not None, getattr(task, other) is not None
+                if given and not needed:
+                    yield f"{key}.{option}", f"has no effect without {other}. Add that, or remove this."
+                if needed and not given and option in ("image_column", "caption_column"):
+                    yield f"{key}.{option}", f"missing, and the table needs it. Write {option}: {option.split('_')[0]}."

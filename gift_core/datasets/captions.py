@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from gift_core.artifacts.table_files import READERS, TableSchema, distinct_lines, read_table_file
+from gift_core.artifacts.table_files import TableSchema, distinct_lines, read_table_file
 from gift_core.datasets.spelling import plain_name, require_sound_labels
-from gift_core.errors import UserError, lookup, nearest
+from gift_core.errors import UserError, nearest
 
 VOCABULARY = "params.yaml: prompts.base_vocabulary"
 LOCATION = "params.yaml: prompts.captions"
-COLUMNS = TableSchema(required=("class_name", "caption"), refuse_others=True)
+COLUMNS = TableSchema(required=("class_name", "caption"))
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
 
     A table (CSV, TSV, Parquet or JSON lines) has the columns class_name and caption; {} in a caption stands for the
     class name. A text file has one general caption per line; empty lines and lines that begin with # are skipped.
-    Repeated captions count once. UserError names the file and the row if a column is missing or unknown, or a cell is
-    empty.
+    Repeated captions count once. UserError names the file and the row if a column is missing, or a cell is empty.
     """
     if name is None:
         return Captions()
@@ -49,7 +48,6 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
         raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
-    lookup(READERS, path.suffix.lower(), f"{LOCATION}: {path}: kind of file (or .txt)")
     _, rows = read_table_file(path, COLUMNS, location=LOCATION)
     if not rows:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")

@@ -16,7 +16,7 @@ from gift_core.artifacts.contract import read, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import STAGE
-from gift_core.config.tasks import check_templates
+from gift_core.config.section import distinct, template
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
 from gift_core.errors import GiftError, UserError, nearest, no_such_path
 from gift_core.layout import Layout
@@ -74,11 +74,12 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
     """Returns the lines of `file`, or without one the templates `own` of `source`. UserError as for params.yaml."""
     chosen, option = text_lines(file, "--templates") if file else own, f"--templates {file or source}"
-    wrong = [what for _, what in check_templates(option, chosen)]
-    if wrong or not chosen:
-        what = wrong[0] if wrong else "holds no template. Write one per line: a photo of a {}."
-        raise UserError(f"{option}: {what}")
-    return tuple(chosen)
+    if not chosen:
+        raise UserError(f"{option}: holds no template. Write one per line: a photo of a {{}}.")
+    try:
+        return distinct(tuple(map(template, chosen)))
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def learned_classes(model: str, templates: Path | None) -> list[Classes]:

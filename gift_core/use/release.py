@@ -8,12 +8,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS, model_hash, read_provenance, write_provenance
-from gift_core.config.method_options import ReleaseConfig
+from gift_core.config.method_options import InterpolateConfig
 from gift_core.method.averaging import released_weights
 from gift_core.work.publishing import build_folder
 
 
-def release_model(trained: Path, pretrained: Path, folder: Path, release: ReleaseConfig | None) -> None:
+def release_model(trained: Path, pretrained: Path, folder: Path, release: InterpolateConfig | None) -> None:
     """Writes the model in `trained` into `folder` as it is tested and handed out.
 
     The three are model folders. Without `release`, it is the trained model. provenance.json notes the release, and the

@@ -72,7 +72,7 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     files = find_presets(root)
     origin = origin_of(root / "params.yaml", files)
     summaries = [summarize(file) for file in files.values()]
-    active, changed = (origin.preset, origin.changed_lines) if origin else (None, 0)
+    active, changed = origin or (None, 0)
     if as_json:
         more = [{"active": each.name == active, "changed_lines": changed * (each.name == active)} for each in summaries]
         print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])

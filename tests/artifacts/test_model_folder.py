@@ -70,12 +70,8 @@ def test_shapes_of_all_types_are_read_sorted_by_name_unless_the_file_is_damaged(
     save_tensors(tensors, path, metadata={"note": "mine"})
     assert list(read_shapes(path).items()) == [("a", (5,)), ("b", (2, 3)), ("c", ())]
     data = path.read_bytes()
-    for damaged, message in (
-        (data[:-1], "it was cut short"),
-        (data + b"x", "or has bytes at its end"),
-        (b"version https://git-lfs.github.com/spec/v1", "its header is damaged"),
-        (data.replace(b"F32", b"F99"), "its header is damaged"),
-    ):
+    damages = (data[:-1], data + b"x", b"version https://git-lfs.github.com/spec/v1", data.replace(b"F32", b"F99"))
+    for damaged in damages:
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match="damaged or incomplete"):
             read_shapes(path)

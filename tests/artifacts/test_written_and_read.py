@@ -170,7 +170,6 @@ def test_others_can_read_the_files_of_a_teacher(tmp_path: Path) -> None:
 
 VECTORS = pa.list_(pa.float32(), 3)
 DAMAGES: list[tuple[Callable[[pa.Table], pa.Table] | None, str]] = [
-    (lambda table: table.drop_columns(["text_emb"]), "they are key string, image_emb fixed_size_list"),
     (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), "without empty cells"),
     (lambda table: table.set_column(0, "key", pa.array([1, 2])), "its columns should be key string, image_emb"),
     (None, "it should be a whole Parquet file"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gift_core.config.editing import append_method, append_task, remove_method, remove_task
-from gift_core.config.presets import complete_text, find_presets
+from gift_core.config.presets import complete_text
 from gift_core.errors import UserError
 from tests.imports import ROOT
 
@@ -101,9 +101,9 @@ def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_ref
         append_task(PARAMS, "letters", ROW, learning_rate_factor=1.0)
 
 
-@pytest.mark.parametrize("preset", sorted(path.name for path in find_presets(ROOT).values()))
-def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
-    text = complete_text(ROOT / "presets" / preset)
+@pytest.mark.parametrize("preset", ["mini", "bring_your_own", "cil_cifar100_10", "laptop", "mtil_few_shot"])
+def test_removing_is_the_reverse_of_adding(preset: str) -> None:
+    text = complete_text(ROOT / "presets" / f"{preset}.yaml")
     assert remove_task(append_task(text, "birds", ROW, learning_rate_factor=1.0), "birds") == text
     assert remove_method(append_method(text, "strong", "gift", ["losses.distill.weight=2.0"], {}), "strong") == text
 

@@ -40,7 +40,6 @@ def rename_first(name: str) -> Callable[[Params], None]:
 
 CHANGES: dict[str, Callable[[Params], None]] = {
     "a command in a task's name": rename_first("a; touch pwned ;"),
-    "a command as a rate factor": lambda params: params["sequence"][0].update(learning_rate_factor="1; touch pwned"),
     "a task of dots": rename_first("../../.."),
 }
 

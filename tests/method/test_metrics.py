@@ -158,7 +158,7 @@ REFUSED: dict[str, Rows] = {
     r"accuracies of cil: missing: step -1 on x\. Add these rows": pd.concat([CURVE_ROWS, curve_before(0.8, 0.6)]),
     r"accuracies of gift: missing: step -1 on c\. Add these rows": pd.concat([before(0.5, 0.6), ROWS]),
     "no task was tested before its own step, so Transfer": ROWS[ROWS["eval_task"] <= ROWS["trained_task"]],
-    "trained on a in more than one step": pd.concat([ROWS, ROWS[:3].assign(step=3)]),
+    r"steps are 0 \(a\), 1 \(b\), 2 \(c\), 3 \(a\); expected": pd.concat([ROWS, ROWS[:3].assign(step=3)]),
     r"gift: missing: step 1 on c, step 2 on a\. Run stage evaluate, or add": ROWS.drop([5, 6]),
     r"steps are 0 \(a\), 2 \(c\); expected 0, 1, 2": ROWS[ROWS["step"] != 1],
     "evaluated on z, which no step trained": pd.concat([ROWS, ROWS.iloc[[0]].assign(eval_task="z")]),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from gift_core.artifacts.model_folder import WEIGHTS, model_hash, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.clip.task_tests import Retrieval
-from gift_core.config.method_options import ReleaseConfig
+from gift_core.config.method_options import InterpolateConfig
 from gift_core.errors import ContractError
 from gift_core.method.averaging import released_weights
 from gift_core.report.searches import AlphaSearch, Release, right_of
@@ -24,8 +24,8 @@ from tests.clone import content
 from tests.tiny_world import moved
 
 
-def at(alpha: float) -> ReleaseConfig:
-    return ReleaseConfig(kind="interpolate", alpha=alpha)
+def at(alpha: float) -> InterpolateConfig:
+    return InterpolateConfig(kind="interpolate", alpha=alpha)
 
 
 def test_released_weights_by_hand() -> None:
