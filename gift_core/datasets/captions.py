@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from gift_core.artifacts.table_files import READERS, TableSchema, distinct_lines, read_table_file
+from gift_core.artifacts.table_files import TableSchema, distinct_lines, read_table_file
 from gift_core.datasets.spelling import plain_name, require_sound_labels
-from gift_core.errors import UserError, lookup, nearest
+from gift_core.errors import UserError, nearest
 
 VOCABULARY = "params.yaml: prompts.base_vocabulary"
 LOCATION = "params.yaml: prompts.captions"
@@ -45,11 +45,8 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
     if name is None:
         return Captions()
     path = root / name
-    if not path.is_file():
-        raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
-    lookup(READERS, path.suffix.lower(), f"{LOCATION}: {path}: kind of file (or .txt)")
     _, rows = read_table_file(path, COLUMNS, location=LOCATION)
     if not rows:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")

@@ -49,13 +49,11 @@ from gift_core.work.publishing import require_free_bytes
 
 def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
     """Returns the images of the task with their captions. UserError as the reader of each form."""
-    location = f"params.yaml: tasks.{name}.path: {config.path}"
-    if config.table is None and config.train is None:
-        return list_captioned_folder(root / config.path, location)
     if config.repository is not None:
         return list_hub(name, config, root)
-    listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
-    return dataclasses.replace(listing, location=location)
+    if config.table is None and config.train is None:
+        return list_captioned_folder(root / config.path, _location(name, config))
+    return list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
 
 
 # By source: (name of the task, its row, the root of the paths) -> what is there. No image is decoded.

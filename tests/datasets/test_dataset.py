@@ -135,7 +135,7 @@ def test_a_text_file_has_captions_of_no_class_each_once(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("c.txt", "# nothing\n\n", r"c\.txt has no caption\. Write one per line"),
-        ("c.xlsx", "", r"kind of file \(or \.txt\): unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet, \.tsv"),
+        ("c.xlsx", "", r"kind of table: unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet, \.tsv"),
     ],
 )
 def test_an_unsound_file_is_refused_by_its_row(name: str, content: str, message: str, tmp_path: Path) -> None:
