@@ -44,8 +44,6 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
     if name is None:
         return Captions()
     path = root / name
-    if not path.is_file():
-        raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
         return Captions(general=distinct_lines(path, LOCATION, noun="caption"))
     _, rows = read_table_file(path, COLUMNS, location=LOCATION)

@@ -14,7 +14,7 @@ from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.config.tasks import UserTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
-from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
@@ -58,14 +58,10 @@ class Listing:
     notes: tuple[str, ...] = ()
     folders: bool = False
 
-    def of(self, split: str) -> list[Sample]:
-        """Returns the samples of a split in their order."""
-        return [sample for sample in self.samples if sample.split == split]
-
 
 @dataclass(frozen=True)
 class Dataset:
-    """The samples of both splits in their order.
+    """The samples of each split in their order.
 
     `classes` is {label: class name}. The number of a class is its position in it. `notes` are for the reader of the
     results: "incomplete: 3,000 of 3,334 training images". `validation`: a third split, which only `gift search` reads.
@@ -75,10 +71,10 @@ class Dataset:
 
     classes: Mapping[str, str]
     templates: tuple[str, ...]
-    train: Sequence[Sample]
-    test: Sequence[Sample]
-    notes: tuple[str, ...] = ()
+    train: Sequence[Sample] = ()
+    test: Sequence[Sample] = ()
     validation: Sequence[Sample] = ()
+    notes: tuple[str, ...] = ()
     by_seed: bool = False
     has_captions: bool = False
 
@@ -95,8 +91,8 @@ class Dataset:
     @property
     def captions(self) -> dict[str, int]:
         """The number of captions in each split. None has any in a task of classes."""
-        splits = zip(SPLITS, (self.train, self.test), strict=True)
-        return {name: sum(len(each.captions) for each in split) for name, split in splits} if self.has_captions else {}
+        splits = {"train": self.train, "test": self.test} if self.has_captions else {}
+        return {name: sum(len(each.captions) for each in split) for name, split in splits.items()}
 
     @property
     def described(self) -> str:
@@ -113,8 +109,9 @@ def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, tas
     """
     location = listing.location
     splits, by_seed = split_listing(listing, config.test_fraction, seed=seed, group=lambda sample: sample.label)
-    require_sound_labels((sample.label for split in SPLITS for sample in splits[split]), location)
     train, test = (dict.fromkeys(sample.label for sample in splits[split]) for split in SPLITS)
+    require_sound_labels([*train, *test], location)
+    labels = sorted(train) if listing.folders else sort_labels(train)
     if by_seed and (single := [label for label in train if label not in test]):
         what = f"class {single[0]!r} has only one image, which cannot be split into training and test"
         raise UserError(f"{location}: {what}. Add images, or remove the class.")
@@ -122,15 +119,14 @@ def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, tas
         what = f"class {unknown[0]!r} is in the test split but not in the training split"
         raise UserError(f"{location}: {what}. Add training images of it, or remove its test images.")
     if len(train) < 2:
-        only = f"only one class ({next(iter(train))})" if train else "no class"
-        raise UserError(f"{location}: there is {only}, but a task needs at least two. Add images of another class.")
-    labels = sorted(train) if listing.folders else sort_labels(train)
+        raise UserError(f"{location}: a task needs two classes, there is only {labels}. Add images of another class.")
     classes = name_classes(labels, config, folder=folder, task=task)
     untested = [name for label, name in classes.items() if label not in test]
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
     notes = (*listing.notes, *([f"{what} no test images: {first_names(untested)}."] if untested else []))
     validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
-    return Dataset(classes, config.templates, splits["train"], splits["test"], notes, validation, by_seed=by_seed)
+    parts = splits["train"], splits["test"], validation
+    return Dataset(classes, config.templates, *parts, notes, by_seed=by_seed)
 
 
 def split_listing(
@@ -152,8 +148,11 @@ def split_listing(
         for name, indices in _indices_by(group, rest).items():
             count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
             test.update(_sampled(indices, count, "split", seed, name))
-    train = [sample for index, sample in enumerate(rest) if index not in test]
-    splits = {"train": train, "test": [rest[index] for index in sorted(test)], VALIDATION: listing.of(VALIDATION)}
+    splits = {
+        "train": [sample for index, sample in enumerate(rest) if index not in test],
+        "test": [rest[index] for index in sorted(test)],
+        VALIDATION: [sample for sample in listing.samples if sample.split == VALIDATION],
+    }
     return splits, by_seed
 
 
@@ -178,26 +177,22 @@ def validation_note(name: str, splits: Iterable[str]) -> tuple[str, ...]:
 def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
     """Returns `count` different captions of the samples (all, if there are fewer), sampled by seed, in their order."""
     distinct = list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
-    return tuple(
-        distinct[each] for each in sorted(_sampled(range(len(distinct)), count, "vocabulary captions", seed, task))
-    )
+    chosen = _sampled(range(len(distinct)), count, "vocabulary captions", seed, task)
+    return tuple(distinct[each] for each in sorted(chosen))
 
 
 def require_caption_key(key: str, count: int | None, *, has_captions: bool) -> None:
     """Raises UserError if the task `key` has captions and no vocabulary_captions, or the other way round."""
     if (count is not None) != has_captions:
-        what = (
-            "missing, and the data set has captions. Write 200" if has_captions else "it has classes. Remove this key"
-        )
+        what = "missing, and the data set has captions. Write 200" if has_captions else "it has classes. Remove this"
         raise UserError(f"{key}.vocabulary_captions: {what}.")
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
     """Returns the distinct labels: by value if all are numbers (2 before 10), as text otherwise."""
     distinct = set(labels)
-    if all(_NUMBER.fullmatch(label) for label in distinct):
-        return sorted(distinct, key=lambda label: (int(label), label))
-    return sorted(distinct)
+    are_numbers = all(map(_NUMBER.fullmatch, distinct))
+    return sorted(distinct, key=lambda label: (int(label) if are_numbers else 0, label))
 
 
 def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Dataset:
@@ -224,46 +219,39 @@ def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path,
     """
     names, key = config.class_names, f"params.yaml: tasks.{task}.class_names"
     if names is None:
-        found = {label: default_class_name(label) for label in labels}
+        named = {label: default_class_name(label) for label in labels}
         key = f"params.yaml: tasks.{task}.path: {config.path}"
     elif isinstance(names, str):
-        found = _names_from_file(labels, folder / names, key)
+        named = _names_from_file(labels, folder / names, key)
     else:
         named = {plain_name(label): plain_name(name) for label, name in names.items()}
         for label in named:
-            if label not in labels:
-                raise UserError(f"{key}.{label}: the data has no such label. {did_you_mean(label, labels)}")
+            lookup(dict.fromkeys(labels), label, key)
         if unnamed := [label for label in labels if label not in named]:
             what = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
             raise UserError(f'{key}: {what}. Add a line: "{unnamed[0]}": <its name>')
-        found = {label: named[label] for label in labels}
-    require_sound_labels(found.values(), key)
+    require_sound_labels(named.values(), key)
     labels_of: dict[str, list[str]] = {}
-    for label, name in found.items():
-        labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", name)), []).append(label)
-    for same in labels_of.values():
-        if not found[same[0]]:
-            raise UserError(f"{key}: class {same[0]!r} has an empty name. Rename it, or set class_names.")
-        if len(same) > 1:
-            what = f"CLIP cannot tell the class names of {', '.join(same)} apart ({', '.join(found[e] for e in same)})"
-            raise UserError(f"{key}: {what}. Rename them, or give them different names in class_names.")
-    return found
+    for label in labels:
+        labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", named[label])), []).append(label)
+    for name, same in labels_of.items():
+        if len(same) > 1 or not name:
+            what = f"CLIP cannot tell apart the class names {[named[label] for label in same]} of {', '.join(same)}"
+            raise UserError(f"{key}: {what if name else f'class {same[0]!r} has no name'}. Rename, or set class_names.")
+    return {label: named[label] for label in labels}
 
 
 def _names_from_file(labels: Sequence[str], path: Path, key: str) -> dict[str, str]:
     """Each line names the label at its position. A file that lists just the labels, in any order, renames none."""
-    if not path.is_file():
-        raise UserError(f"{key}: {no_such_path(path, 'file')}")
-    names = [plain_name(line) for line in text_lines(path, key)]
+    names, ordered = [plain_name(line) for line in text_lines(path, key)], sort_labels(labels)
     if sorted(names) == sorted(labels):
         return {label: label for label in labels}
-    ordered = sort_labels(labels)
     if len(names) != len(ordered):
         what = f"{len(names)} names for {len(ordered)} labels ({first_names(ordered)})"
         raise UserError(f"{key}: {path.name}: {what}. Write one name per line, in the order of the labels.")
-    by_label = dict(zip(ordered, names, strict=True))
-    for label, name in by_label.items():
-        if name != label and name in by_label:
+    named = dict(zip(ordered, names, strict=True))
+    for label, name in named.items():
+        if name != label and name in named:
             what = f"{name!r} is itself a label of the data, but its line names the label {label!r}"
             raise UserError(f"{key}: {path.name}: {what}. Sort the lines like the labels, or write a mapping.")
-    return {label: by_label[label] for label in labels}
+    return named

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gift_core.artifacts.tars import encode_image
-from gift_core.artifacts.task import Captions, LabeledImage
+from gift_core.artifacts.task import LabeledImage
 from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.errors import UserError
@@ -84,9 +84,8 @@ class Decoder:
         After the last test image UserError if bad images of any split are refused, and after the last one of a split if
         skipping leaves none of it, or none of a class for training.
         """
-        has_captions = self.dataset.has_captions
+        has_captions, sound = self.dataset.has_captions, set[str]()  # the labels of those that can be decoded
         numbers = {label: number for number, label in enumerate(self.dataset.classes)}
-        remaining: set[int | Captions] = set()
         for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
                 label = sample.name if has_captions else sample.label
@@ -97,25 +96,21 @@ class Decoder:
                 self.bad.append((sample.name, str(found)))
                 continue
             image, extension, has_others = found
-            if has_others:
-                self.first_of_several.append(sample.name)
-            target = sample.captions if has_captions else numbers[sample.label]
-            remaining.add(target)
-            yield image, extension, target
-        refused = self.on_bad_image == "refuse"
-        if refused and split == "train":
-            return  # the error will name the bad test images, too
-        if self.bad and refused:
-            named = first_names([f"{file} ({reason})" for file, reason in self.bad])
-            what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
-            raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
-        if not remaining:
+            self.first_of_several += [sample.name] * has_others
+            sound.add(sample.label)
+            yield image, extension, sample.captions if has_captions else numbers[sample.label]
+        if self.on_bad_image == "refuse":
+            if self.bad and split != "train":  # the error names the bad training images, too
+                named = first_names([f"{file} ({reason})" for file, reason in self.bad])
+                what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
+                raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
+            return
+        lost = [sample.label for sample in samples if sample.label not in sound]
+        if lost and (not sound or (split == "train" and not has_captions)):
+            of_class = f" of class {self.dataset.classes[lost[0]]!r}" if sound else ""
             kind = "training" if split == "train" else split
-            raise UserError(f"{self.location}: no {kind} image can be decoded. Replace the images.")
-        for number, name in enumerate(self.dataset.class_names if split == "train" and not has_captions else ()):
-            if number not in remaining:
-                what = f"no training image of class {name!r} can be decoded"
-                raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
+            what = f"no {kind} image{of_class} can be decoded. Replace the images"
+            raise UserError(f"{self.location}: {what}{', or remove the class' if sound else ''}.")
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
         """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""

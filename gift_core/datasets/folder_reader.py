@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.task import SPLITS
-from gift_core.datasets.dataset import VALIDATION, Sample
+from gift_core.datasets.dataset import Sample
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.spelling import printable, require_utf8, split_of
+from gift_core.datasets.spelling import SPLIT_NAMES, printable, require_utf8, split_of
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 
@@ -33,27 +33,25 @@ def left_out_notes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_folders(top: Mapping[str, int], location: str) -> dict[str, str]:
-    """Returns {train, test or validation: its folder}, none if there are no splits. `top` is {folder: its images}.
+    """Returns {train, test or validation: its folder} in this order, none without splits. `top`: {folder: its images}.
 
     UserError, beginning with `location`, for two folders of a split, a missing one, and images beside the splits.
     """
-    splits: dict[str, str] = {}
+    found: dict[str, str] = {}
     for folder in top:
-        if (split := split_of(folder)) is not None and (first := splits.setdefault(split, folder)) != folder:
+        if (split := split_of(folder)) is not None and (first := found.setdefault(split, folder)) != folder:
             what = f"{first}/ and {folder}/ are both names of the {split} split"
             raise UserError(f"{location}: {what}. Merge them, or rename one.")
-    named = " and ".join(f"{folder}/" for folder in splits.values())
-    for split in SPLITS if splits else ():
-        if split not in splits:
-            is_held_out = VALIDATION in splits and split == "test"
-            remedy = f"To test on {splits[VALIDATION]}/, rename it to test" if is_held_out else "Add it, or merge both"
-            what = f"{split}/ is missing next to the other split, {named}"
-            raise UserError(f"{location}: {what}. {remedy}. If it is a class, rename its folder and set class_names.")
-    for folder, images in top.items() if splits else ():
-        if images and folder not in splits.values():
+    named = " and ".join(f"{folder}/" for folder in found.values())
+    if found and (missing := [split for split in SPLITS if split not in found]):
+        what = f"{missing[0]}/ is missing next to the other split, {named}"
+        remedy = "Add it, or rename a folder to it. If it is a class, rename its folder and set class_names"
+        raise UserError(f"{location}: {what}. {remedy}.")
+    for folder, images in top.items() if found else ():
+        if images and folder not in found.values():
             what = f"{folder or '.'}/ has {plural(images, 'image')}, but it is beside {named}"
             raise UserError(f"{location}: {what}. Move them into {named}, or remove the folder.")
-    return splits
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 class FolderReader:

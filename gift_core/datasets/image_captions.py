@@ -47,14 +47,13 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    notes = listing.notes
-    counts = Counter(caption for sample in splits["test"] for caption in sample.captions)
+    notes, counts = listing.notes, Counter(caption for sample in splits["test"] for caption in sample.captions)
     if shared := [repr(caption) for caption, count in counts.items() if count > 1]:
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
         notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
-    parts = splits["train"], splits["test"], notes, splits[VALIDATION]
-    return Dataset(classes, (TEMPLATE,), *parts, by_seed=by_seed, has_captions=True)
+    parts = splits["train"], splits["test"], splits[VALIDATION]
+    return Dataset(classes, (TEMPLATE,), *parts, notes, by_seed=by_seed, has_captions=True)
 
 
 def list_captioned_folder(folder: Path, location: str) -> Listing:
@@ -64,9 +63,7 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
     """
     reader = FolderReader(folder, location)
     names = reader.images()
-    if not names:
-        raise UserError(f"{location}: there are no images ({', '.join(SUFFIXES)}). {REMEDY}")
-    captions = _read_captions(folder, names, location)
+    captions = _read_captions(folder, names, location, SUFFIXES)
     top = {name: name.partition("/")[0] if "/" in name else "" for name in names}
     folder_of = split_folders(Counter(sorted(top.values())), location)
     samples: list[Sample] = []
@@ -88,9 +85,7 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     from gift_core.artifacts.shards import Pair  # imports pyarrow
 
     names = image_files(folder, key)
-    if not names:
-        raise UserError(f"{key}: {folder} has no images ({', '.join(REPLAYED)}). {REMEDY}")
-    captions = [plain_name(text) for text in _read_captions(folder, names, key)]
+    captions = [plain_name(text) for text in _read_captions(folder, names, key, REPLAYED)]
     numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
     for name, caption in list(zip(names, captions, strict=True))[first:]:
         data = (folder / name).read_bytes
@@ -112,23 +107,22 @@ def require_readable(folder: Path, key: str) -> None:
         try:
             decoded_image(read_image(sample))
         except BadImageError as error:
-            raise UserError(
-                f"{key}: {folder / sample.name} cannot be read as an image ({error}). Replace it."
-            ) from None
+            what = f"{folder / sample.name} cannot be read as an image ({error})"
+            raise UserError(f"{key}: {what}. Replace it.") from None
 
 
-def _read_captions(folder: Path, images: Sequence[str], location: str) -> list[str]:
-    """Returns the text of the caption file of each image. UserError if one is missing, empty or not UTF-8."""
-    files = {name: (folder / name).with_suffix(".txt") for name in images}
-    if without := [name for name, file in files.items() if not file.is_file()]:
-        what = f"{plural(len(without), 'image')} without a caption: {first_names(without)}"
-        raise UserError(f"{location}: {what}. {REMEDY}")
+def _read_captions(folder: Path, images: Sequence[str], location: str, suffixes: Sequence[str]) -> list[str]:
+    """Returns the text of each image's caption file. UserError for one that is missing, empty or not UTF-8."""
+    if not images:
+        raise UserError(f"{location}: there are no images ({', '.join(suffixes)}) in {folder}. {REMEDY}")
     texts = list[str]()
-    for file in files.values():
+    for name in images:
+        file, why = (folder / name).with_suffix(".txt"), "it is empty"
         try:
             texts.append(file.read_text(encoding="utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{location}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            texts.append("")
+            why = str(error)
         if not texts[-1].strip():
-            raise UserError(f"{location}: {file} is empty. Write the caption or remove the image.")
+            raise UserError(f"{location}: {name} has no caption in {file} as UTF-8 text ({why}). {REMEDY}")
     return texts

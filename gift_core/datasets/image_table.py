@@ -11,11 +11,11 @@ from pathlib import Path
 
 from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
-from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, validation_note
+from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
-from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of
-from gift_core.errors import UserError, did_you_mean, nearest, no_such_path
+from gift_core.datasets.spelling import plain_captions, plain_name, printable, require_split, split_of
+from gift_core.errors import UserError, nearest, no_such_path
 from gift_core.quantities import first_names, plural
 
 Config = TableTaskConfig | PairsTaskConfig
@@ -52,17 +52,15 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
         images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
-    entries = [entry for entry in images.values() if entry.split != VALIDATION or (entry.label and entry.is_file)]
-    if missing := [entry for entry in entries if not entry.is_file]:
-        names = [f"{entry.position}: {printable(entry.file[:200])}" for entry in missing]
-        for number, entry in enumerate(missing[:NAMED]):
-            hint = nearest(entry.file, files).strip()
-            names[number] += f" ({hint})" if hint else ""
-        what = f"{plural(len(missing), 'image file')} missing: {first_names(names, NAMED)}"
-        raise UserError(f"{location}: {what}. Correct the table, or put them there.")
-    entries.sort(key=lambda entry: entry.split == VALIDATION)
+    for entry in images.values():
+        if not entry.is_file and entry.split != VALIDATION:
+            what = f"{entry.position}: there is no image file {printable(entry.file[:200])}"
+            raise UserError(f"{location}: {what}. {nearest(entry.file, files)}Correct the table, or put it there.")
     samples = [
-        sample for entry in entries for sample in reader.samples([entry.file], plain_captions(entry.label), entry.split)
+        sample
+        for entry in sorted(images.values(), key=lambda entry: entry.split == VALIDATION)
+        if entry.label and entry.is_file
+        for sample in reader.samples([entry.file], plain_captions(entry.label), entry.split)
     ]
     validation = validation_note(f"val in column {config.split_column!r}", (each.split for each in images.values()))
     others = [printable(file) for file in files if file not in images]
@@ -87,29 +85,25 @@ def _files_with_images(folder: Path, config: Config, location: str) -> dict[str,
 
 def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
     """Yields the rows of all splits. Those of a validation split may have no image and no label."""
-    table, image = str(config.table), str(config.image_column)
+    image, split_column, path = str(config.image_column), config.split_column, folder / str(config.table)
     text_key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
-    text, path = str(getattr(config, text_key)), folder / table
+    text = str(getattr(config, text_key))
     if not path.is_file():
         raise UserError(f"{key}.table: {no_such_path(path, 'file')}")
-    named = {image: "image_column", text: text_key}
-    if config.split_column is not None:
-        named[config.split_column] = "split_column"
-    keys = {column: f"{key}.{name}" for column, name in named.items()}
-    schema = TableSchema(required=tuple(named), keys=keys, may_be_empty=(image, text))
+    keys = {image: f"{key}.image_column", text: f"{key}.{text_key}"}
+    if split_column is not None:
+        keys[split_column] = f"{key}.split_column"
+    schema = TableSchema(required=tuple(keys), keys=keys, may_be_empty=(image, text))
     for row in read_table_file(path, schema, location=f"{key}.table")[1]:
-        value = "" if config.split_column is None else row.cells[config.split_column]
-        split = "" if config.split_column is None else split_of(value)
-        if split is None:
-            what = f"{row.position} of {table}: unknown split {printable(value)!r}"
-            hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
-            raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
+        where, split = f"{row.position} of {config.table}", ""
+        if split_column is not None:
+            split = require_split(row.cells[split_column], f"{key}.split_column: {split_column}: {where}")
         file = posixpath.normpath(row.cells[image].replace("\\", "/"))
         for column in (image, text) if split != VALIDATION else ():
             if not row.cells[column]:
                 raise empty_cell(path, row, column, location=f"{key}.table")
         if not is_inside(file) and split != VALIDATION:
-            what = f"{row.position} of {table}: {file} is outside {config.path}, which is watched for changes"
+            what = f"{where}: {file} is outside {config.path}, which is watched for changes"
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
         # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
         spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []

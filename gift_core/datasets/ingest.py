@@ -49,13 +49,11 @@ from gift_core.work.publishing import require_free_bytes
 
 def list_pairs(name: str, config: PairsTaskConfig, root: Path) -> Listing:
     """Returns the images of the task with their captions. UserError as the reader of each form."""
-    location = f"params.yaml: tasks.{name}.path: {config.path}"
-    if config.table is None and config.train is None:
-        return list_captioned_folder(root / config.path, location)
     if config.repository is not None:
         return list_hub(name, config, root)
-    listing = list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
-    return dataclasses.replace(listing, location=location)
+    if config.table is None and config.train is None:
+        return list_captioned_folder(root / config.path, _location(name, config))
+    return list_table(name, config, root) if config.table is not None else list_tars(name, config, root)
 
 
 # By source: (name of the task, its row, the root of the paths) -> what is there. No image is decoded.
@@ -103,18 +101,15 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
 
     Of image-caption pairs every copy counts: no caption can distinguish it. Published data sets are what they are.
     """
-    several = decoder.first_of_several
-    if several:
-        what = f"{plural(len(several), 'image')} {'has' if len(several) == 1 else 'have'} several frames or pages"
-        yield f"{what}, of which only the first is read: {first_names(several)}."
-    in_both, relabeled = (decoder.in_both, decoder.relabeled) if isinstance(config, UserDataConfig) else ([], [])
-    if in_both:
-        what = f"{plural(len(in_both), 'image')} of the test split {'is' if len(in_both) == 1 else 'are'}"
-        yield f"{what} also in the training split: {first_names(in_both)}."
-    if relabeled:
-        verbs = ("is a copy of another", "are copies of others")
-        verb = (verbs if has_captions(config) else ("has two classes", "have two classes"))[len(relabeled) > 1]
-        yield f"{plural(len(relabeled), 'image')} {verb}: {first_names(relabeled)}."
+    several, in_both = "several frames or pages, of which only the first is read", "also in the training split"
+    copies = ("is a copy of another", "are copies of others")
+    found = [(decoder.first_of_several, (f"has {several}", f"have {several}"))]
+    if isinstance(config, UserDataConfig):
+        found.append((decoder.in_both, (f"of the test split is {in_both}", f"of the test split are {in_both}")))
+        found.append((decoder.relabeled, copies if has_captions(config) else ("has two classes", "have two classes")))
+    for names, (one, many) in found:
+        if names:
+            yield f"{plural(len(names), 'image')} {one if len(names) == 1 else many}: {first_names(names)}."
 
 
 def validation_images(
@@ -189,9 +184,8 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
         raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
     note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
     notes = (*dataset.notes, note) if copies else dataset.notes
-    return dataclasses.replace(
-        dataset, train=kept["train"], test=kept["test"], validation=kept[VALIDATION], notes=notes
-    )
+    train, test, validation = kept.values()
+    return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=notes)
 
 
 def _location(name: str, config: TaskConfig) -> str:
@@ -204,15 +198,13 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
 
     key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
     require_caption_key(key, count, has_captions=name == SCENES)
-    counts = {"train": config.train_images, "test": config.test_images}
     task = mini_task(name) if count is None else None
     names, templates = (task.class_names, task.templates) if task else ((), (TEMPLATE,))
-    splits: dict[str, list[Sample]] = {}
-    for split, images in counts.items():
+    splits: dict[str, list[Sample]] = {"train": [], "test": []}
+    for split, images in (("train", config.train_images), ("test", config.test_images)):
         if images < len(names):
             what = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
             raise UserError(f"{key}.{split}_images: {what}")
-        splits[split] = []
         rendered: Iterable[tuple[Any, Any]] = (
             render_task(name, split, images, seed=seed) if task else render_scenes(split, images, seed=seed)
         )

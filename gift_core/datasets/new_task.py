@@ -32,12 +32,9 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     """Returns the row of params.yaml for the images of a folder, without its `path`.
 
     `given` has the values of all keys in the order of the row, None for those that have a default here or none. The
-    checks of params.yaml refuse a key that the source does not have. UserError for a file that is not in `images`.
+    checks of params.yaml refuse a key that the source does not have, and a file that is not in `images`.
     """
     source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
-    for key in ("image_column", "label_column", "caption_column", "split_column"):
-        if given[key] is not None and source != "table":
-            raise UserError(f"gift add-task: --{key.replace('_', '-')} needs --table. Add it.")
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
     if source == "table":
         defaults["image_column"] = "image"
@@ -45,17 +42,10 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     if source == "webdataset" and not captions:
         defaults["label"] = "cls"
     row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
-    for key in ("table", "class_names"):
-        if (file := row[key]) is not None:
-            option = f"gift add-task: --{key.replace('_', '-')}"
-            if not Path(file).is_absolute() and any(images.glob(Path(file).as_posix())):
-                row[key] = Path(file).as_posix()  # it may be given relative to `images` or to the working folder
-                continue
-            if not Path(file).is_file():
-                raise UserError(f"{option} {no_such_path(images / file, 'file')}")
-            row[key] = Path(os.path.relpath(Path(file).absolute(), images.absolute())).as_posix()
-            if str(row[key]).startswith(".."):
-                raise UserError(f"{option} {file}: is outside {images}, which is watched for changes. Move it there.")
+    for key in ("table", "class_names"):  # a file may be given relative to `images` or to the working folder
+        file = Path(row[key] or "")
+        if file.is_file() and (file.is_absolute() or not (images / file).exists()):
+            row[key] = Path(os.path.relpath(file.absolute(), images.absolute())).as_posix()
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
@@ -72,11 +62,13 @@ def hub_row(
     files_of(splits, found.files, location)
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
     defaults |= {"table" if features else "train": "*.parquet" if features else "*.tar"} if captions else {}
-    columns = {"label_column": [given["label"] or "cls"]}
+    columns: dict[str, list[str]] = {}
     if features:
-        texts = ("caption_column", features.captions) if captions else ("label_column", [*features.labels])
-        columns = dict([("image_column", features.images), texts])
-    for key, known in columns.items() if features or not captions else ():
+        texts = {"caption_column": features.captions} if captions else {"label_column": [*features.labels]}
+        columns = {"image_column": features.images, **texts}
+    elif not captions:
+        defaults["label_column"] = given["label_column"] or given["label"] or "cls"
+    for key, known in columns.items():
         if not known:
             raise UserError(f"{location}: no column can be the {key}. Name another repository or config.")
         defaults[key] = given[key] or known[0]
@@ -89,9 +81,8 @@ def hub_row(
         lines = text_lines(Path(given["class_names"]), f"{location}: --class-names")
         labels = names or list(map(str, range(len(lines))))
         if len(labels) != len(lines):
-            raise UserError(
-                f"{location}: --class-names: {len(lines)} names for {len(labels)} labels. Write one a line."
-            )
+            what = f"{len(lines)} names for {len(labels)} labels"
+            raise UserError(f"{location}: --class-names: {what}. Write one a line.")
         given = {**given, "class_names": dict(zip(labels, lines, strict=True))}
     source = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
     row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
@@ -113,16 +104,15 @@ class Addition(ParamsEdit):
 
     def carry_out(self) -> None:
         """Links or copies the images, then replaces params.yaml atomically. After an error both are as before."""
-        if self.images is not None and self.bring is not None:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            if self.bring == "link":
-                self.target.symlink_to(self.images.resolve(), target_is_directory=True)
-            else:
-                needed = sum(path.stat().st_size for path in self.images.rglob("*") if path.is_file())
-                require_free_bytes(self.target, needed, "gift add-task --copy")
-                options: dict[str, Any] = {"copy_function": shutil.copyfile, "ignore_dangling_symlinks": True}
-                with build_folder(self.target) as temporary:
-                    shutil.copytree(self.images, temporary, dirs_exist_ok=True, **options)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self.images is not None and self.bring == "link":
+            self.target.symlink_to(self.images.resolve(), target_is_directory=True)
+        elif self.images is not None and self.bring == "copy":
+            needed = sum(path.stat().st_size for path in self.images.rglob("*") if path.is_file())
+            require_free_bytes(self.target, needed, "gift add-task --copy")
+            options: dict[str, Any] = {"copy_function": shutil.copyfile, "ignore_dangling_symlinks": True}
+            with build_folder(self.target) as temporary:
+                shutil.copytree(self.images, temporary, dirs_exist_ok=True, **options)
         try:
             super().carry_out()
         except BaseException:

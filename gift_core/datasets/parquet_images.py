@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
-from gift_core.datasets.spelling import KNOWN_SPLITS, plain_captions, plain_name, printable, split_of, split_within
+from gift_core.datasets.spelling import plain_captions, plain_name, printable, require_split, split_within
 from gift_core.errors import UserError, did_you_mean
 from gift_core.progress import progress
 from gift_core.untrusted import parse_json
@@ -117,12 +117,10 @@ def list_parquet(
             texts = _texts(opened, path, config, place)
             counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
             total += path.stat().st_size
-            values = _values(path, split_column, (), place) if split_column else [split] * len(texts)
+            splits = _values(path, split_column, (), place) if split_column else [split] * len(texts)
         reads = [partial(image, path, group, row) for group, count in enumerate(counts) for row in range(count)]
-        for number, (text, value, read) in enumerate(zip(texts, values, reads, strict=True), 1):
-            if (of := split_of(value) if value else "") is None:
-                unknown = f"row {number}: unknown split {printable(value[:80])!r}"
-                raise UserError(f"{place}: {unknown}. {did_you_mean(value, KNOWN_SPLITS)}")
+        for number, (text, value, read) in enumerate(zip(texts, splits, reads, strict=True), 1):
+            of = require_split(value, f"{place}: row {number}") if value else ""
             if text:
                 rows.append((text, f"{name}, row {number}", of, read))
             elif of != VALIDATION:
@@ -135,19 +133,14 @@ def list_parquet(
 def _texts(opened: Any, path: Path, config: TableTaskConfig | HubTaskConfig | PairsTaskConfig, place: str) -> list[str]:
     """The labels of all rows, or their captions, one a line."""
     features, schema = features_of(opened.schema_arrow), opened.schema_arrow
-    known = [(str(config.image_column), "the bytes of images", features.images)]
     if isinstance(config, PairsTaskConfig):
-        columns = str(config.caption_column).split("::")
-        known += [(each, "texts", features.captions) for each in columns]
+        columns, fitting = str(config.caption_column).split("::"), features.captions
     else:
-        columns = [config.label_column]
-        known += [(columns[0], "labels", [*features.labels])]
-    for column, noun, fitting in known:
-        if column not in schema.names:
-            raise UserError(f"{place}: column {column!r} is missing. {did_you_mean(column, schema.names)}")
-        if column not in fitting:
-            what = f"column {column!r} holds {schema.field(column).type}, not {noun}"
-            raise UserError(f"{place}: {what}. Columns that do: {', '.join(fitting) or 'none'}.")
+        columns, fitting = [config.label_column], [*features.labels]
+    for column, known in [(str(config.image_column), features.images), *((each, fitting) for each in columns)]:
+        if column not in known:
+            what = f"holds {schema.field(column).type}" if column in schema.names else "is missing"
+            raise UserError(f"{place}: column {column!r} {what}. {did_you_mean(column, known)}")
     if not isinstance(config, PairsTaskConfig):
         if (names := features.labels[columns[0]]) is None and config.class_names is None:
             raise UserError(f"{place}: {unnamed_labels(features, columns[0])}")
@@ -172,17 +165,16 @@ def _values(path: Path, column: str, names: Sequence[str], place: str) -> list[s
     """The values of all rows as texts, or their names. Each distinct one is converted once."""
     import pyarrow.parquet as pq
 
-    is_text, found = TEXT.fullmatch(str(pq.read_schema(path).field(column).type)), list[str]()
-    with pq.ParquetFile(path, read_dictionary=[column] if is_text else []) as opened:
-        chunks = opened.read(columns=[column]).column(column).chunks
+    found = list[str]()
+    with pq.ParquetFile(path, read_dictionary=[column]) as opened:
+        chunks = opened.read(columns=[column]).column(column).dictionary_encode().chunks
     for chunk in chunks:
-        encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
-        texts = encoded.dictionary.to_pylist()
+        texts = chunk.dictionary.to_pylist()
         if names and (wrong := [each for each in texts if each is not None and not 0 <= each < len(names)]):
             what = f"column {column!r} has the label {wrong[0]}, but names for 0 to {len(names) - 1}"
             raise UserError(f"{place}: {what}. If the split has no labels, do not read it (splits).")
         texts = [plain_name("" if each is None else names[each] if names else str(each)) for each in texts]
-        found += ["" if index is None else texts[index] for index in encoded.indices.to_pylist()]
+        found += ["" if index is None else texts[index] for index in chunk.indices.to_pylist()]
     return found
 
 

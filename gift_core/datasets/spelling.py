@@ -6,14 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from gift_core.errors import UserError
+from gift_core.errors import UserError, did_you_mean
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
     "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
 }
-KNOWN_SPLITS = ("train", "test", "val")  # what an error suggests
 MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
 _SPLIT_ENDING = re.compile(r"(set|data|dataset|images?|imgs?)$")  # trainset, testdata
 _NUMBER = re.compile(r"[0-9]+")
@@ -53,6 +52,14 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
 
 
+def require_split(name: str, location: str) -> str:
+    """Returns train, test or validation for any spelling of them. UserError, beginning with `location`, for others."""
+    if (split := split_of(name)) is None:
+        hint = did_you_mean(name.casefold(), ("train", "test", "val"))
+        raise UserError(f"{location}: unknown split {printable(name[:80])!r}. {hint}")
+    return split
+
+
 def split_within(name: str) -> str | None:
     """Returns the split that a word of the name names (seg_train, test2017, TrainSet), None for none or several."""
     words = re.findall(r"[a-z]+", name.casefold())
@@ -80,8 +87,6 @@ def require_utf8(name: str, location: str) -> None:
 def require_sound_labels(labels: Iterable[str], location: str) -> None:
     """Raises UserError for a label that is too long, or that has control characters."""
     for label in labels:
-        if len(label) > MAX_NAME:
-            what = f"the label {printable(label[:40])!r}... has {len(label):,} letters, more than {MAX_NAME}"
-            raise UserError(f"{location}: {what}. Shorten it, or check that the right column or key is read.")
-        if printable(label) != label:
-            raise UserError(f"{location}: the label {printable(label)!r} has control characters. Remove them.")
+        if len(label) > MAX_NAME or printable(label) != label:
+            what = f"the label {printable(label[:40])!r} has control characters, or more than {MAX_NAME} letters"
+            raise UserError(f"{location}: {what}. Rename it, or check that the right column or key is read.")

@@ -87,23 +87,6 @@ def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Pat
     return found
 
 
-def verify(raw: RawData, config: Config, *, root: Path) -> tuple[bool, list[str]]:
-    """Decodes every image as add-task --check does. Returns whether all is sound, and lines that say what was found.
-
-    A published data set is sound if it is the official one.
-    """
-    found = open_raw(raw, config, root)
-    lines, dataset = [f"{found.state} in {raw.path}", *found.faults], found.dataset
-    if not any(dataset.counts.values()):
-        return False, lines
-    findings = check_images(dataset, raw.name)
-    counts = ", ".join(f"{count:,} {split} images" for split, count in dataset.counts.items())
-    lines += [f"{counts}, {dataset.described}", *dataset.notes, *findings.lines()]
-    lines.append(f"{len(findings.broken)} images cannot be decoded{':' if findings.broken else ''}")
-    lines += [f"  {file} ({reason})" for file, reason in findings.broken]
-    return found.state == "complete" and not findings.broken, lines
-
-
 def open_raw(raw: RawData, config: Config, root: Path) -> Inventory:
     """Returns what is in a folder. It has no images if ingest would refuse it. Files are listed, none is decoded."""
     if raw.row is not None:

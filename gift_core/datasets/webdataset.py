@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
-from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
+from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig
 from gift_core.datasets.dataset import Listing, Sample
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import is_hidden, left_out_notes
 from gift_core.datasets.spelling import plain_captions, plain_name
-from gift_core.errors import UserError, did_you_mean, nearest
+from gift_core.errors import UserError, nearest
 from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.untrusted import parse_json
@@ -58,19 +57,17 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     """Returns the distinct tars below `folder` that the pattern names, sorted."""
     import braceexpand
 
+    tars = set[Path]()
     try:
-        names = [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]
-        if outside := [name for name in names if not is_inside(name)]:  # {../a,b}.tar
-            raise UserError(f"{key}: {outside[0]} is outside the task's path. Name tars relative to it.")
-        matches = {name: list(folder.glob(name)) if glob.has_magic(name) else [folder / name] for name in names}
+        for name in [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]:
+            if not (found := [path for path in folder.glob(name) if path.is_file()]):
+                below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tar"))
+                known = f"{nearest(name, below)}There are: {first_names(below) or 'no tars'}"
+                raise UserError(f"{key}: no file matches {name!r}. {known}.")
+            tars.update(found)
     except ValueError as error:  # also braceexpand's UnbalancedBracesError
         raise UserError(f"{key}: {pattern!r} is no pattern ({error}). Write {{000..005}}, *, ? or [0-9].") from None
-    for name, found in matches.items():
-        if not found or not all(map(Path.is_file, found)):
-            below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tar"))
-            known = f"There are: {first_names(below)}." if below else "There are no tars below the task's path."
-            raise UserError(f"{key}: no file matches {name!r}. {nearest(name, below)}{known}")
-    return sorted({path for found in matches.values() for path in found}, key=lambda path: path.as_posix())
+    return sorted(tars, key=lambda path: path.as_posix())
 
 
 def _index(path: Path, label: str | None, key: str, split: str, left_out: list[str]) -> Iterator[Sample]:
@@ -83,10 +80,10 @@ def _index(path: Path, label: str | None, key: str, split: str, left_out: list[s
                 skipped += [f"{name}.{extension}" for extension in files]
                 continue
             where = f"{key}: sample {name} of {path.name}"
-            if len(images) != 1:
+            if len(images) != 1 or _extension(label) not in files:
                 what = f"has {', '.join(files)}, but it should have one image ({', '.join(SUFFIXES)})"
                 raise UserError(f"{where} {what} and its .{_extension(label)}, one after the other.")
-            text, image = _read_label(files, label, where), files[images[0]]
+            text, image = _read_label(files[_extension(label)], label, where), files[images[0]]
             yield Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.read, split)
     except (tarfile.TarError, OSError) as error:
         what = f"{path.name} cannot be read as a tar of samples ({error})"
@@ -98,15 +95,10 @@ def _extension(label: str | None) -> str:
     return _CAPTIONS if label is None else "json" if label.startswith(_JSON) else label
 
 
-def _read_label(files: Mapping[str, StoredFile], label: str | None, where: str) -> str:
+def _read_label(file: StoredFile, label: str | None, where: str) -> str:
     """Returns the label of a sample, or its captions, one a line. `where` begins the errors."""
-    noun = "caption" if label is None else "label"
-    remedy = "Write one caption a line, as UTF-8" if label is None else "Write a number or a name"
-    extension = _extension(label)
-    if extension not in files:
-        raise UserError(f"{where} has no {noun}, a file .{extension}. {did_you_mean(extension, files)}")
+    data = file.read()
     try:
-        data = files[extension].read()
         if label is not None and label.startswith(_JSON):
             key, record = label.removeprefix(_JSON), parse_json(data)
             value = record.get(key) if isinstance(record, dict) else None
@@ -116,9 +108,9 @@ def _read_label(files: Mapping[str, StoredFile], label: str | None, where: str) 
             text = str(value)
         else:
             text = data.decode("utf-8-sig")
+        if text := plain_captions(text) if label is None else plain_name(text):
+            return text
+        raise ValueError("it is empty")
     except ValueError as error:  # not UTF-8 or not JSON, too
-        raise UserError(f"{where}: its {noun} cannot be read ({error}). {remedy}.") from None
-    text = plain_captions(text) if label is None else plain_name(text)
-    if not text:
-        raise UserError(f"{where}: its {noun} is empty. {remedy}.")
-    return text
+        noun, remedy = ("caption", "one caption a line") if label is None else ("label", "a number or a name")
+        raise UserError(f"{where}: its {noun} cannot be read ({error}). Write {remedy}, as UTF-8.") from None

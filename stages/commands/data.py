@@ -1,9 +1,8 @@
-"""data status, data fetch, data verify: the raw data of the tasks, one's own and those of published benchmarks."""
+"""data status, data fetch: the raw data of the tasks, one's own and those of published benchmarks."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +12,6 @@ from gift_core.progress import progress
 
 from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
-
-if TYPE_CHECKING:
-    from gift_core.config.experiment import Config
-    from gift_core.datasets.status import RawData
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
@@ -95,13 +90,19 @@ def fetch(
 
     Example: gift data fetch dtd
     """
+    from gift_core.config.loading import load_config
     from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig
     from gift_core.datasets.catalogue.fetch import fetch as download
     from gift_core.datasets.hub_dataset import fetch_hub
+    from gift_core.datasets.status import data_in_use
 
     failed, complete = list[str](), list[str]()
-    config, raws = _chosen(names, every, params_of(params, root), root)
-    for raw in raws:
+    config = load_config(params_of(params, root))
+    if bool(names) == every:
+        raise UserError(
+            "gift data fetch: name data sets, or write --all for what params.yaml needs (gift data status)."
+        )
+    for raw in data_in_use(config, names, root=root):
         task = config.tasks.get(raw.name) if raw.row is None else None
         repository = getattr(task, "repository", None)
         if raw.row is None and repository is None:
@@ -128,45 +129,3 @@ def fetch(
     if failed:
         typer.secho(f"not complete: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
-
-
-@data.command(cls=GiftCommand)
-def verify(
-    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
-) -> None:
-    """Decode every image, of your own tasks and of published data sets, and name the images that are broken.
-
-    Your own images are checked as by add-task --check. A published data set is
-    compared with its official counts. The exit code is 0 only if every image can be
-    read, and each published data set is the official one.
-
-    Example: gift data verify --all
-    """
-    from gift_core.datasets.status import verify as decode_all
-
-    config, raws = _chosen(names, every, params_of(params, root), root)
-    found: dict[str, tuple[bool, list[str]]] = {}
-    for raw in raws:
-        found[raw.name] = decode_all(raw, config, root=root)
-        for line in [] if as_json else found[raw.name][1]:
-            typer.echo(f"{raw.name}: {line}")
-    if as_json:
-        print_json([{"name": name, "sound": sound, "found": lines} for name, (sound, lines) in found.items()])
-    if bad := [name for name, (sound, _) in found.items() if not sound]:
-        typer.secho(f"not sound: {', '.join(bad)}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1)
-
-
-def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> tuple[Config, list[RawData]]:
-    """Returns the named data, or with `every` what params.yaml needs. UserError if there is none."""
-    from gift_core.config.checks import ADD_TASK
-    from gift_core.config.loading import load_config
-    from gift_core.datasets.status import data_in_use
-
-    config = load_config(params)
-    if bool(names) == every:
-        raise UserError("gift data: name data sets, or write --all for what params.yaml needs (gift data status).")
-    raws = data_in_use(config, names, root=root)
-    if not raws:
-        raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
-    return config, raws

@@ -133,18 +133,11 @@ def test_a_repository_of_webdataset_tars_is_read(tmp_path: Path) -> None:
     [
         ({"label": [0, 1, 0, 1]}, {}, "'label' has numbers, and the schema has no names for them. Give names in the"),
         ({"label": [0, 1, 0, 1], "label_text": NAMES}, {}, "or read names: --label-column label_text."),
-        (
-            {"label": ["a", None, "b", "c"]},
-            {},
-            "data/train-00000-of-00001.parquet: row 2 has no label or caption. Fill it in",
-        ),
-        ({"label": [[1]] * 4}, {}, "column 'label' holds list<"),
+        ({"label": ["a", None, "b", "c"]}, {}, "data/train-00000-of-00001.parquet: row 2 has no label or caption."),
         ({"lable": NAMES}, {}, "column 'label' is missing. Did you mean 'lable'?"),
-        ({"label": NAMES}, {"image_column": "label"}, "holds string, not the bytes of images. Columns that do: image."),
+        ({"label": NAMES}, {"image_column": "label"}, "column 'label' holds string. Known: image."),
         ({"label": NAMES}, {"splits": {"train": "tain"}}, "split: unknown name 'tain'. Did you mean 'train'?"),
-        ({"label": NAMES}, {"config": "small"}, "config: unknown name 'small'."),
         ({"label": NAMES}, {"revision": "b" * 40}, f"has commit {COMMIT!r}, not {'b' * 40}. Remove the folder"),
-        ({"label": [f"{each}\x00" for each in NAMES]}, {}, "has control characters"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused_with_the_place(

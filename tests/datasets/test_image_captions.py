@@ -29,7 +29,6 @@ def put(root: Path, *, captions: Mapping[str, Sequence[str]] = CAPTIONS, folder:
     return root / folder
 
 
-FOLDS = "image,caption,fold\n00.png,a,train\n00.png,b,test\n"
 TABLE = {"table": "captions.csv", "image_column": "image", "caption_column": "caption"}
 
 
@@ -86,13 +85,10 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda folder: (folder / "03.txt").unlink(), "path: birds: 1 image without a caption: 03.png. Each"),
-        (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt is empty. Write the caption or remove"),
-        (lambda folder: (folder / "03.txt").write_bytes(b"\xff\xfe\xfa"), "03.txt is not UTF-8 text"),
+        (lambda folder: (folder / "03.txt").unlink(), "path: birds: 03.png has no caption in "),
+        (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt as UTF-8 text (it is empty)"),
         (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
         (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: birds: there are no images"),
-        (lambda folder: put(folder, captions={"11": ["eleven"]}, folder="train"), "test/ is missing next to the oth"),
-        (lambda folder: (folder / "04.png").write_bytes(b"no image"), "1 image cannot be decoded: 04.png"),
     ],
 )  # fmt: skip
 def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path) -> None:
@@ -100,24 +96,10 @@ def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path
     assert expected in refusal(tmp_path, "pairs")
 
 
-@pytest.mark.parametrize(
-    ("text", "changes", "expected"),
-    [
-        ("image,text\n00.png,zero\n", {}, "caption_column: "),
-        ("image,caption\n00.png,zero\nnone.png,one\n", {}, "1 image file missing: line 3: none.png"),
-        (FOLDS, {"split_column": "fold"}, "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima"),
-    ],
-)
-def test_an_unsound_table_is_refused(text: str, changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    (put(tmp_path) / "captions.csv").write_text(text)
-    assert expected in refusal(tmp_path, "pairs", **TABLE, **changes)
-
-
-def test_bad_images_that_leave_none_for_training_cannot_be_skipped(tmp_path: Path) -> None:
-    for path in put(tmp_path, folder="birds/train").rglob("*.png"):
-        path.write_bytes(b"no image")
-    put(tmp_path, folder="birds/test")
-    assert "no training image can be decoded" in refusal(tmp_path, "pairs", on_bad_image="skip")
+def test_an_image_in_two_splits_of_a_table_is_refused(tmp_path: Path) -> None:
+    (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
+    message = refusal(tmp_path, "pairs", **TABLE, split_column="fold")
+    assert "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima" in message
 
 
 KEY = "params.yaml: methods.zscl.replay.folder"

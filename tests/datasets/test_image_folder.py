@@ -109,28 +109,21 @@ def only_loose_images(folder: Path) -> None:
     picture(folder / "loose.png")
 
 
-def one_folder_as_both_splits(folder: Path) -> None:
-    shutil.rmtree(folder / "test")
-    (folder / "test").symlink_to(folder / "train", target_is_directory=True)
-
-
 @pytest.mark.parametrize(
     ("make", "change", "expected"),
     [
         (flat_birds, shutil.rmtree, "there is no such folder. Put the images there"),
-        (flat_birds, only_loose_images, "the sub-folders of birds/ have no images. Put the images into one folder"),
-        (flat_birds, lambda folder: shutil.rmtree(folder / "wren"), "there is only one class (great_tit)"),
+        (flat_birds, only_loose_images, "the sub-folders of birds/ have no images. Put images into one folder"),
+        (flat_birds, lambda folder: shutil.rmtree(folder / "wren"), "there is only ['great_tit']"),
         (flat_birds, lambda folder: picture(folder / "heron/0.png"), "class 'heron' has only one image, "),
         (flat_birds, lambda folder: shutil.copytree(folder / "great_tit", folder / "great tit"),
-         "CLIP cannot tell the class names of great tit, great_tit apart (great tit, great tit). Rename them, or"),
-        (flat_birds, lambda folder: shutil.copytree(folder / "wren", folder / "validation"), "train/ is missing next "),
+         "CLIP cannot tell apart the class names ['great tit', 'great tit'] of great tit, great_tit. Rename, or"),
         (flat_birds, lambda folder: [picture(folder / "wren" / name / "0.png") for name in ("train", "test")],
          "wren/ has folders of splits"),
         (flat_birds, lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"),
-         "x1b[31mred' has control characters. Remove them."),
+         "x1b[31mred' has control characters"),
         (birds, lambda folder: shutil.rmtree(folder / "test"), "test/ is missing next to the other split"),
         (birds, lambda folder: picture(folder / "test/heron/0.png"), "class 'heron' is in the test split but not in "),
-        (birds, lambda folder: (folder / "test").rename(folder / "Valid"), "To test on Valid/, rename it to test."),
         (birds, lambda folder: shutil.copytree(folder / "train", folder / "Training"),
          "Training/ and train/ are both names of the train split. Merge them"),
         (birds, lambda folder: picture(folder / "heron" / "0.png"),
@@ -139,7 +132,6 @@ def one_folder_as_both_splits(folder: Path) -> None:
          "train/wren/9.png is a link to /nowhere/9.png, which does not exist. Bring the file there"),
         (birds, lambda folder: (folder / "train" / "wren" / "up").symlink_to(folder / "train" / "wren"),
          "train/wren/ and train/wren/up/ are the same folder, because one is a link"),
-        (birds, one_folder_as_both_splits, "test/ and train/ are the same folder"),
         (birds, lambda folder: picture(folder / "train" / "wren" / "\udcff.png"),
          "train/wren/\\udcff.png is not UTF-8, so it would not be found on other machines"),
     ],

@@ -31,11 +31,10 @@ from gift_core.datasets.catalogue.readers import READERS, Splits, samples_of
 from gift_core.datasets.dataset import NAMED, Dataset, Sample, require_caption_key, vocabulary_captions
 from gift_core.datasets.hub_dataset import COMMIT, list_hub
 from gift_core.datasets.spelling import comparison_key, default_class_name
-from gift_core.errors import UserError, did_you_mean, lookup
+from gift_core.errors import UserError, lookup
 
 Bytes = Annotated[int, Field(ge=1)]
 State = Literal["complete", "partial", "missing", "wrong"]
-_SPLIT_NAMES = {"train": "training", "test": "test"}
 
 
 class Archive(Section):
@@ -141,10 +140,7 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
     if config.order == "benchmark":  # in which class-incremental benchmarks learn the classes
         text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
         orders = {name: each for name, each in json.loads(text).items() if name != "note"}
-        if row.name not in orders:
-            what = f"{row.name} has no benchmark order. {did_you_mean(row.name, orders)} Or write: labels"
-            raise UserError(f"{key}.classes.order: {what}")
-        order = orders[row.name]
+        order = lookup(orders, row.name, f"{key}.classes.order: benchmark")
         if isinstance(order, int):  # a seed
             order = np.random.RandomState(order).permutation(len(labels)).tolist()
     return {labels[number]: row.classes[labels[number]] for number in order[config.first : end]}
@@ -160,7 +156,7 @@ class Inventory:
 
     state: State
     faults: tuple[str, ...] = ()
-    dataset: Dataset = field(default_factory=lambda: Dataset({}, (), (), ()))
+    dataset: Dataset = field(default_factory=lambda: Dataset({}, ()))
 
 
 def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root: Path) -> Dataset:
@@ -177,28 +173,22 @@ def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root
     require_caption_key(key, count, has_captions=has_captions)
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
-    what, is_whole = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}.", inventory.state == "complete"
-    remedy = f"Get {row.archive_names or 'it'}: `gift data fetch {row.name}`."
-    if inventory.state != "missing":
-        remedy = f"Run `gift data verify {row.name}` for details, or unpack {row.archive_names} again "
-        remedy += f"(`gift data fetch {row.name}` says from where)."
-    found = inventory.dataset
-    if not (found.train or found.test):
-        raise UserError(f"{location}: {what} {remedy}")
-    if not is_whole and not config.allow_partial:
-        raise UserError(f"{location}: {what} {remedy} To use what is there: allow_partial: true.")
+    found, is_whole = inventory.dataset, inventory.state == "complete"
+    what = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}."
+    remedy = f"`gift data fetch {row.name}` downloads {row.archive_names or 'it'}, or says how to get it."
+    if not is_whole and not (config.allow_partial and any(found.counts.values())):
+        raise UserError(f"{location}: {what} {remedy} A part is enough with allow_partial: true.")
     train, test = (
         [sample for sample in samples if has_captions or sample.label in classes]
         for samples in (found.train, found.test)
     )
-    for split, samples in zip(SPLITS, (train, test), strict=True):
-        if split in row.counts and not samples:
-            raise UserError(f"{key}: the {split} split has no image of these classes. {remedy}")
+    if not test or ("train" in row.counts and not train):
+        raise UserError(f"{key}: a split has no image of these classes. {remedy}")
     if count is not None:
         captions = vocabulary_captions(train or test, count, task=name, seed=seed)
         classes = {each: each for each in captions}
     notes = () if is_whole else (what,)
-    return Dataset(classes, config.templates or row.templates, train, test, notes, has_captions=has_captions)
+    return Dataset(classes, config.templates or row.templates, train, test, notes=notes, has_captions=has_captions)
 
 
 def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
@@ -245,7 +235,8 @@ def _read_copy(row: CatalogueRow, path: Path) -> Splits:
     spellings |= {_spelled(name): label for label, name in row.classes.items()}
     spellings |= {_spelled(label): label for label in labels}
     found = {each: spellings.get(_spelled(each), each) for each in {sample.label for sample in listing.samples}}
-    return {split: [replace(each, label=found[each.label]) for each in listing.of(split)] for split in SPLITS}
+    samples = [replace(sample, label=found[sample.label]) for sample in listing.samples]
+    return {split: [sample for sample in samples if sample.split == split] for split in SPLITS}
 
 
 def _spelled(name: str) -> str:
@@ -263,7 +254,7 @@ def _compare(row: CatalogueRow, splits: Mapping[str, Sequence[Sample]], absent: 
         wrong.append(f"{what}: {labels} (the first: {unknown[0].name})")
     for split, expected in row.counts.items():
         if (count := len(splits[split])) != expected:
-            fault = f"{count:,} of {expected:,} {_SPLIT_NAMES[split]} images"
+            fault = f"{count:,} of {expected:,} {'training' if split == 'train' else split} images"
             (wrong if count > expected else partial).append(fault)
     if absent:
         partial.append(f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}")
