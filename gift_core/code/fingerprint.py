@@ -26,7 +26,7 @@ from typing import Any
 
 PACKAGES = ("gift_core", "stages")
 REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
-NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
+NOT_RUN = (REVISIONS, VERIFIED, "gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
 CONFIG = "gift_core/config/"
 OPTIONS = (f"{CONFIG}method_options.py", f"{CONFIG}replay_options.py", f"{CONFIG}tasks.py")  # each class is a unit
 # NEVER: what a person sees while a stage runs, and how it begins and ends. It cannot change what the stage writes.
@@ -59,10 +59,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/clip/layers.py: layer_factors": "layer_decay",
     "gift_core/method/averaging.py: released_weights": "release",
     "gift_core/method/replay/fisher.py: fisher_of_pairs": "fisher",
-    "gift_core/generators/filters.py: QualityFilters": "filters",
-    "gift_core/generators/filters.py: load_scorer": "filters",
-    "gift_core/generators/filters.py: load_head": "filters",
-    "gift_core/generators/filters.py: load_safety_checker": "filters",
+    "gift_core/generators/filters.py: load_filters": "filters",
 }
 DIVIDED = {key.partition(": ")[0] for key in COUNTS if ": " in key}  # modules whose definitions are units
 
@@ -107,8 +104,7 @@ class Code:
             base = self.path(f"{package}/")
             files = (path for path in base.rglob("[!.]*") if "__pycache__" not in path.parts and path.is_file())
             found |= {f"{package}/{path.relative_to(base).as_posix()}": path for path in files}
-        ours = (name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in (REVISIONS, VERIFIED))
-        return {name: digest_of(found[name].read_bytes()) for name in ours}
+        return {name: digest_of(found[name].read_bytes()) for name in sorted(found) if not name.startswith(NOT_RUN)}
 
     @cached_property
     def verified(self) -> dict[str, list[str]]:
@@ -121,7 +117,7 @@ class Code:
     def edited_files(self) -> tuple[str, ...]:
         """The files whose bytes are not those of verified_code.json, new and deleted ones included."""
         verified = {key: row[0] for key, row in self.verified.items() if ": " not in key}
-        return tuple(sorted({name for name, _ in verified.items() ^ self.files.items()}))
+        return tuple(sorted(dict(verified.items() ^ self.files.items())))
 
     def record(self) -> dict[str, dict[str, str]]:
         """Returns the content of verified_code.json for this code: {folder: {file or unit: its hashes}}."""
@@ -162,9 +158,9 @@ class Code:
             units |= {key: unit.hash, **self._data.get(folder, {})}
             waiting += [(option, *place) for used in unit.uses for place in self._places(used)]
             waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if each in self.files]
-        always = found.pop("")
-        return {"": always} | {
-            option: {key: digest for key, digest in units.items() if key not in always}
+        always = found[""]
+        return {
+            option: {key: digest for key, digest in units.items() if not option or key not in always}
             for option, units in found.items()
         }
 
@@ -225,9 +221,7 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
             imports |= _imports_of(statement, file)
             continue
         if file.startswith(CONFIG) and isinstance(statement, ast.ClassDef):
-            keys = [each for each in statement.body if isinstance(each, ast.AnnAssign)]
-            unused = [each for each in keys if each.value is None or ast.unparse(each.value) == "None"]
-            statement.body = [each for each in statement.body if each not in unused]
+            statement.body = [each for each in statement.body if not _is_unused_key(each)]
         elif file.startswith(CONFIG) and not isinstance(statement, ast.FunctionDef):
             continue
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
@@ -245,9 +239,8 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
     for name, own in nodes.items():
         text = normalized(own)
         inside = [each for node in own for each in ast.walk(node)]
-        known = dict(imports)
-        for each in inside:
-            known |= _imports_of(each, file) if isinstance(each, ast.Import | ast.ImportFrom) else {}
+        local = [_imports_of(each, file) for each in inside if isinstance(each, ast.Import | ast.ImportFrom)]
+        known = dict(ChainMap(imports, *local))
         names = {each.id for each in inside if isinstance(each, ast.Name)} if file in DIVIDED else known
         uses = {known.get(each, f"{module}.{each}") for each in names}
         units[name] = Unit(digest_of(f"{name} {text}".encode()), frozenset(uses), options.get(name, ""))

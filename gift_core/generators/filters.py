@@ -149,10 +149,8 @@ def _opened(image: bytes) -> Image.Image:
         return rgb
 
 
-def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
-    """Returns the filters of params.yaml with their models on `device`, None if every image is kept."""
-    if config is None:
-        return None
+def load_filters(config: FiltersConfig, device: torch.device) -> QualityFilters:
+    """Returns the filters of params.yaml with their models on `device`."""
     scorer, aesthetic = load_scorer(config.scorer, device) if config.scorer else None, config.aesthetic
     head = load_head(Path(aesthetic.head), size=len(scorer.text_features(""))) if scorer and aesthetic else None
     checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gift_core.code.fingerprint import running_code
+from gift_core.code.revisions import code_files, read_table
 from gift_core.quantities import byte_size, duration, first_names, plural
+from gift_core.untrusted import leaves
 
 from ..check import describe_edits
 from ..command_line import AsJson, print_json
@@ -40,8 +43,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     Example: gift why finetune@gift-step1
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import code_files
     from gift_core.config.loading import load_config
 
     from ..dvc.pipeline import open_pipeline
@@ -73,9 +74,6 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import code_files
-
     code, writers, seconds = code_files(running_code(), config), pipeline.writers(), pipeline.expected_seconds()
     groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
     for name in pipeline.upstream:
@@ -125,10 +123,6 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
 
     `name` is that of the task or method whose file it is.
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import read_table
-    from gift_core.untrusted import leaves
-
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
@@ -138,12 +132,10 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         former, number = old["revisions"].get(part), new["revisions"].get(part)
         if former is None or number is None:
             yield f"{part} is {'used now' if former is None else 'not used any more'}"
-        elif number < former:
-            older = "This installation is older than the one that ran the stage"
-            yield f"revision of {part}: {former} -> {number}. {older}"
-        else:
-            reason = read_table(running_code())[part]["reasons"].get(str(number))
-            yield f"revision of {part}: {former} -> {number}{f' ({reason})' if reason else ''}"
+            continue
+        older = "this installation is older than the one that ran the stage"
+        reason = older if number < former else read_table(running_code())[part]["reasons"][str(number)]
+        yield f"revision of {part}: {former} -> {number} ({reason})"
     if edited := _different(old.get("edited", {}), new.get("edited", {})):
         yield f"edited since it ran: {first_names(edited, SHOWN_NAMES)}"
 
@@ -157,8 +149,8 @@ def _shown(*values: Any) -> str:
     texts = ["nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values]
     same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
     start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
-    parts = ((text[start:], text[start : start + LONGEST]) for text in texts)
-    return " -> ".join(f"{'...' * (start > 0)}{cut}{'...' * (cut != rest)}" for rest, cut in parts)
+    end = start + LONGEST
+    return " -> ".join(f"{'...' * (start > 0)}{text[start:end]}{'...' * (len(text) > end)}" for text in texts)
 
 
 def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
