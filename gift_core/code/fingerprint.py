@@ -17,9 +17,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -78,20 +79,19 @@ class Unit:
 
 @dataclass
 class Code:
-    """The modules of gift_core, below `root`, and of stages, and beside them the record of what was verified.
+    """The modules of gift_core and stages, below `root`, and beside them the record of what was verified.
 
-    `stages` is the folder of that package, root/stages if None. A wheel has it inside gift_core (setup.py), but its
-    modules have the same names here as in the repository: stages/finetune.py. Each file is read once.
+    A wheel has stages inside gift_core (setup.py), but its modules have the same names here as in the repository:
+    stages/finetune.py. Each file is read once.
     """
 
     root: Path
-    stages: Path | None = None
     _modules: dict[str, dict[str, Unit]] = field(default_factory=dict)
 
     def path(self, file: str) -> Path:
         """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
-        package, _, name = file.partition("/")
-        return self.stages / name if self.stages is not None and package == "stages" else self.root / file
+        in_wheel = self.root / "gift_core" / "stages"
+        return (in_wheel.parent if file.startswith("stages/") and in_wheel.is_dir() else self.root) / file
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -188,10 +188,8 @@ class Code:
 
 @cache
 def running_code() -> Code:
-    """Returns the code of this process, as it was found first. A wheel has stages inside gift_core."""
-    package = Path(__file__).resolve().parents[1]
-    in_wheel = package / PACKAGES[1]
-    return Code(package.parent, in_wheel if in_wheel.is_dir() else None)
+    """Returns the code of this process, as it was found first."""
+    return Code(Path(__file__).resolve().parents[2])
 
 
 def category(file: str) -> str:
@@ -221,7 +219,9 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
             imports |= _imports_of(statement, file)
             continue
         if file.startswith(CONFIG) and isinstance(statement, ast.ClassDef):
-            statement.body = [each for each in statement.body if not _is_unused_key(each)]
+            keys = [each for each in statement.body if isinstance(each, ast.AnnAssign)]
+            unused = [each for each in keys if each.value is None or ast.unparse(each.value) == "None"]
+            statement.body = [each for each in statement.body if each not in unused]
         elif file.startswith(CONFIG) and not isinstance(statement, ast.FunctionDef):
             continue
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
@@ -239,8 +239,8 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
     for name, own in nodes.items():
         text = normalized(own)
         inside = [each for node in own for each in ast.walk(node)]
-        local = [_imports_of(each, file) for each in inside if isinstance(each, ast.Import | ast.ImportFrom)]
-        known = dict(ChainMap(imports, *local))
+        local = (_imports_of(each, file) for each in inside if isinstance(each, ast.Import | ast.ImportFrom))
+        known = reduce(operator.or_, local, imports)
         names = {each.id for each in inside if isinstance(each, ast.Name)} if file in DIVIDED else known
         uses = {known.get(each, f"{module}.{each}") for each in names}
         units[name] = Unit(digest_of(f"{name} {text}".encode()), frozenset(uses), options.get(name, ""))

@@ -85,13 +85,13 @@ def _experiment(old: Code, new: Code, project: Path) -> list[Use]:
     for use in probe.uses:
         use.changes = changes_of(old, new, use)
         if use.changes and (use.stage, project.name) != ("report", WITHOUT_REPORT):
-            same = tuple(use.options) if use.stage in ("teach", "evaluate") else use.owner
+            same = tuple(use.options) if use.stage in ("teach", "evaluate") else use.names
             wanted.setdefault((use.stage, same), use)
     for use in probe.run([*wanted.values()]) if wanted else ():
         if lost := missed(new, use):
-            sys.exit(f"error: {lost[0]} ran in {use}, which does not depend on it: {MISSED}")
+            sys.exit(f"error: {lost[0]} ran in {use.names}, which does not depend on it: {MISSED}")
         said = "it reads other bytes than before" if use.difference is None else "same bytes"
-        print(f"  {project.name}: {use}: {use.difference or said}", flush=True)  # noqa: T201
+        print(f"  {project.name}: {use.names}: {use.difference or said}", flush=True)  # noqa: T201
     return [*wanted.values()]
 
 

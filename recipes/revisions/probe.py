@@ -34,25 +34,21 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES
 
 @dataclass
 class Use:
-    """A stage of an experiment, of all steps, and what it did with the new code.
+    """A stage of an experiment, of all steps that run the same code, and what it did with the new code.
 
-    `owner` is the task or method whose code it runs, "" if all run the same, `options` choose the code
-    (gift_core.code.revisions), `pattern` matches its names in dvc.lock, and `changes` are {part: its units and data
-    files that changed}. `difference` says in what it differs. It is empty if in nothing, also where the verified code
-    fails: nobody has results of it. It is None where it read something else than with the verified code. `ran` has the
-    functions that ran: "FILE:LINE", where the function or its first decorator begins.
+    `names` is the pattern of its names for DVC: finetune@gift-*. `options` choose the code (gift_core.code.revisions),
+    and `changes` are {part: its units and data files that changed}. `difference` says in what it differs. It is empty
+    if in nothing, also where the verified code fails: nobody has results of it. It is None where it read something else
+    than with the verified code. `ran` has the functions that ran: "FILE:LINE", where the function or its first
+    decorator begins.
     """
 
     stage: str
-    owner: str = ""
+    names: str = ""
     options: Sequence[str] = ()
-    pattern: str = ""
     changes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     difference: str | None = ""
     ran: Collection[str] = ()
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.owner}".rstrip()
 
 
 class Probe:
@@ -74,8 +70,8 @@ class Probe:
         self.uses = list[Use]()
         for stage in STAGES if settings.evaluation.probes else (each for each in STAGES if each != "probe"):
             for owner, options in options_of(stage, settings).items():
-                pattern = f"{stage}@{owner}{'-*' if owner in settings.methods else ''}" if owner else f"{stage}*"
-                self.uses.append(Use(stage, owner, options, pattern))
+                names = f"{stage}@{owner}{'-*' if owner in settings.methods else ''}" if owner else f"{stage}*"
+                self.uses.append(Use(stage, names, options))
 
     def run(self, uses: Sequence[Use]) -> Iterator[Use]:
         """Yields the stages with what they did. Ends the program where one of them fails with the new code alone."""
@@ -86,7 +82,7 @@ class Probe:
             body["cmd"] = f"{body['cmd']} || {body['cmd']}"  # the second one continues what was interrupted
         pipeline.write_text(yaml.safe_dump({"stages": blocks}, sort_keys=False), encoding="utf-8")
         add_data(self._project / "data" / "0_raw")
-        targets, before = [use.pattern for use in uses], dict[str, Any]()
+        targets, before = [use.names for use in uses], dict[str, Any]()
         if self._new:
             before = self._repro(self._params, *targets)
             if "check" not in before:
@@ -101,9 +97,9 @@ class Probe:
         traced = {"PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
         after = self._repro(self._new_params, "--no-run-cache", "--no-commit", *targets, **traced)  # nothing is kept
         for use in uses:
-            names, known = (fnmatch.filter(stages, use.pattern) for stages in (after, before))
+            names, known = (fnmatch.filter(stages, use.names) for stages in (after, before))
             if not names or not {*known} <= {*names}:
-                self._stop(f"{use} failed")
+                self._stop(f"{use.names} failed")
             found = [_difference(name, after[name], before[name]) for name in known]
             use.difference = next((each for each in found if each), None if None in found else "")
             use.ran = {line for name in names for line in (notes / name).read_text(encoding="utf-8").splitlines()}

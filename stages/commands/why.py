@@ -27,11 +27,9 @@ Targets = Annotated[
     list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
 ]
 Stale = Mapping[str, Any]  # a row of stale_stages
-CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
-LONGEST = 60  # characters of a value
 
 
 def why(targets: Targets = None, as_json: AsJson = False) -> None:
@@ -145,12 +143,8 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(*values: Any) -> str:
-    """The values, of long ones LONGEST characters from a little before the first difference."""
-    texts = ["nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values]
-    same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
-    start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
-    end = start + LONGEST
-    return " -> ".join(f"{'...' * (start > 0)}{text[start:end]}{'...' * (len(text) > end)}" for text in texts)
+    texts = ("nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values)
+    return " -> ".join(texts)
 
 
 def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
@@ -158,7 +152,7 @@ def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
     from gift_core.execution.schedule import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
-    behind = {each for name in {*run} - {CHECK} for each in schedule.behind(name)}  # what follows check is known
+    behind = {each for name in {*run} - {"check"} for each in schedule.behind(name)}  # what follows check is known
     follow = {name for name in behind if pipeline.command(name)} - {*run}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
     return {
