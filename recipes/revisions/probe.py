@@ -105,7 +105,7 @@ class Probe:
             use.ran = {line for name in names for line in (notes / name).read_text(encoding="utf-8").splitlines()}
             yield use
 
-    def _repro(self, params: str, *arguments: str, **variables: str) -> dict[str, Any]:
+    def _repro(self, params: str, *arguments: str, **variables: str) -> Any:
         """Runs stages with the code that is in the project, and returns the stages in dvc.lock."""
         (self._project / "params.yaml").write_text(params, encoding="utf-8")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

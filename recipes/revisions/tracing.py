@@ -38,7 +38,8 @@ def trace(stage: str) -> None:
     """Appends each function of the code to a file named after the stage when it is called first."""
     root, notes, block = os.environ["DVC_ROOT"] + os.sep, Path(os.environ[NOTES]), stage.partition("@")[0]
     note = os.open(notes / stage, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    interrupted, seen, last = notes / f"{block} was interrupted", set[CodeType](), None
+    interrupted, seen = notes / f"{block} was interrupted", set[CodeType]()
+    last: CodeType | None = None  # the function at whose next call the stage is interrupted
     at = "" if interrupted.exists() else INTERRUPTED_AT.get(block, "")
     if at:
         from gift_core.work import training, units
