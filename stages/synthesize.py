@@ -52,5 +52,5 @@ def load_tools(generator: GeneratorConfig, device_name: str) -> Tools:
     from gift_core.generators.pipeline import load_pipeline
 
     device = resolve_device(device_name)
-    filters = load_filters(generator.filters, device)
+    filters = load_filters(generator.filters, device) if generator.filters else None
     return load_pipeline(generator, device), filters, device

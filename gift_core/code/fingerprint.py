@@ -17,16 +17,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("gift_core", "stages")
 REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
-NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
+NOT_RUN = (REVISIONS, VERIFIED, "gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
 CONFIG = "gift_core/config/"
 OPTIONS = (f"{CONFIG}method_options.py", f"{CONFIG}replay_options.py", f"{CONFIG}tasks.py")  # each class is a unit
 # NEVER: what a person sees while a stage runs, and how it begins and ends. It cannot change what the stage writes.
@@ -59,8 +60,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/clip/layers.py: layer_factors": "layer_decay",
     "gift_core/method/averaging.py: released_weights": "release",
     "gift_core/method/replay/fisher.py: fisher_of_pairs": "fisher",
-    "gift_core/generators/filters.py: QualityFilters": "filters",
-    "gift_core/generators/filters.py: load_scorer": "filters",
+    "gift_core/generators/filters.py: load_filters": "filters",
 }
 DIVIDED = {key.partition(": ")[0] for key in COUNTS if ": " in key}  # modules whose definitions are units
 
@@ -79,20 +79,19 @@ class Unit:
 
 @dataclass
 class Code:
-    """The modules of gift_core, below `root`, and of stages, and beside them the record of what was verified.
+    """The modules of gift_core and stages, below `root`, and beside them the record of what was verified.
 
-    `stages` is the folder of that package, root/stages if None. A wheel has it inside gift_core (setup.py), but its
-    modules have the same names here as in the repository: stages/finetune.py. Each file is read once.
+    A wheel has stages inside gift_core (setup.py), but its modules have the same names here as in the repository:
+    stages/finetune.py. Each file is read once.
     """
 
     root: Path
-    stages: Path | None = None
     _modules: dict[str, dict[str, Unit]] = field(default_factory=dict)
 
     def path(self, file: str) -> Path:
         """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
-        package, _, name = file.partition("/")
-        return self.stages / name if self.stages is not None and package == "stages" else self.root / file
+        in_wheel = self.root / "gift_core" / "stages"
+        return (in_wheel.parent if file.startswith("stages/") and in_wheel.is_dir() else self.root) / file
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -105,8 +104,7 @@ class Code:
             base = self.path(f"{package}/")
             files = (path for path in base.rglob("[!.]*") if "__pycache__" not in path.parts and path.is_file())
             found |= {f"{package}/{path.relative_to(base).as_posix()}": path for path in files}
-        ours = (name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in (REVISIONS, VERIFIED))
-        return {name: digest_of(found[name].read_bytes()) for name in ours}
+        return {name: digest_of(found[name].read_bytes()) for name in sorted(found) if not name.startswith(NOT_RUN)}
 
     @cached_property
     def verified(self) -> dict[str, list[str]]:
@@ -119,7 +117,7 @@ class Code:
     def edited_files(self) -> tuple[str, ...]:
         """The files whose bytes are not those of verified_code.json, new and deleted ones included."""
         verified = {key: row[0] for key, row in self.verified.items() if ": " not in key}
-        return tuple(sorted({name for name, _ in verified.items() ^ self.files.items()}))
+        return tuple(sorted(dict(verified.items() ^ self.files.items())))
 
     def record(self) -> dict[str, dict[str, str]]:
         """Returns the content of verified_code.json for this code: {folder: {file or unit: its hashes}}."""
@@ -160,9 +158,9 @@ class Code:
             units |= {key: unit.hash, **self._data.get(folder, {})}
             waiting += [(option, *place) for used in unit.uses for place in self._places(used)]
             waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if each in self.files]
-        always = found.pop("")
-        return {"": always} | {
-            option: {key: digest for key, digest in units.items() if key not in always}
+        always = found[""]
+        return {
+            option: {key: digest for key, digest in units.items() if not option or key not in always}
             for option, units in found.items()
         }
 
@@ -190,10 +188,8 @@ class Code:
 
 @cache
 def running_code() -> Code:
-    """Returns the code of this process, as it was found first. A wheel has stages inside gift_core."""
-    package = Path(__file__).resolve().parents[1]
-    in_wheel = package / PACKAGES[1]
-    return Code(package.parent, in_wheel if in_wheel.is_dir() else None)
+    """Returns the code of this process, as it was found first."""
+    return Code(Path(__file__).resolve().parents[2])
 
 
 def category(file: str) -> str:
@@ -243,9 +239,8 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
     for name, own in nodes.items():
         text = normalized(own)
         inside = [each for node in own for each in ast.walk(node)]
-        known = dict(imports)
-        for each in inside:
-            known |= _imports_of(each, file) if isinstance(each, ast.Import | ast.ImportFrom) else {}
+        local = (_imports_of(each, file) for each in inside if isinstance(each, ast.Import | ast.ImportFrom))
+        known = reduce(operator.or_, local, imports)
         names = {each.id for each in inside if isinstance(each, ast.Name)} if file in DIVIDED else known
         uses = {known.get(each, f"{module}.{each}") for each in names}
         units[name] = Unit(digest_of(f"{name} {text}".encode()), frozenset(uses), options.get(name, ""))

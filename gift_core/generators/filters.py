@@ -114,9 +114,9 @@ def _opened(image: bytes) -> Image.Image:
         return rgb
 
 
-def load_filters(config: FiltersConfig | None, device: torch.device) -> QualityFilters | None:
-    """Returns the filters of params.yaml with their model on `device`, None if every image is kept."""
-    return None if config is None else QualityFilters(config, load_scorer(config.scorer, device))
+def load_filters(config: FiltersConfig, device: torch.device) -> QualityFilters:
+    """Returns the filters of params.yaml with their model on `device`."""
+    return QualityFilters(config, load_scorer(config.scorer, device))
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:

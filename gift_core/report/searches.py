@@ -54,32 +54,33 @@ def hold_out(
     That is `validation`, or HELD_OUT of the training images of each class. A class with one image keeps it for
     training. UserError if no image can be held out.
     """
+    info, images, held = read_task(source), index_task(source, "train"), list[int]()
+    if validation is None:
+        held = _sampled(info, images, HELD_OUT, seed)
+        validation = (_labeled(images[at]) for at in held)
+        if not held:
+            what = "no class has two training images, so none can be held out for validation"
+            raise UserError(f"{source}: {what}. Add images.")
+    rest = (_labeled(images[at]) for at in sorted({*range(len(images))} - {*held}))
+    return write_task(target, info, rest, validation, images_per_shard=images_per_shard)
+
+
+def sample_training_images(source: Path, target: Path, *, seed: int) -> TaskInfo:
+    """Writes about MOST training images of the task `source`, each class with its share, as the test split."""
     info, images = read_task(source), index_task(source, "train")
-    held = set[int]() if validation is not None else _sampled(info, images, HELD_OUT, seed)
-    if validation is None and not held:
-        what = "no class has two training images, so none can be held out for validation"
-        raise UserError(f"{source}: {what}. Add images.")
-    rest = [image for position, image in enumerate(images) if position not in held]
-    tested = map(_labeled, (images[position] for position in sorted(held))) if validation is None else validation
-    return write_task(target, info, map(_labeled, rest), tested, images_per_shard=images_per_shard)
+    held = _sampled(info, images, min(1.0, MOST / max(1, len(images))), seed)
+    return write_task(target, info, [], (_labeled(images[at]) for at in held), images_per_shard=MOST)
 
 
-def sample_training_images(source: Path, target: Path, *, most: int, seed: int) -> TaskInfo:
-    """Writes about `most` training images of the task `source`, each class with its share, as the test split."""
-    info, images = read_task(source), index_task(source, "train")
-    held = _sampled(info, images, min(1.0, most / max(1, len(images))), seed)
-    return write_task(target, info, [], (_labeled(images[at]) for at in sorted(held)), images_per_shard=most)
-
-
-def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int) -> set[int]:
+def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int) -> list[int]:
     """The positions of `share` of each class, at least one. If the share is not all, one image is left over, too."""
-    found: set[int] = set()
+    found: list[int] = []
     for label, name in enumerate(info.class_names) if info.kind == CLASSES else [(None, PAIRS)]:
         own = [position for position, image in enumerate(images) if label in (None, image.label)]
         count = len(own) if share == 1 else min(max(1, round(share * len(own))), len(own) - 1)
         order = np.random.default_rng(seed_for("hold out", seed, info.name, name)).permutation(len(own))
-        found |= {own[index] for index in order[: max(0, count)]}
-    return found
+        found += [own[index] for index in order[: max(0, count)]]
+    return sorted(found)
 
 
 def _labeled(image: StoredImage) -> LabeledImage:
@@ -128,13 +129,6 @@ class RateSearch:
         The task counts as much as all others together.
         """
         return max(self.trials, key=lambda trial: (round(self.gained(trial) - self.lost(trial), 4), -trial.rate))
-
-    @property
-    def similar(self) -> list[Trial]:
-        """The other trials whose accuracy on the task is within the interval of the best one."""
-        low, high = self.best.scores[self.task].interval
-        others = [trial for trial in self.trials if trial is not self.best]
-        return [trial for trial in others if low <= trial.scores[self.task].percent <= high]
 
 
 def measure(model: Path, sets: Sequence[TestSet], *, device: torch.device, precision: str) -> dict[str, Score]:
@@ -203,7 +197,7 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
         own = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
         unseen[task] = own is not None
         if own is None:
-            sample_training_images(source, folder / task, most=MOST, seed=config.seed)
+            sample_training_images(source, folder / task, seed=config.seed)
         else:
             write_task(folder / task, read_task(source), [], own, images_per_shard=MOST)
     return unseen

@@ -16,16 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
 
 from gift_core.code.fingerprint import REVISIONS, VERIFIED, Code, digest_of
-from recipes.revisions.decide import Changes, changes_of, decide, missed
+from recipes.revisions.decide import changes_of, decide, missed
 from recipes.revisions.experiments import EXPERIMENTS
-from recipes.revisions.probe import Outcome, Probe, Use
+from recipes.revisions.probe import Probe, Use
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
@@ -38,81 +37,69 @@ MISSED = "gift_core/code/fingerprint.py follows imports, and did not find this o
 def main() -> None:
     """Decides, writes the two tables, and prints what it decided."""
     parser = argparse.ArgumentParser(prog="make revisions", description=__doc__)
-    parser.add_argument("--keep", action="append", default=[], metavar="PART", help="keep the revision of this part")
-    parser.add_argument("--reason", default="", help="why it is safe to keep it: code that no machine here can run")
-    chosen = parser.parse_args()
-    if bool(chosen.keep) != bool(chosen.reason):
-        parser.error("--keep PART and --reason TEXT belong together")
-    started, table = time.monotonic(), json.loads(TABLE.read_text(encoding="utf-8"))
-    commit = _git("log", "-1", "--format=%H", "--", VERIFIED)
-    if not commit:
-        sys.exit(f"error: {VERIFIED} is in no commit. Commit it with the code that it describes.")
+    why = "keep the revision of this part, for code that no machine here can run"
+    parser.add_argument("--keep", action="append", default=[], nargs=2, metavar=("PART", "REASON"), help=why)
+    keep = dict(parser.parse_args().keep)
+    verified = _git("log", "-1", "--format=%H", "--", VERIFIED)
     with tempfile.TemporaryDirectory(prefix="gift-revisions-") as folder:
-        _git("archive", "--output", f"{folder}/verified.tar", commit)
+        _git("archive", "--output", f"{folder}/verified.tar", verified)
         for each in ("verified", *EXPERIMENTS):
             shutil.unpack_archive(f"{folder}/verified.tar", f"{folder}/{each}")
         new, old = Code(ROOT), Code(Path(folder, "verified"))
         with ThreadPoolExecutor(2) as threads:
-            found = threads.map(lambda name: _outcomes(old, new, Path(folder, name)), EXPERIMENTS)
-            outcomes = [each for listed in found for each in listed]
-        rising = dict(decide(old, new, outcomes))
-    changed = sorted({part for _, changes in outcomes for part in changes})
-    if unknown := sorted({*chosen.keep} - {*changed}):
-        sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(changed)}")
-    rising = {part: why for part, why in rising.items() if part not in chosen.keep}
-    for part in (*rising, *chosen.keep):
+            found = threads.map(lambda name: _experiment(old, new, Path(folder, name)), EXPERIMENTS)
+            decided = decide(old, new, [use for uses in found for use in uses])
+    if unknown := sorted({*keep} - {*decided}):
+        sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(decided)}")
+    rising = {part: why for part, why in decided.items() if why and part not in keep}
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    for part in (*rising, *keep):
         row = table.setdefault(part, {"revision": 1, "reasons": {"1": "the first one"}})
-        if part in rising:
-            row["revision"] += 1
-            row["reasons"][str(row["revision"])] = rising[part]
-            print(f"{part}: revision {row['revision']}: {rising[part]}")  # noqa: T201
-        else:
-            row.setdefault("kept", []).append(chosen.reason)
+        if part in keep:
+            row.setdefault("kept", []).append(keep[part])
+            continue
+        row["revision"] += 1
+        row["reasons"][str(row["revision"])] = rising[part]
+        print(f"{part}: revision {row['revision']}: {rising[part]}")  # noqa: T201
     for path, content, indent in ((TABLE, table, 1), (ROOT / VERIFIED, new.record(), 0)):
         path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
     _note(rising)
-    if chosen.keep:
+    if keep:
         shutil.rmtree(KEPT, ignore_errors=True)  # no longer those of the code with these revisions
-    kept, seconds = len(changed) - len(rising), time.monotonic() - started
-    print(f"{kept} changed parts keep their revision, {len(rising)} rise ({seconds:.0f} s).")  # noqa: T201
+    print(f"{len(decided) - len(rising)} changed parts keep their revision, {len(rising)} rise.")  # noqa: T201
 
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _outcomes(old: Code, new: Code, project: Path) -> list[tuple[Outcome, Changes]]:
-    """Returns the outcome of each stage of an experiment whose code changed, with what changed of it.
+def _experiment(old: Code, new: Code, project: Path) -> list[Use]:
+    """Returns the stages of an experiment whose code changed, with what they did.
 
     Of teach and evaluate, that of one method is enough where others use the same parts, and of the report one without
     all methods.
     """
-    experiment = project.name
     libraries = sorted((each.name, each.version) for each in distributions())
-    kept = KEPT / digest_of(repr((platform.uname(), libraries)).encode()) / experiment
-    probe = Probe(project, experiment, new.root, kept)
-    wanted, compared = dict[Use, Changes](), set[object]()
+    kept = KEPT / digest_of(repr((platform.uname(), libraries)).encode()) / project.name
+    probe, wanted = Probe(project, project.name, ROOT, kept), dict[object, Use]()
     for use in probe.uses:
-        is_repeated = (use.stage, use.options) in compared and use.stage in ("teach", "evaluate")
-        compared.add((use.stage, use.options))
-        changes = changes_of(old, new, use)
-        if changes and not is_repeated and (use.stage, experiment) != ("report", WITHOUT_REPORT):
-            wanted[use] = changes
-    outcomes = []
-    for outcome in probe.run(wanted):
-        if lost := missed(new, outcome):
-            sys.exit(f"error: {lost[0]} ran in {outcome.use}, which does not depend on it: {MISSED}")
-        said = "it reads other bytes than before" if outcome.difference is None else "same bytes"
-        print(f"  {experiment}: {outcome.use}: {outcome.difference or said}", flush=True)  # noqa: T201
-        outcomes.append((outcome, wanted[outcome.use]))
-    return outcomes
+        use.changes = changes_of(old, new, use)
+        if use.changes and (use.stage, project.name) != ("report", WITHOUT_REPORT):
+            same = tuple(use.options) if use.stage in ("teach", "evaluate") else use.names
+            wanted.setdefault((use.stage, same), use)
+    for use in probe.run([*wanted.values()]) if wanted else ():
+        if lost := missed(new, use):
+            sys.exit(f"error: {lost[0]} ran in {use.names}, which does not depend on it: {MISSED}")
+        said = "it reads other bytes than before" if use.difference is None else "same bytes"
+        print(f"  {project.name}: {use.names}: {use.difference or said}", flush=True)  # noqa: T201
+    return [*wanted.values()]
 
 
 def _note(rising: Mapping[str, str]) -> None:
     """Notes in the newest release of CHANGELOG.md what runs again."""
     opening, newest, *older = re.split(r"(?m)^(?=## )", CHANGELOG.read_text(encoding="utf-8"), maxsplit=2)
     if rising and HEADING not in newest:
-        newest = f"{newest.rstrip()}\n\n{HEADING}\n{chr(10) * len(older)}"
+        newest = newest.replace("\n", f"\n\n{HEADING}\n", 1)
     lines = "".join(f"- {name}: {why}\n" for name, why in rising.items())
     newest = newest.replace(f"{HEADING}\n", f"{HEADING}\n{lines}", 1)
     CHANGELOG.write_text("".join([opening, newest, *older]), encoding="utf-8")

@@ -13,9 +13,8 @@ from webdataset import TarWriter
 
 from gift_core.config.params_edit import catalogue_rows
 
-CLASSES = ("circle", "square")
-KINDS = ("AnnualCrop", "Forest")  # of EuroSAT
-RAW, WITH_CAPTIONS = "data/0_raw", ("pictures", "reference/photos")
+RAW = "data/0_raw"
+PICTURES = f"{RAW}/reference/photos"  # the random pictures, for all readers but those that need a layout of their own
 
 
 def params_of(experiment: str, preset: Path) -> str:
@@ -29,23 +28,18 @@ def params_of(experiment: str, preset: Path) -> str:
     own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
     row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}
     own["tasks"] = {task: dict(row) for task in ("letters", "digits", "greek")}
-    first, second = EXPERIMENTS[experiment](own)
-    afters = {first: "../pretrained", second: first}
-    own["sequence"] = [{"task": task, "after": afters[task], "learning_rate_factor": 1.0} for task in afters]
+    tasks = EXPERIMENTS[experiment](own)
+    steps = zip(tasks, ("../pretrained", *tasks), strict=False)
+    own["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
     return yaml.safe_dump(own, sort_keys=False)
 
 
 def _all_methods(params: dict[str, Any]) -> tuple[str, str]:
     """Every method of the catalogue, and the options that none of them has."""
     methods, running_mean = params["methods"], {"kind": "running_mean", "every": 2}
-    methods["of_reference"] = methods["gift_static_fisher"] | {
-        "replay": {
-            "images": "reference",
-            "teacher": "previous",
-            "folder": f"{RAW}/reference/photos",
-            "fisher": {"estimator": "batch", "accumulate": True},
-        }
-    }
+    fisher = {"estimator": "batch", "accumulate": True}
+    reference = {"images": "reference", "teacher": "previous", "folder": PICTURES, "fisher": fisher}
+    methods["of_reference"] = methods["gift_static_fisher"] | {"replay": reference}
     methods["of_all_slots"] = methods["gift"] | {
         "average": running_mean,
         "merge": {"kind": "interpolate", "alpha": 0.5},
@@ -62,16 +56,15 @@ def _all_methods(params: dict[str, Any]) -> tuple[str, str]:
 
 def _other_settings(params: dict[str, Any]) -> tuple[str, str]:
     """Every kind of data set, the class-incremental protocol, filters, and the settings that save memory."""
-    own = {"templates": ["a photo of a {}.", "a {}."], "test_fraction": 0.25, "on_bad_image": "skip"}
-    pictures = own | {"path": f"{RAW}/pictures"}
+    own = {"templates": ["a photo of a {}.", "a {}."], "test_fraction": 0.25, "on_bad_image": "skip", "path": PICTURES}
     table = {"table": "images.csv", "image_column": "file", "label_column": "label", "split_column": "split"}
     names = {"class_names": {"circle": "round thing", "square": "box"}}
     hub = {"repository": "of/shapes", "revision": "0" * 40, "splits": {"train": "train"}, "on_bad_image": "refuse"}
     columns = {"image_column": "image", "label_column": "label"}
     params["tasks"] = {
         "shapes": own | {"source": "folder", "path": f"{RAW}/shapes"},
-        "listed": pictures | {"source": "table", **table, **names},
-        "packed": pictures | {"source": "webdataset", "train": "classes.tar", "label": "cls", "shots": 3},
+        "listed": own | {"source": "table", **table, **names},
+        "packed": own | {"source": "webdataset", "train": "all.tar", "label": "cls", "shots": 3},
         "fetched": own | {"source": "hub", "path": f"{RAW}/fetched", **hub, **columns},
         "satellite": {"source": "catalogue", "path": f"{RAW}/satellite", "dataset": "eurosat", "allow_partial": True},
     }
@@ -102,13 +95,12 @@ def _captions(params: dict[str, Any]) -> tuple[str, str]:
 
 def _pairs(params: dict[str, Any]) -> tuple[str, str]:
     """Tasks of image-caption pairs, from files beside the images, a table and tars, and one of classes."""
-    own = {"source": "pairs", "test_fraction": 0.25, "on_bad_image": "skip", "vocabulary_captions": 4}
-    own["path"] = f"{RAW}/pictures"
+    own = {"source": "pairs", "path": PICTURES, "test_fraction": 0.25, "on_bad_image": "skip", "vocabulary_captions": 4}
     params["tasks"] = {
         "letters": params["tasks"]["letters"],
         "beside": own,
-        "tabled": own | {"table": "captions.csv", "image_column": "file", "caption_column": "caption"},
-        "packed": own | {"train": "captions.tar"},
+        "tabled": own | {"table": "images.csv", "image_column": "file", "caption_column": "caption"},
+        "packed": own | {"train": "all.tar"},
     }
     params["run"]["methods"] = ["gift", "icarl", "lwf", "zero_shot"]
     return "letters", "beside"
@@ -119,31 +111,25 @@ EXPERIMENTS = {"methods": _all_methods, "settings": _other_settings, "captions":
 
 def add_data(raw: Path) -> None:
     """Writes random pictures of two classes into data/0_raw, as each reader and each kind of replay takes them."""
-    generator, rows = np.random.default_rng(0), list[dict[str, Any]]()
-    for number in range(16):
-        label, kind = CLASSES[number % 2], KINDS[number % 2]
-        picture = Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8))
-        captions = [f"picture {number} of a {label}", f"a {label}, {number}"]
-        eurosat = f"satellite/eurosat/2750/{kind}/{kind}_{number + 1}.jpg"
-        for file in (*(f"{folder}/{number}.png" for folder in (f"shapes/{label}", *WITH_CAPTIONS)), eurosat):
-            (raw / file).parent.mkdir(parents=True, exist_ok=True)
-            picture.save(raw / file)
-        for folder in WITH_CAPTIONS:
-            (raw / folder / f"{number}.txt").write_text("\n".join(captions), encoding="utf-8")
-        image, split = (raw / "pictures" / f"{number}.png").read_bytes(), "test" if number > 11 else "train"
-        rows.append({"file": f"{number}.png", "label": label, "split": split, "caption": captions[0], "image": image})
-    (raw / "shapes" / "circle" / "broken.png").write_bytes(b"no image")
-    for folder in ("prompts", "fetched"):
-        (raw / folder).mkdir(exist_ok=True)
-    (raw / "prompts" / "captions.csv").write_text(
-        "class_name,caption\nhouse,a small house on a hill\n", encoding="utf-8"
-    )
+    pictures, generator, rows = raw / "reference" / "photos", np.random.default_rng(0), list[dict[str, Any]]()
+    kinds = [raw / "satellite" / "eurosat" / "2750" / kind for kind in ("AnnualCrop", "Forest")]
+    shapes = [raw / "shapes" / label for label in ("circle", "square")]
+    for folder in (pictures, *kinds, *shapes, raw / "prompts", raw / "fetched"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with TarWriter(str(pictures / "all.tar"), mtime=0) as tar:
+        for number in range(16):
+            file, shape, kind = f"{number}.png", shapes[number % 2], kinds[number % 2]
+            picture = Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+            for path in (pictures / file, shape / file, kind / f"{kind.name}_{number + 1}.jpg"):
+                picture.save(path)
+            caption, image = f"picture {number} of a {shape.name}", (pictures / file).read_bytes()
+            (pictures / f"{number}.txt").write_text(f"{caption}\na {shape.name}, {number}", encoding="utf-8")
+            split = "test" if number > 11 else "train"
+            rows.append({"file": file, "label": shape.name, "split": split, "caption": caption, "image": image})
+            tar.write({"__key__": f"{number:04}", "png": image, "cls": shape.name, "txt": caption})
+    (shapes[0] / "broken.png").write_bytes(b"no image")
+    (raw / "prompts" / "captions.csv").write_text("class_name,caption\nhouse,a small house on a hill\n")
     (raw / "generators" / "scorer").symlink_to(raw.parent / "mini" / "clip")
     table = pd.DataFrame(rows)
-    table[["file", "label", "split"]].to_csv(raw / "pictures" / "images.csv", index=False)
-    table[["file", "caption"]].to_csv(raw / "pictures" / "captions.csv", index=False)
+    table.drop(columns="image").to_csv(pictures / "images.csv", index=False)
     table[["image", "label"]].to_parquet(raw / "fetched" / "train-00000-of-00001.parquet")
-    for name, extension, column in (("classes", "cls", "label"), ("captions", "txt", "caption")):
-        with TarWriter(str(raw / "pictures" / f"{name}.tar"), mtime=0) as tar:
-            for number, row in enumerate(rows):
-                tar.write({"__key__": f"{number:04}", "png": row["image"], extension: row[column]})

@@ -6,13 +6,14 @@ new code then runs the stages in question alone. All runs on the CPU with one th
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,50 +28,27 @@ from recipes.revisions import tracing
 from recipes.revisions.experiments import add_data, params_of
 
 PRESET = Path("presets", "mini.yaml")
-OF_METHODS = ("teach", "finetune", "evaluate")
-REPRO = 'dvc repro --keep-going "$@"'
 PRINTED, SHOWN = "printed.txt", 2000  # what the last run printed, and how many characters of it are shown
-SETTINGS = {
-    "OMP_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "DVC_NO_ANALYTICS": "1",
-    "PYTHONHASHSEED": "0",
-}
+SETTINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Use:
-    """A stage of an experiment, of all steps: `owner` is the task or method whose code it runs, "" if all run the same.
+    """A stage of an experiment, of all steps that run the same code, and what it did with the new code.
 
-    `options` choose the code (gift_core.code.revisions), `targets` are its names for DVC.
+    `names` is the pattern of its names for DVC: finetune@gift-*. `options` choose the code (gift_core.code.revisions),
+    and `changes` are {part: its units and data files that changed}. `difference` says in what it differs. It is empty
+    if in nothing, also where the verified code fails: nobody has results of it. It is None where it read something else
+    than with the verified code. `ran` has the functions that ran: "FILE:LINE", where the function or its first
+    decorator begins.
     """
 
     stage: str
-    owner: str
-    options: tuple[str, ...]
-    targets: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.owner}".rstrip()
-
-    def among(self, names: Collection[str]) -> list[str]:
-        """Returns which names in dvc.lock are its own."""
-        return [name for name in names if not {name, name.partition("@")[0]}.isdisjoint(self.targets)]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a stage did with the new code: in what it differs (empty if in nothing), and the functions that ran.
-
-    It differs in nothing where the verified code fails in it: nobody has results of it. `difference` is None where it
-    read something else than with the verified code. A function is "FILE:LINE", where it or its first decorator
-    begins.
-    """
-
-    use: Use
-    difference: str | None
-    ran: frozenset[str]
+    names: str = ""
+    options: Sequence[str] = ()
+    changes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    difference: str | None = ""
+    ran: Collection[str] = ()
 
 
 class Probe:
@@ -81,69 +59,65 @@ class Probe:
 
     def __init__(self, project: Path, experiment: str, new: Path | None = None, kept: Path | None = None) -> None:
         self._project, self._experiment, self._new = project, experiment, new
-        self._own_cache = project / ".dvc" / "cache"
-        self._kept = kept or self._own_cache
-        self._params = params_of(experiment, project / PRESET)
-        self._new_params = self._params
+        config = f"[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = {kept or 'cache'}\n"
+        (project / ".dvc" / "config").write_text(config, encoding="utf-8")
+        self._params = self._new_params = params_of(experiment, project / PRESET)
         try:
-            config = parse_config(self._params, "params.yaml")
+            settings = parse_config(self._params, "params.yaml")
         except UserError:  # the new code needs a key more
             self._new_params = params_of(experiment, (new or project) / PRESET)
-            config = parse_config(self._new_params, "params.yaml")
+            settings = parse_config(self._new_params, "params.yaml")
         self.uses = list[Use]()
-        for stage in STAGES if config.evaluation.probes else (each for each in STAGES if each != "probe"):
-            for owner, options in options_of(stage, config).items():
-                name = f"{stage}@{owner}" if owner else stage
-                steps = [f"-step{step}" for step in range(len(config.sequence))] if stage in OF_METHODS else [""]
-                self.uses.append(Use(stage, owner, tuple(options), tuple(f"{name}{step}" for step in steps)))
+        for stage in STAGES if settings.evaluation.probes else (each for each in STAGES if each != "probe"):
+            for owner, options in options_of(stage, settings).items():
+                names = f"{stage}@{owner}{'-*' if owner in settings.methods else ''}" if owner else f"{stage}*"
+                self.uses.append(Use(stage, names, options))
 
-    def run(self, uses: Collection[Use]) -> Iterator[Outcome]:
-        """Yields the outcomes of the stages. Ends the program where one of them fails with the new code alone."""
-        if not uses:
-            return
-        (self._project / "dvc.lock").unlink(missing_ok=True)
+    def run(self, uses: Sequence[Use]) -> Iterator[Use]:
+        """Yields the stages with what they did. Ends the program where one of them fails with the new code alone."""
+        lock, pipeline = self._project / "dvc.lock", self._project / "dvc.yaml"
+        lock.unlink(missing_ok=True)
+        blocks = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]
+        for body in (block.get("do", block) for block in blocks.values()):
+            body["cmd"] = f"{body['cmd']} || {body['cmd']}"  # the second one continues what was interrupted
+        pipeline.write_text(yaml.safe_dump({"stages": blocks}, sort_keys=False), encoding="utf-8")
         add_data(self._project / "data" / "0_raw")
-        targets, before = [target for use in uses for target in use.targets], dict[str, Any]()
+        targets, before = [use.names for use in uses], dict[str, Any]()
         if self._new:
-            before = self._repro(targets, self._params, self._kept, REPRO)
+            before = self._repro(self._params, *targets)
             if "check" not in before:
                 self._stop("the verified code refuses params.yaml (add what is new to it after `make revisions`)")
-            self._install(self._new, before, [name for use in uses for name in use.among(before)])
+            again = {name for target in targets for name in fnmatch.filter(before, target)}
+            others = {"schema": "2.0", "stages": {name: row for name, row in before.items() if name not in again}}
+            lock.write_text(yaml.safe_dump(others, sort_keys=False), encoding="utf-8")
+            self._install(self._new)
         notes = self._project / "notes"
         notes.mkdir()
         shutil.copy(tracing.__file__, notes / "sitecustomize.py")  # every process of this run imports it
-        repeated = " || ".join([f"{REPRO} --no-run-cache"] * (1 + len(tracing.INTERRUPTED_AT)))
         traced = {"PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
-        after = self._repro(targets, self._new_params, self._own_cache, repeated, **traced)
+        after = self._repro(self._new_params, "--no-run-cache", "--no-commit", *targets, **traced)  # nothing is kept
         for use in uses:
-            names = use.among(after)
-            if not names or not {*use.among(before)} <= {*names}:
-                self._stop(f"{use} failed")
-            found = [_difference(name, after[name], before[name]) for name in names if name in before]
-            ran = {line for name in names for line in (notes / name).read_text(encoding="utf-8").splitlines()}
-            yield Outcome(use, next((each for each in found if each), None if None in found else ""), frozenset(ran))
+            names, known = (fnmatch.filter(stages, use.names) for stages in (after, before))
+            if not names or not {*known} <= {*names}:
+                self._stop(f"{use.names} failed")
+            found = [_difference(name, after[name], before[name]) for name in known]
+            use.difference = next((each for each in found if each), None if None in found else "")
+            use.ran = {line for name in names for line in (notes / name).read_text(encoding="utf-8").splitlines()}
+            yield use
 
-    def _repro(self, targets: Collection[str], params: str, cache: Path, command: str, **variables: str) -> Any:
+    def _repro(self, params: str, *arguments: str, **variables: str) -> Any:
         """Runs stages with the code that is in the project, and returns the stages in dvc.lock."""
         (self._project / "params.yaml").write_text(params, encoding="utf-8")
-        config = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
-        (self._project / ".dvc" / "config").write_text(config, encoding="utf-8")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": "", **variables}
-        server = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", command, "sh", *targets]
+        command = [sys.executable, "-m", "stages.dvc.fork_server", "dvc", "repro", "--glob", "--keep-going", *arguments]
         with (self._project / PRINTED).open("w", encoding="utf-8") as printed:
-            subprocess.run(server, cwd=self._project, env=environment, stdout=printed, stderr=printed)
+            subprocess.run(command, cwd=self._project, env=environment, stdout=printed, stderr=printed)
         lock = self._project / "dvc.lock"
         return yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
 
-    def _install(self, code: Path, before: Mapping[str, Any], again: Collection[str]) -> None:
-        """Puts the new code into the project, where the stages `again` have not run. No result of it is kept."""
-        for out in [out for name in again for out in before[name]["outs"]]:
-            path = self._project / out["path"]
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        lock = {"schema": "2.0", "stages": {name: row for name, row in before.items() if name not in again}}
-        (self._project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
-        shutil.copytree(self._kept, self._own_cache)
+    def _install(self, code: Path) -> None:
+        """Puts the new code into the project, as if it were the verified one."""
         for each in (".gift", *PACKAGES):  # .gift has what a stage keeps for later ones
             shutil.rmtree(self._project / each)
         for each in PACKAGES:

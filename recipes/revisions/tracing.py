@@ -9,17 +9,18 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from inspect import CO_OPTIMIZED
 from pathlib import Path
+from traceback import walk_stack
 from types import CodeType, FrameType, ModuleType
 
 NOTES = "GIFT_NOTES"  # the folder for notes, an environment variable
-IS_FUNCTION = 0x1  # CO_OPTIMIZED: not a module and not the body of a class
 # Where a stage is interrupted once: at the second call of a function. It then has something to continue from.
 INTERRUPTED_AT = {
-    "synthesize": ("gift_core/artifacts/shards.py", "write_shard"),
-    "teach": ("gift_core/work/units.py", "write_state"),
-    "finetune": ("gift_core/work/units.py", "write_state"),
-    "evaluate": ("gift_core/work/units.py", "write_state"),
+    "synthesize": "write_shard",
+    "teach": "write_state",
+    "finetune": "write_state",
+    "evaluate": "write_state",
 }
 
 
@@ -35,33 +36,30 @@ class Starter:
 
 def trace(stage: str) -> None:
     """Appends each function of the code to a file named after the stage when it is called first."""
-    root, notes, seen, calls = os.environ["DVC_ROOT"] + os.sep, Path(os.environ[NOTES]), set[CodeType](), 0
+    root, notes, block = os.environ["DVC_ROOT"] + os.sep, Path(os.environ[NOTES]), stage.partition("@")[0]
     note = os.open(notes / stage, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    interrupted = notes / f"{stage.partition('@')[0]} was interrupted"
-    ours = (f"{root}gift_core{os.sep}", f"{root}stages{os.sep}")
-    at = None if interrupted.exists() else INTERRUPTED_AT.get(stage.partition("@")[0])
+    interrupted, seen = notes / f"{block} was interrupted", set[CodeType]()
+    last: CodeType | None = None  # the function at whose next call the stage is interrupted
+    at = "" if interrupted.exists() else INTERRUPTED_AT.get(block, "")
     if at:
         from gift_core.work import training, units
 
         training.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
 
     def on_call(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
+        nonlocal last
         code = frame.f_code
-        if at and code.co_name == at[1] and code.co_filename == root + at[0]:
-            calls += 1
-            if calls == 2:
-                interrupted.touch()
-                os._exit(1)
+        if code is last:
+            interrupted.touch()
+            os._exit(1)
         if code in seen:
             return
-        if code.co_flags & IS_FUNCTION and code.co_filename.startswith(ours):
-            caller = frame.f_back
-            while caller is not None:
-                if caller.f_code.co_filename.startswith("<frozen importlib"):
-                    return  # a module calls it while it is imported: that counts where the result is used
-                caller = caller.f_back
-            os.write(note, f"{code.co_filename.removeprefix(root)}:{code.co_firstlineno}\n".encode())
+        file = code.co_filename.removeprefix(root)
+        if code.co_flags & CO_OPTIMIZED and file.startswith(("gift_core/", "stages/")):  # no module, no body of a class
+            if any(caller.f_code.co_filename.startswith("<frozen importlib") for caller, _ in walk_stack(frame.f_back)):
+                return  # a module calls it while it is imported: that counts where the result is used
+            os.write(note, f"{file}:{code.co_firstlineno}\n".encode())
+            last = code if code.co_name == at else last
         seen.add(code)
 
     threading.settrace(on_call)

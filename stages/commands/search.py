@@ -64,10 +64,8 @@ def search(
         found = run_trials(stage, chosen)
     if as_json:
         print_json(_record(found, stage, count))
-        return
-    show_trials(found, stage)
-    if count < config.training.iterations:
-        hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
+    else:
+        show_trials(found, stage)
 
 
 def _make_inputs(stage: Stage) -> None:
@@ -115,8 +113,8 @@ def show_trials(found: RateSearch, stage: Stage) -> None:
     for trial in found.trials:
         rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"
         lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
-        gained = f"{found.gained(trial):+.1f}"
-        rows.append((rate, _accuracy(trial.scores[task]), gained, lost, duration(trial.seconds)))
+        accuracy, gained = _accuracy(trial.scores[task]), f"{found.gained(trial):+.1f}"
+        rows.append((rate, accuracy, gained, lost, duration(trial.seconds)))
     columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
     title = f"{task}: {start.images} images of the validation part, in percent and points"
     print_table(columns, rows, title=title, bold=[1 + found.trials.index(found.best)])
@@ -124,21 +122,17 @@ def show_trials(found: RateSearch, stage: Stage) -> None:
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
     if others := ", ".join(each for each in found.start if each != task):
         typer.echo(f"Lost elsewhere: the mean over {others}. The best (*) gains the most minus what it loses.")
-    if similar := ", ".join(shown(trial.rate) for trial in found.similar):
-        typer.echo(f"As good on {task}, for all that these images can tell: {similar}.")
     if found.gained(found.best) <= 0:
         typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
+    elif abs(best / present_rate(stage) - 1) < 0.01:
+        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
+    else:
+        line, location = change_of(stage, best)
+        typer.echo(f"In params.yaml{location}: {line}")
     tried = sorted([*(trial.rate for trial in found.trials), *found.failed])
     if best in (tried[0], tried[-1]) and len(tried) > 1:
         end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
-        further = f"gift search {task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
-        hint(f"The best rate is the {end} one. Try further: {further}")
-    if found.gained(found.best) > 0:
-        line, location = change_of(stage, best)
-        is_present = abs(best / present_rate(stage) - 1) < 0.01
-        typer.echo(
-            f"params.yaml has the best rate, {shown(best)}." if is_present else f"In params.yaml{location}: {line}"
-        )
+        hint(f"The best rate is the {end} one. Try further: gift search {task} --rates {beyond:.1e} {shown(best)}")
 
 
 def _accuracy(score: Score) -> str:

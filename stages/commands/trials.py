@@ -43,21 +43,16 @@ REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's
 
 @dataclass(frozen=True)
 class TrialLayout(Layout):
-    """The project, but for the task that is tried: the task and unfinished work are in `folder`.
-
-    So is what the teacher gives, if `teaches`.
-    """
+    """The project, but the task that is tried, what its teacher gives, and unfinished work are in `folder`."""
 
     folder: Path
     tried: str
-    teaches: bool = False
 
     def task(self, task: str) -> Path:
         return self.folder / "task" / task if task == self.tried else super().task(task)
 
     def teacher(self, method: str, task: str) -> Path:
-        own = self.teaches and task == self.tried
-        return self.folder / "teacher" if own else super().teacher(method, task)
+        return self.folder / "teacher" if task == self.tried else super().teacher(method, task)
 
     def work(self, stage: str, key: str) -> Path:
         return self.folder / "work" / stage / key
@@ -72,8 +67,8 @@ def with_iterations(stage: Stage, iterations: int) -> Config:
     for key, what in check_lengths(f"methods.{stage.method}", stage.row, iterations):
         raise UserError(f"gift search --iterations {iterations}: params.yaml: {key}: {what}")
     warmup = training.warmup_iterations * iterations // training.iterations
-    changes = {"iterations": iterations, "warmup_iterations": warmup}
-    return stage.config.model_copy(update={"training": training.model_copy(update=changes)})
+    shorter = training.model_copy(update={"iterations": iterations, "warmup_iterations": warmup})
+    return stage.config.model_copy(update={"training": shorter})
 
 
 def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
@@ -84,8 +79,8 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
     device, budget = resolve_device(config.run.device), CacheBudget()
     require_devices(device, config.training.processes)
-    steps = [step.task for step in config.sequence if step.task != task]
-    others = [name for name in steps if (layout.task(name) / "task.json").is_file()]
+    names = (step.task for step in config.sequence)
+    others = [name for name in names if name != task and (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
         "row": stage.row.model_dump(mode="json", exclude={"learning_rate", "release"}),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
@@ -139,15 +134,16 @@ def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Pa
 def _open_trial(stage: Stage, work: Path) -> Stage:
     """Writes the task with its validation part, and what the teacher gives, where it has read the task's own images."""
     layout, config, task = stage.layout, stage.config, stage.task
-    own = TrialLayout(layout.root, work, task)
-    if not own.task(task).exists():
+    trial = replace(stage, stage="finetune", layout=TrialLayout(layout.root, work, task))
+    own, own_teacher, taught = trial.layout.task(task), work / "teacher", layout.teacher(stage.method, task)
+    if not own.exists():
         shard, row = config.ingest.images_per_shard, config.tasks[task]
         images = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
-        hold_out(layout.task(task), own.task(task), seed=config.seed, images_per_shard=shard, validation=images)
-    trial, taught = replace(stage, stage="finetune", layout=own), layout.teacher(stage.method, task)
-    if not (taught / SOURCE).is_file() or read_source(taught).read != replay_of(trial).hashes():
-        trial.layout = replace(own, teaches=True)
-        if not (work / "teacher").exists():
+        hold_out(layout.task(task), own, seed=config.seed, images_per_shard=shard, validation=images)
+    if not own_teacher.exists():
+        if (taught / SOURCE).is_file() and read_source(taught).read == replay_of(trial).hashes():
+            own_teacher.symlink_to(taught.absolute())
+        else:
             teach_step(replace(trial, stage="teach"))
     return trial
 
@@ -157,7 +153,7 @@ def _other_sets(stage: Stage, others: Sequence[str], folder: Path) -> list[Path]
     layout = stage.layout
     for name in others:
         if not (folder / name).exists():
-            sample_training_images(layout.task(name), folder / name, most=MOST, seed=stage.config.seed)
+            sample_training_images(layout.task(name), folder / name, seed=stage.config.seed)
     if others:
         return [folder / name for name in others]
     pairs = list(islice(iterate_pairs(layout.shards(stage.task)), MOST))

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gift_core.code.fingerprint import running_code
+from gift_core.code.revisions import code_files, read_table
 from gift_core.quantities import byte_size, duration, first_names, plural
+from gift_core.untrusted import leaves
 
 from ..check import describe_edits
 from ..command_line import AsJson, print_json
@@ -24,11 +27,9 @@ Targets = Annotated[
     list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
 ]
 Stale = Mapping[str, Any]  # a row of stale_stages
-CHECK = "check"
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
-LONGEST = 60  # characters of a value
 
 
 def why(targets: Targets = None, as_json: AsJson = False) -> None:
@@ -40,8 +41,6 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     Example: gift why finetune@gift-step1
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import code_files
     from gift_core.config.loading import load_config
 
     from ..dvc.pipeline import open_pipeline
@@ -73,9 +72,6 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import code_files
-
     code, writers, seconds = code_files(running_code(), config), pipeline.writers(), pipeline.expected_seconds()
     groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
     for name in pipeline.upstream:
@@ -125,10 +121,6 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
 
     `name` is that of the task or method whose file it is.
     """
-    from gift_core.code.fingerprint import running_code
-    from gift_core.code.revisions import read_table
-    from gift_core.untrusted import leaves
-
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
@@ -138,12 +130,10 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         former, number = old["revisions"].get(part), new["revisions"].get(part)
         if former is None or number is None:
             yield f"{part} is {'used now' if former is None else 'not used any more'}"
-        elif number < former:
-            older = "This installation is older than the one that ran the stage"
-            yield f"revision of {part}: {former} -> {number}. {older}"
-        else:
-            reason = read_table(running_code())[part]["reasons"].get(str(number))
-            yield f"revision of {part}: {former} -> {number}{f' ({reason})' if reason else ''}"
+            continue
+        older = "this installation is older than the one that ran the stage"
+        reason = older if number < former else read_table(running_code())[part]["reasons"][str(number)]
+        yield f"revision of {part}: {former} -> {number} ({reason})"
     if edited := _different(old.get("edited", {}), new.get("edited", {})):
         yield f"edited since it ran: {first_names(edited, SHOWN_NAMES)}"
 
@@ -153,12 +143,8 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(*values: Any) -> str:
-    """The values, of long ones LONGEST characters from a little before the first difference."""
-    texts = ["nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values]
-    same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
-    start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
-    parts = ((text[start:], text[start : start + LONGEST]) for text in texts)
-    return " -> ".join(f"{'...' * (start > 0)}{cut}{'...' * (cut != rest)}" for rest, cut in parts)
+    texts = ("nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values)
+    return " -> ".join(texts)
 
 
 def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
@@ -166,7 +152,7 @@ def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
     from gift_core.execution.schedule import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
-    behind = {each for name in {*run} - {CHECK} for each in schedule.behind(name)}  # what follows check is known
+    behind = {each for name in {*run} - {"check"} for each in schedule.behind(name)}  # what follows check is known
     follow = {name for name in behind if pipeline.command(name)} - {*run}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
     return {

@@ -13,7 +13,7 @@ from gift_core.code.revisions import code_files, edited, read_table
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
 from recipes.revisions.decide import decide
-from recipes.revisions.probe import Outcome, Use
+from recipes.revisions.probe import Use
 from tests.imports import ROOT
 
 CODE = Code(ROOT)
@@ -64,16 +64,13 @@ def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran(tm
         (folder / FILE).parent.mkdir(parents=True)
         (folder / FILE).write_text(f"def align():\n    return {value}\ndef same(): return 3\n", encoding="utf-8")
 
-    def rising(*outcomes: tuple[str | None, int, dict[str, str]]) -> dict[str, str]:
+    def rising(*stages: tuple[str | None, int, dict[str, str]]) -> dict[str, str]:
         """From (how a stage differs, the line of the function that ran, {part: what changed of it})."""
-        used = [
-            (
-                Outcome(Use("finetune", "gift", (), ()), difference, frozenset({f"{FILE}:{line}"})),
-                {part: frozenset({unit}) for part, unit in changed.items()},
-            )
-            for difference, line, changed in outcomes
-        ]
-        return dict(decide(Code(old), Code(new), used))
+        uses = []
+        for difference, line, changed in stages:
+            changes = {part: frozenset({unit}) for part, unit in changed.items()}
+            uses.append(Use("finetune", changes=changes, difference=difference, ran={f"{FILE}:{line}"}))
+        return {part: why for part, why in decide(Code(old), Code(new), uses).items() if why}
 
     align = {ALIGN: f"{FILE}: align"}
     both = {BASE: f"{FILE}: same", **align}

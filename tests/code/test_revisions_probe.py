@@ -10,7 +10,7 @@ from typing import Any
 from gift_core.code.fingerprint import REVISIONS, Code
 from recipes.revisions.decide import missed
 from recipes.revisions.experiments import EXPERIMENTS
-from recipes.revisions.probe import OF_METHODS, Probe
+from recipes.revisions.probe import Probe
 from recipes.revisions.tracing import INTERRUPTED_AT
 from tests.clone import commit, copy_of_repository, edit_function, new_project
 from tests.imports import ROOT
@@ -27,11 +27,12 @@ def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_tha
         folder = tmp_path / experiment
         probe = Probe(copy_of_repository(folder), experiment)
         options |= {option for use in probe.uses for option in use.options}
-        uses = [use for use in probe.uses if use.stage not in (*OF_METHODS, "report") or use.owner in METHODS]
-        for outcome in probe.run(uses):
+        own = tuple(f"@{method}-*" for method in METHODS)
+        uses = [use for use in probe.uses if not use.names.endswith("-*") or use.names.endswith(own)]
+        for use in probe.run([use for use in uses if use.stage != "report"]):
             outcomes += 1
-            assert outcome.difference == "" and outcome.ran
-            lost += [f"{outcome.use}: {key}" for key in missed(code, outcome)]
+            assert use.difference == "" and use.ran
+            lost += [f"{use.names}: {key}" for key in missed(code, use)]
         assert {path.name for path in (folder / "notes").glob("* was *")} == {
             f"{block} was interrupted" for block in INTERRUPTED_AT
         }
@@ -57,7 +58,7 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_or_is_kept_wit
     edit_function(project.folder, READER, "list_folder")
     printed, row = decided()
     assert row == before
-    assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
+    assert "settings: ingest@shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
     commit(project, "a harmless edit")
     project.edit(READER, "Listing(samples, location", "Listing(samples[::-1], location")
     printed, row = decided()
@@ -67,5 +68,5 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_or_is_kept_wit
     assert f"### Runs again\n\n- {PART}: {reason}\n" in (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
     commit(project, "a new order")
     project.edit(READER, "Listing(samples[::-1], location", "Listing(samples, location")
-    _, row = decided("--keep", PART, "--reason", "it is the order of before")
+    _, row = decided("--keep", PART, "it is the order of before")
     assert (row["revision"], row["kept"][-1]) == (number, "it is the order of before")

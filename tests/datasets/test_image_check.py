@@ -13,6 +13,7 @@ from gift_core.artifacts.task import index_task, iterate_task
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.status import check_images
 from gift_core.errors import UserError
+from gift_core.report import searches
 from gift_core.report.searches import hold_out, sample_training_images
 from tests.artifacts.damage import encoded
 from tests.clip.tiny import png
@@ -120,7 +121,10 @@ def test_single_images_of_each_class_cannot_be_held_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("most", "expected"), [(7, {0: 5, 1: 2}), (100, {0: 10, 1: 4, 2: 1})])
-def test_a_sample_has_the_shares_of_classes(source: Path, tmp_path: Path, most: int, expected: dict[int, int]) -> None:
-    sample_training_images(source, tmp_path / "birds", most=most, seed=1)
+def test_a_sample_has_the_shares_of_classes(
+    source: Path, tmp_path: Path, most: int, expected: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "MOST", most)
+    sample_training_images(source, tmp_path / "birds", seed=1)
     assert Counter(image.label for image in index_task(tmp_path / "birds", "test")) == expected
     assert index_task(tmp_path / "birds", "train") == []
