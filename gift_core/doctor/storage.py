@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.stage_work import OTHERS, count_work
@@ -29,27 +28,9 @@ NO_SPACE = (
 RUNNING = ".dvc/tmp/rwlock"
 BRACES = "DVC fails in a path with { or }, once a stage has run"  # its progress bar takes them for a pattern
 REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
-CREDENTIALS = {  # remotes that need an extra of this project, and where their credentials are from
-    "ssh": "Does `ssh HOST` work? Another key: gift remote URL --key-file FILE.",
-    "gs": "Next: gcloud auth application-default login, or gift remote URL --key-file KEY.json.",
-    "azure": "Next: az login, or set AZURE_STORAGE_CONNECTION_STRING; gift remote URL --account NAME.",
-}
+EXTRAS = ("s3", "ssh", "gs", "azure")  # of this project, by the remotes that need one
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
-S3_SECONDS = 5.0  # for a connection, and for an answer. It tries twice
-OTHER_SERVER = "For a server that is not AWS's: make remote URL=... ENDPOINT=https://..."
-S3_KEYS = "Next: aws configure, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile: --profile NAME"
-REMEDIES = (  # what an error of a remote contains, and what to do
-    (r"NoSuchBucket", "Create it, or correct the name: gift remote URL."),
-    (r"InvalidAccessKeyId", f"The server does not know this key. {S3_KEYS}."),
-    (r"SignatureDoesNotMatch", f"The secret does not fit the key. {S3_KEYS}."),
-    (r"[Ee]xpired|InvalidToken", "Renew the credentials."),
-    (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
-     "The credentials may not do this: docs/team.md names the rights."),
-    (r"No space left|File too large|quota", "Free some space on this machine."),
-    (r"checksum", "Other bytes have arrived than were sent."),
-    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload",
-     "The server or the network fails."),
-)  # fmt: skip
+GUIDE = "See docs/team.md for addresses, credentials and rights."
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -117,9 +98,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     at, scheme = f"{name} ({address})", address.partition("://")[0]
-    way_on = f"{CREDENTIALS.get(scheme, '')} {OFFLINE}".lstrip()
-    if scheme == "s3":
-        return check_bucket(name, settings)
+    way_on = f"{GUIDE} {OFFLINE}"
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -128,7 +107,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
         return Finding("dvc remote", "ok", f"{at} answers", remedy)
     reason = dvc_error(answer)
-    if "to be installed" in reason and scheme in CREDENTIALS:
+    if "to be installed" in reason and scheme in EXTRAS:
         what = f"{at} needs a package that is not installed"
         return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
     if scheme in ("http", "https") and _NO_LISTING.search(reason):
@@ -137,70 +116,6 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
     return Finding("dvc remote", "fail", f"{at}: {reason}", way_on)
-
-
-def check_bucket(name: str, settings: Mapping[str, str]) -> Finding:
-    """Returns whether the S3 remote `name` can be listed, else what was tried and what to do next.
-
-    `settings` are DVC's: {"remote.store.url": "s3://bucket/gift", "remote.store.endpointurl": ...}.
-    """
-    start = f"remote.{name}."
-    own = {key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)}
-    what, remedy = f"{name} ({own['url']})", ""
-    try:
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError:
-        missing = "needs a package that is not installed"
-        return Finding("dvc remote", "fail", f"{what} {missing}", "Run: make setup EXTRAS=s3")
-    try:
-        client, credentials = _s3_client(own)
-        server = client.meta.endpoint_url
-        what += f": tried {server} with {credentials}"
-        bucket, _, prefix = own["url"].removeprefix("s3://").partition("/")
-        answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix.rstrip('/')}/".lstrip("/"), MaxKeys=1)
-        where = f"{name} ({own['url']}{f' at {server}' if 'endpointurl' in own else ''})"
-        remedy = "" if answer.get("KeyCount") else "It is empty. To share results: make share"
-        return Finding("dvc remote", "ok", f"{where} answers", remedy)
-    except ClientError as error:
-        reason, details = error, error.response["Error"]
-        remedy = remedy_of(details["Code"])
-        if region := details.get("Region"):
-            remedy = f"Next: gift remote {own['url']} --region {region}"
-        elif ".amazonaws.com" in what:
-            remedy = f"{remedy} {OTHER_SERVER}"
-    except BotoCoreError as error:
-        kind, reason = type(error).__name__, error
-        remedy = S3_KEYS if "Credential" in kind or "Profile" in kind else f"Is the server running? {OTHER_SERVER}"
-    return Finding("dvc remote", "fail", f"{what}: {' '.join(str(reason).split()).rstrip('.')}", remedy)
-
-
-def remedy_of(error: str) -> str:
-    """Returns what to do about an error of a remote, or nothing."""
-    return next((remedy for pattern, remedy in REMEDIES if re.search(pattern, error)), "")
-
-
-def _s3_client(own: Mapping[str, str]) -> tuple[Any, str]:
-    """Returns a client with the settings of a remote, and where its credentials are from."""
-    from botocore import UNSIGNED
-    from botocore.config import Config
-    from botocore.session import Session
-
-    session, is_public = Session(profile=own.get("profile")), own.get("allow_anonymous_login", "").lower() == "true"
-    if "credentialpath" in own:
-        session.set_config_variable("credentials_file", own["credentialpath"])
-    config = Config(connect_timeout=S3_SECONDS, read_timeout=S3_SECONDS, retries={"total_max_attempts": 2})
-    client = session.create_client(
-        "s3",
-        endpoint_url=own.get("endpointurl"),
-        region_name=own.get("region"),
-        verify=False if own.get("ssl_verify", "").lower() == "false" else own.get("ssl_verify"),
-        config=config.merge(Config(signature_version=UNSIGNED)) if is_public else config,
-        **{f"aws_{key}": own.get(key) for key in ("access_key_id", "secret_access_key", "session_token")},
-    )
-    if is_public or "access_key_id" in own:
-        return client, "no credentials" if is_public else "the key in DVC's settings"
-    profile, found = session.get_config_variable("profile") or "default", session.get_credentials()
-    return client, f"{f'credentials from {found.method}' if found else 'no credentials'}, profile {profile}"
 
 
 def read_settings(root: Path) -> dict[str, str]:

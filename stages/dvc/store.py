@@ -267,12 +267,10 @@ def md5_of(path: Path) -> str:
 
 @contextmanager
 def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
-    """Raises a UserError where something fails inside, with the most frequent reason and what to do about it.
+    """Raises a UserError where something fails inside, with the most frequent reason.
 
     Yields a list for what fails. What DVC only logs, and the error that ends the block, are added to it.
     """
-    from gift_core.doctor.storage import remedy_of
-
     failed: list[Exception] = []
     handler, log = logging.Handler(), logging.getLogger("dvc_data.hashfile.transfer")
     handler.emit = lambda record: failed.append(record.exc_info[1])  # type: ignore
@@ -288,8 +286,8 @@ def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
     if failed:
         reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
         reason = reasons.most_common(1)[0][0].rstrip(".")
-        words = [f"gift {command}: not everything was {done}: {reason}.", remedy_of(reason)]
-        raise UserError(" ".join(filter(None, [*words, f"What has arrived is kept: run gift {command} again."])))
+        remedy = f"What has arrived is kept: run gift {command} again. Credentials and rights: docs/team.md."
+        raise UserError(f"gift {command}: not everything was {done}: {reason}. {remedy}")
 
 
 @contextmanager
