@@ -13,12 +13,7 @@ from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Check, Finding, Mark, Project
-from gift_core.doctor.inputs import (
-    check_clip,
-    check_data,
-    check_generator,
-    check_trained,
-)
+from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_trained
 from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
@@ -57,15 +52,13 @@ def check_packages(distribution: str) -> Iterator[Finding]:
         yield Finding("packages", "fail", f"{distribution} is not installed in this Python", INSTALL)
         return
     required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
-    problems = []
+    wrong = []
     for each in required:
-        try:
-            if not each.specifier.contains(found := metadata.version(each.name), prereleases=True):
-                problems.append(f"{each.name} {found} is out of range ({each.name}{each.specifier})")
-        except metadata.PackageNotFoundError:
-            problems.append(f"{each.name} is missing ({each.name}{each.specifier})")
-    yield from (Finding("packages", "fail", problem, INSTALL) for problem in problems)
-    if not problems:
+        found = next((found.version for found in metadata.distributions(name=each.name)), "missing")
+        if found == "missing" or not each.specifier.contains(found, prereleases=True):
+            wrong.append(f"{each.name} {found}, needed is {each.name}{each.specifier}")
+    yield from (Finding("packages", "fail", problem, INSTALL) for problem in wrong)
+    if not wrong:
         found = f"all {len(required)} are installed in the versions that pyproject.toml requires"
         yield Finding("packages", "ok", found)
 

@@ -27,7 +27,7 @@ NO_SPACE = (
 )
 RUNNING = ".dvc/tmp/rwlock"
 BRACES = "DVC fails in a path with { or }, once a stage has run"  # its progress bar takes them for a pattern
-REMOTE_TIMEOUT = 20.0  # seconds. Starting DVC may take half of them on a busy machine
+REMOTE_TIMEOUT = 60.0  # seconds. Starting DVC may take half of them on a busy machine
 EXTRAS = ("s3", "ssh", "gs", "azure")  # of this project, by the remotes that need one
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
 GUIDE = "See docs/team.md for addresses, credentials and rights."
@@ -57,11 +57,10 @@ def check_disk(project: Project) -> Iterator[Finding]:
         needed = len(folders) * sum(stage.bytes for stage in work.stages if not stage.made)
         free = shutil.disk_usage(folders[0]).free
         share = f"{needed / free:.0%}" if needed <= free else "more than all"
-        found = (
-            f"{byte_size(needed)} still to be written at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
-        )
+        where = f"at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
         mark: Mark = "fail" if free < needed else "warn" if 10 * free < 11 * needed else "ok"
-        yield Finding("disk", mark, found, NO_SPACE if mark == "fail" else "")
+        needs = f"{byte_size(needed)} still to be written {where}"
+        yield Finding("disk", mark, needs, NO_SPACE if mark == "fail" else "")
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:
@@ -82,9 +81,8 @@ def check_dvc(root: Path) -> Iterator[Finding]:
     if {"{", "}"} & {*str(folder)}:
         yield Finding("dvc", "fail", f"{folder}: {BRACES}", "Rename or move that folder.")
     try:
-        read_json_file(root / RUNNING)
-    except FileNotFoundError:
-        pass
+        if (root / RUNNING).exists():
+            read_json_file(root / RUNNING)
     except ValueError:
         found = f"its list of running stages, {RUNNING}, is damaged (a second Ctrl-C does that), so dvc repro fails"
         yield Finding("dvc", "fail", found, f"If nothing runs here, remove it: rm {RUNNING}")

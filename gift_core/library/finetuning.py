@@ -21,7 +21,7 @@ from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.presets import load_preset
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
 from gift_core.method.losses import Loss
@@ -148,7 +148,6 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     Raises:
         UserError: an alpha outside of that range, or weights of another model.
     """
-    require_model(model, "model")
     require_number("alpha", alpha, 0, 1, example=0.85)
     result = copy.deepcopy(model)
     try:

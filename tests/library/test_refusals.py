@@ -60,7 +60,6 @@ def with_loss(name: str, loss: Any = gift_core.distill) -> dict[str, Any]:
     return {"losses": {name: gift_core.WeightedLoss(1.0, loss)}}
 
 
-NO_NAME = r"a loss needs a name like my_loss, without _entropy at its end, and not consolidation, "
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
@@ -72,7 +71,7 @@ METHODS: dict[str, tuple[Any, str]] = {
         with_loss("mine", no_feature),
         r"losses.mine: .*'images', which is no feature and has no default. Features: student",
     ),
-    **{f"with the loss {name}": (with_loss(name), NO_NAME) for name in ("mine_entropy", "my loss", "consolidation")},
+    "with a loss of a taken name": (with_loss("consolidation"), r"a loss needs a name like my_loss, without _entropy"),
     "without its Fisher information": ("gift_static_fisher", r"static_fisher needs fisher=gift_core.estimate_fisher"),
 }
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -81,7 +80,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"pairs: a loader, and distill_vocabulary compares with all pairs.*Pass a sequence of \(image, prompt\)",
     ),
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
-    "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"static_fisher needs .*, and no other kind uses it"),
     "a rate that is a truth value": ({"learning_rate": True}, r"method.learning_rate: .*True"),
     "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number from 0 to 9223372036854775807"),
     "a setting out of range": (
@@ -89,7 +87,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
     ),
     "an unknown setting": ({"replay_batch": 16}, r"unknown name 'replay_batch'. Did you mean 'replay_batch_size'"),
-    "settings as one argument": ({"settings": {}}, r"training: unknown name 'settings'"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},
@@ -128,7 +125,6 @@ def test_a_model_that_cannot_be_trained_is_refused() -> None:
     broken.text_projection.data[0, 0] = torch.nan
     refused: dict[str, Any] = {
         r"model: its weights should be float32, .* is torch.float16": given_model().half(),
-        r"model: a Linear is no model of open_clip": torch.nn.Linear(2, 2),
         r"a DataParallel is no model of open_clip: ": torch.nn.DataParallel(given_model()),
         r"trains: none of these parameters requires gradients": given_model().requires_grad_(False),
         r"gift_core: model: 1 of the .* numbers of .* are NaN": broken,
