@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +77,6 @@ def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
     rows = {name: project.config.methods[name] for name in project.config.run.methods}
     names = [name for name, row in rows.items() if row.trains is not None or row.layer_decay is not None]
-    adapted = [name for name in names if (trains := rows[name].trains) is not None and trains.is_merged]
-    if adapted and find_spec("peft") is None:
-        yield Finding(f"methods.{adapted[0]}.trains", "fail", "lora needs another package", "Run: pip install peft")
-        return
     config = model_config_of(project) if names else None
     if config is None:
         return
