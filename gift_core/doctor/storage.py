@@ -28,9 +28,8 @@ NO_SPACE = (
 RUNNING = ".dvc/tmp/rwlock"
 BRACES = "DVC fails in a path with { or }, once a stage has run"  # its progress bar takes them for a pattern
 REMOTE_TIMEOUT = 60.0  # seconds. Starting DVC may take half of them on a busy machine
-EXTRAS = ("s3", "ssh", "gs", "azure")  # of this project, by the remotes that need one
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
-GUIDE = "See docs/team.md for addresses, credentials and rights."
+GUIDE = "See docs/team.md for packages, credentials and rights."
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -95,7 +94,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     if name is None:
         return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
-    at, scheme = f"{name} ({address})", address.partition("://")[0]
+    at, is_web = f"{name} ({address})", address.startswith(("http://", "https://"))
     way_on = f"{GUIDE} {OFFLINE}"
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
@@ -105,12 +104,9 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
         return Finding("dvc remote", "ok", f"{at} answers", remedy)
     reason = dvc_error(answer)
-    if "to be installed" in reason and scheme in EXTRAS:
-        what = f"{at} needs a package that is not installed"
-        return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
-    if scheme in ("http", "https") and _NO_LISTING.search(reason):
+    if is_web and _NO_LISTING.search(reason):
         return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
-    if "does not exist" in reason and scheme not in ("http", "https"):
+    if "does not exist" in reason and not is_web:
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
     return Finding("dvc remote", "fail", f"{at}: {reason}", way_on)

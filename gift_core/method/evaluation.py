@@ -214,7 +214,7 @@ def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, i
 
 def _limit_of(settings: EncodingSettings) -> dict[str, str]:
     """The limit of test images as metadata, empty if there is none."""
-    return noted_limit(settings.limit and settings.limit.max_images)
+    return noted_limit(settings.limit.max_images if settings.limit else None)
 
 
 def _row(
