@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -113,12 +114,12 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     sizes = task_sizes(project) or {"assumed": TYPICAL}
     name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(training.batch_size))
     texts = size.trained_texts(training.batch_size)
-    options = {"precision": project.config.model.precision, "texts": texts}
+    peak = partial(training_bytes, count, precision=project.config.model.precision, texts=texts)
     trained = [(method, _trained_weights(method, count, config)) for method in methods]
 
     def estimate(**changes: int) -> int:
         changed = training.model_copy(update=changes)
-        return max(training_bytes(count, method, changed, trained=number, **options) for method, number in trained)
+        return max(peak(method, changed, trained=number) for method, number in trained)
 
     choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in MICRO_BATCHES}
     what = f"{texts} {'captions' if size.test_captions else 'classes'} ({name})"
