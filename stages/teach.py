@@ -19,7 +19,7 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
 def teach_step(stage: Stage) -> str:
     """Writes what the teacher of the step gives, and returns a sentence about it. Resumes an interrupted run."""
     from gift_core.artifacts.teacher_files import write_source
-    from gift_core.work.publishing import build_folder, require_free_bytes
+    from gift_core.work.publishing import build_folder
 
     options = stage.row.replay
     if options.images == "none":  # a constant file: nothing behind it goes stale when the synthetic images change
@@ -29,7 +29,6 @@ def teach_step(stage: Stage) -> str:
     from gift_core.artifacts.model_folder import hashes_below
     from gift_core.clip.device import resolve_device
     from gift_core.method.replay.teach import teach as write_features
-    from gift_core.method.replay.teach import teacher_bytes
     from gift_core.method.replay.teachers import load_teacher
 
     from .replay_source import replay_of
@@ -41,7 +40,6 @@ def teach_step(stage: Stage) -> str:
     teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
     replay = replay_of(stage)
     source, sampling = replay.source, replay.sampling
-    require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
     read = replay.hashes()
     inputs = {

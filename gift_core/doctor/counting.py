@@ -130,8 +130,7 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
     with torch.device("meta"), torch.no_grad():
         models = {name: _build(name, config) for name, config in parts.items()}
         unet, vae = models["unet"], models["vae"]
-        is_tiny = "decoder_block_out_channels" in vae.config
-        scale = 2 ** (len(vae.config.decoder_block_out_channels if is_tiny else vae.config.block_out_channels) - 1)
+        scale = 2 ** (len(vae.config.block_out_channels) - 1)
         latents_1CHW = torch.empty(1, unet.config.in_channels, size // scale, size // scale)
         context_1LD = torch.empty(1, CONTEXT, unet.config.cross_attention_dim)
         # What Stable Diffusion XL is told besides: a summary of the prompt, and six sizes.

@@ -1,4 +1,4 @@
-"""Runs the checks in order, first those of the packages and the devices. No check ends in a traceback."""
+"""Runs the checks in order, first those of this machine. No check ends in a traceback."""
 
 from __future__ import annotations
 
@@ -6,33 +6,23 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Check, Finding, Mark, Project
-from gift_core.doctor.inputs import (
-    check_clip,
-    check_data,
-    check_generator,
-    check_trained,
-)
+from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_trained
 from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural
 
-DISTRIBUTION = "gift-pipeline"
-INSTALL = "Run: make setup"
-
 
 def check_environment() -> Iterator[Finding]:
-    """Yields what does not depend on the experiment: Python, packages, torch, and each GPU or else the CPU."""
+    """Yields what does not depend on the experiment: Python, torch, and each GPU or else the CPU."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield from check_packages(DISTRIBUTION)
     import torch
 
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
@@ -45,29 +35,6 @@ def check_environment() -> Iterator[Finding]:
         yield Finding(str(device), "ok", found)
     if not devices:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
-
-
-def check_packages(distribution: str) -> Iterator[Finding]:
-    """Yields one finding for each package that `distribution` requires and that is missing or out of range."""
-    from packaging.requirements import Requirement
-
-    try:
-        required = [Requirement(line) for line in metadata.requires(distribution) or ()]
-    except metadata.PackageNotFoundError:
-        yield Finding("packages", "fail", f"{distribution} is not installed in this Python", INSTALL)
-        return
-    required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
-    problems = []
-    for each in required:
-        try:
-            if not each.specifier.contains(found := metadata.version(each.name), prereleases=True):
-                problems.append(f"{each.name} {found} is out of range ({each.name}{each.specifier})")
-        except metadata.PackageNotFoundError:
-            problems.append(f"{each.name} is missing ({each.name}{each.specifier})")
-    yield from (Finding("packages", "fail", problem, INSTALL) for problem in problems)
-    if not problems:
-        found = f"all {len(required)} are installed in the versions that pyproject.toml requires"
-        yield Finding("packages", "ok", found)
 
 
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
@@ -97,7 +64,7 @@ def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]
 def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     """Returns "3 problems, 2 warnings, 14 ok", and the first problem or else the first warning with its remedy.
 
-    The groups are in the order in which they are mended: without packages and a valid params.yaml, the rest is a guess.
+    The groups are in the order in which they are mended: without a valid params.yaml, the rest is a guess.
     The second text is empty if all is well.
     """
     problems, warnings = ([each for each in findings if each.mark == mark] for mark in ("fail", "warn"))

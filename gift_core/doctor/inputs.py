@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.model_folder import CONFIG, read_shapes
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
 from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import (
-    INDEX,
-    model_config_of,
-    parts_of,
-    pipeline_folder,
-    read_model_config,
-)
+from gift_core.doctor.operations import INDEX, model_config_of, parts_of, pipeline_folder, read_model_config
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
@@ -25,6 +18,7 @@ from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size
 
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 HUB_TIMEOUT = 3.0  # seconds
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
@@ -44,24 +38,20 @@ def check_clip(project: Project) -> Iterator[Finding]:
     local = location if kind == "local-file" else None
     if kind == "local-dir":
         folder = project.root / location
-        weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-        if not weights or not any((folder / file).is_file() for file in (CONFIG, "config.json")):
-            what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
-            yield Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
-            return
-        if (folder / CONFIG).is_file():
+        weights = sorted(file.name for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
+        local = f"{location}/{weights[0] if weights else WEIGHTS}"
+        if weights and ((folder / CONFIG).is_file() or not (folder / "config.json").is_file()):
             read_model_config(folder / CONFIG)
-        local = f"{location}/{weights[0].name}"
     elif not kind and pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):
         local = pretrained  # a path: no tag has these characters
     if local is not None:
         path = project.root / local
         if not path.exists():
-            yield Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
+            remedy = "Correct model.name or model.pretrained, or restore it (git checkout, dvc pull)."
+            yield Finding("model", "fail", f"there is no {path}", remedy)
         else:
-            size = ""
-            if path.suffix == ".safetensors":  # of which only the header is read
-                size = f", {sum(map(math.prod, read_shapes(path).values())) / 1e6:.1f}M parameters"
+            shapes = read_shapes(path) if path.suffix == ".safetensors" else {}  # only the header is read
+            size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
             yield Finding("model", "ok", f"{path}{size}")
     elif not project.quick:
         repository, address, files = location, "", tuple[str, ...](CACHED_WEIGHTS)
@@ -87,10 +77,6 @@ def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
     rows = {name: project.config.methods[name] for name in project.config.run.methods}
     names = [name for name, row in rows.items() if row.trains is not None or row.layer_decay is not None]
-    adapted = [name for name in names if (trains := rows[name].trains) is not None and trains.is_merged]
-    if adapted and find_spec("peft") is None:
-        yield Finding(f"methods.{adapted[0]}.trains", "fail", "lora needs another package", "Run: pip install peft")
-        return
     config = model_config_of(project) if names else None
     if config is None:
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -15,14 +16,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import (
-    GUIDED,
-    ClipCount,
-    PipelineCount,
-    clip_count,
-    model_config_of,
-    pipeline_count,
-)
+from gift_core.doctor.operations import GUIDED, ClipCount, PipelineCount, clip_count, model_config_of, pipeline_count
 from gift_core.doctor.stage_work import TYPICAL, task_sizes
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
@@ -38,13 +32,7 @@ SLICED = GeneratorMemoryConfig(vae_slicing=True, vae_tiling=False, offload="none
 
 
 def training_bytes(
-    count: ClipCount,
-    method: MethodConfig,
-    training: TrainingConfig,
-    *,
-    trained: int,
-    precision: str,
-    texts: int,
+    count: ClipCount, method: MethodConfig, training: TrainingConfig, *, trained: int, precision: str, texts: int
 ) -> int:
     """Returns the estimated peak of fine-tuning with `texts` texts beside the images of a task, without the margin.
 
@@ -123,29 +111,30 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
     if config is None or count is None or not methods:
         what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
-    trained = []  # the number of weights that each method trains, without those of adapters
-    for method in methods:
-        trained.append(count.weights if method.trains is None else 0)
-        if method.trains is not None and not method.trains.is_merged:
-            from gift_core.clip.trained import TRAINS
-            from gift_core.doctor.counting import empty_clip
-
-            with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as part:
-                trained[-1] = part.size
     sizes = task_sizes(project) or {"assumed": TYPICAL}
     name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(training.batch_size))
-    texts, precision = size.trained_texts(training.batch_size), project.config.model.precision
+    texts = size.trained_texts(training.batch_size)
+    peak = partial(training_bytes, count, precision=project.config.model.precision, texts=texts)
+    trained = [(method, _trained_weights(method, count, config)) for method in methods]
 
     def estimate(**changes: int) -> int:
         changed = training.model_copy(update=changes)
-        return max(
-            training_bytes(count, method, changed, trained=number, precision=precision, texts=texts)
-            for method, number in zip(methods, trained, strict=True)
-        )
+        return max(peak(method, changed, trained=number) for method, number in trained)
 
     choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in MICRO_BATCHES}
     what = f"{texts} {'captions' if size.test_captions else 'classes'} ({name})"
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
+
+
+def _trained_weights(method: MethodConfig, count: ClipCount, config: dict[str, Any]) -> int:
+    """How many weights a method trains, without those of adapters."""
+    if method.trains is None or method.trains.is_merged:
+        return count.weights if method.trains is None else 0
+    from gift_core.clip.trained import TRAINS
+    from gift_core.doctor.counting import empty_clip
+
+    with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as part:
+        return part.size
 
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:
@@ -154,15 +143,17 @@ def check_generation(project: Project, device: DeviceMemory) -> Finding:
     if count is None:
         what = f"no estimate: {generator.pipeline} is not on this machine yet, or has no UNet"
         return Finding("generation memory", "info", what)
-    changes: dict[str, dict[str, Any]] = {
-        f"generator.batch_size: {size}": {"batch_size": size} for size in (4, 2, 1) if size < generator.batch_size
-    }
-    changes["generator.memory: {vae_slicing: true, ...}"] = {"memory": SLICED}
+
+    def estimate(**changes: Any) -> int:
+        return generation_bytes(count, generator.model_copy(update=changes))
+
+    sizes = [size for size in (4, 2, 1) if size < generator.batch_size]
+    choices = {f"generator.batch_size: {size}": estimate(batch_size=size) for size in sizes}
+    choices["generator.memory: {vae_slicing: true, ...}"] = estimate(memory=SLICED)
     offloaded = SLICED.model_copy(update={"offload": "model"})
-    changes["generator.memory: {vae_slicing: true, offload: model, ...}"] = {"memory": offloaded}
-    choices = {name: generation_bytes(count, generator.model_copy(update=change)) for name, change in changes.items()}
-    what, needed = f"{generator.batch_size} images at once", generation_bytes(count, generator)
-    return memory_finding("generation memory", what, needed, device=device, choices=choices)
+    choices["generator.memory: {vae_slicing: true, offload: model, ...}"] = estimate(memory=offloaded)
+    what = f"{generator.batch_size} images at once"
+    return memory_finding("generation memory", what, estimate(), device=device, choices=choices)
 
 
 def memory_finding(

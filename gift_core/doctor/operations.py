@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
@@ -63,9 +63,6 @@ class PipelineCount:
     decoder_bytes: float
 
 
-Counted = TypeVar("Counted", ClipCount, PipelineCount)
-
-
 def model_config_of(project: Project) -> dict[str, Any] | None:
     """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known here.
 
@@ -93,11 +90,11 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
 def read_model_config(file: Path) -> dict[str, Any]:
     """Returns the model_cfg in a file of open_clip. UserError if it is damaged."""
     try:
-        content = read_json_file(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: it is not valid JSON ({error}). Restore the file.") from None
-    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
-    if fault := shape_fault(config):
+        config = dict(read_json_file(file))["model_cfg"]
+        fault = shape_fault(config)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
         raise UserError(f"{file} is no model configuration: {fault}. Restore the file.")
     return dict(config)
 
@@ -119,12 +116,10 @@ def pipeline_folder(project: Project) -> Path | None:
 def parts_of(folder: Path) -> list[str]:
     """Returns the parts that the index of a diffusers folder names. ContractError if it is missing or no index."""
     try:
-        index = read_json_file(folder / INDEX)
-        assert isinstance(index["_class_name"], str), "_class_name should be a text"
-    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-        what = f"{folder}: not a diffusers pipeline, its {INDEX} cannot be used ({error})"
-        raise ContractError(f"{what}. Restore the folder, or download it again.") from None
-    return [name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]]
+        index = read_json_file(folder / INDEX).items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ContractError(f"{folder}: no diffusers pipeline: {error}. Restore it, or download it again.") from None
+    return [name for name, part in index if isinstance(part, list) and part[:1] != [None]]
 
 
 def clip_count(project: Project) -> ClipCount | None:
@@ -133,32 +128,33 @@ def clip_count(project: Project) -> ClipCount | None:
     if config is None:
         return None
     checkpointing = project.config.training.gradient_checkpointing
-    return _kept(project, ClipCount, config, checkpointing, model.name, model.pretrained)
+    return ClipCount(**_kept(project, "count_clip", config, checkpointing, model.name, model.pretrained))
 
 
 def pipeline_count(project: Project) -> PipelineCount | None:
     """Returns what is counted of the pipeline of params.yaml, or None if it is not known, or has no UNet."""
     generator, folder = project.config.generator, pipeline_folder(project)
-    try:
+    # of diffusers: a UNet that needs other inputs, or a damaged configuration, which the finding `generator` reports
+    with suppress(Exception):
         if folder is None:
             parts = known_models().get(generator.pipeline, {})
         else:
             parts = {file.parent.name: read_json_file(file) for file in folder.glob("*/config.json")}
-        return _kept(project, PipelineCount, parts, generator.size) if {"unet", "vae"} <= set(parts) else None
-    except Exception:  # of diffusers: a UNet that needs other inputs, or a damaged configuration, which `model` reports
-        return None
+        if {"unet", "vae"} <= set(parts):
+            return PipelineCount(**_kept(project, "count_pipeline", parts, generator.size))
+    return None
 
 
-def _kept(project: Project, kind: type[Counted], *inputs: Any) -> Counted:
-    """Returns what gift_core.doctor.counting counts for these arguments, or what it counted earlier."""
+def _kept(project: Project, count: str, *inputs: Any) -> dict[str, Any]:
+    """Returns what a function of gift_core.doctor.counting counts for these arguments, or what it counted earlier."""
     code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
-    key = json.dumps([code, kind.__name__, inputs], sort_keys=True)
-    file = Layout(project.root).work("doctor", f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json")
-    with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
-        return kind(**read_json_file(file))
+    key = hashlib.sha256(json.dumps([code, count, inputs], sort_keys=True).encode()).hexdigest()
+    file = Layout(project.root).work("doctor", f"{key[:16]}.json")
+    with suppress(OSError, ValueError):  # there is none, or it is damaged
+        return dict(read_json_file(file))
     from gift_core.doctor import counting
 
-    counted: Any = (counting.count_clip if kind is ClipCount else counting.count_pipeline)(*inputs)
+    counted = asdict(getattr(counting, count)(*inputs))
     with suppress(OSError):  # the folder may be read-only
-        write_json(file, asdict(counted))
-    return cast(Counted, counted)
+        write_json(file, counted)
+    return counted

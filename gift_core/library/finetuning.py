@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,14 +20,13 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.presets import load_preset
-from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
 from gift_core.method.losses import Loss
 from gift_core.method.methods import Method, WeightedLoss, build_method
-from gift_core.method.pair_features import FEATURES
+from gift_core.method.pair_features import FEATURES, taken_by
 from gift_core.method.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 from gift_core.progress import progress
 from gift_core.shipped import shipped_root
@@ -117,25 +116,21 @@ def finetune(
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
     require_number("seed", seed, 0, 2**63 - 1, example=42)
-    training = _changed(training, settings)
-    config, given = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
-    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=given.learning_rate)
+    for name in settings:
+        lookup(vars(training), name, f"{NAME}: training")
+    training = dataclasses.replace(training, **settings)
+    config, (row, built) = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
+    peak = row.learning_rate or RATE
+    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=peak)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
-        require_trainable(clip, config, given.method)
+        require_trainable(clip, config, built)
         task = LoaderBatches(clip, loader, class_prompts)
-        replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
-        with training_run(clip, class_prompts, method=given.method, training=config, rates=rates, seed=seed) as run:
+        asked = getattr(row.replay, "teacher", "previous")
+        replay = given_replay(clip, built.losses, pairs, teacher=teacher, asked=asked, training=config, seed=seed)
+        with training_run(clip, class_prompts, method=built, training=config, rates=rates, seed=seed) as run:
             for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
                 on_step(run.add(each))
     return run.rows
-
-
-def _changed(training: Training, settings: Mapping[str, Any]) -> Training:
-    known = {**inspect.signature(finetune).parameters, **vars(training)}
-    del known["settings"]
-    for name in settings:
-        lookup(known, name, f"{NAME}: finetune")
-    return dataclasses.replace(training, **settings)
 
 
 def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, alpha: float) -> torch.nn.Module:
@@ -153,17 +148,14 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     Raises:
         UserError: an alpha outside of that range, or weights of another model.
     """
-    require_model(model, "model")
     require_number("alpha", alpha, 0, 1, example=0.85)
-    trained = model.state_dict()
-    ours, its = ({name: str(tuple(value.shape)) for name, value in each.items()} for each in (trained, pretrained))
-    for name in sorted({*ours, *its}):
-        if ours.get(name) != its.get(name):
-            what = f"{name} is {its.get(name, 'missing')}, and {ours.get(name, 'missing')} in the model"
-            raise UserError(f"{NAME}: pretrained: {what}. Pass model.state_dict() of before the first task, copied.")
-    start = {name: value.to(trained[name]) for name, value in pretrained.items()}  # the same device and type
     result = copy.deepcopy(model)
-    result.load_state_dict(released_weights(trained, start, alpha=float(alpha)))
+    try:
+        result.load_state_dict(pretrained)
+    except RuntimeError as error:  # torch names what is missing, and other shapes
+        what = f"{NAME}: pretrained: {error}"
+        raise UserError(f"{what}. Pass model.state_dict() of before the first task, copied.") from None
+    result.load_state_dict(released_weights(model.state_dict(), result.state_dict(), alpha=float(alpha)))
     return result
 
 
@@ -172,15 +164,6 @@ RATE = 1e-5  # of the paper, for rows without one
 GIVEN = ("none", "synthetic", "reference")  # replays whose pairs a caller can give
 OTHER_COLUMNS = {*LOSS_FIELDS, "consolidation", "skipped"}  # of a row of the log, which no loss may be named
 FROM_LIBRARY = {"images": "synthetic", "teacher": "previous"}
-
-
-@dataclass(frozen=True)
-class GivenMethod:
-    """A method, its learning rate, and the teacher that its row asks for (previous: the model before training)."""
-
-    method: Method
-    learning_rate: float
-    teacher: str
 
 
 def method_row(name: str) -> dict[str, Any]:
@@ -199,65 +182,54 @@ def given_method(
     iterations: int,
     learning_rate: float | None,
     fisher: Mapping[str, torch.Tensor] | None,
-) -> GivenMethod:
-    """Returns the method by its name, or that of a row.
+) -> tuple[MethodConfig, Method]:
+    """Returns the method by its name, or that of a row, and its row without the losses and consolidation of one's own.
 
     A row has the slots of docs/methods.md, which may all be left out. In `losses` a value may be a WeightedLoss, and
     `consolidation` may be a function from the trainable parameters to a Consolidation. UserError for anything else that
     does not fit, and for methods that take more than pairs.
     """
-    if learning_rate is not None:
-        require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
     row = method_row(method) if isinstance(method, str) else dict(method)
     losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
+    row |= {} if learning_rate is None else {"learning_rate": learning_rate}
     defaults = {"learning_rate": RATE, "replay": FROM_LIBRARY if known else {"images": "none"}}
     config = parse_part(MethodConfig, defaults | row, name=NAME, key="method")
-    _require_possible(config, replays=bool(losses), fisher=fisher, iterations=iterations)
+    for key, what in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
+        raise UserError(f"{NAME}: {key}: {what}")
     for name, loss in own.items():
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
     every = {**built.losses, **own}
-    built = replace(built, losses={name: every[name] for name in losses})
-    if callable(consolidation):
-        built = replace(built, build_consolidation=consolidation)
-    rate = learning_rate or config.learning_rate or RATE
-    return GivenMethod(built, rate, getattr(config.replay, "teacher", "previous"))
+    built = dataclasses.replace(built, losses={name: every[name] for name in losses})
+    return config, dataclasses.replace(built, build_consolidation=consolidation) if callable(consolidation) else built
 
 
-def _require_possible(
+def _problems(
     config: MethodConfig, *, replays: bool, fisher: Mapping[str, torch.Tensor] | None, iterations: int
-) -> None:
-    """Raises UserError for what the library does not do, and for slots that do not fit each other."""
+) -> Iterator[tuple[str, str]]:
+    """Yields what the library does not do, and slots that do not fit each other: the key, and what with a remedy."""
     images, consolidation = config.replay.images, config.consolidation
-    found: dict[str, str] = {}
-    if config.learns == "nothing":
-        found["learns: nothing"] = "there is nothing to train. Use the model as it is."
-    if config.learns == "seen":
-        what = "one loader is one task here. Pass a loader of all tasks and all their prompts, with method='finetune'."
-        found["learns: seen"] = what
+    if config.learns != "task":
+        what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
+        yield f"method.learns: {config.learns}", f"{what}prompts, and method='finetune'."
     if config.release is not None:
         what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
-        found["release"] = f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."
+        yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."
     if replays and images not in GIVEN:
         what = "the library replays the pairs that you give. Write a row with the method's losses and pass its images "
-        found[f"replay.images: {images}"] = f"{what}with their texts as `pairs`, or use the pipeline."
+        yield f"method.replay.images: {images}", f"{what}with their texts as `pairs`, or use the pipeline."
     if consolidation.needs_losses and not replays:
         what = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
-        found[f"consolidation.kind: {consolidation.kind}"] = what
-    if consolidation.needs_fisher and not fisher:
-        what = "it uses Fisher information. Pass fisher=gift_core.estimate_fisher(model, tokenizer, pairs)."
-        found[f"consolidation.kind: {consolidation.kind}"] = what
-    for key, what in found.items():
-        raise UserError(f"{NAME}: method.{key}: {what}")
-    if fisher is not None and not consolidation.needs_fisher:
-        what = "the method does not use it. Leave it out, or use consolidation static_fisher."
-        raise UserError(f"{NAME}: fisher: {what}")
-    for key, what in (*check_lengths("method", config, iterations), *check_trains("method", config)):
-        raise UserError(f"{NAME}: {key}: {what}")
+        yield f"method.consolidation.kind: {consolidation.kind}", what
+    if consolidation.needs_fisher != bool(fisher):
+        what = "static_fisher needs fisher=gift_core.estimate_fisher(model, tokenizer, pairs), and no other kind uses "
+        yield f"method.consolidation.kind: {consolidation.kind}", f"{what}it. Pass it, or leave it out."
+    yield from check_lengths("method", config, iterations)
+    yield from check_trains("method", config)
 
 
 def _require_features(name: str, function: Loss) -> None:
@@ -265,10 +237,10 @@ def _require_features(name: str, function: Loss) -> None:
     if name.endswith(ENTROPY) or not name.isidentifier() or name in OTHER_COLUMNS:
         what = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
         raise UserError(f"{NAME}: method.losses.{name}: {what}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
-    parameters = inspect.signature(function).parameters.values()
-    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    required = [each.name for each in parameters if each.default is each.empty and each.kind not in variable]
-    unknown = [each for each in required if each not in FEATURES]
-    if unknown:
-        what = f"the parameter {unknown[0]} is no feature and has no default. Features: {', '.join(FEATURES)}"
-        raise UserError(f"{NAME}: method.losses.{name}: {what}. Rename it, or bind it with functools.partial.")
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(taken_by(function)))
+    except TypeError as error:  # Python names the parameter
+        what = f"{error}, which is no feature and has no default. Features: {', '.join(FEATURES)}"
+        raise UserError(
+            f"{NAME}: method.losses.{name}: {what}. Rename it, or bind it with functools.partial."
+        ) from None

@@ -86,13 +86,11 @@ def checked_clip(
 
 def require_model(model: Any, name: str) -> None:
     """Raises UserError if `model` is no float32 model of open_clip."""
-    kind = type(model).__name__
-    if isinstance(getattr(model, "module", None), torch.nn.Module) or hasattr(model, "_orig_mod"):
-        raise UserError(f"{NAME}: {name}: a {kind} wraps the model. Pass the model itself, as open_clip returned it.")
-    parts = ("encode_image", "encode_text", "logit_scale", "visual")
-    if not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
-        what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}"
-        raise UserError(f"{NAME}: {name}: {what}. Load it with open_clip.create_model_and_transforms.")
+    parts, kind = ("encode_image", "encode_text", "logit_scale", "visual"), type(model).__name__
+    wraps = isinstance(getattr(model, "module", None), torch.nn.Module) or hasattr(model, "_orig_mod")
+    if wraps or not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
+        what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}, and no wrapper"
+        raise UserError(f"{NAME}: {name}: {what}. Pass what open_clip.create_model_and_transforms returned.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
         remedy = "Call model.float(). For speed: training=Training(precision='amp_bf16')"
@@ -107,8 +105,8 @@ class LoaderBatches:
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) and each for each in class_prompts)
-        if not texts or isinstance(class_prompts, str) or len(class_prompts) < 2:
+        are_texts = all(isinstance(each, str) and each for each in class_prompts)
+        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2:
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
         tokens_KL = clip.tokenizer(list(class_prompts))
@@ -123,8 +121,7 @@ class LoaderBatches:
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
-            wrong = f"label {lowest if lowest < 0 else highest} in batch {iteration}"
-            what = f"{wrong}, and there are {classes} class_prompts: labels are 0 to {classes - 1}"
+            what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
         on_device = {"device": self._clip.device, "non_blocking": True}
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
@@ -132,24 +129,20 @@ class LoaderBatches:
 
 def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:
     """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
-    started = False
     while True:
-        count = 0
+        batch = None
         for batch in loader:
-            count += 1
             yield batch
-        if not count:
-            again = "it ended and has no second epoch: it is a generator. Pass a DataLoader, or a list of batches."
-            empty = "it yields no batch. Add images, or with drop_last=True lower its batch size."
-            raise UserError(f"{NAME}: {name}: {again if started else empty}")
-        started = True
+        if batch is None:
+            what = "it yields no batch: it has no images (with drop_last=True, fewer than its batch size), or it is a "
+            what += "generator, which has one epoch"
+            raise UserError(f"{NAME}: {name}: {what}. Pass a DataLoader, or a list of batches.")
 
 
 def two_parts(batch: Any, name: str, expected: str) -> tuple[Any, Any]:
     """Returns the two parts of a batch. UserError if it does not have two."""
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        parts = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
-        what = f"it yields a {type(batch).__name__}{parts}, expected {expected}"
+        what = f"it yields a {type(batch).__name__}, expected {expected}"
         raise UserError(f"{NAME}: {name}: {what}. Write a collate_fn that returns the two.")
     return batch[0], batch[1]
 
@@ -169,10 +162,7 @@ def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -
         return
     lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is
     mean_C, std_C = (torch.tensor(clip.config["preprocess_cfg"][key]) for key in ("mean", "std"))
-    if not math.isfinite(lowest + highest):
-        problem = "pixels are NaN or infinite"
-    elif lowest >= 0 and highest <= 1 and float((-mean_C / std_C).max()) < -0.5:  # black is far below 0
-        problem = f"pixels are from {lowest:.2f} to {highest:.2f}, so they were not normalized"
-    else:
-        return
-    raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")
+    is_raw = lowest >= 0 and highest <= 1 and float((-mean_C / std_C).max()) < -0.5  # black is far below 0
+    if is_raw or not math.isfinite(lowest + highest):
+        what = f"pixels are from {lowest:.2f} to {highest:.2f}, as in no normalized image"
+        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}: its last step normalizes by mean and std.")

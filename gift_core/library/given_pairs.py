@@ -7,9 +7,9 @@ D features.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,13 +32,11 @@ from gift_core.library.given_model import (
     require_model,
     two_parts,
 )
+from gift_core.method.methods import WeightedLoss
 from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
 from gift_core.method.replay.fisher import estimate_fisher as estimate
 from gift_core.method.replay.source import NoReplay, Replay
 from gift_core.progress import progress
-
-if TYPE_CHECKING:
-    from gift_core.library.finetuning import GivenMethod
 
 PAIR = "(image, prompt)"
 ALONE = "one pair has nothing to be compared with, so it would protect nothing"
@@ -46,29 +44,29 @@ ALONE = "one pair has nothing to be compared with, so it would protect nothing"
 
 def given_replay(
     clip: Clip,
-    given: GivenMethod,
+    losses: Mapping[str, WeightedLoss],
     pairs: Any,
     *,
     teacher: torch.nn.Module | None,
+    asked: str,
     training: TrainingConfig,
     seed: int,
 ) -> Replay:
-    """Returns the replay of `pairs` for a method, NoReplay for one without replay losses.
+    """Returns the replay of `pairs` for the losses of a method, NoReplay without any.
 
-    Without `teacher` it is the model as it is now. UserError without pairs, for a row that asks for another teacher,
-    and for pairs that do not fit.
+    Without `teacher` it is the model as it is now. UserError without pairs, where the method's row asks for (`asked`)
+    another teacher, and for pairs that do not fit.
     """
-    if not given.method.losses:
+    if not losses:
         return NoReplay()
     if pairs is None:
-        names = ", ".join(given.method.losses)
-        what = f"missing, and the method replays them ({names})"
+        what = f"missing, and the method replays them ({', '.join(losses)})"
         raise UserError(f"{NAME}: pairs: {what}. Pass pairs, or method='finetune'.")
-    if teacher is None and given.teacher != "previous":
-        what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
+    if teacher is None and asked != "previous":
+        what = f"the method distills from another model than the one it trains (replay.teacher: {asked})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
-    of_all = [name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
+    of_all = [name for name, loss in losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
     if hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__"):  # a list, or a map-style data set
         return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(of_all))
     if of_all:
@@ -225,8 +223,7 @@ def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
         {"size": each.image_size, **{key: [*each.config["preprocess_cfg"][key]] for key in ("mean", "std")}}
         for each in (clip, found)
     )
-    differing = [f"{key} {its[key]} and {ours[key]}" for key in ours if its[key] != ours[key]]
-    if differing:
-        what = f"its images are prepared in another way than the model's ({', '.join(differing)})"
+    if ours != its:
+        what = f"its images are prepared in another way than the model's ({its} and {ours})"
         raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
     return found

@@ -41,7 +41,8 @@ class EncodingSettings:
 
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
-        return load_folder(folder, device=self.device, precision=self.precision, sha256=noted_hash(folder))
+        device = resolve_device(str(self.device))  # also sets up another process
+        return load_folder(folder, device=device, precision=self.precision, sha256=noted_hash(folder))
 
     def open(self, task: Path, cache_budget: CacheBudget) -> TestSet:
         """Returns the test images of the task in this folder."""
@@ -62,9 +63,8 @@ def classify_all(
     `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
     `name` is that of the computation.
     """
-    units, load = list(dict.fromkeys(pairs)), partial(_load, Classifier, models, tasks, settings)
-    compute = Classifier(models, tasks, settings)
-    found = run(Computation(name, units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
+    units, load = list(dict.fromkeys(pairs)), partial(Classifier, models, tasks, settings)
+    found = run(Computation(name, units, load(), load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     infos = [read_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, TestOutcome] = {}
     for m, t in units:
@@ -82,12 +82,12 @@ def classify_among_all(
     Each task spells it in its own way. The features of a model on a task depend on nothing else, so the unit that
     computes them has a key.
     """
-    encoder, units = Encoder(models, tasks, settings), dict[str, ModelAndTask]()
+    load, units = partial(Encoder, models, tasks, settings), dict[str, ModelAndTask]()
+    encoder = load()
     for model in range(-1, len(models) - 1):
         for task in reversed(range(len(tasks))):  # first the newest one, whose images all models encode
             units.setdefault(encoder.key(model, task), (model, task))
-    load, keys = partial(_load, Encoder, models, tasks, settings), list(units)
-    pairs = list(units.values())
+    pairs, keys = list(units.values()), list(units)
     features = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
     found = run(features).tensors
     test_sets = [settings.open(folder, CacheBudget(0)) for folder in tasks]
@@ -173,11 +173,3 @@ class Encoder(Classifier):
     @cached_property
     def _hashes(self) -> tuple[list[str], list[str]]:
         return list(map(noted_hash, self._models)), [sha256_of(folder / "task.json") for folder in self._tasks]
-
-
-def _load(
-    kind: type[Classifier], models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings
-) -> Classifier:
-    """In another process."""
-    resolve_device(str(settings.device))
-    return kind(models, tasks, settings)

@@ -91,7 +91,7 @@ class StaticFisher(QuadraticPenalty):
                 f"{wrong[0]}. Run the stage teach again for this step."
             )
         super().__init__(parameters, weight=weight)
-        diagonals = [fisher[name].to(value.device, value.dtype) for name, value in parameters.items()]
+        diagonals = [fisher[name].to(value.device, value.dtype, copy=True) for name, value in parameters.items()]
         self._importance = SCALES[scale](diagonals)
 
     def importance(self) -> list[torch.Tensor]:
@@ -198,12 +198,17 @@ def normalized_squares(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
     # differs: a gradient that is exactly zero counts as no gradient (it would be 0 / 0).
     """
-    return _divide_by_means(torch._foreach_mul(list(gradients), list(gradients)))
+    return divided_by_means(torch._foreach_mul(list(gradients), list(gradients)))
 
 
+@torch.no_grad()
 def divided_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Returns each tensor divided by its own mean; 1e-6 everywhere in a tensor that is all zero."""
-    return _divide_by_means([square.clone() for square in squares])
+    """Divides each tensor by its own mean, in place; 1e-6 everywhere in a tensor that is all zero. Returns them."""
+    means = torch.stack([square.mean() for square in squares])
+    absent = means == 0
+    torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
+    torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
+    return list(squares)
 
 
 def divided_by_one_mean(diagonals: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -216,16 +221,6 @@ def divided_by_one_mean(diagonals: Sequence[torch.Tensor]) -> list[torch.Tensor]
 
 # By the value of consolidation.scale in params.yaml.
 SCALES = {"tensor": divided_by_means, "model": divided_by_one_mean}
-
-
-@torch.no_grad()
-def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """In place."""
-    means = torch.stack([square.mean() for square in squares])
-    absent = means == 0
-    torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
-    torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
-    return list(squares)
 
 
 def all_finite(tensors: Sequence[torch.Tensor]) -> bool:

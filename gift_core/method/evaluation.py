@@ -68,12 +68,6 @@ class EvaluationInputs:
         """This step, which trained the last of the tasks; counts from 0."""
         return len(self.tasks) - 1
 
-    @property
-    def noted_limit(self) -> dict[str, str]:
-        """The limit of test images as metadata, empty if there is none."""
-        limit = self.settings.limit
-        return noted_limit(None if limit is None else limit.max_images)
-
 
 def newest_model(step: int, task: int) -> int:
     """Returns the model that classifies the images of `task` after `step`: the newest one, `step`.
@@ -128,7 +122,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     models = {name: inputs.models[name] for name in (PRETRAINED, names[-1])}
     folders = list(inputs.tasks.values())
     require_distinct_classes([read_task(folder) for folder in folders])
-    hashes = {**input_hashes(models, inputs.tasks), **inputs.noted_limit}
+    hashes = {**input_hashes(models, inputs.tasks), **_limit_of(inputs.settings)}
     tests = classify_among_all(models=list(models.values()), tasks=folders, settings=inputs.settings, run=run)
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
@@ -137,7 +131,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
             torch.cat([getattr(test, name) for test in of_tasks]) for name in ("predicted_N", "labels_N", "positions_N")
         )
         joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
-        rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, eval_task=names[-1], phase="current"))
+        rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, task=inputs.step))
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
@@ -177,10 +171,9 @@ def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: Uni
     hashes = {**input_hashes({PRETRAINED: model}, {}), **probe_hashes({task.name: task})}
     pair = PRETRAINED_STEP, 0
     test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
-    limit = noted_limit(None if settings.limit is None else settings.limit.max_images)
     columns = {"method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED}
     row = {**columns, "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count}
-    return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **limit})
+    return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **_limit_of(settings)})
 
 
 # By the value of evaluation.protocol in params.yaml.
@@ -212,21 +205,27 @@ def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, i
     """A row for each test, by its step and the number of its task."""
     names, rows, predictions = list(inputs.tasks), [], []
     for (step, task), test in tests.items():
-        phase = "past" if task < step else "current" if task == step else "future"
-        rows.append(_row(inputs, protocol, test, step=step, eval_task=names[task], phase=phase))
+        rows.append(_row(inputs, protocol, test, step=step, task=task))
         predictions.append(test.rows({**_columns(inputs, protocol, step), "task": names[task]}))
     ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
-    metadata = {**input_hashes(inputs.models, inputs.tasks), **inputs.noted_limit}
+    metadata = {**input_hashes(inputs.models, inputs.tasks), **_limit_of(inputs.settings)}
     return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
 
+def _limit_of(settings: EncodingSettings) -> dict[str, str]:
+    """The limit of test images as metadata, empty if there is none."""
+    return noted_limit(settings.limit.max_images if settings.limit else None)
+
+
 def _row(
-    inputs: EvaluationInputs, protocol: str, test: TestOutcome, *, step: int, eval_task: str, phase: str
+    inputs: EvaluationInputs, protocol: str, test: TestOutcome, *, step: int, task: int
 ) -> dict[str, str | int | float]:
-    """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
-    own_phase = PRETRAINED if step == PRETRAINED_STEP else phase
+    """One row of artifacts.accuracy: the test after a step on the task with this number."""
+    phase = (
+        PRETRAINED if step == PRETRAINED_STEP else "past" if task < step else "current" if task == step else "future"
+    )
     columns = _columns(inputs, protocol, step)
-    return {**columns, "eval_task": eval_task, "phase": own_phase, "top1": test.top1, "n": test.count}
+    return {**columns, "eval_task": list(inputs.tasks)[task], "phase": phase, "top1": test.top1, "n": test.count}
 
 
 def _columns(inputs: EvaluationInputs, protocol: str, step: int) -> dict[str, str | int]:

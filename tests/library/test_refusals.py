@@ -25,14 +25,14 @@ ZERO_ONE = (IMAGES - IMAGES.min()) / (IMAGES.max() - IMAGES.min())
 
 
 LOADERS: dict[str, tuple[Any, str]] = {
-    "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, so they were not"),
+    "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, as in no normalized"),
     "another size": (
         [(IMAGES[:, :, :8], LABELS)],
         r"loader: images are \[4, 3, 8, 16\] torch.float32, expected \[B, 3, 16, 16\]",
     ),
-    "a label too large": ([(IMAGES, LABELS + 1)], r"label 3 in batch 0, and there are 3 class_prompts: labels are 0"),
+    "a label too large": ([(IMAGES, LABELS + 1)], r"labels from 1 to 3 in batch 0, and there are 3 class_prompts"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
-    "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it ended and has no second epoch: it is a generator"),
+    "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it yields no batch: .* or it is a generator"),
 }
 
 
@@ -60,20 +60,19 @@ def with_loss(name: str, loss: Any = gift_core.distill) -> dict[str, Any]:
     return {"losses": {name: gift_core.WeightedLoss(1.0, loss)}}
 
 
-NO_NAME = r"a loss needs a name like my_loss, without _entropy at its end, and not consolidation, "
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
     "a consolidation without losses": (LOSSLESS, r"kind: adaptive_fisher: it uses the gradients of the replay losses"),
     "a release": ({"release": {"kind": "interpolate", "alpha": 0.5}}, r"release: .*gift_core.released\(model"),
-    "that learns nothing": ("zero_shot", r"method.learns: nothing: there is nothing to train"),
+    "that learns nothing": ("zero_shot", r"method.learns: nothing: the library trains on one loader"),
     "of exemplars": ("icarl", r"method.replay.images: exemplars: the library replays the pairs"),
     "with a loss of no feature": (
         with_loss("mine", no_feature),
-        r"losses.mine: the parameter images is no feature and has no default. Features: student",
+        r"losses.mine: .*'images', which is no feature and has no default. Features: student",
     ),
-    **{f"with the loss {name}": (with_loss(name), NO_NAME) for name in ("mine_entropy", "my loss", "consolidation")},
-    "without its Fisher information": ("gift_static_fisher", r"static_fisher: .*Pass fisher=gift_core.estimate_fisher"),
+    "with a loss of a taken name": (with_loss("consolidation"), r"a loss needs a name like my_loss, without _entropy"),
+    "without its Fisher information": ("gift_static_fisher", r"static_fisher needs fisher=gift_core.estimate_fisher"),
 }
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a loader for a loss of all pairs": (
@@ -81,19 +80,17 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"pairs: a loader, and distill_vocabulary compares with all pairs.*Pass a sequence of \(image, prompt\)",
     ),
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
-    "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"fisher: the method does not use it. Leave it"),
-    "a rate that is a truth value": ({"learning_rate": True}, r"learning_rate is True, expected 1e-09 to 10"),
+    "a rate that is a truth value": ({"learning_rate": True}, r"method.learning_rate: .*True"),
     "a seed that is text": ({"seed": "x"}, r"seed is 'x', expected a whole number from 0 to 9223372036854775807"),
     "a setting out of range": (
         {"replay_batch_size": 0},
         r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
     ),
     "an unknown setting": ({"replay_batch": 16}, r"unknown name 'replay_batch'. Did you mean 'replay_batch_size'"),
-    "settings as one argument": ({"settings": {}}, r"finetune: unknown name 'settings'"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},
-        r"teacher: its images are prepared in another way than the model's \(size 32 and 16",
+        r"teacher: its images are prepared in another way than the model's \({'size': 32",
     ),
     "a tokenizer of another model": (
         {"tokenizer": lambda texts: TOKENIZER(texts) + 9},
@@ -128,8 +125,7 @@ def test_a_model_that_cannot_be_trained_is_refused() -> None:
     broken.text_projection.data[0, 0] = torch.nan
     refused: dict[str, Any] = {
         r"model: its weights should be float32, .* is torch.float16": given_model().half(),
-        r"model: a Linear is no model of open_clip": torch.nn.Linear(2, 2),
-        r"a DataParallel wraps the model. Pass ": torch.nn.DataParallel(given_model()),
+        r"a DataParallel is no model of open_clip: ": torch.nn.DataParallel(given_model()),
         r"trains: none of these parameters requires gradients": given_model().requires_grad_(False),
         r"gift_core: model: 1 of the .* numbers of .* are NaN": broken,
     }

@@ -17,7 +17,7 @@ from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, run_serially
-from gift_core.method.replay.source import ROW_BYTES, NoReplay, Replay, hash_of
+from gift_core.method.replay.source import NoReplay, Replay, hash_of
 from gift_core.method.replay.teacher_features import features_of_listed
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.replay.unpaired import UnpairedStepReplay
@@ -33,14 +33,6 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
     def hashes(self) -> dict[str, str]:
         """The exemplars before are in the teacher's folder of the step before."""
         return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in self.source.tasks[-2:-1]}
-
-    def feature_bytes(self, feature: int) -> int:
-        """The features, and images as large as those of the task before."""
-        memory, images = self.options.memory, 0
-        if len(self.source.tasks) > 1:
-            tars = sum(tar.stat().st_size for tar in self.source.tasks[-2].glob("*.tar"))
-            images = memory * tars // sum(read_task(self.source.tasks[-2]).counts.values())
-        return memory * (2 * feature + ROW_BYTES) + images
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the exemplars and their features."""

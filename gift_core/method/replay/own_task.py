@@ -17,7 +17,7 @@ from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import UserError
-from gift_core.method.replay.source import ROW_BYTES, hash_of
+from gift_core.method.replay.source import hash_of
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.replay.unpaired import UnpairedReplay, UnpairedStepReplay
 from gift_core.seeds import seed_for
@@ -35,11 +35,6 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
     def hashes(self) -> dict[str, str]:
         """task.json has the hashes of the images."""
         return {"task": hash_of(self.source.tasks[-1] / "task.json", "ingest")}
-
-    def feature_bytes(self, feature: int) -> int:
-        """An image feature for each image, and the features of random texts."""
-        images, texts = read_task(self.source.tasks[-1]).counts["train"], getattr(self.options.texts, "count", 0)
-        return images * (2 * feature + ROW_BYTES) + texts * (feature + ROW_BYTES)
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the images and of the texts."""

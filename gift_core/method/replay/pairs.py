@@ -34,7 +34,7 @@ from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import added, fisher_of_pairs
-from gift_core.method.replay.source import ROW_BYTES, StepReplay
+from gift_core.method.replay.source import StepReplay
 from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
 from gift_core.method.replay.teachers import Teacher
 
@@ -59,10 +59,6 @@ class PairedStepReplay(StepReplay[P]):
     def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of this step alone, but the `first` ones."""
         return self.pairs(first)
-
-    def feature_bytes(self, feature: int) -> int:
-        """An image and a text feature for each pair."""
-        return self.count() * (2 * feature + ROW_BYTES)
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""

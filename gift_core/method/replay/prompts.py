@@ -66,19 +66,9 @@ def sample_prompts(
             "class_name": [entry.class_name for entry in sampled],
             "template": templates,
             "prompt": [
-                fill_template(template, entry.class_name) for template, entry in zip(templates, sampled, strict=True)
+                template.replace("{}", entry.class_name) for template, entry in zip(templates, sampled, strict=True)
             ],
             "seed": [seed_for("image", seed, task, number) for number in range(count)],
         }
     )
     return prompts
-
-
-def vocabulary_texts(vocabulary: Sequence[VocabularyEntry]) -> list[str]:
-    """Returns the prompt of each entry with its first template. Two entries may have the same."""
-    return [fill_template(entry.templates[0], entry.class_name) for entry in vocabulary]
-
-
-def fill_template(template: str, class_name: str) -> str:
-    """Returns the template with the class name in place of {}. A caption without {} stays as it is."""
-    return template.replace("{}", class_name)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import LossesConfig
 
 O = TypeVar("O")  # noqa: E741
-ROW_BYTES = 100  # a row's key, or its tokens, compressed
 
 
 class Replay(Protocol):
@@ -83,10 +82,6 @@ class StepReplay(Generic[O]):
     def hashes(self) -> dict[str, str]:
         """Returns the SHA-256 of what is read, by name."""
         return {}
-
-    def feature_bytes(self, feature: int) -> int:
-        """Returns about what `teach` writes, without Fisher information. A feature has `feature` bytes."""
-        return 0
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""

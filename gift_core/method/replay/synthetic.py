@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
 from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
 from gift_core.method.replay.pairs import PairedStepReplay
-from gift_core.method.replay.prompts import vocabulary_texts
-from gift_core.method.replay.source import ROW_BYTES, hash_of
+from gift_core.method.replay.source import hash_of
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import SyntheticReplayConfig  # noqa: F401
@@ -22,11 +21,11 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
 
     def pairs(self, first: int = 0) -> Iterator[Pair]:
         """Yields the pairs of the step, then those of the steps before."""
-        skipped = first and min(first, _images_in(self.source.shards))
+        skipped = first and min(first, read_manifest(self.source.shards).images)
         yield from self.pairs_of_step(skipped)
         for shards in self._kept:
             first -= skipped
-            skipped = first and min(first, _images_in(shards))
+            skipped = first and min(first, read_manifest(shards).images)
             for pair in iterate_pairs(shards, first=skipped):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
@@ -36,7 +35,7 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
 
     def count(self) -> int:
         """Returns the number of pairs, by the manifests. ContractError for a damaged one."""
-        return sum(map(_images_in, [self.source.shards, *self._kept]))
+        return sum(read_manifest(folder).images for folder in (self.source.shards, *self._kept))
 
     def hashes(self) -> dict[str, str]:
         """A manifest holds the hash of every shard."""
@@ -44,19 +43,11 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
         kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder in self._kept}
         return own | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
 
-    def feature_bytes(self, feature: int) -> int:
-        """Adds the most texts that the vocabulary can have: the prompt of each pair may be one of its own."""
-        texts = self.count() + len(read_vocabulary(self.source.vocabulary))
-        return super().feature_bytes(feature) + texts * (feature + ROW_BYTES)
-
     def texts(self) -> list[str]:
         """Returns the class names of the vocabulary, each in its first template."""
-        return vocabulary_texts(read_vocabulary(self.source.vocabulary))
+        entries = read_vocabulary(self.source.vocabulary)
+        return [entry.templates[0].replace("{}", entry.class_name) for entry in entries]
 
     @property
     def _kept(self) -> tuple[Path, ...]:
         return self.source.earlier[: self.options.keep_earlier]
-
-
-def _images_in(shards: Path) -> int:
-    return read_manifest(shards).images

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.teacher_files import write_source
-from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.exemplars import ExemplarReplay
 from gift_core.method.replay.own_task import TaskReplay
@@ -19,10 +18,6 @@ from gift_core.provenance import environment
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import ReplayConfig
-
-FLOAT_BYTES = 4
-FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost to whole blocks
-
 
 # By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
 REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
@@ -51,9 +46,3 @@ def teach(
     computed_with = None if images == "none" else environment(teacher.clip.device)
     write_source(folder, replay=images, read=read, model=teacher.model, environment=computed_with)
     return summary
-
-
-def teacher_bytes(clip: Clip, replay: StepReplay[Any]) -> int:
-    """Returns about what the stage teach writes. ContractError if the data that are replayed are missing."""
-    fisher = clip.parameter_count * FLOAT_BYTES if getattr(replay.options, "fisher", None) else 0
-    return replay.feature_bytes(clip.embedding_size * FLOAT_BYTES) + fisher + FOLDER_BYTES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
+DRIVEN = ("on_iteration", "snapshot", "say", "processes")  # options of work.training.drive
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
@@ -106,13 +106,10 @@ def run(
     iterations: int = 3,
     replay: Replay | None = None,
     method: Method | None = None,
-    on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
-    processes: Processes = ALONE,
     **changes: Any,
 ) -> list[LossRow]:
-    """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
+    """Trains `clip` in place and returns the rows; `changes` are options of `train` and of the section training."""
+    options = {name: changes.pop(name) for name in DRIVEN if name in changes}
     return train(
         clip,
         task_images(clip, changes.get("batch_size", 4)),
@@ -121,8 +118,5 @@ def run(
         training=training(iterations, **changes),
         learning_rate=config.learning_rate or 0.0,
         iterations=iterations,
-        on_iteration=on_iteration,
-        snapshot=snapshot,
-        say=say,
-        processes=processes,
+        **options,
     )
