@@ -31,7 +31,7 @@ SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no sin
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunScores:
     """The scores of the zero-shot model and of each method, in percent by column.
 

@@ -40,12 +40,12 @@ class Frame:
     height: float
     left: float
     right: float
-    top: float
-    bottom: float
     x_max: float
     y_max: float
     x_min: float = 0.0
     y_min: float = 0.0
+    top: float = TOP
+    bottom: float = BOTTOM
 
     @property
     def x_end(self) -> float:
@@ -304,7 +304,7 @@ def _accuracy_chart(
     first, last = min(steps), max(steps)
     frame = Frame(
         width=width, height=max(height, gap * len(ends) + TOP + BOTTOM), left=left, right=right,
-        top=TOP if trained is None else TOP_WITH_TRAINED, bottom=BOTTOM,
+        top=TOP if trained is None else TOP_WITH_TRAINED,
         x_min=first if last > first else 0, x_max=last, y_min=y_ticks[0], y_max=100,
     )  # fmt: skip
     moment = "" if trained is None else f", trained at position {trained} of {last}"
