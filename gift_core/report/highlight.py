@@ -26,14 +26,14 @@ QUIET = "quiet"
 
 def best_method(record: RunRecord) -> str:
     """The contender with the highest Last, or the best reference if there is no contender. The first one wins a tie."""
-    return max(record.contenders or record.methods, key=lambda method: record.scores[method]["last"])
+    return max(record.contenders or record.methods, key=lambda method: record.scores[method]["last"] or 0.0)
 
 
 def baseline_method(record: RunRecord) -> str | None:
     """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
     best = best_method(record)
     candidates = [m for m in record.plain_methods if m != best] or [m for m in record.contenders if m != best]
-    return min(candidates, key=lambda method: record.scores[method]["last"]) if candidates else None
+    return min(candidates, key=lambda method: record.scores[method]["last"] or 0.0, default=None)
 
 
 def headline(record: RunRecord) -> tuple[str, str]:

@@ -77,8 +77,8 @@ def read_all_losses(record: RunRecord) -> pd.DataFrame:
 
 def loss_rows(record: RunRecord) -> pd.DataFrame:
     """The content of losses.csv: the means of 20 bins for each task."""
-    rows = binned(read_all_losses(record), BINS_PER_TASK_OF_PLOTS)
-    return rows.round({"value": 6})
+    rows: pd.DataFrame = binned(read_all_losses(record), BINS_PER_TASK_OF_PLOTS).round({"value": 6})
+    return rows
 
 
 def binned(rows: pd.DataFrame, bins: int | pd.Series[int]) -> pd.DataFrame:

@@ -20,7 +20,6 @@ from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 NAME_GAP = 18.0  # between the names beside the scatter chart
-FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 
 
 def compare_runs(
@@ -104,7 +103,7 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     curves = {method: comparison.seen[method].tolist() for method in (*comparison.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(curves[ZERO_SHOT])}" for step in range(1, len(curves[ZERO_SHOT]) + 1)}
     styles = {method: comparison.styles[method] for method in comparison.methods}
-    return seen_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
+    return seen_chart(curves, "steps", steps, styles=styles)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
