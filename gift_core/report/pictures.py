@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ PAIRS_PER_SHEET = 24
 MAX_SHEETS = 12
 MAX_SOURCES = 8  # shown on a sheet
 BASE = "base"  # the source_task of the base vocabulary
+Located = tuple[str, int]  # a step and the prompt_id of one of its pairs
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,26 @@ def compared_classes(
 
     Also the steps whose pairs or prompts are not on this machine.
     """
-    missing, prompts, compared = [], list[pd.DataFrame](), {}
+    pairs: dict[str, dict[str, list[Located]]] = {task: defaultdict(list) for task in record.tasks}
+    missing, compared = [], {}
     for step in record.tasks[1:]:  # no task comes before the first step
-        folder, file = record.layout.shards(step), record.layout.prompts(step)
-        if file.is_file() and not missing_tars(folder, read_manifest(folder)):
-            prompts.append(read_prompts(file).assign(folder=folder))
-        else:
+        folder, prompts = record.layout.shards(step), record.layout.prompts(step)
+        if not prompts.is_file() or missing_tars(folder, read_manifest(folder)):
             missing.append(step)
-    by_class = pd.concat(prompts).groupby(["source_task", "class_name"], sort=False) if prompts else []
-    pairs = {key: rows.head(IMAGES_PER_CLASS) for key, rows in by_class}
+            continue
+        rows = read_prompts(prompts)
+        for prompt_id, task, name in zip(rows["prompt_id"], rows["source_task"], rows["class_name"], strict=True):
+            of_class = pairs[task][name] if task in pairs else []
+            if len(of_class) < IMAGES_PER_CLASS:
+                of_class.append((step, int(prompt_id)))
     for task, images in record.training_images.items():
+        both = [name for name in images if name in pairs[task]]
         compared[task] = {
             name: (
                 class_images(record, task, name),
-                [_thumbnails(row.folder, [int(row.prompt_id)])[0] for row in pairs[task, name].itertuples()],
+                [_thumbnails(record.layout.shards(step), [prompt_id])[0] for step, prompt_id in pairs[task][name]],
             )
-            for name in a_few([name for name in images if (task, name) in pairs], COMPARED_CLASSES)
+            for name in a_few(both, COMPARED_CLASSES)
         }
     return {task: classes for task, classes in compared.items() if classes}, missing
 
