@@ -28,7 +28,6 @@ BY_TASK = {
     "cross_domain": _OF_MATRIX,
     "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
 }
-NO_BENCHMARK: dict[str, Any] = {"benchmark": None, "verdict": "no benchmark", "sentence": "", "data_sets": {}}
 Percent = Annotated[float, Field(ge=-100, le=100)]
 Number = int | FiniteFloat | None
 
@@ -62,15 +61,15 @@ class Metrics(BaseModel):
 
 
 class ZeroShot(BaseModel):
-    """zero_shot.json compares the pre-trained model's accuracies with the published ones.
+    """zero_shot.json compares the pre-trained model's accuracies with the published ones; the verdict also in words.
 
-    `data_sets`: {name: {"measured", "published"}}, in percent.
+    `data_sets`: {name: {"measured", "published"}} in percent, in the order of the benchmark; {} if nothing is compared.
     """
 
-    benchmark: str | None
-    verdict: Literal["agrees", "differs", "not compared", "no benchmark"]
-    sentence: str
-    data_sets: dict[str, dict[str, Number]]
+    benchmark: str | None = None
+    verdict: Literal["agrees", "differs", "not compared", "no benchmark"] = "no benchmark"
+    sentence: str = ""
+    data_sets: dict[str, dict[str, Number]] = {}
 
 
 class Summary(BaseModel):
@@ -92,15 +91,6 @@ class Summary(BaseModel):
     best_method: str | None
     tasks: Annotated[list[str], Field(min_length=1)]
     methods: dict[str, dict[str, Any]]
-
-
-def metrics_content(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the content of metrics.json, methods in the order given, in percent with four decimals."""
-    names = (*METRICS, "probes")
-    return {
-        method: {name: rounded(row[name]) for name in names if name in METRICS or row.get(name)}
-        for method, row in metrics.items()
-    }
 
 
 def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any]]:

@@ -21,19 +21,15 @@ from gift_core.method.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
-# The columns of a result table by protocol. "own" is the mean accuracy on each task right after its own training.
-# "probes", the mean on the tasks that no step learns after the last step, exists only with such tasks.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    name: (*protocol.metrics, "probes", *(() if name == CLASS_INCREMENTAL else ("own",)))
-    for name, protocol in PROTOCOLS.items()
-}
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunScores:
-    """The scores of the zero-shot model and of each method, in percent by column.
+    """The scores of the zero-shot model and of each method, in percent by column: those of metrics.json, and
+    "probes": with tasks that no step learns, the mean accuracy on them after the last step,
+    "own": the mean accuracy on each task right after its own training, for accuracies by task.
 
     `matrices`: the accuracy matrix in percent with the row of the pre-trained model on top. A class-incremental run has
     `seen` instead: percent on all classes so far, a row for each step, a column for each method. `probes`: percent on
@@ -48,8 +44,8 @@ class RunScores:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result table."""
-        columns = COLUMNS["task_incremental" if self.seen is None else "class_incremental"]
-        return tuple(column for column in columns if column in self.scores[ZERO_SHOT])
+        absent = () if self.seen is None else ("transfer", "forgetting")
+        return tuple(column for column in self.scores[ZERO_SHOT] if column not in absent)
 
 
 def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
+from gift_core.report.highlight import QUIET, reading_order, styles_of
 from gift_core.report.labels import label, number, shorten
 from gift_core.report.run_record import RunRecord, Section
 
@@ -25,6 +25,7 @@ Point = tuple[float, float]
 MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
 # The space of the texts around a plot, in view box units, for the largest font of the style sheet.
 TOP, TOP_WITH_TRAINED, BOTTOM = 36.0, 50.0, 54.0
+FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
 MAX_MARKED = 25  # with more points, lines have no markers
 MAX_TICKS = 12  # of the large charts and of the losses
@@ -40,12 +41,12 @@ class Frame:
     height: float
     left: float
     right: float
-    top: float
-    bottom: float
     x_max: float
     y_max: float
     x_min: float = 0.0
     y_min: float = 0.0
+    top: float = TOP
+    bottom: float = BOTTOM
 
     @property
     def x_end(self) -> float:
@@ -203,7 +204,7 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
             moments[count] = f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
             rows.append((step, task, count, seen.loc[task], f"step {step}"))
         curves = {method: seen[method].tolist() for method in (*methods, ZERO_SHOT)}
-        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record), gap=_gap(record))
+        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record))
         shown = {"seen_chart": chart, "steps": rows, "methods": methods}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
@@ -232,7 +233,7 @@ def _charts(
     tasks, styles, methods = len(record.tasks), styles_of(record), (*record.continued, ZERO_SHOT)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
-    overview = _accuracy_chart(title, means, steps, styles=styles, gap=_gap(record), width=640, height=340)
+    overview = _accuracy_chart(title, means, steps, styles=styles, size=(640, 340))
     few, charts = len(record.continued) <= FEW_METHODS, []
     for name, own in trained.items():
         moments, labeled = dict(steps), [*steps]
@@ -246,9 +247,8 @@ def _charts(
             {method: percent[method][name].tolist() for method in methods},
             moments,
             styles=styles,
+            size=(300, 250),
             gap=22,
-            width=300,
-            height=250,
             left=38,
             right=58 if few else 12,
             x_ticks=labeled,
@@ -260,21 +260,14 @@ def _charts(
     return {"overview": overview, "charts": charts, "columns": columns}
 
 
-def _gap(record: RunRecord) -> int:
-    """The minimum distance between the names at the ends of the lines."""
-    return 15 if is_crowded(record) else 19
-
-
-def seen_chart(curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], gap: int) -> Chart:
+def seen_chart(curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str]) -> Chart:
     """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
 
     `x_title`: what the positions of the steps count. The rest is as for other charts of accuracies.
     """
     low = 10 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10))
-    return _accuracy_chart(
-        "All classes seen so far", curves, steps, styles=styles, gap=gap, width=760, height=400, x_title=x_title,
-        y_ticks=range(low, 101, 10),
-    )  # fmt: skip
+    title, ticks = "All classes seen so far", range(low, 101, 10)
+    return _accuracy_chart(title, curves, steps, styles=styles, size=(760, 400), x_title=x_title, y_ticks=ticks)
 
 
 def _accuracy_chart(
@@ -283,9 +276,8 @@ def _accuracy_chart(
     steps: Mapping[int, str],
     *,
     styles: Mapping[str, str],
-    gap: int,
-    width: int,
-    height: int,
+    size: tuple[float, float],
+    gap: int | None = None,
     left: int = 44,
     right: int = 206,
     x_title: str = "tasks trained",
@@ -296,15 +288,16 @@ def _accuracy_chart(
 ) -> Chart:
     """A line of percents for each method, with what is shown beside a point.
 
-    `steps`: the x of each point and the heading of its tooltip. `gap`, `ends`, `trained`: see Chart. A chart is at
-    least `height` high, and so high that the names at the ends of the lines fit. Without x_ticks or ends, those of a
+    `steps`: the x of each point and the heading of its tooltip. `size`: width and height; a chart is so high that the
+    names at the ends of the lines fit. `gap`, `ends`, `trained`: see Chart. Without gap, x_ticks or ends, those of a
     large chart are taken.
     """
     ends = {method: shorten(label(method)) for method in curves} if ends is None else ends
+    gap = gap or (19 if len(curves) <= FEW_CURVES else 15)
     first, last = min(steps), max(steps)
     frame = Frame(
-        width=width, height=max(height, gap * len(ends) + TOP + BOTTOM), left=left, right=right,
-        top=TOP if trained is None else TOP_WITH_TRAINED, bottom=BOTTOM,
+        width=size[0], height=max(size[1], gap * len(ends) + TOP + BOTTOM), left=left, right=right,
+        top=TOP if trained is None else TOP_WITH_TRAINED,
         x_min=first if last > first else 0, x_max=last, y_min=y_ticks[0], y_max=100,
     )  # fmt: skip
     moment = "" if trained is None else f", trained at position {trained} of {last}"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gift_core.artifacts.model_folder import WEIGHTS, read_shapes
-from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.errors import ContractError, UserError
 from gift_core.method.metrics import ZERO_SHOT
@@ -29,7 +28,7 @@ MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 def what_ran(record: RunRecord) -> Iterator[Section]:
     """Yields the section with settings, environments and models."""
-    last = rounded(record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"])
+    last = record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"]
     hashes = [  # of every evaluated model, from the metadata of each method's last accuracy file
         (method, task, of_method[record.tasks[-1]][f"model:{task}"])
         for method, of_method in record.metadata.items()

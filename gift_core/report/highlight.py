@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
-from gift_core.artifacts.report_json import SUMMARY_METRICS, metrics_content, rounded
+from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
@@ -26,14 +26,14 @@ QUIET = "quiet"
 
 def best_method(record: RunRecord) -> str:
     """The contender with the highest Last, or the best reference if there is no contender. The first one wins a tie."""
-    return max(record.contenders or record.methods, key=lambda method: record.metrics[method]["last"])
+    return max(record.contenders or record.methods, key=lambda method: record.scores[method]["last"] or 0.0)
 
 
 def baseline_method(record: RunRecord) -> str | None:
     """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
     best = best_method(record)
     candidates = [m for m in record.plain_methods if m != best] or [m for m in record.contenders if m != best]
-    return min(candidates, key=lambda method: record.metrics[method]["last"]) if candidates else None
+    return min(candidates, key=lambda method: record.scores[method]["last"] or 0.0, default=None)
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
@@ -42,8 +42,7 @@ def headline(record: RunRecord) -> tuple[str, str]:
     With probes, they take the place of Transfer, which is measured only before a task is learned.
     """
     learned, unseen = _learned(record)
-    kept = _kept(record)
-    return learned, f" {kept}" if kept else unseen
+    return learned, _kept(record) or unseen
 
 
 def _learned(record: RunRecord) -> tuple[str, str]:
@@ -64,10 +63,10 @@ def _learned(record: RunRecord) -> tuple[str, str]:
 
 
 def _kept(record: RunRecord) -> str:
-    """What is left of zero-shot on the tasks that no step learns, as a sentence. Empty without any."""
+    """What is left of zero-shot on the tasks that no step learns. Empty without any."""
     if not (record.methods and record.probes):
         return ""
-    where = f"On {plural(len(record.probe_images), 'task')} that no step learns"
+    where = f" On {plural(len(record.probe_images), 'task')} that no step learns"
     return f"{where}, {_compared(record, 'probes', and_zero_shot=True)}."
 
 
@@ -125,7 +124,7 @@ def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
     if metric == "probes":
         return record.probes[method].iloc[-1]
     if record.seen is not None:
-        at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+        at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.scores[method][metric]}, dtype=float)
         return at_the_end
     matrix = record.matrices[method].iloc[1:]
     return columns_by_task(matrix)["transfer" if metric == "transfer" else "last"]
@@ -134,14 +133,12 @@ def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
 def run_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json (gift_core.artifacts.report_json has the format)."""
     methods: dict[str, dict[str, Any]] = {}
-    probes = metrics_content(record.metrics)
-    for method in (ZERO_SHOT, *record.methods):
-        separate = method in record.separate_models  # their other metrics mean nothing: None
-        values = {} if separate else record.metrics[method]
-        methods[method] = {key: rounded(values.get(name)) for name, key in SUMMARY_METRICS.items()}
+    for method, row in record.metrics.items():
+        values = {} if method in record.separate_models else row  # their other metrics mean nothing: None
+        methods[method] = {key: values.get(name) for name, key in SUMMARY_METRICS.items()}
         methods[method]["by_task"] = accuracies_by_task(record, method)
-        if "probes" in probes[method] and not separate:
-            methods[method]["probes"] = probes[method]["probes"]
+        if "probes" in values:
+            methods[method]["probes"] = values["probes"]
     published = record.published.benchmark.title if record.published else None
     return {
         "experiment": record.config.experiment,
@@ -163,10 +160,10 @@ def result_sentences(record: RunRecord) -> list[str]:
     Forgetting.
     """
     learned, unseen = _learned(record)
-    kept = [sentence for sentence in (_kept(record),) if sentence]
-    if not record.methods or record.seen is not None or len(record.tasks) == 1:
-        return [learned + unseen, *kept]
-    return [_forgotten(record), learned, unseen.strip(), *kept]
+    first = [learned + unseen]
+    if record.methods and record.seen is None and len(record.tasks) > 1:
+        first = [_forgotten(record), learned, unseen.strip()]
+    return [*first, *filter(None, [_kept(record).strip()])]
 
 
 def _forgotten(record: RunRecord) -> str:
@@ -179,7 +176,7 @@ def _forgotten(record: RunRecord) -> str:
     clauses, spans, printed, before = list[str](), [], set(), ""
     counts = [record.test_images[task] for task in record.tasks[:-1]]
     for method in filter(None, (baseline, best)):
-        name, lost = name_in_text(record, method), record.metrics[method]["forgetting"] or 0.0
+        name, lost = name_in_text(record, method), record.scores[method]["forgetting"] or 0.0
         amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
         printed.add(number(lost))
         if amount == "0.0":
@@ -206,19 +203,16 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, fl
     end. In a class-incremental run, each step has the accuracies of the zero-shot model and of the method on all
     classes seen so far.
     """
-    found: dict[str, dict[str, float | None]] = {}
-    if record.seen is not None:
-        for task, classes in zip(record.tasks, record.classes_seen, strict=True):
-            zero_shot, after = (float(record.seen[name][task]) for name in (ZERO_SHOT, method))
-            found[task] = {"classes_seen": classes, "zero_shot_percent": rounded(zero_shot)}
-            found[task] |= {"after_percent": rounded(after), "difference_points": rounded(after - zero_shot)}
-        return found
-    restarted = method in record.methods_where(lambda row: row.start == "pretrained")
+    columns, values = BY_TASK[record.config.evaluation.protocol], tuple[float | None, ...]()
+    found, restarted = {}, method in record.methods_where(lambda row: row.start == "pretrained")
     for step, task in enumerate(record.tasks, 1):
-        percent = [float(value) for value in record.matrices[method][task]]
-        before, after, end = percent[0 if restarted else step - 1], percent[step], percent[-1]
-        found[task] = {"before_percent": rounded(before), "after_percent": rounded(after)}
-        found[task] |= {"end_percent": rounded(end), "difference_points": rounded(end - after)}
-        if method in record.separate_models:
-            found[task] |= {"end_percent": None, "difference_points": None}
+        if record.seen is not None:
+            before, after = (float(record.seen[name][task]) for name in (ZERO_SHOT, method))
+            values = (record.classes_seen[step - 1], before, after, after - before)
+        else:
+            percent = [float(value) for value in record.matrices[method][task]]
+            before, after, end = percent[0 if restarted else step - 1], percent[step], percent[-1]
+            at_end = (None, None) if method in record.separate_models else (end, end - after)
+            values = (before, after, *at_end)
+        found[task] = {name: rounded(each) for name, each in zip(columns, values, strict=True)}
     return found

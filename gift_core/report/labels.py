@@ -36,7 +36,6 @@ WORDS = {"lora": "LoRA", "l2": "L2", "mse": "MSE", "kl": "KL", "fisher": "Fisher
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
 SHADE_POINTS = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points at which the next darker shade begins
-SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors at which it begins
 
 
 def count_test_images(tested: int, existing: int) -> str:
@@ -87,16 +86,3 @@ def shade_of_points(difference: float) -> str:
     """The CSS class of a difference in percentage points: gain1 to gain5, loss1 to loss5, or same."""
     depth = sum(abs(difference) >= points for points in SHADE_POINTS)
     return f"{'gain' if difference > 0 else 'loss'}{depth}" if depth else "same"
-
-
-def shade_of_ratio(ratio: float) -> str:
-    """The CSS class of a ratio, as of a difference."""
-    depth = sum(ratio >= factor or ratio * factor <= 1 for factor in SHADE_FACTORS)
-    return f"{'gain' if ratio > 1 else 'loss'}{depth}" if depth else "same"
-
-
-def ratio_text(ratio: float) -> str:
-    """The ratio in at most four characters without an exponent: 120, 12, 1.2, 0.12, <.01."""
-    if ratio < 0.01:
-        return "0" if ratio == 0 else "<.01"
-    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"

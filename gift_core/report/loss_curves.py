@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 
 import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.config.method_options import LossesConfig, MethodConfig
-from gift_core.report.charts import BOTTOM, MAX_TICKS, TOP, Chart, Frame, Point, round_ticks, thin_ticks
+from gift_core.report.charts import MAX_TICKS, Chart, Frame, Point, round_ticks, thin_ticks
 from gift_core.report.highlight import styles_of
 from gift_core.report.labels import label, number
 from gift_core.report.run_record import RunRecord, Section
@@ -24,7 +25,7 @@ BINS_PER_TASK_OF_PLOTS = 20
 NOT_LOSSES = ("iteration", "learning_rate", "skipped", "total")
 KL = " (KL)"  # ends the name of a cross-entropy to the teacher from which the teacher's entropy is subtracted
 CONSOLIDATION = "consolidation"
-LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
+LOSS_COLUMNS = ["method", "position", "iterations", "iteration", "loss", "value"]
 
 
 def losses(record: RunRecord) -> Iterator[Section]:
@@ -59,46 +60,52 @@ def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
     return table
 
 
+@lru_cache(maxsize=1)  # the charts and the plots are made of the same
 def read_all_losses(record: RunRecord) -> pd.DataFrame:
     """LOSS_COLUMNS, one row per method, task, iteration and loss; losses in the order of their first appearance.
 
-    `position` is that of the task.
+    `position` is that of the task, `iterations` how many the task has.
     """
     frames = [pd.DataFrame(columns=LOSS_COLUMNS)]
     for method, (position, task) in product(record.methods, enumerate(record.tasks)):
         wide = loss_values(read_losses(record.layout.model(method, task) / LOSSES), record.config.methods[method])
         tidy = wide.reset_index().melt(id_vars="iteration", var_name="loss", value_name="value")
-        frames.append(tidy.assign(method=method, position=position, task=task))
+        frames.append(tidy.assign(method=method, position=position, iterations=wide.index.max() + 1))
     losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
     return losses
 
 
 def loss_rows(record: RunRecord) -> pd.DataFrame:
-    """method, loss, sequence_step, value: means of 20 bins per task.
+    """The content of losses.csv: the means of 20 bins for each task."""
+    rows: pd.DataFrame = binned(read_all_losses(record), BINS_PER_TASK_OF_PLOTS).round({"value": 6})
+    return rows
+
+
+def binned(rows: pd.DataFrame, bins: int | pd.Series[int]) -> pd.DataFrame:
+    """method, loss, sequence_step, value: the means of this many bins for each task.
 
     sequence_step is the position of the task plus the fraction of its iterations.
     """
-    rows, bins = read_all_losses(record), BINS_PER_TASK_OF_PLOTS
-    iterations = rows.groupby(["method", "position"])["iteration"].transform("max") + 1
-    fraction = ((rows["iteration"] * bins) // iterations + 0.5) / bins
-    binned = rows.assign(sequence_step=(rows["position"] + fraction).round(4))
-    means = binned.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().round(6)
-    tidy: pd.DataFrame = means.reset_index()
-    return tidy
+    fraction = (rows["iteration"] * bins // rows["iterations"] + 0.5) / bins
+    steps = rows.assign(sequence_step=(rows["position"] + fraction).astype(float).round(4))
+    means: pd.DataFrame = steps.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().reset_index()
+    return means
 
 
 def loss_charts(record: RunRecord) -> list[Chart]:
     """A chart for each loss in the order of the logs. x is the position in the task sequence."""
-    charts, tasks = [], len(record.tasks)
-    for name, rows in read_all_losses(record).groupby("loss", sort=False):
-        of_method = dict(list(rows.groupby("method", sort=False)))
+    charts, tasks, rows = [], len(record.tasks), read_all_losses(record)
+    points = binned(rows, rows["iterations"].clip(upper=max(BINS // tasks, MIN_BINS_PER_TASK)))
+    for name, of_loss in points.groupby("loss", sort=False):
+        of_method = dict(list(of_loss.groupby("method", sort=False)))
         curves = {method: _points(of_method[method], tasks) for method in record.methods if method in of_method}
-        ticks = round_ticks(max(y for points in curves.values() for _, y in points if not math.isnan(y)))
-        means = ", ".join(f"{label(method)} {number(float(of_method[method]['value'].mean()))}" for method in curves)
+        means = rows[rows["loss"] == name].groupby("method", sort=False)["value"].mean()
+        ticks = round_ticks(float(of_loss["value"].max()))
         chart = Chart(
             title=str(name),
-            description=f"{name} loss over {tasks} tasks. Mean over all iterations: {means}.",
-            frame=Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1]),
+            description=f"{name} loss over {tasks} tasks. Mean over all iterations: "
+            f"{', '.join(f'{label(method)} {number(float(means[method]))}' for method in curves)}.",
+            frame=Frame(width=460, height=250, left=52, right=12, x_max=tasks, y_max=ticks[-1]),
             curves=curves,
             styles=styles_of(record),
             x_title="task",
@@ -111,13 +118,8 @@ def loss_charts(record: RunRecord) -> list[Chart]:
     return charts
 
 
-def _points(rows: pd.DataFrame, tasks: int) -> list[Point]:
-    """Binned means of one method's loss. x = position of the task + fraction of its iterations; NaN ends each task."""
-    points: list[Point] = []
-    for position, of_task in rows.groupby("position", sort=True):
-        start, count = float(str(position)), int(of_task["iteration"].max()) + 1
-        bins = min(max(BINS // tasks, MIN_BINS_PER_TASK), count)
-        for index, value in of_task.groupby(of_task["iteration"] * bins // count, sort=True)["value"].mean().items():
-            points.append((round(start + (int(str(index)) + 0.5) / bins, 4), float(value)))
-        points.append((start + 1.0, math.nan))
-    return points
+def _points(binned: pd.DataFrame, tasks: int) -> list[Point]:
+    """A method's line; NaN ends each task."""
+    ends = pd.DataFrame({"sequence_step": range(1, tasks + 1), "value": math.nan})
+    whole = pd.concat([binned[["sequence_step", "value"]], ends]).sort_values("sequence_step", kind="stable")
+    return list(whole.itertuples(index=False, name=None))

@@ -14,23 +14,20 @@ from markupsafe import Markup, escape
 
 from gift_core.artifacts.accuracy import PROBE
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.report_json import NO_BENCHMARK, metrics_content, rounded
+from gift_core.artifacts.report_json import ZeroShot, rounded
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, what_ran
-from gift_core.report.fisher_layers import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
 from gift_core.report.labels import (
     count_test_images,
     label,
     number,
-    ratio_text,
     rejections,
     shade_of_points,
-    shade_of_ratio,
     signed,
     task_list,
 )
@@ -49,7 +46,6 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     accuracies,
     retrieval,
     prediction_pictures,
-    fisher_heatmaps,
     synthetic_pairs,
     losses,
     what_ran,
@@ -62,16 +58,12 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
     Returns what a reader should know first: the sentence of zero_shot.json if the run is a published benchmark, and a
     note if its results were computed in different environments. Reads, for the methods of run.methods and the tasks of
     the sequence, the accuracy files, losses and provenance, each task.json, the synthetic pairs if a method replays
-    them, the Fisher files if a method needs them, and the header of the pre-trained weights. The same inputs give the
-    same bytes on every machine. All files are made before the first one replaces an old one. ContractError if an
-    artifact is missing, incomplete or of another sequence.
+    them, and the header of the pre-trained weights. The same inputs give the same bytes on every machine. All files are
+    made before the first one replaces an old one. ContractError if an artifact is missing, incomplete or of another
+    sequence.
     """
     record = read_run(layout, config)
-    html, check = render_page(record), NO_BENCHMARK
-    if record.published is not None:
-        title, verdict = record.published.benchmark.title, record.published.zero_shot
-        check = {"benchmark": title, "verdict": verdict.verdict, "sentence": verdict.sentence}
-        check["data_sets"] = verdict.accuracies.to_dict("index")
+    html, check = render_page(record), record.published.zero_shot if record.published else ZeroShot()
     with (
         write_atomically(folder / "index.html") as page,
         write_atomically(folder / "zero_shot.json") as zero_shot,
@@ -79,15 +71,15 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         write_atomically(folder / "metrics.json") as metrics,
         build_folder(folder / "plots") as plots,
     ):
-        write_json(metrics, metrics_content(record.metrics))
-        write_json(zero_shot, rounded(check))
+        write_json(metrics, record.metrics)
+        write_json(zero_shot, rounded(check.model_dump()))
         write_json(summary, run_summary(record))
         for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
             rows.to_csv(plots / name, index=False, lineterminator="\n")
         page.write_bytes(html.encode())
     found = "; ".join(f"{name}: {text}" for name, text in differences(record).items())
     note = f"note: results of different environments: {found}" if found else ""
-    return [text for text in (check["sentence"], note) if text]
+    return [text for text in (check.sentence, note) if text]
 
 
 def accuracy_rows(record: RunRecord) -> pd.DataFrame:
@@ -127,7 +119,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (label, number, ratio_text, rejections, shade_of_points, shade_of_ratio, signed, task_list, code_spans)
+    filters = (label, number, rejections, shade_of_points, signed, task_list, code_spans)
     templates.filters |= {each.__name__: each for each in filters}
     templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates

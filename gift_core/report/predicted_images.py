@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -37,45 +37,41 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     """
     if not record.methods:
         return
-    answers, styles = Predictions(record), styles_of(record)
+    styles = styles_of(record)
     methods = [method for method in reading_order(record, record.methods) if styles[method] != QUIET]
-    here = [method for method in methods if answers.are_here(method)]
+    files = {method: [record.layout.predictions(method, task) for task in record.tasks] for method in methods}
+    here = [method for method in methods if all(file.is_file() for file in files[method])]
     missing = [method for method in methods if method not in here]
     baseline, best = baseline_method(record), best_method(record)
-    if baseline is not None and answers.are_here(best) and answers.are_here(baseline):
-        kept = kept_tasks(record, answers, baseline, best)
+    if baseline is not None and best in here and baseline in here:
+        kept = kept_tasks(record, baseline, best)
         absent = [task for task, of_task in kept.items() if of_task["kept"] and not of_task["images"]]
         shown = {"baseline": baseline, "best": best, "kept": kept, "missing": absent}
         if kept:
             yield Section("kept", "Forgotten and kept", "kept_images.html.j2", shown)
-    confused = confused_tasks(record, answers, here)
+    confused = confused_tasks(record, here)
     if confused or missing:
         yield Section("confused", "Confused classes", "confused.html.j2", {"confused": confused, "missing": missing})
 
 
-class Predictions:
-    """The predictions of methods. Each file is read once."""
+@lru_cache(maxsize=8)
+def predictions_of(record: RunRecord, method: str, step: str) -> pd.DataFrame:
+    """The content of a file of predictions."""
+    return read_predictions(record.layout.predictions(method, step))[0]
 
-    def __init__(self, record: RunRecord) -> None:
-        self.layout, self.tasks = record.layout, record.tasks
-        self._whole = record.config.evaluation.protocol == CROSS_DOMAIN  # the last file has the tests of all models
-        self._read = cache(lambda method, step: read_predictions(self.layout.predictions(method, step))[0])
 
-    def are_here(self, method: str) -> bool:
-        """Whether all prediction files of the method are on this machine."""
-        return all(self.layout.predictions(method, task).is_file() for task in self.tasks)
+def answers_of(record: RunRecord, method: str, task: str, *, after: str | None = None) -> pd.DataFrame:
+    """What the method's model after the step `after`, by default the last one, predicts on the images of `task`.
 
-    def of(self, method: str, task: str, *, after: str | None = None) -> pd.DataFrame:
-        """What the method's model after the step `after`, by default the last one, predicts on the images of `task`.
-
-        Columns image (its position in the test set), label, predicted (classes by name), correct.
-        """
-        after = after or self.tasks[-1]
-        rows = self._read(method, self.tasks[-1] if self._whole else after)
-        rows = rows[(rows["step"] == self.tasks.index(after)) & (rows["task"] == task)]
-        own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
-        answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
-        return answers
+    Columns image (its position in the test set), label, predicted (classes by name), correct.
+    """
+    after, last = after or record.tasks[-1], record.tasks[-1]
+    is_whole = record.config.evaluation.protocol == CROSS_DOMAIN  # the last file has the tests of all models
+    rows = predictions_of(record, method, last if is_whole else after)
+    rows = rows[(rows["step"] == record.tasks.index(after)) & (rows["task"] == task)]
+    own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
+    answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
+    return answers
 
 
 def _with_classes(record: RunRecord) -> list[str]:
@@ -83,7 +79,7 @@ def _with_classes(record: RunRecord) -> list[str]:
     return [task for task, info in record.infos.items() if info.kind == CLASSES]
 
 
-def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str) -> dict[str, dict[str, Any]]:
+def kept_tasks(record: RunRecord, baseline: str, best: str) -> dict[str, dict[str, Any]]:
     """The tasks but the last one, which nothing was learned after, and how many of their test images these are.
 
     learned: the baseline classified them correctly right after learning the task. forgotten: of these, it misclassifies
@@ -93,8 +89,8 @@ def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str
     """
     found = {}
     for task in a_few([task for task in _with_classes(record) if task != record.tasks[-1]], MAX_TASKS):
-        learned, had = (answers.of(method, task, after=task) for method in (baseline, best))
-        forgot, kept = (answers.of(method, task) for method in (baseline, best))
+        learned, had = (answers_of(record, method, task, after=task) for method in (baseline, best))
+        forgot, kept = (answers_of(record, method, task) for method in (baseline, best))
         forgotten = learned.correct & ~forgot.correct
         folder, info, images = record.layout.task(task), record.infos[task], []
         # each step may have been tested on other images: what one of the tests lacks counts as not forgotten
@@ -112,9 +108,7 @@ def kept_tasks(record: RunRecord, answers: Predictions, baseline: str, best: str
     return found
 
 
-def confused_tasks(
-    record: RunRecord, answers: Predictions, methods: Sequence[str]
-) -> dict[str, dict[str, dict[str, Any]]]:
+def confused_tasks(record: RunRecord, methods: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """{task: {method: its errors at the end}}; {} without methods.
 
     errors: their number. total: that of the test images. pairs: the most frequent (right class, predicted class, the
@@ -126,7 +120,7 @@ def confused_tasks(
     for task in a_few(shown, MAX_TASKS):
         others = {**owners, **dict.fromkeys(record.infos[task].class_names, "")}  # two tasks may share a name
         for method in methods:
-            predicted = answers.of(method, task)
+            predicted = answers_of(record, method, task)
             wrong = predicted[~predicted.correct]
             counts = Counter(zip(wrong.label, wrong.predicted, strict=True))
             most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_PER_METHOD]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
 from gift_core.artifacts.accuracy import TASK_INCREMENTAL
+from gift_core.artifacts.report_json import ZeroShot
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
@@ -33,16 +33,6 @@ MEAN_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
-class ZeroShotCheck:
-    """The verdict, also as a sentence. `accuracies`: columns measured, published in percent by data set, in the order
-    of the benchmark, empty if nothing was compared."""
-
-    verdict: Literal["agrees", "differs", "not compared"]
-    sentence: str
-    accuracies: pd.DataFrame
-
-
-@dataclass(frozen=True)
 class PublishedMethod:
     """`scores`: percent by column of the result table. `matrix`: in percent, zero-shot row on top, if published."""
 
@@ -59,7 +49,7 @@ class PublishedResults:
     benchmark: Benchmark
     methods: tuple[PublishedMethod, ...]
     withheld: tuple[str, ...]
-    zero_shot: ZeroShotCheck
+    zero_shot: ZeroShot
 
 
 def published_results(
@@ -80,7 +70,7 @@ def published_results(
     reasons = tuple(_not_comparable(config, tasks, infos))
     if reasons:
         sentence = f"Zero-shot is not compared with the published {benchmark.title}: {'; '.join(reasons)}."
-        check = ZeroShotCheck("not compared", sentence, pd.DataFrame())
+        check = ZeroShot(benchmark=benchmark.title, verdict="not compared", sentence=sentence)
     else:
         measured = pd.Series(matrices[ZERO_SHOT].iloc[0].to_numpy(dtype=float), index=list(benchmark.data_sets))
         check = check_zero_shot(benchmark, measured)
@@ -109,7 +99,7 @@ def _not_comparable(
         yield f"the run was tested on at most {plural(most, 'test image')} of each task"
 
 
-def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroShotCheck:
+def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroShot:
     """Compares zero-shot accuracies in percent by data set with the published ones.
 
     This is the first check of a reproduction: it needs no training. If most data sets differ, the model is the likely
@@ -122,9 +112,10 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
     compared = f"the published {benchmark.title} ({mtil.MODEL}): mean {number(means['measured'])}%, published"
     compared += f" {number(means['published'])}%"
+    check = ZeroShot(benchmark=benchmark.title, verdict="agrees", data_sets=accuracies.to_dict("index"))
     if agrees:
         largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
-        return ZeroShotCheck("agrees", f"Zero-shot agrees with {compared}; {largest}.", accuracies)
+        return check.model_copy(update={"sentence": f"Zero-shot agrees with {compared}; {largest}."})
     points, named = f"{DATA_SET_TOLERANCE:g} point", []
     for name, own, published in accuracies.loc[off.index].itertuples():
         named.append(f"{name} {number(own)}, published {number(published)} ({signed(own - published)})")
@@ -136,7 +127,7 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     if off.empty or 2 * len(off) > len(differences):
         likely = f"{model}, then the templates"
     sentence = f"Zero-shot does not agree with {compared}. {found}. Check first: {likely}."
-    return ZeroShotCheck("differs", sentence, accuracies)
+    return check.model_copy(update={"verdict": "differs", "sentence": sentence})
 
 
 def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[PublishedMethod]:

@@ -56,6 +56,6 @@ def result_row(record: RunRecord, method: str) -> dict[str, Any]:
             percents, counts = record.matrices[method].iloc[-1].tolist(), list(record.test_images.values())
         below["last"] = "–".join(map(number, accuracy_interval(percents, counts)))
         if record.probes and method != ZERO_SHOT:
-            below["probes"] = signed(-record.metrics[method]["probes"]["loss"])
+            below["probes"] = signed((scores["probes"] or 0.0) - (record.scores[ZERO_SHOT]["probes"] or 0.0))
     style = "reference" if method == ZERO_SHOT else styles_of(record)[method]
     return {"method": method, "style": style, "scores": scores, "below": below}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gift_core.artifacts.accuracy import PROBE, environment_of
 from gift_core.artifacts.model_folder import read_provenance
-from gift_core.artifacts.report_json import METRICS
+from gift_core.artifacts.report_json import METRICS, rounded
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, index_tars, read_task
 from gift_core.artifacts.teacher_files import read_source
@@ -31,7 +31,7 @@ MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
     """What the settings of a run say."""
 
@@ -87,7 +87,7 @@ class Experiment:
         return tuple(method for method in self.methods if method not in self.separate_models)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RunRecord(Experiment, RunScores):
     """A finished run and its scores. What else a section shows, its module reads from the artifacts in `layout`.
 
@@ -176,10 +176,14 @@ class RunRecord(Experiment, RunScores):
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """The content of metrics.json in percent, unrounded."""
-        found: dict[str, dict[str, Any]] = {m: {name: row[name] for name in METRICS} for m, row in self.scores.items()}
-        for method, table in self.probes.items():
-            found[method]["probes"] = probe_scores(table)
+        """The content of metrics.json, in percent with four decimals."""
+        probes = {method: {"probes": probe_scores(table)} for method, table in self.probes.items()}
+        found: dict[str, dict[str, Any]] = rounded(
+            {
+                method: {name: row[name] for name in METRICS} | probes.get(method, {})
+                for method, row in self.scores.items()
+            }
+        )
         return found
 
 

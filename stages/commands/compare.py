@@ -162,11 +162,11 @@ def print_comparison(comparison: Comparison) -> None:
     """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
     from gift_core.report.labels import COLUMN_TITLES, label, number, signed
 
-    columns, probes = comparison.runs.columns, "probes" in comparison.runs.columns
+    columns, probes = comparison.columns, "probes" in comparison.columns
     compared = ("last", "probes") if probes else ("last",)
     shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
-    over = ", ".join(map(str, comparison.runs.seeds))
+    over = ", ".join(map(str, comparison.seeds))
     title = f"Percent over seeds {over}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
     headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
@@ -184,11 +184,11 @@ def print_comparison(comparison: Comparison) -> None:
                 found = differences.get(column)
                 noise = "≈" if found and found.verdict(column) == "noise" else ""
                 cells.append(noise + signed(found.mean) if found else "")
-            count, total = len(scores[columns[-1]]), len(comparison.runs.seeds)
+            count, total = len(scores[columns[-1]]), len(comparison.seeds)
             rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
     whole = [*headings, *([] if probes else [""])]
     print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, **PLAIN)
-    for seed, method in comparison.runs.missing:
+    for seed, method in comparison.missing:
         typer.echo(f"missing: {method} with seed {seed}")
-    if len(comparison.runs.seeds) == 1:
+    if len(comparison.seeds) == 1:
         hint("One seed: there is no spread, so no difference can be distinguished from noise.")

@@ -21,7 +21,7 @@ from gift_core.artifacts.predictions import prediction_rows, write_predictions
 from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, read_task, write_task
-from gift_core.artifacts.teacher_files import Fisher, write_fisher, write_source
+from gift_core.artifacts.teacher_files import write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
@@ -54,11 +54,6 @@ PROBES = {
 }
 PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
 STEPS = 30
-PARAMETERS = {  # name: (shape, Fisher information of each weight); mean: (4 x 100 + 4 x 1 + 2 x 0) / 10 = 40.4
-    "visual.layer2.0.conv1.weight": ((2, 2), 100.0),
-    "transformer.resblocks.1.mlp.c_fc.weight": ((4,), 1.0),
-    "text_projection": ((2,), 0.0),
-}
 ENVIRONMENT: dict[str, str | int] = {"torch": "2.9.0", "device": "cpu x86_64 AVX512", "threads": 1}
 OPENAI = {"name": "ViT-B-16", "pretrained": "openai", "precision": "fp32"}
 
@@ -198,11 +193,6 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
         if config.methods[method].replay.images != "none":
             for task in tasks:
                 write_source(layout.teacher(method, task), replay="synthetic", read={}, environment=ENVIRONMENT)
-        if config.methods[method].consolidation.needs_fisher:
-            diagonals = {name: np.full(shape, value, np.float32) for name, (shape, value) in PARAMETERS.items()}
-            for task in tasks:
-                path = layout.teacher(method, task) / "fisher.safetensors"
-                write_fisher(path, Fisher(diagonals, estimator="per_sample", model="0" * 64))
     for task in tasks:
         write_task_json(layout, task)
         _write_pairs(layout.shards(task))

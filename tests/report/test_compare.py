@@ -119,7 +119,7 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
         compare_runs(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     comparison = compare_runs(folders, tmp_path / "out", allow_missing=True)
-    assert (comparison.runs.missing, len(comparison.scores["gift_cd"]["last"])) == (((43, "gift_cd"),), 2)
+    assert (comparison.missing, len(comparison.scores["gift_cd"]["last"])) == (((43, "gift_cd"),), 2)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Missing: GIFT, CD only (seed 43)" in page and "2 of 3 seeds" in page
 

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.artifacts.report_json import ZeroShot
 from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_matrix
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from gift_core.report.page import build_report, render_page
-from gift_core.report.published_results import ZeroShotCheck, check_zero_shot
+from gift_core.report.published_results import check_zero_shot
 from gift_core.report.run_record import RunRecord, read_run
 from tests.report.run_folder import table_of, write_mtil, write_run, write_task_json
 
@@ -41,7 +42,7 @@ def mtil_record(root: Path, benchmark: Benchmark = ORDER_1, **options: Any) -> R
     return read_run(Layout(root), write_mtil(root, benchmark, **options))
 
 
-def zero_shot_of(record: RunRecord) -> ZeroShotCheck:
+def zero_shot_of(record: RunRecord) -> ZeroShot:
     assert record.published is not None
     return record.published.zero_shot
 
@@ -65,7 +66,7 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
 
 
 def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
-    def checked(**apart: float) -> ZeroShotCheck:
+    def checked(**apart: float) -> ZeroShot:
         published = mtil.zero_shot(ORDER_1)
         measured = published + pd.Series(apart).reindex(published.index).fillna(apart.get("all", 0.0))
         return check_zero_shot(ORDER_1, measured)
@@ -84,9 +85,7 @@ def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
     record = mtil_record(tmp_path, model=model)
     check, used = zero_shot_of(record), "this run used ViT-B-16, laion2b_s34b_b88k"
     assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {used}" in check.sentence
-    assert (
-        check.verdict == "not compared" and check.accuracies.empty and record.published and not record.published.methods
-    )
+    assert check.verdict == "not compared" and not check.data_sets and record.published and not record.published.methods
 
 
 def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:

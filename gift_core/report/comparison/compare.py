@@ -12,7 +12,7 @@ from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
-from gift_core.report.comparison.runs_by_seed import Comparison, compare_methods, read_runs
+from gift_core.report.comparison.runs_by_seed import Comparison, read_runs
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
 from gift_core.report.page import environment
@@ -20,7 +20,6 @@ from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 NAME_GAP = 18.0  # between the names beside the scatter chart
-FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 
 
 def compare_runs(
@@ -38,9 +37,9 @@ def compare_runs(
     UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
     `against` is no method of the runs. ContractError if an accuracy file is damaged.
     """
-    comparison = compare_methods(read_runs(roots, methods=methods, allow_missing=allow_missing), against)
+    comparison = read_runs(roots, methods=methods, against=against, allow_missing=allow_missing)
     with build_folder(folder) as temporary:
-        comparison.runs.values.to_csv(temporary / TABLE, index=False, lineterminator="\n")
+        comparison.values.to_csv(temporary / TABLE, index=False, lineterminator="\n")
         write_json(temporary / RECORD, _as_json(comparison))
         (temporary / PAGE).write_bytes(render_comparison(comparison).encode())
     return comparison
@@ -48,44 +47,44 @@ def compare_runs(
 
 def render_comparison(comparison: Comparison) -> str:
     """The page as HTML. The same comparison gives the same text."""
-    runs, styles = comparison.runs, comparison.styles
+    styles = comparison.styles
     names = {methods[0]: title for title, methods in comparison.groups.items()}
-    if len(runs.methods) <= COLORS:  # a color of its own for each
+    if len(comparison.methods) <= COLORS:  # a color of its own for each
         names = {method: label(method) for methods in comparison.groups.values() for method in methods}
     return (
         environment()
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
-            runs=runs,
+            runs=comparison,
             headline=comparison_headline(comparison),
             titles=COLUMN_TITLES,
-            scales={column: scale_of(comparison, column) for column in runs.columns},
+            scales={column: scale_of(comparison, column) for column in comparison.columns},
             styles=styles,
             legend={styles[method]: name for method, name in names.items()},
             scatter=scatter_chart(comparison),
             seen_chart=mean_seen_chart(comparison),
-            missing=[f"{label(method)} (seed {seed})" for seed, method in runs.missing],
+            missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.missing],
         )
     )
 
 
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     """The result of the method compared with, and how many others differ from it by more than the noise."""
-    name, runs = comparison.against, comparison.runs
-    last = comparison.scores[name]["own" if name in runs.separate_models else "last"]
-    what = f"mean accuracy after {plural(len(runs.tasks), 'task')}"
-    if runs.seen is not None:
-        what = f"accuracy on all classes after {plural(len(runs.tasks), 'step')}"
+    name, seeds = comparison.against, comparison.seeds
+    last = comparison.scores[name]["own" if name in comparison.separate_models else "last"]
+    what = f"mean accuracy after {plural(len(comparison.tasks), 'task')}"
+    if comparison.seen is not None:
+        what = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {number(last.mean())}{deviation}% {what}"
-    kept += f"{runs.miniature.of_benchmark}."
-    if len(runs.seeds) == 1:
+    kept = f"Over {plural(len(seeds), 'seed')}, {label(name)} has {number(last.mean())}{deviation}% {what}"
+    kept += f"{comparison.miniature.of_benchmark}."
+    if len(seeds) == 1:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
     others = {
         method: differences["last"].exceeds_noise
         for method, differences in comparison.differences.items()
-        if method not in (ZERO_SHOT, *runs.references) and "last" in differences
+        if method not in (ZERO_SHOT, *comparison.references) and "last" in differences
     }
     if not others:
         return kept, ""
@@ -99,14 +98,12 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
 
 def mean_seen_chart(comparison: Comparison) -> Chart | None:
     """The mean over the seeds after every step, in the colors of the groups. None for task-incremental runs."""
-    runs = comparison.runs
-    if runs.seen is None:
+    if comparison.seen is None:
         return None
-    means = runs.seen.groupby(["method", "step"])["percent"].mean()
-    curves = {method: [float(value) for value in means[method]] for method in (*runs.methods, ZERO_SHOT)}
-    steps = {step: f"After step {step} of {len(runs.tasks)}" for step in range(1, len(runs.tasks) + 1)}
-    styles = {method: comparison.styles[method] for method in runs.methods}
-    return seen_chart(curves, "steps", steps, styles=styles, gap=19 if len(curves) <= FEW_CURVES else 15)
+    curves = {method: comparison.seen[method].tolist() for method in (*comparison.methods, ZERO_SHOT)}
+    steps = {step: f"After step {step} of {len(curves[ZERO_SHOT])}" for step in range(1, len(curves[ZERO_SHOT]) + 1)}
+    styles = {method: comparison.styles[method] for method in comparison.methods}
+    return seen_chart(curves, "steps", steps, styles=styles)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
@@ -121,10 +118,10 @@ def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
     Each mark has the means x and y in percent with their deviations over the seeds, its name, and the y of the name in
     the view box, to which a line leads.
     """
-    runs, axes = comparison.runs, ["transfer", "last"]
-    by_method = runs.values[~runs.values["method"].isin(runs.separate_models)].reindex(columns=["method", *axes])
-    means, deviations = (by_method.groupby("method").agg(what) for what in ("mean", "std"))
-    names = [method for methods in comparison.groups.values() for method in methods if method in means.dropna().index]
+    by_method = comparison.values.reindex(columns=["method", "transfer", "last"]).groupby("method")
+    means, deviations = by_method.mean(), by_method.std()
+    shown = means.dropna().index.difference(comparison.separate_models)
+    names = [method for methods in comparison.groups.values() for method in methods if method in shown]
     if not names:
         return None
     means, deviations = means.loc[names], deviations.loc[names].fillna(0.0)
@@ -158,7 +155,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
-    runs, methods = comparison.runs, {}
+    methods = {}
     for title, names in comparison.groups.items():
         for name in names:
             figures = {
@@ -175,11 +172,11 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}
-    missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
+    missing = [{"seed": seed, "method": method} for seed, method in comparison.missing]
     head = {
-        "experiment": runs.config.experiment,
-        "tasks": list(runs.tasks),
-        "seeds": list(runs.seeds),
+        "experiment": comparison.config.experiment,
+        "tasks": list(comparison.tasks),
+        "seeds": list(comparison.seeds),
         "missing": missing,
     }
     return {**head, "against": comparison.against, "methods": methods}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,6 @@ import pandas as pd
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
-from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
@@ -29,28 +29,6 @@ CONFIDENCE = 0.95
 COMMAND = "gift compare"
 PRETRAINED = "model:pretrained"
 MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys in params.yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runs(Experiment):
-    """Finished runs of one experiment with different seeds.
-
-    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
-    columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
-    seed, method, step, percent on all classes seen so far.
-    """
-
-    seeds: tuple[int, ...]
-    missing: tuple[tuple[int, str], ...]
-    columns: tuple[str, ...]
-    values: pd.DataFrame
-    seen: pd.DataFrame | None
-
-    def scores(self, method: str, column: str) -> pd.Series[float]:
-        """The defined values of the method by seed, in seed order."""
-        rows = self.values[self.values["method"] == method].set_index("seed")
-        defined: pd.Series[float] = rows[column].dropna()
-        return defined
 
 
 @dataclass(frozen=True)
@@ -74,58 +52,73 @@ class Difference:
         return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs with the scores of each method and column by seed, and the difference of each to the method `against`."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison(Experiment):
+    """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
 
-    runs: Runs
-    against: str
-    groups: Mapping[str, tuple[str, ...]]  # the methods that the tables show together, by their title
-    scores: Mapping[str, Mapping[str, pd.Series[float]]]
-    differences: Mapping[str, Mapping[str, Difference]]
+    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
+    columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
+    the mean over the seeds in percent on all classes seen so far, a row for each step, a column for each method.
+    """
+
+    seeds: tuple[int, ...]
+    missing: tuple[tuple[int, str], ...]
+    values: pd.DataFrame
+    seen: pd.DataFrame | None
+    against: str = ZERO_SHOT
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the result table."""
+        return tuple(self.values.columns[2:])
+
+    @cached_property
+    def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:
+        """The defined values of each method and column by seed, in seed order."""
+        found = {}
+        for name in (ZERO_SHOT, *self.methods):
+            rows = self.values[self.values["method"] == name].set_index("seed")
+            columns = SEPARATE_MODEL_COLUMNS if name in self.separate_models else self.columns
+            found[name] = {column: rows[column].dropna() for column in columns}
+        return found
+
+    @cached_property
+    def differences(self) -> Mapping[str, Mapping[str, Difference]]:
+        """Of each other method to `against`, where both have a value with a common seed."""
+        base = self.scores[self.against]
+        return {
+            name: {
+                column: found
+                for column in own
+                if column in base and (found := difference_of(own[column], base[column])) is not None
+            }
+            for name, own in self.scores.items()
+            if name != self.against
+        }
+
+    @cached_property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The methods that the tables show together, by their title.
+
+        References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and these.
+        """
+        variants = {name: tuple(n for n in self.contenders if n.startswith(f"{name}_")) for name in self.contenders}
+        family = max(variants, key=lambda name: len(variants[name]), default="")
+        own = variants.get(family, ())
+        groups = {
+            "References": (ZERO_SHOT, *self.references),
+            "Baselines" if own else "Methods": tuple(n for n in variants if not own or n not in (family, *own)),
+            label(family): (family,) if own else (),
+            f"Variants of {label(family)}": own,
+        }
+        return {title: methods for title, methods in groups.items() if methods}
 
     @property
     def styles(self) -> dict[str, str]:
         """The CSS class of each method: a color of its own, m0 to m5, or with more methods that of its group."""
-        if len(self.runs.methods) <= COLORS:
-            return {ZERO_SHOT: "g0", **{method: f"m{at}" for at, method in enumerate(self.runs.methods)}}
+        if len(self.methods) <= COLORS:
+            return {ZERO_SHOT: "g0", **{method: f"m{at}" for at, method in enumerate(self.methods)}}
         return {method: f"g{at}" for at, group in enumerate(self.groups.values()) for method in group}
-
-
-def compare_methods(runs: Runs, against: str | None) -> Comparison:
-    """The comparison. `against` defaults to the contender with the highest mean Last, or the zero-shot model.
-
-    UserError with the nearest name if `against` is no method of the runs.
-    """
-    columns = {
-        name: SEPARATE_MODEL_COLUMNS if name in runs.separate_models else runs.columns
-        for name in (ZERO_SHOT, *runs.methods)
-    }
-    if against is None:
-        against = max(runs.contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
-    lookup(columns, against, "--against")
-    scores = {name: {column: runs.scores(name, column) for column in of_method} for name, of_method in columns.items()}
-    differences: dict[str, dict[str, Difference]] = {name: {} for name in columns if name != against}
-    for name, found in differences.items():
-        for column, of_column in scores[name].items():
-            if column in columns[against] and (each := difference_of(of_column, scores[against][column])):
-                found[column] = each
-    return Comparison(runs, against, groups_of(runs), scores, differences)
-
-
-def groups_of(runs: Runs) -> dict[str, tuple[str, ...]]:
-    """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and these."""
-    variants = {name: tuple(n for n in runs.contenders if n.startswith(f"{name}_")) for name in runs.contenders}
-    family = max(variants, key=lambda name: len(variants[name]), default="")
-    own = variants.get(family, ())
-    others = tuple(name for name in runs.contenders if not own or name not in (family, *own))
-    groups = {
-        "References": (ZERO_SHOT, *runs.references),
-        "Baselines" if own else "Methods": others,
-        label(family): (family,) if own else (),
-        f"Variants of {label(family)}": own,
-    }
-    return {title: methods for title, methods in groups.items() if methods}
 
 
 def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
@@ -144,11 +137,19 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     return Difference(mean, mean - margin, mean + margin, count)
 
 
-def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, allow_missing: bool) -> Runs:
-    """The scores of every run in seed order, of all methods or these. Each root holds params.yaml and data/6_accuracy.
+def read_runs(
+    roots: Sequence[Path],
+    *,
+    methods: Sequence[str] | None = None,
+    against: str | None = None,
+    allow_missing: bool = False,
+) -> Comparison:
+    """The comparison of the runs in seed order, of all methods or these. A root has params.yaml and data/6_accuracy.
+
+    `against` defaults to the contender with the highest mean Last, or the zero-shot model.
 
     UserError if two runs have the same seed, differ in other settings than seeds and the list of methods, or start from
-    different models; also if a method lacks a seed, unless `allow_missing`.
+    different models; also if a method lacks a seed, unless `allow_missing`, and if `against` is no method of the runs.
     """
     configs = {root: _config(root, methods) for root in roots}
     ordered = sorted(roots, key=lambda root: configs[root].seed)
@@ -156,19 +157,9 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
         _require_one_experiment(one, configs[one], other, configs[other])
     rows = {name: configs[root].methods[name] for root in ordered for name in configs[root].run.methods}
     wanted = [name for name, row in rows.items() if not is_zero_shot(row)]
-    scores, models, finished = dict[int, RunScores](), dict[str | None, Path](), dict[int, list[str]]()
-    for root in ordered:
-        config, layout = configs[root], Layout(root)
-        tasks = tuple(step.task for step in config.sequence)
-        names = [name for name in config.run.methods if all(layout.accuracy(name, task).is_file() for task in tasks)]
-        if not names:
-            folder, remedy = layout.accuracy("method", "task").parent.parent, f"Run `dvc repro` in {root} first."
-            raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. {remedy}")
-        accuracy, metadata = read_accuracies(layout, config, tuple(names))
-        models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
-        finished[config.seed] = [name for name in wanted if name in names]
-        scores[config.seed] = score_run(layout, config, accuracy, finished[config.seed])
-    missing = tuple((seed, name) for seed, names in finished.items() for name in wanted if name not in names)
+    models = dict[str | None, Path]()
+    scores = {configs[root].seed: _scores(root, configs[root], models) for root in ordered}
+    missing = tuple((seed, name) for seed, found in scores.items() for name in wanted if name not in found.scores)
     if missing and not allow_missing:
         named = ", ".join(f"{name} (seed {seed})" for seed, name in missing)
         remedy = "Finish them with `dvc repro`, or pass --allow-missing to compute their means over fewer seeds."
@@ -176,39 +167,35 @@ def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, al
     if len(models) > 1:
         problem = f"{' and '.join(map(str, models.values()))} started from different pre-trained models"
         raise UserError(f"{COMMAND}: {problem}. Compare runs of one model.")
-    found = {name: rows[name] for name in wanted if any(name in names for names in finished.values())}
-    return _runs_of(configs[ordered[0]], found, scores, missing)
-
-
-def _runs_of(
-    config: Config,
-    methods: Mapping[str, MethodConfig],
-    scores: Mapping[int, RunScores],
-    missing: tuple[tuple[int, str], ...],
-) -> Runs:
-    """The scores by seed as tables."""
-    columns = next(iter(scores.values())).columns
-    values = [
-        {"seed": seed, "method": name, **{column: row[column] for column in columns}}
-        for seed, of_seed in scores.items()
-        for name, row in of_seed.scores.items()
-    ]
-    seen = [
-        (seed, name, step, float(percent))
-        for seed, of_seed in scores.items()
-        if of_seed.seen is not None
-        for name in of_seed.seen.columns
-        for step, percent in enumerate(of_seed.seen[name])
-    ]
-    run = config.run.model_copy(update={"methods": tuple(methods)})
-    return Runs(
-        config=config.model_copy(update={"run": run, "methods": methods}),
+    finished = {name: rows[name] for name in wanted if any(name in found.scores for found in scores.values())}
+    config = configs[ordered[0]]
+    run = config.run.model_copy(update={"methods": tuple(finished)})
+    tables = {seed: pd.DataFrame.from_dict(dict(found.scores), "index", float) for seed, found in scores.items()}
+    seen = [found.seen for found in scores.values() if found.seen is not None]
+    compared = Comparison(
+        config=config.model_copy(update={"run": run, "methods": finished}),
         seeds=tuple(scores),
         missing=missing,
-        columns=columns,
-        values=pd.DataFrame(values).astype(dict.fromkeys(columns, float)),
-        seen=pd.DataFrame(seen, columns=["seed", "method", "step", "percent"]) if seen else None,
+        values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
+        seen=pd.concat(seen).groupby(level=0, sort=False).mean() if seen else None,
     )
+    if against is None:
+        last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
+        against = max(last, key=last.__getitem__, default=ZERO_SHOT)
+    lookup(compared.scores, against, "--against")
+    return replace(compared, against=against)
+
+
+def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunScores:
+    """The scores of the finished methods of a run. Notes in `models` from which pre-trained model they started."""
+    layout, tasks = Layout(root), tuple(step.task for step in config.sequence)
+    names = [name for name in config.run.methods if all(layout.accuracy(name, task).is_file() for task in tasks)]
+    if not names:
+        folder, remedy = layout.accuracy("method", "task").parent.parent, f"Run `dvc repro` in {root} first."
+        raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. {remedy}")
+    accuracy, metadata = read_accuracies(layout, config, tuple(names))
+    models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
+    return score_run(layout, config, accuracy, [name for name in names if not is_zero_shot(config.methods[name])])
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
