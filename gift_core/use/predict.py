@@ -6,7 +6,7 @@ import csv
 import glob
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,6 @@ from gift_core.use.class_lists import Classes, names_of
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
 if TYPE_CHECKING:
-    import torch
-
     from gift_core.clip.model import Clip
 
 NONE = "none of these"  # the class of an image that is similar to none
@@ -85,29 +83,42 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(found), notes
 
 
-def class_head(clip: Clip, classes: Sequence[Classes]) -> torch.Tensor:
-    """Returns unit features [K, D] of the classes of all groups, each with the templates of its group."""
-    import torch
-
-    from gift_core.clip.encoding import class_features
-
-    return torch.cat([class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes])
+def read_image(path: Path) -> bytes | Unreadable:
+    """Returns the image as PNG or JPEG. Any damaged file is Unreadable, so that the others are still classified."""
+    try:
+        if printable(str(path)) != str(path):
+            raise BadImageError("its name is not UTF-8 or has control characters: rename it")
+        with bad_image_errors():
+            data = path.read_bytes()
+        return plain_image(data, "png", shorter_side=None)[0]
+    except BadImageError as error:
+        return Unreadable(path, str(error))
 
 
 def classify_images(
-    clip: Clip, paths: Sequence[Path], classes: Sequence[Classes], *, top: int
+    clip: Clip,
+    paths: Sequence[Path],
+    classes: Sequence[Classes],
+    *,
+    top: int,
+    read: Callable[[Path], bytes | Unreadable] = read_image,
 ) -> Iterator[Prediction | Unreadable]:
     """Yields the result of each path, in order, as soon as its batch is done; one batch is in memory at a time.
 
-    Scores are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
-    Images are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several.
+    The classes of each group have its templates. Scores are the softmax of s * cosine over the K classes of all groups;
+    a prediction has the `top` largest. Files are read as `ingest` reads them: turned upright, on white where
+    transparent, the first frame of several.
     """
-    from gift_core.clip.encoding import image_features, require_unit
+    import torch
+
+    from gift_core.clip.encoding import class_features, image_features, require_unit
     from gift_core.clip.images import evaluation_pixels
 
-    class_KD, names = class_head(clip, classes), names_of(classes)
+    names = names_of(classes)
+    heads = [class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes]
+    class_KD = torch.cat(heads)
     for start in range(0, len(paths), BATCH_SIZE):
-        images = [_read(path) for path in paths[start : start + BATCH_SIZE]]
+        images = [read(path) for path in paths[start : start + BATCH_SIZE]]
         pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
         if not len(pixels_BCHW):
             yield from (image for image in images if isinstance(image, Unreadable))
@@ -169,15 +180,3 @@ def record(ranked: Ranked) -> dict[str, Any]:
     """Returns a class of an image as CSV and JSON have it: {"class": ..., "similarity": ..., "score": ...}."""
     score = None if ranked.score is None else round(ranked.score, _DECIMALS)
     return {"class": ranked.name, "similarity": round(ranked.similarity, _DECIMALS), "score": score}
-
-
-def _read(path: Path) -> bytes | Unreadable:
-    """The image as PNG or JPEG. Any damaged file is Unreadable, so that the others are still classified."""
-    try:
-        if printable(str(path)) != str(path):
-            raise BadImageError("its name is not UTF-8 or has control characters: rename it")
-        with bad_image_errors():
-            data = path.read_bytes()
-        return plain_image(data, "png", shorter_side=None)[0]
-    except BadImageError as error:
-        return Unreadable(path, str(error))

@@ -22,7 +22,7 @@ from .models import Model, Pretrained
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
     from gift_core.use import class_lists
-    from gift_core.use.labeled_images import LabeledTask, TestResult
+    from gift_core.use.labeled_images import TestResult
     from gift_core.use.predict import Unreadable
 
 Classes = Annotated[
@@ -153,23 +153,23 @@ def test(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.labeled_images import LabeledFolder, open_labeled_images, require_labels, score
+    from gift_core.use.labeled_images import open_labeled_images, require_labels, score
 
     if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
     require_model_path(model)
     labeled = open_labeled_images(images, templates, Layout(root))
-    if not isinstance(labeled, LabeledFolder) and labeled.classes.are_captions:
+    if labeled.task and labeled.classes.are_captions:
         if learned or classes is not None or templates is not None:
             raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
-        _test_retrieval(labeled, model, pretrained, device=device, as_json=as_json)
+        _test_retrieval(labeled.task, model, pretrained, device=device, as_json=as_json)
         return
     among = [labeled.classes]
     if learned:
         among = learned_classes(model, templates)
     elif classes is not None:
         among = [read_classes(classes, templates, Layout(root))]
-    elif isinstance(labeled, LabeledFolder) and templates is None:
+    elif labeled.task is None and templates is None:
         among = [_with_templates(labeled.classes, model)]
     same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
     from gift_core.interop.importing import open_model
@@ -209,11 +209,12 @@ def _print_result(model: str, images: str, result: TestResult, among: int, *, as
     hint(f'classes, gift predict --threshold {result.threshold} calls images below it "none of these".')
 
 
-def _test_retrieval(task: LabeledTask, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
+def _test_retrieval(task: Path, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
     from gift_core.interop.importing import open_model
     from gift_core.report.accuracies import accuracy_interval
+    from gift_core.use.labeled_images import retrieve
 
-    found, images = task.retrieve(open_model(model, pretrained, device=device))
+    found, images = retrieve(task, open_model(model, pretrained, device=device))
     low, high = accuracy_interval([found.mean], [images])
     rows = {
         "images for captions": (found.images, found.images_rank),

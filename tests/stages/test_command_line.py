@@ -20,7 +20,6 @@ from gift_core.shipped import guides
 from stages.app import app
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
-from tests.test_architecture import DVC
 
 RUNNER = CliRunner()
 HEAVY = (
@@ -186,15 +185,6 @@ def test_a_python_without_the_packages_is_named_with_the_command_that_activates_
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith(f"error: {sys.executable} has no module ")
     assert "source .venv/bin/activate" in done.stderr
-
-
-def test_every_stage_type_has_an_edge_to_a_later_one_and_no_edge_is_a_shortcut() -> None:
-    blocks = list(DVC)
-    edges = {tuple(edge) for edge in json.loads(gift("dag", "--root", str(ROOT), "--json").stdout)["edges"]}
-    assert all(blocks.index(above) < blocks.index(below) for above, below in edges)
-    assert {("synthesize", "teach"), ("teach", "finetune"), ("finetune", "evaluate")} <= edges
-    assert ("ingest", "finetune") not in edges  # finetune reads the task, but teach comes between
-    assert '  finetune["finetune x 8"]' in gift("dag", "--root", str(ROOT), "--mermaid").stdout.splitlines()
 
 
 def test_every_page_that_code_and_presets_name_is_a_guide() -> None:
