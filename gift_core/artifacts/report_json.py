@@ -22,12 +22,6 @@ SUMMARY_METRICS = {
     "last": "last_percent",
     "forgetting": "forgetting_points",
 }
-_OF_MATRIX = ("before_percent", "after_percent", "end_percent", "difference_points")
-BY_TASK = {
-    "task_incremental": _OF_MATRIX,
-    "cross_domain": _OF_MATRIX,
-    "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
-}
 NO_BENCHMARK: dict[str, Any] = {"benchmark": None, "verdict": "no benchmark", "sentence": "", "data_sets": {}}
 Percent = Annotated[float, Field(ge=-100, le=100)]
 Number = int | FiniteFloat | None

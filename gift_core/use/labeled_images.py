@@ -17,7 +17,7 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.use.predict import BATCH_SIZE, Unreadable, classify_images, read_image, readable
+from gift_core.use.predict import BATCH_SIZE, Unreadable, classify_images, read_image
 
 if TYPE_CHECKING:
     from gift_core.artifacts.predictions import Recalls
@@ -37,17 +37,17 @@ class LabeledImages:
 
     label_of: Mapping[Path, str]
     classes: Classes
-    read: Callable[[Path], bytes | Unreadable]
+    read: Callable[[Path], bytes]
     notes: tuple[str, ...] = ()
     task: Path | None = None
 
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable]) -> Answers:
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: Unreadable) -> Answers:
         """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
 
-        Files that are no images are appended to `unreadable`.
+        Files that are no images are added to `unreadable`.
         """
-        found = classify_images(clip, list(self.label_of), among, top=1, read=self.read)
-        for each in readable(progress(found, len(self.label_of), "images"), unreadable):
+        found = classify_images(clip, list(self.label_of), among, unreadable, read=self.read)
+        for each in progress(found, len(self.label_of), "images"):
             yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
 
 

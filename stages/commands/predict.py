@@ -75,7 +75,7 @@ def predict(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.predict import FORMATS, classify_images, csv_lines, find_images, readable, record, table_lines
+    from gift_core.use.predict import FORMATS, classify_images, csv_lines, find_images, record, table_lines
 
     lookup(dict.fromkeys(FORMATS), output, "predict --format")
     require_model_path(model)
@@ -94,11 +94,10 @@ def predict(
     if classes is None:
         what = "captions of tasks" if chosen[0].are_captions else "classes: those"
         note(f"{len(names_of(chosen))} {what} that the model has learned")
-    unreadable: list[Unreadable] = []
-    results = classify_images(clip, paths, chosen, top=top)
+    unreadable: Unreadable = {}
+    found = classify_images(clip, paths, chosen, unreadable, top=top, threshold=threshold)
     if not sys.stdout.isatty():  # no progress bar between printed lines
-        results = progress(results, len(paths), "images")
-    found = readable(results, unreadable, threshold)
+        found = progress(found, len(paths), "images")
     if as_json or output == "json":
         print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
     else:
@@ -117,14 +116,11 @@ def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Cla
     return found
 
 
-def exit_with(unreadable: list[Unreadable]) -> None:
+def exit_with(unreadable: Unreadable) -> None:
     """Says for each reason which files were not read, and exits with 1 if there are any, else with 0."""
-    paths: dict[str, list[str]] = {}
-    for file in unreadable:
-        paths.setdefault(file.reason, []).append(printable(str(file.path)))
-    for reason, names in paths.items():
-        text = f"not read: {plural(len(names), 'file')}, {reason} ({first_names(names)})"
-        typer.secho(text, fg=typer.colors.RED, err=True)
+    for reason, paths in unreadable.items():
+        names = first_names([printable(str(path)) for path in paths])
+        typer.secho(f"not read: {plural(len(paths), 'file')}, {reason} ({names})", fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)
 
 
@@ -177,7 +173,7 @@ def test(
     clip = open_model(model, pretrained, device=device)
     for text in labeled.notes:
         note(f"{images}: {text}")
-    unreadable: list[Unreadable] = []
+    unreadable: Unreadable = {}
     answers = labeled.classify(clip, among, unreadable)
     result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
     _print_result(model, images, result, len(names_of(among)), as_json=as_json)

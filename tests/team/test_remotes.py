@@ -12,8 +12,8 @@ from gift_core.config.loading import parse_config
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
-from gift_core.team.raw_data import missing_raw_data
 from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
+from stages.check import missing_raw_data
 from tests.clone import Clone, clone_of, content
 from tests.team.remote_servers import free_port
 from tests.team.toy import gift, use_store
