@@ -15,17 +15,9 @@ from gift_core.layout import Layout
 PARAMS, CATALOGUE = "params.yaml", "methods.yaml"
 
 
-def complete_from(names: Iterable[str] | Callable[[Any], Iterable[str]]) -> Callable[[Any, str], list[str]]:
-    """Returns a function that completes to the names that begin with what was typed.
-
-    `names` may depend on the context of the command.
-    """
-
-    def complete(ctx: Any, incomplete: str) -> list[str]:
-        known = names(ctx) if callable(names) else names
-        return [name for name in known if name.startswith(incomplete)]
-
-    return complete
+def _completes(names: Callable[[Any], Iterable[str]]) -> Callable[[Any, str], list[str]]:
+    """Returns a function that completes to the names that begin with what was typed. They depend on the context."""
+    return lambda ctx, incomplete: [name for name in names(ctx) if name.startswith(incomplete)]
 
 
 def _root(ctx: Any) -> Path:
@@ -45,16 +37,14 @@ def _yaml(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-complete_task = complete_from(lambda ctx: [step["task"] for step in _params(ctx).get("sequence") or ()])
-complete_method = complete_from(lambda ctx: _params(ctx).get("methods") or ())
-complete_known_method = complete_from(
+complete_task = _completes(lambda ctx: [step["task"] for step in _params(ctx).get("sequence") or ()])
+complete_method = _completes(lambda ctx: _params(ctx).get("methods") or ())
+complete_known_method = _completes(
     lambda ctx: {**(_params(ctx).get("methods") or {}), **_yaml(_root(ctx) / "presets" / CATALOGUE)}
 )
-complete_preset = complete_from(
+complete_preset = _completes(
     lambda ctx: sorted(file.stem for file in (_root(ctx) / "presets").glob("*.yaml") if file.name != CATALOGUE)
 )
-complete_classes = (
-    complete_from(  # the tasks that are ingested, of which `gift predict --classes` takes the class names
-        lambda ctx: sorted(file.parent.name for file in Layout(_root(ctx)).task("any").parent.glob("*/task.json"))
-    )
+complete_classes = _completes(  # the tasks that are ingested, of which `gift predict --classes` takes the class names
+    lambda ctx: sorted(file.parent.name for file in Layout(_root(ctx)).task("any").parent.glob("*/task.json"))
 )

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 NONE = "none of these"  # the class of an image that is similar to none
 BATCH_SIZE = 64  # images, and texts of classes, that are encoded at once
-FORMATS = ("table", "csv", "json")
 Unreadable = dict[str, list[Path]]  # files that are no images, or damaged ones, by the reason
 _DECIMALS = 6  # of a similarity and a score
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import typer
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import GiftCommand, print_files, require_new
-from ..completion import complete_from
 from ..stage import ROOT, Root, argument, flag, option
-
-KINDS = {"model": "model", "shards": "dataset"}  # the hub's kinds of repositories
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
@@ -24,7 +22,7 @@ hub = typer.Typer(
 
 @hub.command(cls=GiftCommand)
 def push(
-    kind: str = argument("KIND", "What it is: model or shards.", autocompletion=complete_from(KINDS)),
+    kind: Literal["model", "shards"] = argument("KIND", "What it is: model or shards."),
     folders: list[Path] = argument(
         "FOLDER", "A model folder, such as data/6_released/gift/birds, or folders of shards."
     ),
@@ -46,7 +44,6 @@ def push(
     from gift_core.team.hub import build_model, build_shards, upload
     from gift_core.work.publishing import build_folder
 
-    hub_kind = lookup(KINDS, kind, "gift hub push")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", to):
         raise UserError(f"--to {to}: the name of a repository should be user/name, or organization/name.")
     if kind == "model" and len(folders) > 1:
@@ -59,7 +56,8 @@ def push(
             build_model(folders[0], target, to, Layout(root), license)
         else:
             build_shards(folders, target, to, license)
-        address = None if out else upload(target, to, hub_kind, branch, private=private)
+        repo_type = "model" if kind == "model" else "dataset"
+        address = None if out else upload(target, to, repo_type, branch, private=private)
     if out is not None:
         print_files(sorted(path for path in out.rglob("*") if path.is_file()))
         return

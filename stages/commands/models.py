@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, plain_path, print_files, print_json, require_new
-from ..completion import complete_from
 from ..stage import MOST, ROOT, Root, argument, option
 
-KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
+Kind = Literal["interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher"]
 TRAINED_FROM = "task_arithmetic, ties, magmax, dare: the model from which the others were trained."
 WEIGHT = "task_arithmetic, dare: by what to multiply the changes of each model."
 FISHERS = "fisher: a fisher.safetensors for each model. Default: those in data/4_teachers of them."
@@ -27,9 +26,7 @@ def merge(
         "MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path
     ),
     out: Path = option("FOLDER", "The folder to write.", default=...),
-    kind: str = option(
-        "KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS), default="interpolate"
-    ),
+    kind: Kind = option("KIND", f"How to merge: {', '.join(get_args(Kind))}.", default="interpolate"),
     alpha: float | None = option(
         "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
     ),
@@ -71,7 +68,7 @@ def merge(
         typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
 
 
-FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
+Format = Literal["transformers", "onnx", "safetensors"]
 Model = Annotated[
     str,
     argument(
@@ -88,9 +85,7 @@ Pretrained = Annotated[
 
 def export(
     model: Model,
-    to: str = option(
-        "FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS), default=...
-    ),
+    to: Format = option("FORMAT", "The format: transformers, onnx or safetensors.", default=...),
     out: Path | None = option("FOLDER", "The folder to write (default: exports/<model>-<format>)."),
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -101,7 +96,6 @@ def export(
     """
     from gift_core.artifacts.model_folder import require_model_path
 
-    lookup(dict.fromkeys(FORMATS), to, "export --to")
     missing = [name for name in ("onnx", "onnxscript") if to == "onnx" and find_spec(name) is None]
     if missing:
         remedy = "make setup EXTRAS=onnx, or pip install 'gift-pipeline[onnx]'"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gift_core.datasets.spelling import printable
-from gift_core.errors import lookup
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
@@ -56,9 +55,7 @@ def predict(
         max=1,
         default=-1.0,
     ),
-    output: str = option(
-        "FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format", default="table"
-    ),
+    output: Literal["table", "csv"] = option("FORMAT", "table or csv. JSON: --json.", "--format", default="table"),
     device: Device = "auto",
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -75,9 +72,8 @@ def predict(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.predict import FORMATS, classify_images, csv_lines, find_images, record, table_lines
+    from gift_core.use.predict import classify_images, csv_lines, find_images, record, table_lines
 
-    lookup(dict.fromkeys(FORMATS), output, "predict --format")
     require_model_path(model)
     if classes is None:
         chosen = learned_classes(model, templates)
@@ -98,7 +94,7 @@ def predict(
     found = classify_images(clip, paths, chosen, unreadable, top=top, threshold=threshold)
     if not sys.stdout.isatty():  # no progress bar between printed lines
         found = progress(found, len(paths), "images")
-    if as_json or output == "json":
+    if as_json:
         print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
     else:
         for line in csv_lines(found) if output == "csv" else table_lines(found, paths):

@@ -67,7 +67,6 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
 
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
-    "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
     "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it."),
     "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight: 2 given for 3 models"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
@@ -110,13 +109,9 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("name", "to", "message"),
-    [("resnet", "transformers", "its image tower is a ResNet"), ("no/such/model", "onx", "Did you mean 'onnx'")],
-)
-def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str, to: str, message: str) -> None:
-    result = export(model.parent / name, "--to", to, "--out", tmp_path / "out")
-    assert result.exit_code == 1 and message in result.stderr
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    result = export(model.parent / "resnet", "--to", "transformers", "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "its image tower is a ResNet" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["gift"]
 
 
