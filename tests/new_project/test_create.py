@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.new_project.create import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
-from stages.app import app
 from tests.imports import ROOT
+from tests.stages.experiment import invoke
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,7 +29,7 @@ def plain_git() -> Iterator[None]:
 
 
 def init(folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(app, ["init", str(folder), *options])
+    return invoke("init", folder, *options)
 
 
 def refused(folder: Path, *options: str) -> str:

@@ -21,7 +21,6 @@ from stages.app import app
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
 
-RUNNER = CliRunner()
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
     "huggingface_hub",
@@ -41,8 +40,8 @@ EVERY = dict(commands())
 NAMED = [" ".join(name) for name in EVERY]
 
 
-def gift(*words: str, **options: Any) -> Result:
-    return RUNNER.invoke(app, words, prog_name="gift", **options)
+def gift(*words: str) -> Result:
+    return CliRunner().invoke(app, words, prog_name="gift")
 
 
 @pytest.fixture(autouse=True)
@@ -108,13 +107,6 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(mini_project: Path) -
     assert (mini_project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
 
 
-def test_it_prints_what_the_preset_needs_and_what_comes_next(mini_project: Path) -> None:
-    lines = gift("use", "mtil_order_1").stdout.splitlines()
-    assert lines[0].startswith("params.yaml is now the preset mtil_order_1: MTIL in order I, the paper's main")
-    assert lines[1] == "  11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data"
-    assert lines[-1] == "Next: gift doctor, then gift data status, then dvc repro"
-
-
 def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:
     (mini_project / "params.yaml").write_text("tasks: [")
     listed = gift("presets")
@@ -140,8 +132,6 @@ def complete(mini_project: Path, line: str) -> list[str]:
         ("gift finetune fi", ["finetune"]),
         ("gift add-method gift_s", ["gift_static_fisher"]),
         ("gift finetune gift t", ["textures"]),
-        ("gift use mini_f", ["mini_full"]),
-        ("gift add-", ["add-task", "add-method"]),
         ("gift predict m --classes owl", ["owls"]),
     ],
 )
