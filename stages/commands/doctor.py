@@ -14,7 +14,6 @@ from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration
 
 from ..command_line import AsJson, hint, name_guides, print_json
-from ..completion import complete_preset
 from ..stage import PARAMS, ROOT, Root, flag, option, require_params
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ def doctor(
     quick: bool = flag("--quick", "Check only params.yaml, data and local models. Print only problems."),
     times: bool = flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s."),
     preset: str | None = option(
-        "PRESET",
-        "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
-        autocompletion=complete_preset,
+        "PRESET", "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it."
     ),
     as_json: AsJson = False,
     root: Root = ROOT,

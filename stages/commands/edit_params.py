@@ -12,7 +12,6 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
-from ..completion import complete_known_method, complete_method, complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def _look_at_images(
 
 
 def remove_task(
-    names: list[str] = argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task),
+    names: list[str] = argument("NAME", "A task of params.yaml, or several."),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -208,16 +207,9 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
 
 
 def add_method(
-    name: str = argument(
-        "NAME",
-        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
-        autocompletion=complete_known_method,
-    ),
+    name: str = argument("NAME", "A method of `gift methods`, or a new name: lower-case letters, digits and _."),
     base: str | None = option(
-        "METHOD",
-        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
-        "--from",
-        autocompletion=complete_known_method,
+        "METHOD", "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).", "--from"
     ),
     settings: list[str] | None = option(
         "KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"
@@ -253,7 +245,7 @@ def add_method(
 
 
 def remove_method(
-    name: str = argument("NAME", "A method of params.yaml.", autocompletion=complete_method),
+    name: str = argument("NAME", "A method of params.yaml."),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,

@@ -14,7 +14,6 @@ from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table
-from ..completion import complete_classes
 from ..stage import MOST, ROOT, Root, argument, flag, option
 from .models import Model, Pretrained
 
@@ -30,7 +29,6 @@ Classes = Annotated[
         "CLASSES",
         "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
         "model has learned. In `gift test`: the classes of IMAGES.",
-        autocompletion=complete_classes,
         default=...,
     ),
 ]
@@ -126,7 +124,6 @@ def test(
         "IMAGES",
         "A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
         "with captions, retrieval is measured.",
-        autocompletion=complete_classes,
     ),
     classes: Classes = None,
     learned: bool = flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does."),

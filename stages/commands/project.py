@@ -17,7 +17,6 @@ from gift_core.quantities import plural
 from gift_core.shipped import guides
 
 from ..command_line import AsJson, DryRun, carry_out, hint, print_json
-from ..completion import complete_preset
 from ..stage import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def size_of(summary: Summary) -> str:
 
 
 def use(
-    preset: str = argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset),
+    preset: str = argument("PRESET", "A name that `gift presets` lists."),
     dry_run: DryRun = False,
     diff: bool = flag("--diff", "Print all changes, line by line."),
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""What all commands share: their help, the guides, --json, --quiet, completion, and a quick start."""
+"""What all commands share: their help, the guides, --json, --quiet, and a quick start."""
 
 from __future__ import annotations
 
@@ -113,32 +113,6 @@ def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_fil
     assert (listed.exit_code, "params.yaml is missing, or it cannot be read." in listed.stdout) == (0, True)
     assert "kept as params.backup-1.yaml" in gift("use", "mini").stdout
     assert (mini_project / "params.backup-1.yaml").read_text(encoding="utf-8") == "tasks: ["
-
-
-def complete(mini_project: Path, line: str) -> list[str]:
-    """What bash is offered for the last word of a line."""
-    request = {"_GIFT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
-    command = [sys.executable, "-X", "importtime", "-m", "stages"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **request}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=mini_project, env=environment, timeout=60)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {*HEAVY, "filelock", "rich"}
-    return done.stdout.split()
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("gift finetune fi", ["finetune"]),
-        ("gift add-method gift_s", ["gift_static_fisher"]),
-        ("gift finetune gift t", ["textures"]),
-        ("gift predict m --classes owl", ["owls"]),
-    ],
-)
-def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], mini_project: Path) -> None:
-    (mini_project / "data/1_tasks/owls").mkdir(parents=True)
-    (mini_project / "data/1_tasks/owls/task.json").touch()
-    assert complete(mini_project, line) == offered
 
 
 def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
