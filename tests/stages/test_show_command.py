@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.report.run_folder import PROBES, TASKS, write_run
-from tests.team.toy import gift
+from tests.stages.experiment import gift
 
 
 def write(root: Path, **settings: Any) -> Path:

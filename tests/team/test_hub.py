@@ -25,7 +25,7 @@ from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
 from tests.clone import content
 from tests.imports import ROOT
-from tests.team.toy import gift
+from tests.stages.experiment import gift
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 
 MINI = ROOT / "data" / "mini" / "clip"

@@ -15,8 +15,9 @@ from gift_core.errors import UserError
 from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
 from stages.check import missing_raw_data
 from tests.clone import Clone, clone_of, content
+from tests.stages.experiment import gift
 from tests.team.remote_servers import free_port
-from tests.team.toy import gift, use_store
+from tests.team.toy import use_store
 
 UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."
 
