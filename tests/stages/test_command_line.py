@@ -125,7 +125,7 @@ def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
     flat_birds(mini_project / "data/0_raw")
     (mini_project / "data/mini").symlink_to(ROOT / "data/mini")
     quick = ["--help", "--version", "check", "presets", "methods", "use mini_full", "add-method joint",
-             "add-method lwf", "show", "clean", "data status dtd",
+             "add-method lwf", "show --json", "clean", "data status dtd",
              "add-task birds --images data/0_raw/birds",
              "doctor --quick"]  # fmt: skip
     code = (
