@@ -13,7 +13,7 @@ from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .commands.compare import compare
 from .commands.data import data
 from .commands.doctor import clean, doctor
-from .commands.edit_params import add_method, add_task, methods, remove_task
+from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
 from .commands.hub import hub
 from .commands.models import export, merge
 from .commands.predict import predict, test
@@ -42,7 +42,7 @@ STAGES = (
 )  # fmt: skip
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
-        init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task,
+        init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
         search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
     "Working together": (remote, get, share, gate),

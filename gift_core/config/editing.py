@@ -252,3 +252,21 @@ def remove_task(text: str, name: str) -> str:
             following["after"] = sequence[position].get("after")
         _remove(content, content, "sequence", position)
     return document.text()
+
+
+def remove_method(text: str, name: str) -> str:
+    """Returns a params file's text without the row of a method and without its name in run.methods.
+
+    UserError for an unknown name, and for the only method that runs.
+    """
+    document = Document.parse(text)
+    content = document.content
+    lookup(content["methods"], name, "params.yaml: methods")
+    running = content["run"]["methods"]
+    if list(running) == [name]:
+        what = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
+        raise UserError(f"params.yaml: run.methods: {what}")
+    _remove(content, content, "methods", name)
+    if name in running:
+        _remove(content, content["run"], "methods", running.index(name))
+    return document.text()

@@ -1,4 +1,4 @@
-"""Changes of params.yaml by commands: a method of the catalogue that is added, a task that is removed.
+"""Changes of params.yaml by commands: a method of the catalogue that is added, a task or a method that is removed.
 
 gift_core.datasets.new_task adds a task. What a change would be is known before anything is written. A removal keeps all
 other lines, except for `after` of the next step. The catalogue, presets/methods.yaml, has the row of each method, and
@@ -16,7 +16,7 @@ from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.editing import Document, append_method, remove_task
+from gift_core.config.editing import Document, append_method, remove_method, remove_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.errors import UserError, did_you_mean, lookup
@@ -141,3 +141,11 @@ def plan_task_removal(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit
     first = min((order.index(name) for name in names if name in order), default=len(order))
     later = tuple(task for task in order[first:] if task not in names)
     return ParamsEdit(params, text, after, parse_config(after, params.name)), later
+
+
+def plan_method_removal(name: str, *, params: Path) -> ParamsEdit:
+    """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
+    text = read_settings(params)
+    parse_config(text, params.name)
+    after = remove_method(text, name)
+    return ParamsEdit(params, text, after, parse_config(after, params.name))

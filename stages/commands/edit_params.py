@@ -1,4 +1,4 @@
-"""add-task, remove-task, methods, add-method: the rows of tasks and methods in params.yaml."""
+"""add-task, remove-task, methods, add-method, remove-method: the rows of tasks and methods in params.yaml."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def add_method(
     if copied == name:
         what = f"a row of the catalogue{' with changes' if settings else ''}"
     row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-    undo = f"remove {'its row, and ' if copied else ''}{name} in run.methods"
+    undo = f"gift remove-method {name}" if copied else f"remove {name} from run.methods"
     carry_out(
         addition,
         {"method": name, "copy_of": copied, "row": row},
@@ -242,3 +242,24 @@ def add_method(
         write=not dry_run,
         as_json=as_json,
     )
+
+
+def remove_method(
+    name: str = argument("NAME", "A method of params.yaml."),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
+) -> None:
+    """Remove a method: its row in methods of params.yaml, and its name in run.methods.
+
+    To keep the row and only not run it, take the name out of run.methods yourself.
+    Results stay where they are.
+
+    Example: gift remove-method strong --dry-run
+    """
+    from gift_core.config.params_edit import plan_method_removal
+
+    removal = plan_method_removal(name, params=params_of(params, root))
+    hints = [f"{STAYS} {next_step(removal.config)}"]
+    carry_out(removal, {"method": name}, hints=hints, write=not dry_run, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_method, append_task, remove_task
+from gift_core.config.editing import append_method, append_task, remove_method, remove_task
 from gift_core.config.presets import complete_text, find_presets
 from gift_core.errors import UserError
 from tests.imports import ROOT
@@ -105,6 +105,7 @@ def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_ref
 def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
     text = complete_text(ROOT / "presets" / preset)
     assert remove_task(append_task(text, "birds", ROW, learning_rate_factor=1.0), "birds") == text
+    assert remove_method(append_method(text, "strong", "gift", ["losses.distill.weight=2.0"], {}), "strong") == text
 
 
 def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before() -> None:
@@ -130,3 +131,19 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
     assert "tasks: {} # the data\n" in text and "\nsequence: []\n" in text
     again = yaml.safe_load(append_task(text, "birds", ROW, learning_rate_factor=1.0))
     assert (list(again["tasks"]), again["sequence"][0]["after"]) == (["birds"], "../pretrained")
+
+
+def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
+    assert remove_method(PARAMS, "a") == PARAMS.replace("[a, b]", "[b]").replace("  a: {x: 1}\n", "")
+    without_b = PARAMS[: PARAMS.index("  b:")].replace("[a, b]", "[a]")
+    assert remove_method(PARAMS[: PARAMS.index("\n\n# at")], "b") == without_b
+    on_lines = PARAMS.replace(" [a, b]", "\n  - a   # first\n  - b")
+    assert "  methods:\n  - b\n  device: auto\n" in remove_method(on_lines, "a")
+    assert "  methods:\n  - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
+    idle = append_method(PARAMS, "c", "a", [], {}).replace("[a, b, c]", "[a, b]")
+    assert remove_method(append_method(idle, "c", None, [], {}), "c") == remove_method(idle, "c") == PARAMS
+
+
+def test_the_only_method_that_runs_stays() -> None:
+    with pytest.raises(UserError, match="a is the only method that runs. Add another one first"):
+        remove_method(remove_method(PARAMS, "b"), "a")

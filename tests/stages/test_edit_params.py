@@ -1,4 +1,4 @@
-"""`gift add-method` and `gift remove-task`, as a person types them."""
+"""`gift add-method`, `gift remove-method` and `gift remove-task`, as a person types them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_copy_with_changes_becomes_a_method_that_runs(add: Gift) -> None:
     output = add("strong", "--from", "gift", "--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4").output
     assert output.startswith("strong: a copy of gift\n")
     assert "\n+      distill: {weight: 2.0, temperature: 2.0}\n" in output
-    assert "To take it back: remove its row, and strong in run.methods" in output
+    assert "To take it back: gift remove-method strong" in output
     config = load_config(PARAMS)
     gift, strong = config.methods["gift"], config.methods["strong"]
     changed = {"losses", "learning_rate"}
@@ -76,7 +76,7 @@ def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> Non
     before = PARAMS.read_text(encoding="utf-8")
     output = add("joint").output
     assert output.startswith("joint: its row is in methods already\n")
-    assert "To take it back: remove joint in run.methods" in output
+    assert "To take it back: remove joint from run.methods" in output
     assert PARAMS.read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
 
 
@@ -122,8 +122,10 @@ def test_the_tasks_after_a_removed_one_that_were_learned_are_learned_again(gift:
 
 def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
     before = tree_hash(Path())
-    assert "nothing was written" in gift("remove-task", "digits", "--dry-run").output
-    assert json.loads(gift("remove-task", "digits", "--dry-run", "--json").stdout)["written"] is False
+    for command, name, unknown in (("remove-task", "digits", "digit"), ("remove-method", "gift", "gfit")):
+        assert "nothing was written" in gift(command, name, "--dry-run").output
+        assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
+        assert f"unknown name '{unknown}'. Did you mean '{name}'?" in gift(command, unknown, expect=1).output
     assert "Known: arrows, cyrillic, digits, games" in gift("remove-task", "digits", "digit", expect=1).output
     assert tree_hash(Path()) == before
 
