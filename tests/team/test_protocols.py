@@ -124,15 +124,28 @@ def test_a_bucket_is_found_with_what_a_machine_has(
 @pytest.mark.parametrize(
     ("settings", "kind", "found", "remedy"),
     [
-        ({"endpointurl": "SERVER"}, "", "with no credentials, profile default: Unable to locate", "aws configure"),
-        (PROFILE | {"url": "s3://nosuch/gift"}, "", "profile team: An error occurred (NoSuchBucket)", "Create it"),
+        (
+            {"endpointurl": "SERVER"},
+            "",
+            "SERVER with no credentials, profile default: Unable to locate",
+            "aws configure",
+        ),
+        ({"profile": "nobody"}, "", "profile (nobody) could not be found", "aws configure"),
+        (
+            PROFILE | {"url": "s3://nosuch/gift"},
+            "",
+            "credentials from shared-credentials-file, profile team: An error occurred (NoSuchBucket)",
+            "Create it",
+        ),
         (PROFILE, "denied", "(AccessDenied)", "names the rights"),
         (PROFILE, "expired", "(ExpiredToken)", "Renew"),
         (PROFILE, "unknown key", "(InvalidAccessKeyId)", "does not know this key"),
+        (PROFILE, "wrong secret", "(SignatureDoesNotMatch)", "does not fit the key"),
+        (PROFILE, "503", "(SlowDown)", ""),
         (
             GIVEN | {"endpointurl": "http://127.0.0.1:9"},
             "",
-            "DVC's settings: Could not connect",
+            "127.0.0.1:9 with the key in DVC's settings: Could not connect",
             "ENDPOINT=",
         ),
     ],
@@ -144,7 +157,7 @@ def test_a_failure_names_what_was_tried_and_the_next_command(
     name = settings.pop("url", f"s3://{bucket.name}/gift").split("/")[2]
     with s3.failing(kind, lambda *request: bool(kind)):
         finding = checked(name, **settings)
-    assert finding.mark == "fail" and found in finding.found and remedy in finding.remedy
+    assert finding.mark == "fail" and found.replace("SERVER", s3.url) in finding.found and remedy in finding.remedy
 
 
 @pytest.fixture(params=["s3", "ssh", "gs", "azure"])
@@ -301,12 +314,19 @@ def no_list(method: str, path: str, number: int) -> bool:
         ("get", "503", early, 0, "Nothing was pulled"),
         ("get", "cut", first_of_each(4), 0, ""),
         ("get", "503", objects, 1, FAILS),
+        ("get", "cut", objects, 1, FAILS),
+        ("get", "short", objects, 0, "The remote has no whole copy of"),
         ("get", "other", objects, 0, "The remote has no whole copy of"),
         ("get", "other than the checksum", objects, 1, "Other bytes have arrived than were sent"),
         ("get", "expired", late, 1, "Renew the credentials. What has arrived is kept: run gift get again."),
+        ("get", "denied", no_list, 0, "The credentials may not do this"),
+        ("get", "denied", objects, 1, "The credentials may not do this"),
+        ("share", "503", first_of_each(4), 0, "The remote has everything"),
         ("share", "503", early, 1, "nothing was pushed"),
         ("share", "cut", first_of_each(4), 0, "The remote has everything"),
         ("share", "503", objects, 1, FAILS),
+        ("share", "cut", objects, 1, FAILS),
+        ("share", "expired", late, 1, "Renew the credentials"),
         ("share", "denied", objects, 1, "The credentials may not do this"),
         ("share", "denied", no_list, 1, "nothing was pushed"),
     ],
