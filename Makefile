@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show dag remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,9 +56,6 @@ plan: $(INSTALLED) ## list all stages of params.yaml in their order, and how lon
 
 show: $(INSTALLED) ## print the result again: table, sentences, location of the report
 	@gift show
-
-dag: $(INSTALLED) ## draw the stage types as a graph (`dvc dag` draws every stage)
-	@gift dag
 
 remote: $(INSTALLED) ## set where results are shared: URL=/mnt/shared/gift, s3://bucket/gift (ENDPOINT=https://...), ssh://host/path ...
 	@gift remote "$$URL" $${ENDPOINT:+--endpoint "$$ENDPOINT"} $(ARGS)

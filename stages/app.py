@@ -17,7 +17,7 @@ from .commands.edit_params import add_method, add_task, methods, remove_method, 
 from .commands.hub import hub
 from .commands.models import export, merge
 from .commands.predict import predict, test
-from .commands.project import dag, docs, init, presets, use
+from .commands.project import docs, init, presets, use
 from .commands.release import release
 from .commands.run import run
 from .commands.search import search
@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
         search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
-    "Working together": (remote, get, share, gate, dag),
+    "Working together": (remote, get, share, gate),
 }  # fmt: skip
 CALLED = ", ".join([*(stage.__name__ for stage in STAGES), "merge-lock"])
 app = typer.Typer(

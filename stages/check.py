@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gift_core.layout import CODE
+from gift_core.layout import CODE, Layout
 from gift_core.quantities import plural
 
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
+
+if TYPE_CHECKING:
+    from gift_core.config.tasks import TaskConfig
 
 SHOWN_FILES = 5
 
@@ -29,7 +33,6 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.code.fingerprint import running_code
         from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
-        from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
         retire(stage, params)
@@ -54,3 +57,19 @@ def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
         shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")
         edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({shown})")
     return "; ".join(edits) or "the code is as it was released"
+
+
+def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:
+    """Yields a sentence for each task whose raw data are not on this machine, although its images may be."""
+    for name, task in tasks.items():
+        path = root / task.path
+        if path.is_symlink() and not path.exists():
+            remedy = f"Mount it, or to keep data/1_tasks/{name} as it is: rm {task.path}; dvc repro --allow-missing"
+            yield f"{task.path} is a link to {path.readlink()}, which is not there. {remedy}"
+        elif not path.exists():
+            pull = f"dvc pull {task.path}, or " if (root / f"{task.path}.dvc").is_file() else ""
+            if Layout(root).task(name).exists():
+                remedy = f"To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"
+            else:
+                remedy = f"To get it: {pull}see gift data status"
+            yield f"{task.path} is missing. {remedy}"

@@ -16,8 +16,6 @@ from gift_core.layout import Layout
 from gift_core.progress import is_quiet
 from gift_core.work import os_errors
 
-from .completion import complete_method, complete_task
-
 if TYPE_CHECKING:
     import torch
 
@@ -48,21 +46,12 @@ def argument(metavar: str, help: str, *, default: Any = ..., **more: Any) -> Any
     return typer.Argument(default, metavar=metavar, help=help, **more)
 
 
-Task = Annotated[
-    str,
-    typer.Argument(help="A task in the sequence of params.yaml.", show_default=False, autocompletion=complete_task),
-]
-Method = Annotated[
-    str,
-    typer.Argument(help="A method in run.methods of params.yaml.", show_default=False, autocompletion=complete_method),
-]
+Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
+Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]
 ShippedMethod = Annotated[
     str | None,
     option(
-        "METHOD",
-        "The method, if run.methods has several besides references such as finetune and joint.",
-        autocompletion=complete_method,
-        default=...,
+        "METHOD", "The method, if run.methods has several besides references such as finetune and joint.", default=...
     ),
 ]
 Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED, default=...)]

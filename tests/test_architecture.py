@@ -90,7 +90,7 @@ def test_the_library_imports_only_downwards_and_the_method_knows_nothing_of_how_
     assert len(imports) > 1000
     assert [f"{file} imports {module}" for file, module in imports if is_upward(file, module)] == []
     of_work = {part_of(file) for file, module in imports if module.startswith("gift_core.work")}
-    assert not [part for part in of_work if part.startswith("method.")] and "team" in of_work
+    assert not [part for part in of_work if part.startswith("method.")] and "use" in of_work
     assert is_upward(ROOT / "gift_core" / "method" / "losses.py", "gift_core.method.training.loop")
 
 

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -80,34 +79,21 @@ def project_pipeline(text: str) -> str:
 
 @dataclass(frozen=True)
 class NewProject:
-    """A project about to be made. `files`: {path relative to the folder: its bytes}, without those that are `kept`.
+    """What was made: the user's files that were `kept`, and what the experiment lacks.
 
-    `repository` is the root of the git repository that contains the folder, None if there is none yet. `needs` is what
-    the preset needs in addition to this machine (gift_core.config.presets.needs_of). `has_task`: whether it has one.
+    `needs` is what the preset needs in addition to this machine (gift_core.config.presets.needs_of).
     """
 
-    folder: Path
-    files: Mapping[str, bytes]
     kept: tuple[str, ...]
-    repository: Path | None
     needs: tuple[str, ...]
     has_task: bool
 
-    def create(self) -> None:
-        """Makes the project."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.repository is None:
-            _git(self.folder, "init", "--quiet")
-        for name, content in self.files.items():
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_bytes(content)
-        set_merge_drivers(self.repository or self.folder)
 
+def create_project(folder: Path, preset: str) -> NewProject:
+    """Makes a project of `folder`, as `gift init` does.
 
-def plan_project(folder: Path, preset: str) -> NewProject:
-    """Returns the project that `gift init` makes of `folder`; nothing is written.
-
-    UserError for an unknown preset, a folder that is a project already or where DVC fails, and without git.
+    UserError, before anything is written, for an unknown preset, a folder that is a project already or where DVC fails,
+    and without git.
     """
     file = lookup({path.stem: path for path in (shipped_root() / "presets").glob("*.yaml")}, preset, "--preset")
     folder = folder.absolute()
@@ -134,5 +120,12 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     for name in {*EXTENDED}.intersection(found):
         before = (folder / name).read_bytes()
         new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
-    config = load_preset(file)
-    return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
+    config, repository = load_preset(file), find_repository(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if repository is None:
+        _git(folder, "init", "--quiet")
+    for name, content in new.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    set_merge_drivers(repository or folder)
+    return NewProject(kept, needs_of(config), bool(config.sequence))

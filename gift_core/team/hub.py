@@ -1,4 +1,4 @@
-"""Models and synthetic shards on the Hugging Face hub: their cards, what is uploaded, the upload, and the way back.
+"""Models and synthetic shards on the Hugging Face hub: their cards, what is uploaded, and the upload.
 
 A card is the README.md, written from what the pipeline recorded; its text is in templates/hub_card.md.j2. The token is
 the one of `hf auth login`, which huggingface_hub reads itself. Nothing here sees it.
@@ -6,19 +6,13 @@ the one of `hf auth login`, which huggingface_hub reads itself. Nothing here see
 
 from __future__ import annotations
 
-import glob
 import json
-import re
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 import yaml
 
 from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
@@ -28,11 +22,10 @@ from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.clip.architectures import TOKENIZER_FILES, tokenizer_files_of
-from gift_core.clip.model import check_folder, open_folder
+from gift_core.clip.model import check_folder
 from gift_core.datasets.hub_dataset import hub_errors
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.work.publishing import build_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData, ModelCardData
@@ -44,10 +37,6 @@ SETTINGS = (
     "environment",
 )  # fmt: skip
 CARD = "README.md"
-MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
-# Nothing else of a repository is downloaded: no code, no pickles.
-MODEL_FILES = (CONFIG, WEIGHTS, PROVENANCE, LOSSES, CARD, *TOKENIZER_FILES)
-SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json")  # besides the manifest, which names them, and the card
 _LOGIN = "Log in with: hf auth login. The token needs the right to write."
 
 
@@ -156,25 +145,7 @@ def _as_yaml(settings: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(settings), sort_keys=False)
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository of the hub: user/name, model or dataset, and a branch, tag or commit (None: main)."""
-
-    name: str
-    kind: str
-    revision: str | None = None
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
-            raise UserError(f"{self.name}: the name of a repository should be user/name, or organization/name.")
-
-    @property
-    def address(self) -> str:
-        """As the hub's library shows it."""
-        return f"datasets/{self.name}" if self.kind == DATASET else self.name
-
-
-def build_model(folder: Path, target: Path, repository: Repository, layout: Layout, license: str | None) -> None:
+def build_model(folder: Path, target: Path, repository: str, layout: Layout, license: str | None) -> None:
     """Fills `target` with what is uploaded of the model in `folder`: open_clip's layout and the model card.
 
     In open_clip_config.json the tokenizer is named by its repository, since open_clip looks for it there.
@@ -185,15 +156,15 @@ def build_model(folder: Path, target: Path, repository: Repository, layout: Layo
         raise UserError(f"{folder}: has no {WEIGHTS}. Write the model again: gift merge, or a stage of the pipeline.")
     require_noted_files(folder)
     if tokenizer_files_of(folder):
-        config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository.name
+        config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository
     for name in (*TOKENIZER_FILES, WEIGHTS, PROVENANCE, LOSSES):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (target / CARD).write_text(model_card(folder, layout, repository.name, license), encoding="utf-8")
+    (target / CARD).write_text(model_card(folder, layout, repository, license), encoding="utf-8")
 
 
-def build_shards(folders: Sequence[Path], target: Path, repository: Repository, license: str | None) -> None:
+def build_shards(folders: Sequence[Path], target: Path, repository: str, license: str | None) -> None:
     """Fills `target` with a folder for each of `folders`, named like it, and the dataset card.
 
     UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
@@ -205,88 +176,26 @@ def build_shards(folders: Sequence[Path], target: Path, repository: Repository, 
         files = [file for shard in manifest.shards for file in (shard.name, *shard.sidecars)]
         for file in (MANIFEST, *files):
             shutil.copyfile(by_name[name] / file, target / name / file)
-    (target / CARD).write_text(dataset_card(manifests, repository.name, license), encoding="utf-8")
+    (target / CARD).write_text(dataset_card(manifests, repository, license), encoding="utf-8")
 
 
-def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
-    """Writes what would be uploaded to `folder`; returns its files."""
-    with build_folder(folder) as temporary:
-        build(temporary)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def upload(folder: Path, repository: str, kind: str, branch: str | None, *, private: bool) -> str:
+    """Uploads the folder as one commit; returns its address. The repository, of the hub's kind, is made if needed.
 
-
-def upload(build: Callable[[Path], None], repository: Repository, *, private: bool) -> str:
-    """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
-
-    `private` counts for a new repository. A revision that does not exist becomes a branch.
+    `private` counts for a new repository. A branch that does not exist is made; None is main.
     """
     from huggingface_hub import HfApi
 
-    with tempfile.TemporaryDirectory() as temporary:
-        build(Path(temporary))
-        api = HfApi()
-        with hub_errors(repository.address, _LOGIN):
-            api.create_repo(repository.name, repo_type=repository.kind, private=private or None, exist_ok=True)
-            if repository.revision:
-                api.create_branch(repository.name, branch=repository.revision, repo_type=repository.kind, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repository.name,
-                repo_type=repository.kind,
-                folder_path=temporary,
-                revision=repository.revision,
-                commit_message=f"A {repository.kind} of the GIFT pipeline",
-            )
-    return str(commit.commit_url)
-
-
-def download_whole(repository: Repository, folder: Path) -> list[Path]:
-    """Downloads a model or shards to `folder`, checks them, and returns the files.
-
-    The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
-    only those of the known layout. A model is loaded once.
-    """
-    with build_folder(folder) as temporary:
-        try:
-            if repository.kind == MODEL:
-                _download(repository, temporary, MODEL_FILES)
-                open_folder(temporary, device=torch.device("cpu"))
-            else:
-                _download_shards(repository, temporary)
-        except (UserError, ContractError) as error:
-            reason = str(error).replace(f"{temporary}", repository.address).partition(" Recreate it with")[0]
-            reason = reason.removeprefix(f"{repository.address}: ")
-            raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
-        shutil.rmtree(temporary / ".cache", ignore_errors=True)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _download(repository: Repository, folder: Path, patterns: Sequence[str]) -> None:
-    from huggingface_hub import snapshot_download
-
-    with hub_errors(repository.address, _LOGIN):
-        snapshot_download(
-            repository.name,
-            repo_type=repository.kind,
-            revision=repository.revision,
-            local_dir=folder,
-            allow_patterns=list(patterns),
+    api = HfApi()
+    with hub_errors(repository, _LOGIN):
+        api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
+        if branch:
+            api.create_branch(repository, branch=branch, repo_type=kind, exist_ok=True)
+        message = f"A {kind} of the GIFT pipeline"
+        commit = api.upload_folder(
+            repo_id=repository, repo_type=kind, folder_path=folder, revision=branch, commit_message=message
         )
-
-
-def _download_shards(repository: Repository, folder: Path) -> None:
-    _download(repository, folder, (CARD, MANIFEST, f"*/{MANIFEST}"))
-    if not (manifests := sorted(folder.rglob(MANIFEST))):
-        raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-    names = [
-        glob.escape((path.parent / name).relative_to(folder).as_posix())
-        for path in manifests
-        for shard in read_manifest(path.parent).shards
-        for name in (shard.name, *shard.sidecars)
-        if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
-    ]
-    _download(repository, folder, names)
-    for path in manifests:
-        _synthetic(path.parent)
+    return str(commit.commit_url)
 
 
 def _synthetic(folder: Path) -> Manifest:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gift_core.artifacts.task import index_task
 from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
 from gift_core.errors import UserError, no_such_path
@@ -16,19 +17,41 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.use.predict import BATCH_SIZE, Unreadable, class_head, classify_images, readable
+from gift_core.use.predict import BATCH_SIZE, Unreadable, classify_images, read_image
 
 if TYPE_CHECKING:
     from gift_core.artifacts.predictions import Recalls
     from gift_core.clip.model import Clip
-    from gift_core.clip.test_set import TestSet
     from gift_core.report.accuracies import Score
 
 Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
 KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
 
 
-def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledFolder | LabeledTask:
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images, the class of each, and how one is read. `notes` say what was left out.
+
+    `task`: the folder of the ingested task whose test images they are.
+    """
+
+    label_of: Mapping[Path, str]
+    classes: Classes
+    read: Callable[[Path], bytes]
+    notes: tuple[str, ...] = ()
+    task: Path | None = None
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: Unreadable) -> Answers:
+        """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
+
+        Files that are no images are added to `unreadable`.
+        """
+        found = classify_images(clip, list(self.label_of), among, unreadable, read=self.read)
+        for each in progress(found, len(self.label_of), "images"):
+            yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
+
+
+def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
     """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
     Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
@@ -36,12 +59,15 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
     """
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
-    if (task / "task.json").is_file():
-        return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
-    return open_labeled_folder(folder, read_templates(templates))
+    if not (task / "task.json").is_file():
+        return open_labeled_folder(folder, read_templates(templates))
+    classes = read_classes(str(task / "task.json"), templates, layout)
+    images = {Path(str(number)): image for number, image in enumerate(index_task(task, "test"))}
+    label_of = {path: classes.names[image.label] for path, image in images.items()}
+    return LabeledImages(label_of, classes, lambda path: images[path].read(), task=task)
 
 
-def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFolder:
+def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledImages:
     """Returns the images of <folder>/<class>/*, or of <folder>/test/<class>/* where there are splits.
 
     The name of a class is that of its folder, with spaces for underscores. UserError without images of two classes, and
@@ -68,63 +94,22 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
     if len(names) < 2:
         what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
         raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")
-    return LabeledFolder(label_of, Classes(names, templates), notes)
+    return LabeledImages(label_of, Classes(names, templates), read_image, notes)
 
 
-@dataclass(frozen=True)
-class LabeledFolder:
-    """The images of a folder, and the class of each. `notes` say what was left out."""
+def retrieve(task: Path, clip: Clip) -> tuple[Recalls, int]:
+    """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images.
 
-    label_of: Mapping[Path, str]
-    classes: Classes
-    notes: tuple[str, ...]
+    `task` is the folder of an ingested task with captions.
+    """
+    from gift_core.artifacts.predictions import recalls
+    from gift_core.clip.images import CacheBudget
+    from gift_core.clip.task_tests import test_of
+    from gift_core.clip.test_set import TestSet
 
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable]) -> Answers:
-        """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
-
-        Files that are no images are appended to `unreadable`.
-        """
-        found = classify_images(clip, list(self.label_of), among, top=1)
-        for each in readable(progress(found, len(self.label_of), "images"), unreadable):
-            yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
-
-
-@dataclass(frozen=True)
-class LabeledTask:
-    """The test images of the ingested task in `folder`, whatever its source was."""
-
-    folder: Path
-    classes: Classes
-    notes: tuple[str, ...] = ()
-
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable]) -> Answers:
-        """Yields as LabeledFolder. Nothing is unreadable: `ingest` has read all images."""
-        from gift_core.clip.test_set import encode_test_set
-
-        test_set, names = self._test_set(), names_of(among)
-        image_ND = encode_test_set(clip, test_set)
-        best = (image_ND @ class_head(clip, among).T).max(dim=1)
-        of_images = (each.tolist() for each in (test_set.labels_N, best.indices, best.values))
-        for label, predicted, similarity in zip(*of_images, strict=True):
-            yield self.classes.names[label], names[predicted], similarity
-
-    def retrieve(self, clip: Clip) -> tuple[Recalls, int]:
-        """Returns how well the model finds images and captions, as stage evaluate measures it; the number of images.
-
-        For a task with captions.
-        """
-        from gift_core.artifacts.predictions import recalls
-        from gift_core.clip.task_tests import test_of
-
-        test_set = self._test_set()
-        columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")
-        return recalls(test_of(clip, test_set).rows({"step": 0, **columns})), len(test_set)
-
-    def _test_set(self) -> TestSet:
-        from gift_core.clip.images import CacheBudget
-        from gift_core.clip.test_set import TestSet
-
-        return TestSet(self.folder, batch_size=BATCH_SIZE, cache_budget=CacheBudget(0))
+    test_set = TestSet(task, batch_size=BATCH_SIZE, cache_budget=CacheBudget(0))
+    columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")
+    return recalls(test_of(clip, test_set).rows({"step": 0, **columns})), len(test_set)
 
 
 def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> dict[str, str]:

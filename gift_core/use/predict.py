@@ -6,7 +6,7 @@ import csv
 import glob
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,11 @@ from gift_core.use.class_lists import Classes, names_of
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
 if TYPE_CHECKING:
-    import torch
-
     from gift_core.clip.model import Clip
 
 NONE = "none of these"  # the class of an image that is similar to none
 BATCH_SIZE = 64  # images, and texts of classes, that are encoded at once
-FORMATS = ("table", "csv", "json")
+Unreadable = dict[str, list[Path]]  # files that are no images, or damaged ones, by the reason
 _DECIMALS = 6  # of a similarity and a score
 
 
@@ -47,14 +45,6 @@ class Prediction:
 
     path: Path
     classes: tuple[Ranked, ...]
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that is not an image, or a damaged one."""
-
-    path: Path
-    reason: str
 
 
 def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -85,61 +75,59 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(found), notes
 
 
-def class_head(clip: Clip, classes: Sequence[Classes]) -> torch.Tensor:
-    """Returns unit features [K, D] of the classes of all groups, each with the templates of its group."""
-    import torch
-
-    from gift_core.clip.encoding import class_features
-
-    return torch.cat([class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes])
+def read_image(path: Path) -> bytes:
+    """Returns the image as PNG or JPEG. BadImageError for any file that is none, or a damaged one."""
+    if printable(str(path)) != str(path):
+        raise BadImageError("its name is not UTF-8 or has control characters: rename it")
+    with bad_image_errors():
+        data = path.read_bytes()
+    return plain_image(data, "png", shorter_side=None)[0]
 
 
 def classify_images(
-    clip: Clip, paths: Sequence[Path], classes: Sequence[Classes], *, top: int
-) -> Iterator[Prediction | Unreadable]:
-    """Yields the result of each path, in order, as soon as its batch is done; one batch is in memory at a time.
+    clip: Clip,
+    paths: Sequence[Path],
+    classes: Sequence[Classes],
+    unreadable: Unreadable,
+    *,
+    top: int = 1,
+    threshold: float = -math.inf,
+    read: Callable[[Path], bytes] = read_image,
+) -> Iterator[Prediction]:
+    """Yields the prediction of each path, in order, as soon as its batch is done; one batch is in memory at a time.
 
-    Scores are the softmax of s * cosine over the K classes of all groups; a prediction has the `top` largest.
-    Images are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several.
+    The classes of each group have its templates. Scores are the softmax of s * cosine over the K classes of all groups;
+    a prediction has the `top` largest. The class of an image whose largest similarity is below the threshold is NONE.
+    Files are read as `ingest` reads them: turned upright, on white where transparent, the first frame of several. Those
+    that are no images are added to `unreadable`, and the others are still classified.
     """
-    from gift_core.clip.encoding import image_features, require_unit
+    import torch
+
+    from gift_core.clip.encoding import class_features, image_features, require_unit
     from gift_core.clip.images import evaluation_pixels
 
-    class_KD, names = class_head(clip, classes), names_of(classes)
+    names = names_of(classes)
+    heads = [class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes]
+    class_KD = torch.cat(heads)
     for start in range(0, len(paths), BATCH_SIZE):
-        images = [_read(path) for path in paths[start : start + BATCH_SIZE]]
-        pixels_BCHW = evaluation_pixels(clip, (image for image in images if isinstance(image, bytes)))
-        if not len(pixels_BCHW):
-            yield from (image for image in images if isinstance(image, Unreadable))
+        images: dict[Path, bytes] = {}
+        for path in paths[start : start + BATCH_SIZE]:
+            try:
+                images[path] = read(path)
+            except BadImageError as error:
+                unreadable.setdefault(str(error), []).append(path)
+        if not images:
             continue
+        pixels_BCHW = evaluation_pixels(clip, images.values())
         image_BD = require_unit(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)), "images")
         similarities_BK = image_BD @ class_KD.T
         scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
         best = similarities_BK.topk(min(top, len(names)), dim=1)
         of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
-        rows = zip(*(each.tolist() for each in of_best), strict=True)
-        for path, image in zip(paths[start : start + BATCH_SIZE], images, strict=True):
-            if isinstance(image, Unreadable):
-                yield image
-                continue
-            ranked = zip(*next(rows), strict=True)
-            yield Prediction(path, tuple(Ranked(names[column], value, score) for column, value, score in ranked))
-
-
-def readable(
-    results: Iterable[Prediction | Unreadable], unreadable: list[Unreadable], threshold: float = -math.inf
-) -> Iterator[Prediction]:
-    """Yields the predictions among `results`, and appends the others to `unreadable`.
-
-    The class of an image whose largest similarity is below the threshold is NONE.
-    """
-    for each in results:
-        if isinstance(each, Unreadable):
-            unreadable.append(each)
-        elif (similarity := each.classes[0].similarity) < threshold:
-            yield Prediction(each.path, (Ranked(NONE, similarity, None),))
-        else:
-            yield each
+        for path, *row in zip(images, *(each.tolist() for each in of_best), strict=True):
+            ranked = tuple(Ranked(names[column], value, score) for column, value, score in zip(*row, strict=True))
+            is_none = ranked[0].similarity < threshold
+            yield Prediction(path, (Ranked(NONE, ranked[0].similarity, None),) if is_none else ranked)
 
 
 def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
@@ -169,15 +157,3 @@ def record(ranked: Ranked) -> dict[str, Any]:
     """Returns a class of an image as CSV and JSON have it: {"class": ..., "similarity": ..., "score": ...}."""
     score = None if ranked.score is None else round(ranked.score, _DECIMALS)
     return {"class": ranked.name, "similarity": round(ranked.similarity, _DECIMALS), "score": score}
-
-
-def _read(path: Path) -> bytes | Unreadable:
-    """The image as PNG or JPEG. Any damaged file is Unreadable, so that the others are still classified."""
-    try:
-        if printable(str(path)) != str(path):
-            raise BadImageError("its name is not UTF-8 or has control characters: rename it")
-        with bad_image_errors():
-            data = path.read_bytes()
-        return plain_image(data, "png", shorter_side=None)[0]
-    except BadImageError as error:
-        return Unreadable(path, str(error))

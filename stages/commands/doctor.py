@@ -14,7 +14,6 @@ from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration
 
 from ..command_line import AsJson, hint, name_guides, print_json
-from ..completion import complete_preset
 from ..stage import PARAMS, ROOT, Root, flag, option, require_params
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ def doctor(
     quick: bool = flag("--quick", "Check only params.yaml, data and local models. Print only problems."),
     times: bool = flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s."),
     preset: str | None = option(
-        "PRESET",
-        "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
-        autocompletion=complete_preset,
+        "PRESET", "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it."
     ),
     as_json: AsJson = False,
     root: Root = ROOT,
@@ -89,31 +86,30 @@ def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJso
 
     if not Layout(root).timings().parent.is_dir():
         require_params(root / PARAMS)
-    works: list[tuple[dict[str, Any], Path]] = []  # what JSON has of a work, the newest settings first; its folder
+    records, idle, running = list[dict[str, Any]](), set[Path](), set[Path]()
     for stage in RESUMED:
         for folder in sorted(Layout(root).work(stage, "any").parent.glob("*")):
             kept = unfinished_works(folder)
             owner = owner_of(folder) if kept else ""
-            for each in reversed(kept):
+            for each in reversed(kept):  # the newest settings first
+                (running if owner else idle).add(folder)
                 age = round(max(0.0, time.time() - each.changed_at))
-                title = f"{stage}@{folder.name}"
-                works.append(({"stage": title, "bytes": each.size, "seconds_old": age, "owner": owner}, folder))
-    idle = [(record, folder) for record, folder in works if not record["owner"]]
-    running = {folder for record, folder in works if record["owner"]}
-    size = byte_size(sum(record["bytes"] for record, _ in idle))
-    for record, _ in () if as_json else works:
-        what = "kept for later steps" if record["stage"].startswith(FEATURES) else "interrupted"
-        age_and_size = f"{duration(record['seconds_old']):>12} {byte_size(record['bytes']):>10}"
-        typer.echo(f"{record['stage']:<28} {age_and_size}  {record['owner'] or what}")
-    question = f"Remove the work of {len(idle)} runs ({size})?"
+                record = {"bytes": each.size, "seconds_old": age, "owner": owner}
+                records.append({"stage": f"{stage}@{folder.name}", **record})
+                if not as_json:
+                    what = "kept for later steps" if stage == FEATURES else "interrupted"
+                    age_and_size = f"{duration(age):>12} {byte_size(each.size):>10}"
+                    typer.echo(f"{records[-1]['stage']:<28} {age_and_size}  {owner or what}")
+    sizes = [record["bytes"] for record in records if not record["owner"]]
+    question = f"Remove the work of {len(sizes)} runs ({byte_size(sum(sizes))})?"
     removes = yes or (not as_json and bool(idle) and typer.confirm(question))
-    for folder in {folder for _, folder in idle} if removes else ():
+    for folder in idle if removes else ():
         remove_work(folder)
     if as_json:
-        print_json({"works": [record for record, _ in works], "removed": yes})
-    elif not works:
+        print_json({"works": records, "removed": yes})
+    elif not records:
         typer.echo("no unfinished work")
     else:
-        typer.echo(f"removed {size}" if idle and removes else "nothing was removed")
+        typer.echo(f"removed {byte_size(sum(sizes))}" if idle and removes else "nothing was removed")
     if running and (yes or not as_json):
         raise UserError(f"{len(running)} stages are running, so their work stays. Stop them first.")

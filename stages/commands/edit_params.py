@@ -12,7 +12,6 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
-from ..completion import complete_known_method, complete_method, complete_task
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
@@ -28,16 +27,22 @@ TARS = "Images in WebDataset tars"
 PAIRS = "Images with captions"
 OF_HUB = "A data set of the Hugging Face hub, instead of --images"
 FILES = "Images with captions instead of classes: picture.txt beside picture.jpg, or a table or tars of them."
-COPIES = "What to do with copies (the same bytes), and with test images that are also in training."
+COPIES = "What to do with copies (the same bytes), and with test images that are also in training: keep."
 SHARE = "The share of each class for testing, if the data has no splits: 0.2."
 TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
 VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
 FACTOR = "A factor for each method's learning rate in this task: 1.0."
 DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
 Text = str | None
+ROW = (  # the options that are keys of the row, in their order in params.yaml
+    "table", "image_column", "label_column", "split_column", "train", "test", "label", "caption_column",
+    "vocabulary_captions", "templates", "test_fraction", "on_bad_image", "on_duplicate", "class_names", "shots",
+)  # fmt: skip
+OF_HUB_ONLY = ("revision", "config", "train_split", "test_split")
 
 
 def add_task(
+    ctx: typer.Context,
     name: str = argument("NAME", "The task's name: lower-case letters, digits and _."),
     images: Path | None = option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*."),
     table: Text = option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE),
@@ -53,7 +58,7 @@ def add_task(
     templates: list[str] | None = option("TEMPLATE", TEMPLATE, "--template"),
     test_fraction: float | None = option("SHARE", SHARE),
     on_bad_image: str = option("refuse|skip", "What to do with an undecodable image.", default="refuse"),
-    on_duplicate: str = option("keep|skip", COPIES, default="keep"),
+    on_duplicate: Text = option("keep|skip", COPIES),
     class_names: Text = option("FILE", "A text file in the folder with one name per line, in label order."),
     shots: int | None = option("N", "The number of training images per class, sampled by seed."),
     learning_rate_factor: float | None = option("NUMBER", FACTOR),
@@ -82,31 +87,24 @@ def add_task(
     """
     from gift_core.datasets.new_task import hub_row, new_row, plan_task
 
-    splits = {"train": train_split, "test": test_split}
-    of_hub = {"revision": revision, "config": config, "train-split": train_split, "test-split": test_split}
-    of_images = {"link": link, "copy": copy, "check": check}
     if (images is None) == (hub is None):
         raise typer.BadParameter("give one of --images and --hub")
-    here, others = ("--hub", of_hub) if hub is None else ("--images", of_images)
-    if unused := [key for key, value in others.items() if value]:
+    here, others = ("--hub", OF_HUB_ONLY) if hub is None else ("--images", ("link", "copy", "check"))
+    if unused := [key.replace("_", "-") for key in others if ctx.params[key]]:
         raise typer.BadParameter(f"--{unused[0]} goes with {here} only")
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
     if probe and learning_rate_factor is not None:
         raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
-    given: dict[str, Any] = {"table": table, "image_column": image_column, "label_column": label_column}  # in their
-    given |= {"split_column": split_column, "train": train, "test": test, "label": label}  # order in params.yaml
-    given |= {"caption_column": caption_column, "vocabulary_captions": vocabulary_captions}
-    given |= {"templates": templates or None, "test_fraction": test_fraction, "on_bad_image": on_bad_image}
-    given |= {"on_duplicate": None if on_duplicate == "keep" else on_duplicate}
-    given |= {"class_names": class_names, "shots": shots}
+    given: dict[str, Any] = {key: ctx.params[key] for key in ROW} | {"templates": templates or None}
     if hub is None:
         row = new_row(images or Path(), given, captions=captions)
     else:
         from gift_core.datasets.hub_dataset import look_up
 
         found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
-        row = hub_row(found, {key: each for key, each in splits.items() if each}, given, captions=captions)
+        splits = {key: each for key, each in (("train", train_split), ("test", test_split)) if each}
+        row = hub_row(found, splits, given, captions=captions)
         record, shown = {"repository": found.name, "commit": found.commit, "splits": found.counts}, [*found.lines()]
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     bring = "link" if link else "copy" if copy else None
@@ -160,7 +158,7 @@ def _look_at_images(
 
 
 def remove_task(
-    names: list[str] = argument("NAME", "A task of params.yaml, or several.", autocompletion=complete_task),
+    names: list[str] = argument("NAME", "A task of params.yaml, or several."),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -209,16 +207,9 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
 
 
 def add_method(
-    name: str = argument(
-        "NAME",
-        "A method of `gift methods`, or a new name: lower-case letters, digits and _.",
-        autocompletion=complete_known_method,
-    ),
+    name: str = argument("NAME", "A method of `gift methods`, or a new name: lower-case letters, digits and _."),
     base: str | None = option(
-        "METHOD",
-        "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).",
-        "--from",
-        autocompletion=complete_known_method,
+        "METHOD", "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).", "--from"
     ),
     settings: list[str] | None = option(
         "KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"
@@ -254,7 +245,7 @@ def add_method(
 
 
 def remove_method(
-    name: str = argument("NAME", "A method of params.yaml.", autocompletion=complete_method),
+    name: str = argument("NAME", "A method of params.yaml."),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,

@@ -1,22 +1,19 @@
-"""hub push, hub pull: models and synthetic shards on the Hugging Face hub."""
+"""hub push: models and synthetic shards on the Hugging Face hub."""
 
 from __future__ import annotations
 
-from functools import partial
+import re
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
 import typer
 
-from gift_core.errors import lookup
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from ..command_line import GiftCommand, print_files, require_new
-from ..completion import complete_from
 from ..stage import ROOT, Root, argument, flag, option
-
-KINDS = {"model": "model", "shards": "dataset"}  # the hub's kinds of repositories
-Kind = Annotated[str, argument("KIND", "What it is: model or shards.", autocompletion=complete_from(KINDS))]
 
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
@@ -25,7 +22,7 @@ hub = typer.Typer(
 
 @hub.command(cls=GiftCommand)
 def push(
-    kind: Kind,
+    kind: Literal["model", "shards"] = argument("KIND", "What it is: model or shards."),
     folders: list[Path] = argument(
         "FOLDER", "A model folder, such as data/6_released/gift/birds, or folders of shards."
     ),
@@ -44,39 +41,26 @@ def push(
 
     Example: gift hub push model data/6_released/gift/birds --to user/clip-birds
     """
-    from gift_core.team.hub import Repository, build_model, build_shards, upload, write
+    from gift_core.team.hub import build_model, build_shards, upload
+    from gift_core.work.publishing import build_folder
 
-    repository = Repository(to, lookup(KINDS, kind, "gift hub push"), branch)
-    if kind == "shards":
-        build = partial(build_shards, folders, repository=repository, license=license)
-    elif len(folders) == 1:
-        build = partial(build_model, folders[0], repository=repository, layout=Layout(root), license=license)
-    else:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", to):
+        raise UserError(f"--to {to}: the name of a repository should be user/name, or organization/name.")
+    if kind == "model" and len(folders) > 1:
         raise typer.BadParameter(f"a repository has one model, {len(folders)} given")
     if out is not None:
         require_new(out, *map(str, folders))
-        print_files(write(build, out))
+    with build_folder(out) if out else tempfile.TemporaryDirectory() as name:
+        target = Path(name)
+        if kind == "model":
+            build_model(folders[0], target, to, Layout(root), license)
+        else:
+            build_shards(folders, target, to, license)
+        repo_type = "model" if kind == "model" else "dataset"
+        address = None if out else upload(target, to, repo_type, branch, private=private)
+    if out is not None:
+        print_files(sorted(path for path in out.rglob("*") if path.is_file()))
         return
-    typer.echo(upload(build, repository, private=private))
+    typer.echo(address)
     if kind == "model":
         typer.echo(f'open_clip.create_model_and_transforms("hf-hub:{to}")')
-
-
-@hub.command(cls=GiftCommand)
-def pull(
-    kind: Kind,
-    name: str = argument("USER/NAME", "The repository."),
-    folder: Path = argument("DIR", "The folder to write."),
-    revision: str | None = option("REVISION", "A branch, a tag or a commit, instead of main."),
-) -> None:
-    """Download a model, or synthetic shards with a folder for each task, into a folder.
-
-    DVC watches data/0_raw/models/NAME. To fine-tune a model of the hub, this is not
-    needed: set model.name to hf-hub:USER/NAME.
-
-    Example: gift hub pull model user/clip-birds data/0_raw/models/clip-birds
-    """
-    from gift_core.team.hub import Repository, download_whole
-
-    require_new(folder)
-    print_files(download_whole(Repository(name, lookup(KINDS, kind, "gift hub pull"), revision), folder))

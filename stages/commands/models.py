@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 
 from ..command_line import AsJson, plain_path, print_files, print_json, require_new
-from ..completion import complete_from
 from ..stage import argument, option
 
-KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax")  # for the Tab key
+Kind = Literal["interpolate", "mean", "task_arithmetic", "ties", "magmax"]
 TRAINED_FROM = "task_arithmetic, ties, magmax: the model from which the others were trained."
 
 
@@ -24,9 +23,7 @@ def merge(
         "MODEL", "Two models or more of one architecture: folders or files.", callback=plain_path
     ),
     out: Path = option("FOLDER", "The folder to write.", default=...),
-    kind: str = option(
-        "KIND", f"How to merge: {', '.join(KINDS)}.", autocompletion=complete_from(KINDS), default="interpolate"
-    ),
+    kind: Kind = option("KIND", f"How to merge: {', '.join(get_args(Kind))}.", default="interpolate"),
     alpha: float | None = option(
         "SHARE", "interpolate: the share of the second model. 0 gives the first.", min=0, max=1
     ),
@@ -62,7 +59,7 @@ def merge(
         typer.echo(f"{out}: {kind} of {', '.join(model.identity['name'] for model in stored)}")
 
 
-FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
+Format = Literal["transformers", "onnx", "safetensors"]
 Model = Annotated[
     str,
     argument(
@@ -79,9 +76,7 @@ Pretrained = Annotated[
 
 def export(
     model: Model,
-    to: str = option(
-        "FORMAT", "The format: transformers, onnx or safetensors.", autocompletion=complete_from(FORMATS), default=...
-    ),
+    to: Format = option("FORMAT", "The format: transformers, onnx or safetensors.", default=...),
     out: Path | None = option("FOLDER", "The folder to write (default: exports/<model>-<format>)."),
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -92,7 +87,6 @@ def export(
     """
     from gift_core.artifacts.model_folder import require_model_path
 
-    lookup(dict.fromkeys(FORMATS), to, "export --to")
     missing = [name for name in ("onnx", "onnxscript") if to == "onnx" and find_spec(name) is None]
     if missing:
         remedy = "make setup EXTRAS=onnx, or pip install 'gift-pipeline[onnx]'"

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gift_core.datasets.spelling import printable
-from gift_core.errors import lookup
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table
-from ..completion import complete_classes
 from ..stage import MOST, ROOT, Root, argument, flag, option
 from .models import Model, Pretrained
 
 if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
     from gift_core.use import class_lists
-    from gift_core.use.labeled_images import LabeledTask, TestResult
+    from gift_core.use.labeled_images import TestResult
     from gift_core.use.predict import Unreadable
 
 Classes = Annotated[
@@ -31,7 +29,6 @@ Classes = Annotated[
         "CLASSES",
         "A text file with one class name per line, a task.json, or an ingested task. Default: all classes that the "
         "model has learned. In `gift test`: the classes of IMAGES.",
-        autocompletion=complete_classes,
         default=...,
     ),
 ]
@@ -56,9 +53,7 @@ def predict(
         max=1,
         default=-1.0,
     ),
-    output: str = option(
-        "FORMAT", "The output format: table, csv or json (as --json, printed at the end).", "--format", default="table"
-    ),
+    output: Literal["table", "csv"] = option("FORMAT", "table or csv. JSON: --json.", "--format", default="table"),
     device: Device = "auto",
     pretrained: Pretrained = None,
     as_json: AsJson = False,
@@ -75,9 +70,8 @@ def predict(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.predict import FORMATS, classify_images, csv_lines, find_images, readable, record, table_lines
+    from gift_core.use.predict import classify_images, csv_lines, find_images, record, table_lines
 
-    lookup(dict.fromkeys(FORMATS), output, "predict --format")
     require_model_path(model)
     if classes is None:
         chosen = learned_classes(model, templates)
@@ -94,12 +88,11 @@ def predict(
     if classes is None:
         what = "captions of tasks" if chosen[0].are_captions else "classes: those"
         note(f"{len(names_of(chosen))} {what} that the model has learned")
-    unreadable: list[Unreadable] = []
-    results = classify_images(clip, paths, chosen, top=top)
+    unreadable: Unreadable = {}
+    found = classify_images(clip, paths, chosen, unreadable, top=top, threshold=threshold)
     if not sys.stdout.isatty():  # no progress bar between printed lines
-        results = progress(results, len(paths), "images")
-    found = readable(results, unreadable, threshold)
-    if as_json or output == "json":
+        found = progress(found, len(paths), "images")
+    if as_json:
         print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
     else:
         for line in csv_lines(found) if output == "csv" else table_lines(found, paths):
@@ -117,14 +110,11 @@ def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Cla
     return found
 
 
-def exit_with(unreadable: list[Unreadable]) -> None:
+def exit_with(unreadable: Unreadable) -> None:
     """Says for each reason which files were not read, and exits with 1 if there are any, else with 0."""
-    paths: dict[str, list[str]] = {}
-    for file in unreadable:
-        paths.setdefault(file.reason, []).append(printable(str(file.path)))
-    for reason, names in paths.items():
-        text = f"not read: {plural(len(names), 'file')}, {reason} ({first_names(names)})"
-        typer.secho(text, fg=typer.colors.RED, err=True)
+    for reason, paths in unreadable.items():
+        names = first_names([printable(str(path)) for path in paths])
+        typer.secho(f"not read: {plural(len(paths), 'file')}, {reason} ({names})", fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)
 
 
@@ -134,7 +124,6 @@ def test(
         "IMAGES",
         "A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken. Of a task "
         "with captions, retrieval is measured.",
-        autocompletion=complete_classes,
     ),
     classes: Classes = None,
     learned: bool = flag("--learned", "Classify among all classes that the model has learned, as `gift predict` does."),
@@ -153,23 +142,23 @@ def test(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
-    from gift_core.use.labeled_images import LabeledFolder, open_labeled_images, require_labels, score
+    from gift_core.use.labeled_images import open_labeled_images, require_labels, score
 
     if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
     require_model_path(model)
     labeled = open_labeled_images(images, templates, Layout(root))
-    if not isinstance(labeled, LabeledFolder) and labeled.classes.are_captions:
+    if labeled.task and labeled.classes.are_captions:
         if learned or classes is not None or templates is not None:
             raise typer.BadParameter(f"{images} has captions: leave out --learned, --classes and --templates")
-        _test_retrieval(labeled, model, pretrained, device=device, as_json=as_json)
+        _test_retrieval(labeled.task, model, pretrained, device=device, as_json=as_json)
         return
     among = [labeled.classes]
     if learned:
         among = learned_classes(model, templates)
     elif classes is not None:
         among = [read_classes(classes, templates, Layout(root))]
-    elif isinstance(labeled, LabeledFolder) and templates is None:
+    elif labeled.task is None and templates is None:
         among = [_with_templates(labeled.classes, model)]
     same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
     from gift_core.interop.importing import open_model
@@ -177,7 +166,7 @@ def test(
     clip = open_model(model, pretrained, device=device)
     for text in labeled.notes:
         note(f"{images}: {text}")
-    unreadable: list[Unreadable] = []
+    unreadable: Unreadable = {}
     answers = labeled.classify(clip, among, unreadable)
     result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
     _print_result(model, images, result, len(names_of(among)), as_json=as_json)
@@ -209,11 +198,12 @@ def _print_result(model: str, images: str, result: TestResult, among: int, *, as
     hint(f'classes, gift predict --threshold {result.threshold} calls images below it "none of these".')
 
 
-def _test_retrieval(task: LabeledTask, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
+def _test_retrieval(task: Path, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
     from gift_core.interop.importing import open_model
     from gift_core.report.accuracies import accuracy_interval
+    from gift_core.use.labeled_images import retrieve
 
-    found, images = task.retrieve(open_model(model, pretrained, device=device))
+    found, images = retrieve(task, open_model(model, pretrained, device=device))
     low, high = accuracy_interval([found.mean], [images])
     rows = {
         "images for captions": (found.images, found.images_rank),

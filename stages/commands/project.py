@@ -1,4 +1,4 @@
-"""init DIR, presets, use PRESET, dag, docs [PAGE]: a project, its experiment, its pipeline as a graph, the guides."""
+"""init DIR, presets, use PRESET, docs [PAGE]: a project, its experiment, the guides."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import pydoc
 import shlex
 import shutil
 import sys
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,7 +17,6 @@ from gift_core.quantities import plural
 from gift_core.shipped import guides
 
 from ..command_line import AsJson, DryRun, carry_out, hint, print_json
-from ..completion import complete_preset
 from ..stage import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
@@ -38,10 +36,9 @@ def init(
     Example: gift init my-project
     """
     from gift_core.config.checks import ADD_TASK
-    from gift_core.new_project.create import plan_project
+    from gift_core.new_project.create import create_project
 
-    project = plan_project(folder, preset)
-    project.create()
+    project = create_project(folder, preset)
     for name in project.kept:
         typer.echo(f"{folder / name} is yours and stays as it is")
     typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
@@ -96,7 +93,7 @@ def size_of(summary: Summary) -> str:
 
 
 def use(
-    preset: str = argument("PRESET", "A name that `gift presets` lists.", autocompletion=complete_preset),
+    preset: str = argument("PRESET", "A name that `gift presets` lists."),
     dry_run: DryRun = False,
     diff: bool = flag("--diff", "Print all changes, line by line."),
     as_json: AsJson = False,
@@ -143,42 +140,3 @@ def docs(page: str | None = argument("PAGE", "A guide, such as memory.", default
             typer.echo(f"{name:16} {title.strip('# ')}")
         return
     pydoc.pager(lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8"))
-
-
-def dag(
-    mermaid: bool = flag("--mermaid", "Print it for GitHub's or GitLab's pages."),
-    as_json: AsJson = False,
-    root: Root = ROOT,
-) -> None:
-    """Draw which stage type reads what another one writes, with the number of stages of each.
-
-    `dvc dag` draws every single stage.
-
-    Example: gift dag --mermaid
-    """
-    from ..dvc.store import dvc_errors
-
-    with dvc_errors():
-        import networkx
-        from dvc.repo import Repo
-
-        graph: Any = Repo(str(root)).index.graph
-    block = {stage: stage.name.partition("@")[0] for stage in graph if hasattr(stage, "name")}  # not of .dvc files
-    counts = Counter(block.values())
-    order = list(counts)  # of dvc.yaml
-    pairs = {(block[read], block[reader]) for reader, read in graph.edges if read in block and reader in block}
-    forward = networkx.DiGraph(pair for pair in pairs if order.index(pair[0]) < order.index(pair[1]))
-    edges = sorted(networkx.transitive_reduction(forward).edges, key=lambda edge: [*map(order.index, edge)])
-    chained = [name for name in order if (name, name) in pairs]  # they read the step before
-    labels = {name: f"{name} x {count}" if count > 1 else name for name, count in counts.items()}
-    if mermaid:
-        boxes = [f'  {name}["{label}"]' for name, label in labels.items()]
-        typer.echo("\n".join(["flowchart TD", *boxes, *(f"  {above} --> {below}" for above, below in edges)]))
-    elif as_json:
-        print_json({"stages": counts, "edges": edges, "reads_step_before": chained})
-    else:
-        from dvc.dagascii import draw
-
-        upwards = [(labels[below], labels[above]) for above, below in edges]  # DVC draws from the bottom up
-        typer.echo(draw(list(labels.values()), upwards))
-        typer.echo(f"Their stages also read those of the step before: {', '.join(chained)}")

@@ -99,31 +99,22 @@ def remote(
 
 
 def merge_lock(
-    files: list[Path] | None = argument("FILE", "BASE OURS THEIRS, as git gives them to a merge driver.", default=None),
-    root: Root = ROOT,
+    base: Path = argument("BASE", "dvc.lock before both sides, as git gives it to a merge driver."),
+    ours: Path = argument("OURS", "dvc.lock of this branch, which is replaced."),
+    theirs: Path = argument("THEIRS", "dvc.lock of the other branch."),
 ) -> None:
     """Merge two versions of dvc.lock: the stages of both sides.
 
-    Without files, it resolves the conflict that `git merge` left in dvc.lock and
-    reports/metrics.json. `make setup` makes it git's merge driver for dvc.lock,
-    so that there is no conflict.
+    `make setup` makes it git's merge driver for dvc.lock, so that there is no conflict.
 
-    Example: gift merge-lock
+    Example: gift merge-lock %O %A %B
     """
-    from gift_core.team.lock_merge import merge_files, resolve_in_git
+    from gift_core.team.lock_merge import merge_files
 
-    if files is not None and len(files) != 3:
-        raise typer.BadParameter(f"expected BASE OURS THEIRS or no file, got {len(files)}")
-    merge, conflicts = resolve_in_git(root) if files is None else (merge_files(*files), [])
-    both = [name for name in merge.both if name not in ALWAYS_RUN]
+    merge = merge_files(base, ours, theirs)
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
-    if both:
-        names = first_names(both, 6)
-        typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
-    for name in conflicts:
-        typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
-    if files is None:
-        typer.echo("Next: git commit, then dvc repro --pull", err=True)
+    if both := [name for name in merge.both if name not in ALWAYS_RUN]:
+        typer.echo(f"dvc.lock: both sides changed {first_names(both, 6)}: kept as on this branch", err=True)
 
 
 def gate(

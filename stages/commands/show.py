@@ -25,7 +25,6 @@ TITLE = "Accuracy in percent"
 
 def show(
     root: Root = ROOT,
-    per_task: bool = flag("--per-task", "Print the accuracies on every task."),
     as_json: AsJson = False,
     times: bool = flag("--times", "Print the run times of the stages on this machine."),
 ) -> None:
@@ -37,7 +36,7 @@ def show(
     says whether the zero-shot accuracies agree. In git, the last lines have the
     commit, and the difference to the result in it.
 
-    Example: gift show --per-task
+    Example: gift show
     """
     from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
     from gift_core.config.checks import require_task
@@ -58,9 +57,6 @@ def show(
     summary = read_summary(reports / "summary.json")
     if as_json:
         print_json(summary)
-        return
-    if per_task:
-        _print_tasks(summary)
         return
     metrics = read_metrics(reports / "metrics.json")
     last = {method: row["last_percent"] for method, row in summary["methods"].items()}  # None: it has no mean
@@ -106,30 +102,6 @@ def _print_result(summary: Summary) -> None:
     print_metrics(rows, title=f"{TITLE}{on}", extra=(f"{name}:\nbefore -> after", learned))
     for text in filter(None, [*summary["result"], summary["note"]]):
         print_text(text)
-
-
-def _print_tasks(summary: Summary) -> None:
-    from gift_core.artifacts.report_json import BY_TASK
-
-    protocol, by_classes = summary["protocol"], summary["protocol"] == "class_incremental"
-    zero_shot = summary["methods"]["zero_shot"].get("probes", {}).get("by_task", {})
-    steps = plural(len(summary["tasks"]), "step" if by_classes else "task")
-    before, after = ("zero_shot_percent", "after_percent") if by_classes else ("before_percent", "end_percent")
-    for method, row in summary["methods"].items():
-        rows, end = {**row["by_task"]}, row.get("probes", {}).get("by_task", {})
-        for name, value in end.items():  # the other columns stay empty
-            known = {before: zero_shot[name], after: value, "difference_points": value - zero_shot[name]}
-            rows[f"{name} (probe)"] = dict.fromkeys(BY_TASK[protocol]) | known
-        columns = BY_TASK[protocol]
-        names = [
-            each.removesuffix("_percent").removesuffix("_points").replace("_", " ").capitalize() for each in columns
-        ]
-        cells = [(task, *(_with_unit(column, own[column]) for column in columns)) for task, own in rows.items()]
-        print_table(("task", *names), cells, title=f"{method}: accuracy in percent, {steps}", left=1)
-    of_steps = "Before: the model from which the step starts. After: right after the step. Difference: end - after."
-    print_text("On all classes seen so far. Difference: after - zero-shot." if by_classes else of_steps)
-    if zero_shot:
-        print_text("A probe is a task that no step learns. Difference: the last step's model - zero-shot.")
 
 
 def _print_times(folder: Path, *, as_json: bool) -> None:
@@ -223,8 +195,7 @@ def print_metrics(
     if any(row.get("probes") for row in rows.values()):
         kept = {name: row.get("probes") for name, row in rows.items()}
         columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
-            name: f"{percent(each['mean'])} ({_with_unit('_points', -each['loss'])})" if each else "-"
-            for name, each in kept.items()
+            name: f"{percent(each['mean'])} ({_points(-each['loss'])})" if each else "-" for name, each in kept.items()
         }
         whole, look = ["Zero-shot\nkept"], {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0}  # within 80 columns
     if extra is not None:
@@ -250,9 +221,6 @@ def print_text(text: str, link: str = "") -> None:
     Console().print(Text(text, style=Style(link=link or None)), soft_wrap=bool(link))
 
 
-def _with_unit(column: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if column.endswith("_points"):
-        return f"+{percent(value)}" if value > 0 and percent(value) != "0.0" else percent(value)
-    return percent(value) if column.endswith("_percent") else f"{value:,.0f}"
+def _points(value: float) -> str:
+    shown = percent(value)
+    return f"+{shown}" if value > 0 and shown != "0.0" else shown

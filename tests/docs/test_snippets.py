@@ -54,7 +54,7 @@ SUITE = "a whole suite of tests, of which this one is a part; tests/docs/test_si
 EXAMPLE = "needs the hub and a GPU; examples/finetune_open_clip.py runs"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
-SERVER = "changes the machine; tests/team/test_shared_server.py does the same elsewhere"
+SERVER = "changes the machine; tests/team/test_shared_server.py checks what stages write for a group"
 WHEEL = "tests/end_to_end/test_wheel.py does this"
 TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
 # page, beginnings of blocks (a pattern), beginnings of their commands that are not run (a pattern; "" for the whole
@@ -93,7 +93,7 @@ NOT_RUN = [
     ("docs/library.md", "python examples/", "", "tests/docs/test_library_page.py runs it"),
     ("docs/presets.md", "gift presets", "gift doctor", FULL_SIZE),
     ("docs/team.md", "umask 002", "mkdir|ch|make|dvc", SERVER),
-    ("docs/team_tools.md", "gift hub|pip install|dvc plots diff", "", TOOLS),
+    ("docs/team_tools.md", "gift hub|hf download|pip install|dvc plots diff", "", TOOLS),
     ("docs/team_tools.md", "gift gate", "", "it says no, with exit code 1; tests/team/test_workflow.py runs it"),
 ]
 

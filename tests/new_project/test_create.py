@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
 from gift_core.new_project.create import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
-from stages.app import app
 from tests.imports import ROOT
+from tests.stages.experiment import gift
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,16 +27,6 @@ def plain_git() -> Iterator[None]:
         yield
 
 
-def init(folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(app, ["init", str(folder), *options])
-
-
-def refused(folder: Path, *options: str) -> str:
-    result = init(folder, *options)
-    assert result.exit_code == 1, result.output
-    return " ".join(result.output.split())
-
-
 def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -46,9 +35,7 @@ def git(folder: Path, *words: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in a new folder below a new folder."""
     folder = tmp_path_factory.mktemp("projects") / "new" / "birds"
-    result = init(folder)
-    assert result.exit_code == 0, result.output
-    assert f"cd {folder}" in result.output.replace("\n", "")
+    assert f"cd {folder}" in gift("init", folder).output.replace("\n", "")
     return folder
 
 
@@ -110,9 +97,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(repository: Path) -> None:
-    result = init(repository / "team")
-    assert result.exit_code == 0, result.output
-    assert "README.md is yours and stays as it is" in " ".join(result.output.split())
+    said = gift("init", repository / "team").output
+    assert "README.md is yours and stays as it is" in " ".join(said.split())
     assert not (repository / "team" / ".git").exists()
     assert (repository / "team" / "README.md").read_text(encoding="utf-8") == "Ours\n"
     ignored = (repository / "team" / ".gitignore").read_text(encoding="utf-8")
@@ -134,5 +120,5 @@ def test_what_is_wrong_is_said_and_nothing_written(
     tmp_path: Path, folder: str, options: list[str], expected: str
 ) -> None:
     (tmp_path / "notes.txt").touch()
-    assert expected in refused(tmp_path / folder, *options)
+    assert expected in " ".join(gift("init", tmp_path / folder, *options, expect=1).output.split())
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

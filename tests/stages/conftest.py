@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from stages.app import app
 from tests.imports import ROOT
+from tests.stages import experiment
 from tests.stages.experiment import Gift
 
 
@@ -27,9 +26,4 @@ def gift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gift:
     shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, expect: int = 0) -> Result:
-        done = CliRunner().invoke(app, arguments)
-        assert done.exit_code == expect, done.output
-        return done
-
-    return run
+    return experiment.gift

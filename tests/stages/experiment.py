@@ -22,6 +22,13 @@ def invoke(*words: str | Path, **options: Any) -> Result:
     return RUNNER.invoke(app, list(map(str, words)), **options)
 
 
+def gift(*words: str | Path, expect: int = 0) -> Result:
+    """Runs `gift` in this process, in 80 columns, and asserts its exit code."""
+    result = invoke(*words, env={"COLUMNS": "80"})
+    assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
+    return result
+
+
 class Commands:
     """The commands of gift on the project in `folder`, in this process."""
 

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from stages.app import app
 from tests.datasets.catalogue.trees import make_tree
 from tests.datasets.folders import flat_birds
-from tests.stages.experiment import Gift
+from tests.stages.experiment import Gift, invoke
 
-RUNNER = CliRunner()
 OWN = {
     "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
@@ -33,7 +31,7 @@ def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> 
     def run(*arguments: str, tasks: dict[str, dict[str, Any]] | None = None) -> Result:
         mini_params["tasks"].update(tasks or {})
         params = write_params(mini_params)
-        return RUNNER.invoke(app, ["data", *arguments, "--params", str(params), "--root", str(tmp_path)])
+        return invoke("data", *arguments, "--params", params, "--root", tmp_path)
 
     return run
 
@@ -76,8 +74,8 @@ def test_a_data_set_without_training_images_can_only_be_a_probe(
 ) -> None:
     make_tree("imagenet", tmp_path / "data" / "0_raw" / "imagenet", classes=3)
     mini_params["tasks"]["imagenet"] = row("imagenet", allow_partial=True)
-    command = ["ingest", "imagenet", "--root", str(tmp_path), "--params"]
-    result = RUNNER.invoke(app, [*command, str(write_params(mini_params))])
+    command = ("ingest", "imagenet", "--root", tmp_path, "--params")
+    result = invoke(*command, write_params(mini_params))
     assert result.exit_code == 1 and "imagenet has no training images, so it can only be a probe" in str(result.output)
     mini_params["evaluation"]["probes"] = ["imagenet"]
-    assert RUNNER.invoke(app, [*command, str(write_params(mini_params))]).exit_code == 0
+    assert invoke(*command, write_params(mini_params)).exit_code == 0

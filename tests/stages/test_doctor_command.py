@@ -36,15 +36,10 @@ def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path, monke
     make_project(tmp_path, "mtil_order_1", run__device="cpu")
     result = doctor(tmp_path, "--quick")
     title, *lines, time_title, time, count, first = result.stdout.splitlines()
-    assert result.exit_code == 1
-    assert (title, len(lines), time_title) == ("Data", 11, "Time")
+    assert (result.exit_code, title, len(lines), time_title) == (1, "Data", 11, "Time")
     assert time.startswith("  fail  time: about ") and "(`gift docs full_size`)" in time
-    assert lines[3] == f"  fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. " + (
-        "Run: gift data fetch dtd (625 MB). It says what to download by hand, if anything. "
-        "Or learn without it: gift remove-task dtd."
-    )
-    assert count == "12 problems, 0 warnings, 1 ok"
-    assert first.startswith("first: data aircraft: there is no ") and "gift data fetch aircraft (2.8 GB). " in first
+    assert lines[3].startswith(f"  fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. Run: gift data fetch dtd")
+    assert count == "12 problems, 0 warnings, 1 ok" and first.startswith("first: data aircraft: there is no ")
 
 
 def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:

@@ -72,13 +72,6 @@ def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gi
         assert "presets/methods.yaml: it should have `about` and the row of each" in gift("methods", expect=1).stderr
 
 
-def test_every_method_is_listed_with_one_sentence_and_marked_where_it_runs(gift: Gift) -> None:
-    lines = [" ".join(line.split()) for line in gift("methods").output.splitlines()]
-    assert "gift * GIFT: synthetic pairs, distillation, alignment and adaptive consolidation." in lines
-    assert "gift_lora GIFT that trains low-rank adapters, which are merged" in "\n".join(lines)
-    assert len([line for line in lines if line.endswith(".")]) == 30 + 1  # the hint at the end
-
-
 def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> None:
     before = PARAMS.read_text(encoding="utf-8")
     output = add("joint").output
@@ -125,13 +118,6 @@ def test_the_tasks_after_a_removed_one_that_were_learned_are_learned_again(gift:
     document = json.loads(gift("remove-task", "zodiac", "--json").stdout)
     assert document == {"tasks": ["zodiac"], "learned_again": ["digits", "greek"], "written": True}
     assert "Learned again, at an earlier step than before: greek\n" in gift("remove-task", "digits").output
-
-
-def test_a_method_goes_with_its_row(gift: Gift) -> None:
-    before = PARAMS.read_bytes()
-    gift("add-method", "strong", "--from", "gift")
-    assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"method": "strong", "written": True}
-    assert PARAMS.read_bytes() == before
 
 
 def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:

@@ -88,12 +88,9 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
 @pytest.mark.parametrize(
     ("columns", "words", "expected"),
     [
-        ({"label": ([0, 1], datasets.Value("int64"))}, "", "numbers, and the schema has no names for them. "),
         ({"label": ([0, 1], datasets.Value("int64"))}, "--class-names names.txt", {"0": "wren", "1": "owl"}),
         ({"label": ([0, 1], LABELS)}, "--class-names names.txt", {"wren": "wren", "great_tit": "owl"}),
         ({"label": ([0, 1], LABELS)}, "--train-split train+test", {"train": "train+test", "test": "test"}),
-        ({"label": ([0, 1], LABELS)}, "--test-split tset", "split: unknown name 'tset'. Did you mean 'test'?"),
-        ({"label": ([0, 1], LABELS)}, "--config small", "config: unknown name 'small'."),
         ({"label": ([0, 1], LABELS)}, "--revision v1", "Check the name and the revision."),
         ({"label": ([0, 1], LABELS)}, "--label-column x", "label_column: unknown name 'x'. Known: label"),
         ({"one": (["a", "b"], datasets.Value("string")), "two": (["c"], datasets.Value("string"))},

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import Result
 
-from tests.stages.experiment import invoke
+from tests.stages.experiment import gift
 
 TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
@@ -37,21 +37,11 @@ def curve_of(method: str = "cil") -> pd.DataFrame:
     return rows.assign(method=method, protocol="class_incremental")
 
 
-def run(*arguments: str | Path) -> Result:
-    return invoke("metrics", *arguments)
+run = partial(gift, "metrics")
 
 
-def computed(*arguments: str | Path) -> dict[str, Any]:
-    result = run("--json", *arguments)
-    assert result.exit_code == 0, result.output
-    numbers: dict[str, Any] = json.loads(result.stdout)
-    return numbers
-
-
-def refused(*arguments: str | Path) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 1 and result.stdout == "", result.output
-    return result.stderr
+def computed(*arguments: str | Path) -> Any:
+    return json.loads(run("--json", *arguments).stdout)
 
 
 @pytest.fixture
@@ -148,4 +138,5 @@ def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
     csv: Csv, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | str, message: str
 ) -> None:
     monkeypatch.chdir(csv(rows).parent)
-    assert message in refused("rows.csv")
+    result = run("rows.csv", expect=1)
+    assert message in result.stderr and result.stdout == ""

@@ -13,14 +13,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
-from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import tiny_clip
-from tests.stages.experiment import invoke, tiny
+from tests.stages.experiment import gift, tiny
 from tests.tiny_world import moved, write_images
 
 
@@ -49,13 +48,9 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def gift(words: str) -> Result:
-    return invoke(*words.split())
-
-
 def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
-    result = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out out --json")
-    assert result.exit_code == 0, result.output
+    words = "merge m0 m1 m2 --kind ties --base base --keep 0.5 --out out --json"
+    result = gift(*words.split())
     assert json.loads(result.stdout)["model"] == "out"
     noted = read_provenance(world / "out")["merge"]
     named = [{"name": name, "sha256": sha256_of(world / name / WEIGHTS)} for name in ("m0", "m1", "m2", "base")]
@@ -67,7 +62,6 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
 
 BAD = {
     "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
-    "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
     "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. It takes --base, --keep, --scale."),
     "weights": ("m0 m1 m2 --kind task_arithmetic --base base --weight 1 2", "--weight: 2 given for 3 models"),
     "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
@@ -82,8 +76,7 @@ BAD = {
 def test_bad_input_is_refused_before_anything_is_written(case: str, world: Path) -> None:
     words, expected = BAD[case]
     before = sorted(world.rglob("*"))
-    result = gift(f"merge {words}" if "--out" in words else f"merge {words} --out new")
-    assert result.exit_code == 1, result.output
+    result = gift("merge", *words.split(), *([] if "--out" in words else ["--out", "new"]), expect=1)
     assert expected in " ".join(result.stderr.split())
     assert sorted(world.rglob("*")) == before
 
@@ -96,31 +89,21 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "gift" / "birds"
 
 
-def export(*arguments: str | Path) -> Result:
-    return invoke("export", *arguments)
-
-
 def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model: Path, tmp_path: Path) -> None:
-    result = export(model, "--to", "transformers", "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
+    result = gift("export", model, "--to", "transformers", "--out", tmp_path / "out")
     assert CLIPModel.from_pretrained(tmp_path / "out").config.projection_dim == 8
     noted = read_provenance(tmp_path / "out")
     assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": sha256_of(model / WEIGHTS)}}
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("name", "to", "message"),
-    [("resnet", "transformers", "its image tower is a ResNet"), ("no/such/model", "onx", "Did you mean 'onnx'")],
-)
-def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str, to: str, message: str) -> None:
-    result = export(model.parent / name, "--to", to, "--out", tmp_path / "out")
-    assert result.exit_code == 1 and message in result.stderr
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    result = gift("export", model.parent / "resnet", "--to", "transformers", "--out", tmp_path / "out", expect=1)
+    assert "its image tower is a ResNet" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["gift"]
 
 
 def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.commands.models.find_spec", lambda name: None)
-    result = export("no/such/model", "--to", "onnx")
-    assert result.exit_code == 1
+    result = gift("export", "no/such/model", "--to", "onnx", expect=1)
     assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr

@@ -86,7 +86,7 @@ def learned_model(world: Path, task: str = "birds") -> Path:
 
 
 def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path) -> None:
-    result = gift(f"predict {learned_model(world)} pictures --format json --top 9")
+    result = gift(f"predict {learned_model(world)} pictures --json --top 9")
     assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
     assert "3 classes: those that the model has learned" in result.stderr
     refused = gift("predict model pictures")
@@ -165,7 +165,7 @@ def test_a_model_whose_features_overflow_is_refused(words: str, world: Path) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("predict no_model pictures --classes birds --format jsno", "unknown name 'jsno'. Did you mean 'json'"),
+        ("predict no_model pictures --classes birds --format json", "'json' is not one of 'table', 'csv'"),
         ("test no_model photos --classes cars.txt", "the images are of 'tit', 'wren', and the classes are van, bus"),
         ("test no_model photos --learned", "the classes that it has learned are unknown"),
         ("test no_model photos --learned --classes birds", "give only one of --learned and --classes"),

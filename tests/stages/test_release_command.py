@@ -16,7 +16,7 @@ from gift_core.config.loading import load_config
 from gift_core.use.release import release_model
 from tests.clip.tiny import png
 from tests.clone import content
-from tests.stages.experiment import invoke
+from tests.stages.experiment import gift, invoke
 from tests.tiny_world import CLASSES, TinyExperiment, load, make_world, write_pair_task
 
 
@@ -38,9 +38,7 @@ def test_choosing_alpha_tests_releases_and_writes_one(
         write_pair_task(layout.task("birds"))
     trained, pretrained = experiment.run("digits"), load(layout.pretrained())
     before, words = content(tmp_path / "data"), ("release", method, "--params", params, "--root", tmp_path)
-    done = invoke(*words, "--choose", "--alphas", "0", "--alphas", "0.5", "--json", "--write")
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    found = json.loads(gift(*words, "--choose", "--alphas", "0", "--alphas", "0.5", "--json", "--write").stdout)
     assert content(tmp_path / "data") == before
     assert found["images"] == {"birds": "training", "digits": "validation"}
     assert [each["alpha"] for each in found["alphas"]] == [0, 0.5, 1]

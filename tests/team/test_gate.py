@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import Result
 
-from tests.team.toy import gift
+from tests.stages.experiment import gift
 
 GOOD = {"transfer": 67.5, "avg": 75.2, "last": 80.2, "forgetting": 7.7}
 KEPT = {"mean": 57.0, "loss": 2.1, "by_task": {"faces": 50.0, "arrows": 64.0}}

@@ -8,7 +8,7 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
-from tests.team.toy import gift
+from tests.stages.experiment import gift
 
 
 def lock(**stages: str) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from typer.testing import CliRunner, Result
-
-from stages.app import app
 from tests.clone import Clone, commit
 from tests.imports import ROOT
 
@@ -84,13 +81,6 @@ sequence:
   after: ../pretrained
 """
 DRIVERS = {"dvc-lock": f'"{sys.executable}" -m stages merge-lock %O %A %B', "ours": "true"}
-
-
-def gift(*words: str | Path, expect: int = 0) -> Result:
-    """Runs `gift` in this process, and asserts its exit code."""
-    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "80"})
-    assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
-    return result
 
 
 def toy(folder: Path) -> Clone:

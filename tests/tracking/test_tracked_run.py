@@ -23,7 +23,7 @@ from gift_core.tracking.tracked_run import describe, require_tracker
 from stages.stage import Stage
 from stages.tracked import track_metrics
 from tests.clone import content
-from tests.team.toy import gift
+from tests.stages.experiment import gift
 from tests.tiny_world import TinyExperiment, make_world
 
 ITERATIONS = 5

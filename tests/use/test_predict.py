@@ -21,7 +21,7 @@ from gift_core.layout import Layout
 from gift_core.report.accuracies import Score
 from gift_core.use.class_lists import Classes, learned_classes, names_of, read_classes
 from gift_core.use.labeled_images import open_labeled_folder, score
-from gift_core.use.predict import Prediction, classify_images, find_images
+from gift_core.use.predict import classify_images, find_images
 from tests.clip.tiny import picture, tiny_clip
 
 
@@ -69,13 +69,14 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
-    [found] = classify_images(CLIP, files[:1], [CLASSES], top=3)
+    unreadable: dict[str, list[Path]] = {}
+    found, *others = classify_images(CLIP, files, [CLASSES], unreadable, top=3)
+    assert len(others) == 3 and [*unreadable.values()] == [[files[2]]]
     with torch.no_grad():
         image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
         text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
     cosines_K = (image_BD @ text_KD.T)[0]
     scores_K = (CLIP.scale * cosines_K).softmax(dim=0)
-    assert isinstance(found, Prediction)
     assert [each.name for each in found.classes] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
     for each in found.classes:
         expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
@@ -115,12 +116,16 @@ def train(layout: Layout, method: str, name: str, step: int, task: str, **change
     text(folder / "provenance.json", json.dumps(record))
 
 
+def task_json(name: str, class_names: list[str], template: str) -> dict[str, Any]:
+    return {"name": name, "source": "folder", "class_names": class_names, "templates": [template]}
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path / "project")
     for task, class_names in TASKS.items():
         layout.task(task).mkdir(parents=True)
-        text(layout.task(task) / "task.json", json.dumps({"class_names": class_names, "templates": [f"{task}: {{}}"]}))
+        text(layout.task(task) / "task.json", json.dumps(task_json(task, class_names, f"{task}: {{}}")))
     for method in SETTINGS:
         for step, task in enumerate(TASKS):
             train(layout, method, task, step, task)
@@ -159,7 +164,7 @@ def test_a_released_model_follows_the_model_that_the_one_before_was_released_of(
 
 
 def test_captions_count_where_a_model_has_learned_nothing_else(layout: Layout) -> None:
-    captions = {"class_names": ["a walk.", "A walk"], "templates": ["{}"], "captions": {"train": 2, "test": 0}}
+    captions = task_json("walks", ["a walk.", "A walk"], "{}") | {"captions": {"train": 2, "test": 0}}
     layout.task("walks").mkdir()
     text(layout.task("walks") / "task.json", json.dumps(captions))
     for method in ("previous", "separate"):
@@ -174,7 +179,7 @@ def copy_of(name: str) -> Callable[[Layout], Path]:
 
 
 def ingest_again(layout: Layout) -> Path:
-    text(layout.task("pets") / "task.json", json.dumps({"class_names": ["cat", "fox"], "templates": ["{}"]}))
+    text(layout.task("pets") / "task.json", json.dumps(task_json("pets", ["cat", "fox"], "{}")))
     return layout.model("previous", "cars")
 
 

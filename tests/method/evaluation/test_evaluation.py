@@ -227,13 +227,13 @@ def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str, models:
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
     from gift_core.artifacts.accuracy import PROTOCOLS as KNOWN
-    from gift_core.artifacts.report_json import BY_TASK, Summary
+    from gift_core.artifacts.report_json import Summary
     from gift_core.config.experiment import EvaluationConfig
     from gift_core.method.metrics import PROTOCOLS as METRICS
     from gift_core.report.facts import PROTOCOLS as TEXTS
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
-    assert set(PROTOCOLS) == set(METRICS) == set(KNOWN) == set(BY_TASK) == set(TEXTS)
+    assert set(PROTOCOLS) == set(METRICS) == set(KNOWN) == set(TEXTS)
     assert set(PROTOCOLS) == set(Summary.model_fields["protocol"].annotation.__args__)
 
 
