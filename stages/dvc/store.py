@@ -11,9 +11,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,20 +224,13 @@ class DvcStore:
                 whole = list(readers.map(is_whole_or_absent, oids))
         return [oid for oid, is_whole in zip(oids, whole, strict=True) if not is_whole]
 
-    def remove_from_remote(self, oids: Collection[str]) -> None:
-        """Removes the objects and the listings that name them, so that the next `dvc push` uploads them again."""
-        from dvc_data.hashfile.db import get_index
-
-        outputs = [each for each in self.outputs() if {*oids} & {*self.objects(each)}]
-        listings = {each.oid for each in outputs if each.oid.endswith(LISTING)}
+    def replace_on_remote(self, oids: Sequence[str]) -> list[str]:
+        """Uploads those of the objects that are whole here, over those of the remote. Returns the others."""
         with dvc_errors():
             remote = self._repo.cloud.get_remote_odb()
-            for oid in sorted({*oids} | listings):
-                path = remote.oid_to_path(oid)
-                if remote.fs.exists(path):
-                    remote.fs.remove(path)
-            with closing(get_index(remote)) as index:  # what DVC remembers of the remote's content
-                index.clear()
+            for oid in filter(self.is_whole, oids):
+                remote.fs.put_file(self._odb.oid_to_path(oid), remote.oid_to_path(oid))
+        return [oid for oid in oids if not self.is_whole(oid)]
 
 
 def listed_files(folder: Path, listing: Path) -> list[tuple[Path, str]]:
