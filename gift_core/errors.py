@@ -43,8 +43,7 @@ def lookup(table: Mapping[str, T], name: str, location: str) -> T:
     """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" if it is missing."""
     if name not in table:
         word = str(name)  # a caller of the library may pass None
-        shown = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
-        raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(word, table)}")
+        raise UserError(f"{location}: unknown name {word[:LONGEST_WORD]!r}. {did_you_mean(word, table)}")
     return table[name]
 
 
