@@ -32,7 +32,9 @@ def differences(wanted: Mapping[str, str], token: Path) -> list[str]:
     if not token.is_file():
         return [f"it has no {token}: the project must lie on a file system that all machines share"]
     own = local_facts()
-    return [f"{name} is {own.get(name)} there and {value} here" for name, value in wanted.items() if own[name] != value]
+    return [
+        f"{name} is {own.get(name)} there and {value} here" for name, value in wanted.items() if own.get(name) != value
+    ]
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class Pool:
     """
 
     def __init__(
-        self, ray: Any, workers: int, gpus: float, gpus_per_stage: float, environment: dict[str, str], *, is_local: bool
+        self, ray: Any, workers: int, *, gpus: float, gpus_per_stage: float, environment: dict[str, str], is_local: bool
     ) -> None:
         self.workers, self.gpus, self.environment, self.is_local = workers, gpus, environment, is_local
         self._ray, self._gpus_per_stage = ray, gpus_per_stage if gpus else 0.0
@@ -178,7 +178,7 @@ def open_pool(address: str | None, workers: int | None, *, gpus_per_stage: float
             if not is_local:
                 environment = {name: value for name, value in environment.items() if is_passed(name)}
                 _check_nodes(ray, Path().absolute(), environment)
-            yield Pool(ray, count, gpus, gpus_per_stage, environment, is_local=is_local)
+            yield Pool(ray, count, gpus=gpus, gpus_per_stage=gpus_per_stage, environment=environment, is_local=is_local)
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
