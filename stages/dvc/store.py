@@ -217,7 +217,7 @@ class DvcStore:
         """
         from dvc_data.hashfile.hash import file_md5
 
-        with dvc_errors():
+        with _transfers("verify --remote", "read"):
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
             self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
 
@@ -234,7 +234,7 @@ class DvcStore:
 
     def replace_on_remote(self, oids: Sequence[str]) -> list[str]:
         """Uploads those of the objects that are whole here, over those of the remote. Returns the others."""
-        with dvc_errors():
+        with _transfers("verify --remote --heal", "replaced"):
             remote = self._repo.cloud.get_remote_odb()
             for oid in filter(self.is_whole, oids):
                 remote.fs.put_file(self._odb.oid_to_path(oid), remote.oid_to_path(oid))
