@@ -55,22 +55,17 @@ __all__ = [
     "released",
     "task_loss",
 ]
-_MODULES = {
-    "method.averaging": ("Interpolation", "RunningMean"),
-    "method.consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
-    "errors": ("GiftError", "UserError"),
-    "library.finetuning": ("Training", "finetune", "method_row", "released"),
-    "library.given_pairs": ("estimate_fisher",),
-    "method.methods": ("WeightedLoss", "distill_entropy"),
-    "method.losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
-    "method.training.loop": ("learning_rates",),
-}
+# Where the names are. The first modules import little.
+_MODULES = (
+    "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
+    "library.given_pairs", "library.finetuning",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"gift_core.{module}"), name)
+    for module in (import_module(f"gift_core.{each}") for each in _MODULES if name in __all__):
+        if hasattr(module, name):
+            return getattr(module, name)
     raise AttributeError(f"module 'gift_core' has no attribute {name!r}")
 
 

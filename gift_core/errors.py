@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -43,53 +43,29 @@ def lookup(table: Mapping[str, T], name: str, location: str) -> T:
     """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" if it is missing."""
     if name not in table:
         word = str(name)  # a caller of the library may pass None
-        shown = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
-        raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(word, table)}")
+        raise UserError(f"{location}: unknown name {word[:LONGEST_WORD]!r}. {did_you_mean(word, table)}")
     return table[name]
 
 
 def no_such_path(path: Path, kind: str = "file or folder") -> str:
     """Returns "data/6_released/gift/garment: no such folder. Beside it: garments, birds." for a path that is missing.
 
-    For a path of the wrong kind: "photos: it is a folder, expected a file." The nearest names come first. Where folders
-    above it are missing, too, it says which is the first, and what is beside that one. `kind` is what was expected; for
-    a folder, only folders are listed.
+    For a path of the wrong kind: "photos: it is a folder, expected a file." The most similar names come first, for a
+    folder only those of folders. Where folders above it are missing, too, it says what is in the last one that is not.
     """
     if path.exists():
         found = "folder" if path.is_dir() else "file" if path.is_file() else "device"
         return f"{_shown(str(path))}: it is a {found}, expected a {kind}."
-    above = next((folder for folder in path.parents if folder.exists()), None)
-    what = f"{_shown(str(path))}: no such {kind}."
-    if above is None:
-        return what
-    if not above.is_dir():
-        return f"{what} {_shown(str(above))} is a file."
-    missing = path.parts[len(above.parts)]
-    is_last = above == path.parent
-    beside = _beside(above, missing, only_folders=kind == "folder" or not is_last)
-    if is_last:
-        return f"{what} Beside it: {beside}." if beside else f"{what} There is nothing beside it."
-    here = "This folder" if above == Path() else _shown(str(above))
-    return f"{what} {here} has no {_shown(missing)}{f', it has {beside}' if beside else ''}."
-
-
-def _beside(folder: Path, name: str, *, only_folders: bool) -> str:
-    """The names in a folder, those most similar to `name` first; empty if there are none or it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            read = list(islice(found, MOST_ENTRIES))
-            entries = [each.name for each in read if not only_folders or each.is_dir()]
-    except OSError:
-        return ""
-    matcher = difflib.SequenceMatcher(b=name[:LONGEST_WORD])
-
-    def distance(entry: str) -> tuple[float, str]:
-        matcher.set_seq1(entry)
-        return -matcher.ratio(), entry
-
-    names = sorted((entry for entry in entries if not entry.startswith((".", "__"))), key=distance)
+    above = next((folder for folder in path.parents if folder.is_dir()), Path())
+    names: list[str] = []
+    with suppress(OSError):  # it cannot be read
+        entries = (each for each in islice(above.iterdir(), MOST_ENTRIES) if not each.name.startswith((".", "__")))
+        names = sorted(each.name for each in entries if kind != "folder" or each.is_dir())
+    missing = path.parts[len(above.parts)][:LONGEST_WORD]
+    near = ", ".join(map(_shown, difflib.get_close_matches(missing, names, SHOWN_ENTRIES, cutoff=0)))
     more = f" and {len(names) - SHOWN_ENTRIES} more" if len(names) > SHOWN_ENTRIES else ""
-    return ", ".join(map(_shown, names[:SHOWN_ENTRIES])) + more
+    where = "Beside it" if above == path.parent else f"{_shown(str(above.absolute()))} has"
+    return f"{_shown(str(path))}: no such {kind}. {where}: {near or 'nothing'}{more}."
 
 
 def _shown(name: str) -> str:

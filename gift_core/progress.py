@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -19,8 +19,6 @@ from gift_core.quantities import duration
 T = TypeVar("T")
 QUIET = "GIFT_QUIET"
 LINE_SECONDS = 30.0
-_counts: list[Counted] = []  # the loops that run, the outermost first
-_last_line: list[float] = []  # when the last line was printed, or the first loop began
 
 
 def is_quiet() -> bool:
@@ -47,16 +45,12 @@ class Counted(AbstractContextManager["Counted"]):
     def __init__(self, total: int, description: str, done: int) -> None:
         self._total, self._description = total, description
         self._first = self._count = done
-        self._started = time.monotonic()
-        self._bar: Any = None
         self._lock = Lock()
-        self._closing = ExitStack()
+        self._bar: Any = None
 
     def __enter__(self) -> Counted:
-        self._started = time.monotonic()
-        if is_quiet():
-            return self
-        if _is_terminal():
+        self._started = self._last_line = time.monotonic()
+        if _is_terminal() and not is_quiet():
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -67,33 +61,24 @@ class Counted(AbstractContextManager["Counted"]):
                 dynamic_ncols=True,
                 leave=None,  # a bar inside another one vanishes when it is full
             )
-            self._closing.callback(self._bar.close)
-        else:
-            _counts.append(self)
-            self._closing.callback(_counts.remove, self)
-            _last_line[:] = _last_line or [self._started]
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def update(self, count: int = 1) -> None:
         """Counts `count` more. Several threads may call it."""
         with self._lock:
             self._count += count
+            now = time.monotonic()
             if self._bar is not None:
                 self._bar.update(count)
-            elif self in _counts and time.monotonic() - _last_line[0] >= LINE_SECONDS:
-                _last_line[0] = time.monotonic()
-                print("; ".join(each.line() for each in _counts), file=sys.stderr, flush=True)  # noqa: T201
-
-    def line(self) -> str:
-        """Returns "iterations 140/200, 50 s left", without the time where nothing is done yet."""
-        head = f"{self._description} {self._count}/{self._total}"
-        seconds, done = time.monotonic() - self._started, self._count - self._first
-        if done <= 0 or seconds <= 0:
-            return head
-        return f"{head}, {duration(max(0, self._total - self._count) * seconds / done)} left"
+            elif now - self._last_line >= LINE_SECONDS and not is_quiet():
+                self._last_line = now
+                left = max(0, self._total - self._count) * (now - self._started) / max(1, self._count - self._first)
+                line = f"{self._description} {self._count}/{self._total}, {duration(left)} left"
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _is_terminal() -> bool:

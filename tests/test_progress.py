@@ -10,12 +10,10 @@ from gift_core.progress import progress
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time in seconds, to be changed. stderr is no terminal, and no loop ran before."""
+    """The time in seconds, to be changed. stderr is no terminal."""
     now = [100.0]
     monkeypatch.delenv("GIFT_QUIET", raising=False)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module, "_last_line", [])
-    monkeypatch.setattr(module, "_counts", [])
     return now
 
 

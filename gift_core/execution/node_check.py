@@ -1,4 +1,4 @@
-"""`python -m gift_core.execution.node_check` prints what has to be equal on all machines of a cluster.
+"""`python -m gift_core.execution.node_check FACTS TOKEN` says what a machine of a cluster has in another version.
 
 Stages on different machines must run the same code with the same libraries, or their results would not be those of
 `dvc repro`.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from gift_core.code.fingerprint import digest_of, running_code
-from gift_core.errors import UserError
 from gift_core.provenance import PACKAGES, version_of
 
 LIBRARIES = ("torch", *PACKAGES, "safetensors", "pyarrow", "dvc", "ray")
@@ -23,25 +24,18 @@ def local_facts() -> dict[str, str]:
     return {"gift_core": code, "Python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
 
 
-def compare_nodes(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises UserError, which names every difference, unless all machines have the facts of this one."""
-    lines = []
-    for node, facts in sorted(nodes.items()):
-        if "error" in facts:
-            lines.append(f"{node}: {facts['error']}")
-        else:
-            lines += [
-                f"{node}: {name} is {facts.get(name)} there and {value} here"
-                for name, value in here.items()
-                if facts.get(name) != value
-            ]
-    if lines:
-        raise UserError(
-            "gift run: the machines of the cluster differ:\n  "
-            + "\n  ".join(lines)
-            + "\nAll of them need the project in the same folder and the same environment (docs/scaling.md)."
-        )
+def differences(wanted: Mapping[str, str], token: Path) -> list[str]:
+    """Returns a line for each fact of this machine that is not as `wanted`.
+
+    `token` is a file that the machine which runs `gift run` has just written into the project.
+    """
+    if not token.is_file():
+        return [f"it has no {token}: the project must lie on a file system that all machines share"]
+    own = local_facts()
+    return [
+        f"{name} is {own.get(name)} there and {value} here" for name, value in wanted.items() if own.get(name) != value
+    ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(local_facts()))  # noqa: T201
+    sys.exit("\n".join(differences(json.loads(sys.argv[1]), Path(sys.argv[2]))) or None)

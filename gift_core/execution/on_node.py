@@ -6,9 +6,9 @@ library and psutil alone.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,16 +76,10 @@ def stop_stage() -> None:
         stage = psutil.wait_procs(stage, timeout=STOP_SECONDS)[1]
 
 
-def node_facts(job: Job, token: str) -> dict[str, str]:
-    """Returns what has to be equal on all machines, as the command of `job` prints it, or {"error": why it did not.
-
-    `token` is a file that the machine which runs `gift run` has just written into the project.
-    """
-    if not Path(token).is_file():
-        return {"error": f"it has no {token}: the project must lie on a file system that all machines share"}
-    environment = {**os.environ, **job.environment}
-    done = subprocess.run(job.commands[0], cwd=job.folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        return {"error": f"{' '.join(job.commands[0])} fails there: {(done.stderr or done.stdout).strip()[-500:]}"}
-    facts: dict[str, str] = json.loads(done.stdout)
-    return facts
+def check_node(command: Sequence[str], folder: str, environment: Mapping[str, str]) -> str:
+    """Returns what is wrong with this machine: what the command says when it fails, empty where it does not."""
+    try:
+        done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+    except OSError as error:  # no such folder, no such command
+        return str(error)
+    return (done.stderr or done.stdout).strip()[-1000:] if done.returncode else ""

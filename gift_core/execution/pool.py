@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -19,12 +20,12 @@ from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.execution import on_node
-from gift_core.execution.node_check import compare_nodes, local_facts
+from gift_core.execution.node_check import local_facts
 from gift_core.execution.on_node import Job
 from gift_core.tracking import VARIABLES
 from gift_core.work.os_errors import socket_folder
 
-CPUS = 1  # of a worker, whatever it runs: the threads of a stage are shared out beside Ray (Capacity.threads)
+CPUS = 1  # of a worker, whatever it runs: the threads of a stage are shared out beside Ray (_capacity)
 GPU_STAGES = ("synthesize", "teach", "finetune", "evaluate", "probe")  # all others need a CPU only
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 # The variables that stages on other machines get from this one. Secrets stay here.
@@ -60,15 +61,6 @@ if os.path.isdir(folder):
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
-def gpus_of(stage: str, gpus_per_stage: float, available: float) -> float:
-    """Returns how many GPUs the stage `finetune@gift-step1` gets: 0 where it needs none or there are none.
-
-    `gpus_per_stage` below 1 lets stages share a GPU.
-    """
-    block = stage.partition("@")[0]
-    return gpus_per_stage if available and block in GPU_STAGES else 0
-
-
 def check_gpus(gpus_per_stage: float, device: str) -> None:
     """Raises UserError if `--gpus-per-stage` or `run.device` of params.yaml does not fit a worker with its own GPUs."""
     is_whole = 1 <= gpus_per_stage < math.inf and gpus_per_stage % 1 == 0
@@ -96,42 +88,36 @@ class Ended:
     reason: str
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """What a cluster has for stages: how many at once, and the CPUs and GPUs of all machines together."""
-
-    workers: int
-    cpus: int
-    gpus: float
-
-    @property
-    def threads(self) -> int:
-        """The threads of one stage, so that all workers together use each CPU once."""
-        return max(1, self.cpus // self.workers)
-
-
 class Pool:
-    """Runs jobs on a cluster, each with the GPUs that it asks for and one of the slots.
+    """Runs jobs on a cluster, `workers` at once. `gpus`: of all machines together.
 
     `environment` is all of that of a stage where the pool `is_local`, and is added to that of its machine otherwise.
     """
 
-    def __init__(self, capacity: Capacity, environment: Mapping[str, str], *, is_local: bool) -> None:
-        import ray
-
-        self.capacity, self.environment, self.is_local = capacity, environment, is_local
-        self._ray = ray
+    def __init__(
+        self, ray: Any, workers: int, *, gpus: float, gpus_per_stage: float, environment: dict[str, str], is_local: bool
+    ) -> None:
+        self.workers, self.gpus, self.environment, self.is_local = workers, gpus, environment, is_local
+        self._ray, self._gpus_per_stage = ray, gpus_per_stage if gpus else 0.0
         self._task = ray.remote(on_node.run_job)
         self._running: dict[Any, tuple[str, float]] = {}
 
-    def has_room(self, gpus: float) -> bool:
-        """Whether a stage that needs so many GPUs could start now."""
-        taken = sum(each for _, each in self._running.values())
-        return len(self._running) < self.capacity.workers and taken + gpus <= self.capacity.gpus + 1e-6
+    def _gpus_of(self, stage: str) -> float:
+        """The GPUs of the stage `finetune@gift-step1`: 0 where it needs none or there are none."""
+        return self._gpus_per_stage if stage.partition("@")[0] in GPU_STAGES else 0.0
 
-    def submit(self, name: str, job: Job, gpus: float) -> None:
-        """Starts the job, whose variables come beside those of `environment`. `wait` tells when it has ended."""
-        hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
+    def has_room(self, stage: str) -> bool:
+        """Whether the stage could start now."""
+        taken = sum(each for _, each in self._running.values()) + self._gpus_of(stage)
+        return len(self._running) < self.workers and taken <= self.gpus + 1e-6
+
+    def submit(self, name: str, stage: str, job: Job) -> None:
+        """Starts the job of a stage or its helper, whose variables come beside those of `environment`.
+
+        `wait` tells when it has ended.
+        """
+        gpus = self._gpus_of(stage)
+        hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.gpus and not gpus else {}
         environment = {**self.environment, **job.environment, **hidden}
         job = replace(job, environment=environment, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=CPUS, num_gpus=gpus, max_retries=0, name=name).remote(job)
@@ -187,12 +173,12 @@ def open_pool(address: str | None, workers: int | None, *, gpus_per_stage: float
                 _start_local(ray, workers, folder, use_gpus=use_gpus)
             else:
                 _connect(ray, str(address))
-            capacity = _capacity(ray, workers, gpus_per_stage, use_gpus=use_gpus)
-            environment.setdefault("OMP_NUM_THREADS", str(capacity.threads))
+            count, gpus, cpus = _capacity(ray, workers, gpus_per_stage, use_gpus=use_gpus)
+            environment.setdefault("OMP_NUM_THREADS", str(cpus))  # all workers together use each CPU once
             if not is_local:
                 environment = {name: value for name, value in environment.items() if is_passed(name)}
                 _check_nodes(ray, Path().absolute(), environment)
-            yield Pool(capacity, environment, is_local=is_local)
+            yield Pool(ray, count, gpus=gpus, gpus_per_stage=gpus_per_stage, environment=environment, is_local=is_local)
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
@@ -247,14 +233,16 @@ def _connect(ray: Any, address: str) -> None:
         raise UserError(f"{what}. See docs/scaling.md.") from None
 
 
-def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus: bool) -> Capacity:
+def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus: bool) -> tuple[int, float, int]:
+    """Returns how many stages run at once, the GPUs of all machines together, and the CPUs of a stage."""
     found = ray.cluster_resources()
     gpus = float(found.get("GPU", 0)) if use_gpus else 0.0
     cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else _cpus()
     if gpus and gpus < gpus_per_stage:
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: the cluster has {gpus:g} GPUs. Ask for at most so many.")
     # with GPUs as many stages as these hold, and one more that needs a CPU only
-    return Capacity(workers or (int(gpus // gpus_per_stage) + 1 if gpus else max(1, cpus)), cpus, gpus)
+    workers = workers or (int(gpus // gpus_per_stage) + 1 if gpus else max(1, cpus))
+    return workers, gpus, max(1, cpus // workers)
 
 
 def _cpus() -> int:
@@ -268,26 +256,26 @@ def _check_nodes(ray: Any, folder: Path, environment: Mapping[str, str]) -> None
     token = folder / ".gift" / f"cluster-{uuid.uuid4().hex}"
     token.parent.mkdir(parents=True, exist_ok=True)
     token.touch()
-    job = Job((("python", "-m", "gift_core.execution.node_check"),), str(folder), dict(environment), log="")
-    task = ray.remote(on_node.node_facts)
+    command = ("python", "-m", "gift_core.execution.node_check", json.dumps(local_facts()), str(token))
+    task, lines = ray.remote(on_node.check_node), []
     try:
         pending = {
             f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})": task.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(job, str(token))
+            ).remote(command, str(folder), dict(environment))
             for node in ray.nodes()
             if node["Alive"]
         }
-        compare_nodes(local_facts(), {name: _facts(ray, each) for name, each in pending.items()})
+        for name, answer in sorted(pending.items()):
+            try:
+                lines += [f"  {name}: {line}" for line in ray.get(answer, timeout=CHECK_SECONDS).splitlines()]
+            except ray.exceptions.RayError as error:
+                lines.append(f"  {name}: {first_line(error)}")
     finally:
         token.unlink(missing_ok=True)
-
-
-def _facts(ray: Any, task: Any) -> dict[str, str]:
-    try:
-        return dict(ray.get(task, timeout=CHECK_SECONDS))
-    except ray.exceptions.RayError as error:
-        return {"error": first_line(error)}
+    if lines:
+        remedy = "All of them need the project in the same folder and the same environment (docs/scaling.md)."
+        raise UserError("\n".join(["gift run: the machines of the cluster differ:", *lines, remedy]))
 
 
 def first_line(error: BaseException) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from graphlib import TopologicalSorter
 
+import networkx
+
 
 class Schedule:
     """The stages of a graph, and how far they are.
@@ -15,14 +17,12 @@ class Schedule:
 
     def __init__(self, upstream: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> None:
         self.order = list(TopologicalSorter(upstream).static_order())
-        self.downstream: dict[str, list[str]] = {name: [] for name in self.order}
-        for name, before in upstream.items():
-            for each in before:
-                self.downstream[each].append(name)
+        self._graph = networkx.DiGraph((before, name) for name in self.order for before in upstream[name])
+        self._graph.add_nodes_from(self.order)
         self._seconds = {name: seconds.get(name, 0.0) for name in self.order}
         self._behind: dict[str, float] = {}  # the longest path from the start of a stage
         for name in reversed(self.order):
-            after = max((self._behind[each] for each in self.downstream[name]), default=0.0)
+            after = max((self._behind[each] for each in self._graph[name]), default=0.0)
             self._behind[name] = self._seconds[name] + after
         self._sorter = TopologicalSorter(upstream)
         self._sorter.prepare()
@@ -52,23 +52,8 @@ class Schedule:
 
     def behind(self, name: str) -> list[str]:
         """Returns all stages that depend on this one, directly or not."""
-        found: dict[str, None] = {}
-        waiting = [name]
-        while waiting:
-            for each in self.downstream[waiting.pop()]:
-                if each not in found:
-                    found[each] = None
-                    waiting.append(each)
-        return list(found)
-
-    def longest_path(self) -> tuple[list[str], float]:
-        """Returns the path through the graph that takes longest, and its time: no number of workers is faster."""
-        path: list[str] = []
-        following = self.order
-        while following:
-            path.append(max(following, key=lambda name: (self._behind[name], name)))
-            following = self.downstream[path[-1]]
-        return path, self._behind[path[0]] if path else 0.0
+        found = networkx.descendants(self._graph, name)
+        return [each for each in self.order if each in found]
 
     def seconds_left(self, running: Mapping[str, float], workers: int) -> float:
         """Returns a lower bound of the time to the end. `running` has how long each running stage has run.
@@ -80,14 +65,3 @@ class Schedule:
         paths += [self._behind[name] for name in self._ready]
         work = sum(left.values()) + sum(self._seconds[name] for name in self.waiting)
         return max([work / workers, *paths], default=0.0)
-
-
-def waves(upstream: Mapping[str, Collection[str]], chosen: Collection[str]) -> list[list[str]]:
-    """Returns the `chosen` stages in waves: a wave needs those before it, and its stages do not need each other."""
-    depth: dict[str, int] = {}
-    for name in TopologicalSorter(upstream).static_order():
-        depth[name] = max((depth[each] for each in upstream[name]), default=0) + (name in chosen)
-    found: dict[int, list[str]] = {}
-    for name in chosen:
-        found.setdefault(depth[name], []).append(name)
-    return [sorted(found[each]) for each in sorted(found)]

@@ -125,10 +125,8 @@ def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Call
     For each batch: generate; reject; generate again what was rejected; keep.
     """
     text_to_image, filters, device = tools
-    with (
-        background(device, 1) as thread,
-        background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
-    ):
+    # the encoders end first, so that an interruption waits for no whole batch
+    with background(1) as thread, background(ENCODERS) as encoders:
         keeping = _Keeping(folder, text_to_image.config, filters, encoders, Copies(device))
         batches = _batches_of(folder, shards, text_to_image.config.batch_size)
         images_of = partial(_images_of, text_to_image)

@@ -32,8 +32,7 @@ _NOT_IN_KEY = ("environment", "weights_sha256", "files_sha256")
 Point = tuple[int, Mapping[str, float]]  # the iteration, and values by name
 DATABASE = "mlflow.db"  # the name that `mlflow ui` looks for
 KEY = "gift.key"
-BATCH = 1000  # metrics that MLflow accepts at once, and
-PARAMS = 100  # settings
+BATCH = 100  # settings that MLflow accepts at once; of metrics it accepts more
 # A server that is down should cost seconds, where MLflow would wait for minutes.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -94,18 +93,21 @@ class MlflowTracker:
         self.run_id = self.client.create_run(experiment, tags=tags, run_name=run.name).info.run_id
         from mlflow.entities import Param
 
-        params = [Param(name, str(value)) for name, value in run.settings.items()]
-        for first in range(0, len(params), PARAMS):
-            self.client.log_batch(self.run_id, params=params[first : first + PARAMS])
+        self._send(params=[Param(name, str(value)) for name, value in run.settings.items()])
+
+    def _send(self, **entities: list[Any]) -> None:
+        ((kind, values),) = entities.items()
+        for first in range(0, len(values), BATCH):
+            self.client.log_batch(self.run_id, **{kind: values[first : first + BATCH]})
 
     def log(self, points: Sequence[Point]) -> None:
         """Adds points to the curves of the run."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for step, values in points for name, value in values.items()]
-        for first in range(0, len(metrics), BATCH):
-            self.client.log_batch(self.run_id, metrics=metrics[first : first + BATCH])
+        self._send(
+            metrics=[Metric(name, value, now, step) for step, values in points for name, value in values.items()]
+        )
 
     def log_scores(self, scores: Mapping[str, float]) -> None:
         """Sets values that have no iteration, such as accuracies."""
@@ -203,7 +205,10 @@ def tracked_run(
         yield run
         complete = True
     finally:
-        run.finish(complete=complete)
+        run.send()
+        with run.surviving():
+            if run.tracker is not None:
+                run.tracker.finish(complete=complete)
 
 
 @dataclass
@@ -226,7 +231,7 @@ class TrackedRun:
         values.pop("loss/iteration")
         self._waiting.append((iteration, values))
         if time.monotonic() - self._sent_at >= SEND_INTERVAL:
-            self._send()
+            self.send()
 
     def log_scores(self, scores: Mapping[str, float | None]) -> None:
         """Logs values in percent. Those that do not exist are left out."""
@@ -234,14 +239,8 @@ class TrackedRun:
             if self.tracker is not None:
                 self.tracker.log_scores({name: value for name, value in scores.items() if value is not None})
 
-    def finish(self, *, complete: bool) -> None:
-        """Sends what waits, and closes the run."""
-        self._send()
-        with self.surviving():
-            if self.tracker is not None:
-                self.tracker.finish(complete=complete)
-
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Sends what waits."""
         with self.surviving():
             if self.tracker is not None and self._waiting:
                 self.tracker.log(self._waiting)

@@ -60,8 +60,7 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     cause: BaseException | None = error
     while cause is not None:
         said, number = " ".join(str(cause).split()), number_of(cause)
-        is_shortage = isinstance(cause, RuntimeError) and any(each in said for each in _SHORTAGES)
-        if is_shortage or isinstance(cause, MemoryError):
+        if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and any(map(said.count, _SHORTAGES))):
             keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
             return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
@@ -70,12 +69,8 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
         if not isinstance(path, str | os.PathLike):
             path = quoted[2] if (quoted := _QUOTED.search(said)) else ""
         is_clear = path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)
-        if (
-            number is not None
-            and number in REMEDIES
-            and is_clear
-            and not (number in PATH and isinstance(error, GiftError))
-        ):
+        if number in REMEDIES and is_clear and not (number in PATH and isinstance(error, GiftError)):
+            assert number is not None
             words = os.strerror(number)
             what = f"{_PARTIAL.sub('', str(path))}: {words}{during}" if path else f"{words}{during} ({said})"
             return UserError(f"{doing}: {what}. {REMEDIES[number]}, then run it again. {_KEPT}")

@@ -1,6 +1,6 @@
 """Keeps a GPU busy: threads prepare what it needs next, and finish what it has computed.
 
-Where the device is the CPU nothing overlaps, because the threads would compete with the computation for its cores
+Where the device is the CPU nothing is made ahead, because the threads would compete with the computation for its cores
 (docs/decisions/0051). Overlap changes no result: the order of the items and of the calls stays the same.
 """
 
@@ -21,46 +21,29 @@ T = TypeVar("T")
 M = TypeVar("M")
 
 
-def in_order(function: Callable[[T], M], items: Iterable[T]) -> Iterator[M]:
-    """Yields function(item) of each item, in their order. Threads compute ahead, and end with the last item.
-
-    They suffice for images: Pillow decodes and resizes without holding Python's lock.
-    """
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[M]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * DECODERS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 @contextmanager
-def background(device: torch.device, threads: int) -> Iterator[Executor]:
-    """Yields threads for work beside the computation of `device`. On the CPU each call runs at once, in its caller.
-
-    The block ends when the calls that run have ended. Those that have not begun are cancelled: get the results first.
-    """
-    on_cpu = device.type == "cpu"
-    executor = _InTurn() if on_cpu else ThreadPoolExecutor(threads, thread_name_prefix="background")
+def background(threads: int) -> Iterator[Executor]:
+    """Yields threads. The block ends when their calls have ended. Those that have not begun are cancelled."""
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="background")
     try:
         yield executor
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-class _InTurn(Executor):
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # raised by future.result(), as from a thread
-            future.set_exception(error)
-        return future
+def in_order(function: Callable[[T], M], items: Iterable[T]) -> Iterator[M]:
+    """Yields function(item) of each item, in their order. Threads compute ahead, and end with the last item.
+
+    They suffice for images: Pillow decodes and resizes without holding Python's lock.
+    """
+    waiting: deque[Future[M]] = deque()
+    with background(DECODERS) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * DECODERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def overlapped(
@@ -97,17 +80,16 @@ def overlapped(
 
 
 def prefetched(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
-    """Yields `items`, prefetched by a thread unless `device` is the CPU."""
-    return (item for item in items) if device.type == "cpu" else prefetch_in_thread(items, device=device)
-
-
-def prefetch_in_thread(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
     """Yields `items`. A thread makes the next one meanwhile, and copies its tensors to `device` in a stream of its own.
 
-    So at most two items exist, besides those that the caller keeps. An error in making an item is raised where the item
-    would be yielded. The caller computes with an item before it asks for the next one. The thread ends when the
-    generator is closed, after the item that it is making: use contextlib.closing where the loop may not run to its end.
+    On the CPU there is no thread. At most two items exist, besides those that the caller keeps. An error in making an
+    item is raised where the item would be yielded. The caller computes with an item before it asks for the next one.
+    The thread ends when the generator is closed, after the item that it is making: use contextlib.closing where the
+    loop may not run to its end.
     """
+    if device.type == "cpu":
+        yield from items
+        return
     source, end, copies = iter(items), object(), Copies(device)
 
     def make(free: Any) -> tuple[Any, Any]:
@@ -115,8 +97,7 @@ def prefetch_in_thread(items: Iterable[T], *, device: torch.device) -> Generator
             copies.wait(free)
             return next(source, end), copies.mark()
 
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-    try:
+    with background(1) as pool:
         upcoming = pool.submit(make, None)
         while True:
             item, ready = upcoming.result()
@@ -126,8 +107,6 @@ def prefetch_in_thread(items: Iterable[T], *, device: torch.device) -> Generator
             upcoming = pool.submit(make, copies.mark())
             copies.wait(ready)
             yield item
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Copies:

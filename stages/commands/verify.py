@@ -53,7 +53,7 @@ class Item:
 
 
 def verify(
-    heal: bool = flag("--heal", "Restore what dvc.lock records. With --remote, remove broken objects there, too."),
+    heal: bool = flag("--heal", "Restore what dvc.lock records. With --remote, replace broken objects there, too."),
     remote: bool = flag("--remote", "Read every object on the default remote as well."),
     verbose: bool = flag("--verbose", "Also list what is whole or missing, a line for each.", "-v"),
     as_json: AsJson = False,
@@ -121,17 +121,13 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 
 def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
     """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
-    broken = store.broken_on_remote()
+    found = store.broken_on_remote()
+    broken = store.replace_on_remote(found) if heal else found
     for oid in broken:
         paths = sorted({str(path) for output in store.outputs() for path, own in store.files(output) if own == oid})
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
-    if not broken or not heal:
-        remedy = ". Next: gift verify --remote --heal" if broken else ""
-        typer.echo(f"the remote: {len(broken)} broken objects{remedy}", err=as_json)
-        return broken
-    store.remove_from_remote(broken)
-    where = "here" if all(map(store.is_whole, broken)) else "in a clone that has them, or after dvc repro"
-    done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: gift share"
-    typer.echo(done, err=as_json)
-    return []
+    text = f"the remote: {len(found) - len(broken)} objects replaced, {len(broken)} broken"
+    where = " in a clone that has them, or after dvc repro" if heal else ""
+    typer.echo(f"{text}. Next: gift verify --remote --heal{where}" if broken else text, err=as_json)
+    return broken

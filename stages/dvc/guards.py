@@ -29,13 +29,11 @@ def require_checked_code(opened: Stage) -> None:
     file = opened.layout.root / code_file(stage, own)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found = state(running_code(), stage, own, opened.config)
-    if (checked := read_json_file(file)) != found:
-        changed, other = f"{PARAMS}: methods.{name} was", "settings"
-        if checked.get("settings") == found.get("settings"):
-            edited = {*checked.get("edited", {}).items()} ^ {*found.get("edited", {}).items()}
-            changed, other = "the code was", f"code{f' ({min(edited)[0]})' if edited else ''}"
-        what = f"{changed} edited after `check` ran, so the result would be recorded as that of other {other}"
+    found, checked = state(running_code(), stage, own, opened.config), read_json_file(file)
+    if checked != found:
+        is_code = checked.get("settings") == found.get("settings")
+        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}", "settings")
+        what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
         raise UserError(f"{stage}: {what}. Run dvc repro again.")
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
-from gift_core.execution.pool import gpus_of
 from gift_core.execution.schedule import Schedule
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
@@ -50,7 +49,6 @@ class RunLoop:
     pool: Pool
     logs: Path
     seconds: Mapping[str, float]
-    gpus_per_stage: float
     keep_going: bool
     force: bool
     helpers: int | None
@@ -65,7 +63,7 @@ class RunLoop:
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.pipeline.upstream, self.seconds)
         self._began, self._offers = time.monotonic(), self.logs / "offers"
-        self._expected = self._schedule.seconds_left({}, self.pool.capacity.workers)
+        self._expected = self._schedule.seconds_left({}, self.pool.workers)
 
     def run(self, stop: threading.Event) -> None:
         """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
@@ -75,7 +73,7 @@ class RunLoop:
             while not stop.is_set():
                 can_start = self.keep_going or not self.failed
                 ready = self._schedule.ready() if can_start else ()  # the most urgent first
-                name = next((each for each in ready if self.pool.has_room(self._gpus(each))), None)
+                name = next((each for each in ready if self.pool.has_room(each)), None)
                 if name is not None:
                     self._begin(name)
                 elif not self._running:
@@ -96,9 +94,6 @@ class RunLoop:
         parts = [f"{counts[state]} {state}" for state in COUNTED if counts.get(state)]
         return f"{', '.join(parts) or 'no stages'} in {duration(time.monotonic() - self._began)}"
 
-    def _gpus(self, name: str) -> float:
-        return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)
-
     def _begin(self, name: str) -> None:
         self._schedule.start(name)
         try:
@@ -111,7 +106,7 @@ class RunLoop:
             self._submit(name)
             of, now, waiting = len(self.pipeline.upstream), time.monotonic(), len(self._schedule.waiting)
             running = {each: now - started for each, started in self._running.items()}
-            left = self._schedule.seconds_left(running, self.pool.capacity.workers)
+            left = self._schedule.seconds_left(running, self.pool.workers)
             done, elapsed = self._expected - left, now - self._began
             say(f"{name}: started ({describe(of - waiting, of, left, done=done, elapsed=elapsed)})")
         elif verdict == "restored":
@@ -124,9 +119,9 @@ class RunLoop:
         self._attempts[name] += 1
         self._running[name] = time.monotonic()
         commands, folder, variables = self.pipeline.processes(name)
-        if self.helpers != 0 and self.pool.capacity.workers > 1:
+        if self.helpers != 0 and self.pool.workers > 1:
             variables[OFFERS] = str(self._offers)
-        self.pool.submit(name, Job(commands, folder, variables, str(self._log(name))), self._gpus(name))
+        self.pool.submit(name, name, Job(commands, folder, variables, str(self._log(name))))
 
     def _share_workers(self, *, wanted: int) -> None:
         """Ends helpers where stages need their workers, and starts helpers where no stage does."""
@@ -134,17 +129,16 @@ class RunLoop:
         for helper in helping[: max(0, wanted - (len(self._helpers) - len(helping)))]:
             self._dismiss(helper)
         for stage, offer in () if wanted else offers_of(self._offers):
-            gpus, count = self._gpus(stage), list(self._helpers.values()).count(stage)
-            if stage not in self._running or self._lost[stage] >= LOSSES or not self.pool.has_room(gpus):
+            if stage not in self._running or self._lost[stage] >= LOSSES or not self.pool.has_room(stage):
                 continue
-            if self.helpers is None or count < self.helpers:
+            if self.helpers is None or list(self._helpers.values()).count(stage) < self.helpers:
                 self._started[stage] += 1
                 helper = f"helper {self._started[stage]} of {stage}"
                 python = sys.executable if self.pool.is_local else "python"
                 command = (python, "-m", f"{__package__}.helper", str(offer))
                 _, folder, variables = self.pipeline.processes(stage)
                 self._helpers[helper] = stage
-                self.pool.submit(helper, Job((command,), folder, variables, str(self._log(f"{stage}-helpers"))), gpus)
+                self.pool.submit(helper, stage, Job((command,), folder, variables, str(self._log(f"{stage}-helpers"))))
                 say(f"{stage}: a free worker helps")
 
     def _dismiss(self, helper: str) -> None:

@@ -11,9 +11,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,7 @@ class DvcStore:
     def outputs(self) -> list[Output]:
         """Returns every output with a recorded hash, sorted by path.
 
-        UserError for a hash that is none, an output outside the project, and a listing with a file that is not below
-        the output's folder.
+        UserError for a hash that is none, an output outside the project, and as in `files`.
         """
         found = []
         with dvc_errors():
@@ -74,11 +73,20 @@ class DvcStore:
     def files(self, output: Output) -> list[tuple[Path, str]]:
         """Returns the files of the output, each with the name of its object.
 
-        Of a folder none, while the cache has no whole listing of it.
+        Of a folder none, while the cache has no whole listing of it. UserError for an entry that is not the relative
+        path of a file below the folder, or whose hash is no MD5. DVC checks neither.
         """
         if not output.oid.endswith(LISTING):
             return [(output.path, output.oid)]
-        return listed_files(output.path, self._cache_path(output.oid)) if self.is_whole(output.oid) else []
+        found, listing = list[tuple[Path, str]](), self._cache_path(output.oid)
+        for entry in read_json_file(listing) if self.is_whole(output.oid) else ():
+            name, oid = str(entry.get("relpath")), str(entry.get("md5"))
+            leads_out = {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name))
+            if leads_out or not _OBJECT.fullmatch(oid):
+                what = f"{name!r} is no path of a file in this folder, or its hash {oid!r} is no MD5"
+                raise UserError(f"{listing}: this is DVC's listing of {output.path}, but {what}. {_UNTRUSTED}")
+            found.append((output.path / name, oid))
+        return found
 
     def objects(self, output: Output) -> list[str]:
         """Returns the names of all objects of the output that are known."""
@@ -209,7 +217,7 @@ class DvcStore:
         """
         from dvc_data.hashfile.hash import file_md5
 
-        with dvc_errors():
+        with _transfers("verify --remote", "read"):
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
             self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
 
@@ -224,38 +232,13 @@ class DvcStore:
                 whole = list(readers.map(is_whole_or_absent, oids))
         return [oid for oid, is_whole in zip(oids, whole, strict=True) if not is_whole]
 
-    def remove_from_remote(self, oids: Collection[str]) -> None:
-        """Removes the objects and the listings that name them, so that the next `dvc push` uploads them again."""
-        from dvc_data.hashfile.db import get_index
-
-        outputs = [each for each in self.outputs() if {*oids} & {*self.objects(each)}]
-        listings = {each.oid for each in outputs if each.oid.endswith(LISTING)}
-        with dvc_errors():
+    def replace_on_remote(self, oids: Sequence[str]) -> list[str]:
+        """Uploads those of the objects that are whole here, over those of the remote. Returns the others."""
+        with _transfers("verify --remote --heal", "replaced"):
             remote = self._repo.cloud.get_remote_odb()
-            for oid in sorted({*oids} | listings):
-                path = remote.oid_to_path(oid)
-                if remote.fs.exists(path):
-                    remote.fs.remove(path)
-            with closing(get_index(remote)) as index:  # what DVC remembers of the remote's content
-                index.clear()
-
-
-def listed_files(folder: Path, listing: Path) -> list[tuple[Path, str]]:
-    """Returns the files of `folder` that the object `listing` names, each with the name of its own.
-
-    UserError for an entry that is not the relative path of a file below `folder`, or whose hash is no MD5. DVC checks
-    neither.
-    """
-    entries: Iterable[Any] = read_json_file(listing)
-    found = []
-    for entry in entries:
-        name, oid = str(entry.get("relpath")), str(entry.get("md5"))
-        leads_out = {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name))
-        if leads_out or not _OBJECT.fullmatch(oid):
-            what = f"{name!r} is no path of a file in this folder, or its hash {oid!r} is no MD5"
-            raise UserError(f"{listing}: this is DVC's listing of {folder}, but {what}. {_UNTRUSTED}")
-        found.append((folder / name, oid))
-    return found
+            for oid in filter(self.is_whole, oids):
+                remote.fs.put_file(self._odb.oid_to_path(oid), remote.oid_to_path(oid))
+        return [oid for oid in oids if not self.is_whole(oid)]
 
 
 def md5_of(path: Path) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from gift_core.errors import UserError
-from gift_core.execution.node_check import compare_nodes, local_facts
+from gift_core.execution.node_check import differences, local_facts
 from gift_core.execution.pool import is_passed
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 
@@ -65,18 +64,16 @@ def test_a_missing_cluster_is_named(tmp_path: Path) -> None:
     assert "--address 127.0.0.1:1: no Ray cluster answers" in printed
 
 
-def test_each_difference_between_machines_is_named() -> None:
+def test_each_difference_between_machines_is_named(tmp_path: Path) -> None:
     here = local_facts()
     assert {"gift_core", "Python", "torch", "dvc", "ray"} <= set(here)
-    compare_nodes(here, {"one": here, "two": dict(here)})
-    other = here | {"torch": "1.0", "gift_core": "0000"}
-    with pytest.raises(UserError) as refused:
-        compare_nodes(here, {"one": here, "two": other, "three": {"error": "it has no /project"}})
-    text = str(refused.value)
-    assert f"two: torch is 1.0 there and {here['torch']} here" in text
-    assert "two: gift_core is 0000 there" in text
-    assert "three: it has no /project" in text
-    assert "one:" not in text
+    assert differences(here, tmp_path) == [
+        f"it has no {tmp_path}: the project must lie on a file system that all machines share"
+    ]
+    (token := tmp_path / "token").touch()
+    assert differences(here, token) == []
+    (line,) = differences(here | {"torch": "1.0"}, token)
+    assert line == f"torch is {here['torch']} there and 1.0 here"
 
 
 def test_each_stage_sees_its_own_gpu_alone_and_one_without_need_sees_none(cluster: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The order of stages in hand-made graphs, and the GPUs that they get."""
+"""The order of stages in hand-made graphs, and what is refused about GPUs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gift_core.errors import UserError
-from gift_core.execution.pool import GPU_STAGES, check_gpus, gpus_of
+from gift_core.execution.pool import GPU_STAGES, check_gpus
 from gift_core.execution.schedule import Schedule
 from tests.imports import ROOT
 
@@ -25,12 +25,6 @@ def test_the_stages_that_use_a_gpu_are_stages_of_dvc_yaml_that_resolve_a_device(
         name for name in stages if "resolve_device" in (ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")
     }
     assert set(GPU_STAGES) == resolving - {"import_model"}
-
-
-def test_a_stage_gets_a_gpu_only_where_it_uses_one_and_there_is_one() -> None:
-    assert gpus_of("finetune@gift-step0", 0.5, available=8) == 0.5
-    assert gpus_of("finetune@gift-step0", 1, available=0) == 0
-    assert gpus_of("report", 1, available=8) == 0
 
 
 def test_a_share_of_gpus_that_ray_cannot_give_and_a_device_with_a_number_are_refused() -> None:

@@ -158,17 +158,6 @@ def test_a_stage_whose_worker_is_killed_runs_again_to_the_same_bytes(toy: ToyPip
     assert "Running stage" not in toy.repro()
 
 
-def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline) -> None:
-    printed = toy.run("--dry")
-    assert "wave 1: first\nwave 2: left, right\nwave 3: last\n4 of 4 stages would run." in printed
-    assert "The longest path has 3 stages: first > " in printed
-    assert toy.runs == []
-    toy.repro("right")
-    assert "wave 1: left\nwave 2: last\n2 of 4" in toy.run("--dry")
-    toy.repro()
-    assert "would run nothing" in toy.run("--dry")
-
-
 def test_a_wrong_argument_and_a_missing_ray_are_refused_before_anything_runs(toy: ToyPipeline, tmp_path: Path) -> None:
     assert "nothing_of_that_name" in toy.run("nothing_of_that_name", expect=1)
     assert "--gpus-per-stage 1.5: should be a whole number" in toy.run("--gpus-per-stage", "1.5", expect=1)
@@ -176,5 +165,4 @@ def test_a_wrong_argument_and_a_missing_ray_are_refused_before_anything_runs(toy
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     toy.environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     assert "pip install 'gift-pipeline[ray]'" in toy.run(expect=1)
-    assert "4 of 4 stages would run" in toy.run("--dry")
     assert toy.runs == []

@@ -1,7 +1,4 @@
-"""Prefetching changes no batch and leaves no thread; copies have a stream of their own; on the CPU nothing overlaps.
-
-Where a test is not marked gpu, torch.cuda is replaced by a notebook of what is queued in which stream.
-"""
+"""Prefetching changes no batch and leaves no thread."""
 
 from __future__ import annotations
 
@@ -11,15 +8,15 @@ from contextlib import closing
 import pytest
 import torch
 
-from gift_core.work.overlap import prefetch_in_thread
+from gift_core.work.overlap import prefetched
 from tests.clip.test_batches import task
 from tests.clip.tiny import tiny_clip
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CPU, THREADED = torch.device("cpu"), torch.device("meta")  # the second has no stream, and a thread prefetches
 
 
 def prefetching_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("background")]
 
 
 def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) -> None:
@@ -28,7 +25,7 @@ def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) 
     work = torch.randn(512, 512, device=device)
     read = []
     images = task(clip=tiny_clip(device=device))
-    for batch in prefetch_in_thread(map(images.sample, range(6)), device=device):
+    for batch in prefetched(map(images.sample, range(6)), device=THREADED if device == CPU else device):
         for _ in range(10):
             work = torch.nn.functional.normalize(work @ work)
         read.append((batch.images_BCHW.clone(), batch.targets["labels_B"].clone()))
@@ -45,7 +42,7 @@ def test_an_error_of_sampling_is_raised_at_its_batch() -> None:
             raise ValueError("broken")
         return step
 
-    batches = prefetch_in_thread(map(sample, range(5)), device=CPU)
+    batches = prefetched(map(sample, range(5)), device=THREADED)
     assert [next(batches), next(batches)] == [0, 1]
     with pytest.raises(ValueError, match="broken"):
         next(batches)
@@ -54,7 +51,7 @@ def test_an_error_of_sampling_is_raised_at_its_batch() -> None:
 
 def test_the_thread_ends_when_the_loop_is_broken_off() -> None:
     sampled: list[int] = []
-    batches = prefetch_in_thread(map(sampled.append, range(1000)), device=CPU)
+    batches = prefetched(map(sampled.append, range(1000)), device=THREADED)
     with pytest.raises(KeyboardInterrupt), closing(batches):
         for step, _ in enumerate(batches):
             if step == 3:

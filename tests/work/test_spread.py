@@ -1,7 +1,4 @@
-"""Helpers take units of a stage's work, with real processes: the result is that of the stage alone.
-
-What `gift run` does with them: tests/execution/test_run_with_helpers.py.
-"""
+"""How a helper and its stage end. What is computed: tests/execution/test_run_with_helpers.py."""
 
 from __future__ import annotations
 
@@ -49,12 +46,6 @@ class ToyStage:
         assert stage == "units"
         return self._start("stages.dvc.helper", str(offer))
 
-    def require_whole(self) -> None:
-        """Each unit is written once, with the stage's threads and in its folder, and nothing half-written is left."""
-        texts = {file.name: file.read_text() for file in (self.folder / "out").iterdir()}
-        assert texts == {f"{unit}.txt": f"unit {unit} with 3 threads in {Path.cwd()}" for unit in range(UNITS)}
-        assert list((self.folder / "offers").iterdir()) == []
-
     def hold(self, *who: str) -> None:
         """Makes the stage or its helpers wait in the middle of a unit."""
         for each in who:
@@ -85,13 +76,6 @@ def stage(tmp_path: Path) -> ToyStage:
     return ToyStage(tmp_path)
 
 
-def test_an_offer_counts_when_its_stage_has_worked_for_some_time(tmp_path: Path) -> None:
-    (offer := tmp_path / "units~1.offer").touch()
-    assert not [*offers_of(tmp_path)]
-    os.utime(offer, (0, 0))
-    assert [*offers_of(tmp_path)] == [("units", offer)]
-
-
 def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage) -> None:
     stage.hold("stage", "helpers")
     run = stage.start()
@@ -104,7 +88,9 @@ def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage)
         run.wait(1)
     helper.kill()
     assert "helpers computed 0" in ended(run)
-    stage.require_whole()
+    texts = {file.read_text() for file in (stage.folder / "out").iterdir()}
+    assert texts == {f"unit {unit} with 3 threads in {Path.cwd()}" for unit in range(UNITS)}
+    assert list((stage.folder / "offers").iterdir()) == []
 
 
 def test_a_user_error_of_a_unit_ends_its_helper_and_then_the_stage(stage: ToyStage) -> None:
