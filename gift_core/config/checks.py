@@ -64,7 +64,7 @@ def _check_names(config: Config) -> Findings:
     for key, name in [*learned.items(), *(("evaluation.probes", name) for name in probes)]:
         if name not in config.tasks:
             yield key, f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
-    for name in set(probes) & set(learned.values()):
+    for name in filter([*learned.values()].__contains__, probes):
         what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
         yield "evaluation.probes", f"{what}. Remove it from one of them."
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
-from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig
+from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import Listing, Sample
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import is_hidden, left_out_notes
@@ -60,6 +60,8 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     tars = set[Path]()
     try:
         for name in [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]:
+            if not is_inside(name):  # {../a,b}.tar
+                raise UserError(f"{key}: {name} is outside the task's path. Name tars relative to it.")
             if not (found := [path for path in folder.glob(name) if path.is_file()]):
                 below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tar"))
                 known = f"{nearest(name, below)}There are: {first_names(below) or 'no tars'}"

@@ -158,7 +158,7 @@ class TextToImage:
         Each image has its own generator on the CPU with its own seed, so its noise depends neither on its position in
         the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). A GPU may
         still compute when this returns: the first access to an image waits for it, in any thread. Raises
-        UserError if the pipeline rejects the settings.
+        UserError if the pipeline rejects the settings, or returns images of another size.
         """
         import torch
 
@@ -168,12 +168,16 @@ class TextToImage:
         try:
             with torch.inference_mode():
                 output = self.pipeline(prompt=list(prompts), generator=generators, **arguments)
-                if isinstance(output.images, torch.Tensor):
-                    return _ImagesOnDevice(output.images)
+                on_device = isinstance(output.images, torch.Tensor)
+                images = _ImagesOnDevice(output.images) if on_device else output.images
         except (ValueError, TypeError, LookupError, AssertionError) as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
-        return [image.convert("RGB") for image in output.images]
+        width, height = reversed(output.images.shape[-2:]) if on_device else images[0].size
+        if (width, height) != (self.config.size, self.config.size):  # some pipelines round it down
+            what = f"{self.config.size}, but {type(self.pipeline).__name__} returns images of {width}x{height} px"
+            raise UserError(f"{KEY}.size: {what}. Use a size it supports, for most a multiple of 16 or 32.")
+        return images if on_device else [image.convert("RGB") for image in images]
 
 
 class _ImagesOnDevice(Sequence["Image.Image"]):

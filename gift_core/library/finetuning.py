@@ -20,8 +20,9 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.presets import load_preset
+from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_number
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
 from gift_core.method.losses import Loss
@@ -148,6 +149,7 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     Raises:
         UserError: an alpha outside of that range, or weights of another model.
     """
+    require_model(model, "model")
     require_number("alpha", alpha, 0, 1, example=0.85)
     result = copy.deepcopy(model)
     try:
@@ -189,6 +191,8 @@ def given_method(
     `consolidation` may be a function from the trainable parameters to a Consolidation. UserError for anything else that
     does not fit, and for methods that take more than pairs.
     """
+    if learning_rate is not None:
+        require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
     row = method_row(method) if isinstance(method, str) else dict(method)
     losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
@@ -213,9 +217,11 @@ def _problems(
 ) -> Iterator[tuple[str, str]]:
     """Yields what the library does not do, and slots that do not fit each other: the key, and what with a remedy."""
     images, consolidation = config.replay.images, config.consolidation
-    if config.learns != "task":
+    if config.learns == "nothing":
+        yield "method.learns: nothing", "there is nothing to train. Use the model as it is."
+    if config.learns == "seen":
         what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
-        yield f"method.learns: {config.learns}", f"{what}prompts, and method='finetune'."
+        yield "method.learns: seen", f"{what}prompts, and method='finetune'."
     if config.release is not None:
         what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
         yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."

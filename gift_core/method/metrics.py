@@ -208,11 +208,10 @@ class Protocol:
     """How a method's accuracies are summarized.
 
     `accuracies` makes the method's rows the matrix or the curve, whose index are the tasks in the order of training.
-    `scores` and `scores_by_task` take that matrix or curve, and keep its unit. `metrics` are those that exist.
+    `scores` and `scores_by_task` take that matrix or curve, and keep its unit.
     `pretrained_rows` selects the rows of the pre-trained model that belong to the step of a task.
     """
 
-    metrics: tuple[str, ...]
     accuracies: Callable[[pd.DataFrame, str], pd.DataFrame | pd.Series]
     scores: Callable[[Any], Metrics]
     scores_by_task: Callable[[Any], dict[str, Metrics]]
@@ -220,7 +219,6 @@ class Protocol:
 
 
 _MATRIX = Protocol(
-    metrics=METRICS,
     accuracies=accuracy_matrix,
     scores=matrix_scores,
     scores_by_task=matrix_scores_by_task,
@@ -230,7 +228,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
     TASK_INCREMENTAL: _MATRIX,
     CROSS_DOMAIN: _MATRIX,
     CLASS_INCREMENTAL: Protocol(
-        metrics=("avg", "last"),
         accuracies=accuracy_curve,
         scores=curve_scores,
         scores_by_task=lambda curve: {},

@@ -49,6 +49,8 @@ def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Findi
         schemes = SETTINGS[option]
         if scheme not in schemes:
             raise UserError(f"{flag}: is for {', '.join(f'{each}://' for each in schemes)}, not for {url}")
+        if option == "endpoint" and not re.match(r"https?://[^/@]+", value):
+            raise UserError(f"{flag}: {value!r} is no address of a server. Example: https://minio.example.org:9000")
         value = str(Path(value).expanduser().absolute()) if option == "key_file" else value
         local = ["--local"] if option in OF_THIS_MACHINE else []
         commands.append(["modify", *local, name, schemes[scheme], value])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from gift_core.artifacts.contract import read, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.table_files import text_lines
-from gift_core.artifacts.task import STAGE, TaskInfo
+from gift_core.artifacts.task import STAGE
 from gift_core.config.section import distinct, template
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
 from gift_core.errors import GiftError, UserError, nearest, no_such_path
@@ -57,7 +57,7 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
             known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
             remedy = f"{nearest(source, tasks)}{known} Or give a text file with one name per line."
             raise UserError(f"--classes {what} {remedy}")
-        record = read(TaskInfo, file, STAGE)
+        record = read(_Task, file, STAGE)
         names = tuple(map(plain_name, record.class_names))
         own = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
     if not own.are_captions:
@@ -121,6 +121,14 @@ def templates_of_model(classes: Classes, model: str) -> Classes:
             if names <= set(map(comparison_key, group.names)):
                 return dataclasses.replace(classes, templates=group.templates)
     return classes
+
+
+class _Task(BaseModel):
+    """What is read of a task.json, which may be of a model from elsewhere."""
+
+    class_names: list[str]
+    templates: list[str]
+    captions: dict[str, int] = {}
 
 
 class _Settings(BaseModel):

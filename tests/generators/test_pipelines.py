@@ -64,6 +64,19 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
 
 
+@pytest.mark.gpu
+@every_family
+def test_a_gpu_gives_the_cpus_image(family: str, folder_of: Folder, settings: Settings, gpu: torch.device) -> None:
+    """In float32 without TF32 only the order of sums differs. A pixel may be rounded to another level."""
+    first, other = (
+        load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, gpu)
+    )
+    assert apart(first, other) <= 2
+
+
+MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
+
+
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "pixart_sigma", "stable_diffusion_3"])
 def test_a_negative_prompt_changes_the_image(family: str, folder_of: Folder, settings: Settings) -> None:
     plain, negated = (load(folder_of(family), settings, negative_prompt=text) for text in ("", "snowman cloud"))

@@ -159,7 +159,7 @@ def stable_diffusion_3() -> Any:
     )  # fmt: skip
 
 
-def flux(vae_blocks: int = 2) -> Any:
+def flux() -> Any:
     """FLUX.1-dev: guidance is distilled into the transformer, the scheduler shifts with the image's size."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
@@ -169,7 +169,7 @@ def flux(vae_blocks: int = 2) -> Any:
     )  # fmt: skip
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=_vae(1, blocks=vae_blocks, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        vae=_vae(1, blocks=2, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         transformer=transformer, text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(),
         text_encoder_2=_t5_encoder(), tokenizer_2=_t5_tokenizer(),
     )  # fmt: skip

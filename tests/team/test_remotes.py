@@ -41,6 +41,7 @@ def get(clone: Clone) -> str:
         ("mnt/gift", {}, "is not an absolute path, it would be another one in each clone"),
         ("ssh://me:secret@host/gift", {}, "URL: contains a password, and .dvc/config is in git"),
         ("ssh://host/gift", {"endpoint": "https://minio"}, "--endpoint: is for s3://, not for ssh://host/gift"),
+        ("s3://b/gift", {"endpoint": "minio:9000"}, "--endpoint: 'minio:9000' is no address of a server"),
         ("s3://b/gift", {"region": "ö"}, "--region: 'ö' has other characters than ASCII"),
         ("/mnt/gift", {"key_file": "key"}, "--key-file: is for ssh://, gs://, not for /mnt/gift"),
     ],
