@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -57,20 +58,20 @@ def no_such_path(path: Path, kind: str = "file or folder") -> str:
     """
     if path.exists():
         found = "folder" if path.is_dir() else "file" if path.is_file() else "device"
-        return f"{_shown(str(path))}: it is a {found}, expected a {kind}."
+        return f"{printable(str(path))}: it is a {found}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.exists()), None)
-    what = f"{_shown(str(path))}: no such {kind}."
+    what = f"{printable(str(path))}: no such {kind}."
     if above is None:
         return what
     if not above.is_dir():
-        return f"{what} {_shown(str(above))} is a file."
+        return f"{what} {printable(str(above))} is a file."
     missing = path.parts[len(above.parts)]
     is_last = above == path.parent
     beside = _beside(above, missing, only_folders=kind == "folder" or not is_last)
     if is_last:
         return f"{what} Beside it: {beside}." if beside else f"{what} There is nothing beside it."
-    here = "This folder" if above == Path() else _shown(str(above))
-    return f"{what} {here} has no {_shown(missing)}{f', it has {beside}' if beside else ''}."
+    here = "This folder" if above == Path() else printable(str(above))
+    return f"{what} {here} has no {printable(missing)}{f', it has {beside}' if beside else ''}."
 
 
 def _beside(folder: Path, name: str, *, only_folders: bool) -> str:
@@ -89,9 +90,12 @@ def _beside(folder: Path, name: str, *, only_folders: bool) -> str:
 
     names = sorted((entry for entry in entries if not entry.startswith((".", "__"))), key=distance)
     more = f" and {len(names) - SHOWN_ENTRIES} more" if len(names) > SHOWN_ENTRIES else ""
-    return ", ".join(map(_shown, names[:SHOWN_ENTRIES])) + more
+    return ", ".join(map(printable, names[:SHOWN_ENTRIES])) + more
 
 
-def _shown(name: str) -> str:
-    """A file's name with control characters and bytes that are not UTF-8 escaped."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
+def printable(name: str) -> str:
+    """Returns the name as it can be printed everywhere: control characters and bytes that are not UTF-8 are escaped."""
+    control = {"Cc", "Cs"}  # control characters; bytes of a file's name that are not UTF-8
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in control else each for each in name
+    )
