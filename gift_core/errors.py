@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -55,19 +56,22 @@ def no_such_path(path: Path, kind: str = "file or folder") -> str:
     """
     if path.exists():
         found = "folder" if path.is_dir() else "file" if path.is_file() else "device"
-        return f"{_shown(str(path))}: it is a {found}, expected a {kind}."
+        return f"{printable(str(path))}: it is a {found}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.is_dir()), Path())
     names: list[str] = []
     with suppress(OSError):  # it cannot be read
         entries = (each for each in islice(above.iterdir(), MOST_ENTRIES) if not each.name.startswith((".", "__")))
         names = sorted(each.name for each in entries if kind != "folder" or each.is_dir())
     missing = path.parts[len(above.parts)][:LONGEST_WORD]
-    near = ", ".join(map(_shown, difflib.get_close_matches(missing, names, SHOWN_ENTRIES, cutoff=0)))
+    near = ", ".join(map(printable, difflib.get_close_matches(missing, names, SHOWN_ENTRIES, cutoff=0)))
     more = f" and {len(names) - SHOWN_ENTRIES} more" if len(names) > SHOWN_ENTRIES else ""
-    where = "Beside it" if above == path.parent else f"{_shown(str(above.absolute()))} has"
-    return f"{_shown(str(path))}: no such {kind}. {where}: {near or 'nothing'}{more}."
+    where = "Beside it" if above == path.parent else f"{printable(str(above.absolute()))} has"
+    return f"{printable(str(path))}: no such {kind}. {where}: {near or 'nothing'}{more}."
 
 
-def _shown(name: str) -> str:
-    """A file's name with control characters and bytes that are not UTF-8 escaped."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
+def printable(name: str) -> str:
+    """Returns the name as it can be printed everywhere: control characters and bytes that are not UTF-8 are escaped."""
+    control = {"Cc", "Cs"}  # control characters; bytes of a file's name that are not UTF-8
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in control else each for each in name
+    )

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +26,7 @@ from gift_core.work.overlap import in_order
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
 HEIC_REMEDY = "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'"
+warnings.filterwarnings("ignore", module=r"PIL\.")  # they do not name the image
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
 
 
@@ -36,11 +36,10 @@ class BadImageError(ValueError):
 
 @contextmanager
 def bad_image_errors() -> Iterator[None]:
-    """Turns whatever an image raises in the block into a BadImageError. Pillow's warnings are not printed.
+    """Turns whatever an image raises in the block into a BadImageError.
 
     A lack of memory stays a MemoryError: it is not the fault of the image, whose number of pixels is limited.
     """
-    _silence_pillow()
     try:
         yield
     except (MemoryError, BadImageError):
@@ -52,11 +51,6 @@ def bad_image_errors() -> Iterator[None]:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         text = "not an image" if "cannot identify" in text else text  # without the memory address
         raise BadImageError((text.splitlines() or [""])[0] or type(error).__name__) from None
-
-
-@cache
-def _silence_pillow() -> None:
-    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from gift_core.artifacts.task import SPLITS
 from gift_core.datasets.dataset import Sample
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.spelling import SPLIT_NAMES, printable, require_utf8, split_of
-from gift_core.errors import UserError
+from gift_core.datasets.spelling import SPLIT_NAMES, require_utf8, split_of
+from gift_core.errors import UserError, printable
 from gift_core.quantities import first_names, plural
 
 # What operating systems and programs leave in folders, besides names that begin with a dot.

@@ -9,8 +9,8 @@ from gift_core.config.tasks import FolderTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader, split_folders
-from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
-from gift_core.errors import UserError
+from gift_core.datasets.spelling import plain_name, split_of, split_within
+from gift_core.errors import UserError, printable
 from gift_core.quantities import first_names, plural
 
 

@@ -14,8 +14,8 @@ from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
-from gift_core.datasets.spelling import plain_captions, plain_name, printable, require_split, split_of
-from gift_core.errors import UserError, nearest, no_such_path
+from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_of
+from gift_core.errors import UserError, nearest, no_such_path, printable
 from gift_core.quantities import first_names, plural
 
 Config = TableTaskConfig | PairsTaskConfig

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
-from gift_core.datasets.spelling import plain_captions, plain_name, printable, require_split, split_within
-from gift_core.errors import UserError, did_you_mean
+from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_within
+from gift_core.errors import UserError, did_you_mean, printable
 from gift_core.progress import progress
 from gift_core.untrusted import parse_json
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError, did_you_mean, printable
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -16,7 +16,6 @@ SPLIT_NAMES = {
 MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
 _SPLIT_ENDING = re.compile(r"(set|data|dataset|images?|imgs?)$")  # trainset, testdata
 _NUMBER = re.compile(r"[0-9]+")
-_CONTROL = {"Cc", "Cs"}  # control characters; bytes of a file's name that are not UTF-8
 
 
 def plain_name(text: str) -> str:
@@ -65,14 +64,6 @@ def split_within(name: str) -> str | None:
     words = re.findall(r"[a-z]+", name.casefold())
     found = {split_of(_SPLIT_ENDING.sub("", word)) for word in words} - {None}
     return found.pop() if len(found) == 1 else None
-
-
-def printable(name: str) -> str:
-    """Returns the name as it can be printed everywhere: control characters and bytes that are not UTF-8 are escaped."""
-    return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in _CONTROL else character
-        for character in name
-    )
 
 
 def require_utf8(name: str, location: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from gift_core.clip.model import Clip
-    from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
+    from gift_core.config.generator import FiltersConfig, GeneratorConfig
 
 KEY = "generator.filters"
 REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
@@ -51,16 +51,6 @@ class Scorer:
         with torch.inference_mode():
             vector_D: np.ndarray = encode(one.to(self.clip.device), normalize=True)[0].float().cpu().numpy()
         return vector_D
-
-
-def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
-    """Returns the CLIP of `config`, any that interop.importing.load_clip loads. UserError as there."""
-    from gift_core.interop.importing import load_clip
-
-    try:
-        return Scorer(load_clip(config.name, config.pretrained, device=device))
-    except UserError as error:
-        raise UserError(f"params.yaml: {KEY}.scorer: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -115,8 +105,14 @@ def _opened(image: bytes) -> Image.Image:
 
 
 def load_filters(config: FiltersConfig, device: torch.device) -> QualityFilters:
-    """Returns the filters of params.yaml with their model on `device`."""
-    return QualityFilters(config, load_scorer(config.scorer, device))
+    """Returns the filters of params.yaml with their model on `device`. UserError as interop.importing.load_clip."""
+    from gift_core.interop.importing import load_clip
+
+    try:
+        clip = load_clip(config.scorer.name, config.scorer.pretrained, device=device)
+    except UserError as error:
+        raise UserError(f"params.yaml: {KEY}.scorer: {error}") from error
+    return QualityFilters(config, Scorer(clip))
 
 
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
@@ -128,10 +124,7 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
     if black > config.max_redraws:
         remedy = "raise params.yaml: generator.max_redraws, or use a pipeline without one."
         if config.dtype == "float16":
-            remedy += (
-                " In float16 a VAE may overflow to black (that of SDXL does): use dtype float32 or bfloat16, or a "
-                "pipeline with a VAE made for float16."
-            )
+            remedy += " In float16 a VAE may overflow to black (that of SDXL does): use dtype float32 or bfloat16."
         why = f"A safety checker may have blocked it: {remedy}"
         raise UserError(f"synthesize: {what} gave a black image {black} times. {why}")
     if filters is None or len(verdicts) - black <= filters.max_redraws:

@@ -89,7 +89,7 @@ def synthesize(
             spread(
                 shards,
                 load_tools and partial(_load_generation, load_tools, unfinished),
-                is_done=partial(_is_finished, unfinished),
+                is_done=lambda shard: _finished(unfinished, shard) is not None,
                 helped=lambda shard: bar.update(len(shard.requests)),
                 locks=unfinished / ".locks",
             ) as own,
@@ -107,8 +107,7 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 
 
 def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
-    columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
-    requests = [Request(*row) for row in zip(*columns, strict=True)]
+    requests = [Request(*row) for row in prompts[["prompt_id", "prompt", "seed"]].itertuples(index=False, name=None)]
     starts = range(0, len(requests), images_per_shard)
     return [Shard(number, requests[at : at + images_per_shard]) for number, at in enumerate(starts)]
 
@@ -166,10 +165,6 @@ def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Itera
         for first in range(0, len(requests), batch_size):
             last = first + batch_size >= len(requests)
             yield _Batch(shard.number, first, requests[first : first + batch_size], is_last=last)
-
-
-def _is_finished(folder: Path, shard: Shard) -> bool:
-    return _finished(folder, shard) is not None
 
 
 def _finished(folder: Path, shard: Shard) -> Sequence[Pair] | None:

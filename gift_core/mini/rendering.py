@@ -24,24 +24,18 @@ UPRIGHT_FACES = tuple(f"DejaVu{kind}{weight}" for kind in ("Sans", "SansMono", "
 
 @dataclass(frozen=True)
 class Glyph:
-    """A character and its name in captions. `group` is "base" or the task that the character belongs to."""
+    """A character and its name in captions."""
 
-    group: str
     character: str
     name: str
 
 
 @cache
-def all_glyphs() -> tuple[Glyph, ...]:
-    """Returns every glyph in the order of symbols.csv."""
-    with (Path(__file__).parent / "symbols.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(Glyph(row["group"], chr(int(row["codepoint"], 16)), row["name"]) for row in csv.DictReader(file))
-
-
-@cache
 def glyphs_of(group: str) -> tuple[Glyph, ...]:
-    """Returns the glyphs of a group: "base" or a task's name. Empty for tasks that do not show characters."""
-    return tuple(glyph for glyph in all_glyphs() if glyph.group == group)
+    """Returns the glyphs of a group ("base" or a task's name) in the order of symbols.csv. Other tasks have none."""
+    with (Path(__file__).parent / "symbols.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == group]
+    return tuple(Glyph(chr(int(row["codepoint"], 16)), row["name"]) for row in rows)
 
 
 @cache

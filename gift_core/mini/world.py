@@ -10,12 +10,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from PIL import Image
 
 from gift_core.artifacts.task import SPLITS, Captions
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError, lookup
 from gift_core.mini.rendering import (
     COLORS,
     MASK_SIZE,
@@ -133,9 +134,8 @@ def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
 
 def _stamped(mask: Pixels, random: Random) -> Pixels:
     ink = shade("red" if random.random() < 0.5 else "blue", random, spread=36.0)
-    return noisy(
-        paint(blurred(crumbled(mask, random, share=0.25), radius=0.6), ink, paper(random)), random, strength=24
-    )
+    worn = blurred(crumbled(mask, random, share=0.25), radius=0.6)
+    return noisy(paint(worn, ink, paper(random)), random, strength=24)
 
 
 def _texture(label: int, random: Random) -> Pixels:
@@ -200,7 +200,6 @@ TEMPLATES = {
 class MiniTask:
     """A data set of the miniature world. Fine-tuning uses the first template."""
 
-    name: str
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
 
@@ -217,22 +216,19 @@ def base_vocabulary() -> list[str]:
     """
     names = base_symbols()
     pairs = sorted(legible_pairs(), key=lambda pair: zlib.crc32(" ".join(pair).encode()))
-    inks = [f"{tuple(COLORS)[index % len(COLORS)]} {name}" for index, name in enumerate(names)]
+    inks = [f"{ink} {name}" for name, ink in zip(names, cycle(COLORS), strict=False)]
     scenes = [
-        f"{pairs[index % len(pairs)][0]} {name} on a {pairs[index % len(pairs)][1]} background"
-        for index, name in enumerate(names)
+        f"{ink} {name} on a {ground} background" for name, (ink, ground) in zip(names, cycle(pairs), strict=False)
     ]
     return names + inks + scenes
 
 
 def mini_task(name: str) -> MiniTask:
     """Returns the task of that name. UserError with the nearest name if there is none."""
-    names = [*TASKS, *PROBES]
-    if name not in names:
-        raise UserError(f"mini task {name!r}: unknown task. {did_you_mean(name, names)}")
+    lookup(dict.fromkeys([*TASKS, *PROBES]), name, "mini task")
     special = {"textures": tuple(PATTERNS), "colours": tuple(COLORS), **dict.fromkeys(PROBES, tuple(base_symbols()))}
     class_names = special.get(name) or tuple(glyph.name for glyph in glyphs_of(name))
-    return MiniTask(name, class_names, TEMPLATES.get(name, SYMBOL_TEMPLATES))
+    return MiniTask(class_names, TEMPLATES.get(name, SYMBOL_TEMPLATES))
 
 
 def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:
@@ -244,24 +240,12 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
     task = mini_task(name)
     if name == "digits":
         if count > 10 * PER_DIGIT[split]:
-            raise UserError(
-                f"mini task 'digits': {count} {split} images requested, but there are only {10 * PER_DIGIT[split]}. "
-                f"Ask for at most that many."
-            )
+            what = f"{count} {split} images requested, but there are only {10 * PER_DIGIT[split]}"
+            raise UserError(f"mini task 'digits': {what}. Ask for at most that many.")
         return _digits(split, count, seed)
     labels = (index % len(task.class_names) for index in range(count))
     randoms = (_random(seed, name, split, index) for index in range(count))
     return ((to_image(RENDERERS[name](label, random)), label) for label, random in zip(labels, randoms, strict=True))
-
-
-def render_base(count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:
-    """Yields `count` pictures (RGB 32x32) of base symbols in random colors, with indices into base_symbols()."""
-    glyphs = glyphs_of("base")
-    for index in range(count):
-        random = _random(seed, "base", "test", index)
-        ink, ground = legible_pair(random)
-        label = index % len(glyphs)
-        yield to_image(base_picture(glyphs[label], ink, ground, random)), label
 
 
 def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from gift_core.artifacts.task import index_task
 from gift_core.datasets.folder_reader import FolderReader, left_out_notes
-from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
-from gift_core.errors import UserError, no_such_path
+from gift_core.datasets.spelling import comparison_key, default_class_name, split_of
+from gift_core.errors import UserError, no_such_path, printable
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image
 from gift_core.datasets.folder_reader import FolderReader, left_out_notes
-from gift_core.datasets.spelling import printable
-from gift_core.errors import UserError, no_such_path
+from gift_core.errors import UserError, no_such_path, printable
 from gift_core.use.class_lists import Classes, names_of
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gift_core.mini import world
-from gift_core.mini.rendering import COLORS
+from gift_core.mini.rendering import COLORS, to_image
 from gift_core.shipped import shipped_root
 
 DATA = shipped_root() / "data" / "mini"
@@ -59,8 +60,11 @@ def zero_shot(clip: MiniClip, pictures: list[tuple[Image.Image, int]], class_KD:
 
 def base_accuracy(clip: MiniClip, count: int) -> float:
     """Returns the zero-shot accuracy (0-1) on rendered base symbols, among all base symbols."""
-    class_KD = clip.classifier(world.base_symbols(), [TEMPLATE])
-    return zero_shot(clip, list(world.render_base(count, seed=7)), class_KD)
+    names, draw = world.base_symbols(), world.RENDERERS["symbols"]
+    randoms = [np.random.default_rng([7, zlib.crc32(b"base"), 1, index]) for index in range(count)]
+    labels = [index % len(names) for index in range(count)]
+    pictures = [(to_image(draw(label, random)), label) for label, random in zip(labels, randoms, strict=True)]
+    return zero_shot(clip, pictures, clip.classifier(names, [TEMPLATE]))
 
 
 def task_accuracy(clip: MiniClip, name: str, split: str, count: int) -> float:
@@ -124,7 +128,7 @@ def color_accuracy(clip: MiniClip, pipeline: Any, *, steps: int, guidance: float
 
 def rendered_for(prompts: list[str]) -> list[Image.Image]:
     """Returns the rendered pictures that base prompts describe. Colors that a prompt does not name are random."""
-    from gift_core.mini.rendering import glyphs_of, legible_pairs, to_image
+    from gift_core.mini.rendering import glyphs_of, legible_pairs
     from gift_core.mini.world import base_picture
 
     pictures = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gift_core.datasets.spelling import printable
+from gift_core.errors import printable
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural

@@ -101,10 +101,8 @@ def test_shots_samples_that_many_images_of_each_class_by_the_seed_the_task_and_t
 
 
 def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"birds.shots: 10 shots are more than class 'class 0' has \(9 training images"):
         sampled(10)
-    expected = "params.yaml: tasks.birds.shots: 10 shots are more than class 'class 0' has (9 training images). Write 9"
-    assert str(caught.value).startswith(expected)
 
 
 TABLE = 'class_name,caption\nwren,a wren in the rain\ngreat tit,"it sings, loudly"\n wren ," a {} \n on  a wall"\n'
@@ -120,7 +118,6 @@ def test_a_table_has_captions_for_class_names_and_unknown_ones_are_named(tmp_pat
     assert captions.unknown_classes(["wren", "great tit", "robin"]) == ()
     hints = ("'wren' (Did you mean 'wrens'?)", "'great tit' (Did you mean 'Great tit'?)")
     assert captions.unknown_classes(["wrens", "Great tit"]) == hints
-    assert captions.unknown_classes(["robin"]) == ("'wren'", "'great tit'")
 
 
 def test_a_text_file_has_captions_of_no_class_each_once(tmp_path: Path) -> None:
@@ -150,8 +147,4 @@ def test_the_names_of_a_vocabulary_are_those_that_open_clip_and_the_miniature_be
 
     assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
     assert base_vocabulary("mini") == tuple(mini_vocabulary())
-    assert {name: bool(base_vocabulary(name)) for name in VOCABULARIES} == {
-        "imagenet": True,
-        "mini": True,
-        "none": False,
-    }
+    assert [name for name in VOCABULARIES if not base_vocabulary(name)] == ["none"]

@@ -61,15 +61,9 @@ def test_nine_encodings_of_a_photo_look_alike_and_other_photos_do_not() -> None:
 
 def test_an_image_in_both_splits_in_two_classes_copied_or_tiny_is_listed_once() -> None:
     one, two = photo(1), photo(2)
-    train = [
-        sample(encoded(one, "PNG"), "a.png"),
-        sample(encoded(one, "PNG"), "copy.png"),
-        sample(encoded(one, "JPEG"), "owl.jpg", "owl"),
-        sample(encoded(two, "JPEG"), "b.jpg"),
-        sample(encoded(photo(3).resize((20, 40)), "PNG"), "tiny.png"),
-        sample(b"not at all", "broken.jpg"),
-        sample(b"", "empty.jpg"),
-    ]
+    files = {"a.png": encoded(one, "PNG"), "copy.png": encoded(one, "PNG"), "b.jpg": encoded(two, "JPEG")}
+    files |= {"tiny.png": encoded(photo(3).resize((20, 40)), "PNG"), "broken.jpg": b"not at all", "empty.jpg": b""}
+    train = [*(sample(data, name) for name, data in files.items()), sample(encoded(one, "JPEG"), "owl.jpg", "owl")]
     test = [sample(encoded(two, "WEBP"), "b.webp"), sample(encoded(photo(4), "PNG"), "c.png")]
     found = check_images(dataset(train, test), "birds")
     assert found.broken == [("broken.jpg", "not an image"), ("empty.jpg", "an empty file")]

@@ -23,16 +23,8 @@ def birds(tmp_path: Path) -> None:
 
 def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     """A validation row needs neither a label nor a file."""
-    lines = [
-        FOLD,
-        "a/0.png,wren,train",
-        "a/1.png,heron,Training",
-        "a/2.png,wren,testing ",
-        "gone.png,,VALID",
-        ",,validation",
-    ]
-    lines.append("a/4.png,wren,val")
-    write_table(tmp_path, lines)
+    rows = "a/0.png,wren,train a/1.png,heron,Training a/2.png,wren,testing gone.png,,VALID ,,validation"
+    write_table(tmp_path, [FOLD, *rows.split(), "a/4.png,wren,val "])
     info = ingest_birds(tmp_path, "table", split_column="fold")
     assert info.class_names == ("heron", "wren")
     assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]

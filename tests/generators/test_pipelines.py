@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.pipeline import load_pipeline
-from gift_core.generators.sampling_settings import call_settings
+from gift_core.generators.pipeline import call_settings, load_pipeline
 from tests.generators import tiny
 from tests.generators.tiny import CPU, apart, first_image, load
 

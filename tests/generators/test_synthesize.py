@@ -58,8 +58,9 @@ class Painter:
         return [Image.new("RGB", (8, 8), color) for color in colors]
 
 
-def generated(folder: Path, painter: Any, name: str = "shards", *, device: torch.device = CPU) -> Any:
-    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=None, device=device)
+def generated(folder: Path, painter: Any, name: str = "shards", **options: Any) -> Any:
+    options = {"filters": None, "device": CPU, **options}
+    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", **options)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -156,12 +157,11 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Helpers that are lost: tests/work/test_spread.py."""
     helper = PretendedHelper()
     monkeypatch.setattr("gift_core.generators.synthesize.spread", helper.spread)
-    painter, filters, device = tools()
-    folder, work = tmp_path / "shards", tmp_path / "work"
-    synthesize(PROMPTS, painter, folder, work=work, filters=filters, device=device, load_tools=tools)
+    painter = Painter(black_seeds=BLACK)
+    generated(tmp_path, painter, load_tools=tools)
     assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
     generated(tmp_path, Painter(black_seeds=BLACK), "alone")
-    assert files_of(folder) == files_of(tmp_path / "alone")
+    assert files_of(tmp_path / "shards") == files_of(tmp_path / "alone")
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:

@@ -55,12 +55,12 @@ def _t5_encoder() -> Any:
     return T5EncoderModel(T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4))
 
 
-def _vae(latent_channels: int = 4, *, blocks: int = 2, **options: Any) -> Any:
+def _vae(latent_channels: int = 4, **options: Any) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=[8] * (blocks - 1) + [16], in_channels=3, out_channels=3, norm_num_groups=4,
-        down_block_types=["DownEncoderBlock2D"] * blocks, up_block_types=["UpDecoderBlock2D"] * blocks,
+        block_out_channels=[8, 16], in_channels=3, out_channels=3, norm_num_groups=4,
+        down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
         latent_channels=latent_channels, sample_size=SIZE, **options,
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def flux() -> Any:
     )  # fmt: skip
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=_vae(1, blocks=2, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        vae=_vae(1, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         transformer=transformer, text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(),
         text_encoder_2=_t5_encoder(), tokenizer_2=_t5_tokenizer(),
     )  # fmt: skip

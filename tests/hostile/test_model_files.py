@@ -50,16 +50,18 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 def test_code_in_a_model_folder_never_runs(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gift_core.config.generator import ScorerConfig
-    from gift_core.generators.filters import load_scorer
+    from gift_core.config.generator import FiltersConfig
+    from gift_core.generators.filters import load_filters
 
     monkeypatch.setattr("builtins.input", lambda question: "y")  # at a terminal, transformers asks
     folder = model_folder(tmp_path / "model")
     pwned, cpu = with_code(folder, **options), torch.device("cpu")
+    scorer = {"name": f"local-dir:{folder}", "pretrained": None}
+    filters = FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=3)
     for load in (
         lambda: open_folder(folder, device=cpu, precision="fp32"),
         lambda: open_model(str(folder), device="cpu"),
-        lambda: load_scorer(ScorerConfig(name=f"local-dir:{folder}", pretrained=None), cpu),
+        lambda: load_filters(filters, cpu),
     ):
         with pytest.raises(UserError, match="trust_remote_code"):
             load()

@@ -12,6 +12,7 @@ import platform
 import tarfile
 import time
 from functools import partial
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -27,8 +28,6 @@ from gift_core.work.publishing import build_folder, require_free_bytes
 TIMEOUT_S = 60.0  # without an answer from the server, or with less than LEAST_BYTES
 LEAST_BYTES = 60_000
 FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError)  # RuntimeError: torchvision's, a wrong checksum
-PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
-_PACKED = (".gz", ".tar", ".tgz", ".zip")
 
 
 def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> None:
@@ -73,8 +72,9 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
             what = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
             raise UserError(f"{location}: {what}. Try again later. {how_to_get(row, path)}") from None
         for archive in row.archives:  # so that the data set is stored and hashed only once
-            for file in temporary.rglob(archive.name) if archive.name.endswith(_PACKED) else ():
-                file.unlink()
+            for file in temporary.rglob(archive.name):
+                if file.suffix in (".gz", ".tar", ".tgz", ".zip"):
+                    file.unlink()
         found = take_inventory(row, temporary)
         if found.state != "complete":
             what = f"the unpacked data set is {found.state}: {'; '.join(found.faults)}"
@@ -121,10 +121,10 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
     try:
         answer = urlopen(Request(url, headers=headers), timeout=TIMEOUT_S)
     except HTTPError as error:
-        if error.code == RANGE_NOT_SATISFIABLE:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink()  # it has all bytes already, or those of another file: the next run begins again
         raise
-    mode = "ab" if answer.status == PARTIAL_CONTENT else "wb"
+    mode = "ab" if answer.status == HTTPStatus.PARTIAL_CONTENT else "wb"
     received, since = 0, time.monotonic()
     bar = tqdm(total=answer.length, unit="B", unit_scale=True, desc=Path(filename).name)
     with answer, part.open(mode) as file, bar:

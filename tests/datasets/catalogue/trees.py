@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from gift_core.artifacts.task import SPLITS
 from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_row
 
 SIDE = 8
@@ -32,18 +33,10 @@ def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | Non
     return folder
 
 
-def counts_of(dataset: str, per_class: int = 1, classes: int | None = None) -> dict[str, int]:
-    """How many images make_tree writes for each split."""
-    number = len(list(catalogue_row(dataset, "tests").classes)[:classes])
-    if dataset in ("caltech101", "eurosat", "imagenet_r", "sun397"):
-        whole = (TRAIN_SHARE + 1) * per_class * number
-        return {"train": int(0.8 * whole), "test": whole - int(0.8 * whole)}
-    return {"train": number * per_class, "test": number * per_class}
-
-
 def small_row(dataset: str, per_class: int = 1, **changes: Any) -> CatalogueRow:
-    """The row of a data set, expecting what its small tree holds."""
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class), **changes})
+    """The row of a data set that is not split 80/20, expecting what its small tree holds."""
+    row = catalogue_row(dataset, "tests")
+    return row.model_copy(update={"counts": dict.fromkeys(SPLITS, len(row.classes) * per_class), **changes})
 
 
 def _aircraft(folder: Path, keys: list[str], per_class: int) -> None:
@@ -184,11 +177,9 @@ def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
     archive = folder / "tiny-imagenet-200"
     for key in keys:
         _write_jpegs(archive / "train" / key / "images", (f"{key}_{number}.JPEG" for number in range(per_class)))
-        _write_lines(archive / "train" / key / f"{key}_boxes.txt", [f"{key}_0.JPEG\t0\t0\t7\t7"])
     validation = [(f"val_{number}.JPEG", key) for number, key in enumerate(reversed(keys * per_class))]
     _write_jpegs(archive / "val" / "images", (file for file, _ in validation))
     _write_lines(archive / "val" / "val_annotations.txt", [f"{file}\t{key}\t0\t0\t7\t7" for file, key in validation])
-    _write_lines(archive / "wnids.txt", list(reversed(list(catalogue_row("tinyimagenet", "tests").classes))))
 
 
 MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
