@@ -133,14 +133,7 @@ def require_unit(features_ND: torch.Tensor, what: str) -> torch.Tensor:
 @torch.no_grad()
 def token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> torch.Tensor:
     """Unit features [N, D] of token rows, without gradients."""
-    return torch.cat(list(token_feature_batches(clip, tokens_NL, batch_size=batch_size)))
-
-
-def token_feature_batches(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Iterator[torch.Tensor]:
-    """Yields the parts of token_features, of `batch_size` rows each."""
-    for part in torch.split(tokens_NL, batch_size):
-        with torch.no_grad():  # not around the loop: the caller runs between two parts
-            yield encode_tokens(clip, part.to(clip.device))
+    return torch.cat([encode_tokens(clip, part.to(clip.device)) for part in torch.split(tokens_NL, batch_size)])
 
 
 def class_features(

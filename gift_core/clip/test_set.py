@@ -16,7 +16,7 @@ import torch
 
 from gift_core.artifacts.task import Captions, StoredImage, index_task, read_task
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import class_features, image_features, predict, require_unit
+from gift_core.clip.encoding import class_features, image_features, require_unit
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.progress import progress_bar
@@ -137,9 +137,3 @@ def encode_test_set(clip: Clip, test_set: TestSet) -> torch.Tensor:
             features.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
             bar.update(len(pixels_BCHW))
     return require_unit(torch.cat(features), "images")
-
-
-def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:
-    """Returns the class of the task that is nearest to each test image, int64 [N] on the CPU."""
-    class_KD = test_set.class_features(clip)
-    return predict(encode_test_set(clip, test_set), class_KD).cpu()

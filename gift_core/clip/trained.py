@@ -75,7 +75,7 @@ def one_tower(clip: Clip, *, side: str) -> Iterator[Trained]:
 @contextmanager
 def last_blocks(clip: Clip, *, blocks: int) -> Iterator[Trained]:
     """Yields the last `blocks` blocks of both towers, and what follows them. UserError if a tower has fewer."""
-    by_side = {each.side: each for each in layers_of(clip.model)}
+    by_side = layers_of(clip.model)
     for side, layers in by_side.items():
         if blocks > len(layers.blocks):
             raise UserError(f"trains.blocks: {blocks}: the {side} tower has {len(layers.blocks)} blocks. Lower it.")

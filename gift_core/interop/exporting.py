@@ -22,7 +22,7 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.architectures import tokenizer_contents, write_tokenizer
 from gift_core.clip.model import Clip, weights_of
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
@@ -47,12 +47,10 @@ _SPECIAL_TOKENS = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|end
 def export_clip(clip: Clip, folder: Path, *, to: str, provenance: Mapping[str, Any]) -> list[Path]:
     """Write `clip` and provenance.json into `folder` in the format called `to`; returns the files, sorted.
 
-    The folder appears only when it is complete. UserError for an unknown format, and for a model that the format
-    cannot express.
+    The folder appears only when it is complete. UserError for a model that the format cannot express.
     """
-    export = lookup(EXPORTS, to, "export --to")
     with build_folder(folder) as temporary:
-        export(clip, temporary, provenance)
+        EXPORTS[to](clip, temporary, provenance)
         write_provenance(temporary, provenance)
     return sorted(path for path in folder.iterdir() if path.is_file())
 
