@@ -157,13 +157,11 @@ def require_distinct_rows(texts: Sequence[str], tokens_NL: torch.Tensor, locatio
 
     A tokenizer ignores case, and cuts what exceeds the model's context.
     """
-    rows_UL, row_of_N = torch.unique(tokens_NL, dim=0, return_inverse=True)
-    if len(rows_UL) < len(texts):
-        first: dict[int, int] = {}
-        for number, row in enumerate(row_of_N.tolist()):
-            if (other := first.setdefault(row, number)) != number:
-                what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
-                raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
+    first: dict[tuple[int, ...], int] = {}
+    for number, row_L in enumerate(tokens_NL.tolist()):
+        if (other := first.setdefault(tuple(row_L), number)) != number:
+            what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
+            raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
 
 
 def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:

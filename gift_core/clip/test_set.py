@@ -67,10 +67,9 @@ class TestSet:
     @cached_property
     def caption_positions_C(self) -> torch.Tensor:
         """The position of each of these captions among those of all test images, from 0, int64 [C]."""
-        counts = torch.tensor([len(image.captions) for image in self._stored])
-        ends = counts.cumsum(0)
-        chosen = [torch.arange(int(ends[at] - counts[at]), int(ends[at])) for at in self.positions_N.tolist()]
-        return torch.cat(chosen)
+        counts = [len(image.captions) for image in self._stored]
+        of_images = torch.arange(sum(counts)).split(counts)
+        return torch.cat([of_images[at] for at in self.positions_N.tolist()])
 
     @cached_property
     def positions_N(self) -> torch.Tensor:

@@ -43,11 +43,6 @@ class Trained:
         """The towers with a trained parameter: "image", "text" or both."""
         return set(map(tower_of, self.parameters))
 
-    @property
-    def size(self) -> int:
-        """Number of values in the trained parameters."""
-        return sum(value.numel() for value in self.parameters.values())
-
     def groups(self, factors: Mapping[str, float]) -> dict[float, dict[str, Any]]:
         """Returns torch's parameter groups by their factor on the learning rate, which is 1 where there is none."""
         found: dict[float, dict[str, Any]] = {}

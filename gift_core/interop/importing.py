@@ -23,10 +23,10 @@ from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
 from gift_core.clip.architectures import (
     LOCAL,
     architecture_config,
+    explained,
     load_tokenizer,
     preprocess_of,
     require_supported,
-    short_message,
     tokenizer_files_of,
     tokenizer_from,
 )
@@ -229,11 +229,9 @@ def _from_transformers(folder: Path, device: torch.device) -> Clip:
 def _from_hub(name: str, device: torch.device) -> Clip:
     location = f"model.name {name!r}"
     _require_weights(name.removeprefix(HUB), "", "model.name")
-    try:
+    remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
+    with explained(f"{location}: its configuration cannot be fetched", remedy):
         config = open_clip.get_model_config(name)
-    except Exception as error:  # the hub raises many types
-        remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
-        raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
     require_supported(config, location)
     return create_clip(name, config, device, location=location)
 

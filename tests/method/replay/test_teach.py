@@ -33,7 +33,7 @@ from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
 from gift_core.method.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
-from gift_core.method.replay.teach import step_replay, teach
+from gift_core.method.replay.teach import REPLAYS, teach
 from gift_core.method.replay.teachers import Teacher
 from gift_core.work.publishing import build_folder
 from tests.clip.tiny import png, tiny_clip
@@ -83,7 +83,7 @@ class Steps:
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
             key="params.yaml: methods.test",
         )
-        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
+        return REPLAYS[self.row.replay.images](self.row.replay, source, Sampling(4, 5, ("test", task)))
 
     def teach(self, task: str) -> None:
         """Writes the teacher's folder of the step."""
