@@ -23,7 +23,7 @@ from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_d
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, nearest, no_such_path
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -45,8 +45,10 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
     UserError for an unknown name, and for an architecture that cannot be trained here, with the reason.
     """
-    known = {each: each for each in open_clip.list_models()}
-    architecture = lookup(known, name.replace("/", "-"), "model.name (architecture)")
+    architecture, known = name.replace("/", "-"), open_clip.list_models()
+    if architecture not in known:
+        what = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
+        raise UserError(f"{what} {nearest(architecture, known)}docs/models.md says what can be loaded.")
     config: dict[str, Any] = open_clip.get_model_config(architecture)
     require_supported(config, f"model.name {name!r}")
     return architecture, config
