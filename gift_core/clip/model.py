@@ -246,10 +246,9 @@ def write_description(clip: Clip, folder: Path) -> None:
 
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
     """Copies of all parameters and buffers on the CPU; floating-point values become float32."""
-    state = {
-        name: value.float() if value.is_floating_point() else value for name, value in clip.model.state_dict().items()
-    }
-    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    state = {name: value.detach().cpu() for name, value in clip.model.state_dict().items()}
+    floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return {name: value.contiguous().clone() for name, value in floats.items()}
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
