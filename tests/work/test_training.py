@@ -133,7 +133,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
         path = tmp_path / f"{number}.safetensors"
         reported.append([])
         with pytest.raises(UserError) as error:
-            options = {"on_iteration": reported[-1].append, "snapshot": path}
+            options: dict[str, Any] = {"on_iteration": reported[-1].append, "snapshot": path}
             run(tiny_clip(), method_config(), iterations=6, batches=BrokenFrom(2), **options)
         messages.append(str(error.value))
         saved = read_state(path)

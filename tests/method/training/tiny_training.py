@@ -88,15 +88,15 @@ def run(
 
     `changes` are options of work.training.drive and of the section training.
     """
-    driven = {"processes": ALONE} | {name: changes.pop(name) for name in DRIVEN if name in changes}
+    driven: dict[str, Any] = {"processes": ALONE} | {name: changes.pop(name) for name in DRIVEN if name in changes}
     settings, processes = training(iterations, **changes), driven["processes"]
-    batches = batches or task_images(clip, settings.batch_size)
-    replay = replay or (pair_replay(clip) if len(config.losses) else NoReplay())
+    images: TaskBatches = batches or task_images(clip, settings.batch_size)
+    replayed: Replay = replay or (pair_replay(clip) if len(config.losses) else NoReplay())
     encoders = GradientCache(clip, settings.micro_batch_size)
     strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
     peak = config.learning_rate or 0.0
     rates = learning_rates(iterations, warmup_iterations=settings.warmup_iterations, peak=peak)
     slots: dict[str, Any] = {"method": method or build_method(config), "training": settings, "rates": rates, "seed": 1}
-    with training_run(clip, batches.class_prompts, encoders=strategy, **slots) as trained:
-        drive(trained, lambda first: sampled(batches, replay, range(first, iterations)), **driven)
+    with training_run(clip, images.class_prompts, encoders=strategy, **slots) as trained:
+        drive(trained, lambda first: sampled(images, replayed, range(first, iterations)), **driven)
     return trained.rows
