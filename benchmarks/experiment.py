@@ -27,7 +27,7 @@ from gift_core.config.params_edit import catalogue_rows
 from gift_core.config.presets import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import metrics_by_method
+from gift_core.method.metrics import summarize
 from gift_core.progress import progress
 from stages.evaluate import evaluate
 from stages.finetune import finetune
@@ -128,7 +128,7 @@ class Run:
 
     def metrics(self) -> dict[str, dict[str, float | None]]:
         """Returns Transfer, Avg, Last and Forgetting of every method and of the zero-shot model, in percent."""
-        return metrics_by_method(self.accuracies())
+        return {method: summary.metrics for method, summary in summarize(self.accuracies()).items()}
 
 
 def run_all(runs: Iterable[Run], *, workers: int) -> None:

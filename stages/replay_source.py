@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay
-from gift_core.method.replay.teach import step_replay
+from gift_core.method.replay.teach import REPLAYS
 
 from .stage import Stage
 
@@ -29,4 +29,4 @@ def replay_of(stage: Stage) -> StepReplay[Any]:
     sampling = Sampling(
         config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, stage.task)
     )
-    return step_replay(stage.row.replay, source, sampling)
+    return REPLAYS[stage.row.replay.images](stage.row.replay, source, sampling)

@@ -22,6 +22,7 @@ RESULTS = ("dvc.lock", "reports/metrics.json")
 TASKS = ("letters", "digits")  # of the small experiment
 PROBE = "arrows"  # its only one
 METHODS = ("finetune", "gift", "icarl", "gift_vocabulary")  # of which the first two run
+NO_PART = ("tests/", "benchmarks/", "docs/decisions/")  # of the wheel
 PRINTED = "printed.txt"  # beside the clone of the small experiment: what its `make repro` printed
 
 
@@ -38,10 +39,10 @@ class Clone:
             "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org",
         }  # fmt: skip
 
-    def run(self, *command: str, expect: int = 0, **variables: str) -> str:
+    def run(self, *command: str, expect: int = 0, cwd: Path | None = None, **variables: str) -> str:
         """Runs a command with more variables in its environment, and returns what it printed."""
         environment = self.environment | variables
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True)
         output = done.stdout + done.stderr
         assert done.returncode == expect, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
         return output
@@ -113,6 +114,18 @@ def copy_of_repository(folder: Path, *, left_out: tuple[str, ...] = ()) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
+
+
+def build_wheel(folder: Path) -> Path:
+    """Builds the wheel from a copy of the repository in `folder`, without a network."""
+    source, wheels = copy_of_repository(folder / "source", left_out=NO_PART), folder / "wheels"
+    for stale in (source / "build" / "lib" / "stages", wheels):  # the first as a build by an older version left it
+        stale.mkdir(parents=True)
+    (source / "build" / "lib" / "stages" / "__init__.py").touch()
+    script = f"from setuptools import build_meta; build_meta.build_wheel({str(wheels)!r})"
+    Clone(source).run(sys.executable, "-c", script)
+    (wheel,) = wheels.iterdir()
+    return wheel
 
 
 def new_project(folder: Path, *, message: str = "the project") -> Clone:

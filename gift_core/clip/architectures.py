@@ -9,7 +9,8 @@ import copy
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_d
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, nearest, no_such_path
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -44,8 +45,10 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
     UserError for an unknown name, and for an architecture that cannot be trained here, with the reason.
     """
-    known = {each: each for each in open_clip.list_models()}
-    architecture = lookup(known, name.replace("/", "-"), "model.name (architecture)")
+    architecture, known = name.replace("/", "-"), open_clip.list_models()
+    if architecture not in known:
+        what = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
+        raise UserError(f"{what} {nearest(architecture, known)}docs/models.md says what can be loaded.")
     config: dict[str, Any] = open_clip.get_model_config(architecture)
     require_supported(config, f"model.name {name!r}")
     return architecture, config
@@ -86,22 +89,13 @@ def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) 
     settings["text_cfg"]["hf_model_pretrained"] = False
     custom_text = settings.pop("custom_text", False) or bool(settings["text_cfg"].get("hf_model_name"))
     kind = CLIP if not custom_text else CoCa if "multimodal_cfg" in settings else CustomTextCLIP
-    try:
+    remedy = "Correct the configuration, or fetch the model again. A text tower of the hub needs a connection once."
+    with explained("model_cfg: open_clip cannot build a model of it", remedy):
         model: Any = kind(**settings)
         merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
         set_model_preprocess_cfg(model, merged | {"size": model.visual.image_size})
-    except Exception as error:  # open_clip, timm and transformers raise many types
-        what = f"open_clip cannot build a model of it ({' '.join(str(error).split())[:200]})"
-        remedy = "Correct the configuration, or fetch the model again. A text tower of the hub needs a connection once."
-        raise UserError(f"model_cfg: {what}. {remedy}") from error
     built: torch.nn.Module = model
     return built
-
-
-def build_empty(model_config: Mapping[str, Any]) -> torch.nn.Module:
-    """The model of `model_config` on the meta device: names and shapes without memory."""
-    with torch.device("meta"):
-        return build_model(model_config, {})
 
 
 def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
@@ -121,12 +115,10 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
     counters = {name: value for name, value in state.items() if name.endswith(_COUNTER)}
-    try:
+    remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
+    remedy += "The file should hold a whole CLIP, image and text tower."
+    with explained(f"{location}: the weights do not fit", remedy):
         model.load_state_dict(counters | named)
-    except RuntimeError as error:  # names what is missing, unknown or of another shape
-        remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
-        remedy += "The file should hold a whole CLIP, image and text tower."
-        raise UserError(f"{location}: the weights do not fit: {short_message(error)}. {remedy}") from error
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:
@@ -207,14 +199,11 @@ def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
     from transformers import dynamic_module_utils
 
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # refuse code in files; at a terminal it would ask whether to run it
-    try:
+    remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
+    with explained(f"model.name {name!r}: its tokenizer cannot be loaded", remedy):
         tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(name)
         if len(torch.unique(tokenizer(list(PROBES)), dim=0)) == 1:
             raise ValueError("it gives different texts the same tokens, so its files are empty")
-    except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
-        remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
-        what = f"its tokenizer cannot be loaded: {short_message(error)}"
-        raise UserError(f"model.name {name!r}: {what}. {remedy}") from error
     return tokenizer
 
 
@@ -264,6 +253,11 @@ def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any
         return load_tokenizer(f"{LOCAL}{folder}")
 
 
-def short_message(error: Exception) -> str:
-    """The first words of another library's error message, on one line, without a final full stop."""
-    return " ".join(str(error).split()[:60]).rstrip(".")
+@contextmanager
+def explained(what: str, remedy: str) -> Iterator[None]:
+    """Within the block an error of another library, of any type, is a UserError: `what`, its first words, `remedy`."""
+    try:
+        yield
+    except Exception as error:  # open_clip, timm, transformers, the hub, torch and pickle raise many types
+        words = " ".join(str(error).split()[:60]).rstrip(".")
+        raise UserError(f"{what}: {words}. {remedy}") from error

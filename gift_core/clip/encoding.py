@@ -133,14 +133,7 @@ def require_unit(features_ND: torch.Tensor, what: str) -> torch.Tensor:
 @torch.no_grad()
 def token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> torch.Tensor:
     """Unit features [N, D] of token rows, without gradients."""
-    return torch.cat(list(token_feature_batches(clip, tokens_NL, batch_size=batch_size)))
-
-
-def token_feature_batches(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Iterator[torch.Tensor]:
-    """Yields the parts of token_features, of `batch_size` rows each."""
-    for part in torch.split(tokens_NL, batch_size):
-        with torch.no_grad():  # not around the loop: the caller runs between two parts
-            yield encode_tokens(clip, part.to(clip.device))
+    return torch.cat([encode_tokens(clip, part.to(clip.device)) for part in torch.split(tokens_NL, batch_size)])
 
 
 def class_features(
@@ -164,13 +157,11 @@ def require_distinct_rows(texts: Sequence[str], tokens_NL: torch.Tensor, locatio
 
     A tokenizer ignores case, and cuts what exceeds the model's context.
     """
-    rows_UL, row_of_N = torch.unique(tokens_NL, dim=0, return_inverse=True)
-    if len(rows_UL) < len(texts):
-        first: dict[int, int] = {}
-        for number, row in enumerate(row_of_N.tolist()):
-            if (other := first.setdefault(row, number)) != number:
-                what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
-                raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
+    first: dict[tuple[int, ...], int] = {}
+    for number, row_L in enumerate(tokens_NL.tolist()):
+        if (other := first.setdefault(tuple(row_L), number)) != number:
+            what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
+            raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
 
 
 def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ def checkpointed(clip: Clip) -> Iterator[None]:
     UserError for a tower whose blocks are not known. open_clip's own set_grad_checkpointing is not used, because it
     silently ignores towers that do not support it, and cannot be turned off again for every tower.
     """
-    paths = [path for layers in layers_of(clip.model) for path in layers.blocks]
+    paths = [path for layers in layers_of(clip.model).values() for path in layers.blocks]
     blocks: list[Any] = [clip.model.get_submodule(path.removesuffix(".")) for path in paths]
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
@@ -63,7 +63,6 @@ class Layers:
     `prefix` begins the names of the tower's parameters, and `blocks` those of each block.
     """
 
-    side: str
     prefix: str
     blocks: tuple[str, ...]
 
@@ -82,13 +81,13 @@ class Layers:
         return 0 if own.split(".")[0] in EMBEDDINGS else len(self.blocks) + 1
 
 
-def layers_of(model: Any) -> tuple[Layers, Layers]:
-    """Returns the layers of the image tower and those of the text tower; UserError for a tower without known blocks.
+def layers_of(model: Any) -> dict[str, Layers]:
+    """Returns the layers of each tower, "image" and "text"; UserError for a tower without known blocks.
 
     In open_clip.CLIP the text tower is the model itself.
     """
     text = ("text.", model.text) if hasattr(model, "text") else ("", model)
-    return _layers("image", IMAGE_TOWER, model.visual), _layers("text", *text)
+    return {"image": _layers("image", IMAGE_TOWER, model.visual), "text": _layers("text", *text)}
 
 
 def tower_of(name: str) -> str:
@@ -98,7 +97,7 @@ def tower_of(name: str) -> str:
 
 def layer_factors(clip: Clip, names: Iterable[str], *, decay: float) -> dict[str, float]:
     """Returns the factor on the learning rate of each parameter: decay ** (depth of its tower + 1 - its layer)."""
-    by_side = {each.side: each for each in layers_of(clip.model)}
+    by_side = layers_of(clip.model)
     return {name: decay ** by_side[tower_of(name)].above(name) for name in names}
 
 
@@ -107,10 +106,10 @@ def _layers(side: str, prefix: str, tower: Any) -> Layers:
     for path in BLOCKS:
         if path in names:
             children = tower.get_submodule(path).named_children()
-            return Layers(side, prefix, tuple(f"{prefix}{path}.{name}." for name, _ in children))
+            return Layers(prefix, tuple(f"{prefix}{path}.{name}." for name, _ in children))
     for part in ("", "trunk."):
         if part + RESNET_STAGES[-1] in names:
-            return Layers(side, prefix, tuple(f"{prefix}{part}{stage}." for stage in RESNET_STAGES))
+            return Layers(prefix, tuple(f"{prefix}{part}{stage}." for stage in RESNET_STAGES))
     raise UserError(
         f"trains, layer_decay, gradient_checkpointing: the blocks of the model's {side} tower "
         f"({type(tower).__name__}) are not known. Write trains: {{kind: image_tower}}, {{kind: text_tower}} or "

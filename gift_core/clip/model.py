@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +28,12 @@ from gift_core.clip.architectures import (
     LOCAL,
     PROBES,
     build_model,
+    explained,
     fill_weights,
     load_tokenizer,
     require_known_tokens,
     require_sound,
     require_supported,
-    short_message,
     tokenizer_files_of,
     write_tokenizer,
 )
@@ -60,7 +59,6 @@ class Clip:
         precision: one of PRECISIONS; amp_bf16 and amp_fp16 run the two towers under autocast.
         tokenizer_files: files that are saved with the model.
         origin: facts about imported weights, for provenance.json.
-        weights_sha256: of the weights file that load_folder read; empty for any other model.
         locked: names of parameters that are not trained either, for example of a tower that the caller has locked.
     """
 
@@ -70,7 +68,6 @@ class Clip:
     precision: str
     tokenizer_files: tuple[Path, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
-    weights_sha256: str = ""
     locked: frozenset[str] = frozenset()
 
     @property
@@ -154,8 +151,9 @@ def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: s
     """
     try:
         config = check_folder(folder)
-        digest = sha256 or model_hash(folder)
-        return dataclasses.replace(_load(folder, config, device, precision), weights_sha256=digest)
+        if not sha256:
+            model_hash(folder)
+        return _load(folder, config, device, precision)
     except UserError as error:
         remedy = "The stages import_model and finetune write these folders: run `dvc repro`, or `dvc pull`."
         raise ContractError(f"{error} {remedy}") from error
@@ -173,10 +171,8 @@ def open_folder(folder: Path, *, device: torch.device, precision: str = "fp32") 
 
 def _load(folder: Path, config: Mapping[str, Any], device: torch.device, precision: str) -> Clip:
     file = _weights_of_folder(folder)
-    try:
+    with explained(f"{file}: no file of weights", "Fetch the folder again."):
         tensors = load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # torch and pickle raise many types
-        raise UserError(f"{file}: no file of weights ({short_message(error)}). Fetch the folder again.") from error
     tokenizer, files = load_tokenizer(f"{LOCAL}{folder}"), tokenizer_files_of(folder)
     options: dict[str, Any] = {"precision": precision, "tokenizer_files": files}
     return assemble(config, tokenizer, tensors, device=device, location=str(folder), **options)
@@ -217,13 +213,11 @@ def create_clip(
 ) -> Clip:
     """The model that open_clip calls `name`; UserError with `location` and open_clip's reason."""
     tokenizer = load_tokenizer(name)
-    try:
+    remedy = "Check the name and the connection, and that weights and configuration belong together."
+    with explained(f"{location}: open_clip cannot load it", remedy):
         model: torch.nn.Module = open_clip.create_model(
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
         )
-    except Exception as error:  # open_clip, the hub and torch raise many types
-        remedy = "Check the name and the connection, and that weights and configuration belong together."
-        raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
     return as_clip(model, tokenizer, config, location=location, origin=origin)
 
 

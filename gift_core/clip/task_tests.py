@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, prediction_rows, retrieval_rows
 from gift_core.artifacts.task import CLASSES, PAIRS, TaskInfo
-from gift_core.clip.encoding import text_features
+from gift_core.clip.encoding import predict, text_features
 from gift_core.clip.model import Clip
-from gift_core.clip.test_set import TestSet, encode_test_set, nearest_classes
+from gift_core.clip.test_set import TestSet, encode_test_set
 
 SHOWN = 5  # first answers that are kept of each query
 QUERIES = 1024  # that are compared with all answers at once
@@ -146,8 +146,9 @@ TestOutcome = Classification | Retrieval  # what a model makes of the test image
 
 
 def classify(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
-    """Returns the tensors of Classification."""
-    predicted_N = nearest_classes(clip, test_set)
+    """Returns the tensors of Classification: the class of the task that is nearest to each test image."""
+    class_KD = test_set.class_features(clip)
+    predicted_N = predict(encode_test_set(clip, test_set), class_KD).cpu()
     return {"predicted_N": predicted_N, "labels_N": test_set.labels_N, "positions_N": test_set.positions_N}
 
 

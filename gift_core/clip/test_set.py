@@ -16,7 +16,7 @@ import torch
 
 from gift_core.artifacts.task import Captions, StoredImage, index_task, read_task
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import class_features, image_features, predict, require_unit
+from gift_core.clip.encoding import class_features, image_features, require_unit
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.progress import progress_bar
@@ -67,10 +67,9 @@ class TestSet:
     @cached_property
     def caption_positions_C(self) -> torch.Tensor:
         """The position of each of these captions among those of all test images, from 0, int64 [C]."""
-        counts = torch.tensor([len(image.captions) for image in self._stored])
-        ends = counts.cumsum(0)
-        chosen = [torch.arange(int(ends[at] - counts[at]), int(ends[at])) for at in self.positions_N.tolist()]
-        return torch.cat(chosen)
+        counts = [len(image.captions) for image in self._stored]
+        of_images = torch.arange(sum(counts)).split(counts)
+        return torch.cat([of_images[at] for at in self.positions_N.tolist()])
 
     @cached_property
     def positions_N(self) -> torch.Tensor:
@@ -137,9 +136,3 @@ def encode_test_set(clip: Clip, test_set: TestSet) -> torch.Tensor:
             features.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
             bar.update(len(pixels_BCHW))
     return require_unit(torch.cat(features), "images")
-
-
-def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:
-    """Returns the class of the task that is nearest to each test image, int64 [N] on the CPU."""
-    class_KD = test_set.class_features(clip)
-    return predict(encode_test_set(clip, test_set), class_KD).cpu()

@@ -43,11 +43,6 @@ class Trained:
         """The towers with a trained parameter: "image", "text" or both."""
         return set(map(tower_of, self.parameters))
 
-    @property
-    def size(self) -> int:
-        """Number of values in the trained parameters."""
-        return sum(value.numel() for value in self.parameters.values())
-
     def groups(self, factors: Mapping[str, float]) -> dict[float, dict[str, Any]]:
         """Returns torch's parameter groups by their factor on the learning rate, which is 1 where there is none."""
         found: dict[float, dict[str, Any]] = {}
@@ -75,7 +70,7 @@ def one_tower(clip: Clip, *, side: str) -> Iterator[Trained]:
 @contextmanager
 def last_blocks(clip: Clip, *, blocks: int) -> Iterator[Trained]:
     """Yields the last `blocks` blocks of both towers, and what follows them. UserError if a tower has fewer."""
-    by_side = {each.side: each for each in layers_of(clip.model)}
+    by_side = layers_of(clip.model)
     for side, layers in by_side.items():
         if blocks > len(layers.blocks):
             raise UserError(f"trains.blocks: {blocks}: the {side} tower has {len(layers.blocks)} blocks. Lower it.")

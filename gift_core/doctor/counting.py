@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from gift_core.clip.architectures import build_empty
+from gift_core.clip.architectures import build_model
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.doctor.operations import ClipCount, PipelineCount
@@ -87,9 +87,9 @@ def empty_clip(model_config: Mapping[str, Any]) -> Clip:
     length = model_config["text_cfg"].get("context_length", CONTEXT)
     size = model_config["vision_cfg"].get("image_size", 224)
     config = {"model_cfg": model_config, "preprocess_cfg": {"size": size}}
-    return Clip(
-        build_empty(model_config), lambda texts: torch.zeros(len(texts), length, dtype=torch.long), config, "fp32"
-    )
+    with torch.device("meta"):
+        model = build_model(model_config, {})
+    return Clip(model, lambda texts: torch.zeros(len(texts), length, dtype=torch.long), config, "fp32")
 
 
 def count_clip(

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
-from gift_core.clip.architectures import tokenizer_contents, write_tokenizer
+from gift_core.clip.architectures import explained, tokenizer_contents, write_tokenizer
 from gift_core.clip.model import Clip, weights_of
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
@@ -47,12 +47,10 @@ _SPECIAL_TOKENS = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|end
 def export_clip(clip: Clip, folder: Path, *, to: str, provenance: Mapping[str, Any]) -> list[Path]:
     """Write `clip` and provenance.json into `folder` in the format called `to`; returns the files, sorted.
 
-    The folder appears only when it is complete. UserError for an unknown format, and for a model that the format
-    cannot express.
+    The folder appears only when it is complete. UserError for a model that the format cannot express.
     """
-    export = lookup(EXPORTS, to, "export --to")
     with build_folder(folder) as temporary:
-        export(clip, temporary, provenance)
+        EXPORTS[to](clip, temporary, provenance)
         write_provenance(temporary, provenance)
     return sorted(path for path in folder.iterdir() if path.is_file())
 
@@ -146,7 +144,9 @@ class _Features(torch.nn.Module):
 
 
 def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, name: str) -> None:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the exporter's progress
+    printed = contextlib.redirect_stdout(io.StringIO())  # the exporter's progress
+    cannot = explained(f"export --to onnx: {path.name}: torch cannot export this tower", "Export safetensors instead.")
+    with warnings.catch_warnings(), printed, cannot:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
@@ -165,8 +165,5 @@ def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, n
             assert program is not None, "with dynamo=True there is one"
             ClearMetadataAndDocStringPass()(program.model)  # it has the paths of this machine's modules
             program.save(path)
-        except Exception as error:  # the exporter's own errors do not name the tower
-            reason = " ".join(str(error).split()[:40])
-            raise UserError(f"export --to onnx: {path.name}: torch cannot export this tower: {reason}") from error
         finally:
             logging.disable(logging.NOTSET)

@@ -23,17 +23,17 @@ from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
 from gift_core.clip.architectures import (
     LOCAL,
     architecture_config,
+    explained,
     load_tokenizer,
     preprocess_of,
     require_supported,
-    short_message,
     tokenizer_files_of,
     tokenizer_from,
 )
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, assemble, create_clip, open_folder
 from gift_core.downloads import CACHED_WEIGHTS, require_download
-from gift_core.errors import UserError, lookup, nearest, no_such_path
+from gift_core.errors import UserError, lookup
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     TRANSFORMERS_WEIGHTS,
@@ -149,14 +149,9 @@ def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip
 
     `device` is a name of clip.device.resolve_device. UserError says what is wrong with either name.
     """
-    chosen = resolve_device(device)
     path = Path(text)
     name = f"{LOCAL}{text}" if path.is_dir() else f"{FILE}{text}" if path.is_file() else text
-    architectures, plain = open_clip.list_models(), name.replace("/", "-")
-    if not name.startswith((LOCAL, FILE, HUB)) and plain not in architectures:
-        what = f"{no_such_path(path)} open_clip has no architecture of that name, either."
-        raise UserError(f"{what} {nearest(plain, architectures)}docs/models.md says what can be loaded.")
-    return load_clip(name, pretrained, device=chosen)
+    return load_clip(name, pretrained, device=resolve_device(device))
 
 
 def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:
@@ -229,11 +224,9 @@ def _from_transformers(folder: Path, device: torch.device) -> Clip:
 def _from_hub(name: str, device: torch.device) -> Clip:
     location = f"model.name {name!r}"
     _require_weights(name.removeprefix(HUB), "", "model.name")
-    try:
+    remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
+    with explained(f"{location}: its configuration cannot be fetched", remedy):
         config = open_clip.get_model_config(name)
-    except Exception as error:  # the hub raises many types
-        remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
-        raise UserError(f"{location}: its configuration cannot be fetched: {short_message(error)}. {remedy}") from error
     require_supported(config, location)
     return create_clip(name, config, device, location=location)
 

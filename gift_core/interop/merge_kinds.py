@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,17 +65,15 @@ KINDS: Mapping[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
 }
 
 
-SHARES = ("alpha", "keep")  # options from 0 to 1
 DEFAULTS: Mapping[str, Any] = {"scale": 1.0, "keep": 0.2}  # the other options have to be given
 
 
 def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dict[str, Any]:
     """Returns the options of `kind`: those that are given, and defaults for the others. None is "not given".
 
-    UserError for an unknown kind, for a number of models, a value or an option that does not fit it, and for a missing
-    option.
+    UserError for a number of models or an option that does not fit the kind, and for a missing option.
     """
-    _, taken = lookup(KINDS, kind, "merge --kind")
+    _, taken = KINDS[kind]
     chosen = {name: value for name, value in given.items() if value is not None}
     options = {**DEFAULTS, **chosen}
     if models < 2 or (kind == "interpolate" and models != 2):
@@ -86,9 +84,6 @@ def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dic
     if wrong:
         known = ", ".join(f"--{name}" for name in taken) or "no options"
         raise UserError(f"merge --kind {kind}: {wrong[0]}. It takes {known}.")
-    for name in SHARES:
-        if name in taken and not 0 <= options[name] <= 1:
-            raise UserError(f"merge --{name} {options[name]}: should be from 0 to 1. Correct it.")
     weights = options.get("weight", ())
     if len(weights) not in (0, 1, models):
         raise UserError(f"merge --weight: {len(weights)} given for {models} models. Give one for each.")

@@ -40,10 +40,10 @@ def open_stored(name: str) -> StoredModel:
     """
     path, clip = Path(name.removeprefix(LOCAL).removeprefix(FILE)), open_model(name, device="cpu")
     file, tensors = path / WEIGHTS if path.is_dir() else path, clip.model.state_dict()
-    if not file.is_file() or read_shapes(file) != {key: tuple(value.shape) for key, value in tensors.items()}:
-        return StoredModel(model_identity(name), clip, tensors)
-    clip.model.to("meta")
-    return StoredModel(model_identity(name), clip, load_file(file))
+    if file.is_file() and read_shapes(file) == {key: tuple(value.shape) for key, value in tensors.items()}:
+        clip.model.to("meta")
+        tensors = load_file(file)
+    return StoredModel(model_identity(name), clip, tensors)
 
 
 def merge_models(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
+from gift_core.clip.architectures import explained
 from gift_core.clip.model import read_json_object
 from gift_core.errors import UserError
 
@@ -62,7 +63,8 @@ def model_config_of(path: Path) -> dict[str, Any]:
     from transformers import CLIPConfig
 
     config = read_json_object(path)
-    try:
+    remedy = "Only such models of transformers can be imported."
+    with explained(f"{path}: no CLIPModel that open_clip has, too", remedy):
         if config.get("model_type") != "clip":
             raise ValueError(f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'")
         whole = CLIPConfig.from_dict(config)
@@ -81,9 +83,6 @@ def model_config_of(path: Path) -> dict[str, Any]:
         if text.eos_token_id not in (_ARGMAX, text.vocab_size - 1):
             sections["text_cfg"] |= {"pool_type": "eos", "eos_id": text.eos_token_id}
         return {"embed_dim": whole.projection_dim, "quick_gelu": _ACTIVATIONS[vision.hidden_act], **sections}
-    except Exception as error:  # transformers checks the values in several ways, each with errors of its own
-        what = f"no CLIPModel that open_clip has, too ({' '.join(str(error).split())[:200]})"
-        raise UserError(f"{path}: {what}. Only such models of transformers can be imported.") from error
 
 
 def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:

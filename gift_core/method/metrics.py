@@ -81,11 +81,6 @@ def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
     }
 
 
-def metrics_by_method(rows: pd.DataFrame) -> dict[str, Metrics]:
-    """Returns {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent: the metrics of `summarize`."""
-    return {method: summary.metrics for method, summary in summarize(rows).items()}
-
-
 def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns `rows` with the pre-trained model (step -1) as the method zero_shot, which has every step.
 

@@ -17,9 +17,7 @@ from gift_core.errors import UserError
 
 OF_ALL_PAIRS = ("vocabulary_text_PD", "all_image_ND", "image_ids_M")  # where all replayed pairs are known
 OF_STUDENT = ("student_image_MD", "student_text_MD", "scale")
-FEATURES = (
-    "student_image_MD", "student_text_MD", "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", "scale", *OF_ALL_PAIRS
-)  # fmt: skip
+FEATURES = (*OF_STUDENT, "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", *OF_ALL_PAIRS)
 
 
 def taken_by(loss: Callable[..., torch.Tensor]) -> list[str]:

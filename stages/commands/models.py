@@ -30,7 +30,7 @@ def merge(
     base: str | None = option("MODEL", TRAINED_FROM, callback=plain_path),
     weight: list[float] | None = option("NUMBER...", "task_arithmetic: by what to multiply the changes of each model."),
     scale: float | None = option("NUMBER", "ties, magmax: by what to multiply the merged change (1)."),
-    keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2)."),
+    keep: float | None = option("SHARE", "ties: the share of a model's changes that is kept (0.2).", min=0, max=1),
     as_json: AsJson = False,
 ) -> None:
     """Merge models of one architecture into one: interpolate two, or average or add up any number.

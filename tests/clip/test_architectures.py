@@ -41,13 +41,16 @@ def encoded(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
     return encode_images(clip, images_BCHW), encode_tokens(clip, tokenize(clip, TEXTS))
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=sorted(SMALL))
+def clip(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clip:
     without_the_hub(monkeypatch)
-    if name == "MobileCLIP-S1":
+    if request.param == "MobileCLIP-S1":
         # on x86 without AVX-512, oneDNN of torch 2.13 writes past its memory in FastViT's backward pass
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    clip = small_clip(name)
+    return small_clip(request.param)
+
+
+def test_an_iteration_with_gifts_losses_changes_both_towers(clip: Clip) -> None:
     before = copy.deepcopy(clip.model.state_dict())
     teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
     image_BD, text_ND = encoded(clip)
@@ -83,33 +86,25 @@ def save_word_tokenizer(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
 
 
-def saved_and_loaded(clip: Clip, place: Path) -> Clip:
-    """The model saved to a folder and loaded again, with a word tokenizer where it does not use open_clip's."""
+KINDS = ["convnext_base_w", "MobileCLIP-S1", "mt5-base-ViT-B-32", "coca_roberta-ViT-B-32"]
+
+
+@pytest.mark.parametrize("clip", KINDS, indirect=True)
+def test_a_folder_of_every_kind_of_tower_gives_the_same_features(clip: Clip, tmp_path: Path) -> None:
+    """With a word tokenizer where the model does not use open_clip's."""
     files: tuple[Path, ...] = ()
     if clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
-        save_word_tokenizer(place / "tokenizer")
-        files = tuple(sorted((place / "tokenizer").iterdir()))
-    save_clip(dataclasses.replace(clip, tokenizer_files=files), place / "model", {})
-    return open_folder(place / "model", device=torch.device("cpu"), precision="fp32")
-
-
-@pytest.mark.parametrize("name", ["convnext_base_w", "MobileCLIP-S1", "mt5-base-ViT-B-32", "coca_roberta-ViT-B-32"])
-def test_a_folder_of_every_kind_of_tower_gives_the_same_features(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without_the_hub(monkeypatch)
-    clip = small_clip(name)
-    loaded = dataclasses.replace(saved_and_loaded(clip, tmp_path), tokenizer=clip.tokenizer)
+        save_word_tokenizer(tmp_path / "tokenizer")
+        files = tuple(sorted((tmp_path / "tokenizer").iterdir()))
+    save_clip(dataclasses.replace(clip, tokenizer_files=files), tmp_path / "model", {})
+    loaded = open_folder(tmp_path / "model", device=torch.device("cpu"), precision="fp32")
+    loaded = dataclasses.replace(loaded, tokenizer=clip.tokenizer)
     assert type(loaded.model) is type(clip.model)
     for ours, theirs in zip(encoded(clip), encoded(loaded), strict=True):
         torch.testing.assert_close(theirs, ours)
 
 
 TARGETS = ("attn", "c_fc", "fc1", "query", "wi_0")
-
-
-def both_features(clip: Clip) -> torch.Tensor:
-    return torch.cat(encoded(clip))
 
 
 def modules_that_run(clip: Clip) -> list[str]:
@@ -121,15 +116,12 @@ def modules_that_run(clip: Clip) -> list[str]:
         own = [f"{name}.{each}" for each, _ in module.named_parameters(recurse=False)]
         module.register_forward_hook(lambda *_, own=own: ran.extend(own))
     with torch.no_grad():
-        both_features(clip)
+        encoded(clip)
     return [name for name in ran if name in clip.trainable()]
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_layers_run_in_their_order(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_the_hub(monkeypatch)
-    clip = small_clip(name)
-    layers = {each.side: each for each in layers_of(clip.model)}
+def test_layers_run_in_their_order(clip: Clip) -> None:
+    layers = layers_of(clip.model)
     assert all(each.blocks for each in layers.values())
     ran = modules_that_run(clip)
     for side in layers:
@@ -137,24 +129,18 @@ def test_layers_run_in_their_order(name: str, monkeypatch: pytest.MonkeyPatch) -
         assert found == sorted(found) and found[-1] > 0, (side, found)
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_adapters_are_trained_and_merged(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_the_hub(monkeypatch)
-    if name == "MobileCLIP-S1":  # see above
-        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    clip = small_clip(name)
+def test_adapters_are_trained_and_merged(clip: Clip) -> None:
     ends = {each.rpartition(".")[2] for each in _possible_layers(clip)}
     targets = tuple(each for each in TARGETS if each in ends)
     with training_mode(clip, partial(lora, rank=2, alpha=2.0, targets=targets, dropout=0.0)) as trained:
-        both_features(clip).sum().backward()
+        torch.cat(encoded(clip)).sum().backward()
         assert all(value.grad is not None for value in trained.parameters.values())
         with torch.no_grad():
             for value in trained.parameters.values():
                 value.add_(0.05)
-        with torch.no_grad():
             clip.model.eval()
-            adapted = both_features(clip)
-    torch.testing.assert_close(both_features(clip).detach(), adapted, rtol=0, atol=1e-4)
+            adapted = torch.cat(encoded(clip))
+    torch.testing.assert_close(torch.cat(encoded(clip)).detach(), adapted, rtol=0, atol=1e-4)
 
 
 def test_a_layer_that_does_not_run_gets_no_adapter() -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gift_core.clip.architectures import build_empty
-from gift_core.doctor.counting import CONTEXT, count_clip, count_pipeline
+from gift_core.doctor.counting import CONTEXT, count_clip, count_pipeline, empty_clip
 from gift_core.doctor.operations import known_models
 from tests.imports import ROOT
 
@@ -22,7 +21,7 @@ MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json"
     "config", [MINI["model_cfg"], open_clip.get_model_config("ViT-B-32")], ids=["mini", "ViT-B-32"]
 )
 def test_the_operations_of_a_clip_are_what_torch_counts(config: dict[str, Any]) -> None:
-    found, model = count_clip(config), build_empty(config)
+    found, model = count_clip(config), empty_clip(config).model
     side, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", CONTEXT)
     inputs = {"image": torch.empty(1, 3, side, side), "text": torch.zeros(1, context, dtype=torch.long)}
     operations = {}

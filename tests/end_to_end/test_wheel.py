@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import venv
@@ -19,21 +18,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import PROBE, copy_of_repository, edit_function, small, stages_in
+from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in
 from tests.datasets.folders import picture
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
-from tests.packaging.distribution import NO_PART, build
 
 pytestmark = pytest.mark.end_to_end
 TASK = "games"
 
 
-class Installed:
+class Installed(Clone):
     """An environment with the wheel, and the commands in it. Its projects are in `folder`."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
-        self.folder, self.bin = folder, folder / "venv" / "bin"
+        super().__init__(folder)
+        self.bin = folder / "venv" / "bin"
         venv.create(folder / "venv", with_pip=True, symlinks=True)
         where = Path(sysconfig.get_path("purelib"))
         running = {part for part in os.environ["PATH"].split(os.pathsep) if Path(part) == Path(sys.executable).parent}
@@ -49,21 +48,11 @@ class Installed:
         (self.bin / "dvc").write_text(f'#!/bin/sh\nexec "{self.bin}/python" -m dvc "$@"\n', encoding="utf-8")
         (self.bin / "dvc").chmod(0o755)
 
-    def run(self, *command: str, cwd: Path | None = None) -> str:
-        done = subprocess.run(
-            [shutil.which(command[0], path=self.environment["PATH"]) or command[0], *command[1:]],
-            cwd=cwd or self.folder, env=self.environment, capture_output=True, text=True,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
-        return output
-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("installed")
-    source = copy_of_repository(folder / "source", left_out=NO_PART)
-    return Installed(folder, build(source, "wheel", folder / "wheel"))
+    return Installed(folder, build_wheel(folder))
 
 
 @pytest.fixture(scope="module")

@@ -20,20 +20,14 @@ NEW = ""  # instead of a line of the file: the file is new
 ADDED: dict[str, dict[str, dict[str, str]]] = {
     "a reader of data": {
         "gift_core/datasets/named_files.py": {
-            NEW: '''"""A folder of images whose names begin with their class: cat_1.png."""
-
-from pathlib import Path
-
-from gift_core.config.tasks import NamedTaskConfig
-from gift_core.datasets.dataset import Listing, Sample
+            NEW: """from gift_core.datasets.dataset import Listing, Sample
 
 
-def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
-    """Returns the images, sorted by their names."""
+def list_named(name, config, root):
     files = sorted((root / config.path).glob(f"*{config.suffix}"))
     samples = [Sample(file.name.split("_")[0], file.name, file.stat().st_size, file.read_bytes) for file in files]
     return Listing(samples, f"params.yaml: tasks.{name}.path: {config.path}")
-'''
+"""
         },
         "gift_core/datasets/ingest.py": {
             "from gift_core.errors": "from .named_files import list_named\n",
@@ -51,17 +45,12 @@ def list_named(name: str, config: NamedTaskConfig, root: Path) -> Listing:
     },
     "a section of the report": {
         "gift_core/report/greeting.py": {
-            NEW: '''"""A greeting."""
-
-from collections.abc import Iterator
-
-from gift_core.report.run_record import RunRecord, Section
+            NEW: """from gift_core.report.run_record import Section
 
 
-def greeting(record: RunRecord) -> Iterator[Section]:
-    """Yields the section."""
+def greeting(record):
     yield Section("greeting", "A greeting", "greeting.html.j2", {"name": record.config.experiment})
-'''
+"""
         },
         "gift_core/report/templates/greeting.html.j2": {
             NEW: '<section id="greeting"><h2>A greeting</h2><p>Hello, {{ name }}!</p></section>\n'
@@ -88,15 +77,12 @@ def hello(name: str) -> None:
     },
     "a check of the doctor": {
         "gift_core/doctor/names.py": {
-            NEW: '''from collections.abc import Iterator
-
-from gift_core.doctor.finding import Finding, Project
+            NEW: """from gift_core.doctor.finding import Finding
 
 
-def check_name(project: Project) -> Iterator[Finding]:
-    """Yields how long the experiment's name is."""
+def check_name(project):
     yield Finding("name", "info", f"the name has {len(project.config.experiment)} letters")
-'''
+"""
         },
         "gift_core/doctor/examine.py": {
             "from gift_core.errors": "from .names import check_name\n",

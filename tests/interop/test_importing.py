@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip, read_checkpoint, tag_options
-from tests.clip.tiny import CONTEXT
-from tests.interop.weights import features, openai_weights, register, tiny_model
+from tests.clip.tiny import CONTEXT, tiny_config
+from tests.interop.weights import features, openai_weights, tiny_model
 
 STATE = tiny_model().state_dict()
 
@@ -39,9 +39,9 @@ FORMATS: list[tuple[dict[str, Any], str, bool]] = [
 ]
 
 
-def assert_same_tensors(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor] = STATE) -> None:
-    assert sorted(found) == sorted(expected)
-    for name, value in expected.items():
+def assert_same_tensors(found: Mapping[str, torch.Tensor]) -> None:
+    assert sorted(found) == sorted(STATE)
+    for name, value in STATE.items():
         assert torch.equal(found[name], value) and found[name].dtype == value.dtype, name
 
 
@@ -97,11 +97,10 @@ QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 @pytest.fixture(autouse=True)
 def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny, Tiny-quickgelu, and two that differ from Tiny in a size, known to open_clip while a test runs."""
-    register(
-        monkeypatch,
-        TinyDeep={"vision_cfg": {"layers": 2}},
-        TinyWide={"text_cfg": {"width": 32}},
-    )
+    tiny, deep, wide = (tiny_config(width=width)["model_cfg"] for width in (16, 16, 32))
+    deep["vision_cfg"]["layers"] = 2
+    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}, "TinyDeep": deep, "TinyWide": wide}
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", known)
 
 
 def saved(tmp_path: Path, stored: object) -> str:
@@ -215,7 +214,7 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
     monkeypatch.undo()
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
     for name, pretrained, message in (
-        ("ViT-B-61", "openai", r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"),
+        ("ViT-B-61", "openai", r"no architecture of that name, either\. Did you mean 'ViT-B-16'"),
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
         ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.clip.model import save_clip
 from gift_core.interop.merge_kinds import KINDS, complete_options
 from gift_core.interop.merging import merge_models, open_stored
-from stages.commands.models import KINDS as NAMES
+from stages.commands.models import Kind
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved
 
@@ -34,7 +34,7 @@ def test_every_kind_by_hand() -> None:
     for kind, arguments, expected in BY_HAND:
         found = KINDS[kind][0]([A, B], **arguments)
         torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), msg=f"{kind}: {found}")
-    assert {kind for kind, *_ in BY_HAND} == {*KINDS, *NAMES}
+    assert {kind for kind, *_ in BY_HAND} == {*KINDS} == {*get_args(Kind)}
 
 
 def flat(weights: Weights, names: Sequence[str]) -> torch.Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import pytest
 import torch
 from open_clip.model import CLIP
 from open_clip.utils import to_2tuple
@@ -33,18 +31,6 @@ def openai_weights(model: CLIP, path: Path) -> Path:
     buffers = {name: torch.tensor(value) for name, value in {**sizes, "vocab_size": 49408}.items()}
     torch.save({name: value.half() for name, value in model.state_dict().items()} | buffers, path)
     return path
-
-
-def register(monkeypatch: pytest.MonkeyPatch, **changes: dict[str, Any]) -> None:
-    """Makes Tiny, Tiny-quickgelu and one architecture for each of `changes` (of Tiny) the only ones of open_clip."""
-    tiny = tiny_config()["model_cfg"]
-    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}}
-    for name, change in changes.items():
-        changed = copy.deepcopy(tiny)
-        for section, values in change.items():
-            changed[section] |= values
-        known[name] = changed
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", known)
 
 
 def features(model: Any) -> torch.Tensor:

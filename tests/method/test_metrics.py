@@ -11,7 +11,6 @@ from gift_core.errors import UserError
 from gift_core.method.metrics import (
     METRICS,
     accuracy_curve,
-    metrics_by_method,
     probe_scores,
     probe_tables,
     summarize,
@@ -55,6 +54,10 @@ def rows_of(
             for task, value in zip(tested or tasks, row, strict=False)
         ]
     ).assign(method=method, protocol="task_incremental")
+
+
+def metrics_by_method(rows: Rows) -> dict[str, dict[str, float | None]]:
+    return {method: summary.metrics for method, summary in summarize(rows).items()}
 
 
 def before(*values: float, method: str = "gift") -> Rows:

@@ -1,4 +1,4 @@
-"""What the wheel and the source distribution have."""
+"""What the wheel has."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.shipped import FILES, IN_WHEEL, guides, shipped_files
-from tests.clone import copy_of_repository
+from tests.clone import build_wheel
 from tests.imports import ROOT
-from tests.packaging.distribution import NO_PART, build
 
 FILES_FOLDER = f"gift_core/{IN_WHEEL}/"
 TEMPLATE = "gift_core/new_project/template/"
@@ -18,16 +17,8 @@ LARGEST = 16e6  # bytes of the wheel; 12.8 MB are the miniature models
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_repository(tmp_path_factory.mktemp("source"), left_out=NO_PART)
-
-
-@pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    stale = source / "build" / "lib" / "stages"  # as a build by an older version left it
-    stale.mkdir(parents=True)
-    (stale / "__init__.py").touch()
-    return build(source, "wheel", tmp_path_factory.mktemp("wheel"))
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def names(wheel: Path) -> set[str]:

@@ -18,14 +18,11 @@ from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.method.methods import build_method
-from gift_core.method.replay.source import NoReplay
 from gift_core.method.training.loop import LossRow
 from gift_core.work import training
 from gift_core.work.units import read_state
 from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
-from tests.method.training.tiny_training import train as train_tiny
-from tests.method.training.tiny_training import training as settings
 
 pytestmark = pytest.mark.usefixtures("every_snapshot")
 ITERATIONS = 6
@@ -136,11 +133,8 @@ def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
         path = tmp_path / f"{number}.safetensors"
         reported.append([])
         with pytest.raises(UserError) as error:
-            train_tiny(
-                tiny_clip(), BrokenFrom(2), method=build_method(method_config()), replay=NoReplay(),
-                training=settings(6), learning_rate=1e-3, iterations=6, on_iteration=reported[-1].append,
-                snapshot=path,
-            )  # fmt: skip
+            options: dict[str, Any] = {"on_iteration": reported[-1].append, "snapshot": path}
+            run(tiny_clip(), method_config(), iterations=6, batches=BrokenFrom(2), **options)
         messages.append(str(error.value))
         saved = read_state(path)
         assert saved is not None

@@ -34,7 +34,7 @@ from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import added, fisher_of_pairs
-from gift_core.method.replay.source import StepReplay
+from gift_core.method.replay.source import Sampling, StepReplay
 from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
 from gift_core.method.replay.teachers import Teacher
 
@@ -98,9 +98,7 @@ class PairedStepReplay(StepReplay[P]):
             clip,
             self.pairs(),
             read_features(self.source.teacher / FEATURES, Features),
-            batch_size=self.sampling.batch_size,
-            names=self.sampling.names,
-            cache_budget=CacheBudget(),
+            self.sampling,
             vocabulary=read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None,
         )
 
@@ -112,7 +110,7 @@ class PairedStepReplay(StepReplay[P]):
 class PairReplay:
     """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
 
-    Images are decoded and cached as far as `cache_budget` permits. The others are read again and decoded when they are
+    Images are decoded and cached as far as CacheBudget permits. The others are read again and decoded when they are
     sampled. The vocabulary is `vocabulary`, or the distinct prompts of the pairs. ContractError where `features` or
     `vocabulary` are those of other pairs.
     """
@@ -122,10 +120,8 @@ class PairReplay:
         clip: Clip,
         pairs: Iterable[Pair],
         features: Features,
+        sampling: Sampling,
         *,
-        batch_size: int,
-        names: tuple[str | int, ...],
-        cache_budget: CacheBudget,
         vocabulary: TextFeatures | None = None,
     ) -> None:
         keys, prompts, reads = list[str](), list[str](), list[Read]()
@@ -134,7 +130,7 @@ class PairReplay:
             prompts.append(pair.prompt)
             reads.append(pair.read_again or in_memory(pair.image))
         self._clip = clip
-        self._store = PixelCache(reads, evaluation_preparation(clip), cache_budget)
+        self._store = PixelCache(reads, evaluation_preparation(clip), CacheBudget())
         row_of = {key: row for row, key in enumerate(features.keys)}
         missing = [key for key in keys if key not in row_of]
         if missing or len(row_of) != len(keys):
@@ -159,7 +155,7 @@ class PairReplay:
                     "again for this step."
                 )
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
-        self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
+        self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the M pairs of iteration `iteration`."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gift_core.artifacts.teacher_files import write_source
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.exemplars import ExemplarReplay
 from gift_core.method.replay.own_task import TaskReplay
 from gift_core.method.replay.reference import ReferenceReplay
-from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay
+from gift_core.method.replay.source import StepReplay
 from gift_core.method.replay.synthetic import SyntheticReplay
 from gift_core.method.replay.teachers import Teacher
 from gift_core.provenance import environment
-
-if TYPE_CHECKING:
-    from gift_core.config.replay_options import ReplayConfig
 
 # By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
 REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
@@ -27,11 +24,6 @@ REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
     "task": TaskReplay,
     "exemplars": ExemplarReplay,
 }
-
-
-def step_replay(options: ReplayConfig, source: ReplaySource, sampling: Sampling) -> StepReplay[Any]:
-    """Returns the replay of a step."""
-    return REPLAYS[options.images](options, source, sampling)
 
 
 def teach(

@@ -16,7 +16,7 @@ import torch
 
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.teacher_files import Features, TextFeatures
-from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
+from gift_core.clip.encoding import image_feature_batches, token_features, tokenize
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, ranges, run_serially
@@ -114,10 +114,9 @@ def features_of_texts(
 
     def compute(units: Iterable[range], advance: Advance) -> Iterator[State]:
         for rows in units:
-            batches = token_feature_batches(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
-            part_ND = torch.cat([batch_ND.cpu() for batch_ND in batches])
+            part_ND = token_features(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
             advance(len(rows))
-            yield _state(rows, part_ND)
+            yield _state(rows, part_ND.cpu())
 
     return _joined(run(Computation(name, ranges(len(tokens_NL), batch_size), compute, noun=name)), clip)
 

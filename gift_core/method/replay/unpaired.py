@@ -27,7 +27,7 @@ from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
-from gift_core.method.replay.source import StepReplay
+from gift_core.method.replay.source import Sampling, StepReplay
 from gift_core.method.replay.teacher_features import features_of_listed, features_of_texts
 from gift_core.method.replay.teachers import Teacher
 
@@ -37,7 +37,7 @@ O = TypeVar("O")  # noqa: E741
 class UnpairedReplay:
     """Batches of images under the evaluation transform, in seeded epochs. Every batch comes with all P texts.
 
-    Images are decoded when they are sampled, and cached as far as `cache_budget` permits.
+    Images are decoded when they are sampled, and cached as far as CacheBudget permits.
     """
 
     def __init__(
@@ -46,10 +46,7 @@ class UnpairedReplay:
         images: Sequence[Read],
         image_features: ImageFeatures,
         text_features: TextFeatures,
-        *,
-        batch_size: int,
-        names: tuple[str | int, ...],
-        cache_budget: CacheBudget,
+        sampling: Sampling,
     ) -> None:
         if len(images) != len(image_features.keys):
             raise ContractError(
@@ -57,11 +54,11 @@ class UnpairedReplay:
                 "Run the stage teach again for this step."
             )
         self._clip = clip
-        self._store = PixelCache(images, evaluation_preparation(clip), cache_budget)
+        self._store = PixelCache(images, evaluation_preparation(clip), CacheBudget())
         self._tokens_PL = trim_rows(clip.model, torch.tensor(text_features.tokens_PL)).to(clip.device)
         self._teacher_image_ND = torch.tensor(image_features.image_ND, device=clip.device)
         self._teacher_text_PD = torch.tensor(text_features.text_PD, device=clip.device)
-        self._indices = ShuffledIndices(len(images), batch_size, (*names, "replay"))
+        self._indices = ShuffledIndices(len(images), sampling.batch_size, (*sampling.names, "replay"))
 
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the images of iteration `iteration`, and all texts."""
@@ -105,7 +102,5 @@ class UnpairedStepReplay(StepReplay[O]):
             images,
             read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures),
             read_features(self.source.teacher / TEXT_FEATURES, TextFeatures),
-            batch_size=self.sampling.batch_size,
-            names=self.sampling.names,
-            cache_budget=CacheBudget(),
+            self.sampling,
         )

@@ -194,10 +194,10 @@ def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Ite
     return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
-def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> int:
-    """Returns how many values are trained. UserError, before any image is read, if the model does not support that.
+def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> None:
+    """Raises UserError, before any image is read, if the model does not support what is trained, or `training`.
 
-    That is also if it does not support the settings of `training`, and if a loss reaches nothing that is trained.
+    Also if a loss reaches nothing that is trained.
     """
     own = own_random_numbers(clip.device)
     with _checkpointing(clip, training), own, training_mode(clip, method.trains) as trained:
@@ -207,7 +207,6 @@ def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> i
             if sides and not sides & trained.sides:
                 what = f"it is a loss of the {'/'.join(sides)} tower, of which nothing is trained"
                 raise UserError(f"losses.{name}: {what}. Remove it, or train that tower (trains).")
-        return trained.size
 
 
 def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:

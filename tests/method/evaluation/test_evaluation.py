@@ -23,7 +23,6 @@ from gift_core.errors import UserError
 from gift_core.method import classifier
 from gift_core.method.evaluation import (
     PROTOCOLS,
-    Measurement,
     evaluate_class_incremental,
     evaluate_cross_domain,
     evaluate_probe,
@@ -43,10 +42,6 @@ from tests.method.evaluation.conftest import MODELS, TASKS, inputs_of, save_mode
 Folders = dict[str, Path]
 
 
-def measure(models: Folders, tasks: Folders, step: int, **options: Any) -> Measurement:
-    return evaluate_task_incremental(inputs_of(models, tasks, step, **options))
-
-
 # The model that classifies letters, digits and faces after each step.
 NEWEST = [[name] * 3 for name in TASKS]
 OWN = [["letters", "pretrained", "pretrained"], ["letters", "digits", "pretrained"], list(TASKS)]
@@ -58,12 +53,13 @@ def count_models(models: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
         name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
     }
 
-    def signature(clip: Clip, images: TestSet) -> torch.Tensor:
+    def signature(clip: Clip, images: TestSet) -> dict[str, torch.Tensor]:
         own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
         number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
-        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
+        predicted_N = torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
+        return {"predicted_N": predicted_N, "labels_N": labels_N, "positions_N": images.positions_N}
 
-    monkeypatch.setattr(task_tests, "nearest_classes", signature)
+    monkeypatch.setitem(task_tests.TESTERS, "classes", signature)
 
 
 @pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
@@ -79,7 +75,8 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     A model's accuracy says whose it is here: as many images are correct as models came before it.
     """
     count_models(models, monkeypatch)
-    rows = pd.concat([measure(models, tasks, step, model_for=model_for).rows for step in range(3)])
+    steps = [inputs_of(models, tasks, step, model_for=model_for) for step in range(3)]
+    rows = pd.concat([evaluate_task_incremental(each).rows for each in steps])
     expected = {
         (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6
         for step, names in enumerate([["pretrained"] * 3, *models_of], -1)
@@ -185,14 +182,11 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     assert len(TASKS) * 4 == len(list(kept.glob("*.safetensors")))
 
 
-def evaluate_seen(models: Folders, tasks: Folders, step: int) -> Measurement:
-    return evaluate_class_incremental(inputs_of(models, tasks, step))
-
-
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders, tmp_path: Path, step: int) -> None:
     """As in the cross-domain protocol, which plain loops check. Here a row is for the images of all tasks."""
-    made, cells = evaluate_seen(models, tasks, step), evaluate_cross_domain(inputs_of(models, tasks, step)).predictions
+    inputs = inputs_of(models, tasks, step)
+    made, cells = evaluate_class_incremental(inputs), evaluate_cross_domain(inputs).predictions
     columns = ["task", "image", "label", "predicted"]
     for row, at, name in zip(made.rows.itertuples(), (-1, step), ("pretrained", TASKS[step]), strict=True):
         expected, found = (each[each.step == at][columns].astype(str) for each in (cells, made.predictions))
@@ -222,7 +216,7 @@ def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str, models:
         require_distinct_classes([birds, described("cars", "polo", name)])
     made_task(tasks["digits"], [0], ("Letters One", "two"))
     with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
-        evaluate_seen(models, tasks, 1)
+        evaluate_class_incremental(inputs_of(models, tasks, 1))
 
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:

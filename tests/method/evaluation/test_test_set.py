@@ -12,7 +12,8 @@ from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_ta
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.test_set import choose_images, encode_test_set, nearest_classes
+from gift_core.clip.task_tests import classify
+from gift_core.clip.test_set import choose_images, encode_test_set
 from tests.clip.tiny import png, tiny_clip
 from tests.made import made_task
 
@@ -41,7 +42,7 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
         streamed_ND = encode_test_set(clip, images)
         assert torch.equal(streamed_ND, at_once_ND)
     class_KD = class_features(clip, info.class_names, info.templates, batch_size=4)
-    assert torch.equal(nearest_classes(clip, images), predict(at_once_ND, class_KD))
+    assert torch.equal(classify(clip, images)["predicted_N"], predict(at_once_ND, class_KD))
 
 
 def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
 from gift_core.method.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
-from gift_core.method.replay.teach import step_replay, teach
+from gift_core.method.replay.teach import REPLAYS, teach
 from gift_core.method.replay.teachers import Teacher
 from gift_core.work.publishing import build_folder
 from tests.clip.tiny import png, tiny_clip
@@ -83,7 +83,7 @@ class Steps:
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
             key="params.yaml: methods.test",
         )
-        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
+        return REPLAYS[self.row.replay.images](self.row.replay, source, Sampling(4, 5, ("test", task)))
 
     def teach(self, task: str) -> None:
         """Writes the teacher's folder of the step."""
@@ -134,16 +134,6 @@ REFERENCE = ("a cup", "a pen", "a cup", "a key", "a map")
 VOCABULARY_LOSS = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
 
 
-def require_vocabulary_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]) -> None:
-    """Asserts that the vocabulary has the teacher's features of `texts`, and that the ids point to the batch's own."""
-    assert batch.vocabulary_text_PD is not None and batch.all_image_ND is not None and batch.image_ids_M is not None
-    with torch.no_grad():
-        expected = encode_tokens(teacher.clip, tokenize(teacher.clip, texts))
-    torch.testing.assert_close(batch.vocabulary_text_PD, expected)
-    assert torch.equal(batch.vocabulary_text_PD[batch.prompt_ids_M], batch.teacher_text_MD)
-    assert torch.equal(batch.all_image_ND[batch.image_ids_M], batch.teacher_image_MD)
-
-
 def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout, tmp_path: Path) -> None:
     images = {task: [png(100 * number + 50 + row) for row in range(7)] for number, task in enumerate(STEPS)}
     for kept, tasks in ((1, ["letters", "digits"]), (5, ["letters", "digits", "birds"])):
@@ -184,7 +174,13 @@ def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_
     batch = steps.batch("birds")
     rows = indices_of(batch, [png(900 + row) for row in range(5)])
     require_features_of(teachers()["birds"], batch, [REFERENCE[row] for row in rows])
-    require_vocabulary_of(teachers()["birds"], batch, ["a cup", "a pen", "a key", "a map"])
+    assert batch.vocabulary_text_PD is not None and batch.all_image_ND is not None and batch.image_ids_M is not None
+    teacher = teachers()["birds"].clip
+    with torch.no_grad():
+        expected = encode_tokens(teacher, tokenize(teacher, ["a cup", "a pen", "a key", "a map"]))
+    torch.testing.assert_close(batch.vocabulary_text_PD, expected)
+    assert torch.equal(batch.vocabulary_text_PD[batch.prompt_ids_M], batch.teacher_text_MD)
+    assert torch.equal(batch.all_image_ND[batch.image_ids_M], batch.teacher_image_MD)
     folder = tmp_path / "teachers" / "birds"
     assert read_features(folder / FEATURES, Features).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
     assert not (folder / TEXT_FEATURES).exists()

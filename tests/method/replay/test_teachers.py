@@ -18,13 +18,14 @@ import torch
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens, image_features, tokenize
-from gift_core.clip.images import CacheBudget, evaluation_pixels
+from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip, save_clip
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.config.replay_options import SyntheticReplayConfig
 from gift_core.method.replay import fisher, teacher_features
 from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.method.replay.pairs import PairReplay
+from gift_core.method.replay.source import Sampling
 from gift_core.method.replay.teacher_features import encode_pairs
 from gift_core.method.replay.teachers import Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
@@ -71,7 +72,7 @@ def test_alpha_is_the_share_of_the_model_before_the_task(folders: dict[str, Path
 def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> None:
     clip = tiny_clip()
     backwards = encoded(clip, PAIRS[::-1], batch_size=4)
-    replay = PairReplay(clip, iter(PAIRS), backwards, batch_size=4, names=("test",), cache_budget=CacheBudget())
+    replay = PairReplay(clip, iter(PAIRS), backwards, Sampling(4, 4, ("test",)))
     (batch,) = replay.sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)

@@ -16,12 +16,12 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.methods import Method, build_method
 from gift_core.method.replay.pairs import PairReplay
-from gift_core.method.replay.source import NoReplay, Replay
+from gift_core.method.replay.source import NoReplay, Replay, Sampling
 from gift_core.method.replay.teacher_features import encode_pairs
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.training.encoders import GradientCache
 from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
-from gift_core.work.processes import ALONE, DataParallel, Processes
+from gift_core.work.processes import ALONE, DataParallel
 from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
@@ -66,37 +66,12 @@ def encoded(clip: Clip, pairs: Sequence[Pair], *, batch_size: int, model: str = 
 
 def pair_replay(teacher: Clip) -> PairReplay:
     features: Features = encoded(teacher, pairs(), batch_size=4)
-    return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
+    return PairReplay(teacher, pairs(), features, Sampling(4, 4, ("test",)))
 
 
 def other_teacher(device: torch.device = CPU) -> PairReplay:
     """Replay with another model as teacher. Where student and teacher are equal, gradients are rounding noise."""
     return pair_replay(tiny_clip(seed=7, device=device))
-
-
-def train(
-    clip: Clip,
-    task_batches: TaskBatches,
-    *,
-    method: Method,
-    replay: Replay,
-    training: TrainingConfig,
-    learning_rate: float,
-    iterations: int,
-    seed: int = 1,
-    processes: Processes = ALONE,
-    **options: Any,
-) -> list[LossRow]:
-    """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
-    encoders = GradientCache(clip, training.micro_batch_size)
-    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
-    strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
-    slots: dict[str, Any] = {"method": method, "training": training, "rates": rates, "seed": seed}
-    with training_run(clip, task_batches.class_prompts, encoders=strategy, **slots) as run:
-        drive(
-            run, lambda first: sampled(task_batches, replay, range(first, iterations)), processes=processes, **options
-        )
-    return run.rows
 
 
 def run(
@@ -106,17 +81,22 @@ def run(
     iterations: int = 3,
     replay: Replay | None = None,
     method: Method | None = None,
+    batches: TaskBatches | None = None,
     **changes: Any,
 ) -> list[LossRow]:
-    """Trains `clip` in place and returns the rows; `changes` are options of `train` and of the section training."""
-    options = {name: changes.pop(name) for name in DRIVEN if name in changes}
-    return train(
-        clip,
-        task_images(clip, changes.get("batch_size", 4)),
-        method=method or build_method(config),
-        replay=replay or (pair_replay(clip) if len(config.losses) else NoReplay()),
-        training=training(iterations, **changes),
-        learning_rate=config.learning_rate or 0.0,
-        iterations=iterations,
-        **options,
-    )
+    """Trains `clip` in place as the stage finetune does, and returns the rows.
+
+    `changes` are options of work.training.drive and of the section training.
+    """
+    driven: dict[str, Any] = {"processes": ALONE} | {name: changes.pop(name) for name in DRIVEN if name in changes}
+    settings, processes = training(iterations, **changes), driven["processes"]
+    images: TaskBatches = batches or task_images(clip, settings.batch_size)
+    replayed: Replay = replay or (pair_replay(clip) if len(config.losses) else NoReplay())
+    encoders = GradientCache(clip, settings.micro_batch_size)
+    strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
+    peak = config.learning_rate or 0.0
+    rates = learning_rates(iterations, warmup_iterations=settings.warmup_iterations, peak=peak)
+    slots: dict[str, Any] = {"method": method or build_method(config), "training": settings, "rates": rates, "seed": 1}
+    with training_run(clip, images.class_prompts, encoders=strategy, **slots) as trained:
+        drive(trained, lambda first: sampled(images, replayed, range(first, iterations)), **driven)
+    return trained.rows
