@@ -102,16 +102,6 @@ def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any
     return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
 
 
-def read_zero_shot(path: Path) -> ZeroShot:
-    """Returns the comparison. ContractError if the file is missing or has another content."""
-    return read(ZeroShot, path, STAGE)
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Returns the summary. ContractError if the file is missing or has another content."""
-    return read(Summary, path, STAGE).model_dump(exclude_unset=True)
-
-
 def rounded(value: Any) -> Any:
     """The value, or those in a mapping, with the decimals that the files have."""
     if isinstance(value, Mapping):
