@@ -25,28 +25,11 @@ from gift_core.doctor.memory_estimate import (
 from gift_core.doctor.operations import known_models
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
-from tests.method.training.tiny_training import GIFT_LOSSES
-from tests.method.training.tiny_training import training as tiny_training
+from tests.method.training.tiny_training import gift, method_config, training
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")
 V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-
-
-def method(**slots: Any) -> MethodConfig:
-    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
-    return MethodConfig.model_validate({**row, **slots})
-
-
-GIFT = method(
-    replay={"images": "synthetic", "teacher": "previous"},
-    losses=GIFT_LOSSES,
-    consolidation={"kind": "adaptive_fisher", "weight": 1.0},
-)
-
-
-def training(**changes: Any) -> TrainingConfig:
-    return tiny_training(2, **changes)
 
 
 # Activations in GiB of benchmarks/memory.md, 2026-11-24: four layers, 24 images, 24 pairs, 100 classes.
@@ -60,7 +43,7 @@ ACTIVATIONS: list[tuple[dict[str, Any], str, float]] = [
     ({"micro_batch_size": 8, "gradient_checkpointing": True}, "amp_bf16", 0.439),
 ]
 # Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: ViT-B/16, 4 images, 2 pairs. Python replaces the CONTEXT.
-PEAKS = [(GIFT, 100, 5.87), (GIFT, 10, 4.94), (method(), 100, 4.08), (method(), 10, 3.21)]
+PEAKS = [(gift(), 100, 5.87), (gift(), 10, 4.94), (method_config(), 100, 4.08), (method_config(), 10, 3.21)]
 
 
 def estimate(
@@ -75,7 +58,7 @@ def test_the_peaks_of_the_benchmarks_are_met_within_the_margin() -> None:
     config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 4
     for changes, precision, activations in ACTIVATIONS:
         settings = training(batch_size=24, replay_batch_size=24, **changes)
-        found = estimate(config, GIFT, settings, classes=100, precision=precision) - CONTEXT
+        found = estimate(config, gift(), settings, classes=100, precision=precision) - CONTEXT
         measured = activations * GIB + 6 * 4 * count_clip(config).weights
         assert 1 / MARGIN < found / measured < MARGIN, (changes, precision)
     for row, classes, peak in PEAKS:
@@ -98,7 +81,7 @@ def test_the_table_in_the_docs_is_what_the_formula_gives() -> None:
         classes, *sizes = [field.strip() for field in line.strip("|").split("|")]
         for (changes, precision), size in zip(columns, sizes, strict=True):
             settings = training(batch_size=64, replay_batch_size=64, **changes)
-            found = estimate(VIT_B_16, GIFT, settings, classes=int(classes.split()[0]), precision=precision)
+            found = estimate(VIT_B_16, gift(), settings, classes=int(classes.split()[0]), precision=precision)
             assert f"{MARGIN * found / 1e9:.1f}" == size, line
 
 
