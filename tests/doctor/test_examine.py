@@ -31,12 +31,10 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
-LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0}
 FILTERS: dict[str, Any] = {"scorer": {"name": "local-dir:data/0_raw/generators/no", "pretrained": None}}
 FILTERS |= {"min_clip_score": 0.2, "max_similarity": None, "max_redraws": 1}
 WRONG: dict[str, dict[str, Any]] = {
     "methods.finetune: trains.blocks: 99: the image tower has 4 blocks": {"kind": "last_blocks", "blocks": 99},
-    "methods.finetune: trains.targets: no layer's name ends with 'fc1'": LORA | {"targets": ["fc1"]},
     "generator.filters.scorer.name: there is no data/0_raw/generators/no": FILTERS,
 }
 

@@ -1,14 +1,19 @@
-"""The memory estimates against measured peaks, and the advice for devices that are too small."""
+"""Operations and bytes against torch's own counter, published numbers and measured peaks; advice for small devices."""
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
+import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
+from gift_core.clip.architectures import build_empty
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
@@ -113,3 +118,31 @@ def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: P
     assert (fits.mark, "397 classes (sun397)" in fits.found) == ("ok", True)
     assert small.mark == "fail" and small.remedy.startswith("Write training.micro_batch_size: 32 (up to ")
     assert check_training(make_project(tmp_path, "mtil_order_1", training__micro_batch_size=32), gpu(16)).mark == "ok"
+
+
+MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "config", [MINI["model_cfg"], open_clip.get_model_config("ViT-B-32")], ids=["mini", "ViT-B-32"]
+)
+def test_the_operations_of_a_clip_are_what_torch_counts(config: dict[str, Any]) -> None:
+    found, model = count_clip(config), build_empty(config)
+    side, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", 77)
+    inputs = {"image": torch.empty(1, 3, side, side), "text": torch.zeros(1, context, dtype=torch.long)}
+    operations = {}
+    for name, value in inputs.items():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            getattr(model, f"encode_{name}")(value.to("meta"))
+        operations[name] = counter.get_total_flops()
+    assert (found.image, found.token * context) == pytest.approx(tuple(operations.values()))
+    assert found.weights == sum(each.numel() for each in model.parameters())
+
+
+def test_a_published_pipeline_has_its_parameters_and_operations_before_it_is_here() -> None:
+    found = count_pipeline(known_models()[V1], 512)
+    files = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "safety_checker": 303_981_588}
+    assert found.parameters == files
+    assert (found.denoiser / 1e12, found.decoder / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
+    small = count_pipeline(known_models()["IDKiro/sdxs-512-dreamshaper"], 512).parameters
+    assert small == {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480}
