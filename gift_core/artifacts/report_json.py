@@ -16,12 +16,7 @@ from gift_core.artifacts.contract import parse, read
 STAGE = "report"
 DECIMALS = 4
 METRICS = ("transfer", "avg", "last", "forgetting")
-SUMMARY_METRICS = {
-    "transfer": "transfer_percent",
-    "avg": "avg_percent",
-    "last": "last_percent",
-    "forgetting": "forgetting_points",
-}
+SUMMARY_METRICS = {name: f"{name}_{'points' if name == 'forgetting' else 'percent'}" for name in METRICS}
 _OF_MATRIX = ("before_percent", "after_percent", "end_percent", "difference_points")
 BY_TASK = {
     "task_incremental": _OF_MATRIX,
