@@ -199,9 +199,11 @@ def shape_fault(model_config: Any) -> str | None:
         elif key.endswith("_name") and not (value is None or isinstance(value, str)):
             return f"{name} should be text, it is {_shown(value)}"
         elif key in _LARGEST and not (value is None and key == "patch_size"):  # a ResNet has none
+            kinds = (int, float) if key == "mlp_ratio" else (int,)
             for each in value if isinstance(value, list | tuple) and value else [value]:
-                if isinstance(each, bool) or not isinstance(each, int | float) or not 0 < each <= _LARGEST[key]:
-                    return f"{name} should be a number, more than 0 and at most {_LARGEST[key]}, it is {_shown(value)}"
+                if isinstance(each, bool) or not isinstance(each, kinds) or not 0 < each <= _LARGEST[key]:
+                    kind = "number" if key == "mlp_ratio" else "whole number"
+                    return f"{name} should be a {kind}, more than 0 and at most {_LARGEST[key]}, it is {_shown(value)}"
     return None
 
 

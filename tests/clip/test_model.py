@@ -129,7 +129,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "a giant": (
         with_config(lambda config, _: config.update(embed_dim=10**9)),
-        "embed_dim should be a number, more than 0 and at most 16384, it is 1000000000",
+        "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000",
     ),
     "half the weights": (cut_weights, "model.safetensors: damaged or incomplete"),
     "NaN": (with_values(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
