@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from gift_core.artifacts.contract import broken, read, require_hashes, sha256_of, write_json, write_table
-from gift_core.artifacts.tars import StoredFile, image_extension, stored_samples, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, read_tar, stored_samples, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -107,7 +107,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
     try:
         tar, _, note = _files_of_shard(folder, index)
         require_hashes(folder, read(Stats, note, STAGE).sha256, STAGE)
-        pairs = [_pair(*sample) for sample in stored_samples(tar, STAGE)]
+        pairs = [_pair(*sample) for sample in read_tar(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -154,9 +154,10 @@ def read_manifest(folder: Path) -> Manifest:
     return read(Manifest, folder / MANIFEST, STAGE)
 
 
-def has_tars(folder: Path, manifest: Manifest) -> bool:
-    """Returns whether all tars that the manifest names are on this machine."""
-    return all((folder / shard.name).is_file() for shard in manifest.shards)
+def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
+    """Returns the tars that the manifest names and that are not on this machine."""
+    tars = [folder / shard.name for shard in manifest.shards]
+    return [tar for tar in tars if not tar.is_file()]
 
 
 def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
@@ -167,7 +168,7 @@ def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
     count = 0
     for shard in read_manifest(folder).shards:
         require_hashes(folder, shard.hashes, STAGE)
-        for sample in stored_samples(folder / shard.name, STAGE):
+        for sample in read_tar(folder / shard.name, STAGE):
             if count >= first:
                 yield _pair(*sample)
             count += 1
@@ -185,7 +186,7 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
         require_hashes(folder, {shard.name: shard.sha256}, STAGE)
         for key, files in stored_samples(folder / shard.name, STAGE):
             if json.loads(files["json"].read())["prompt_id"] in wanted:
-                pair = _pair(key, files)
+                pair = _pair(key, files, {extension: file.read() for extension, file in files.items()})
                 found[pair.prompt_id] = pair
     return found
 
@@ -195,12 +196,12 @@ def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
     return folder / f"{index:05d}.tar", folder / f"{index:05d}.parquet", folder / f"{index:05d}_stats.json"
 
 
-def _pair(key: str, files: Mapping[str, StoredFile]) -> Pair:
+def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes]) -> Pair:
     """The pair of a sample, with its image. It can be read again."""
     try:
-        image = files["png" if "png" in files else "jpg"]
-        number, prompt = int(json.loads(files["json"].read())["prompt_id"]), files["txt"].read().decode()
-        return Pair(key, number, prompt, image.read(), image.read)
+        image = "png" if "png" in files else "jpg"
+        number, prompt = int(json.loads(content["json"])["prompt_id"]), content["txt"].decode()
+        return Pair(key, number, prompt, content[image], files[image].read)
     except (LookupError, TypeError, ValueError) as error:
         what = f"sample {key} should be an image, a txt and a json with a prompt_id ({error!r})"
         raise broken(next(iter(files.values())).tar, what, STAGE) from error

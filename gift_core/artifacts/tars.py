@@ -99,6 +99,22 @@ def stored_samples(path: Path, stage: str) -> Iterator[tuple[str, dict[str, Stor
         raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
 
 
+def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, StoredFile], dict[str, bytes]]]:
+    """Yields (key, {extension: file}, {extension: bytes}) of every sample, as the webdataset library reads them.
+
+    ContractError if the tar is missing or damaged; `stage` makes it again.
+    """
+    from webdataset import tariterators  # imports torch
+
+    indexed = list(stored_samples(path, stage))
+    with path.open("rb") as stream:
+        # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
+        source = [{"url": path.name, "stream": stream}]
+        samples = tariterators.group_by_keys(tariterators.tar_file_expander(source))
+        for (key, files), sample in zip(indexed, samples, strict=True):
+            yield key, files, {extension: sample[extension] for extension in files}
+
+
 def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
     """Writes samples (key, {extension: bytes}) in the order given. The same samples give the same bytes.
 

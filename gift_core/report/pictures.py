@@ -15,7 +15,7 @@ from PIL import Image
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import STAGE as SYNTHESIZE
-from gift_core.artifacts.shards import Manifest, has_tars, read_manifest, read_pairs
+from gift_core.artifacts.shards import Manifest, missing_tars, read_manifest, read_pairs
 from gift_core.artifacts.task import STAGE
 from gift_core.report.run_record import RunRecord, Section, a_few
 
@@ -100,7 +100,7 @@ def compared_classes(
     missing, compared = [], {}
     for step in record.tasks[1:]:  # no task comes before the first step
         folder, prompts = record.layout.shards(step), record.layout.prompts(step)
-        if not prompts.is_file() or not has_tars(folder, read_manifest(folder)):
+        if not prompts.is_file() or missing_tars(folder, read_manifest(folder)):
             missing.append(step)
             continue
         rows = read_prompts(prompts)
@@ -130,7 +130,7 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
     for task in a_few(record.tasks, MAX_SHEETS):
         folder, prompts = record.layout.shards(task), record.layout.prompts(task)
         manifest, groups = read_manifest(folder), []
-        if has_tars(folder, manifest):
+        if not missing_tars(folder, manifest):
             known = prompts.is_file()
             sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))
             names = sorted(map(str, sources.unique()), key=lambda name: positions.get(name, -1))

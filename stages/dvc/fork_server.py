@@ -39,6 +39,7 @@ PRELOADED = (
     "ruamel.yaml",
     "safetensors.torch",
     "typer.rich_utils",
+    "webdataset",
 )
 # All other variables must be equal in the server and in a stage, because libraries read some when they are imported.
 MAY_DIFFER = ("DVC_", "GIFT_", "OLDPWD", "PS1", "PWD", "SHLVL", "_")

@@ -17,8 +17,8 @@ from gift_core.artifacts.shards import (
     Pair,
     Shard,
     finished_pairs,
-    has_tars,
     iterate_pairs,
+    missing_tars,
     pair_key,
     read_manifest,
     write_manifest,
@@ -92,9 +92,10 @@ def test_a_shard_is_finished_unless_it_is_damaged_or_another(damage: Callable[[P
 
 def test_shards_are_described_without_their_tars(folder: Path) -> None:
     manifest = read_manifest(folder)
-    assert has_tars(folder, manifest)
+    assert missing_tars(folder, manifest) == []
     (folder / "00001.tar").unlink()
-    assert read_manifest(folder) == manifest and not has_tars(folder, manifest)
+    assert read_manifest(folder) == manifest
+    assert missing_tars(folder, manifest) == [folder / "00001.tar"]
     message = broken_message(lambda: list(iterate_pairs(folder)), folder / "00001.tar", "synthesize")
     assert "the file is missing" in message
 
