@@ -68,14 +68,13 @@ ROWS = TableSchema(
 )
 KINDS = (".csv", ".parquet")
 UNIQUE = ["method", "protocol", "step", "eval_task"]
-PHASE = "phase"  # the column; rows without it have no probes
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     """Writes the rows, sorted by step then as given.
 
     `metadata` has the hashes of every model and task that was read, of the own model's provenance.json and losses, the
-    environment, and the limit of test images (noted_limit).
+    environment, and the limit of test images (MAX_IMAGES).
     """
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
     write_table(path, pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False), metadata)
@@ -101,21 +100,11 @@ def read_probe(path: Path) -> tuple[float, int]:
     return row["top1"], row["n"]
 
 
-def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
+def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path], *, kind: str = "task") -> dict[str, str]:
     """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which has
-    the hashes of the tars}."""
+    the hashes of the tars}. The `kind` of a task is "task" or PROBE."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
-    return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
-
-
-def probe_hashes(probes: Mapping[str, Path]) -> dict[str, str]:
-    """Returns as metadata {"probe:<name>": sha256 of its task.json}. `probes` are the folders of the tasks."""
-    return {f"{PROBE}:{name}": sha256_of(folder / "task.json") for name, folder in probes.items()}
-
-
-def noted_limit(max_images: int | None) -> dict[str, str]:
-    """Returns the limit of the test images of each task as metadata, nothing where there is none."""
-    return {} if max_images is None else {MAX_IMAGES: str(max_images)}
+    return {**hashes, **{f"{kind}:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 
 
 def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:
@@ -219,7 +208,7 @@ def protocol_of(rows: pd.DataFrame, method: str) -> str:
 
 def without_probes(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the tests on tasks that a step learns."""
-    return rows[rows[PHASE] != PROBE] if PHASE in rows else rows
+    return rows[rows["phase"] != PROBE] if "phase" in rows else rows  # without it there are no probes
 
 
 def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -228,7 +217,7 @@ def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     It is empty without probes. UserError for rows that are missing.
     """
     own: pd.DataFrame = rows[rows["method"] == method]
-    probes = own[own[PHASE] == PROBE] if PHASE in own else own.iloc[:0]
+    probes = own[own["phase"] == PROBE] if "phase" in own else own.iloc[:0]
     table: pd.DataFrame = probes.pivot(index="step", columns="eval_task", values="top1")
     order = list(dict.fromkeys(probes["eval_task"]))
     table = table.reindex(index=sorted({PRETRAINED_STEP, *own["step"]}) if order else [], columns=order)

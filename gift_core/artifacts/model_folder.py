@@ -25,7 +25,6 @@ ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside t
 _FINETUNE = "finetune"
 PRETRAINED = "pretrained"  # the folder of the model that import_model writes
 LossRow = Mapping[str, float]
-_REQUIRED_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 # Far beyond every published CLIP. A model with more would fill the memory, or take hours to build, before its weights
 # are found not to fit.
 _LARGEST = {
@@ -185,16 +184,12 @@ def shape_fault(model_config: Any) -> str | None:
 
     A missing section, a wrong type, an absurd size, or a tokenizer option that could run code.
     """
-    if not isinstance(model_config, Mapping):
-        return f"model_cfg should be an object, it is {_shown(model_config)}"
-    missing = [key for key in _REQUIRED_KEYS if key not in model_config]
-    if missing:
-        return f"it has no {', '.join(missing)}"
-    settings = {"embed_dim": model_config["embed_dim"]}
-    for section in ("vision_cfg", "text_cfg"):
-        if not isinstance(model_config[section], Mapping):
-            return f"{section} should be an object, it is {_shown(model_config[section])}"
-        settings |= {f"{section}.{key}": value for key, value in model_config[section].items()}
+    try:
+        settings = {"embed_dim": model_config["embed_dim"]}
+        for section in ("vision_cfg", "text_cfg"):
+            settings |= {f"{section}.{key}": value for key, value in model_config[section].items()}
+    except (LookupError, TypeError, AttributeError) as error:
+        return f"it should have an embed_dim, a vision_cfg and a text_cfg ({error!r})"
     for name, value in settings.items():
         key = name.rpartition(".")[2]
         if key == "tokenizer_kwargs":

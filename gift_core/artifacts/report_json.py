@@ -16,12 +16,7 @@ from gift_core.artifacts.contract import parse, read
 STAGE = "report"
 DECIMALS = 4
 METRICS = ("transfer", "avg", "last", "forgetting")
-SUMMARY_METRICS = {
-    "transfer": "transfer_percent",
-    "avg": "avg_percent",
-    "last": "last_percent",
-    "forgetting": "forgetting_points",
-}
+SUMMARY_METRICS = {name: f"{name}_{'points' if name == 'forgetting' else 'percent'}" for name in METRICS}
 _OF_MATRIX = ("before_percent", "after_percent", "end_percent", "difference_points")
 BY_TASK = {
     "task_incremental": _OF_MATRIX,
@@ -100,16 +95,6 @@ def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any
     """
     found = read(dict[str, Metrics], path, STAGE) if text is None else parse(dict[str, Metrics], text, path, STAGE)
     return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
-
-
-def read_zero_shot(path: Path) -> ZeroShot:
-    """Returns the comparison. ContractError if the file is missing or has another content."""
-    return read(ZeroShot, path, STAGE)
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Returns the summary. ContractError if the file is missing or has another content."""
-    return read(Summary, path, STAGE).model_dump(exclude_unset=True)
 
 
 def rounded(value: Any) -> Any:

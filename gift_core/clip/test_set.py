@@ -68,7 +68,7 @@ class TestSet:
     def caption_positions_C(self) -> torch.Tensor:
         """The position of each of these captions among those of all test images, from 0, int64 [C]."""
         counts = [len(image.captions) for image in self._stored]
-        of_images = torch.arange(sum(counts)).split(counts)
+        of_images = torch.split(torch.arange(sum(counts)), counts)
         return torch.cat([of_images[at] for at in self.positions_N.tolist()])
 
     @cached_property

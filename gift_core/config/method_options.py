@@ -28,7 +28,7 @@ class LossOptions(Section):
 
 
 class DistillOptions(LossOptions):
-    """Contrastive distillation of both towers."""
+    """Contrastive distillation of both towers, with KL(teacher || student) or the reverse one."""
 
     temperature: Temperature
 
@@ -39,16 +39,6 @@ class DistillVocabularyOptions(LossOptions):
     pairs_only: ClassVar[bool] = True
     needs_vocabulary: ClassVar[bool] = True
     temperature: Temperature
-
-
-class DistillReverseKlOptions(LossOptions):
-    """Distillation with KL(student || teacher)."""
-
-    temperature: Temperature
-
-
-class DistillFeaturesOptions(LossOptions):
-    """The squared error between the features of student and teacher."""
 
 
 class DistillImageSideOptions(LossOptions):
@@ -78,8 +68,8 @@ class LossesConfig(Section):
     noun: ClassVar[str] = "loss"
     distill: DistillOptions | None = None
     distill_vocabulary: DistillVocabularyOptions | None = None
-    distill_reverse_kl: DistillReverseKlOptions | None = None
-    distill_features: DistillFeaturesOptions | None = None
+    distill_reverse_kl: DistillOptions | None = None
+    distill_features: LossOptions | None = None  # the squared error between those of student and teacher
     distill_image_side: DistillImageSideOptions | None = None
     distill_text_side: DistillTextSideOptions | None = None
     align: AlignOptions | None = None
@@ -178,16 +168,10 @@ class TrainsOptions(KindOptions):
     is_merged: ClassVar[bool] = False
 
 
-class ImageTowerOptions(TrainsOptions):
-    """The image tower. The text tower stays as it was at the start."""
+class TowerOptions(TrainsOptions):
+    """One tower. The other one stays as it was at the start."""
 
-    kind: Literal["image_tower"]
-
-
-class TextTowerOptions(TrainsOptions):
-    """The text tower. The image tower stays as it was at the start."""
-
-    kind: Literal["text_tower"]
+    kind: Literal["image_tower", "text_tower"]
 
 
 class LastBlocksOptions(TrainsOptions):
@@ -211,9 +195,7 @@ class LoraOptions(TrainsOptions):
     dropout: Share
 
 
-TrainsConfig = Annotated[
-    ImageTowerOptions | TextTowerOptions | LastBlocksOptions | LoraOptions, Field(discriminator="kind")
-]
+TrainsConfig = Annotated[TowerOptions | LastBlocksOptions | LoraOptions, Field(discriminator="kind")]
 
 
 class RunningMeanConfig(Section):

@@ -21,7 +21,6 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.shipped import shipped_root
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, read_limited
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
@@ -47,8 +46,8 @@ def read_catalogue(folder: Path, *, model: str, iterations: int) -> dict[str, Kn
     folders = (folder, shipped_root() / "presets")
     file = next(file for each in folders if (file := each / CATALOGUE).is_file())
     try:
-        return _methods(decode_text(read_limited(file, MAX_YAML_BYTES)), model.endswith(MINIATURE), iterations)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
+        return _methods(read_settings(file), model.endswith(MINIATURE), iterations)
+    except (ValueError, LookupError, TypeError, AttributeError, UserError) as error:
         what = f"it should have `about` and the row of each method ({error})"
         raise UserError(f"{file}: {what}. Correct it, or remove it to use GIFT's own.") from None
 

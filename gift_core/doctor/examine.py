@@ -46,19 +46,18 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )  # fmt: skip
 
 
-def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
+def examine(root: Path, preset: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
     """Yields all findings about this machine and root/params.yaml. Takes seconds, mostly to import torch.
 
     `preset` is the file of a preset that is checked in place of params.yaml. The findings of a group follow each other.
+    `quick`: only problems that `dvc repro` would find while it runs: params.yaml, missing data, damaged models.
     """
+    if quick:
+        yield from examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
+        return
     yield from _guarded("environment", MACHINE, check_environment)
     yield from examine_experiment(root, preset, {MODELS, DATA, MEMORY, TIME})
     yield from _guarded("dvc", SHARING, partial(check_dvc, root))
-
-
-def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
-    """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    return examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
 
 
 def summarize(findings: Sequence[Finding]) -> tuple[str, str]:

@@ -134,7 +134,7 @@ def _trained_weights(method: MethodConfig, count: ClipCount, config: dict[str, A
     from gift_core.doctor.counting import empty_clip
 
     with TRAINS[method.trains.kind](empty_clip(config), **method.trains.keywords()) as part:
-        return part.size
+        return sum(each.numel() for each in part.parameters.values())
 
 
 def check_generation(project: Project, device: DeviceMemory) -> Finding:

@@ -17,13 +17,12 @@ import torch
 from gift_core.artifacts.accuracy import (
     CLASS_INCREMENTAL,
     CROSS_DOMAIN,
+    MAX_IMAGES,
     PRETRAINED,
     PRETRAINED_STEP,
     PROBE,
     TASK_INCREMENTAL,
     input_hashes,
-    noted_limit,
-    probe_hashes,
 )
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.clip.task_tests import Classification, TestOutcome
@@ -163,12 +162,12 @@ def with_probes(measured: Measurement, inputs: EvaluationInputs, run: UnitRunner
         for name, (top1, count) in accuracies.items()
     ]
     frame = pd.concat([measured.rows, pd.DataFrame(rows)], ignore_index=True)
-    return Measurement(frame, measured.predictions, {**measured.metadata, **probe_hashes(folders)})
+    return Measurement(frame, measured.predictions, {**measured.metadata, **input_hashes({}, folders, kind=PROBE)})
 
 
 def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: UnitRunner = run_serially) -> Measurement:
     """Returns the row of the pre-trained `model` on a task that no step learns. Both are folders; no predictions."""
-    hashes = {**input_hashes({PRETRAINED: model}, {}), **probe_hashes({task.name: task})}
+    hashes = input_hashes({PRETRAINED: model}, {task.name: task}, kind=PROBE)
     pair = PRETRAINED_STEP, 0
     test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
     columns = {"method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED}
@@ -214,7 +213,7 @@ def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, i
 
 def _limit_of(settings: EncodingSettings) -> dict[str, str]:
     """The limit of test images as metadata, empty if there is none."""
-    return noted_limit(settings.limit.max_images if settings.limit else None)
+    return {MAX_IMAGES: str(settings.limit.max_images)} if settings.limit else {}
 
 
 def _row(

@@ -39,12 +39,12 @@ def doctor(
     Example: gift doctor --preset mtil_order_1
     """
     from gift_core.config.presets import find_presets
-    from gift_core.doctor.examine import TIME, examine, examine_experiment, examine_quickly, summarize
+    from gift_core.doctor.examine import TIME, examine, examine_experiment, summarize
 
     file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []
     shown: list[Finding] = []
-    found = (examine_quickly if quick else examine)(root, file)
+    found = examine(root, file, quick=quick)
     if times:  # and why there are none
         found = filter(lambda each: each.group == TIME or each.mark == "fail", examine_experiment(root, file, {TIME}))
     for finding in found:

@@ -38,7 +38,8 @@ def show(
 
     Example: gift show
     """
-    from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
+    from gift_core.artifacts.contract import read
+    from gift_core.artifacts.report_json import STAGE, Summary, ZeroShot, read_metrics
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
     from gift_core.team.gate import since_commit
@@ -54,7 +55,7 @@ def show(
             raise UserError(f"{reports}: there is metrics.json, but no summary.json. {remedy}")
         if (root / PARAMS).is_file():
             require_task(load_config(root / PARAMS), PARAMS.name)
-    summary = read_summary(reports / "summary.json")
+    summary = read(Summary, reports / "summary.json", STAGE).model_dump(exclude_unset=True)
     if as_json:
         print_json(summary)
         return
@@ -62,7 +63,7 @@ def show(
     last = {method: row["last_percent"] for method, row in summary["methods"].items()}  # None: it has no mean
     if [*last] != [*metrics] or any(last[each] not in (None, metrics[each]["last"]) for each in last):
         raise UserError(f"{reports}: summary.json and metrics.json are of different runs. {remedy}")
-    if sentence := read_zero_shot(reports / "zero_shot.json").sentence:  # empty: no published benchmark
+    if sentence := read(ZeroShot, reports / "zero_shot.json", STAGE).sentence:  # empty: no published benchmark
         typer.echo(sentence)
     if (root / PARAMS).is_file() and (experiment := load_config(root / PARAMS).experiment) != summary["experiment"]:
         note(f"note: this is the result of {summary['experiment']}. {root / PARAMS} has {experiment}: run dvc repro")

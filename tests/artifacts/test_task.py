@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import tarfile
 import tracemalloc
@@ -71,17 +70,6 @@ def test_hidden_files_folders_and_reserved_names_are_skipped(tmp_path: Path) -> 
     assert found == [("sub/a", ["b.jpg", "cls"]), ("c", ["cls"])]
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_whole_tars_of_other_programs_are_read(kind: int, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "a.tar", "w", format=kind) as tar:
-        for name in ("é/0001.png", "é/0001.cls", "x" * 120 + "/1.png", "x" * 120 + "/1.json"):
-            info = tarfile.TarInfo(name)
-            info.size, info.pax_headers = 3, {"comment": "x" * 30, "GNU.sparse.major": "1", "mtime": "1.5"}
-            tar.addfile(info, io.BytesIO(b"abc"))
-    found = [(len(key), list(files)) for key, files in index_tar(tmp_path / "a.tar")]
-    assert found == [(6, ["png", "cls"]), (122, ["png", "json"])]
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -143,13 +131,6 @@ def test_what_is_written_in_shards_of_the_asked_size_is_read_in_its_order(tmp_pa
         assert list(iterate_task(folder, "train")) == [(image, label) for image, _, label in TRAIN]
         assert list(iterate_task(folder, "test")) == [(image, label) for image, _, label in TEST]
     assert tree_hash(tmp_path / "a" / "birds") == tree_hash(tmp_path / "b" / "birds")
-
-
-def test_a_task_is_described_without_its_tars(folder: Path) -> None:
-    written, tar = read_task(folder), folder / "train-00001.tar"
-    tar.unlink()
-    assert read_task(folder) == written
-    assert "the file is missing" in broken_message(lambda: index_task(folder, "train"), tar, "ingest")
 
 
 def test_images_are_found_by_their_position_in_the_split(folder: Path) -> None:

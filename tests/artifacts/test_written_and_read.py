@@ -147,11 +147,10 @@ def test_what_is_written_is_read_and_the_same_in_another_order_has_the_same_byte
 def test_others_can_read_the_files_of_a_teacher(tmp_path: Path) -> None:
     for name in ("features", "texts", "fisher", "exemplars"):
         ARTIFACTS[name][0](tmp_path / name, *ARTIFACTS[name][1])
-    vectors = pa.list_(pa.float32(), 3)
     schemas = {name: pq.read_schema(tmp_path / name) for name in ("features", "texts")}
     assert {name: dict(zip(each.names, each.types, strict=True)) for name, each in schemas.items()} == {
-        "features": {"key": pa.string(), "image_emb": vectors, "text_emb": vectors},
-        "texts": {"text": pa.string(), "tokens": pa.list_(pa.int64()), "text_emb": vectors},
+        "features": {"key": pa.string(), "image_emb": VECTORS, "text_emb": VECTORS},
+        "texts": {"text": pa.string(), "tokens": pa.list_(pa.int64()), "text_emb": VECTORS},
     }
     assert set(load_file(tmp_path / "fisher")) == set(DIAGONALS)
     with tarfile.open(tmp_path / "exemplars" / "exemplars.tar") as tar:

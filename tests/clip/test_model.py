@@ -112,7 +112,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no folder": (shutil.rmtree, "clip: no such folder"),
     "an incomplete configuration": (
         with_config(lambda config, _: config.pop("embed_dim")),
-        "open_clip_config.json: not supported: it has no embed_dim",
+        "open_clip_config.json: not supported: it should have an embed_dim, a vision_cfg and",
     ),
     "no tokenizer": (
         with_config(lambda config, _: config["text_cfg"].update(hf_tokenizer_name=".")),

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
-from gift_core.doctor.examine import examine, examine_quickly, summarize
+from gift_core.doctor.examine import examine, summarize
 from gift_core.doctor.inputs import check_clip, check_data, check_generator
 from gift_core.doctor.operations import model_config_of
 from tests.clone import content
@@ -31,12 +31,10 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
-LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0}
 FILTERS: dict[str, Any] = {"scorer": {"name": "local-dir:data/0_raw/generators/no", "pretrained": None}}
 FILTERS |= {"min_clip_score": 0.2, "max_similarity": None, "max_redraws": 1}
 WRONG: dict[str, dict[str, Any]] = {
     "methods.finetune: trains.blocks: 99: the image tower has 4 blocks": {"kind": "last_blocks", "blocks": 99},
-    "methods.finetune: trains.targets: no layer's name ends with 'fc1'": LORA | {"targets": ["fc1"]},
     "generator.filters.scorer.name: there is no data/0_raw/generators/no": FILTERS,
 }
 
@@ -47,12 +45,12 @@ def test_the_quick_check_finds_what_a_stage_would_refuse_after_hours(message: st
     value = WRONG[message]
     section = "generator__filters" if "scorer" in value else "methods__finetune__trains"
     make_project(tmp_path, run__device="cpu", **{section: value})
-    found = [f"{each.subject}: {each.found}" for each in examine_quickly(tmp_path) if each.mark == "fail"]
+    found = [f"{each.subject}: {each.found}" for each in examine(tmp_path, quick=True) if each.mark == "fail"]
     assert any(each.startswith(message) for each in found), found
 
 
 def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:
-    (finding,) = examine_quickly(tmp_path)
+    (finding,) = examine(tmp_path, quick=True)
     assert (finding.mark, "no such file" in finding.found) == ("fail", True)
     (tmp_path / "params.yaml").write_text("experimnt: mini\n", encoding="utf-8")
     found = list(examine(tmp_path))

@@ -1,18 +1,22 @@
-"""The memory estimates against measured peaks, and the advice for devices that are too small."""
+"""Operations and bytes against torch's own counter, published numbers and measured peaks; advice for small devices."""
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
+import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.doctor.counting import count_clip, count_pipeline
+from gift_core.doctor.counting import count_clip, count_pipeline, empty_clip
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -25,28 +29,11 @@ from gift_core.doctor.memory_estimate import (
 from gift_core.doctor.operations import known_models
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
-from tests.method.training.tiny_training import GIFT_LOSSES
-from tests.method.training.tiny_training import training as tiny_training
+from tests.method.training.tiny_training import gift, method_config, training
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")
 V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-
-
-def method(**slots: Any) -> MethodConfig:
-    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
-    return MethodConfig.model_validate({**row, **slots})
-
-
-GIFT = method(
-    replay={"images": "synthetic", "teacher": "previous"},
-    losses=GIFT_LOSSES,
-    consolidation={"kind": "adaptive_fisher", "weight": 1.0},
-)
-
-
-def training(**changes: Any) -> TrainingConfig:
-    return tiny_training(2, **changes)
 
 
 # Activations in GiB of benchmarks/memory.md, 2026-11-24: four layers, 24 images, 24 pairs, 100 classes.
@@ -60,7 +47,7 @@ ACTIVATIONS: list[tuple[dict[str, Any], str, float]] = [
     ({"micro_batch_size": 8, "gradient_checkpointing": True}, "amp_bf16", 0.439),
 ]
 # Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: ViT-B/16, 4 images, 2 pairs. Python replaces the CONTEXT.
-PEAKS = [(GIFT, 100, 5.87), (GIFT, 10, 4.94), (method(), 100, 4.08), (method(), 10, 3.21)]
+PEAKS = [(gift(), 100, 5.87), (gift(), 10, 4.94), (method_config(), 100, 4.08), (method_config(), 10, 3.21)]
 
 
 def estimate(
@@ -75,7 +62,7 @@ def test_the_peaks_of_the_benchmarks_are_met_within_the_margin() -> None:
     config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 4
     for changes, precision, activations in ACTIVATIONS:
         settings = training(batch_size=24, replay_batch_size=24, **changes)
-        found = estimate(config, GIFT, settings, classes=100, precision=precision) - CONTEXT
+        found = estimate(config, gift(), settings, classes=100, precision=precision) - CONTEXT
         measured = activations * GIB + 6 * 4 * count_clip(config).weights
         assert 1 / MARGIN < found / measured < MARGIN, (changes, precision)
     for row, classes, peak in PEAKS:
@@ -98,7 +85,7 @@ def test_the_table_in_the_docs_is_what_the_formula_gives() -> None:
         classes, *sizes = [field.strip() for field in line.strip("|").split("|")]
         for (changes, precision), size in zip(columns, sizes, strict=True):
             settings = training(batch_size=64, replay_batch_size=64, **changes)
-            found = estimate(VIT_B_16, GIFT, settings, classes=int(classes.split()[0]), precision=precision)
+            found = estimate(VIT_B_16, gift(), settings, classes=int(classes.split()[0]), precision=precision)
             assert f"{MARGIN * found / 1e9:.1f}" == size, line
 
 
@@ -130,3 +117,31 @@ def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: P
     assert (fits.mark, "397 classes (sun397)" in fits.found) == ("ok", True)
     assert small.mark == "fail" and small.remedy.startswith("Write training.micro_batch_size: 32 (up to ")
     assert check_training(make_project(tmp_path, "mtil_order_1", training__micro_batch_size=32), gpu(16)).mark == "ok"
+
+
+MINI: dict[str, Any] = json.loads((ROOT / "data/mini/clip/open_clip_config.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "config", [MINI["model_cfg"], open_clip.get_model_config("ViT-B-32")], ids=["mini", "ViT-B-32"]
+)
+def test_the_operations_of_a_clip_are_what_torch_counts(config: dict[str, Any]) -> None:
+    found, model = count_clip(config), empty_clip(config).model
+    side, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", 77)
+    inputs = {"image": torch.empty(1, 3, side, side), "text": torch.zeros(1, context, dtype=torch.long)}
+    operations = {}
+    for name, value in inputs.items():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            getattr(model, f"encode_{name}")(value.to("meta"))
+        operations[name] = counter.get_total_flops()
+    assert (found.image, found.token * context) == pytest.approx(tuple(operations.values()))
+    assert found.weights == sum(each.numel() for each in model.parameters())
+
+
+def test_a_published_pipeline_has_its_parameters_and_operations_before_it_is_here() -> None:
+    found = count_pipeline(known_models()[V1], 512)
+    files = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "safety_checker": 303_981_588}
+    assert found.parameters == files
+    assert (found.denoiser / 1e12, found.decoder / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
+    small = count_pipeline(known_models()["IDKiro/sdxs-512-dreamshaper"], 512).parameters
+    assert small == {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480}

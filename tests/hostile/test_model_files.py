@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from gift_core.clip.model import open_folder
 from gift_core.errors import UserError
 from gift_core.interop.importing import open_model
+from tests.artifacts.damage import change_json
 
 MINI = Path(__file__).resolve().parents[2] / "data" / "mini"
 
@@ -23,20 +22,11 @@ def model_folder(folder: Path) -> Path:
     return folder
 
 
-def edit_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads((folder / "open_clip_config.json").read_text())
-    change(content["model_cfg"])
-    (folder / "open_clip_config.json").write_text(json.dumps(content))
-
-
 def with_code(folder: Path, **text_cfg: Any) -> Path:
     """A model folder with a tokenizer of its own: evil.py writes the file `pwned` when it is imported."""
-    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(text_cfg))
-    edit_json(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.E", "evil.E"]}, tokenizer_class="E")
+    own = {"auto_map": {"AutoTokenizer": ["evil.E", "evil.E"]}, "tokenizer_class": "E"}
+    change_json(folder / "open_clip_config.json", lambda config: config["model_cfg"]["text_cfg"].update(text_cfg))
+    change_json(folder / "tokenizer_config.json", lambda config: config.update(own))
     pwned = folder.parent / "pwned"
     (folder / "evil.py").write_text(
         f"open({str(pwned)!r}, 'w').write('x')\nfrom transformers import CLIPTokenizer\nclass E(CLIPTokenizer): pass\n"
@@ -79,7 +69,8 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
     shutil.copytree(MINI / "diffusion", folder)
     evil = folder / ("unet/evil.py" if part == "unet" else "evil.py")
     evil.write_text(f"open({str(tmp_path / 'pwned')!r}, 'w').write('x')\nclass Evil: pass\n")
-    edit_json(folder / "model_index.json", **{"unet" if part == "unet" else "_class_name": ["evil", "Evil"]})
+    key = "unet" if part == "unet" else "_class_name"
+    change_json(folder / "model_index.json", lambda index: index.update({key: ["evil", "Evil"]}))
     settings = mini_params["generator"] | {"pipeline": str(folder), "lora": None, "filters": None, "memory": None}
     with pytest.raises(UserError, match="cannot be loaded"):
         pretrained_pipeline(GeneratorConfig.model_validate(settings))
@@ -88,7 +79,9 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
 
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
-    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000))
+    change_json(
+        folder / "open_clip_config.json", lambda config: config["model_cfg"]["text_cfg"].update(vocab_size=1000)
+    )
     with pytest.raises(
         UserError, match=r"the tokenizer is of another model: token \d+, but the model.s vocabulary is 0 to 999"
     ):
