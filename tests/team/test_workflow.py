@@ -16,9 +16,9 @@ from tests.clone import Clone, clone_of, commit, new_project
 from tests.imports import ROOT
 from tests.team.toy import change, toy_clone, write_gift
 
-FILE = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
-WORKFLOW: dict[Any, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["check"]["steps"]
+OURS = ROOT / ".github" / "workflows" / "tests.yml"
+THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
+STEPS: list[dict[str, Any]] = yaml.safe_load(THEIRS.read_text(encoding="utf-8"))["jobs"]["check"]["steps"]
 
 
 def run(clone: Clone, name: str, *, fails: bool = False, **variables: str) -> str:
@@ -80,10 +80,6 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
     run(project, "check params.yaml")
     project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
     assert "training.iterations: should be greater than or equal to 1" in run(project, "check params.yaml", fails=True)
-
-
-OURS = ROOT / ".github" / "workflows" / "tests.yml"
-THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
 
 
 def test_the_workflows_are_valid_by_githubs_schema() -> None:
