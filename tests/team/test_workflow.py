@@ -14,7 +14,7 @@ import yaml
 
 from tests.clone import Clone, clone_of, commit, new_project
 from tests.imports import ROOT
-from tests.team.toy import change, toy_clone, write_gift
+from tests.team.toy import run_and_push, toy_clone, write_gift
 
 OURS = ROOT / ".github" / "workflows" / "tests.yml"
 THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
@@ -47,7 +47,8 @@ def checkout(first: Clone, tmp_path: Path) -> Clone:
 def test_a_pull_request_gets_its_metrics_against_its_target(first: Clone, checkout: Clone, tmp_path: Path) -> None:
     assert run(checkout, "get the report", AWS_ACCESS_KEY_ID="") == ""  # without the secrets of a remote
     first.run("git", "switch", "--quiet", "--create", "longer")
-    change(first, ("iterations: 10", "iterations: 20"))
+    first.edit("params.yaml", "iterations: 10", "iterations: 20")
+    run_and_push(first)
     checkout.run("git", "fetch", "--quiet", "origin", "longer")
     checkout.run("git", "switch", "--quiet", "longer")
     assert "::warning::" not in run(checkout, "plan the pipeline")
