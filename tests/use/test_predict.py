@@ -60,15 +60,15 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
     unreadable: dict[str, list[Path]] = {}
-    found, *others = classify_images(CLIP, files, [CLASSES], unreadable, top=3)
+    (_, ranked), *others = classify_images(CLIP, files, [CLASSES], unreadable, top=3)
     assert len(others) == 3 and [*unreadable.values()] == [[files[2]]]
     with torch.no_grad():
         image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
         text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
     cosines_K = (image_BD @ text_KD.T)[0]
     scores_K = (CLIP.scale * cosines_K).softmax(dim=0)
-    assert [each.name for each in found.classes] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
-    for each in found.classes:
+    assert [each.name for each in ranked] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
+    for each in ranked:
         expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
         assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
 
