@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.stages.toy_pipeline import ToyPipeline, ended, wait
+from tests.stages.toy_pipeline import ToyPipeline, ended, stage_process, wait
 
 pytestmark = pytest.mark.end_to_end
 TEXTS = {
@@ -19,6 +19,7 @@ TEXTS = {
     "left.txt": "left(first())",
     "right.txt": "right(first())",
 }
+KILLED_SECONDS = 10  # after `gift run` was killed; Ray's agents would live for a minute
 
 
 @pytest.fixture
@@ -28,8 +29,11 @@ def toy(tmp_path: Path) -> ToyPipeline:
 
 def left_behind(folder: Path) -> list[str]:
     """Returns the processes that work in a folder: those of Ray, of stages and the fork server."""
-    found = (each.info for each in psutil.process_iter(["cwd", "cmdline"]))
-    return [" ".join(each["cmdline"] or []) for each in found if Path(each["cwd"] or "/").is_relative_to(folder)]
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if Path(process.info["cwd"] or "/").is_relative_to(folder):
+            found.append(" ".join(process.info["cmdline"] or []))
+    return found
 
 
 def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_process(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_afte
     assert len(left_behind(toy.folder)) > 4
     run.kill()
     run.wait()
-    wait(lambda: not left_behind(toy.folder), "the end of all", seconds=10)  # Ray's agents would live for a minute
+    wait(lambda: not left_behind(toy.folder), "the end of all processes", seconds=KILLED_SECONDS)
     assert set(toy.texts()) == {"first.txt"}
     toy.release("left", "right")
     assert "last: done" in toy.run()
@@ -143,8 +147,7 @@ def test_a_stage_whose_worker_is_killed_runs_again_to_the_same_bytes(toy: ToyPip
     toy.hold("left")
     run = toy.start("--workers", "2")
     toy.wait_for("left")
-    processes = psutil.Process(run.pid).children(recursive=True)
-    (stage,) = [each for each in processes if each.cmdline()[1:3] == ["stage.py", "left"]]
+    stage = stage_process(run, "left")
     worker = next(each for each in stage.parents() if each.name().startswith("ray::"))  # a shell may be between
     worker.kill()
     wait(lambda: toy.runs.count("left") == 2, "the second attempt")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import yaml
 
 from tests.imports import ROOT
@@ -73,7 +74,8 @@ class ToyPipeline:
         return ended(self.start("--workers", "2", *arguments), expect=expect)
 
     def repro(self, *arguments: str, expect: int = 0) -> str:
-        done = self.command("dvc", "repro", *arguments)
+        command = ["dvc", "repro", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -123,3 +125,11 @@ def wait(condition: Callable[[], object], what: object = "it", *, seconds: float
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.02)
+
+
+def stage_process(run: subprocess.Popen[str], name: str) -> psutil.Process:
+    """Returns the process of a stage that `gift run` has started."""
+    for process in psutil.Process(run.pid).children(recursive=True):
+        if process.name().startswith("python") and ["stage.py", name] == process.cmdline()[1:3]:
+            return process
+    raise AssertionError(f"no process of {name}")
