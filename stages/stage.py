@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.errors import UserError, lookup, no_such_path
+from gift_core.errors import lookup
 from gift_core.layout import Layout
 from gift_core.progress import is_quiet
 from gift_core.work import os_errors
@@ -57,14 +57,8 @@ ShippedMethod = Annotated[
 Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED, default=...)]
 
 
-def _require_folder(root: Path) -> Path:
-    if not root.is_dir():
-        raise UserError(f"--root {no_such_path(root, 'folder')} Name the folder of a project.")
-    return root
-
-
 PROJECT = "The project: the folder with data/ and reports/."
-Root = Annotated[Path, option("FOLDER", PROJECT, callback=_require_folder, panel=SHARED, default=...)]
+Root = Annotated[Path, option("FOLDER", PROJECT, exists=True, file_okay=False, panel=SHARED, default=...)]
 PARAMS = Path("params.yaml")
 ROOT = Path()
 MOST = 10_000_000  # of a whole number in an option, as in params.yaml

@@ -15,12 +15,8 @@ def track_accuracies(stage: Stage, rows: pd.DataFrame) -> None:
     """Adds the accuracies of the step's model to its run, in percent: accuracy/<task>, and probe/<task>."""
     from gift_core.artifacts.accuracy import PROBE
 
-    own = rows[rows["trained_task"] == stage.task]
-    kinds = [PROBE if phase == PROBE else "accuracy" for phase in own["phase"]]
-    found = {
-        f"{kind}/{name}": 100.0 * float(top1)
-        for kind, name, top1 in zip(kinds, own["eval_task"], own["top1"], strict=True)
-    }
+    own = rows[rows["trained_task"] == stage.task].itertuples()
+    found = {f"{PROBE if row.phase == PROBE else 'accuracy'}/{row.eval_task}": 100.0 * float(row.top1) for row in own}
     _track(stage, stage.method, stage.task, found)
 
 

@@ -72,6 +72,12 @@ class Training:
             raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
         return config
 
+    def changed(self, settings: Mapping[str, Any]) -> Training:
+        """Returns these settings with other values. UserError for a name that is no field."""
+        for name in settings:
+            lookup(vars(self), name, f"{NAME}: training")
+        return dataclasses.replace(self, **settings)
+
 
 PAPER = Training()
 
@@ -117,17 +123,13 @@ def finetune(
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
     require_number("seed", seed, 0, 2**63 - 1, example=42)
-    for name in settings:
-        lookup(vars(training), name, f"{NAME}: training")
-    training = dataclasses.replace(training, **settings)
+    training = training.changed(settings)
     config, (row, built) = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
-    peak = row.learning_rate or RATE
-    rates = learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=peak)
+    rates = learning_rates(iterations, warmup_iterations=config.warmup_iterations, peak=row.learning_rate or RATE)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, built)
         task = LoaderBatches(clip, loader, class_prompts)
-        asked = getattr(row.replay, "teacher", "previous")
-        replay = given_replay(clip, built.losses, pairs, teacher=teacher, asked=asked, training=config, seed=seed)
+        replay = given_replay(clip, built.losses, pairs, teacher=teacher, asked=row.replay, training=config, seed=seed)
         with training_run(clip, class_prompts, method=built, training=config, rates=rates, seed=seed) as run:
             for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
                 on_step(run.add(each))

@@ -21,6 +21,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize, trim
 from gift_core.clip.images import CacheBudget, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
+from gift_core.config.replay_options import ReplayConfig
 from gift_core.errors import UserError
 from gift_core.library.given_model import (
     NAME,
@@ -48,13 +49,13 @@ def given_replay(
     pairs: Any,
     *,
     teacher: torch.nn.Module | None,
-    asked: str,
+    asked: ReplayConfig,
     training: TrainingConfig,
     seed: int,
 ) -> Replay:
     """Returns the replay of `pairs` for the losses of a method, NoReplay without any.
 
-    Without `teacher` it is the model as it is now. UserError without pairs, where the method's row asks for (`asked`)
+    Without `teacher` it is the model as it is now. UserError without pairs, where the method's row (`asked`) asks for
     another teacher, and for pairs that do not fit.
     """
     if not losses:
@@ -62,8 +63,9 @@ def given_replay(
     if pairs is None:
         what = f"missing, and the method replays them ({', '.join(losses)})"
         raise UserError(f"{NAME}: pairs: {what}. Pass pairs, or method='finetune'.")
-    if teacher is None and asked != "previous":
-        what = f"the method distills from another model than the one it trains (replay.teacher: {asked})"
+    wanted = getattr(asked, "teacher", "previous")
+    if teacher is None and wanted != "previous":
+        what = f"the method distills from another model than the one it trains (replay.teacher: {wanted})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
     of_all = [name for name, loss in losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]

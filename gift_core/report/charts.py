@@ -209,18 +209,13 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
         shown = _charts(record, "Mean accuracy over the probes", record.probes, dict.fromkeys(record.probe_images))
-        shown |= {"probes": probe_rows(record), "methods": reading_order(record, record.continued)}
+        end = pd.DataFrame({method: record.probes[method].iloc[-1] for method in (*record.continued, ZERO_SHOT)})
+        images = record.probe_images  # (number, name, images, accuracies after the last step, when) of each, and all
+        probes = [("", name, count, end.loc[name], f"all tasks, on {name}") for name, count in images.items()]
+        if len(probes) > 1:
+            probes.append(("", "mean", sum(images.values()), end.mean(), "all tasks"))
+        shown |= {"probes": probes, "methods": reading_order(record, record.continued)}
         yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
-
-
-def probe_rows(record: RunRecord) -> list[tuple[str, str, int, pd.Series[float], str]]:
-    """(number, name, images, accuracies by method after the last step, when) of each probe, and of their mean."""
-    end = pd.DataFrame({method: record.probes[method].iloc[-1] for method in (*record.continued, ZERO_SHOT)})
-    images = record.probe_images
-    rows = [("", name, count, end.loc[name], f"all tasks, on {name}") for name, count in images.items()]
-    if len(rows) > 1:
-        rows.append(("", "mean", sum(images.values()), end.mean(), "all tasks"))
-    return rows
 
 
 def _charts(

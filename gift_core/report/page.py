@@ -90,14 +90,13 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     """
     accuracy = record.accuracy if record.seen is None else record.accuracy[record.accuracy["phase"] == PROBE]
     order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
-    methods = {method: position for position, method in enumerate(accuracy["method"].unique())}
     rows: pd.DataFrame = accuracy.assign(
         after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
         after_step=accuracy["step"] + 1,
         task=accuracy["eval_task"],
         task_step=[order[task] for task in accuracy["eval_task"]],
         accuracy=(accuracy["top1"] * 100.0).round(3),
-        order=accuracy["method"].map(methods),
+        order=pd.factorize(accuracy["method"])[0],
     ).sort_values(["order", "after_step", "task_step"])[ACCURACY_COLUMNS]
     if record.seen is None:
         return rows

@@ -18,7 +18,7 @@ import yaml
 from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
 from gift_core.artifacts.contract import require_hashes
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, read_provenance, require_noted_files
-from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
+from gift_core.artifacts.report_json import one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, STAGE, Manifest, read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.clip.architectures import TOKENIZER_FILES, tokenizer_files_of
@@ -58,7 +58,8 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
         facts = {"accuracies": _before_and_after(rows, provenance), "limit": limit}
         facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
         if provenance["step"] == rows.step.max():
-            facts["metrics"] = _metrics_of_sequence(layout, str(method))
+            file = layout.reports() / "metrics.json"
+            facts["metrics"] = read_metrics(file).get(str(method)) if file.is_file() else None
     results = [
         EvalResult(
             task_type="image-classification",
@@ -132,15 +133,6 @@ def _before_and_after(rows: pd.DataFrame, provenance: Mapping[str, Any]) -> dict
     return {name: (100 * float(before[name]), 100 * float(after[name])) for name in after.index if name in before.index}
 
 
-def _metrics_of_sequence(layout: Layout, method: str) -> list[str]:
-    file = layout.reports() / "metrics.json"
-    known = read_metrics(file).get(method, {}) if file.is_file() else {}
-    shown = [f"{name.capitalize()} {one_decimal(known[name])}" for name in METRICS if known.get(name) is not None]
-    if kept := known.get("probes"):
-        shown.append(f"zero-shot kept {one_decimal(kept['mean'])} of {one_decimal(kept['mean'] + kept['loss'])}")
-    return shown
-
-
 def _as_yaml(settings: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(settings), sort_keys=False)
 
@@ -200,13 +192,10 @@ def upload(folder: Path, repository: str, kind: str, branch: str | None, *, priv
 
 def _synthetic(folder: Path) -> Manifest:
     """Returns the manifest of a folder of the stage synthesize, whose files have the hashes in it."""
-    if not (folder / MANIFEST).is_file():
-        what = "images of a task" if (folder / "task.json").is_file() else f"without {MANIFEST}"
-        remedy = "Only synthetic images are shared this way: name a folder of data/3_shards."
-        raise UserError(f"{folder}: {what}, not shards of the stage synthesize. {remedy}")
-    manifest = read_manifest(folder)
-    if not manifest.generator.get("pipeline"):
-        raise UserError(f"{folder / MANIFEST}: names no generator, so the images may be real. Nothing was uploaded.")
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
+    if manifest is None or not manifest.generator.get("pipeline"):
+        what = f"no {MANIFEST} that names a generator, so the images may be real. Nothing was uploaded"
+        raise UserError(f"{folder}: has {what}. Only synthetic images are shared: name a folder of data/3_shards.")
     for shard in manifest.shards:
         require_hashes(folder, shard.hashes, STAGE)
     return manifest

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from gift_core.errors import UserError
 
@@ -17,19 +15,11 @@ _STAGE = re.compile(r"^  (\S.*):\n", re.MULTILINE)  # DVC's layout: names are tw
 _HEAD = "schema: '2.0'\nstages:\n"
 
 
-@dataclass(frozen=True)
-class MergedLock:
-    """The merged text, and the stages that both sides changed. Of these it has our version."""
-
-    text: str
-    stages: int
-    both: tuple[str, ...]
-
-
-def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
+def merge_locks(base: str, ours: str, theirs: str) -> tuple[str, list[str]]:
     """Returns dvc.lock with the stages that either side changed since `base`, which may be empty.
 
-    UserError for a text that DVC did not write, for example one with git's conflict markers.
+    Also the stages that both sides changed. Of these it has our version. UserError for a text that DVC did not write,
+    for example one with git's conflict markers.
     """
     before = _stages(base, "base") if base else {}
     mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
@@ -41,14 +31,7 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
             both.append(name)
         if chosen := (own or their if name in both else their if own == was else own):
             merged[name] = chosen
-    return MergedLock(_HEAD + "".join(merged.values()), len(merged), tuple(both))
-
-
-def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
-    """Merges as a merge driver of git: the result replaces the file `ours`. After an error it is as before."""
-    merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
-    ours.write_text(merge.text, encoding="utf-8", newline="\n")
-    return merge
+    return _HEAD + "".join(merged.values()), both
 
 
 def _stages(text: str, side: str) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import STAGE
 from gift_core.config.section import distinct, template
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
-from gift_core.errors import GiftError, UserError, nearest, no_such_path
+from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -49,15 +49,9 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     if path.is_file() and path.suffix != ".json":
         own = Classes(tuple(plain_name(name) for name in text_lines(path, "--classes")), DEFAULT_TEMPLATES)
     else:
-        file = path if path.is_file() else layout.task(source) / "task.json"
-        if not file.is_file():
-            tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
-            is_path = "/" in source or path.suffix
-            what = no_such_path(path, "file") if is_path else f"{source}: neither a file nor an ingested task."
-            known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
-            remedy = f"{nearest(source, tasks)}{known} Or give a text file with one name per line."
-            raise UserError(f"--classes {what} {remedy}")
-        record = read(_Task, file, STAGE)
+        tasks = {file.parent.name: file for file in layout.task("task").parent.glob("*/task.json")}
+        missing = "--classes: neither a file nor an ingested task"
+        record = read(_Task, path if path.is_file() else lookup(tasks, source, missing), STAGE)
         names = tuple(map(plain_name, record.class_names))
         own = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
     if not own.are_captions:

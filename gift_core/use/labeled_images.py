@@ -14,17 +14,15 @@ from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import comparison_key, default_class_name, split_of
 from gift_core.errors import UserError, no_such_path, printable
 from gift_core.layout import Layout
-from gift_core.progress import progress
 from gift_core.quantities import first_names
 from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.use.predict import BATCH_SIZE, Unreadable, classify_images, read_image
+from gift_core.use.predict import BATCH_SIZE, read_image
 
 if TYPE_CHECKING:
     from gift_core.artifacts.predictions import Recalls
     from gift_core.clip.model import Clip
     from gift_core.report.accuracies import Score
 
-Answers = Iterable[tuple[str, str, float]]  # (class, predicted class, its similarity) of each image
 KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
 
 
@@ -40,15 +38,6 @@ class LabeledImages:
     read: Callable[[Path], bytes]
     notes: tuple[str, ...] = ()
     task: Path | None = None
-
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: Unreadable) -> Answers:
-        """Yields the class of each image, the one among `among` that the model predicts, and its similarity.
-
-        Files that are no images are added to `unreadable`.
-        """
-        found = classify_images(clip, list(self.label_of), among, unreadable, read=self.read)
-        for each in progress(found, len(self.label_of), "images"):
-            yield self.label_of[each.path], each.classes[0].name, each.classes[0].similarity
 
 
 def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
@@ -139,8 +128,8 @@ class TestResult:
     threshold: float
 
 
-def score(answers: Answers) -> TestResult:
-    """Returns the result of all images. UserError if there are none."""
+def score(answers: Iterable[tuple[str, str, float]]) -> TestResult:
+    """Returns the result of all images: (class, predicted class, its similarity) of each. UserError without any."""
     from gift_core.report.accuracies import Score
 
     found = list(answers)

@@ -38,12 +38,7 @@ class Ranked:
     score: float | None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The classes of one image, most similar first."""
-
-    path: Path
-    classes: tuple[Ranked, ...]
+Prediction = tuple[Path, tuple[Ranked, ...]]  # the classes of one image, most similar first
 
 
 def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -126,17 +121,17 @@ def classify_images(
         for path, *row in zip(images, *(each.tolist() for each in of_best), strict=True):
             ranked = tuple(Ranked(names[column], value, score) for column, value, score in zip(*row, strict=True))
             is_none = ranked[0].similarity < threshold
-            yield Prediction(path, (Ranked(NONE, ranked[0].similarity, None),) if is_none else ranked)
+            yield path, (Ranked(NONE, ranked[0].similarity, None),) if is_none else ranked
 
 
 def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterator[str]:
     """Columns: path, similarity, score, class. `paths`, all paths that may come, set the width."""
     width = max((len(str(path)) for path in paths), default=0)
     yield f"{'path':{width}}  similarity  score  class"
-    for prediction in predictions:
-        for rank, each in enumerate(prediction.classes):
+    for path, classes in predictions:
+        for rank, each in enumerate(classes):
             score = "" if each.score is None else f"{each.score:.3f}"
-            yield f"{'' if rank else str(prediction.path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
+            yield f"{'' if rank else str(path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
 
 
 def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
@@ -145,10 +140,10 @@ def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
     As table_lines, each line as soon as its image is classified.
     """
     yield "path,rank,class,similarity,score"
-    for each in predictions:
-        for rank, one in enumerate(each.classes, start=1):
+    for path, classes in predictions:
+        for rank, each in enumerate(classes, start=1):
             buffer = io.StringIO()
-            csv.writer(buffer, lineterminator="").writerow((str(each.path), rank, *record(one).values()))
+            csv.writer(buffer, lineterminator="").writerow((str(path), rank, *record(each).values()))
             yield buffer.getvalue()
 
 

@@ -24,7 +24,7 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
-from ..stage import PARAMS, Params, argument, flag, option, require_params
+from ..stage import PARAMS, Params, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -96,7 +96,6 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     from ..dvc.fork_server import limit_spinning, serving
     from ..dvc.pipeline import require_free
 
-    require_params(params)
     complete = complete_text(params)
     config = parse_config(complete, params.name)
     require_task(config, params.name)

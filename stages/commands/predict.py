@@ -93,7 +93,7 @@ def predict(
     if not sys.stdout.isatty():  # no progress bar between printed lines
         found = progress(found, len(paths), "images")
     if as_json:
-        print_json([{"path": each.path, "classes": list(map(record, each.classes))} for each in found])
+        print_json([{"path": path, "classes": list(map(record, ranked))} for path, ranked in found])
     else:
         for line in csv_lines(found) if output == "csv" else table_lines(found, paths):
             typer.echo(line)
@@ -143,6 +143,7 @@ def test(
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.use.class_lists import learned_classes, names_of, read_classes
     from gift_core.use.labeled_images import open_labeled_images, require_labels, score
+    from gift_core.use.predict import classify_images
 
     if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
@@ -167,8 +168,9 @@ def test(
     for text in labeled.notes:
         note(f"{images}: {text}")
     unreadable: Unreadable = {}
-    answers = labeled.classify(clip, among, unreadable)
-    result = score((same[label], predicted, similarity) for label, predicted, similarity in answers)
+    paths = list(labeled.label_of)
+    found = progress(classify_images(clip, paths, among, unreadable, read=labeled.read), len(paths), "images")
+    result = score((same[labeled.label_of[path]], best.name, best.similarity) for path, (best,) in found)
     _print_result(model, images, result, len(names_of(among)), as_json=as_json)
     exit_with(unreadable)
 

@@ -71,8 +71,8 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     summaries = [summarize(file) for file in files.values()]
     active, changed = origin or (None, 0)
     if as_json:
-        more = [{"active": each.name == active, "changed_lines": changed * (each.name == active)} for each in summaries]
-        print_json([{**asdict(each), **own} for each, own in zip(summaries, more, strict=True)])
+        shown = ((each, each.name == active) for each in summaries)
+        print_json([{**asdict(each), "active": is_it, "changed_lines": changed * is_it} for each, is_it in shown])
         return
     mark = f" *, {plural(changed, 'line')} changed" if changed else " *"
     heads = [f"{each.name}{mark if each.name == active else ''}" for each in summaries]

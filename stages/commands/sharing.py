@@ -109,11 +109,12 @@ def merge_lock(
 
     Example: gift merge-lock %O %A %B
     """
-    from gift_core.team.lock_merge import merge_files
+    from gift_core.team.lock_merge import merge_locks
 
-    merge = merge_files(base, ours, theirs)
-    typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
-    if both := [name for name in merge.both if name not in ALWAYS_RUN]:
+    merged, changed = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
+    ours.write_text(merged, encoding="utf-8", newline="\n")
+    typer.echo("dvc.lock: the stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
+    if both := [name for name in changed if name not in ALWAYS_RUN]:
         typer.echo(f"dvc.lock: both sides changed {first_names(both, 6)}: kept as on this branch", err=True)
 
 

@@ -80,7 +80,14 @@ def write_run(
     for method, matrix in matrices.items():
         of_probes = probes[method] if probes else None
         write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol, of_probes)
-    _write_rest(Layout(root), config, tasks, tuple(matrices))
+        _write_training(Layout(root), method, config.methods[method], tasks)
+    for task in tasks:
+        write_task_json(Layout(root), task)
+        _write_pairs(Layout(root).shards(task))
+    folder = Layout(root).pretrained()
+    folder.mkdir(parents=True)
+    save_file({"weight": np.zeros((1000, 1500), np.float32)}, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {}, "preprocess_cfg": {}}')
     return config
 
 
@@ -183,32 +190,23 @@ def _prompts_of(layout: Layout, earlier: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["prompt_id", "source_task", "class_name", "template", "prompt", "seed"])
 
 
-def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
-    for method in methods:
-        if config.methods[method].learns != "nothing":
-            losses = [_loss_row(config.methods[method], at) for at in range(STEPS)]
-            for task in tasks:
-                write_losses(layout.model(method, task) / "losses.jsonl", losses)
-                write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
-        if config.methods[method].replay.images != "none":
-            for task in tasks:
-                write_source(layout.teacher(method, task), replay="synthetic", read={}, environment=ENVIRONMENT)
+def _write_training(layout: Layout, method: str, row: MethodConfig, tasks: tuple[str, ...]) -> None:
     for task in tasks:
-        write_task_json(layout, task)
-        _write_pairs(layout.shards(task))
-    layout.pretrained().mkdir(parents=True)
-    save_file({"weight": np.zeros((1000, 1500), np.float32)}, layout.pretrained() / "open_clip_model.safetensors")
-    (layout.pretrained() / "open_clip_config.json").write_text('{"model_cfg": {}, "preprocess_cfg": {}}')
+        if row.learns != "nothing":
+            write_losses(layout.model(method, task) / "losses.jsonl", [_loss_row(row, at) for at in range(STEPS)])
+            write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
+        if row.replay.images != "none":
+            write_source(layout.teacher(method, task), replay="synthetic", read={}, environment=ENVIRONMENT)
 
 
 def write_task_json(
     layout: Layout, task: str, *, classes: int = 10, notes: Sequence[str] = (), skipped: Sequence[Sequence[str]] = ()
 ) -> None:
     """task.json without images; the report does not read them."""
-    described: dict[str, Any] = {"name": task, "class_names": [f"{task} {number}" for number in range(classes)]}
-    described |= {"templates": ["a photo of a {}."], "source": "test", "counts": {"train": 1000, "test": 500}}
-    described |= {"skipped": list(skipped), "notes": list(notes), "hashes": {}}
-    write_json(layout.task(task) / "task.json", described)
+    names, more = [f"{task} {number}" for number in range(classes)], {"skipped": list(skipped), "notes": list(notes)}
+    counts = {"counts": {"train": 1000, "test": 500}, "hashes": {}}
+    described = {"name": task, "class_names": names, "templates": ["a photo of a {}."], "source": "test", **counts}
+    write_json(layout.task(task) / "task.json", described | more)
 
 
 def write_accuracies(

@@ -80,15 +80,6 @@ def test_with_json_stdout_is_one_document(words: str, keys: set[str], mini_proje
     assert set(document[0] if isinstance(document, list) else document) >= keys
 
 
-def test_the_help_has_the_stages_in_one_line_and_what_many_commands_have_in_a_panel_of_its_own() -> None:
-    shown = gift("-h").stdout
-    rows = {line.split()[1] for line in shown.splitlines() if re.match("│ [a-z]", line)}
-    assert {"methods", "add-method", "get"} <= rows and not {"check", "finetune", "merge-lock"} & rows
-    assert "Called by dvc.yaml and git: check, import_model, ingest, write_vocabulary," in shown
-    own, shared = gift("add-task", "-h").stdout.split("─ Project and output ─")
-    assert all(option not in own and option in shared for option in ("--json", "--params", "--root"))
-
-
 def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Path) -> None:
     assert gift("use", "mini_full").stdout.endswith("Next: dvc repro\n")
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")

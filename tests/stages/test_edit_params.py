@@ -40,6 +40,13 @@ def test_a_copy_with_changes_becomes_a_method_that_runs(add: Gift) -> None:
     assert config.run.methods == ("finetune", "gift", "strong")
 
 
+def test_a_method_goes_with_its_row(add: Gift, gift: Gift) -> None:
+    before = PARAMS.read_bytes()
+    add("strong", "--from", "gift")
+    assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"method": "strong", "written": True}
+    assert PARAMS.read_bytes() == before
+
+
 def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(add: Gift, mini_params: Any) -> None:
     """Those of the miniature, and what counts iterations for the 200 of mini; at full size those of the paper."""
     output = add("zscl").output

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,26 +43,19 @@ def computed(*arguments: str | Path) -> Any:
     return json.loads(run("--json", *arguments).stdout)
 
 
-@pytest.fixture
-def csv(tmp_path: Path) -> Callable[[pd.DataFrame | str], Path]:
-
-    def write(rows: pd.DataFrame | str) -> Path:
-        path = tmp_path / "rows.csv"
-        path.write_text(rows if isinstance(rows, str) else rows.to_csv(index=False), encoding="utf-8")
-        return path
-
-    return write
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
-Csv = Callable[["pd.DataFrame | str"], Path]
+def csv(rows: pd.DataFrame, separator: str = ",") -> Path:
+    rows.to_csv("rows.csv", index=False, sep=separator)
+    return Path("rows.csv")
 
 
-def test_any_separator_gives_the_numbers_by_hand(csv: Csv) -> None:
+def test_any_separator_gives_the_numbers_by_hand_and_per_task_a_row_for_each_task() -> None:
     for separator in ",;\t":
-        assert computed(csv(rows_of()[::-1].to_csv(index=False, sep=separator))) == {"gift": BY_HAND}
-
-
-def test_per_task_has_a_row_for_each_task(csv: Csv) -> None:
+        assert computed(csv(rows_of()[::-1], separator)) == {"gift": BY_HAND}
     numbers = computed("--per-task", csv(rows_of()[::-1]))["gift"]
     by_task = numbers.pop("by_task")
     assert list(by_task) == ["pets", "cars"]  # the order of the steps
@@ -98,7 +90,7 @@ def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path
     ],
     ids=["between two steps", "within the tests of a step"],
 )
-def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(csv: Csv, third: tuple[float, ...], reason: str) -> None:
+def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(third: tuple[float, ...], reason: str) -> None:
     tasks = ("pets", "cars", "birds", "food")
     matrix = ((*BEFORE, 0.5, 0.5), (*MATRIX[0], 0.5, 0.5), (*MATRIX[1], 0.5, 0.5), third)
     entries = [
@@ -121,7 +113,7 @@ def changed(at: int, column: str, value: object) -> pd.DataFrame:
     return rows
 
 
-BAD_ROWS: list[tuple[pd.DataFrame | str, str]] = [
+BAD_ROWS: list[tuple[pd.DataFrame, str]] = [
     (rows_of().rename(columns={"top1": "top_1"}), "'top1_percent' (0-100). Did you mean 'top_1'"),
     (rows_of().assign(top1=100 * rows_of().top1), "line 2, column top1: should be less than or equal to 1, it is '75.0'. It is a fraction, with a point and without %: name the column of percent"),
     (changed(1, "top1", "75%"), "line 3, column top1: should be a valid number, unable to parse string as a number, it is '75%'."),
@@ -134,9 +126,6 @@ BAD_ROWS: list[tuple[pd.DataFrame | str, str]] = [
 
 
 @pytest.mark.parametrize(("rows", "message"), BAD_ROWS, ids=[message for _, message in BAD_ROWS])
-def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
-    csv: Csv, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | str, message: str
-) -> None:
-    monkeypatch.chdir(csv(rows).parent)
-    result = run("rows.csv", expect=1)
+def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(rows: pd.DataFrame, message: str) -> None:
+    result = run(csv(rows), expect=1)
     assert message in result.stderr and result.stdout == ""

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from gift_core.artifacts.model_folder import read_provenance
 from stages.teach import teach
@@ -26,15 +25,12 @@ SECONDS = 180  # for a busy machine
 FOREVER = 1_000_000  # iterations
 
 
-def project(folder: Path, params: dict[str, Any], **training: Any) -> TinyExperiment:
+def project(folder: Path, params: dict[str, Any], iterations: int = 4) -> TinyExperiment:
     """A step of gift that is ready to be trained in two processes."""
     params["training"] |= {"processes": 2}
     folder.mkdir()
     row = params["methods"]["gift"] | {"release": {"kind": "interpolate", "alpha": 0.7}}
-    experiment = TinyExperiment(make_world(folder), params, "gift", row, iterations=4)
-    written = yaml.safe_load(experiment.params.read_text())
-    written["training"] |= training
-    experiment.params.write_text(yaml.safe_dump(written, sort_keys=False))
+    experiment = TinyExperiment(make_world(folder), params, "gift", row, iterations=iterations)
     teach("gift", "digits", params=experiment.params, root=folder)
     return experiment
 
@@ -56,14 +52,10 @@ def processes_of(stage: subprocess.Popen[str], folder: Path) -> list[psutil.Proc
     return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
 
 
-def to_all(stage: subprocess.Popen[str]) -> None:
-    os.killpg(stage.pid, signal.SIGINT)
-
-
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (to_all, 130, "interrupted. Run it again.\n"),
+        (lambda stage: os.killpg(stage.pid, signal.SIGINT), 130, "interrupted. Run it again.\n"),
         (lambda stage: stage.kill(), -9, ""),
     ],
     ids=["Ctrl-C", "SIGKILL"],

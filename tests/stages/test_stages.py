@@ -30,11 +30,6 @@ def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any])
     params = tiny(copy.deepcopy(_mini_params))
     params["sequence"][1]["learning_rate_factor"] = 2.0
     experiment = Experiment(tmp_path_factory.mktemp("experiment"), params)
-    run_every_stage(experiment)
-    return experiment
-
-
-def run_every_stage(experiment: Experiment) -> None:
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
     for task in TASKS:
@@ -46,11 +41,7 @@ def run_every_stage(experiment: Experiment) -> None:
             experiment.succeed("finetune", method, task)
             experiment.succeed("evaluate", method, task)
     experiment.succeed("report")
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
-    return Experiment(tmp_path, tiny(mini_params))
+    return experiment
 
 
 def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment) -> None:
@@ -115,7 +106,8 @@ def test_every_result_has_the_environment_and_the_settings_that_it_was_computed_
     assert (settings["start"], settings["learns"]) == ("previous", "task")
 
 
-def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experiment) -> None:
+def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    fresh = Experiment(tmp_path, tiny(mini_params))
     assert "dvc repro" in fresh.fail("write_prompts", "games")
     assert "import_model" in fresh.fail("teach", "gift", "games")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from typer.testing import Result
 
 from tests.stages.experiment import gift
 
@@ -43,8 +43,7 @@ def git(*words: str) -> None:
     subprocess.run(["git", *words], check=True)
 
 
-def gate(*words: str, expect: int) -> Result:
-    return gift("gate", *words, expect=expect)
+gate = partial(gift, "gate")
 
 
 def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(write: Write) -> None:
@@ -57,14 +56,6 @@ def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(w
     assert "gift has no probes" in missing and "gift add-task NAME --images FOLDER --probe" in missing
     answer = json.loads(gate("--max-forgetting", "5", "--json", expect=1).stdout)
     assert (answer["method"], answer["ok"], answer["sentence"]) == ("gift", False, said.strip())
-
-
-def write_trial(write: Write, change: dict[str, Any]) -> None:
-    """A result in main, and another in a new branch."""
-    good = GOOD | {"probes": KEPT}
-    write({"gift": good})
-    git("switch", "--quiet", "--create", "trial")
-    write({"gift": good | change, "finetune": POOR})
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,10 @@ def write_trial(write: Write, change: dict[str, Any]) -> None:
 def test_a_revision_may_be_better_by_the_tolerance(
     write: Write, change: dict[str, Any], options: tuple[str, ...], expect: int
 ) -> None:
-    write_trial(write, change)
+    good = GOOD | {"probes": KEPT}
+    write({"gift": good})
+    git("switch", "--quiet", "--create", "trial")
+    write({"gift": good | change, "finetune": POOR})
     gate("--against", "main", *options, expect=expect)
 
 
@@ -98,14 +92,9 @@ def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
 
 
 BAD = {
-    "no criterion": (
-        {"gift": GOOD},
-        "",
-        "no criterion. Give --min-last, --max-forgetting, --max-probe-loss or",
-    ),
+    "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting, --max-probe-loss or"),
     "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
-    "a metric is missing": ({"gift": {"last": 80}}, "--min-last 80", "gift.transfer: Field required"),
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),
     "unknown revision": ({"gift": GOOD}, "--against mian", "--against mian: git knows no such revision here."),
 }

@@ -27,8 +27,7 @@ def lock(**stages: str) -> str:
     ],
 )
 def test_stages_of_both_sides_are_kept(base: str, ours: str, theirs: str, merged: str, both: tuple[str, ...]) -> None:
-    found = merge_locks(base, ours, theirs)
-    assert (found.text, found.both) == (merged, both)
+    assert merge_locks(base, ours, theirs) == (merged, [*both])
 
 
 def test_a_damaged_side_is_refused_and_our_file_stays(tmp_path: Path) -> None:

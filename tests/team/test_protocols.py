@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,8 @@ def machine(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checked(bucket: str, **settings: str) -> Finding:
-    return check_bucket(
-        "store",
-        {f"remote.store.{name}": value for name, value in settings.items()}
-        | {"remote.store.url": f"s3://{bucket}/gift"},
-    )
+    settings["url"] = f"s3://{bucket}/gift"
+    return check_bucket("store", {f"remote.store.{name}": value for name, value in settings.items()})
 
 
 PROFILE = {"profile": "team"}
@@ -121,33 +118,23 @@ def test_a_bucket_is_found_with_what_a_machine_has(
     assert checked(bucket.name, **settings).remedy == ""
 
 
+NO_KEYS = "SERVER with no credentials, profile default: Unable to locate"
+NO_BUCKET = "credentials from shared-credentials-file, profile team: An error occurred (NoSuchBucket)"
+NOBODY_THERE = "127.0.0.1:9 with the key in DVC's settings: Could not connect"
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "found", "remedy"),
     [
-        (
-            {"endpointurl": "SERVER"},
-            "",
-            "SERVER with no credentials, profile default: Unable to locate",
-            "aws configure",
-        ),
+        ({"endpointurl": "SERVER"}, "", NO_KEYS, "aws configure"),
         ({"profile": "nobody"}, "", "profile (nobody) could not be found", "aws configure"),
-        (
-            PROFILE | {"url": "s3://nosuch/gift"},
-            "",
-            "credentials from shared-credentials-file, profile team: An error occurred (NoSuchBucket)",
-            "Create it",
-        ),
+        (PROFILE | {"url": "s3://nosuch/gift"}, "", NO_BUCKET, "Create it"),
         (PROFILE, "denied", "(AccessDenied)", "names the rights"),
         (PROFILE, "expired", "(ExpiredToken)", "Renew"),
         (PROFILE, "unknown key", "(InvalidAccessKeyId)", "does not know this key"),
         (PROFILE, "wrong secret", "(SignatureDoesNotMatch)", "does not fit the key"),
         (PROFILE, "503", "(SlowDown)", ""),
-        (
-            GIVEN | {"endpointurl": "http://127.0.0.1:9"},
-            "",
-            "127.0.0.1:9 with the key in DVC's settings: Could not connect",
-            "ENDPOINT=",
-        ),
+        (GIVEN | {"endpointurl": "http://127.0.0.1:9"}, "", NOBODY_THERE, "ENDPOINT="),
     ],
 )
 def test_a_failure_names_what_was_tried_and_the_next_command(
@@ -276,16 +263,13 @@ def first_of_each(count: int) -> Fault:
     return fails
 
 
-def objects(method: str, path: str, number: int) -> bool:
-    return "/files/md5/" in path and method in ("GET", "PUT")
-
-
-def early(method: str, path: str, number: int) -> bool:
-    return number <= 5
-
-
-def late(method: str, path: str, number: int) -> bool:
-    return number > 12
+FAULTS: dict[str, Callable[[], Fault]] = {
+    "four objects": lambda: first_of_each(4),
+    "objects": lambda: lambda method, path, number: "/files/md5/" in path and method in ("GET", "PUT"),
+    "early": lambda: lambda method, path, number: number <= 5,
+    "late": lambda: lambda method, path, number: number > 12,
+    "no list": lambda: lambda method, path, number: "list-type" in path,
+}
 
 
 @pytest.fixture
@@ -303,41 +287,37 @@ def whole_objects(cache: Path) -> dict[str, bytes]:
     return found
 
 
-def no_list(method: str, path: str, number: int) -> bool:
-    return "list-type" in path
-
-
 @pytest.mark.parametrize(
     ("command", "kind", "fails", "expect", "said"),
     [
-        ("get", "503", first_of_each(4), 0, ""),
-        ("get", "503", early, 0, "Nothing was pulled"),
-        ("get", "cut", first_of_each(4), 0, ""),
-        ("get", "503", objects, 1, FAILS),
-        ("get", "cut", objects, 1, FAILS),
-        ("get", "short", objects, 0, "The remote has no whole copy of"),
-        ("get", "other", objects, 0, "The remote has no whole copy of"),
-        ("get", "other than the checksum", objects, 1, "Other bytes have arrived than were sent"),
-        ("get", "expired", late, 1, "Renew the credentials. What has arrived is kept: run gift get again."),
-        ("get", "denied", no_list, 0, "The credentials may not do this"),
-        ("get", "denied", objects, 1, "The credentials may not do this"),
-        ("share", "503", first_of_each(4), 0, "The remote has everything"),
-        ("share", "503", early, 1, "nothing was pushed"),
-        ("share", "cut", first_of_each(4), 0, "The remote has everything"),
-        ("share", "503", objects, 1, FAILS),
-        ("share", "cut", objects, 1, FAILS),
-        ("share", "expired", late, 1, "Renew the credentials"),
-        ("share", "denied", objects, 1, "The credentials may not do this"),
-        ("share", "denied", no_list, 1, "nothing was pushed"),
+        ("get", "503", "four objects", 0, ""),
+        ("get", "503", "early", 0, "Nothing was pulled"),
+        ("get", "cut", "four objects", 0, ""),
+        ("get", "503", "objects", 1, FAILS),
+        ("get", "cut", "objects", 1, FAILS),
+        ("get", "short", "objects", 0, "The remote has no whole copy of"),
+        ("get", "other", "objects", 0, "The remote has no whole copy of"),
+        ("get", "other than the checksum", "objects", 1, "Other bytes have arrived than were sent"),
+        ("get", "expired", "late", 1, "Renew the credentials. What has arrived is kept: run gift get again."),
+        ("get", "denied", "no list", 0, "The credentials may not do this"),
+        ("get", "denied", "objects", 1, "The credentials may not do this"),
+        ("share", "503", "four objects", 0, "The remote has everything"),
+        ("share", "503", "early", 1, "nothing was pushed"),
+        ("share", "cut", "four objects", 0, "The remote has everything"),
+        ("share", "503", "objects", 1, FAILS),
+        ("share", "cut", "objects", 1, FAILS),
+        ("share", "expired", "late", 1, "Renew the credentials"),
+        ("share", "denied", "objects", 1, "The credentials may not do this"),
+        ("share", "denied", "no list", 1, "nothing was pushed"),
     ],
 )
 def test_after_a_fault_nothing_is_half_there_and_running_again_finishes(
-    command: str, kind: str, fails: Fault, expect: int, said: str, shared: Clone, s3: S3, bucket: Any, tmp_path: Path
+    command: str, kind: str, fails: str, expect: int, said: str, shared: Clone, s3: S3, bucket: Any, tmp_path: Path
 ) -> None:
     if command == "get":
         gift(shared, "share")
     ben = another(shared, tmp_path / "ben")
-    with s3.failing(kind, fails):
+    with s3.failing(kind, FAULTS[fails]()):
         assert said in gift(ben if command == "get" else shared, command, expect=expect)
     whole_objects(ben.folder / ".dvc" / "cache")
     pushed = objects_of(bucket)
@@ -378,8 +358,6 @@ def test_two_who_push_at_once_while_a_third_pulls_lose_nothing(shared: Clone, bu
             list(at_once.map(gift, (shared, ben, cem), ("share", "share", "get")))
         assert expected <= set(objects_of(bucket))
     for clone in (shared, ben):
-        (cem.folder / "data" / "0_raw" / "photos.dvc").write_bytes(
-            (clone.folder / "data" / "0_raw" / "photos.dvc").read_bytes()
-        )
+        shutil.copy(clone.folder / "data" / "0_raw" / "photos.dvc", cem.folder / "data" / "0_raw")
         gift(cem, "get")
         assert content(cem.folder / "data" / "0_raw") == content(clone.folder / "data" / "0_raw")

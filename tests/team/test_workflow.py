@@ -14,11 +14,11 @@ import yaml
 
 from tests.clone import Clone, clone_of, commit, new_project
 from tests.imports import ROOT
-from tests.team.toy import change, toy_clone, write_gift
+from tests.team.toy import run_and_push, toy_clone, write_gift
 
-FILE = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
-WORKFLOW: dict[Any, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["check"]["steps"]
+OURS = ROOT / ".github" / "workflows" / "tests.yml"
+THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
+STEPS: list[dict[str, Any]] = yaml.safe_load(THEIRS.read_text(encoding="utf-8"))["jobs"]["check"]["steps"]
 
 
 def run(clone: Clone, name: str, *, fails: bool = False, **variables: str) -> str:
@@ -47,7 +47,8 @@ def checkout(first: Clone, tmp_path: Path) -> Clone:
 def test_a_pull_request_gets_its_metrics_against_its_target(first: Clone, checkout: Clone, tmp_path: Path) -> None:
     assert run(checkout, "get the report", AWS_ACCESS_KEY_ID="") == ""  # without the secrets of a remote
     first.run("git", "switch", "--quiet", "--create", "longer")
-    change(first, ("iterations: 10", "iterations: 20"))
+    first.edit("params.yaml", "iterations: 10", "iterations: 20")
+    run_and_push(first)
     checkout.run("git", "fetch", "--quiet", "origin", "longer")
     checkout.run("git", "switch", "--quiet", "longer")
     assert "::warning::" not in run(checkout, "plan the pipeline")
@@ -80,10 +81,6 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
     run(project, "check params.yaml")
     project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
     assert "training.iterations: should be greater than or equal to 1" in run(project, "check params.yaml", fails=True)
-
-
-OURS = ROOT / ".github" / "workflows" / "tests.yml"
-THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
 
 
 def test_the_workflows_are_valid_by_githubs_schema() -> None:

@@ -87,10 +87,15 @@ def toy(folder: Path) -> Clone:
     """Returns a project whose pipeline has run once. The result is committed and pushed."""
     project = new_toy(folder)
     use_store(project, folder.parent / "store")
-    project.repro()
-    commit(project, "base")
-    project.run("dvc", "push", "--quiet", "--run-cache")
+    run_and_push(project)
     return project
+
+
+def run_and_push(project: Clone) -> None:
+    """Runs the pipeline, commits and pushes."""
+    project.repro()
+    commit(project, "a result")
+    project.run("dvc", "push", "--quiet", "--run-cache")
 
 
 def new_toy(folder: Path) -> Clone:
@@ -124,13 +129,3 @@ def write_gift(folder: Path, python: str = "python") -> None:
     folder.mkdir(parents=True)
     (folder / "gift").write_text(f'#!/bin/sh\nexec "{python}" -m stages "$@"\n', encoding="utf-8")
     (folder / "gift").chmod(0o755)
-
-
-def change(project: Clone, *edits: tuple[str, str]) -> list[str]:
-    """Replaces texts of params.yaml, runs the pipeline, commits and pushes. Returns the stages that ran."""
-    for old, new in edits:
-        project.edit("params.yaml", old, new)
-    ran = project.repro()
-    commit(project, "a change")
-    project.run("dvc", "push", "--quiet", "--run-cache")
-    return ran

@@ -25,32 +25,22 @@ from gift_core.use.predict import classify_images, find_images
 from tests.clip.tiny import picture, tiny_clip
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Images in a folder and its subfolder, beside other files."""
-    for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp", "deeper/d.json"):
-        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "pictures" / name).touch()
-    return tmp_path / "pictures"
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
 
 
-def names(paths: list[Path]) -> list[str]:
-    return [path.name for path in paths]
-
-
-def test_patterns_and_named_files_give_each_image_once_in_order(pictures: Path) -> None:
+def test_patterns_named_files_and_folders_give_each_image_once_in_order_and_what_is_left_out(tmp_path: Path) -> None:
+    pictures = touch(tmp_path / "pictures", "b.png", "a.JPG", "notes.txt", "deeper/c.webp", "deeper/d.json")
     asked = [str(pictures / "b.png"), str(pictures / "*.*"), str(pictures / "**" / "c.*")]
-    assert names(find_images(asked)[0]) == ["b.png", "a.JPG", "notes.txt", "c.webp"]
+    assert [path.name for path in find_images(asked)[0]] == ["b.png", "a.JPG", "notes.txt", "c.webp"]
     with pytest.raises(UserError, match=r"no image found. Give files, folders with images \(.jpg"):
         find_images([str(pictures), f"{pictures}/*.gif"])
-
-
-def test_a_folder_gives_its_images_at_every_depth_sorted_and_what_is_left_out(pictures: Path) -> None:
-    for name in ("Thumbs.db", "._b.png", ".cache/x.png", "__MACOSX/b.png"):
-        (pictures / name).parent.mkdir(exist_ok=True)
-        (pictures / name).touch()
+    touch(pictures, "Thumbs.db", "._b.png", ".cache/x.png", "__MACOSX/b.png")
     found, notes = find_images([str(pictures), str(pictures / "b.png")])
-    assert names(found) == ["a.JPG", "b.png", "c.webp"]
+    assert [path.name for path in found] == ["a.JPG", "b.png", "c.webp"]
     assert notes == [f"{pictures}: 6 files left out: deeper/d.json, notes.txt, 4 hidden."]
 
 
@@ -70,15 +60,15 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_similarities_are_cosines_and_scores_the_softmax_of_the_scaled_ones(files: list[Path]) -> None:
     unreadable: dict[str, list[Path]] = {}
-    found, *others = classify_images(CLIP, files, [CLASSES], unreadable, top=3)
+    (_, ranked), *others = classify_images(CLIP, files, [CLASSES], unreadable, top=3)
     assert len(others) == 3 and [*unreadable.values()] == [[files[2]]]
     with torch.no_grad():
         image_BD = encode_images(CLIP, evaluation_transform(CLIP)(Image.open(files[0]))[None])
         text_KD = encode_tokens(CLIP, tokenize(CLIP, [f"a photo of a {name}." for name in CLASSES.names]))
     cosines_K = (image_BD @ text_KD.T)[0]
     scores_K = (CLIP.scale * cosines_K).softmax(dim=0)
-    assert [each.name for each in found.classes] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
-    for each in found.classes:
+    assert [each.name for each in ranked] == [CLASSES.names[n] for n in scores_K.argsort(descending=True)]
+    for each in ranked:
         expected = [float(values[CLASSES.names.index(each.name)]) for values in (cosines_K, scores_K)]
         assert [each.similarity, each.score] == pytest.approx(expected, abs=1e-5)
 
@@ -202,13 +192,6 @@ def test_a_model_whose_classes_are_unknown_needs_the_option(
 
 
 TEMPLATES = ("a {}.",)
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def test_the_class_of_an_image_is_the_name_of_its_folder(tmp_path: Path) -> None:

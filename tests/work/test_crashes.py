@@ -165,6 +165,18 @@ def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_pat
         (tmp_path / "output").unlink()
 
 
+def test_members_of_a_group_may_replace_what_another_one_wrote_with_the_umask_of_docs_team(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with build_folder(tmp_path / "model") as folder:
+            write_json(folder / "rows.json", [1])
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")} == {
+        "model": 0o775, "rows.json": 0o664,
+    }  # fmt: skip
+
+
 def current_umask() -> int:
     os.umask(umask := os.umask(0))
     return umask

@@ -56,7 +56,6 @@ def render_comparison(comparison: Comparison) -> str:
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
-            runs=comparison,
             headline=comparison_headline(comparison),
             titles=COLUMN_TITLES,
             scales={column: scale_of(comparison, column) for column in comparison.columns},
