@@ -40,29 +40,29 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_170,
-    "gift_core/*.py": 870,
-    "gift_core/artifacts": 2_060,
-    "gift_core/clip": 1_920,
-    "gift_core/config": 2_160,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_070,
-    "gift_core/doctor": 1_520,
-    "gift_core/execution": 530,
-    "gift_core/generators": 870,
-    "gift_core/interop": 1_040,
-    "gift_core/code": 400,
-    "gift_core/library": 690,
-    "gift_core/method": 3_460,  # an hour of reading, and what docs/adding_a_method.md adds
-    "gift_core/mini": 640,
+    "gift_core/*.py": 830,
+    "gift_core/artifacts": 1_990,
+    "gift_core/clip": 1_870,
+    "gift_core/config": 2_065,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 2_960,
+    "gift_core/doctor": 1_450,
+    "gift_core/execution": 480,
+    "gift_core/generators": 710,
+    "gift_core/interop": 910,
+    "gift_core/code": 390,
+    "gift_core/library": 660,
+    "gift_core/method": 3_365,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/mini": 600,
     "gift_core/new_project": 140,
     "gift_core/published": 90,
-    "gift_core/report": 2_830,
-    "gift_core/team": 660,
+    "gift_core/report": 2_650,
+    "gift_core/team": 480,
     "gift_core/tracking": 270,
-    "gift_core/use": 580,
-    "gift_core/work": 1_270,
-    "recipes": 870,
-    "stages": 5_530,
-    "tests": 22_090,  # with what docs/adding_a_method.md adds
+    "gift_core/use": 520,
+    "gift_core/work": 1_240,
+    "recipes": 820,
+    "stages": 5_210,
+    "tests": 21_086,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -89,7 +89,7 @@ def synthesize(
             spread(
                 shards,
                 load_tools and partial(_load_generation, load_tools, unfinished),
-                is_done=lambda shard: _finished(unfinished, shard) is not None,
+                is_done=partial(_is_finished, unfinished),  # helpers call it, too
                 helped=lambda shard: bar.update(len(shard.requests)),
                 locks=unfinished / ".locks",
             ) as own,
@@ -165,6 +165,10 @@ def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Itera
         for first in range(0, len(requests), batch_size):
             last = first + batch_size >= len(requests)
             yield _Batch(shard.number, first, requests[first : first + batch_size], is_last=last)
+
+
+def _is_finished(folder: Path, shard: Shard) -> bool:
+    return _finished(folder, shard) is not None
 
 
 def _finished(folder: Path, shard: Shard) -> Sequence[Pair] | None:

@@ -141,7 +141,7 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
         ("letters", "already exists (path: data/mini). Choose another name, or gift remove-task letters."),
         ("birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
         ("birds --learning-rate-factor nan", "learning_rate_factor: should be a finite number, it is nan."),
-        ("birds --class-names params.yaml", "class_names: ../../../params.yaml is outside the task's path"),
+        ("birds --class-names params.yaml", "class_names: '../../../params.yaml' is outside the task's path"),
         ("birds --table labels.csv", "data/0_raw/birds/labels.csv: no such file. Beside it: "),
         ("birds --label-column x", "tasks.birds.label_column: unknown key."),
         ("birds --images data/0_raw", "contains the project or all its data sets, so the data set would contain itse"),
