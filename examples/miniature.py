@@ -53,7 +53,7 @@ def task_images(name: str, split: str, count: int, preprocess: Any) -> LabeledIm
 def base_images(count: int, preprocess: Any, *, seed: int) -> LabeledImages:
     """Returns images of the symbols that the model knows from its pre-training."""
     prompts = [TEMPLATE.format(each) for each in world.base_symbols()]
-    return _labeled(list(world.render_base(count, seed=seed)), prompts, preprocess)
+    return _labeled(list(world.render_task("symbols", "train", count, seed=seed)), prompts, preprocess)
 
 
 def replay_pairs(count: int, preprocess: Any) -> list[tuple[torch.Tensor, str]]:

@@ -50,7 +50,7 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
         own = Classes(tuple(plain_name(name) for name in text_lines(path, "--classes")), DEFAULT_TEMPLATES)
     else:
         tasks = {file.parent.name: file for file in layout.task("task").parent.glob("*/task.json")}
-        missing = "--classes: neither a file nor an ingested task"
+        missing = "--classes: neither a text file with one name per line nor an ingested task"
         record = read(_Task, path if path.is_file() else lookup(tasks, source, missing), STAGE)
         names = tuple(map(plain_name, record.class_names))
         own = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
