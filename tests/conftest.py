@@ -35,7 +35,7 @@ THOROUGH = re.compile(
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|published_results)
-    | stages/test_(hub_tasks|processes|remove_commands\.py::test_dvc|run|use)
+    | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|remove_commands\.py::test_dvc|run|use)
     | code/test_revisions_probe | method/test_golden_losses
     | work/test_(data_parallel|spread)
     )""",
