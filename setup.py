@@ -51,7 +51,6 @@ class EditableWheel(editable_wheel):
 
 
 STAGES = ["gift_core.stages", "gift_core.stages.commands", "gift_core.stages.dvc"]
-STAGES = ["gift_core.stages", "gift_core.stages.commands", "gift_core.stages.dvc"]
 NO_PACKAGES = ["gift_core.new_project.*"]  # what `gift init` copies is data, no packages
 
 setup(

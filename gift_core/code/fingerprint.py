@@ -17,10 +17,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property, reduce
+from functools import cache, cached_property
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -157,11 +156,9 @@ class Code:
             units |= {key: unit.hash, **self._data.get(folder, {})}
             waiting += [(option, *place) for used in unit.uses for place in self._places(used)]
             waiting += [(option, each, "") for each in (file, f"{folder}/__init__.py") if each in self.files]
-        always = found[""]
-        return {
-            option: {key: digest for key, digest in units.items() if not option or key not in always}
-            for option, units in found.items()
-        }
+        always = found.pop("")
+        others = {option: {key: units[key] for key in units if key not in always} for option, units in found.items()}
+        return {"": always, **others}
 
     def _places(self, used: str) -> list[tuple[str, str]]:
         """The units (file, name) that a dotted name means: those of a module, or of a name in one."""
@@ -236,13 +233,12 @@ def units_of(file: str, text: str) -> dict[str, Unit]:
             options[name] = option
     units = {}
     for name, own in nodes.items():
-        text = normalized(own)
         inside = [each for node in own for each in ast.walk(node)]
         local = (_imports_of(each, file) for each in inside if isinstance(each, ast.Import | ast.ImportFrom))
-        known = reduce(operator.or_, local, imports)
+        known = imports | dict(pair for found in local for pair in found.items())
         names = {each.id for each in inside if isinstance(each, ast.Name)} if file in DIVIDED else known
         uses = {known.get(each, f"{module}.{each}") for each in names}
-        units[name] = Unit(digest_of(f"{name} {text}".encode()), frozenset(uses), options.get(name, ""))
+        units[name] = Unit(digest_of(f"{name} {normalized(own)}".encode()), frozenset(uses), options.get(name, ""))
     return units
 
 

@@ -81,14 +81,13 @@ def options_of(stage: str, config: Config) -> dict[str, list[str]]:
     found = dict[str, list[str]]()
     for name in config.run.methods:
         row = config.methods[name]
+        replay = [f"replay.{row.replay.images}"]
         if stage == "evaluate":
-            found[name] = ["release"] if row.release else []
-            continue
-        chosen = [f"replay.{row.replay.images}"]
-        if stage == "teach":
-            chosen += ["fisher"] if getattr(row.replay, "fisher", None) else []
+            chosen = ["release"] if row.release else []
+        elif stage == "teach":
+            chosen = [*replay, "fisher"] if getattr(row.replay, "fisher", None) else replay
         else:
-            chosen += [f"losses.{loss}" for loss, _ in row.losses.items()]
+            chosen = replay + [f"losses.{loss}" for loss, _ in row.losses.items()]
             chosen += [f"{slot}.{kind.kind}" for slot in ("consolidation", "trains") if (kind := getattr(row, slot))]
             chosen += [slot for slot in ("average", "merge", "layer_decay") if getattr(row, slot) is not None]
         found[name] = sorted(chosen)

@@ -24,9 +24,8 @@ from pathlib import Path
 from gift_core.code.fingerprint import REVISIONS, VERIFIED, Code, digest_of
 from recipes.revisions.decide import changes_of, decide, missed
 from recipes.revisions.experiments import EXPERIMENTS
-from recipes.revisions.probe import Probe, Use
+from recipes.revisions.probe import ROOT, Probe, Use
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
 KEPT = ROOT / ".gift" / "revisions"  # the results of the verified code
 WITHOUT_REPORT = "methods"  # the largest experiment
@@ -81,7 +80,7 @@ def _experiment(old: Code, new: Code, project: Path) -> list[Use]:
     """
     libraries = sorted((each.name, each.version) for each in distributions())
     kept = KEPT / digest_of(repr((platform.uname(), libraries)).encode()) / project.name
-    probe, wanted = Probe(project, project.name, ROOT, kept), dict[object, Use]()
+    probe, wanted = Probe(project, project.name, kept), dict[object, Use]()
     for use in probe.uses:
         use.changes = changes_of(old, new, use)
         if use.changes and (use.stage, project.name) != ("report", WITHOUT_REPORT):

@@ -12,14 +12,12 @@ from recipes.revisions.probe import Use
 def changes_of(old: Code, new: Code, use: Use) -> dict[str, frozenset[str]]:
     """Returns Use.changes. A new part did not change: nothing was made with it."""
     before, after = (code.reached(use.stage, use.options) for code in (old, new))
-    found = {
-        f"{use.stage} {option}".rstrip(): frozenset(
-            key for key, _ in before[option].items() ^ units.items() if not is_new_section(key, before[option])
-        )
-        for option, units in after.items()
-        if option in before
-    }
-    return {part: units for part, units in found.items() if units}
+    found = dict[str, frozenset[str]]()
+    for option in sorted(before.keys() & after.keys()):
+        changed = {key for key, _ in before[option].items() ^ after[option].items()}
+        if units := frozenset(key for key in changed if not is_new_section(key, before[option])):
+            found[f"{use.stage} {option}".rstrip()] = units
+    return found
 
 
 def decide(old: Code, new: Code, uses: Sequence[Use]) -> dict[str, str]:
@@ -65,7 +63,6 @@ def functions_of(code: Code, file: str) -> dict[str, tuple[str, str, str]]:
 def missed(code: Code, use: Use) -> list[str]:
     """Returns the units that ran in a stage and on which it does not depend. There should be none."""
     files = {place.rpartition(":")[0] for place in use.ran}
-    modules = [file for file in files if file.endswith(".py") and category(file) != NEVER]  # a template is none
-    functions = {place: unit for file in modules for place, (_, unit, _) in functions_of(code, file).items()}
-    units = {unit for place, unit in functions.items() if place in use.ran}
+    functions = [each for file in files if category(file) != NEVER for each in functions_of(code, file).items()]
+    units = {unit for place, (_, unit, _) in functions if place in use.ran}
     return sorted(units.difference(*code.reached(use.stage, use.options).values()))

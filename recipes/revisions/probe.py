@@ -27,6 +27,7 @@ from gift_core.layout import CODE
 from recipes.revisions import tracing
 from recipes.revisions.experiments import add_data, params_of
 
+ROOT = Path(__file__).resolve().parents[2]
 PRESET = Path("presets", "mini.yaml")
 PRINTED, SHOWN = "printed.txt", 2000  # what the last run printed, and how many characters of it are shown
 SETTINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
@@ -52,23 +53,23 @@ class Use:
 
 
 class Probe:
-    """An experiment in `project`, a copy of the repository with the verified code. Its results are kept in `kept`.
+    """An experiment in `project`, a copy of the repository with the verified code, whose results are kept in `kept`.
 
-    `new` has the code to compare with it. Without it the one in `project` runs alone.
+    Without `kept` nothing is compared: the code of this repository runs alone.
     """
 
-    def __init__(self, project: Path, experiment: str, new: Path | None = None, kept: Path | None = None) -> None:
-        self._project, self._experiment, self._new = project, experiment, new
+    def __init__(self, project: Path, experiment: str, kept: Path | None = None) -> None:
+        self._project, self._experiment, self._compares = project, experiment, kept is not None
         config = f"[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = {kept or 'cache'}\n"
         (project / ".dvc" / "config").write_text(config, encoding="utf-8")
         self._params = self._new_params = params_of(experiment, project / PRESET)
         try:
             settings = parse_config(self._params, "params.yaml")
         except UserError:  # the new code needs a key more
-            self._new_params = params_of(experiment, (new or project) / PRESET)
+            self._new_params = params_of(experiment, ROOT / PRESET)
             settings = parse_config(self._new_params, "params.yaml")
         self.uses = list[Use]()
-        for stage in STAGES if settings.evaluation.probes else (each for each in STAGES if each != "probe"):
+        for stage in STAGES:
             for owner, options in options_of(stage, settings).items():
                 names = f"{stage}@{owner}{'-*' if owner in settings.methods else ''}" if owner else f"{stage}*"
                 self.uses.append(Use(stage, names, options))
@@ -83,19 +84,17 @@ class Probe:
         pipeline.write_text(yaml.safe_dump({"stages": blocks}, sort_keys=False), encoding="utf-8")
         add_data(self._project / "data" / "0_raw")
         targets, before = [use.names for use in uses], dict[str, Any]()
-        if self._new:
+        if self._compares:
             before = self._repro(self._params, *targets)
             if "check" not in before:
                 self._stop("the verified code refuses params.yaml (add what is new to it after `make revisions`)")
             again = {name for target in targets for name in fnmatch.filter(before, target)}
             others = {"schema": "2.0", "stages": {name: row for name, row in before.items() if name not in again}}
             lock.write_text(yaml.safe_dump(others, sort_keys=False), encoding="utf-8")
-            self._install(self._new)
-        notes = self._project / "notes"
+        self._install()
+        notes = self._project / tracing.NOTES
         notes.mkdir()
-        shutil.copy(tracing.__file__, notes / "sitecustomize.py")  # every process of this run imports it
-        traced = {"PYTHONPATH": str(notes), tracing.NOTES: str(notes)}
-        after = self._repro(self._new_params, "--no-run-cache", "--no-commit", *targets, **traced)  # nothing is kept
+        after = self._repro(self._new_params, "--no-run-cache", "--no-commit", *targets)  # nothing is kept
         for use in uses:
             names, known = (fnmatch.filter(stages, use.names) for stages in (after, before))
             if not names or not {*known} <= {*names}:
@@ -105,23 +104,24 @@ class Probe:
             use.ran = {line for name in names for line in (notes / name).read_text(encoding="utf-8").splitlines()}
             yield use
 
-    def _repro(self, params: str, *arguments: str, **variables: str) -> Any:
+    def _repro(self, params: str, *arguments: str) -> Any:
         """Runs stages with the code that is in the project, and returns the stages in dvc.lock."""
         (self._project / "params.yaml").write_text(params, encoding="utf-8")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": "", **variables}
+        environment = {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": ""}
         command = [sys.executable, "-m", "stages.dvc.fork_server", "dvc", "repro", "--glob", "--keep-going", *arguments]
         with (self._project / PRINTED).open("w", encoding="utf-8") as printed:
             subprocess.run(command, cwd=self._project, env=environment, stdout=printed, stderr=printed)
         lock = self._project / "dvc.lock"
         return yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
 
-    def _install(self, code: Path) -> None:
-        """Puts the new code into the project, as if it were the verified one."""
+    def _install(self) -> None:
+        """Puts the code of this repository into the project, traced, and as if it were the verified one."""
         for each in (".gift", *PACKAGES):  # .gift has what a stage keeps for later ones
-            shutil.rmtree(self._project / each)
+            shutil.rmtree(self._project / each, ignore_errors=True)
         for each in PACKAGES:
-            shutil.copytree(code / each, self._project / each, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / each, self._project / each, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(tracing.__file__, self._project / "gift_core" / "__init__.py")
         (self._project / VERIFIED).write_text(json.dumps(Code(self._project).record()), encoding="utf-8")
 
     def _stop(self, why: str) -> NoReturn:

@@ -95,25 +95,23 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         folders = [trial.layout.task(task), *_other_sets(stage, others, work / "measured")]
         sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
         scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
-        before = _noted(work / "start.json", lambda: Trial(0.0, scores(start), 0.0))
-        trials, failed = [], dict[float, str]()
-
-        def train_and_measure(rate: float) -> Trial:
-            begun, snapshot, model = time.monotonic(), work / f"rate-{rate!r}.safetensors", work / "model"
-            run_together(config.training.processes, device, learn, (trial, rate, snapshot, model))
-            seconds = round(time.monotonic() - begun, 1)
-            snapshot.unlink(missing_ok=True)
-            return Trial(rate, scores(model), seconds)
-
+        before, trials, failed = scores(start), list[Trial](), dict[float, str]()
         for rate in progress(rates, len(rates), "rates"):
+            done, snapshot, model = work / f"rate-{rate!r}.json", work / f"rate-{rate!r}.safetensors", work / "model"
             try:
-                trials.append(_noted(work / f"rate-{rate!r}.json", partial(train_and_measure, rate)))
+                if not done.is_file():
+                    begun = time.monotonic()
+                    run_together(config.training.processes, device, learn, (trial, rate, snapshot, model))
+                    seconds = round(time.monotonic() - begun, 1)
+                    snapshot.unlink(missing_ok=True)
+                    write_json(done, asdict(Trial(rate, scores(model), seconds)))
+                trials.append(read(Trial, done, "search"))
             except UserError as error:  # such as losses that are not finite
                 failed[rate] = str(error)
         if not trials:
             raise UserError(failed[rates[0]])
     metric = "Recall@1" if sets[0].task.kind == PAIRS else "accuracy"
-    return RateSearch(task, before.scores, trials, failed, metric)
+    return RateSearch(task, before, trials, failed, metric)
 
 
 def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Path, model: Path) -> Callable[[], None]:
@@ -164,10 +162,3 @@ def _other_sets(stage: Stage, others: Sequence[str], folder: Path) -> list[Path]
     info = TaskInfo(REPLAYED, tuple(prompts), ("{}",), "synthesize")
     write_task(folder / REPLAYED, info, [], images, images_per_shard=MOST)
     return [folder / REPLAYED]
-
-
-def _noted(path: Path, run: Callable[[], Trial]) -> Trial:
-    """Returns the trial that the file has, or runs it and writes the file."""
-    if not path.is_file():
-        write_json(path, asdict(run()))
-    return read(Trial, path, "search")

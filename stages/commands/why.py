@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
 ]
-Stale = Mapping[str, Any]  # a row of stale_stages
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
@@ -57,8 +56,7 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     for each in found:
         typer.echo("\n  ".join([f"{first_names(each['stages'], SHOWN_NAMES)} would run:", *each["reasons"]]))
         if each["seconds"] is not None:
-            took = "Such stages took" if NEW in each["reasons"] else "It took"
-            typer.echo(f"  {took} {duration(each['seconds'])} the last time.")
+            typer.echo(f"  By the last times this takes {duration(each['seconds'])}.")
     nothing = "Nothing is new or changed: dvc repro would run nothing."
     typer.echo(describe(summary) if found or summary["follow"] else nothing)
     if recorded:
@@ -67,7 +65,7 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         typer.echo(f"Note: {describe_edits(code_files(running_code(), config).values())}.")
 
 
-def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
+def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
     """Returns the stages with a reason of their own, those that come first in front, grouped by their reasons.
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
@@ -76,11 +74,9 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
     groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
     for name in pipeline.upstream:
         changes = pipeline.changes(name)
-        edits = [
-            line
-            for path in sorted(changes.code & code.keys())
-            for line in explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
-        ]
+        edits = list[str]()
+        for path in sorted(changes.code & code.keys()):
+            edits += explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
         if reasons := _reasons(changes, edits, writers, stale):
             stale.add(name)
             groups.setdefault((name.partition("@")[0], tuple(reasons)), []).append(name)

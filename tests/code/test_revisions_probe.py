@@ -11,7 +11,7 @@ from gift_core.code.fingerprint import REVISIONS, Code
 from recipes.revisions.decide import missed
 from recipes.revisions.experiments import EXPERIMENTS
 from recipes.revisions.probe import Probe
-from recipes.revisions.tracing import INTERRUPTED_AT
+from recipes.revisions.tracing import RESUMED
 from tests.clone import commit, copy_of_repository, edit_function, new_project
 from tests.imports import ROOT
 
@@ -34,7 +34,7 @@ def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_tha
             assert use.difference == "" and use.ran
             lost += [f"{use.names}: {key}" for key in missed(code, use)]
         assert {path.name for path in (folder / "notes").glob("* was *")} == {
-            f"{block} was interrupted" for block in INTERRUPTED_AT
+            f"{block} was interrupted" for block in RESUMED
         }
     assert lost == [] and outcomes > 60
     every = {unit.option for file in code.files if file.endswith(".py") for unit in code.module(file).values()}
