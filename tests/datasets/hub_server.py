@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.artifacts.damage import png
+
 COMMIT, OF_BRANCH = "c0ffee" * 6 + "c0ff", "decade" * 6 + "deca"
 
 
@@ -109,6 +111,25 @@ def facts(file: Path, name: str) -> dict[str, Any]:
     size, digest = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
     lfs = {} if name.endswith(".md") else {"lfs": {"oid": digest, "sha256": digest, "size": size, "pointerSize": 100}}
     return {"type": "file", "path": name, "size": size, "oid": digest[:40], **lfs}
+
+
+def repository(folder: Path, columns: dict[str, Any], *, parts: int = 2) -> None:
+    """Writes a repository as `push_to_hub` does: 12 training images in several files, and 6 test images. n is png(n).
+
+    `columns`: {name: (values that take turns, their type)}.
+    """
+    import datasets
+
+    for split, numbers in (("train", range(12)), ("test", range(12, 18))):
+        rows = {"image": [{"bytes": png(each)} for each in numbers]}
+        rows |= {name: [value[each % len(value)] for each in numbers] for name, (value, _) in columns.items()}
+        features = {"image": datasets.Image(), **{name: kind for name, (_, kind) in columns.items()}}
+        whole = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+        count = parts if split == "train" else 1
+        for part in range(count):
+            file = folder / "data" / f"{split}-{part:05d}-of-{count:05d}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            whole.shard(count, part).to_parquet(file, batch_size=3)
 
 
 @contextmanager

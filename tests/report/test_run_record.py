@@ -21,6 +21,7 @@ from gift_core.provenance import EDITED
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
+from tests.datasets.folders import folder_row
 from tests.report.run_folder import (
     ENVIRONMENT,
     MATRICES,
@@ -137,14 +138,10 @@ def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: lis
 
 
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
-FOLDER = {
-    "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
-    "on_bad_image": "refuse",
-}  # fmt: skip
 
 
 def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:
-    config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, FOLDER | {"on_bad_image": "skip", "shots": 5})})
+    config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, folder_row(on_bad_image="skip", shots=5))})
     write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
     write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
     record = read_run(Layout(tmp_path), config)

@@ -9,17 +9,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
 
 from gift_core.shipped import guides
 from stages.app import app
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
+from tests.stages.experiment import invoke
 
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
@@ -40,8 +41,7 @@ EVERY = dict(commands())
 NAMED = [" ".join(name) for name in EVERY]
 
 
-def gift(*words: str) -> Result:
-    return CliRunner().invoke(app, words, prog_name="gift")
+gift = partial(invoke, prog_name="gift")
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 
 from gift_core.config.loading import load_config
 from gift_core.datasets.ingest import open_dataset
-from tests.artifacts.damage import png, tree_hash
-from tests.datasets.hub_server import COMMIT, Hub, serve
+from tests.artifacts.damage import tree_hash
+from tests.datasets.hub_server import COMMIT, Hub, repository, serve
 from tests.stages.experiment import Gift
 
 CARD = """---
@@ -28,27 +28,11 @@ dataset_info:
 LABELS = datasets.ClassLabel(names=["wren", "great_tit"])
 
 
-def repository(folder: Path, columns: dict[str, Any], *, card: str | None = None, parts: int = 2) -> Path:
-    """Writes a repository as `push_to_hub` does: 12 training images in several files, and 6 test images."""
-    for split, numbers in (("train", range(12)), ("test", range(12, 18))):
-        rows = {"image": [{"bytes": png(each)} for each in numbers]}
-        rows |= {name: [value[each % len(value)] for each in numbers] for name, (value, _) in columns.items()}
-        features = {"image": datasets.Image(), **{name: kind for name, (_, kind) in columns.items()}}
-        whole = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
-        count = parts if split == "train" else 1
-        for part in range(count):
-            file = folder / "data" / f"{split}-{part:05d}-of-{count:05d}.parquet"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            whole.shard(count, part).to_parquet(file, batch_size=3)
-    if card is not None:
-        (folder / "README.md").write_text(card, encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
 def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("hub")
-    repository(folder / "timm" / "pets", {"label": ([0, 1], LABELS)}, card=CARD)
+    repository(folder / "timm" / "pets", {"label": ([0, 1], LABELS)})
+    (folder / "timm" / "pets" / "README.md").write_text(CARD, encoding="utf-8")
     with serve(folder, tmp_path_factory.mktemp("cache"), monkeypatch) as hub:
         yield hub
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clone import Clone
 from tests.report.run_folder import PROBES, TASKS, write_run
 from tests.stages.experiment import gift
 
@@ -56,17 +56,16 @@ def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, m
 def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(
     tmp_path: Path,
 ) -> None:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    project = Clone(tmp_path)
 
     def commit(*files: str) -> str:
-        git("add", *files)
-        git("-c", "user.name=ana", "-c", "user.email=ana@lab.example", "commit", "--quiet", "--message", "A result")
-        return git("rev-parse", "--short", "HEAD")
+        project.run("git", "add", *files)
+        project.run("git", "commit", "--quiet", "--message", "A result")
+        return project.run("git", "rev-parse", "--short", "HEAD").strip()
 
     write(tmp_path, probes=PROBES)
     assert not any("Commit" in line for line in show(tmp_path))
-    git("init", "--quiet")
+    project.run("git", "init", "--quiet")
     first = commit("params.yaml")
     assert f"Commit {first}, which has no result yet." in show(tmp_path)
     own = commit("reports/metrics.json")
@@ -87,7 +86,7 @@ def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_pag
     assert lines[at + 1 : at + 5] == [f"  {change}" for change in ("zero_shot: other probes", *changes)]
     page = unescape((tmp_path / "reports/index.html").read_text(encoding="utf-8"))
     [command] = re.findall(r"<code>(git log .*?)</code>", page)
-    found = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
+    found = project.run("sh", "-c", command)
     assert own in [line.split()[1][: len(own)] for line in found.splitlines() if line.startswith("commit")]
 
 
