@@ -8,17 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 from gift_core.shipped import guides
-from stages.app import app
 from tests.datasets.folders import flat_birds
+from tests.docs.command_line import commands
 from tests.imports import ROOT
 from tests.stages.experiment import invoke
 
@@ -28,17 +25,7 @@ HEAVY = (
 )  # fmt: skip
 
 
-def commands(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command as ("data", "fetch"), with what typer made of it."""
-    for name, command in (group or typer.main.get_command(app)).commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*before, name))
-        else:
-            yield (*before, name), command
-
-
 EVERY = dict(commands())
-NAMED = [" ".join(name) for name in EVERY]
 
 
 gift = partial(invoke, prog_name="gift")
@@ -50,11 +37,11 @@ def here(mini_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFT_QUIET", "")  # put back after the test
 
 
-@pytest.mark.parametrize("name", sorted(NAMED))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(name: str) -> None:
     text = gift(*name.split(), "-h").stdout
     assert f"Usage: gift {name}" in text and "docs/" not in text  # there is no such folder
-    command = EVERY[tuple(name.split())]
+    command = EVERY[name]
     paragraphs = command.help.split("\n\n")
     assert not any("\n" in text for text in paragraphs), "rich keeps a line break, at any width of the terminal"
     (example,) = [text for text in paragraphs if text.startswith("Example: gift ")]
