@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import webdataset
 
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.task import SPLITS, index_task
 from gift_core.datasets.image_captions import iterate_folder
 from tests.artifacts.damage import png
 from tests.datasets.folders import ingest_birds, open_birds, refusal
+from tests.datasets.test_webdataset import write as write_tar
 
 CAPTIONS = {f"{number:02d}": [f"picture {number}.", f"the {number}th"] for number in range(10)}
 
@@ -54,10 +54,8 @@ def test_the_three_forms_of_the_same_pairs_are_the_same_task(tmp_path: Path) -> 
         table = pd.DataFrame(rows, columns=["image", "caption"])
         table.to_csv(folder / "captions.csv", index=False)
         table.to_parquet(folder / "captions.parquet")
-    (tmp_path / "tars" / "birds").mkdir(parents=True)
-    with webdataset.TarWriter(str(tmp_path / "tars" / "birds" / "pairs-0.tar")) as tar:
-        for key, lines in CAPTIONS.items():
-            tar.write({"__key__": key, "png": png(int(key)), "txt": "\n".join(lines)})
+    samples = [{"__key__": k, "png": png(int(k)), "txt": "\n".join(lines)} for k, lines in CAPTIONS.items()]
+    write_tar(tmp_path / "tars" / "birds" / "pairs-0.tar", samples)
     forms: dict[str, dict[str, Any]] = {
         "folder": {}, "csv": TABLE, "parquet": TABLE | {"table": "captions.parquet"}, "tars": {"train": "pairs-*.tar"}
     }  # fmt: skip
