@@ -80,24 +80,23 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     assert [sample.label for sample in dataset.validation] == ["of 05"]
 
 
+BOTH_SPLITS = "image,caption,fold\n00.png,a,train\n00.png,b,test\n"
+
+
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "row", "expected"),
     [
-        (lambda folder: (folder / "03.txt").unlink(), "path: birds: 03.png has no caption in "),
-        (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt as UTF-8 text (it is empty)"),
-        (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
-        (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: birds: there are no images"),
+        (lambda folder: (folder / "03.txt").unlink(), {}, "path: birds: 03.png has no caption in "),
+        (lambda folder: (folder / "03.txt").write_text(" \n"), {}, "03.txt as UTF-8 text (it is empty)"),
+        (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], {}, "1 train image, but a task of pairs"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.png")], {}, "path: birds: there are no images"),
+        (lambda folder: (folder / "captions.csv").write_text(BOTH_SPLITS), TABLE | {"split_column": "fold"},
+         "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima"),
     ],
 )  # fmt: skip
-def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path) -> None:
+def test_an_unsound_folder_or_table_is_refused(change: Any, row: dict[str, Any], expected: str, tmp_path: Path) -> None:
     change(put(tmp_path))
-    assert expected in refusal(tmp_path, "pairs")
-
-
-def test_an_image_in_two_splits_of_a_table_is_refused(tmp_path: Path) -> None:
-    (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
-    message = refusal(tmp_path, "pairs", **TABLE, split_column="fold")
-    assert "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima" in message
+    assert expected in refusal(tmp_path, "pairs", **row)
 
 
 KEY = "params.yaml: methods.zscl.replay.folder"
