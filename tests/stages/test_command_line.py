@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.shipped import guides
+from tests.clone import Clone
 from tests.datasets.folders import flat_birds
 from tests.docs.command_line import commands
 from tests.imports import ROOT
@@ -115,18 +115,13 @@ def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
         f"    found = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "    assert not found, (words, found)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=mini_project, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    Clone(mini_project).run(sys.executable, "-c", code, PYTHONPATH=str(ROOT))
 
 
 def test_a_python_without_the_packages_is_named_with_the_command_that_activates_the_environment() -> None:
-    done = subprocess.run([sys.executable, "-S", "-m", "stages", "check"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.startswith(f"error: {sys.executable} has no module ")
-    assert "source .venv/bin/activate" in done.stderr
+    said = Clone(ROOT).run(sys.executable, "-S", "-m", "stages", "check", expect=1)
+    assert said.startswith(f"error: {sys.executable} has no module ") and "Traceback" not in said
+    assert "source .venv/bin/activate" in said
 
 
 def test_every_page_that_code_and_presets_name_is_a_guide() -> None:

@@ -31,14 +31,7 @@ def test_pairs_are_learned_replayed_tested_and_reported(experiment: Experiment) 
     layout = experiment.layout
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
-    said = {}
-    for task in TASKS:
-        said[task] = experiment.succeed("ingest", task)
-        experiment.succeed("write_prompts", task)
-        experiment.succeed("synthesize", task)
-        for method in experiment.params["run"]["methods"]:
-            for stage in ("teach", "finetune", "evaluate"):
-                said[task] += experiment.succeed(stage, method, task)
+    said = {task: experiment.learn(task) for task in TASKS}
     assert "80 train captions, 70 test captions, 40 training images, 35 test images" in said["scenes"]
     assert "40 images with 80 captions, 3 iterations" in said["scenes"]
 

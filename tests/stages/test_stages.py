@@ -33,13 +33,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any])
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
     for task in TASKS:
-        experiment.succeed("ingest", task)
-        experiment.succeed("write_prompts", task)
-        experiment.succeed("synthesize", task)
-        experiment.succeed("teach", "gift", task)
-        for method in ("finetune", "gift"):
-            experiment.succeed("finetune", method, task)
-            experiment.succeed("evaluate", method, task)
+        experiment.learn(task)
     experiment.succeed("report")
     return experiment
 
