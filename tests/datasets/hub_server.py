@@ -139,10 +139,9 @@ def serve(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[Hub]
 
     with Hub(folder) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
-        patch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        )
-        for key, value in {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(cache)}.items():
+        settings = {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(cache)}
+        settings["HUGGINGFACE_CO_URL_TEMPLATE"] = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for key, value in settings.items():
             patch.setattr(constants, key, value)
         HfFileSystem.clear_instance_cache()
         yield hub
