@@ -134,10 +134,7 @@ def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_do
 
 FINITE = "features of {} are NaN, infinite or 0, although its weights are finite"
 OVERFLOWS: dict[str, tuple[dict[str, float], str]] = {
-    "merge model model --alpha 0.5 --out merged": (
-        {"text_projection": 3e38},
-        r"numbers of text_projection are NaN, infinite or above 1e\+18",
-    ),
+    "merge model model --alpha 0.5 --out merged": ({"text_projection": 3e38}, r"infinite or above 1e\+18"),
     "test model birds": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
     "predict model pictures": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
     "predict model photos": ({"ln_final.weight": 1e18, "text_projection": 1e18}, FINITE.format("texts")),
