@@ -30,12 +30,12 @@ THOROUGH = re.compile(
     benchmarks/ | docs/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_architectures
     | datasets/test_hub\.py::test_(a_label_without|hostile)
-    | doctor/test_(memory_estimate|operations|storage)
+    | doctor/test_(memory_estimate|storage)
     | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|published_results)
-    | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|remove_commands\.py::test_dvc|run|use)
+    | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|run)
     | code/test_revisions_probe | method/test_golden_losses
     | work/test_(data_parallel|spread)
     )""",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import yaml
+from typer.testing import Result
 
 from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
@@ -24,6 +25,7 @@ from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
 from tests.made import made_task
+from tests.stages.experiment import gift
 
 CLASSES = {"birds": ("tit", "wren", "owl"), "digits": ("one", "two"), "letters": ("alpha", "beta")}
 TEMPLATES = ("a photo of a {}.", "the {}")
@@ -127,6 +129,10 @@ class TinyExperiment:
         teach(self.method, task, params=self.params, root=self.layout.root)
         finetune(self.method, task, params=self.params, root=self.layout.root)
         return load(self.layout.model(self.method, task))
+
+    def gift(self, *words: str, expect: int = 0) -> Result:
+        """Runs a command on the experiment."""
+        return gift(*words, "--params", self.params, "--root", self.layout.root, expect=expect)
 
     def replayed(self, task: str) -> StepReplay[Any]:
         return replay_of(replace(self.stage, task=task))

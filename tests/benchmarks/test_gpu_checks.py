@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.gpu import checks
 from benchmarks.gpu.pieces import PIECES
+from tests.clone import Clone
 
 BENCHMARKS = [f"benchmarks.{file.stem}" for file in sorted(Path(checks.__file__).parents[1].glob("*.py"))]
 
@@ -32,5 +32,4 @@ def test_neither_the_tests_for_a_gpu_nor_the_benchmarks_import_dvc(project: Path
         f"for name in {BENCHMARKS}: importlib.import_module(name)\n"
         f"sys.exit(pytest.main(['--collect-only', '-qq', '-m', 'gpu', *{paths_of_the_pieces()}]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    Clone(project).run(sys.executable, "-c", code)

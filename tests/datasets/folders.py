@@ -32,6 +32,12 @@ ROWS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def folder_row(path: str = "data/0_raw/birds", **changes: Any) -> dict[str, Any]:
+    """A row of params.yaml for a folder of images, with every key that it needs."""
+    row = {"source": "folder", "path": path, "templates": ["a photo of a {}."], "test_fraction": 0.2}
+    return row | {"on_bad_image": "refuse"} | changes
+
+
 def picture(path: Path, color: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:
     """Writes a 3x2 image in one color in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)

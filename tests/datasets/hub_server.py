@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.artifacts.damage import png
+
 COMMIT, OF_BRANCH = "c0ffee" * 6 + "c0ff", "decade" * 6 + "deca"
 
 
@@ -111,6 +113,25 @@ def facts(file: Path, name: str) -> dict[str, Any]:
     return {"type": "file", "path": name, "size": size, "oid": digest[:40], **lfs}
 
 
+def repository(folder: Path, columns: dict[str, Any], *, parts: int = 2) -> None:
+    """Writes a repository as `push_to_hub` does: 12 training images in several files, and 6 test images. n is png(n).
+
+    `columns`: {name: (values that take turns, their type)}.
+    """
+    import datasets
+
+    for split, numbers in (("train", range(12)), ("test", range(12, 18))):
+        rows = {"image": [{"bytes": png(each)} for each in numbers]}
+        rows |= {name: [value[each % len(value)] for each in numbers] for name, (value, _) in columns.items()}
+        features = {"image": datasets.Image(), **{name: kind for name, (_, kind) in columns.items()}}
+        whole = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+        count = parts if split == "train" else 1
+        for part in range(count):
+            file = folder / "data" / f"{split}-{part:05d}-of-{count:05d}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            whole.shard(count, part).to_parquet(file, batch_size=3)
+
+
 @contextmanager
 def serve(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Starts the server, and lets huggingface_hub use it instead of the hub."""
@@ -118,10 +139,9 @@ def serve(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[Hub]
 
     with Hub(folder) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
-        patch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        )
-        for key, value in {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(cache)}.items():
+        settings = {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(cache)}
+        settings["HUGGINGFACE_CO_URL_TEMPLATE"] = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for key, value in settings.items():
             patch.setattr(constants, key, value)
         HfFileSystem.clear_instance_cache()
         yield hub

@@ -16,40 +16,35 @@ from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
 from tests.datasets.folders import config
 
-LABELS = ["great_tit", "heron", "wren"]
+LABELS, GERMAN = ["great_tit", "heron", "wren"], ["Kohlmeise", "Reiher", "Zaunkönig"]
 
 
-def names(labels: list[str], class_names: Any, folder: Path = Path()) -> dict[str, str]:
+def names(labels: list[str], class_names: Any, folder: Path) -> dict[str, str]:
     return name_classes(labels, config(class_names=class_names), folder=folder, task="birds")
 
 
 def write(folder: Path, text: str) -> Path:
     (folder / "names.txt").write_bytes(text.encode())
-    return folder
-
-
-def test_without_names_labels_have_spaces_for_underscores_and_keep_hyphens() -> None:
-    labels = ["t-shirt", "great_tit", "_sea__bird_", "-1", "1", "Zaunko\u0308nig"]
-    expected = ["t-shirt", "great tit", "sea bird", "-1", "1", "Zaunk\u00f6nig"]
-    assert list(names(labels, None).values()) == expected
-
-
-def test_a_mapping_names_each_label_whatever_its_order() -> None:
-    found = names(LABELS, {"wren": "Zaunkönig", "great_tit": "Kohlmeise", "heron": "Reiher"})
-    assert list(found.items()) == [("great_tit", "Kohlmeise"), ("heron", "Reiher"), ("wren", "Zaunkönig")]
+    return folder / "names.txt"
 
 
 @pytest.mark.parametrize(
-    ("labels", "text", "expected"),
+    ("labels", "given", "expected"),
     [
+        (["t-shirt", "great_tit", "_sea__bird_", "-1", "1"], None, ["t-shirt", "great tit", "sea bird", "-1", "1"]),
+        (["Zaunko\u0308nig"], None, ["Zaunk\u00f6nig"]),
+        (LABELS, {"wren": "Zaunkönig", "great_tit": "Kohlmeise", "heron": "Reiher"}, GERMAN),
         (["0", "1", "10"], "\ufeff# birds\r\nzero\r\n\r\none\r\nten\r\n", ["zero", "one", "ten"]),
         (["1", "10", "2"], "one\ntwo\nten", ["one", "ten", "two"]),  # by value
-        (LABELS, "Kohlmeise\nReiher\nZaunkönig\n", ["Kohlmeise", "Reiher", "Zaunkönig"]),
+        (LABELS, "Kohlmeise\nReiher\nZaunkönig\n", GERMAN),
         (LABELS, "wren\ngreat_tit\nheron\n", LABELS),  # a list of the labels renames none of them
     ],
 )
-def test_the_lines_of_a_file_name_the_labels(labels: list[str], text: str, expected: list[str], tmp_path: Path) -> None:
-    assert names(labels, "names.txt", write(tmp_path, text)) == dict(zip(labels, expected, strict=True))
+def test_labels_are_named_by_a_mapping_by_the_lines_of_a_file_or_by_themselves(
+    labels: list[str], given: Any, expected: list[str], tmp_path: Path
+) -> None:
+    given = write(tmp_path, given).name if isinstance(given, str) else given
+    assert list(names(labels, given, tmp_path).items()) == list(zip(labels, expected, strict=True))
 
 
 @pytest.mark.parametrize(

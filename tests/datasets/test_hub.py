@@ -18,6 +18,7 @@ from gift_core.datasets.hub_dataset import hub_files, read_card
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.datasets.folders import ROWS, ingest_birds, open_birds, refusal
+from tests.datasets.hub_server import repository
 from tests.datasets.test_webdataset import write as write_tar
 
 COMMIT = "a" * 40
@@ -40,25 +41,15 @@ def write(root: Path, split: str, columns: dict[str, Any], *, part: str = "00000
 
 def test_a_repository_of_the_library_datasets_becomes_a_task(tmp_path: Path) -> None:
     """In two training files, of which DVC's folder has the bytes; with names that have a slash."""
-    folder = tmp_path / "birds" / "data"
-    folder.mkdir(parents=True)
     label = datasets.ClassLabel(names=["wren/brown", "Great_Tit"])
-    features = datasets.Features({"image": datasets.Image(), "label": label})
-    images = [png(value) for value in range(13)]
-    for split, numbers in (("train", range(9)), ("test", range(9, 13))):
-        rows = {"image": [{"bytes": images[each]} for each in numbers], "label": [each % 2 for each in numbers]}
-        whole = datasets.Dataset.from_dict(rows, features=features)
-        parts = 2 if split == "train" else 1
-        for part in range(parts):
-            file = folder / f"{split}-{part:05d}-of-{parts:05d}.parquet"
-            whole.shard(parts, part).to_parquet(file, batch_size=3)
+    repository(tmp_path / "birds", {"label": ([0, 1], label)})
     info = ingest_birds(tmp_path, "hub")
-    assert (info.class_names, info.counts, info.notes) == (("Great Tit", "wren/brown"), {"train": 9, "test": 4}, ())
-    expected = [(image, 1 - number % 2) for number, image in enumerate(images)]
-    assert list(iterate_task(tmp_path / "task", "train")) == expected[:9]
-    assert list(iterate_task(tmp_path / "task", "test")) == expected[9:]
-    joined = open_birds(tmp_path, "hub", splits={"train": "train+test"}, test_fraction=0.5)
-    assert joined.by_seed and joined.counts == {"train": 6, "test": 7}
+    assert (info.class_names, info.counts, info.notes) == (("Great Tit", "wren/brown"), {"train": 12, "test": 6}, ())
+    expected = [(png(number), 1 - number % 2) for number in range(18)]
+    assert list(iterate_task(tmp_path / "task", "train")) == expected[:12]
+    assert list(iterate_task(tmp_path / "task", "test")) == expected[12:]
+    joined = open_birds(tmp_path, "hub", splits={"train": "train+test"}, test_fraction=0.3)
+    assert joined.by_seed and joined.counts == {"train": 12, "test": 6}
 
 
 NAMES = ["wren", "owl", "wren", "owl"]

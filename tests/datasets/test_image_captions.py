@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import webdataset
 
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.task import SPLITS, index_task
 from gift_core.datasets.image_captions import iterate_folder
 from tests.artifacts.damage import png
 from tests.datasets.folders import ingest_birds, open_birds, refusal
+from tests.datasets.test_webdataset import write as write_tar
 
 CAPTIONS = {f"{number:02d}": [f"picture {number}.", f"the {number}th"] for number in range(10)}
 
@@ -54,10 +54,8 @@ def test_the_three_forms_of_the_same_pairs_are_the_same_task(tmp_path: Path) -> 
         table = pd.DataFrame(rows, columns=["image", "caption"])
         table.to_csv(folder / "captions.csv", index=False)
         table.to_parquet(folder / "captions.parquet")
-    (tmp_path / "tars" / "birds").mkdir(parents=True)
-    with webdataset.TarWriter(str(tmp_path / "tars" / "birds" / "pairs-0.tar")) as tar:
-        for key, lines in CAPTIONS.items():
-            tar.write({"__key__": key, "png": png(int(key)), "txt": "\n".join(lines)})
+    samples = [{"__key__": k, "png": png(int(k)), "txt": "\n".join(lines)} for k, lines in CAPTIONS.items()]
+    write_tar(tmp_path / "tars" / "birds" / "pairs-0.tar", samples)
     forms: dict[str, dict[str, Any]] = {
         "folder": {}, "csv": TABLE, "parquet": TABLE | {"table": "captions.parquet"}, "tars": {"train": "pairs-*.tar"}
     }  # fmt: skip
@@ -82,24 +80,23 @@ def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: 
     assert [sample.label for sample in dataset.validation] == ["of 05"]
 
 
+BOTH_SPLITS = "image,caption,fold\n00.png,a,train\n00.png,b,test\n"
+
+
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "row", "expected"),
     [
-        (lambda folder: (folder / "03.txt").unlink(), "path: birds: 03.png has no caption in "),
-        (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt as UTF-8 text (it is empty)"),
-        (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
-        (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: birds: there are no images"),
+        (lambda folder: (folder / "03.txt").unlink(), {}, "path: birds: 03.png has no caption in "),
+        (lambda folder: (folder / "03.txt").write_text(" \n"), {}, "03.txt as UTF-8 text (it is empty)"),
+        (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], {}, "1 train image, but a task of pairs"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.png")], {}, "path: birds: there are no images"),
+        (lambda folder: (folder / "captions.csv").write_text(BOTH_SPLITS), TABLE | {"split_column": "fold"},
+         "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima"),
     ],
 )  # fmt: skip
-def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path) -> None:
+def test_an_unsound_folder_or_table_is_refused(change: Any, row: dict[str, Any], expected: str, tmp_path: Path) -> None:
     change(put(tmp_path))
-    assert expected in refusal(tmp_path, "pairs")
-
-
-def test_an_image_in_two_splits_of_a_table_is_refused(tmp_path: Path) -> None:
-    (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
-    message = refusal(tmp_path, "pairs", **TABLE, split_column="fold")
-    assert "table: captions.csv: 00.png is on line 2 and on line 3. Remove one: an ima" in message
+    assert expected in refusal(tmp_path, "pairs", **row)
 
 
 KEY = "params.yaml: methods.zscl.replay.folder"

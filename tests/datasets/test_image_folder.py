@@ -1,4 +1,4 @@
-"""Folders of images as people have them: each is read right, refused, or what is left out is counted in a note."""
+"""Folders and tables of images as people have them: read right, refused, or what is left out is counted in a note."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.ingest import validation_images
 from tests.artifacts.damage import tree_hash
-from tests.datasets.folders import INGEST, birds, colors, config, flat_birds, ingest_birds, picture, refusal
+from tests.datasets.folders import INGEST, birds, colors, config, flat_birds, ingest_birds, open_birds, picture, refusal
 
 
 def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
@@ -187,3 +188,46 @@ def test_images_in_both_splits_and_in_two_classes_are_told(folder: Path, tmp_pat
         "1 image has two classes: train/wren/1.png.",
     )
     assert read_task(tmp_path / "task").notes == info.notes
+
+
+FOLD = "image,label,fold"
+
+
+def write_table(root: Path, lines: list[str]) -> None:
+    """birds/labels.csv, and birds/a/{0..4}.png, each image in a different color."""
+    for number in range(5):
+        picture(root / "birds" / "a" / f"{number}.png", (number, 0, 0))
+    (root / "birds" / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
+    """A validation row needs neither a label nor a file."""
+    rows = "a/0.png,wren,train a/1.png,heron,Training a/2.png,wren,testing gone.png,,VALID ,,validation"
+    write_table(tmp_path, [FOLD, *rows.split(), "a/4.png,wren,val "])
+    info = ingest_birds(tmp_path, "table", split_column="fold")
+    assert info.class_names == ("heron", "wren")
+    assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
+    assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1)]
+    assert info.notes == (
+        "3 images left out: val in column 'fold' is a validation split.",
+        "1 image of the folder is in no row: a/3.png.",
+        "1 class has no test images: heron.",
+    )
+    (held_out,) = open_birds(tmp_path, "table", split_column="fold").validation
+    assert (held_out.name, held_out.label) == ("a/4.png", "wren")
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes", "expected"),
+    [
+        (["a/0.png,wren", "a/1.pgn,heron"], {}, "line 3: there is no image file a/1.pgn. Did you mean 'a/1.png'?"),
+        (["a/0.png,wren", "../x.png,heron"], {}, "line 3 of labels.csv: ../x.png is outside birds"),
+        (["a/0.png,wren", "a/1.png,heron", "./a/0.png,heron"], {}, "a/0.png is on line 2 and on line 4. Remove"),
+        (["a/0.png,wren"], {"table": "lables.csv"}, "lables.csv: no such file. Beside it: labels.csv, a."),
+        ([FOLD, "a/0.png,wren,train", "a/1.png,heron,trian"], {"split_column": "fold"},
+         "split_column: fold: line 3 of labels.csv: unknown split 'trian'. Did you"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named(lines: list[str], changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    write_table(tmp_path, lines if FOLD in lines else ["image,label", *lines])
+    assert expected in refusal(tmp_path, "table", **changes)

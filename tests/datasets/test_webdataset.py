@@ -26,16 +26,9 @@ def write(path: Path, samples: list[Mapping[str, Any]]) -> Path:
     return path
 
 
-def birds(root: Path, tars: int = 2, each: int = 6) -> None:
-    """root/birds/train-00000N.tar: labels 0, 1, 0, 1, ..."""
-    for tar in range(tars):
-        samples = [sample(tar * each + number, number % 2) for number in range(each)]
-        write(root / "birds" / f"train-{tar:06d}.tar", samples)
-
-
 def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write(tmp_path / "birds" / "test-000000.tar", [sample(100, 1), sample(101, 0)])
+    for name, first in (("train-000000", 0), ("train-000001", 6), ("test-000000", 100)):
+        write(tmp_path / "birds" / f"{name}.tar", [sample(first + number, number % 2) for number in range(6)])
     info = ingest_birds(tmp_path, "webdataset", train="train-{000000..000001}.tar", test="test-*.tar")
     assert info.class_names == ("0", "1")
     for split, urls in (("train", "train-{000000..000001}.tar"), ("test", "test-000000.tar")):
@@ -75,26 +68,21 @@ def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Pat
     assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. Did you mean 'train-000001.tar'? There "),
-        ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
-        ({"label": "txt"}, "sample 0000 of train-000000.tar has cls, png, but it should have one image"),
-    ],
-)  # fmt: skip
-def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    assert expected in refusal(tmp_path, "webdataset", **changes)
+TWO_IMAGES = {"__key__": "0001", "cls": b"1", "png": png(0), "jpg": b"x"}
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("samples", "changes", "expected"),
     [
-        ({"cls": b"1", "png": png(0), "jpg": b"x"}, "sample 0001 of train-0.tar has cls, jpg, png, but it should have"),
-        ({"md": b"a readme"}, "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file"),
+        ([sample(0, 1)], {"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. Did you mean 'train-0.tar'?"),
+        ([sample(0, 1)], {"test": "train-0.tar"}, "test: train-0.tar is also a training tar. Remove it"),
+        ([sample(0, 1)], {"label": "txt"}, "sample 0000 of train-0.tar has cls, png, but it should have one image"),
+        ([TWO_IMAGES], {}, "sample 0001 of train-0.tar has cls, jpg, png, but it should have"),
+        ([{"__key__": "0001", "md": b"a readme"}], {}, "the tars have no samples. Write files with the same name: 0"),
     ],
 )
-def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
-    assert expected in refusal(tmp_path, "webdataset")
+def test_a_wrong_pattern_and_a_sample_without_one_image_are_named(
+    samples: list[dict[str, Any]], changes: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "birds" / "train-0.tar", samples)
+    assert expected in refusal(tmp_path, "webdataset", **changes)

@@ -21,9 +21,8 @@ BEGIN = "<!-- From here on, the page is written by `make command-line`. -->"
 
 def reference() -> str:
     """The list of the commands: an example of each, and what it does. The stages are left out, since DVC runs them."""
-    group = typer.main.get_command(app)
     panels: dict[str, list[str]] = {}
-    for name, command in _commands(group, ()):
+    for name, command in commands():
         panel = getattr(command, "rich_help_panel", None)
         title = panel if isinstance(panel, str) else "Commands"
         panels.setdefault(title, []).append(_entry(name, command))
@@ -31,10 +30,11 @@ def reference() -> str:
     return "\n".join(f"## {panel}\n\n" + "".join(entries) for panel, entries in panels.items())
 
 
-def _commands(group: Any, before: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
+def commands(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command as "data fetch", with what typer made of it."""
+    for name, command in (group or typer.main.get_command(app)).commands.items():
         if hasattr(command, "commands"):
-            yield from _commands(command, (*before, name))
+            yield from commands(command, (*before, name))
         else:
             yield " ".join((*before, name)), command
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.clone import Clone
 from tests.imports import ROOT
 
 pytest.importorskip("mkdocstrings", reason="needs the extra docs")
@@ -25,9 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site. `mkdocs build --strict` fails for a broken link or anchor, and for a page that is not in nav."""
     folder = tmp_path_factory.mktemp("site")
     # Without --quiet, which hides the warnings that --strict counts.
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    Clone(ROOT).run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder))
     return folder
 
 

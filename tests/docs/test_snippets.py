@@ -50,24 +50,19 @@ section[name] = yaml.safe_load(new)
 yaml.safe_dump(params, open("params.yaml", "w"), sort_keys=False)
 """
 SUITE = "a whole suite of tests, of which this one is a part; tests/docs/test_site.py and others do the rest"
-EXAMPLE = "needs the hub and a GPU; examples/finetune_open_clip.py runs"
+PART = "a part of a program, or one that needs the hub and a GPU; examples/ and tests/library run the same"
+FORMULA = "a formula, or lines of params.yaml"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
-SERVER = "changes the machine; tests/team/test_shared_server.py checks what stages write for a group"
-WHEEL = "tests/end_to_end/test_wheel.py does this"
-TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
 # page, beginnings of blocks (a pattern), beginnings of their commands that are not run (a pattern; "" for the whole
 # block), and why, or what the block is.
 NOT_RUN = [
-    ("docs/doctor.md", "0.6 GB|seconds of a stage = ", "", "a formula"),
-    ("docs/full_size.md", "hours = ", "", "a formula"),
-    ("docs/generators.md", "lora: |memory: ", "", "a line of params.yaml"),
-    ("docs/library.md", "import gift_core, open_clip", "", EXAMPLE),
-    ("docs/library.md", "row = |start = |gift_core.finetune", "", "continues the program; tests/library runs the same"),
-    ("docs/library.md", "distill = gift_core.distill", "", "the middle of a loop; examples/own_loop.py is the whole"),
-    ("docs/library.md", "def relations", "", "continues the program above; examples/own_loss.py is the whole"),
-    ("README.md", "import gift_core, open_clip", "", EXAMPLE),
-    ("docs/methods.md", "CE", "", "a formula"),
+    ("docs/doctor.md", "0.6 GB|seconds of a stage = ", "", FORMULA),
+    ("docs/full_size.md", "hours = ", "", FORMULA),
+    ("docs/generators.md", "lora: |memory: ", "", FORMULA),
+    ("docs/library.md", "import gift_core, open_clip|row = |start = |gift_core.finetune|distill = |def rel", "", PART),
+    ("README.md", "import gift_core, open_clip", "", PART),
+    ("docs/methods.md", "CE", "", FORMULA),
     ("docs/team_tools.md", "import open_clip|from datasets", "", "needs the hub; tests/team/test_hub.py"),
     ("docs/presets.md", "# MTIL in order I", "", "an overlay"),
     ("CONTRIBUTING.md", "make test", "make (test|lint|docs)", SUITE),
@@ -78,16 +73,13 @@ NOT_RUN = [
     ("docs/data_sets.md", "gift add-task pets --hub", "", NETWORK),
     ("docs/data_sets.md", "gift data", "gift data (fetch|verify)", FULL_SIZE),
     ("docs/doctor.md", "gift doctor", "gift doctor --preset", FULL_SIZE),
-    ("docs/full_size.md", "python -m benchmarks", "", "2.7 GB"),
-    ("docs/full_size.md", "make gpu-checks", "", "needs a GPU; on the CPU, a quarter of an hour"),
+    ("docs/full_size.md", "python -m benchmarks|make gpu-checks", "", "2.7 GB; a GPU"),
     ("docs/full_size.md", "gift use", "gift (data|doctor)|make repro", FULL_SIZE),
-    ("docs/install.md", "python -m venv|pip wheel", "", WHEEL),
-    ("docs/install.md", "pip install", "", "a later version"),
-    ("docs/install.md", "git clone", "", NETWORK),
+    ("docs/install.md", "python -m venv|pip |git clone", "", f"{NETWORK}; tests/end_to_end/test_wheel.py"),
     ("docs/library.md", "python examples/", "", "tests/docs/test_library_page.py runs it"),
     ("docs/presets.md", "gift presets", "gift doctor", FULL_SIZE),
-    ("docs/team.md", "umask 002", "mkdir|ch|make|dvc", SERVER),
-    ("docs/team_tools.md", "gift hub|hf download|pip install|dvc plots diff", "", TOOLS),
+    ("docs/team.md", "umask 002", "mkdir|ch|make|dvc", "changes the machine"),
+    ("docs/team_tools.md", "gift hub|hf download|pip install|dvc plots diff", "", "tests/team does"),
     ("docs/team_tools.md", "gift gate", "", "it says no, with exit code 1; tests/team/test_workflow.py runs it"),
 ]
 

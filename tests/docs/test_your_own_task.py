@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import webdataset
 
 from tests.artifacts.damage import png
 from tests.clone import copy_of, stages_in
 from tests.datasets.folders import picture
+from tests.datasets.test_webdataset import write as write_tar
 from tests.docs.snippets import install_gift
 from tests.imports import ROOT
 
@@ -43,12 +43,10 @@ def write_raw(folder: Path) -> None:
     for file, *_ in rows:
         picture(folder / "birds" / file)
     pd.DataFrame(rows, columns=["file", "bird", "fold"]).to_csv(folder / "birds" / "labels.csv", index=False)
-    (folder / "flowers").mkdir()
+    flowers = [json.dumps({"species": ("rose", "tulip")[number % 2]}).encode() for number in range(4)]
+    samples = [{"__key__": str(at), "png": png(at), "json": label} for at, label in enumerate(flowers)]
     for name in ("train-000", "train-001", "test-000"):
-        with webdataset.TarWriter(str(folder / "flowers" / f"{name}.tar")) as tar:
-            for number in range(4):
-                label = json.dumps({"species": ("rose", "tulip")[number % 2]}).encode()
-                tar.write({"__key__": str(number), "png": png(number), "json": label})
+        write_tar(folder / "flowers" / f"{name}.tar", samples)
     files = [f"{number}.png" for number in range(10)]
     for number, file in enumerate(files):
         picture(folder / "flickr" / file, (number, 0, 0))

@@ -10,6 +10,7 @@ import yaml
 from gift_core.config.loading import load_config
 from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Project
+from tests.datasets.folders import folder_row
 from tests.imports import ROOT
 
 
@@ -28,10 +29,7 @@ def make_project(folder: Path, preset: str = "mini", **changes: Any) -> Project:
 
 def own_project(folder: Path, **changes: Any) -> Project:
     """The preset bring_your_own with a task of the user's, whose images are in data/0_raw/my_task."""
-    row = {
-        "source": "folder", "path": "data/0_raw/my_task", "templates": ["a photo of a {}."], "test_fraction": 0.2,
-        "on_bad_image": "refuse",
-    }  # fmt: skip
+    row = folder_row("data/0_raw/my_task")
     step = {"task": "my_task", "after": "../pretrained", "learning_rate_factor": 1.0}
     return make_project(folder, "bring_your_own", **{"tasks": {"my_task": row}, "sequence": [step], **changes})
 

@@ -26,9 +26,8 @@ def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
     project = make_project(tmp_path, "mtil_order_1")
     assert written(project, "synthesize") == 11 * int(1000 * 512**2 * 0.4)
     joined = sum(count * (10 - step) for step, count in enumerate(CLASSES))  # names in the vocabulary of later steps
-    assert (
-        written(project, "teach") == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4
-    )  # pairs, and names; gift alone replays
+    # pairs, and names; gift alone replays
+    assert written(project, "teach") == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4
     assert written(project, "finetune", "evaluate", OTHERS) == 4 * 149_620_737 * (1 + 11 * 2 * 2)
     assert 40e9 < written(project, "ingest") < 70e9  # SUN397 is most of it
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,6 @@ from tests.clone import Clone, new_project, stages_in
 
 RESULTS = ("1_tasks", "5_models/gift", "3_shards")
 KEPT = (*(f"project/data/{name}/digits/kept" for name in RESULTS), "project/kept", "kept", "precious/kept")
-Params = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +24,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return project
 
 
-def rename_first(name: str) -> Callable[[Params], None]:
-    """Gives the first task another name."""
-
-    def change(params: Params) -> None:
-        first = params["sequence"][0]["task"]
-        params["tasks"] = {name if task == first else task: row for task, row in params["tasks"].items()}
-        params["sequence"][0]["task"] = params["sequence"][1]["after"] = name
-
-    return change
-
-
-CHANGES: dict[str, Callable[[Params], None]] = {
-    "a command in a task's name": rename_first("a; touch pwned ;"),
-    "a task of dots": rename_first("../../.."),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_hostile_params_run_nothing_and_remove_nothing(project: Clone, change: Callable[[Params], None]) -> None:
+@pytest.mark.parametrize("name", ["a; touch pwned ;", "../../.."])
+def test_hostile_names_of_the_first_task_run_nothing_and_remove_nothing(project: Clone, name: str) -> None:
     project.run("git", "checkout", "--quiet", "params.yaml")
     params = project.params
-    change(params)
+    first = params["sequence"][0]["task"]
+    params["tasks"] = {name if task == first else task: row for task, row in params["tasks"].items()}
+    params["sequence"][0]["task"] = params["sequence"][1]["after"] = name
     project.write_params(params)
     printed = project.run("dvc", "repro", expect=255)
     assert set(stages_in(printed)) <= {"check"}, printed

@@ -17,11 +17,6 @@ from tests.artifacts.damage import change_json
 MINI = Path(__file__).resolve().parents[2] / "data" / "mini"
 
 
-def model_folder(folder: Path) -> Path:
-    shutil.copytree(MINI / "clip", folder)
-    return folder
-
-
 def with_code(folder: Path, **text_cfg: Any) -> Path:
     """A model folder with a tokenizer of its own: evil.py writes the file `pwned` when it is imported."""
     own = {"auto_map": {"AutoTokenizer": ["evil.E", "evil.E"]}, "tokenizer_class": "E"}
@@ -44,7 +39,7 @@ def test_code_in_a_model_folder_never_runs(
     from gift_core.generators.filters import load_filters
 
     monkeypatch.setattr("builtins.input", lambda question: "y")  # at a terminal, transformers asks
-    folder = model_folder(tmp_path / "model")
+    folder = Path(shutil.copytree(MINI / "clip", tmp_path / "model"))
     pwned, cpu = with_code(folder, **options), torch.device("cpu")
     scorer = {"name": f"local-dir:{folder}", "pretrained": None}
     filters = FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=3)
@@ -78,11 +73,8 @@ def test_python_files_in_a_diffusion_folder_are_never_run(
 
 
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "model")
-    change_json(
-        folder / "open_clip_config.json", lambda config: config["model_cfg"]["text_cfg"].update(vocab_size=1000)
-    )
-    with pytest.raises(
-        UserError, match=r"the tokenizer is of another model: token \d+, but the model.s vocabulary is 0 to 999"
-    ):
+    folder = Path(shutil.copytree(MINI / "clip", tmp_path / "model"))
+    config = folder / "open_clip_config.json"
+    change_json(config, lambda config: config["model_cfg"]["text_cfg"].update(vocab_size=1000))
+    with pytest.raises(UserError, match=r"is of another model: token \d+, but the model.s vocabulary is 0 to 999"):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import yaml
 
 from gift_core.new_project.create import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
+from tests.clone import Clone, commit
 from tests.imports import ROOT
 from tests.stages.experiment import gift
 
@@ -28,7 +27,7 @@ def plain_git() -> Iterator[None]:
 
 
 def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return Clone(folder).run("git", *words).strip()
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,7 @@ def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -
 
 def test_its_makefile_has_the_targets_that_messages_and_its_readme_name(project: Path) -> None:
     text = (project / "README.md").read_text(encoding="utf-8")
-    printed = subprocess.run(["make", "help"], cwd=project, capture_output=True, text=True, check=True).stdout
-    targets = {line.split()[1] for line in printed.splitlines()}
+    targets = {line.split()[1] for line in Clone(project).run("make", "help").splitlines()}
     named_by_messages = {"setup", "repro", "plan", "show", "remote", "get", "share"}
     assert named_by_messages | set(re.findall(r"make ([a-z]+)`", text)) <= targets
 
@@ -91,8 +89,7 @@ def repository(tmp_path: Path) -> Path:
     git(folder, "config", "merge.ours.driver", "their-own")
     (folder / "team" / "README.md").write_text("Ours\n", encoding="utf-8")
     (folder / "team" / ".gitignore").write_text("*.secret", encoding="utf-8")
-    git(folder, "add", "--all")
-    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "first")
+    commit(Clone(folder), "first")
     return folder
 
 
@@ -104,8 +101,7 @@ def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(reposito
     ignored = (repository / "team" / ".gitignore").read_text(encoding="utf-8")
     assert ignored.startswith("*.secret\n") and "/data/5_models/" in ignored
     assert git(repository, "config", "merge.ours.driver") == "their-own"
-    run = subprocess.run([sys.executable, "-m", "dvc", "root"], cwd=repository / "team", capture_output=True, text=True)
-    assert run.stdout == ".\n"
+    assert Clone(repository / "team").run("dvc", "root") == ".\n"
 
 
 @pytest.mark.parametrize(

@@ -93,12 +93,10 @@ def make(*arguments: str) -> str:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_help_has_14_targets_and_which_command_runs_the_experiment_and_help_dev_the_others() -> None:
+def test_help_and_help_dev_have_every_target() -> None:
     users, others = (re.findall(r"^  make (\S+)", make(target), re.MULTILINE) for target in ("help", "help-dev"))
-    assert len(users) == 14
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(["help", *users, *others]) == sorted(phony.split())
-    assert all(f"{command} (" in make("help") for command in ("make repro", "dvc repro", "gift run"))
 
 
 def test_a_published_file_changes_only_with_record() -> None:

@@ -13,40 +13,24 @@ import pandas as pd
 import pytest
 
 from gift_core.layout import Layout
+from gift_core.report import highlight
 from gift_core.report.accuracies import Score, accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.comparison.runs_by_seed import difference_of
-from gift_core.report.highlight import (
-    accuracies_by_task,
-    baseline_method,
-    best_method,
-    headline,
-    result_sentences,
-    run_summary,
-)
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import accuracy_rows, render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.searches import RateSearch, Trial
-from tests.report.run_folder import (
-    MATRICES,
-    PROBES,
-    TASKS,
-    record_of,
-    table_of,
-    write_params,
-    write_run,
-    write_task_json,
-)
+from tests.report import run_folder as runs
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
 
 
 def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
-    record = record_of(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **MATRICES})
-    assert (best_method(record), baseline_method(record)) == ("gift", "finetune")
-    _, _, finetune, gift, title, individual, joint = table_of(render_page(record), '<table class="result">')
+    record = runs.record_of(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **runs.MATRICES})
+    assert (highlight.best_method(record), highlight.baseline_method(record)) == ("gift", "finetune")
+    _, _, finetune, gift, title, individual, joint = runs.table_of(render_page(record), '<table class="result">')
     assert [cell for row in (finetune, gift) for cell in row if "<b>" in cell] == [
         "<b>90.0</b>", "<b>53.0</b>", "<b>71.1</b>", "<b>80.0</b> 77.9–81.9", "<b>4.0</b>",
     ]  # fmt: skip
@@ -56,16 +40,16 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     overview, *_ = accuracies(record)
     assert "individual" not in overview.shown["overview"].curves
     # without plain fine-tuning the baseline is the contender with the lowest Last
-    others = {"gift": MATRICES["gift"], "zscl": MATRICES["finetune"], "l2": SEPARATE}
-    assert baseline_method(record_of(tmp_path / "others", matrices=others)) == "l2"
+    others = {"gift": runs.MATRICES["gift"], "zscl": runs.MATRICES["finetune"], "l2": SEPARATE}
+    assert highlight.baseline_method(runs.record_of(tmp_path / "others", matrices=others)) == "l2"
 
 
 def test_separate_models_keep_nothing_of_zero_shot_and_charts_of_probes_have_no_step_that_trains_them(
     tmp_path: Path,
 ) -> None:
-    matrices = {"individual": SEPARATE, **MATRICES}
-    record = record_of(tmp_path, matrices=matrices, probes={"individual": [[70, 80]] * 4, **PROBES})
-    assert table_of(render_page(record), '<table class="result">')[-1][5] == "–"
+    matrices = {"individual": SEPARATE, **runs.MATRICES}
+    record = runs.record_of(tmp_path, matrices=matrices, probes={"individual": [[70, 80]] * 4, **runs.PROBES})
+    assert runs.table_of(render_page(record), '<table class="result">')[-1][5] == "–"
     *_, section = accuracies(record)
     mean, (flags, _) = section.shown["overview"], section.shown["charts"]
     assert mean.hovers[2] == "After 2 textures\nFine-tuning\t62.5\nGIFT\t74.5\nZero-shot\t75.0"
@@ -109,44 +93,40 @@ def test_the_best_rate_gains_the_most_minus_what_it_loses_and_of_equal_ones_is_t
 
 COLUMNS = ("before_percent", "after_percent", "end_percent", "difference_points")
 NUMBERS = ("transfer_percent", "avg_percent", "last_percent", "forgetting_points")
-FINETUNE, GIFT = MATRICES["finetune"], MATRICES["gift"]
+FINETUNE, GIFT = runs.MATRICES["finetune"], runs.MATRICES["gift"]
 
 
 def values(record: RunRecord, method: str) -> list[tuple[float | int | None, ...]]:
-    return [tuple(row[column] for column in COLUMNS) for row in accuracies_by_task(record, method).values()]
+    return [tuple(row[column] for column in COLUMNS) for row in highlight.accuracies_by_task(record, method).values()]
 
 
 def test_a_single_task_has_dashes_for_transfer_and_forgetting(tmp_path: Path) -> None:
-    record = record_of(tmp_path, tasks=("letters",), matrices={"finetune": [[40], [90]], "gift": [[40], [85]]})
-    assert (
-        "".join(headline(record))
-        == result_sentences(record)[0]
-        == (
-            "After 1 task of the miniature benchmark, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% "
-            "(zero-shot model: 40.0%); the difference between Fine-tuning and GIFT is within the noise of 500 test "
-            "images."
-        )
-    )
+    record = runs.record_of(tmp_path, tasks=("letters",), matrices={"finetune": [[40], [90]], "gift": [[40], [85]]})
+    sentence = highlight.result_sentences(record)[0]
+    assert "".join(highlight.headline(record)) == sentence == (
+        "After 1 task of the miniature benchmark, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% (zero-shot "
+        "model: 40.0%); the difference between Fine-tuning and GIFT is within the noise of 500 test images."
+    )  # fmt: skip
     assert render_page(record).count("<td>–</td>") == 6
     assert values(record, "gift") == [(40, 85, 85, 0)]
 
 
 def test_a_method_that_starts_again_has_the_pretrained_model_before_each_task(tmp_path: Path) -> None:
-    record = record_of(tmp_path, matrices={"finetune": FINETUNE, "joint": GIFT, "individual": GIFT})
+    record = runs.record_of(tmp_path, matrices={"finetune": FINETUNE, "joint": GIFT, "individual": GIFT})
     assert values(record, "joint") == [(40, 80, 74, -6), (60, 88, 86, -2), (50, 80, 80, 0)]
     assert values(record, "individual") == [(40, 80, None, None), (60, 88, None, None), (50, 80, None, None)]
-    individual = run_summary(record)["methods"]["individual"]
+    individual = highlight.run_summary(record)["methods"]["individual"]
     assert [individual[key] for key in NUMBERS] == [None] * 4
 
 
 def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: Path) -> None:
-    record = record_of(tmp_path)
-    forgotten, *others = result_sentences(record)
+    record = runs.record_of(tmp_path)
+    forgotten, *others = highlight.result_sentences(record)
     assert forgotten == (
         "After 3 tasks of the miniature benchmark, plain fine-tuning has lost 45.0 points of what it had learned and "
         "GIFT 4.0."
     )
-    assert "".join([others[0], " ", others[1]]) == "".join(headline(record))
+    assert "".join([others[0], " ", others[1]]) == "".join(highlight.headline(record))
     assert values(record, "finetune") == [(40, 90, 30, -60), (50, 95, 65, -30), (20, 85, 85, 0)]
     assert values(record, "zero_shot") == [(40, 40, 40, 0), (60, 60, 60, 0), (50, 50, 50, 0)]
 
@@ -160,22 +140,22 @@ SEEN = {"finetune": (95.0, 60.0, 40.0), "gift": (90.0, 81.0, 72.0)}
 def record(tmp_path: Path) -> RunRecord:
     matrices = {method: [ZERO_SHOT, *[curve] * 3] for method, curve in SEEN.items()}  # of which the diagonal
     evaluation = {"batch_size": 256, "protocol": "class_incremental", "max_images": None}
-    config = write_run(tmp_path, tasks=STEPS, matrices=matrices, changes={"evaluation": evaluation})
+    config = runs.write_run(tmp_path, tasks=STEPS, matrices=matrices, changes={"evaluation": evaluation})
     for task, classes in zip(STEPS, (10, 20, 70), strict=True):
-        write_task_json(Layout(tmp_path), task, classes=classes)
+        runs.write_task_json(Layout(tmp_path), task, classes=classes)
     return read_run(Layout(tmp_path), config)
 
 
 def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(record: RunRecord) -> None:
     html = render_page(record)
-    assert [[cell.partition(" ")[0] for cell in row] for row in table_of(html, '<table class="result">')] == [
+    assert [[cell.partition(" ")[0] for cell in row] for row in runs.table_of(html, '<table class="result">')] == [
         ["Method", "Avg", "Last"], ["Zero-shot", "70.0", "60.0"], ["Fine-tuning", "65.0", "40.0"],
         ["GIFT", "<b>81.0</b>", "<b>72.0</b>"],
     ]  # fmt: skip
     assert 'id="seen"' in html and 'href="#seen"' in html
     assert 'id="forgetting"' not in html and 'id="matrices"' not in html
     assert "Own task" not in html and "Transfer" not in html
-    assert "".join(headline(record)) == (
+    assert "".join(highlight.headline(record)) == (
         "After 3 steps of the miniature benchmark, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has "
         "40.0% (zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
     )
@@ -197,7 +177,7 @@ def test_chart_and_table_of_steps_count_classes_seen_and_have_zero_shot(record: 
     assert chart.hovers[30].splitlines() == [
         "After step 2 of 3\t30 classes", "Fine-tuning\t60.0", "GIFT\t81.0", "Zero-shot\t70.0",
     ]  # fmt: skip
-    _, _, second, _ = table_of(render_page(record), '<table class="matrix steps"')
+    _, _, second, _ = runs.table_of(render_page(record), '<table class="matrix steps"')
     assert second == ["2 second", "30 mean", "70.0 mean", "60.0 loss3", "81.0 gain3"]
 
 
@@ -209,7 +189,7 @@ def row(at: int, **losses: float) -> dict[str, float]:
 
 
 def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_path: Path) -> None:
-    config = write_params(tmp_path, TASKS, METHODS)
+    config = runs.write_params(tmp_path, runs.TASKS, METHODS)
     rows = [
         row(0, distill=5.0, distill_entropy=5.0, align=0.5, consolidation=0.0),
         row(1, distill=5.25, distill_entropy=4.75, align=0.25, consolidation=0.125),
@@ -220,15 +200,13 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
     assert list(reverse) == ["task", "distill_reverse_kl"]
-    older = [row(0, distill=5.0, align=0.5, consolidation=0.0)]  # without the entropy
-    assert list(loss_values(older, config.methods["gift"])) == ["task", "distill", "align", "consolidation"]
     # a method has no line of a loss or consolidation that it lacks
     lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
 
 
 def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
-    record = record_of(tmp_path)
+    record = runs.record_of(tmp_path)
     charts = {chart.title: chart for chart in loss_charts(record)}
     assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
     assert [*charts["consolidation"].curves] == ["gift"]

@@ -1,4 +1,4 @@
-"""Comparison of runs with different seeds: statistics, refused runs, and the page."""
+"""Comparison of runs with different seeds: statistics, refused runs, and the page. HTML of others in both pages."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
 from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.clone import content
-from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run
+from tests.report import run_folder as runs
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
 
 
-def shifted(matrix: Matrix, points: float) -> Matrix:
+def shifted(matrix: runs.Matrix, points: float) -> runs.Matrix:
     return [matrix[0], *[[value + points for value in row] for row in matrix[1:]]]
 
 
-FINETUNE, GIFT = MATRICES["finetune"], MATRICES["gift"]
+FINETUNE, GIFT = runs.MATRICES["finetune"], runs.MATRICES["gift"]
 GIFT_L2 = shifted(GIFT, -0.5)
-ALL: dict[str, Matrix] = {**MATRICES, "gift_cd": FINETUNE, "gift_l2": GIFT_L2, "joint": GIFT}
+ALL: dict[str, runs.Matrix] = {**runs.MATRICES, "gift_cd": FINETUNE, "gift_l2": GIFT_L2, "joint": GIFT}
 
 
-def write_seeds(root: Path, *seeds: int, methods: Mapping[str, Matrix] = MATRICES) -> list[Path]:
+def write_seeds(root: Path, *seeds: int, methods: Mapping[str, runs.Matrix] = runs.MATRICES) -> list[Path]:
     """Accuracies shift with the seed, except those of gift_l2."""
     for seed in seeds:
         matrices = {name: shifted(matrix, SHIFTS[seed] * (name != "gift_l2")) for name, matrix in methods.items()}
-        write_run(root / str(seed), matrices=matrices, seed=seed)
+        runs.write_run(root / str(seed), matrices=matrices, seed=seed)
     return [root / str(seed) for seed in seeds]
 
 
@@ -69,7 +69,7 @@ def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences
     values = pd.read_csv(out / "comparison.csv")
     assert list(values["seed"].unique()) == [42, 43, 44]
     row = values[(values.seed == 42) & (values.method == "gift")].iloc[0].to_dict()
-    metrics = {name: pytest.approx(value, abs=0.005) for name, value in METRICS["gift"].items()}
+    metrics = {name: pytest.approx(value, abs=0.005) for name, value in runs.METRICS["gift"].items()}
     assert row == {"seed": 42, "method": "gift", **metrics, "own": pytest.approx(248 / 3)}
     comparison = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert (comparison["seeds"], comparison["against"], comparison["missing"]) == ([42, 43, 44], "gift", [])
@@ -114,7 +114,7 @@ def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spre
 
 def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
     folders = write_seeds(tmp_path, 42, 43, 44, methods=ALL)
-    Layout(folders[1]).accuracy("gift_cd", TASKS[-1]).unlink()
+    Layout(folders[1]).accuracy("gift_cd", runs.TASKS[-1]).unlink()
     with pytest.raises(UserError, match=r"not finished: gift_cd \(seed 43\)\. .*--allow-missing"):
         compare_runs(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -137,12 +137,37 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
     folders = write_seeds(tmp_path, 42, 43)
     if key == "pre-trained model":
-        for method, task in product(MATRICES, TASKS):
-            change_accuracies(folders[1], method, task, **{"model:pretrained": str(value)})
+        for method, task in product(runs.MATRICES, runs.TASKS):
+            runs.change_accuracies(folders[1], method, task, **{"model:pretrained": str(value)})
     elif key == "finished":
-        for method in MATRICES:
-            Layout(folders[1]).accuracy(method, TASKS[0]).unlink()
+        for method in runs.MATRICES:
+            Layout(folders[1]).accuracy(method, runs.TASKS[0]).unlink()
     else:
         change(folders[1], key, value)
     with pytest.raises(UserError, match=message):
         read_runs(folders, allow_missing=False)
+
+
+EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}&lt;"
+ESCAPED = "&lt;script&gt;alert(1)&lt;"
+
+
+def text_of(folder: Path) -> str:
+    """The page, of which no script and no attribute was written by the text."""
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in html and "<img src=x" not in html
+    assert not re.search(r"""(?<!\\)"'`""", html), "a quotation mark that ends an attribute"
+    return html
+
+
+def test_html_is_text_in_the_report_and_in_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PROMPTS", (EVIL, EVIL))
+    config = runs.write_run(tmp_path, changes={"experiment": EVIL.replace("/", "")})  # a name with / is refused
+    for file in (tmp_path / "data" / "1_tasks").glob("*/task.json"):
+        texts = {"class_names": [f"{EVIL} {number}" for number in range(10)], "templates": [f"{EVIL} {{}}"]}
+        texts |= {"notes": [EVIL], "skipped": [[EVIL, EVIL]], "source": EVIL}
+        file.write_text(json.dumps(json.loads(file.read_text()) | texts))
+    runs.write_pictures(Layout(tmp_path), config)
+    assert text_of(runs.build(tmp_path, config)).count(ESCAPED) >= 3
+    compare_runs([tmp_path], tmp_path / "out")
+    assert ESCAPED in text_of(tmp_path / "out")

@@ -18,6 +18,7 @@ import yaml
 
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.config.experiment import Config
+from tests.clone import Clone
 from tests.report.run_folder import MATRICES, METRICS, PROBES, PROMPTS, ROOT, TASKS, build, table_of, write_run
 
 
@@ -163,8 +164,8 @@ def test_the_plot_files_are_tidy_and_in_percent(root: Path) -> None:
 def test_dvc_plots_every_plot_of_dvc_yaml(root: Path) -> None:
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     (root / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}), encoding="utf-8")
-    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-        subprocess.run(command, cwd=root, check=True)
+    Clone(root).run("git", "init", "--quiet")
+    Clone(root).run("dvc", "init", "--quiet")
     shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots")
     show = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
     shown = json.loads(subprocess.run(show, cwd=root, check=True, capture_output=True, text=True).stdout)

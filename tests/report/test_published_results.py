@@ -59,10 +59,9 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     assert shown["ZSCL"] == ["68.1", "75.4", "83.6", f"{(own - last)[:-1].mean():.1f}", f"{own.mean():.1f}"]
     assert not any("<b>" in cell for row in rows for cell in row)
     assert rows[0] == ["Published: MTIL order I, not measured here"] and "arXiv 2503.04229" in html
-    # the best later results are the last rows, with their kind and where they were read
+    # the best later results are the last rows, with their kind
     assert rows[-2] == ["FARA (best plain CLIP)", "70.1", "78.1", "86.6", "–", "–"]
     assert rows[-1][0] == "PACT (best of any kind: router or adapters)"
-    assert "PACT from PACT (read from: second source)" in html
 
 
 def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
@@ -77,7 +76,6 @@ def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() 
     few, most, mean_only = (check.sentence for check in (checked(dtd=3.0), checked(all=-4.0), checked(all=-0.8)))
     assert "Check first: their templates, the order of their class names, their test split" in few
     assert "Check first: QuickGELU" in most and "Check first: QuickGELU" in mean_only
-    assert "but the mean differs by more than 0.5" in mean_only
 
 
 def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:

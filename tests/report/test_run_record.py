@@ -21,17 +21,8 @@ from gift_core.provenance import EDITED
 from gift_core.report.facts import data_notes, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from tests.report.run_folder import (
-    ENVIRONMENT,
-    MATRICES,
-    TASKS,
-    build,
-    change_accuracies,
-    table_of,
-    write_params,
-    write_run,
-    write_task_json,
-)
+from tests.datasets.folders import folder_row
+from tests.report import run_folder as runs
 from tests.stages.experiment import invoke
 
 Damage = Callable[[Path], object]
@@ -42,11 +33,11 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "no manifest": (lambda root: (root / "data/3_shards/zodiac/manifest.json").unlink(), "3_shards/zodiac"),
     "no row": (
-        lambda root: change_accuracies(root, "gift", "zodiac", keep="step != 1 or eval_task != 'zodiac'"),
+        lambda root: runs.change_accuracies(root, "gift", "zodiac", keep="step != 1 or eval_task != 'zodiac'"),
         "gift.*step 1 on zodiac",
     ),
     "different pre-trained models": (
-        lambda root: change_accuracies(root, "gift", "zodiac", **{"model:pretrained": "f" * 64}),
+        lambda root: runs.change_accuracies(root, "gift", "zodiac", **{"model:pretrained": "f" * 64}),
         "finetune and gift .* different versions of model:pretrained",
     ),
 }
@@ -55,22 +46,22 @@ REFUSED: dict[str, tuple[Damage, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_missing_or_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     damage, message = REFUSED[name]
-    config = write_run(tmp_path)
+    config = runs.write_run(tmp_path)
     damage(tmp_path)
     with pytest.raises(ContractError, match=message):
-        build(tmp_path, config)
+        runs.build(tmp_path, config)
     assert not (tmp_path / "reports").exists()
 
 
 def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are_needed(tmp_path: Path) -> None:
-    zero_shot = [MATRICES["gift"][0]] * 4
-    config = write_run(tmp_path, matrices={"zero_shot": zero_shot, "finetune": MATRICES["finetune"]})
+    zero_shot = [runs.MATRICES["gift"][0]] * 4
+    config = runs.write_run(tmp_path, matrices={"zero_shot": zero_shot, "finetune": runs.MATRICES["finetune"]})
     (Layout(tmp_path).shards("zodiac") / "manifest.json").unlink()
     record = read_run(Layout(tmp_path), config)
     assert record.methods == ("finetune",) and list(record.metrics) == ["zero_shot", "finetune"]
     assert record.metrics["zero_shot"]["last"] == 50.0
     page = render_page(record)
-    assert [row[0] for row in table_of(page, '<table class="result">')] == ["Method", "Zero-shot", "Fine-tuning"]
+    assert [row[0] for row in runs.table_of(page, '<table class="result">')] == ["Method", "Zero-shot", "Fine-tuning"]
     assert 'id="pairs"' not in page
 
 
@@ -87,8 +78,8 @@ def files(root: Path) -> set[str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A run of finetune and gift whose accuracy folder has the files of others: a method, a task, and notes."""
-    write_run(tmp_path, matrices={"icarl": MATRICES["gift"], **MATRICES})
-    write_params(tmp_path, TASKS, tuple(MATRICES))
+    runs.write_run(tmp_path, matrices={"icarl": runs.MATRICES["gift"], **runs.MATRICES})
+    runs.write_params(tmp_path, runs.TASKS, tuple(runs.MATRICES))
     layout = Layout(tmp_path)
     shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("gift", "faces"))
     write_empty_accuracy(layout.pretrained_accuracy(), {})
@@ -99,9 +90,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-OWN = {f"{method}/{task}.parquet" for method in MATRICES for task in TASKS} | {"pretrained.parquet"}
+OWN = {f"{method}/{task}.parquet" for method in runs.MATRICES for task in runs.TASKS} | {"pretrained.parquet"}
 NOT_OURS = {"notes.txt", "gift/notes.txt", "theirs/deeper/a.parquet", "theirs.parquet"}
-LEFT = {f"icarl/{task}.parquet" for task in TASKS} | {"gift/faces.parquet"}
+LEFT = {f"icarl/{task}.parquet" for task in runs.TASKS} | {"gift/faces.parquet"}
 
 
 @pytest.mark.parametrize("stage", ["check", "report"])
@@ -137,16 +128,14 @@ def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: lis
 
 
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
-FOLDER = {
-    "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
-    "on_bad_image": "refuse",
-}  # fmt: skip
 
 
 def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:
-    config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, FOLDER | {"on_bad_image": "skip", "shots": 5})})
-    write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
-    write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
+    config = runs.write_run(
+        tmp_path, changes={"tasks": dict.fromkeys(runs.TASKS, folder_row(on_bad_image="skip", shots=5))}
+    )
+    runs.write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
+    runs.write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
     record = read_run(Layout(tmp_path), config)
     assert data_notes(record) == [
         "few-shot: 5 training images per class (all 3 tasks)",
@@ -159,11 +148,11 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
 
 
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
-    config, layout, other = write_run(tmp_path), Layout(tmp_path), ENVIRONMENT | {"threads": 2}
+    config, layout, other = runs.write_run(tmp_path), Layout(tmp_path), runs.ENVIRONMENT | {"threads": 2}
     write_provenance(layout.model("gift", "zodiac"), {"environment": other | {"device": "<script>x"}})
     edited = {EDITED: "gift_core/work/training.py"}
     write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other | edited)
-    change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
+    runs.change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
     manifest = layout.shards("zodiac") / "manifest.json"
     write_json(manifest, json.loads(manifest.read_text()) | {"environment": other})
     record = read_run(layout, config)

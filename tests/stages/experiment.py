@@ -57,6 +57,13 @@ class Experiment(Commands):
         self.folder, self.params, self.layout = folder, params, Layout(folder)
         self.write(params)
 
+    def learn(self, task: str) -> str:
+        """Runs the stages of a step for every method. Returns what they print."""
+        said = "".join(self.succeed(stage, task) for stage in ("ingest", "write_prompts", "synthesize"))
+        for method in self.params["run"]["methods"]:
+            said += "".join(self.succeed(stage, method, task) for stage in ("teach", "finetune", "evaluate"))
+        return said
+
     def write(self, params: dict[str, Any]) -> None:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 

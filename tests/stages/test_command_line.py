@@ -6,20 +6,18 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
 from gift_core.shipped import guides
-from stages.app import app
+from tests.clone import Clone
 from tests.datasets.folders import flat_birds
+from tests.docs.command_line import commands
 from tests.imports import ROOT
+from tests.stages.experiment import invoke
 
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
@@ -27,21 +25,10 @@ HEAVY = (
 )  # fmt: skip
 
 
-def commands(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command as ("data", "fetch"), with what typer made of it."""
-    for name, command in (group or typer.main.get_command(app)).commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*before, name))
-        else:
-            yield (*before, name), command
-
-
 EVERY = dict(commands())
-NAMED = [" ".join(name) for name in EVERY]
 
 
-def gift(*words: str) -> Result:
-    return CliRunner().invoke(app, words, prog_name="gift")
+gift = partial(invoke, prog_name="gift")
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +37,11 @@ def here(mini_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFT_QUIET", "")  # put back after the test
 
 
-@pytest.mark.parametrize("name", sorted(NAMED))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(name: str) -> None:
     text = gift(*name.split(), "-h").stdout
     assert f"Usage: gift {name}" in text and "docs/" not in text  # there is no such folder
-    command = EVERY[tuple(name.split())]
+    command = EVERY[name]
     paragraphs = command.help.split("\n\n")
     assert not any("\n" in text for text in paragraphs), "rich keeps a line break, at any width of the terminal"
     (example,) = [text for text in paragraphs if text.startswith("Example: gift ")]
@@ -128,18 +115,13 @@ def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
         f"    found = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "    assert not found, (words, found)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=mini_project, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    Clone(mini_project).run(sys.executable, "-c", code, PYTHONPATH=str(ROOT))
 
 
 def test_a_python_without_the_packages_is_named_with_the_command_that_activates_the_environment() -> None:
-    done = subprocess.run([sys.executable, "-S", "-m", "stages", "check"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.startswith(f"error: {sys.executable} has no module ")
-    assert "source .venv/bin/activate" in done.stderr
+    said = Clone(ROOT).run(sys.executable, "-S", "-m", "stages", "check", expect=1)
+    assert said.startswith(f"error: {sys.executable} has no module ") and "Traceback" not in said
+    assert "source .venv/bin/activate" in said
 
 
 def test_every_page_that_code_and_presets_name_is_a_guide() -> None:

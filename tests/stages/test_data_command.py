@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,8 @@ import pytest
 from typer.testing import Result
 
 from tests.datasets.catalogue.trees import make_tree
-from tests.datasets.folders import flat_birds
-from tests.stages.experiment import Gift, invoke
-
-OWN = {
-    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."], "test_fraction": 0.2,
-    "on_bad_image": "refuse",
-}  # fmt: skip
-Written = Callable[[dict[str, Any]], Path]
+from tests.datasets.folders import flat_birds, folder_row
+from tests.stages.experiment import Experiment, Gift
 
 
 def row(dataset: str, **changes: Any) -> dict[str, Any]:
@@ -25,22 +18,21 @@ def row(dataset: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> Gift:
-    """Runs `gift data ...` in tmp_path, with some tasks of the catalogue beside the miniature's."""
+def gift(tmp_path: Path, mini_params: dict[str, Any]) -> Gift:
+    """Runs a command in tmp_path, with some tasks of the catalogue beside the miniature's."""
 
-    def run(*arguments: str, tasks: dict[str, dict[str, Any]] | None = None) -> Result:
-        mini_params["tasks"].update(tasks or {})
-        params = write_params(mini_params)
-        return invoke("data", *arguments, "--params", params, "--root", tmp_path)
+    def run(*words: str, tasks: dict[str, dict[str, Any]]) -> Result:
+        mini_params["tasks"].update(tasks)
+        return Experiment(tmp_path, mini_params).gift(*words)
 
     return run
 
 
 def test_status_shows_own_tasks_first_and_fails_where_images_are_missing(gift: Gift, tmp_path: Path) -> None:
     flat_birds(tmp_path / "data" / "0_raw")
-    tasks = {"textures2": row("dtd", allow_partial=True), "birds": OWN, "owls": {**OWN, "path": "data/0_raw/owls"}}
+    tasks = {"textures2": row("dtd", allow_partial=True), "birds": folder_row(), "owls": folder_row("data/0_raw/owls")}
     make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd")
-    result = gift("status", tasks=tasks)
+    result = gift("data", "status", tasks=tasks)
     assert result.exit_code == 1
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith(("birds ", "owls ", "dtd "))]
     assert lines[0][:5] == ["birds", "1", "complete", "16", "4"]
@@ -48,8 +40,7 @@ def test_status_shows_own_tasks_first_and_fails_where_images_are_missing(gift: G
     assert lines[2][:3] == ["dtd", "1", "partial"]
     assert "dtd: " not in result.stderr  # its task allows a part
     assert "owls: params.yaml: tasks.owls.path: " in result.stderr and "gift data fetch owls" not in result.stderr
-    del tasks["owls"]
-    assert gift("status", "birds", tasks=tasks).exit_code == 0
+    assert gift("data", "status", "birds", tasks={}).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -64,18 +55,16 @@ def test_status_shows_own_tasks_first_and_fails_where_images_are_missing(gift: G
 def test_what_is_wrong_or_missing_is_said_and_nothing_is_written(
     words: str, expected: str, gift: Gift, tmp_path: Path
 ) -> None:
-    result = gift(*words.split(), tasks={"birds": OWN, "textures2": row("dtd")})
+    result = gift("data", *words.split(), tasks={"birds": folder_row(), "textures2": row("dtd")})
     assert result.exit_code == 1 and expected in result.stderr
     assert not (tmp_path / "data").exists()
 
 
 def test_a_data_set_without_training_images_can_only_be_a_probe(
-    tmp_path: Path, mini_params: dict[str, Any], write_params: Written
+    gift: Gift, tmp_path: Path, mini_params: dict[str, Any]
 ) -> None:
     make_tree("imagenet", tmp_path / "data" / "0_raw" / "imagenet", classes=3)
-    mini_params["tasks"]["imagenet"] = row("imagenet", allow_partial=True)
-    command = ("ingest", "imagenet", "--root", tmp_path, "--params")
-    result = invoke(*command, write_params(mini_params))
-    assert result.exit_code == 1 and "imagenet has no training images, so it can only be a probe" in str(result.output)
+    result = gift("ingest", "imagenet", tasks={"imagenet": row("imagenet", allow_partial=True)})
+    assert result.exit_code == 1 and "imagenet has no training images, so it can only be a probe" in result.output
     mini_params["evaluation"]["probes"] = ["imagenet"]
-    assert invoke(*command, write_params(mini_params)).exit_code == 0
+    assert gift("ingest", "imagenet", tasks={}).exit_code == 0

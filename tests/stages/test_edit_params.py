@@ -1,8 +1,9 @@
-"""`gift add-method`, `gift remove-method` and `gift remove-task`, as a person types them."""
+"""`gift add-task`, `add-method`, `remove-task` and `remove-method`, as a person types them."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -13,54 +14,179 @@ import yaml
 
 from gift_core.config.loading import load_config
 from gift_core.config.presets import complete_text
-from tests.artifacts.damage import tree_hash
-from tests.datasets.folders import flat_birds
+from tests.clone import content
+from tests.datasets.folders import birds, flat_birds, folder_row, picture
 from tests.imports import ROOT
+from tests.stages import experiment
 from tests.stages.experiment import Gift
 
-PARAMS = Path("params.yaml")
+PARAMS, RAW = Path("params.yaml"), Path("data/0_raw")
+add_task, add_method = partial(experiment.gift, "add-task"), partial(experiment.gift, "add-method")
+
+
+@pytest.fixture(autouse=True)
+def raw(gift: Gift) -> None:
+    """A project of the miniature as the working folder, and birds in data/0_raw: 10 images of each of two classes."""
+    flat_birds(RAW)
 
 
 @pytest.fixture
-def add(gift: Gift) -> Gift:
-    return partial(gift, "add-method")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return flat_birds(tmp_path_factory.mktemp("elsewhere"))
 
 
-def test_a_copy_with_changes_becomes_a_method_that_runs(add: Gift) -> None:
-    output = add("strong", "--from", "gift", "--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4").output
-    assert output.startswith("strong: a copy of gift\n")
-    assert "\n+      distill: {weight: 2.0, temperature: 2.0}\n" in output
-    assert "To take it back: gift remove-method strong" in output
+def refused(*words: str) -> str:
+    """The message of a command that must fail and leave everything as it was."""
+    before = content(Path())
+    message = experiment.gift(*words, expect=1).output
+    assert content(Path()) == before
+    assert message.startswith("error: ")
+    return message
+
+
+def test_a_folder_becomes_the_last_task() -> None:
+    (RAW / "birds/notes.txt").touch()
+    output = add_task("birds", "--images", "data/0_raw/birds").output
+    assert "birds: 2 classes, 16 training images, 4 test images" in output
+    assert "  great tit      8     2" in output
+    assert "  1 file left out: notes.txt." in output
     config = load_config(PARAMS)
-    gift, strong = config.methods["gift"], config.methods["strong"]
+    assert config.tasks["birds"].model_dump(exclude_unset=True) == folder_row(templates=("a photo of a {}.",))
+    assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
+
+
+def test_a_probe_has_no_step_and_goes_as_it_came_also_where_it_is_the_only_one(gift: Gift) -> None:
+    command = ("birds", "--images", "data/0_raw/birds", "--probe", "--check")
+    add_task(*command, "--learning-rate-factor", "2", expect=2)
+    gift("remove-task", "cyrillic", "games")
+    before = PARAMS.read_text(encoding="utf-8")
+    assert "  probes: []    " in before
+    output = add_task(*command).output
+    assert "birds: 2 classes, 2 training images, 18 test images" in output
+    learned = [step.task for step in load_config(PARAMS).sequence]
+    assert load_config(PARAMS).evaluation.probes == ("birds",) and "birds" not in learned
+    gift("remove-task", "birds")
+    assert PARAMS.read_text(encoding="utf-8") == before
+    gift("remove-task", *learned)
+    assert "There is no task to learn yet: gift add-task NAME" in add_task(*command).output
+
+
+def test_every_option_of_a_folder_is_written() -> None:
+    (RAW / "birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
+    output = add_task(
+        "birds", "--images", "data/0_raw/birds", "--template", "a {}.", "--template", "two {}.",
+        "--test-fraction", "0.5", "--on-bad-image", "skip", "--on-duplicate", "skip", "--class-names", "names.txt",
+        "--shots", "3", "--learning-rate-factor", "0.5",
+    ).output  # fmt: skip
+    assert "birds: 2 classes, 6 training images, 10 test images" in output
+    assert "  Zaunkönig      3     5" in output
+    config = load_config(PARAMS)
+    assert config.tasks["birds"].model_dump() == folder_row(
+        templates=("a {}.", "two {}."), test_fraction=0.5, on_bad_image="skip", on_duplicate="skip",
+        class_names="names.txt", shots=3,
+    )  # fmt: skip
+    assert config.sequence[-1].learning_rate_factor == 0.5
+
+
+def test_a_data_set_with_a_test_split_gets_no_test_fraction_and_its_copies_are_left_out_on_request() -> None:
+    folder = birds(RAW / "split")
+    picture(folder / "train/wren/copy.png", (1, 0, 5))
+    picture(folder / "test/wren/again.png", (1, 1, 5))
+    command = ["birds", "--images", str(folder), "--on-duplicate"]
+    message = refused("add-task", *command, "keep", "--test-fraction", "0.3")
+    assert message == "error: --test-fraction 0.3: the data set has a test split of its own. Leave it out.\n"
+    assert "2 classes, 7 training images, 5 test images" in add_task(*command, "keep", "--dry-run").output
+    output = add_task(*command, "skip").output
+    assert "2 classes, 6 training images, 4 test images" in output
+    copies = "train/wren/copy.png (train/wren/0.png), test/wren/again.png (train/wren/1.png)"
+    assert f"  2 images left out, as on_duplicate: skip says: {copies}.\n" in output
+    assert "test_fraction" not in load_config(PARAMS).tasks["birds"].model_fields_set
+
+
+def test_images_elsewhere_are_linked_or_copied(elsewhere: Path) -> None:
+    assert f"--images {elsewhere}: is outside data/0_raw" in refused("add-task", "owls", "--images", str(elsewhere))
+    before = content(Path())
+    add_task("owls", "--images", str(elsewhere), "--link", "--dry-run")
+    assert content(Path()) == before and not os.path.lexists(RAW / "owls")
+    add_task("owls", "--images", str(elsewhere), "--link")
+    (elsewhere / "wren" / "0.png").chmod(0o400)  # as from a read-only disk
+    add_task("wrens", "--images", str(elsewhere), "--copy")
+    assert (RAW / "wrens" / "wren" / "0.png").stat().st_mode & 0o200
+    assert (RAW / "owls").is_symlink() and (RAW / "owls").resolve() == elsewhere.resolve()
+    assert not (RAW / "wrens").is_symlink() and content(RAW / "wrens") == content(elsewhere)
+    assert load_config(PARAMS).tasks["owls"].path == "data/0_raw/owls"
+
+
+def test_check_decodes_every_image_before_anything_is_written() -> None:
+    command = ["birds", "--images", "data/0_raw/birds", "--check"]
+    check = json.loads(add_task(*command, "--dry-run", "--json").stdout)["check"]
+    assert (check["images"], check["broken"]) == (20, []) and ["great_tit/0.png", "3 x 2"] in check["tiny"]
+    cut = picture(RAW / "birds/wren/10.png", (90, 90, 90))
+    cut.write_bytes(cut.read_bytes()[:45])  # its header is whole
+    before = content(Path())
+    output = add_task(*command, expect=1).output
+    assert "  20 images with a side below 32 pixels: " in output
+    assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
+    assert content(Path()) == before
+    add_task("birds", "--images", "data/0_raw/birds")  # the header alone is sound
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("task letters", "already exists (path: data/mini). Choose another name, or gift remove-task letters."),
+        ("task birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
+        ("task birds --learning-rate-factor nan", "learning_rate_factor: should be a finite number, it is nan."),
+        ("task birds --class-names params.yaml", "class_names: '../../../params.yaml' is outside the task's path"),
+        ("task birds --table labels.csv", "data/0_raw/birds/labels.csv: no such file. Beside it: "),
+        ("task birds --label-column x", "tasks.birds.label_column: unknown key."),
+        ("task birds --images data/0_raw", "contains the project or all its data sets, so the data set would contain"),
+        ("task birds --images data/0_raw/birds/wren", "wren/ has no sub-folders. Put images into"),
+        ("task birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),
+        ("method jiont", "gift add-method: unknown name 'jiont'. Did you mean 'joint'?"),
+        ("method x --from gfit", "gift add-method --from: unknown name 'gfit'. Did you mean 'gift'?"),
+        ("method gift", "params.yaml: methods.gift: already exists; it runs already. Choose another name for a copy."),
+        ("method joint --from ewc", "already exists; to run it as it is: gift add-method joint. Choose another"),
+        ("method x --set learning_rate=fast", "methods.x.learning_rate: should be a valid number, it is 'fast'."),
+        ("method x --set learning_rate=[1", "--set learning_rate=[1: should be KEY=VALUE with a value of YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str, elsewhere: Path) -> None:
+    kind, name, *options = words.format(elsewhere=elsewhere).split()
+    if kind == "task" and "--images" not in options:
+        options += ["--images", "data/0_raw/birds"]
+    assert expected in refused(f"add-{kind}", name, *options)
+
+
+def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row(gift: Gift) -> None:
+    before = PARAMS.read_bytes()
+    changes = ("--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4")
+    output = add_method("strong", "--from", "gift", *changes).output
+    assert "\n+      distill: {weight: 2.0, temperature: 2.0}\n" in output
+    config = load_config(PARAMS)
+    own, strong = config.methods["gift"], config.methods["strong"]
     changed = {"losses", "learning_rate"}
     assert strong.losses.distill is not None
     assert (strong.losses.distill.weight, strong.learning_rate) == (2.0, 1e-4)
-    assert strong.model_dump(exclude=changed) == gift.model_dump(exclude=changed)
+    assert strong.model_dump(exclude=changed) == own.model_dump(exclude=changed)
     assert config.run.methods == ("finetune", "gift", "strong")
-
-
-def test_a_method_goes_with_its_row(add: Gift, gift: Gift) -> None:
-    before = PARAMS.read_bytes()
-    add("strong", "--from", "gift")
     assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"method": "strong", "written": True}
     assert PARAMS.read_bytes() == before
 
 
-def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(add: Gift, mini_params: Any) -> None:
+def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(mini_params: Any) -> None:
     """Those of the miniature, and what counts iterations for the 200 of mini; at full size those of the paper."""
-    output = add("zscl").output
-    assert output.startswith("zscl: a row of the catalogue\n")
+    add_method("zscl")
     row = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["methods"]["zscl"]
     assert row == mini_params["methods"]["zscl"]
     assert (row["learning_rate"], row["average"]["every"]) == (5e-4, 20)
     assert "  zscl:                      # ZSCL: the pre-trained model as" in PARAMS.read_text("utf-8")
     PARAMS.write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
-    assert add("zscl", "--set", "layer_decay=0.9").output.startswith("zscl: a row of the catalogue with changes\n")
+    add_method("zscl", "--set", "layer_decay=0.9")
     config = load_config(PARAMS)
     assert config.methods["zscl"].learning_rate == 1e-5 and config.methods["zscl"].average.every == 100
     assert config.run.methods == ("finetune", "gift", "gift_vocabulary_released", "zscl")
-    assert add("mine", "--from", "icarl").output.startswith("mine: a copy of icarl\n")
+    assert add_method("mine", "--from", "icarl").output.startswith("mine: a copy of icarl\n")
 
 
 def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gift: Gift) -> None:
@@ -70,7 +196,7 @@ def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gi
     catalogue.write_text(f"{row}  consolidation: {{kind: none}}\n\n# ours\n", encoding="utf-8")
     lines = gift("methods").output.splitlines()
     assert "gift *      Your own: only params.yaml has it." in lines and "mine        Our best." in lines
-    gift("add-method", "mine")
+    add_method("mine")
     listed = {each["method"]: each for each in json.loads(gift("methods", "--json").output)}
     assert listed["mine"] == {"method": "mine", "about": "Our best.", "runs": True, "in_params": True}
     assert not listed["joint"]["runs"]
@@ -79,42 +205,22 @@ def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gi
         assert "presets/methods.yaml: it should have `about` and the row of each" in gift("methods", expect=1).stderr
 
 
-def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> None:
+def test_a_row_that_is_there_only_gets_its_name_in_run_methods() -> None:
     before = PARAMS.read_text(encoding="utf-8")
-    output = add("joint").output
-    assert output.startswith("joint: its row is in methods already\n")
-    assert "To take it back: remove joint from run.methods" in output
+    add_method("joint")
     assert PARAMS.read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("jiont", "gift add-method: unknown name 'jiont'. Did you mean 'joint'?"),
-        ("x --from gfit", "gift add-method --from: unknown name 'gfit'. Did you mean 'gift'?"),
-        ("gift", "params.yaml: methods.gift: already exists; it runs already. Choose another name for a copy."),
-        ("joint --from ewc", "already exists; to run it as it is: gift add-method joint. Choose another"),
-        ("x --set learning_rate=fast", "methods.x.learning_rate: should be a valid number, it is 'fast'."),
-        ("x --set learning_rate=[1", "--set learning_rate=[1: should be KEY=VALUE with a value of YAML"),
-    ],
-)
-def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str, add: Gift) -> None:
+def test_an_added_task_is_taken_back_and_its_images_stay(gift: Gift, elsewhere: Path) -> None:
     before = PARAMS.read_bytes()
-    message = add(*words.split(), expect=1).stderr
-    assert message.startswith("error: ") and expected in message
-    assert PARAMS.read_bytes() == before
-
-
-def test_an_added_task_is_taken_back_and_its_images_stay(gift: Gift, tmp_path_factory: pytest.TempPathFactory) -> None:
-    before, photos = PARAMS.read_bytes(), flat_birds(tmp_path_factory.mktemp("photos"))
     PARAMS.rename("own.yaml")
     PARAMS.symlink_to("own.yaml")
-    gift("add-task", "owls", "--images", str(photos), "--link")
+    add_task("owls", "--images", str(elsewhere), "--link")
     output = gift("remove-task", "owls").output
-    assert PARAMS.is_symlink() and PARAMS.read_bytes() == before and "\n-  owls:\n" in output
-    assert "Next: dvc repro (gift why says which" in output and "earlier step" not in output
-    assert Path("data/0_raw/owls").is_symlink()
-    gift("add-task", "owls", "--images", str(photos), "--link")  # the link is still right
+    assert PARAMS.is_symlink() and PARAMS.read_bytes() == before
+    assert "\n-  owls:\n" in output and "earlier step" not in output
+    assert (RAW / "owls").is_symlink()
+    add_task("owls", "--images", str(elsewhere), "--link")  # the link is still right
 
 
 def test_the_tasks_after_a_removed_one_that_were_learned_are_learned_again(gift: Gift) -> None:
@@ -128,20 +234,17 @@ def test_the_tasks_after_a_removed_one_that_were_learned_are_learned_again(gift:
 
 
 def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
-    before = tree_hash(Path())
+    before = content(Path())
     for command, name, unknown in (("remove-task", "digits", "digit"), ("remove-method", "gift", "gfit")):
-        assert "nothing was written" in gift(command, name, "--dry-run").output
+        gift(command, name, "--dry-run")
         assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
-        assert f"unknown name '{unknown}'. Did you mean '{name}'?" in gift(command, unknown, expect=1).output
-    assert "Known: arrows, cyrillic, digits, games" in gift("remove-task", "digits", "digit", expect=1).output
-    assert tree_hash(Path()) == before
+        assert f"unknown name '{unknown}'. Did you mean '{name}'?" in refused(command, unknown)
+    refused("remove-task", "digits", "digit")
+    assert content(Path()) == before
 
 
 def test_without_a_task_each_command_says_how_to_add_one(gift: Gift) -> None:
     PARAMS.write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
-    expected = "params.yaml: tasks: there is no task to learn yet. Add one: gift add-task NAME --images FOLDER"
-    for words in ("check", "run", "show"):
-        assert expected in gift(*words.split(), expect=1).output
-    assert "there is no task to learn yet. Add one: gift add-task NAME" in gift("doctor", "--quick", expect=1).output
-    assert "there is no task to learn yet. Add one: gift add-task NAME" in gift("data", "status").output
+    for words, code in (("check", 1), ("run", 1), ("show", 1), ("doctor --quick", 1), ("data status", 0)):
+        assert "there is no task to learn yet. Add one: gift add-task NAME" in gift(*words.split(), expect=code).output

@@ -27,22 +27,11 @@ def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
     return Experiment(tmp_path, params)
 
 
-def learn(experiment: Experiment, method: str, task: str) -> str:
-    said = experiment.succeed("teach", method, task)
-    return said + experiment.succeed("finetune", method, task) + experiment.succeed("evaluate", method, task)
-
-
 def test_pairs_are_learned_replayed_tested_and_reported(experiment: Experiment) -> None:
     layout = experiment.layout
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
-    said = {}
-    for task in TASKS:
-        said[task] = experiment.succeed("ingest", task)
-        experiment.succeed("write_prompts", task)
-        experiment.succeed("synthesize", task)
-        for method in experiment.params["run"]["methods"]:
-            said[task] += learn(experiment, method, task)
+    said = {task: experiment.learn(task) for task in TASKS}
     assert "80 train captions, 70 test captions, 40 training images, 35 test images" in said["scenes"]
     assert "40 images with 80 captions, 3 iterations" in said["scenes"]
 

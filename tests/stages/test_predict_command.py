@@ -101,14 +101,12 @@ def test_a_task_with_captions_is_tested_by_retrieval_and_its_captions_are_ranked
     assert found["recall_at_1"] == pytest.approx(sum(found[each]["recall_at_1"] for each in directions) / 2)
     low, high = found["interval"]
     assert 0 <= low <= found["recall_at_1"] <= high <= 1 and found["images"] == 9
-    table = gift("test model digits").stdout
-    assert "Recall@1 on 9 images is" in table and "captions for images" in table
+    assert "Recall@1 on 9 images is" in gift("test model digits").stdout
     assert "digits has captions: leave out --learned" in gift("test model digits --learned").stderr
     model = learned_model(world, "digits")
     ranked = document(f"predict {model} pictures --top 9")
     assert {each["class"] for each in ranked[0]["classes"]} == {"picture 0", "the 1th"}
     assert ranked == document("predict model pictures --top 9 --classes digits")
-    assert "2 captions of tasks that the model has learned" in gift(f"predict {model} pictures").stderr
 
 
 def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_learned_ones(world: Path) -> None:
@@ -119,8 +117,6 @@ def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_
     own, learned = document(f"test {model} photos"), document(f"test {model} photos --learned")
     assert (own["among"], learned["among"], of_task["among"]) == (2, 3, 3)
     assert own["images"] == learned["images"]
-    assert f'"{TEMPLATES[0]}". The model has learned a task with it.' in gift(f"test {model} photos").stderr
-    assert '"a photo of a {}.". For other texts: --templates FILE.' in gift("test model photos").stderr
 
 
 def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_does_not_count(world: Path) -> None:
@@ -128,7 +124,6 @@ def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_do
     (world / "photos/test/tit/notes.txt").touch()
     result = gift("test model photos")
     lines = result.stdout.splitlines()
-    assert lines[-2].startswith("95% of the images have a similarity of ") and "predict --threshold " in lines[-1]
     assert "% of 2 images are classified correctly, among 2 classes (95% interval: " in lines[0]
     assert lines[1].split() == ["class", "correct", "images", "95%", "interval"]
     assert {line.split()[0] for line in lines[2:4]} == {"tit", "wren"}
@@ -137,11 +132,9 @@ def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_do
     assert "not read: 1 file, not an image" in result.stderr
 
 
-HUGE = r"numbers of text_projection are NaN, infinite or above 1e\+18"
 FINITE = "features of {} are NaN, infinite or 0, although its weights are finite"
 OVERFLOWS: dict[str, tuple[dict[str, float], str]] = {
-    "merge model model --alpha 0.5 --out merged": ({"text_projection": 3e38}, HUGE),
-    "test model photos": ({"text_projection": 3e38}, HUGE),
+    "merge model model --alpha 0.5 --out merged": ({"text_projection": 3e38}, r"infinite or above 1e\+18"),
     "test model birds": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
     "predict model pictures": ({"visual.ln_post.weight": 1e18, "visual.proj": 1e18}, FINITE.format("images")),
     "predict model photos": ({"ln_final.weight": 1e18, "text_projection": 1e18}, FINITE.format("texts")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -134,12 +135,11 @@ def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_
     toy.wait_for("left")
     message = f"dvc repro left` (process {repro.pid}). Wait until it has ended, or stop it (kill {repro.pid}; "
     for command in (["stages", "run"], ["stages.dvc.fork_server", "dvc", "repro"], ["stages", "verify"]):
-        done = toy.command(*command)
-        assert done.returncode == 1 and message in done.stderr, (command, done.stderr)
-        assert "error: another process works on this project: `" in done.stderr
+        said = toy.clone.run(sys.executable, "-m", *command, expect=1)
+        assert "error: another process works on this project: `" in said and message in said
     toy.release("left")
     assert repro.wait() == 0
-    assert toy.command("stages.dvc.fork_server", "dvc", "repro").returncode == 0
+    toy.clone.run(sys.executable, "-m", "stages.dvc.fork_server", "dvc", "repro")
     assert toy.runs == ["first", "left", "right", "last"]
 
 

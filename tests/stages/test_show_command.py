@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.clone import Clone
 from tests.report.run_folder import PROBES, TASKS, write_run
 from tests.stages.experiment import gift
 
@@ -21,12 +19,6 @@ def write(root: Path, **settings: Any) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with its report, which no test changes."""
-    return write(tmp_path_factory.mktemp("finished"))
-
-
 def show(root: Path, *options: str) -> list[str]:
     return gift("show", "--root", root, *options).stdout.splitlines()
 
@@ -35,9 +27,8 @@ def cells(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
-def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MAKELEVEL", raising=False)  # the test suite itself may run under make
-    lines = show(finished)
+def test_the_table_the_result_and_the_report_and_as_json_all_tasks(tmp_path: Path) -> None:
+    lines = show(write(tmp_path))
     assert lines[0] == "Accuracy in percent on the miniature benchmark (Forgetting: lower is better)"
     assert cells(lines) == [
         ["zero_shot", "55.0", "50.0", "50.0", "0.0", "50.0"],
@@ -46,27 +37,26 @@ def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, m
     ]
     assert any("zodiac:" in line for line in lines) and any("before -> after" in line for line in lines)
     text = " ".join(lines)
-    assert "plain fine-tuning has lost 45.0 points" in text and "nothing about photos" in text
-    page = (finished / "reports/index.html").resolve()
-    assert f"The report: {page}  Next:" in text
-    commands = text.partition("Next:")[2]
-    assert "dvc repro && gift show" in commands and "gift use laptop" in commands
+    assert "plain fine-tuning has lost 45.0 points" in text
+    assert f"The report: {(tmp_path / 'reports/index.html').resolve()}  Next:" in text
+    document = json.loads("\n".join(show(tmp_path, "--json")))
+    assert document["methods"]["gift"]["by_task"]["letters"]["difference_points"] == -6.0
+    assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
 
 
 def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(
     tmp_path: Path,
 ) -> None:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    project = Clone(tmp_path)
 
     def commit(*files: str) -> str:
-        git("add", *files)
-        git("-c", "user.name=ana", "-c", "user.email=ana@lab.example", "commit", "--quiet", "--message", "A result")
-        return git("rev-parse", "--short", "HEAD")
+        project.run("git", "add", *files)
+        project.run("git", "commit", "--quiet", "--message", "A result")
+        return project.run("git", "rev-parse", "--short", "HEAD").strip()
 
     write(tmp_path, probes=PROBES)
     assert not any("Commit" in line for line in show(tmp_path))
-    git("init", "--quiet")
+    project.run("git", "init", "--quiet")
     first = commit("params.yaml")
     assert f"Commit {first}, which has no result yet." in show(tmp_path)
     own = commit("reports/metrics.json")
@@ -87,18 +77,8 @@ def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_pag
     assert lines[at + 1 : at + 5] == [f"  {change}" for change in ("zero_shot: other probes", *changes)]
     page = unescape((tmp_path / "reports/index.html").read_text(encoding="utf-8"))
     [command] = re.findall(r"<code>(git log .*?)</code>", page)
-    found = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
+    found = project.run("sh", "-c", command)
     assert own in [line.split()[1][: len(own)] for line in found.splitlines() if line.startswith("commit")]
-
-
-def test_json_has_all_tasks_of_each_method(finished: Path) -> None:
-    document = json.loads("\n".join(show(finished, "--json")))
-    own = document["methods"]["gift"]
-    assert (own["transfer_percent"], own["forgetting_points"]) == (53.0, 4.0)
-    assert own["by_task"]["letters"] == {
-        "before_percent": 40.0, "after_percent": 80.0, "end_percent": 74.0, "difference_points": -6.0,
-    }  # fmt: skip
-    assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
 
 
 def test_a_missing_summary_and_one_of_another_run_are_named_with_the_remedy(tmp_path: Path) -> None:

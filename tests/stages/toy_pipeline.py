@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests.clone import Clone
 from tests.imports import ROOT
 
 WAIT_SECONDS = 300
@@ -45,9 +45,9 @@ class ToyPipeline:
     """The project in `folder`: for each stage of `graph` the stages whose texts it reads."""
 
     def __init__(self, folder: Path, graph: Mapping[str, Sequence[str]] = DIAMOND) -> None:
-        self.folder = folder
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+        self.folder, self.clone = folder, Clone(folder)
+        self.environment = self.clone.environment
+        self.environment["PYTHONPATH"] = str(ROOT)
         stages = {
             name: {
                 "cmd": f"python stage.py {' '.join([name, *inputs])}",
@@ -62,7 +62,7 @@ class ToyPipeline:
         (folder / "stage.py").write_text(STAGE)
         (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-        subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, env=self.environment, check=True)
+        self.clone.run("dvc", "init", "--no-scm", "--quiet")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -74,14 +74,7 @@ class ToyPipeline:
         return ended(self.start("--workers", "2", *arguments), expect=expect)
 
     def repro(self, *arguments: str, expect: int = 0) -> str:
-        command = ["dvc", "repro", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-        assert done.returncode == expect, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        return self.clone.run("dvc", "repro", *arguments, expect=expect)
 
     def hold(self, *names: str) -> None:
         """Makes stages wait in the middle of their work."""

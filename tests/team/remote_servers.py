@@ -21,10 +21,10 @@ KEYS = {
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it speaks gRPC, which the server here does not
 }  # fmt: skip
 ERRORS = {
-    "500": ("500 Internal Server Error", "InternalError"), "503": ("503 Slow Down", "SlowDown"),
-    "expired": ("400 Bad Request", "ExpiredToken"), "denied": ("403 Forbidden", "AccessDenied"),
-    "unknown key": ("403 Forbidden", "InvalidAccessKeyId"), "wrong secret": ("403 Forbidden", "SignatureDoesNotMatch"),
-}  # fmt: skip
+    "503": ("503 Slow Down", "SlowDown"),
+    "expired": ("400 Bad Request", "ExpiredToken"),
+    "denied": ("403 Forbidden", "AccessDenied"),
+}
 Fault = Callable[[str, str, int], bool]  # of the method, the path with its query, and the number of the request
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.clone import Clone, commit
 from tests.stages.experiment import gift
 
 GOOD = {"transfer": 67.5, "avg": 75.2, "last": 80.2, "forgetting": 7.7}
@@ -24,7 +25,8 @@ Write = Callable[..., None]
 def write(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes and commits params.yaml and metrics.json in a new repository, which is the working folder."""
     monkeypatch.chdir(tmp_path)
-    git("init", "--quiet", "--initial-branch", "main")
+    repository = Clone(tmp_path)
+    repository.run("git", "init", "--quiet", "--initial-branch", "main")
 
     def write(metrics: Any, *, methods: Sequence[str] = ("finetune", "gift"), tasks: int = 3) -> None:
         mini_params["run"]["methods"] = list(methods)
@@ -33,14 +35,9 @@ def write(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.Monke
         Path("reports").mkdir(exist_ok=True)
         if metrics is not None:
             Path("reports/metrics.json").write_text(json.dumps(metrics))
-        git("add", "--all")
-        git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "a result")
+        commit(repository, "a result")
 
     return write
-
-
-def git(*words: str) -> None:
-    subprocess.run(["git", *words], check=True)
 
 
 gate = partial(gift, "gate")
@@ -78,7 +75,7 @@ def test_a_revision_may_be_better_by_the_tolerance(
 ) -> None:
     good = GOOD | {"probes": KEPT}
     write({"gift": good})
-    git("switch", "--quiet", "--create", "trial")
+    subprocess.run(["git", "switch", "--quiet", "--create", "trial"], check=True)
     write({"gift": good | change, "finetune": POOR})
     gate("--against", "main", *options, expect=expect)
 

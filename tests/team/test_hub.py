@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import datasets
 import open_clip
 import pytest
 import torch
 import yaml
-from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub import DatasetCard, HfApi, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from PIL import Image
 from typer.testing import Result
@@ -50,10 +51,10 @@ def world(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
     row = params["methods"]["gift"] | {"release": {"kind": "interpolate", "alpha": 0.75}}
     experiment = TinyExperiment(layout, params, "gift", row, iterations=2, probes=("letters",))
     shutil.rmtree(layout.model("gift", "birds"))
-    gift("probe", "letters", "--params", experiment.params, "--root", root)
+    experiment.gift("probe", "letters")
     for task in ("birds", "digits"):
         for stage in ("teach", "finetune", "evaluate"):
-            gift(stage, "gift", task, "--params", experiment.params, "--root", root)
+            experiment.gift(stage, "gift", task)
     (root / "reports").mkdir()
     probes = {"mean": 57.0, "loss": 12.7, "by_task": {"letters": 57.0}}
     numbers = {"transfer": 50.0, "avg": 60.0, "last": 70.0, "forgetting": None, "probes": probes}
@@ -145,40 +146,29 @@ class RefusedError(Exception):
     response = SimpleNamespace(status_code=401)
 
 
-class Hub:
-    """The hub in memory, in place of huggingface_hub's calls: what was uploaded to (kind, name, branch)."""
-
-    def __init__(self) -> None:
-        self.files: dict[tuple[str, str, str | None], dict[str, bytes]] = {}
-        self.created: list[tuple[str, bool | None]] = []
-
-    def create_repo(self, name: str, *, repo_type: str, private: bool | None, exist_ok: bool) -> None:
-        if "denied" in name:
-            raise RefusedError()
-        self.created.append((name, private))
-
-    def create_branch(self, name: str, *, branch: str, repo_type: str, exist_ok: bool) -> None:
-        self.files[repo_type, name, branch] = {}
-
-    def upload_folder(self, *, repo_id: str, repo_type: str, folder_path: Path, revision: str | None, **_: str) -> Any:
-        self.files[repo_type, repo_id, revision] = content(folder_path)
-        return SimpleNamespace(commit_url=f"https://hub/{repo_id}")
-
-
 def test_a_model_and_shards_are_uploaded_whole_and_a_refusal_has_the_remedy(
     world: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    the_hub = Hub()
-    monkeypatch.setattr("huggingface_hub.HfApi", lambda: the_hub)
+    files: dict[tuple[str, str, str | None], dict[str, bytes]] = {}  # by kind, name and branch
+
+    def upload(repo_id: str, repo_type: str, folder_path: Path, revision: str | None, commit_message: str) -> Any:
+        files[repo_type, repo_id, revision] = content(folder_path)
+        return SimpleNamespace(commit_url=f"https://hub/{repo_id}")
+
+    api = create_autospec(HfApi, instance=True)
+    api.upload_folder.side_effect = upload
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: api)
     said = hub("push", "model", MINI, "--to", "me/mini", "--private").output
     assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
     hub("push", "shards", world.shards("birds"), "--to", "me/pairs", "--revision", "first")
-    assert the_hub.created == [("me/mini", True), ("me/pairs", None)]
-    assert the_hub.files["model", "me/mini", None][WEIGHTS] == (MINI / WEIGHTS).read_bytes()
-    pairs = the_hub.files["dataset", "me/pairs", "first"]
+    created = [(call.args[0], call.kwargs["private"]) for call in api.create_repo.call_args_list]
+    assert created == [("me/mini", True), ("me/pairs", None)] and api.create_branch.call_count == 1
+    assert files["model", "me/mini", None][WEIGHTS] == (MINI / WEIGHTS).read_bytes()
+    pairs = files["dataset", "me/pairs", "first"]
     assert pairs.pop("README.md") and content(world.shards("birds")) == {
         name.removeprefix("birds/"): data for name, data in pairs.items()
     }
+    api.create_repo.side_effect = RefusedError
     for to, message in {
         "me/denied": "error: me/denied: .* Log in with: hf auth login. The token needs the right to write.",
         "tiny": "should be user/name",

@@ -15,6 +15,7 @@ from gift_core.errors import UserError
 from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
 from stages.check import missing_raw_data
 from tests.clone import Clone, clone_of, content
+from tests.datasets.folders import folder_row
 from tests.stages.experiment import gift
 from tests.team.remote_servers import free_port
 from tests.team.toy import use_store
@@ -109,12 +110,10 @@ def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: C
 
 def test_what_a_clone_lacks_of_the_raw_data_is_said_with_the_way_on(tmp_path: Path, mini_params: Any) -> None:
     """tests/docs/test_team.py runs DVC without the raw data."""
-    row = {"source": "folder", "path": "data/0_raw/photos", "templates": ["a {}."], "on_bad_image": "refuse"}
-    mini_params["tasks"]["photos"] = row
+    mini_params["tasks"]["photos"] = folder_row("data/0_raw/photos")
     tasks = {"photos": parse_config(yaml.safe_dump(mini_params), "params.yaml").tasks["photos"]}
-    assert [*missing_raw_data(tmp_path, tasks)] == [
-        "data/0_raw/photos is missing. To get it: see gift data status"
-    ]  # fmt: skip
+    (missing,) = missing_raw_data(tmp_path, tasks)
+    assert missing == "data/0_raw/photos is missing. To get it: see gift data status"
     (tmp_path / "data/1_tasks/photos").mkdir(parents=True)
     (missing,) = missing_raw_data(tmp_path, tasks)
     assert missing.endswith("To keep data/1_tasks/photos as it is: dvc repro --allow-missing")

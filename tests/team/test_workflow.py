@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,7 @@ def run(clone: Clone, name: str, *, fails: bool = False, **variables: str) -> st
     (step,) = [step for step in STEPS if step.get("name") == name]
     pipefail = ["-o", "pipefail"] if step.get("shell") == "bash" else []
     command = ["bash", "-e", *pipefail, "-c", step["run"]]
-    environment = clone.environment | variables
-    done = subprocess.run(command, cwd=clone.folder, env=environment, capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert (done.returncode != 0) == fails, said
-    return said
+    return clone.run(*command, expect=int(fails), **variables)
 
 
 def test_no_script_contains_an_expression() -> None:
@@ -85,9 +80,7 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
 
 def test_the_workflows_are_valid_by_githubs_schema() -> None:
     schema = ["--builtin-schema", "vendor.github-workflows"]
-    command = [sys.executable, "-m", "check_jsonschema", *schema, str(OURS), str(THEIRS)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    Clone(ROOT).run(sys.executable, "-m", "check_jsonschema", *schema, str(OURS), str(THEIRS))
 
 
 def test_actions_are_pinned_and_rights_are_few() -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +16,28 @@ from typer.testing import Result
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
-from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.method.training import loop
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import describe, require_tracker
-from stages.stage import Stage
 from stages.tracked import track_metrics
 from tests.clone import content
-from tests.stages.experiment import gift
 from tests.tiny_world import TinyExperiment, make_world
 
 ITERATIONS = 5
 
 
-class Experiment:
+class Experiment(TinyExperiment):
     """The stages of plain fine-tuning on a tiny world."""
 
     def __init__(self, root: Path, params: dict[str, Any]) -> None:
-        row = params["methods"]["finetune"]
-        params["experiment"] = root.name
-        self.learning_rate = row["learning_rate"]
-        self.layout = make_world(root)
+        row, params["experiment"] = params["methods"]["finetune"], root.name
+        super().__init__(make_world(root), params, "finetune", row, iterations=ITERATIONS, probes=("letters",))
         write_empty_accuracy(self.layout.pretrained_accuracy(), {})
-        self.params = TinyExperiment(
-            self.layout, params, "finetune", row, iterations=ITERATIONS, probes=("letters",)
-        ).params
-
-    def run(self, *words: str, expect: int = 0) -> Result:
-        return gift(*words, "--params", self.params, "--root", self.layout.root, expect=expect)
 
     def train(self) -> Result:
-        self.run("teach", "finetune", "digits")
-        return self.run("finetune", "finetune", "digits")
+        self.gift("teach", "finetune", "digits")
+        return self.gift("finetune", "finetune", "digits")
 
     def key(self) -> str:
         """That of the tracked run of the model."""
@@ -88,16 +78,16 @@ def steps_of(client: MlflowClient, run: Any, name: str) -> list[int]:
 def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client: MlflowClient) -> None:
     plain = make("accuracies")
     plain.train()
-    plain.run("finetune", "finetune", "birds")  # the world has made its model without a pipeline
-    plain.run("probe", "letters")
-    plain.run("evaluate", "finetune", "birds")
-    plain.run("evaluate", "finetune", "digits")
+    plain.gift("finetune", "finetune", "birds")  # the world has made its model without a pipeline
+    plain.gift("probe", "letters")
+    plain.gift("evaluate", "finetune", "birds")
+    plain.gift("evaluate", "finetune", "digits")
     run = next(each for each in runs_of(client, "accuracies") if each.info.run_name == "finetune/digits")
     assert run.info.status == "FINISHED"
     assert run.data.tags["gift.key"] == plain.key()
     assert run.data.tags["gift.experiment"] == "accuracies"
     assert run.data.params["training.iterations"] == str(ITERATIONS)
-    assert run.data.params["settings.learning_rate"] == str(plain.learning_rate)
+    assert run.data.params["settings.learning_rate"] == str(plain.row.learning_rate)
     assert steps_of(client, run, "loss/task") == list(range(ITERATIONS))
     logged = [metric.value for metric in client.get_metric_history(run.info.run_id, "loss/total")]
     lines = (plain.layout.model("finetune", "digits") / "losses.jsonl").read_text().splitlines()
@@ -106,14 +96,9 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     assert tests == {"accuracy/birds", "accuracy/digits", "probe/letters"}
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
     metrics = {"finetune": {"last": 80.0, "transfer": None, "probes": {"mean": 57.0, "loss": 12.7, "by_task": {}}}}
-    stage = Stage("report", load_config(plain.params), plain.layout)
-    track_metrics(stage, metrics)
-    run = client.get_run(run.info.run_id)
-    assert (run.data.metrics["last"], run.data.metrics["probes_mean"], run.data.metrics["probes_loss"]) == (
-        80,
-        57,
-        12.7,
-    )
+    track_metrics(replace(plain.stage, stage="report", method=""), metrics)
+    logged = client.get_run(run.info.run_id).data.metrics
+    assert [logged[name] for name in ("last", "probes_mean", "probes_loss")] == [80, 57, 12.7]
 
 
 @pytest.mark.usefixtures("every_snapshot")
@@ -129,14 +114,14 @@ def test_a_resumed_run_continues_the_same_tracked_run_and_a_tracked_model_has_th
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.WeightUpdate, "__call__", stop_at_3)
-        experiment.run("teach", "finetune", "digits")
-        experiment.run("finetune", "finetune", "digits", expect=130)
+        experiment.gift("teach", "finetune", "digits")
+        experiment.gift("finetune", "finetune", "digits", expect=130)
     (interrupted,) = runs_of(client, "resumed")
     assert (interrupted.info.status, steps_of(client, interrupted, "loss/task")) == ("KILLED", [0, 1, 2])
-    experiment.run("finetune", "finetune", "digits")
+    experiment.gift("finetune", "finetune", "digits")
     (run,) = runs_of(client, "resumed")
     assert (run.info.status, steps_of(client, run, "loss/task")) == ("FINISHED", [0, 1, 2, 3, 4])
-    experiment.run("finetune", "finetune", "digits")  # again from the start: another run
+    experiment.gift("finetune", "finetune", "digits")  # again from the start: another run
     assert [steps_of(client, each, "loss/task") for each in runs_of(client, "resumed")] == [[0, 1, 2, 3, 4]] * 2
     tracked = content(experiment.layout.model("finetune", "digits"))
     monkeypatch.delenv("GIFT_TRACKING")

@@ -13,7 +13,7 @@ import pytest
 from torchvision import datasets
 
 from gift_core.datasets.catalogue.fetch import fetch, how_to_get
-from gift_core.datasets.catalogue.inventory import Archive, CatalogueRow, catalogue_row, take_inventory
+from gift_core.datasets.catalogue.inventory import Archive, CatalogueRow, take_inventory
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
 from tests.datasets.hub_server import Hub
@@ -130,10 +130,3 @@ def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, se
     assert text.startswith("gift data fetch dtd: dtd-r1.0.1.tar.gz could not be downloaded and unpacked (HTTP Error 4")
     assert how_to_get(dtd, path) in text
     assert not list((tmp_path / "raw").iterdir())
-
-
-def test_a_download_by_hand_is_explained(tmp_path: Path) -> None:
-    text = refused(catalogue_row("sun397", "tests"), tmp_path / "raw" / "sun397")
-    for part in ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>"):
-        assert part in text
-    assert f"unpack to: {tmp_path / 'raw' / 'sun397'}/" in text and not (tmp_path / "raw").exists()
