@@ -24,7 +24,7 @@ from tests.generators.tiny import CPU, apart, first_image, load
 
 Folder = Callable[[str], str]
 Settings = Callable[..., GeneratorConfig]
-every_family = pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+every_family = pytest.mark.parametrize("family", tiny.FAMILIES)
 
 
 @every_family
@@ -58,19 +58,6 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
     ).images[0]  # fmt: skip
     ours = load(folder_of(family), settings, device=device).generate(tiny.WORDS[:1], [5])[0]
     assert apart(ours, expected.convert("RGB")) == 0
-
-
-MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
-
-
-@pytest.mark.gpu
-@every_family
-def test_a_gpu_gives_the_cpus_image(family: str, folder_of: Folder, settings: Settings, gpu: torch.device) -> None:
-    """In float32 without TF32 only the order of sums differs. A pixel may be rounded to another level."""
-    first, other = (
-        load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, gpu)
-    )
-    assert apart(first, other) <= 2
 
 
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}

@@ -136,7 +136,7 @@ def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_byt
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_family_has_the_same_bytes_with_overlap(
     family: str, tmp_path: Path, folder_of: Callable[[str], str], settings: Callable[..., Any], gpu: torch.device
 ) -> None:

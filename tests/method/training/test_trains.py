@@ -47,7 +47,7 @@ def deep_clip() -> Clip:
 
 def row(kind: str = "", **changes: Any) -> MethodConfig:
     trains = {"trains": {"kind": kind, **KINDS[kind][0]}} if kind else {}
-    return MethodConfig.model_validate(gift().model_dump(exclude_none=True) | trains | changes)
+    return gift(**trains, **changes)
 
 
 def trained(config: MethodConfig, **options: Any) -> tuple[list[LossRow], dict[str, torch.Tensor]]:
