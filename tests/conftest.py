@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,6 +183,14 @@ def _mini_params() -> dict[str, Any]:
 def mini_params(_mini_params: dict[str, Any]) -> dict[str, Any]:
     """presets/mini.yaml with all methods of the catalogue, as a dictionary of one's own, to change."""
     return copy.deepcopy(_mini_params)
+
+
+@pytest.fixture
+def mini_project(tmp_path: Path) -> Path:
+    """A folder with the presets, and mini as its params.yaml."""
+    shutil.copytree(PROJECT / "presets", tmp_path / "presets")
+    shutil.copy(PROJECT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    return tmp_path
 
 
 @pytest.fixture

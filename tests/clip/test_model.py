@@ -114,20 +114,14 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         with_config(lambda config, _: config.pop("embed_dim")),
         "open_clip_config.json: not supported: it should have an embed_dim, a vision_cfg and",
     ),
-    "no tokenizer": (
-        with_config(lambda config, _: config["text_cfg"].update(hf_tokenizer_name=".")),
-        "its tokenizer cannot be loaded",
-    ),
     "a mean of NaN": (with_config(lambda _, own: own.update(mean=[0.5, math.nan, 0.5])), "NaN, which is not a number"),
     "a deviation of 0": (with_config(lambda _, own: own.update(std=[0.25, 0.0, 0.2])), "std should be 3 numbers"),
     "a giant": (
         with_config(lambda config, _: config.update(embed_dim=10**9)),
         "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000",
     ),
-    "half the weights": (cut_weights, "model.safetensors: damaged or incomplete"),
     "NaN": (with_values(KERNEL, math.nan, 3), f"3 of the 6144 numbers of {KERNEL} are NaN, infinite or ab"),
     "huge": (with_values("text_projection", 3e38), "1 of the 128 numbers of text_projection are NaN, infinite or abov"),
-    "a missing tensor": (with_weights(lambda t: t.pop("ln_final.bias")), "ln_final.bias"),
     "another shape": (
         with_weights(lambda t: t.update({"visual.positional_embedding": torch.zeros(10, 32)})),
         r"size mismatch for visual.positional_embedding: .*\[10, 32\]\) from checkpoint",

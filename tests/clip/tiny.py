@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)  # building it takes longer than a model
 
 
-def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
+def tiny_config(*, tower: str = "vit") -> dict[str, Any]:
     """open_clip_config.json of a 16 px model: a ViT, or a ResNet with BatchNorm (32 px)."""
     vision: dict[str, Any] = {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
     if tower == "resnet":
@@ -29,7 +29,7 @@ def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
         "model_cfg": {
             "embed_dim": 8,
             "vision_cfg": vision,
-            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": width, "heads": 2, "layers": 1},
+            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
         },
         "preprocess_cfg": {
             "size": [vision["image_size"]] * 2,

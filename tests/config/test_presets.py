@@ -153,14 +153,6 @@ def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
     assert set(base.methods) - set(config.methods) == {"ewc"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A root with the presets, and mini as its params.yaml."""
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    return tmp_path
-
-
 def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: Path) -> None:
     shipped = find_presets(ROOT)
     assert find_presets(tmp_path) == shipped
@@ -173,24 +165,24 @@ def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: 
     assert list(find_presets(tmp_path)) == sorted({*shipped, *own})
 
 
-def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(project: Path) -> None:
-    params = project / "params.yaml"
+def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(mini_project: Path) -> None:
+    params = mini_project / "params.yaml"
     text = params.read_bytes()
     changed = (b"experiment: mine\n", text + b"# the run of Tuesday\n", text.replace(b"\n", b"\r\n"))
     for number, mine in enumerate(changed, start=1):
         params.write_bytes(mine)
-        switch = plan_switch(project, "mini")
-        assert params.read_bytes() == mine and switch.backup == project / f"params.backup-{number}.yaml"
+        switch = plan_switch(mini_project, "mini")
+        assert params.read_bytes() == mine and switch.backup == mini_project / f"params.backup-{number}.yaml"
         switch.carry_out()
         assert switch.backup.read_bytes() == mine
-    assert plan_switch(project, "mtil_order_1").backup is None  # an unchanged preset needs none
+    assert plan_switch(mini_project, "mtil_order_1").backup is None  # an unchanged preset needs none
 
 
-def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it_changes(project: Path) -> None:
+def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it_changes(mini_project: Path) -> None:
     for name in ("params.yaml", "presets/mini.yaml"):
-        (project / name).unlink()
-    switch = plan_switch(project, "mini_quick")
+        (mini_project / name).unlink()
+    switch = plan_switch(mini_project, "mini_quick")
     assert switch.before == "" and all(line.startswith(("+", "-", "@")) for line in switch.difference())
     switch.carry_out()
-    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
-    assert [path.name for path in project.iterdir() if path.is_file()] == ["params.yaml"]
+    assert (mini_project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert [path.name for path in mini_project.iterdir() if path.is_file()] == ["params.yaml"]

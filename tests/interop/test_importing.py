@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -79,27 +78,15 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path: Path, capsys: pytest.Ca
     assert "code of the file" not in capsys.readouterr().out
 
 
-def test_half_a_file_one_without_weights_and_a_whole_pickled_model_are_refused(tmp_path: Path) -> None:
-    torch.save(STATE, tmp_path / "half.pt")
-    os.truncate(tmp_path / "half.pt", (tmp_path / "half.pt").stat().st_size // 2)
-    with pytest.raises(UserError, match="half.pt: not a file of weights alone"):
-        read_checkpoint(tmp_path / "half.pt")
-    whole = r"open_clip.model.CLIP .*\); nothing in it was executed. .*state_dict\(\)"
-    for stored, message in (([1, 2], "holds no tensors"), ({"epoch": 3}, "holds no tensors"), (tiny_model(), whole)):
-        torch.save(stored, tmp_path / "weights.pt")
-        with pytest.raises(UserError, match=message):
-            read_checkpoint(tmp_path / "weights.pt")
-
-
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
 
 @pytest.fixture(autouse=True)
 def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny, Tiny-quickgelu, and two that differ from Tiny in a size, known to open_clip while a test runs."""
-    tiny, deep, wide = (tiny_config(width=width)["model_cfg"] for width in (16, 16, 32))
+    """Tiny, Tiny-quickgelu, and one with more layers, known to open_clip while a test runs."""
+    tiny, deep = (tiny_config()["model_cfg"] for _ in range(2))
     deep["vision_cfg"]["layers"] = 2
-    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}, "TinyDeep": deep, "TinyWide": wide}
+    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}, "TinyDeep": deep}
     monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", known)
 
 
@@ -150,7 +137,6 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
     image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
     for name, weights, message in (
         ("TinyDeep", state, r"Missing key\(s\) in state_dict: .visual.transformer.*\. Name their architecture"),
-        ("TinyWide", state, r"size mismatch for positional_embedding: .*\[24, 16\]\) from checkpoint, .*\[24, 32\]"),
         ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
     ):
         with pytest.raises(UserError, match=message):
@@ -216,7 +202,6 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
     for name, pretrained, message in (
         ("ViT-B-61", "openai", r"no architecture of that name, either\. Did you mean 'ViT-B-16'"),
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
-        ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
         (f"local-file:{tmp_path / 'bare.safetensors'}", None, "its metadata has no configuration .* Give its arch"),
         (f"local-file:{__file__}", None, "damaged or incomplete"),

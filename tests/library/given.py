@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import open_clip
 import torch
 from open_clip.model import set_model_preprocess_cfg
 from PIL import Image
@@ -14,10 +13,9 @@ from torch.utils.data import DataLoader
 
 import gift_core
 from gift_core.clip.images import evaluation_transform
-from tests.clip.tiny import CONTEXT, picture, tiny_clip
+from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.method.training.tiny_training import GIFT_LOSSES, PROMPTS
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)
 CLASS_PROMPTS = ["a one.", "a two.", "a three."]
 GIFT: dict[str, Any] = {
     "learning_rate": 1e-3,

@@ -18,9 +18,9 @@ from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.presets import complete_text
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
-from tests.clip.tiny import picture, tiny_clip
+from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.conftest import PROJECT
-from tests.library.given import GIFT, TOKENIZER, finetuned, given_loader, given_model, given_pairs
+from tests.library.given import GIFT, finetuned, given_loader, given_model, given_pairs
 from tests.method.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
 from tests.method.training.tiny_training import gift as gift_of_the_pipeline
 
