@@ -17,6 +17,8 @@ import yaml
 if TYPE_CHECKING:
     import torch
 
+    from tests.clone import Clone
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 os.environ["HF_HUB_OFFLINE"] = "1"
 for name in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):  # of `make test`, not of the makes that the tests run
@@ -170,6 +172,14 @@ def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
             finished_experiment(folder.with_name("unfinished"))
             folder.with_name("unfinished").rename(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def clone(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the small experiment for a file of tests that change it."""
+    from tests.clone import copy_of
+
+    return copy_of(first_result / "gift", tmp_path_factory.mktemp("clone") / "gift")
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,16 @@ def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32", dev
     return Clip(model, TOKENIZER, config, precision)
 
 
+def tiny_model(*, quick: bool = False) -> CLIP:
+    """open_clip's class with random weights, half of whose activations differ from zero."""
+    torch.manual_seed(3)
+    model = CLIP(**tiny_config()["model_cfg"], quick_gelu=quick).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return model
+
+
 def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:
     """A random RGB image."""
     levels = np.random.default_rng(seed).integers(0, 256, size=(height, width, 3), dtype=np.uint8)

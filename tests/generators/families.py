@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 import transformers
 
-from tests.generators.tiny import SIZE, WORDS
+from tests.generators.conftest import SIZE, WORDS
 from tests.imports import ROOT
 
 VOCABULARY = 1700  # of the text encoders: above any of the tokenizers'

@@ -11,6 +11,8 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIP
+from open_clip.utils import to_2tuple
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
@@ -19,10 +21,26 @@ from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip, read_checkpoint, tag_options
-from tests.clip.tiny import CONTEXT, tiny_config
-from tests.interop.weights import features, openai_weights, tiny_model
+from tests.clip.tiny import CONTEXT, TOKENIZER, tiny_config, tiny_model
 
 STATE = tiny_model().state_dict()
+
+
+def openai_weights(model: CLIP, path: Path) -> Path:
+    """The state_dict of what OpenAI published: half precision, with three buffers that describe the model."""
+    sizes = {"input_resolution": to_2tuple(model.visual.image_size)[0], "context_length": model.context_length}
+    buffers = {name: torch.tensor(value) for name, value in {**sizes, "vocab_size": 49408}.items()}
+    torch.save({name: value.half() for name, value in model.state_dict().items()} | buffers, path)
+    return path
+
+
+def features(model: Any) -> torch.Tensor:
+    """[2, D]: unit features of one random picture and one text."""
+    torch.manual_seed(0)
+    tokens_NL = TOKENIZER(["a photo of a cat."])
+    with torch.no_grad():
+        image_BD = model.encode_image(torch.randn(1, 3, 16, 16), normalize=True)
+        return torch.cat([image_BD, model.encode_text(tokens_NL, normalize=True)])
 
 
 def under(prefix: str) -> dict[str, torch.Tensor]:
@@ -158,7 +176,7 @@ def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
 
 def their_features(model: CLIPModel) -> torch.Tensor:
     torch.manual_seed(0)
-    tokens_NL = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a photo of a cat."])
+    tokens_NL = TOKENIZER(["a photo of a cat."])
     with torch.no_grad():
         image_BD = model.get_image_features(torch.randn(1, 3, 16, 16)).pooler_output
         text_ND = model.get_text_features(tokens_NL).pooler_output
@@ -181,10 +199,6 @@ def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
         (folder / "config.json").write_text(written.replace("quick_gelu", new, count))
         with pytest.raises(UserError, match=f"config.json: .*{message}"):
             load_clip(f"local-dir:{folder}", device="cpu")
-    (folder / "model.safetensors").unlink()
-    (folder / "config.json").write_text(written.replace("quick_gelu", "gelu"))
-    with pytest.raises(UserError, match=r"holds no weights, expected model.safetensors or pytorch_model.bin"):
-        load_clip(f"local-dir:{folder}", device="cpu")
 
 
 def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +218,6 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
         (f"local-file:{tmp_path / 'bare.safetensors'}", None, "its metadata has no configuration .* Give its arch"),
-        (f"local-file:{__file__}", None, "damaged or incomplete"),
     ):
         with pytest.raises(UserError, match=message):
             load_clip(name, pretrained, device="cpu")
