@@ -29,17 +29,6 @@ def sample(
     return sample_prompts(vocabulary, count, task="letters", seed=42, strategy=strategy, captions=captions)
 
 
-def test_class_names_are_sampled_uniformly_and_fill_the_first_template_of_their_source() -> None:
-    prompts = sample(count=4000)
-    assert set(prompts.prompt) == {f"a photo of a {entry.class_name}." for entry in BASE} | {"a wren, a bird."}
-    assert {*zip(prompts.source_task, prompts.template, strict=True)} == {
-        ("base", "a photo of a {}."), ("birds", "a {}, a bird."),
-    }  # fmt: skip
-    counts = prompts.class_name.value_counts()
-    assert set(counts.index) == {"snowman", "spade", "heart", "wren"}
-    assert all(880 < count < 1120 for count in counts)  # 1000 expected, standard deviation 27
-
-
 def test_braces_in_a_class_name_stay_and_an_empty_vocabulary_is_refused() -> None:
     assert sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1).prompt[0] == "a {curly}."
     with pytest.raises(UserError, match=r"base_vocabulary: none leaves no prompts for the first task, 'letters'"):

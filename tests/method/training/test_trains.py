@@ -15,9 +15,8 @@ from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import TRAINS, lora, training_mode
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import UserError
 from gift_core.method.methods import build_method
-from gift_core.method.training.loop import LossRow, require_trainable, training_run
+from gift_core.method.training.loop import LossRow, training_run
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.method.training.tiny_training import gift, other_teacher, run, training
 
@@ -125,16 +124,3 @@ def test_each_layer_learns_at_its_rate() -> None:
         if not name.endswith("in_proj_bias"):  # the gradient of the keys' bias is 0
             moved = (weights[name] - start.model.state_dict()[name]).abs().max().item()
             assert moved == pytest.approx(1e-3 * factor, rel=2e-2), name  # AdamW's first step is the rate
-
-
-REFUSED = {
-    r"trains.blocks: 3: the image tower has 2 blocks. Lower it": {"kind": "last_blocks", "blocks": 3},
-    r"trains.targets: no layer's name ends with 'fc1'.*Known: attn, c_fc, c_proj": LORA | {"targets": ["fc1"]},
-}
-
-
-def test_what_the_model_does_not_have_is_refused() -> None:
-    """What does not fit the other slots: tests/config/test_loading.py."""
-    for message, trains in REFUSED.items():
-        with pytest.raises(UserError, match=message):
-            require_trainable(deep_clip(), training(), build_method(row(trains=trains)))
