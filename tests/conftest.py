@@ -17,6 +17,7 @@ import yaml
 if TYPE_CHECKING:
     import torch
 
+    from gift_core.clip.model import Clip
     from tests.clone import Clone
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
@@ -156,6 +157,16 @@ def one_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.clip.tiny import TOKENIZER
 
     monkeypatch.setattr("open_clip.get_tokenizer", lambda name: TOKENIZER)
+
+
+@pytest.fixture(scope="session")
+def mini() -> Clip:
+    """The miniature's model: context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
+    import torch
+
+    from gift_core.clip.model import open_folder
+
+    return open_folder(PROJECT / "data" / "mini" / "clip", device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,7 @@ from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError, UserError
 from gift_core.interop.importing import load_clip
 from tests.artifacts.damage import cut
-from tests.clip.tiny import picture, tiny_clip, tiny_config
-
-CPU = torch.device("cpu")
+from tests.clip.tiny import CPU, picture, tiny_clip, tiny_config
 
 
 @pytest.fixture

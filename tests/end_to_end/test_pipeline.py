@@ -1,7 +1,4 @@
-"""One real `dvc repro` of a small miniature, and changes that run no stage but check.
-
-The tests of this file run in order, on one clone. What other changes run: test_changes.py.
-"""
+"""One real `dvc repro` of a small miniature, in a second clone, and by two workers. Changes: test_changes.py."""
 
 from __future__ import annotations
 

@@ -26,10 +26,9 @@ from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import cut, tree_hash
 from tests.execution.pretended_helper import PretendedHelper
-from tests.generators.conftest import FAMILIES, load
+from tests.generators.conftest import CPU, FAMILIES, load
 from tests.stages.toy_pipeline import wait
 
-CPU = torch.device("cpu")
 Color = tuple[int, int, int]
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",

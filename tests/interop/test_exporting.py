@@ -118,12 +118,6 @@ def assert_same_features(clip: Clip, folder: Path, tokens_NL: torch.Tensor) -> N
         torch.testing.assert_close(run(folder / "text.onnx", tokens_NL[:count]), text_ND, rtol=0, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def mini(project: Path) -> Clip:
-    """The mini model."""
-    return load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
-
-
 def test_onnxruntime_gives_the_features_of_a_resnet_and_a_vision_transformer(mini: Clip, tmp_path: Path) -> None:
     exported = tmp_path / "out"
     export_clip(mini, exported, to="onnx", provenance={"format": "onnx"})

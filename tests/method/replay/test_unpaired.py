@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
 from gift_core.clip.encoding import SHORTEST_ROWS
-from gift_core.clip.model import Clip, open_folder
+from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.method.replay.own_task import random_token_rows
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 
 START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
-
-
-@pytest.fixture(scope="module")
-def mini() -> Clip:
-    """Context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
-    folder = Path(__file__).resolve().parents[3] / "data" / "mini" / "clip"
-    return open_folder(folder, device=torch.device("cpu"), precision="fp32")
 
 
 def with_vocabulary(size: int) -> Clip:

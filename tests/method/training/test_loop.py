@@ -71,6 +71,16 @@ def test_half_precision_trains_float32_weights(precision: str, use_scaler: UseSc
         assert found["total"] == pytest.approx(expected["total"], rel=2e-2)
 
 
+def test_scaling_by_powers_of_two_changes_no_bit_of_float32(use_scaler: UseScaler) -> None:
+    plain, scaled = tiny_clip(), tiny_clip()
+    expected = run(plain, gift(), replay=other_teacher())
+    use_scaler(Scaler())
+    found = run(scaled, gift(), replay=other_teacher())
+    assert [{**row, "skipped": 0.0} for row in expected] == found
+    for name, value in scaled.trainable().items():
+        assert torch.equal(value, plain.trainable()[name]), name
+
+
 @pytest.mark.parametrize("calls", [(2,), (3,), (2, 3)], ids=["in the replay losses", "in the task loss", "in both"])
 def test_an_iteration_with_an_overflow_changes_no_weight_and_training_goes_on(
     use_scaler: UseScaler, calls: tuple[int, ...]
