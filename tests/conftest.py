@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ import yaml
 
 if TYPE_CHECKING:
     import torch
+
+    from gift_core.clip.model import Clip
+    from tests.clone import Clone
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -156,6 +160,16 @@ def one_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def mini() -> Clip:
+    """The miniature's model: context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
+    import torch
+
+    from gift_core.clip.model import open_folder
+
+    return open_folder(PROJECT / "data" / "mini" / "clip", device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
 def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of the finished small experiment, tests/clone.py. All processes of the tests share it: copy it."""
     from filelock import FileLock
@@ -171,6 +185,14 @@ def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
     return folder
 
 
+@pytest.fixture(scope="module")
+def clone(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the small experiment for a file of tests that change it."""
+    from tests.clone import copy_of
+
+    return copy_of(first_result / "gift", tmp_path_factory.mktemp("clone") / "gift")
+
+
 @pytest.fixture(scope="session")
 def _mini_params() -> dict[str, Any]:
     from tests.imports import with_all_methods
@@ -182,6 +204,14 @@ def _mini_params() -> dict[str, Any]:
 def mini_params(_mini_params: dict[str, Any]) -> dict[str, Any]:
     """presets/mini.yaml with all methods of the catalogue, as a dictionary of one's own, to change."""
     return copy.deepcopy(_mini_params)
+
+
+@pytest.fixture
+def mini_project(tmp_path: Path) -> Path:
+    """A folder with the presets, and mini as its params.yaml."""
+    shutil.copytree(PROJECT / "presets", tmp_path / "presets")
+    shutil.copy(PROJECT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    return tmp_path
 
 
 @pytest.fixture

@@ -188,11 +188,7 @@ def test_a_process_decodes_its_share_and_has_all_texts(folder: Path, monkeypatch
 
 
 def test_a_joint_round_has_pairs_and_classes(folder: Path) -> None:
-    classes = TrainingImages(
-        CLIP, [Picture(png(0), 0), Picture(png(1), 1)], class_prompts=("one", "two"), batch_size=2,
-        crop_scale=(0.9, 1.0), names=("t",), cache_budget=CacheBudget(),
-    )  # fmt: skip
-    joint = JointImages([pairs(folder), classes], ("test",))
+    joint = JointImages([pairs(folder), task("digits", count=4)], ("test",))
     assert sorted(joint.sample(iteration).kind for iteration in range(2)) == ["classes", "pairs"]
     tokens_KL = tokenize(CLIP, joint.class_prompts)
     of_classes = next(batch for batch in map(joint.sample, range(2)) if batch.kind == "classes")

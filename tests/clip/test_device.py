@@ -13,7 +13,6 @@ from gift_core.errors import UserError
     ("name", "expected"),
     [
         ("cudda", r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"),
-        ("cpu:-1", "'cpu:-1' is not available here"),
         ("cuda:77", "'cuda:77' is not available here"),
     ],
 )

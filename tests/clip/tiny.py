@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)  # building it takes longer than a model
 
 
-def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
+def tiny_config(*, tower: str = "vit") -> dict[str, Any]:
     """open_clip_config.json of a 16 px model: a ViT, or a ResNet with BatchNorm (32 px)."""
     vision: dict[str, Any] = {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
     if tower == "resnet":
@@ -29,7 +29,7 @@ def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
         "model_cfg": {
             "embed_dim": 8,
             "vision_cfg": vision,
-            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": width, "heads": 2, "layers": 1},
+            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
         },
         "preprocess_cfg": {
             "size": [vision["image_size"]] * 2,
@@ -49,6 +49,16 @@ def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32", dev
     config = tiny_config(tower=tower)
     model = CLIP(**config["model_cfg"]).eval().to(device)
     return Clip(model, TOKENIZER, config, precision)
+
+
+def tiny_model(*, quick: bool = False) -> CLIP:
+    """open_clip's class with random weights, half of whose activations differ from zero."""
+    torch.manual_seed(3)
+    model = CLIP(**tiny_config()["model_cfg"], quick_gelu=quick).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return model
 
 
 def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:

@@ -92,13 +92,11 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
     )
 
 
-def test_sections_in_brackets_are_written_on_lines_and_a_name_that_exists_is_refused() -> None:
+def test_sections_in_brackets_are_written_on_lines() -> None:
     add("tasks: {a: {path: x}}\nsequence: [{task: a}]\n", "birds")
     assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", [], {}).startswith(
         "run: {methods: [a, x]}\nmethods:\n  a: {}\n  x: {}"
     )
-    with pytest.raises(UserError, match=r"params.yaml: tasks.letters: already exists \(path: x\). Choose"):
-        append_task(PARAMS, "letters", ROW, learning_rate_factor=1.0)
 
 
 @pytest.mark.parametrize("preset", ["mini", "bring_your_own", "cil_cifar100_10", "laptop", "mtil_few_shot"])

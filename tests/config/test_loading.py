@@ -28,6 +28,7 @@ HUB = {
     **FOLDER_TASK, "source": "hub", "repository": "a/b", "revision": "main", "splits": {"train": "all"},
     "label_column": "bird",
 }  # fmt: skip
+LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn"], "dropout": 0.0}
 FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,
@@ -52,7 +53,6 @@ def message_of(path: Path) -> str:
 WRONG_VALUES: list[tuple[str, Any, str]] = [
     # unknown names
     ("methods.gift.losses", {"distil": {"weight": 1.0, "temperature": 2.0}}, "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?"),
-    ("trainning", {}, "trainning: unknown key. Did you mean 'training'?"),
     ("methods.gift.consolidation.kind", "adaptive_fischer", "methods.gift.consolidation.kind: unknown kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? Known: adaptive_fisher, frozen_fisher, none, static_fisher, uniform."),
     ("prompts.base_vocabulary", "imagnet", "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. Or write the path of a text file."),
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
@@ -79,6 +79,9 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("methods.gift.replay.fisher", {"estimator": "per_sample", "accumulate": False}, "methods.gift.replay.fisher: the Fisher information is not used by consolidation adaptive_fisher. Remove it,"),
     ("methods.lwf.losses.align", {"weight": 1.0, "label_smoothing": 0.0}, "methods.lwf.losses.align: needs images with their own texts, which replay.images: task does not have. Set replay.images to synthetic"),
     ("methods.zscl.replay", {"images": "reference", "folder": "data/elsewhere", "teacher": "initial"}, "methods.zscl.replay.folder: data/elsewhere is outside data/0_raw/reference/"),
+    ("methods.gift_text_side.trains", {"kind": "image_tower"}, "methods.gift_text_side.losses.distill_text_side: has no effect, since it has gradients for the text_tower only"),
+    ("methods.ewc.trains", LORA, "methods.ewc.consolidation.kind: static_fisher has the Fisher information of the weights, and lora trains other parameters"),
+    ("methods.zscl.trains", LORA, "methods.zscl.average: a mean of weights, and lora trains other parameters"),
     ("generator", {"negative_prompt": "blurry", "guidance": 1.0}, "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
     ("generator.scheduler", "DPMSolverSDEScheduler", "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
     ("generator.filters", {**FILTERS, "min_clip_score": None}, "generator.filters: neither min_clip_score nor max_similarity is set"),

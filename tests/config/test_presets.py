@@ -93,16 +93,11 @@ def test_the_lines_that_an_overlay_changes(complete: Complete, changes: str, bef
 def test_class_slices_become_tasks_and_a_sequence(complete: Complete) -> None:
     slices = "class_slices:\n  dataset: birds\n  base_classes: {}\n  classes_per_step: 5\n  steps: 2\n"
     params = yaml.safe_load(complete(f"base: base\n\n# Slices.\n{slices.format(20)}"))
-    assert {name: row["classes"] for name, row in params["tasks"].items()} == {
-        "birds_00": {"order": "benchmark", "first": 0, "count": 20},
-        "birds_01": {"order": "benchmark", "first": 20, "count": 5},
-        "birds_02": {"order": "benchmark", "first": 25, "count": 5},
-    }
-    assert [(step["task"], step["after"]) for step in params["sequence"]] == [
-        ("birds_00", "../pretrained"),
-        ("birds_01", "birds_00"),
-        ("birds_02", "birds_01"),
-    ]
+    names, ranges = ["birds_00", "birds_01", "birds_02"], [(0, 20), (20, 5), (25, 5)]
+    classes = [{"order": "benchmark", "first": first, "count": count} for first, count in ranges]
+    assert {name: row["classes"] for name, row in params["tasks"].items()} == dict(zip(names, classes, strict=True))
+    assert [step["task"] for step in params["sequence"]] == names
+    assert [step["after"] for step in params["sequence"]] == ["../pretrained", *names[:-1]]
     equal = yaml.safe_load(complete(f"base: base\n{slices.format(0)}"))["tasks"]
     assert [row["classes"]["first"] for row in equal.values()] == [0, 5]
 
@@ -135,11 +130,8 @@ def test_the_guide_has_a_row_of_every_preset_with_its_number_of_tasks() -> None:
 
 
 @pytest.mark.parametrize("preset", FULL_SIZE)
-def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_first(preset: str) -> None:
+def test_a_preset_is_named_as_its_file(preset: str) -> None:
     assert load_preset(ROOT / "presets" / f"{preset}.yaml").experiment == preset
-    comment = complete_text(ROOT / "presets" / f"{preset}.yaml").split("\n\n")[0]
-    assert all(line.startswith("#") for line in comment.splitlines())
-    assert "gift doctor" in comment
 
 
 def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
@@ -151,14 +143,6 @@ def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
     assert (config.training.iterations, config.training.batch_size) == (500, base.training.batch_size)
     assert [name for name, _ in config.methods["gift"].losses.items()] == ["distill"]
     assert set(base.methods) - set(config.methods) == {"ewc"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A root with the presets, and mini as its params.yaml."""
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    return tmp_path
 
 
 def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: Path) -> None:
@@ -173,24 +157,24 @@ def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: 
     assert list(find_presets(tmp_path)) == sorted({*shipped, *own})
 
 
-def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(project: Path) -> None:
-    params = project / "params.yaml"
+def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(mini_project: Path) -> None:
+    params = mini_project / "params.yaml"
     text = params.read_bytes()
     changed = (b"experiment: mine\n", text + b"# the run of Tuesday\n", text.replace(b"\n", b"\r\n"))
     for number, mine in enumerate(changed, start=1):
         params.write_bytes(mine)
-        switch = plan_switch(project, "mini")
-        assert params.read_bytes() == mine and switch.backup == project / f"params.backup-{number}.yaml"
+        switch = plan_switch(mini_project, "mini")
+        assert params.read_bytes() == mine and switch.backup == mini_project / f"params.backup-{number}.yaml"
         switch.carry_out()
         assert switch.backup.read_bytes() == mine
-    assert plan_switch(project, "mtil_order_1").backup is None  # an unchanged preset needs none
+    assert plan_switch(mini_project, "mtil_order_1").backup is None  # an unchanged preset needs none
 
 
-def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it_changes(project: Path) -> None:
+def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it_changes(mini_project: Path) -> None:
     for name in ("params.yaml", "presets/mini.yaml"):
-        (project / name).unlink()
-    switch = plan_switch(project, "mini_quick")
+        (mini_project / name).unlink()
+    switch = plan_switch(mini_project, "mini_quick")
     assert switch.before == "" and all(line.startswith(("+", "-", "@")) for line in switch.difference())
     switch.carry_out()
-    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
-    assert [path.name for path in project.iterdir() if path.is_file()] == ["params.yaml"]
+    assert (mini_project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert [path.name for path in mini_project.iterdir() if path.is_file()] == ["params.yaml"]

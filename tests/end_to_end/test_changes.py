@@ -33,6 +33,7 @@ def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing
     clone.undo()
     params = clone.params
     del params["methods"]["gift_vocabulary"]  # a row that does not run
+    params["evaluation"]["batch_size"] = 50
     clone.write_params(params)
     assert clone.repro() == ["check"]
     clone.undo()

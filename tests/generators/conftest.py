@@ -1,4 +1,7 @@
-"""Fixtures: tiny pipelines saved as folders, and a generator section with changes."""
+"""A tiny pipeline of every family (families.py), saved as a folder. Its images are 16 px of noise.
+
+It runs the same code between prompt and image as the full-size pipelines.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,49 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
+from gift_core.generators.pipeline import TextToImage, load_pipeline
 from gift_core.work.overlap import Copies
-from tests.generators import tiny
+
+CPU = torch.device("cpu")
+SIZE = 16
+WORDS = ["a photo of a red snowman.", "a anchor", "a cloud"]
+FAMILIES = ("flux", "lcm", "pixart_sigma", "stable_diffusion", "stable_diffusion_3", "stable_diffusion_xl")
+
+
+def make(family: str) -> Any:
+    """The pipeline of a family, with weights from a fixed seed."""
+    from tests.generators import families  # imports diffusers
+
+    torch.manual_seed(0)
+    return getattr(families, family)()
+
+
+def load(
+    folder: str, settings: Callable[..., GeneratorConfig], *, device: torch.device = CPU, **changes: Any
+) -> TextToImage:
+    """The pipeline in `folder` on `device`."""
+    return load_pipeline(settings(folder, **changes), device)
+
+
+def levels(image: Image.Image) -> np.ndarray:
+    """The pixels as signed integers."""
+    return np.asarray(image).astype(int)
+
+
+def apart(first: Image.Image, second: Image.Image) -> int:
+    """The largest difference between two images in any channel of any pixel."""
+    return int(np.abs(levels(first) - levels(second)).max())
+
+
+def first_image(config: GeneratorConfig) -> np.ndarray:
+    """The pixels of one image with seed 5."""
+    return levels(load_pipeline(config, CPU).generate(WORDS[:1], [5])[0])
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +62,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     def save(family: str) -> str:
         folder = root / family
         if not folder.exists():
-            tiny.make(family).save_pretrained(str(folder))
+            make(family).save_pretrained(str(folder))
         return str(folder)
 
     return save
@@ -33,7 +73,7 @@ def settings(mini_params: dict[str, Any]) -> Callable[..., GeneratorConfig]:
     """Makes the generator section for a tiny pipeline: two steps, 16 px, and the given changes."""
 
     def make(pipeline: str | Path, **changes: Any) -> GeneratorConfig:
-        section = {**mini_params["generator"], "steps": 2, "size": tiny.SIZE, "pipeline": str(pipeline), **changes}
+        section = {**mini_params["generator"], "steps": 2, "size": SIZE, "pipeline": str(pipeline), **changes}
         return GeneratorConfig.model_validate(section)
 
     return make

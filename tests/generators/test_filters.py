@@ -20,7 +20,8 @@ from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.generators.filters import QualityFilters
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
-from tests.generators.test_synthesize import CONFIG, CPU, Color, Painter
+from tests.generators.conftest import CPU
+from tests.generators.test_synthesize import CONFIG, Color, Painter
 
 RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
 PROMPTS = pd.DataFrame({"prompt_id": range(4), "prompt": ["red", "red", "green", "blue"], "seed": range(4)})

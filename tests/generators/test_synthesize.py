@@ -26,10 +26,9 @@ from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import cut, tree_hash
 from tests.execution.pretended_helper import PretendedHelper
-from tests.generators import tiny
+from tests.generators.conftest import CPU, FAMILIES, load
 from tests.stages.toy_pipeline import wait
 
-CPU = torch.device("cpu")
 Color = tuple[int, int, int]
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
@@ -136,11 +135,11 @@ def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_byt
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_the_same_bytes_with_overlap(
     family: str, tmp_path: Path, folder_of: Callable[[str], str], settings: Callable[..., Any], gpu: torch.device
 ) -> None:
-    pipeline = tiny.load(folder_of(family), settings, device=gpu, batch_size=2, images_per_shard=3)
+    pipeline = load(folder_of(family), settings, device=gpu, batch_size=2, images_per_shard=3)
     for name, device in (("one", CPU), ("other", gpu)):  # of what finishes the images; the pipeline stays where it is
         generated(tmp_path, pipeline, name, device=device)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "other")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIP
+from open_clip.utils import to_2tuple
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
@@ -20,10 +21,26 @@ from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip, read_checkpoint, tag_options
-from tests.clip.tiny import CONTEXT, tiny_config
-from tests.interop.weights import features, openai_weights, tiny_model
+from tests.clip.tiny import CONTEXT, TOKENIZER, tiny_config, tiny_model
 
 STATE = tiny_model().state_dict()
+
+
+def openai_weights(model: CLIP, path: Path) -> Path:
+    """The state_dict of what OpenAI published: half precision, with three buffers that describe the model."""
+    sizes = {"input_resolution": to_2tuple(model.visual.image_size)[0], "context_length": model.context_length}
+    buffers = {name: torch.tensor(value) for name, value in {**sizes, "vocab_size": 49408}.items()}
+    torch.save({name: value.half() for name, value in model.state_dict().items()} | buffers, path)
+    return path
+
+
+def features(model: Any) -> torch.Tensor:
+    """[2, D]: unit features of one random picture and one text."""
+    torch.manual_seed(0)
+    tokens_NL = TOKENIZER(["a photo of a cat."])
+    with torch.no_grad():
+        image_BD = model.encode_image(torch.randn(1, 3, 16, 16), normalize=True)
+        return torch.cat([image_BD, model.encode_text(tokens_NL, normalize=True)])
 
 
 def under(prefix: str) -> dict[str, torch.Tensor]:
@@ -79,27 +96,15 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path: Path, capsys: pytest.Ca
     assert "code of the file" not in capsys.readouterr().out
 
 
-def test_half_a_file_one_without_weights_and_a_whole_pickled_model_are_refused(tmp_path: Path) -> None:
-    torch.save(STATE, tmp_path / "half.pt")
-    os.truncate(tmp_path / "half.pt", (tmp_path / "half.pt").stat().st_size // 2)
-    with pytest.raises(UserError, match="half.pt: not a file of weights alone"):
-        read_checkpoint(tmp_path / "half.pt")
-    whole = r"open_clip.model.CLIP .*\); nothing in it was executed. .*state_dict\(\)"
-    for stored, message in (([1, 2], "holds no tensors"), ({"epoch": 3}, "holds no tensors"), (tiny_model(), whole)):
-        torch.save(stored, tmp_path / "weights.pt")
-        with pytest.raises(UserError, match=message):
-            read_checkpoint(tmp_path / "weights.pt")
-
-
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
 
 @pytest.fixture(autouse=True)
 def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny, Tiny-quickgelu, and two that differ from Tiny in a size, known to open_clip while a test runs."""
-    tiny, deep, wide = (tiny_config(width=width)["model_cfg"] for width in (16, 16, 32))
+    """Tiny, Tiny-quickgelu, and one with more layers, known to open_clip while a test runs."""
+    tiny, deep = (tiny_config()["model_cfg"] for _ in range(2))
     deep["vision_cfg"]["layers"] = 2
-    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}, "TinyDeep": deep, "TinyWide": wide}
+    known = {"Tiny": tiny, "Tiny-quickgelu": tiny | {"quick_gelu": True}, "TinyDeep": deep}
     monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", known)
 
 
@@ -150,7 +155,6 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
     image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
     for name, weights, message in (
         ("TinyDeep", state, r"Missing key\(s\) in state_dict: .visual.transformer.*\. Name their architecture"),
-        ("TinyWide", state, r"size mismatch for positional_embedding: .*\[24, 16\]\) from checkpoint, .*\[24, 32\]"),
         ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
     ):
         with pytest.raises(UserError, match=message):
@@ -172,7 +176,7 @@ def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
 
 def their_features(model: CLIPModel) -> torch.Tensor:
     torch.manual_seed(0)
-    tokens_NL = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a photo of a cat."])
+    tokens_NL = TOKENIZER(["a photo of a cat."])
     with torch.no_grad():
         image_BD = model.get_image_features(torch.randn(1, 3, 16, 16)).pooler_output
         text_ND = model.get_text_features(tokens_NL).pooler_output
@@ -195,10 +199,6 @@ def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
         (folder / "config.json").write_text(written.replace("quick_gelu", new, count))
         with pytest.raises(UserError, match=f"config.json: .*{message}"):
             load_clip(f"local-dir:{folder}", device="cpu")
-    (folder / "model.safetensors").unlink()
-    (folder / "config.json").write_text(written.replace("quick_gelu", "gelu"))
-    with pytest.raises(UserError, match=r"holds no weights, expected model.safetensors or pytorch_model.bin"):
-        load_clip(f"local-dir:{folder}", device="cpu")
 
 
 def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,10 +216,8 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
     for name, pretrained, message in (
         ("ViT-B-61", "openai", r"no architecture of that name, either\. Did you mean 'ViT-B-16'"),
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
-        ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
         (f"local-file:{tmp_path / 'bare.safetensors'}", None, "its metadata has no configuration .* Give its arch"),
-        (f"local-file:{__file__}", None, "damaged or incomplete"),
     ):
         with pytest.raises(UserError, match=message):
             load_clip(name, pretrained, device="cpu")

@@ -27,6 +27,10 @@ class Ended:
     printed: str
     changes: int
 
+    @property
+    def continued(self) -> bool:
+        return "continues" in self.printed or "known" in self.printed
+
 
 @dataclass(frozen=True)
 class Kill:

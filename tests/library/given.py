@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import open_clip
 import torch
 from open_clip.model import set_model_preprocess_cfg
-from PIL import Image
 from torch.utils.data import DataLoader
 
 import gift_core
 from gift_core.clip.images import evaluation_transform
-from tests.clip.tiny import CONTEXT, picture, tiny_clip
+from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.method.training.tiny_training import GIFT_LOSSES, PROMPTS
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)
 CLASS_PROMPTS = ["a one.", "a two.", "a three."]
 GIFT: dict[str, Any] = {
     "learning_rate": 1e-3,
     "losses": GIFT_LOSSES,
     "consolidation": {"kind": "adaptive_fisher", "weight": 1.0},
 }
+PREPARE = evaluation_transform(tiny_clip())  # made once: making a model seeds torch's random numbers
 SMALL = gift_core.Training(replay_batch_size=4)
 
 
@@ -34,15 +30,9 @@ def given_model(*, seed: int = 0, tower: str = "vit") -> Any:
     return clip.model
 
 
-@cache
-def _prepare() -> Callable[[Image.Image], torch.Tensor]:
-    """Made once: making a model seeds torch's random numbers."""
-    return evaluation_transform(tiny_clip())
-
-
 def images(count: int, *, first: int = 0) -> list[torch.Tensor]:
     """Normalized images [3, S, S]."""
-    return [_prepare()(picture(first + number)) for number in range(count)]
+    return [PREPARE(picture(first + number)) for number in range(count)]
 
 
 def given_loader(*, shuffle: bool = False) -> DataLoader[Any]:

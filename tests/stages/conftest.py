@@ -13,14 +13,6 @@ from tests.stages.experiment import Gift
 
 
 @pytest.fixture
-def mini_project(tmp_path: Path) -> Path:
-    """A folder with the presets, and mini as its params.yaml."""
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    return tmp_path
-
-
-@pytest.fixture
 def gift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gift:
     """Runs a command in a project of presets/mini.yaml, the working folder. What is not said to fail must succeed."""
     shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")

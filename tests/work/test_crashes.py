@@ -81,24 +81,14 @@ def content(path: Path) -> Any:
     return path.read_text() if path.exists() else None
 
 
-def crash_everywhere(root: Path, project: Path, kind: str, before: str) -> list[Path]:
-    """Returns the final path of each killed writer, and of the last one, which survived."""
-    done = subprocess.run(
-        [sys.executable, "-c", CRASHES, str(root), kind, before],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [root / str(number) / "result" for number in range(1, int(done.stdout) + 1)]
-
-
 @pytest.mark.parametrize("has_old", [False, True], ids=["none before", "over another"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_killed_writer_leaves_the_old_or_the_new(kind: str, has_old: bool, tmp_path: Path, project: Path) -> None:
     old, new = CONTENTS[kind]
     before = old if has_old else None
-    paths = crash_everywhere(tmp_path, project, kind, "old" if has_old else "none")
+    command = [sys.executable, "-c", CRASHES, str(tmp_path), kind, "old" if has_old else "none"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    paths = [tmp_path / str(number) / "result" for number in range(1, int(done.stdout) + 1)]
     assert len(paths) > 10, "the events of the writer were not seen"
     assert content(paths[-1]) == new and sorted(file.name for file in paths[-1].parent.iterdir()) == ["result"]
     found = [content(path) for path in paths]

@@ -25,19 +25,14 @@ from gift_core.method.training import loop
 from gift_core.method.training.loop import LossRow
 from gift_core.work import training
 from gift_core.work.processes import ALONE, Processes, run_together
-from tests.clip.tiny import tiny_clip
+from tests.clip.tiny import CPU, tiny_clip
 from tests.interruption.processes import SERVER
 from tests.method.training.tiny_training import GIFT_LOSSES, gift, method_config, other_teacher, run
 from tests.work.test_training import with_dropout
 
-CPU = torch.device("cpu")
 COUNT = 4  # processes, of which one has no class; the shares of 7 images differ
 VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
-
-
-def gift_with(**slots: Any) -> MethodConfig:
-    return MethodConfig.model_validate(gift().model_dump(exclude_none=True) | slots)
 
 
 CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
@@ -46,8 +41,8 @@ CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "no replay": (method_config(), {"weight_decay": 0.1}),
     "gradient cache": (gift(), {"micro_batch_size": 1}),
     "checkpointing": (gift(), {"gradient_checkpointing": True}),
-    "lora": (gift_with(trains=LORA, layer_decay=0.5), {}),
-    "text tower": (gift_with(trains={"kind": "text_tower"}), {"micro_batch_size": 2}),
+    "lora": (gift(trains=LORA, layer_decay=0.5), {}),
+    "text tower": (gift(trains={"kind": "text_tower"}), {"micro_batch_size": 2}),
 }
 
 
@@ -78,15 +73,11 @@ def learned(case: str, processes: Processes = ALONE) -> Learned:
     return rows, {name: value.detach() for name, value in clip.trainable().items()}
 
 
-def learn_all(processes: Processes) -> dict[str, Learned]:
-    return {case: learned(case, processes) for case in CASES}
-
-
 def learn_into(processes: Processes, path: Path) -> Callable[[], None]:
     """Learns all cases in each process. The first one writes the result."""
 
     def learn() -> None:
-        found = learn_all(processes)
+        found = {case: learned(case, processes) for case in CASES}
         if processes.is_first:
             torch.save(found, path)
 

@@ -154,17 +154,6 @@ def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     assert (base / "photos" / "one.jpg").read_text() == "precious"
 
 
-def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt) as nothing, work_folder(tmp_path / "birds", {"seed": 1}):
-        raise KeyboardInterrupt("interrupted.")
-    assert nothing.value.args == ("interrupted.",)
-    with pytest.raises(KeyboardInterrupt) as some, work_folder(tmp_path / "birds", {"seed": 1}) as work:
-        (work / "shard").write_text("made")
-        raise KeyboardInterrupt("interrupted.")
-    told = f"What is finished is kept in {tmp_path / 'birds'}, and the next run continues from there."
-    assert some.value.args == ("interrupted.", told)
-
-
 def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,9 @@ import torch
 
 from gift_core.work.overlap import prefetched
 from tests.clip.test_batches import task
-from tests.clip.tiny import tiny_clip
+from tests.clip.tiny import CPU, tiny_clip
 
-CPU, THREADED = torch.device("cpu"), torch.device("meta")  # the second has no stream, and a thread prefetches
+THREADED = torch.device("meta")  # it has no stream, and a thread prefetches
 
 
 def prefetching_threads() -> list[str]:

@@ -22,7 +22,7 @@ from gift_core.method.training.loop import LossRow
 from gift_core.work import training
 from gift_core.work.units import read_state
 from tests.clip.tiny import tiny_clip
-from tests.method.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
+from tests.method.training.tiny_training import gift, method_config, other_teacher, run, task_images
 
 pytestmark = pytest.mark.usefixtures("every_snapshot")
 ITERATIONS = 6
@@ -31,14 +31,6 @@ AVERAGE, MERGE = {"kind": "running_mean", "every": 2}, {"kind": "interpolate", "
 
 class InterruptedTrainingError(Exception):
     """Stands for a kill between two iterations."""
-
-
-def gift(**options: Any) -> MethodConfig:
-    return method_config(losses=GIFT_LOSSES, **options)
-
-
-def with_rows(config: MethodConfig, **rows: Any) -> MethodConfig:
-    return MethodConfig.model_validate(config.model_dump(exclude_none=True) | rows)
 
 
 def train(config: MethodConfig, clip: Clip, **options: Any) -> list[LossRow]:
@@ -57,19 +49,25 @@ def with_dropout() -> Clip:
 # Each kind of consolidation, averaging, merging, memory setting, precision and layer is in one of them.
 RESUMED: dict[str, tuple[MethodConfig, Callable[[], Clip], dict[str, Any]]] = {
     "uniform, random layers": (
-        gift(kind="uniform", weight=1.0), with_dropout, {"gradient_checkpointing": True, "weight_decay": 0.1},
+        gift(consolidation={"kind": "uniform", "weight": 1.0}), with_dropout,
+        {"gradient_checkpointing": True, "weight_decay": 0.1},
     ),
     "static_fisher, micro-batches": (
-        gift(kind="static_fisher", weight=1.0, scale="tensor"), tiny_clip, {"micro_batch_size": 2},
+        gift(consolidation={"kind": "static_fisher", "weight": 1.0, "scale": "tensor"}), tiny_clip,
+        {"micro_batch_size": 2},
     ),
     "frozen_fisher, amp_fp16": (
-        gift(kind="frozen_fisher", weight=1.0, iterations=3), lambda: tiny_clip(precision="amp_fp16"), {},
+        gift(consolidation={"kind": "frozen_fisher", "weight": 1.0, "iterations": 3}),
+        lambda: tiny_clip(precision="amp_fp16"), {},
     ),
-    "adaptive_fisher, average and merge": (
-        with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE, merge=MERGE), tiny_clip, {},
+    "adaptive_fisher, average and merge": (gift(average=AVERAGE, merge=MERGE), tiny_clip, {}),
+    "average, amp_bf16": (
+        gift(consolidation={"kind": "none"}, average=AVERAGE), lambda: tiny_clip(precision="amp_bf16"), {},
     ),
-    "average, amp_bf16": (with_rows(gift(), average=AVERAGE), lambda: tiny_clip(precision="amp_bf16"), {}),
-    "merge, convolutional": (with_rows(method_config(), merge=MERGE), lambda: tiny_clip(tower="resnet"), {}),
+    "merge, convolutional": (
+        MethodConfig.model_validate(method_config().model_dump(exclude_none=True) | {"merge": MERGE}),
+        lambda: tiny_clip(tower="resnet"), {},
+    ),
 }  # fmt: skip
 
 
@@ -99,7 +97,7 @@ def require_equal(one: Clip, other: Clip) -> None:
 
 
 def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    config = with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE)
+    config = gift(average=AVERAGE)
     clips, reported = [tiny_clip(device=device) for _ in range(2)], list[LossRow]()
     for late, clip in enumerate(clips):
         monkeypatch.setattr(training, "_late", lambda run, late=late: late)

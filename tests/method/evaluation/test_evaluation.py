@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,35 +11,101 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from gift_core.artifacts.accuracy import read_accuracy, read_probe, write_accuracy
 from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip import task_tests
-from gift_core.clip.model import Clip
+from gift_core.clip.images import decode, evaluation_transform
+from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
 from gift_core.computation import run_serially
 from gift_core.errors import UserError
 from gift_core.method import classifier
+from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import (
     PROTOCOLS,
+    EvaluationInputs,
     evaluate_class_incremental,
     evaluate_cross_domain,
     evaluate_probe,
     evaluate_task_incremental,
     newest_model,
     own_model,
-    require_distinct_classes,
     with_probes,
 )
 from gift_core.seeds import seed_for
 from gift_core.work.units import ResumableRunner
 from stages.evaluate import describe
+from tests.clip.tiny import tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.made import made_task
-from tests.method.evaluation.conftest import MODELS, TASKS, inputs_of, save_model, slow_answers
 
 Folders = dict[str, Path]
+TASKS = ("letters", "digits", "faces")
+MODELS = ("pretrained", *TASKS)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> dict[str, Path]:
+    """Of two classes: 4, 5 and 6 test images; the templates of each task are its own."""
+    folders = {}
+    for number, name in enumerate(TASKS):
+        classes, templates = (f"{name} one", f"{name} two"), (f"a {{}}, {name}.", "the {}")
+        labels = [row % 2 for row in range(4 + number)]
+        folders[name] = made_task(tmp_path / "tasks" / name, labels, classes, templates, first=10 * number)
+    return folders
+
+
+def save_model(folder: Path, name: str, seed: int) -> Path:
+    """The pre-trained model, or that of gift after a task."""
+    save_clip(tiny_clip(seed=seed), folder / name, {} if name == "pretrained" else {"method": "gift", "task": name})
+    return folder / name
+
+
+@pytest.fixture
+def models(tmp_path: Path, one_tokenizer: None) -> dict[str, Path]:
+    """The pre-trained model and one after each task, all with different weights."""
+    return {name: save_model(tmp_path / "gift", name, seed) for seed, name in enumerate(MODELS)}
+
+
+def inputs_of(
+    models: Mapping[str, Path],
+    tasks: Mapping[str, Path],
+    step: int,
+    *,
+    model_for: Callable[[int, int], int] = newest_model,
+    limit: ImageLimit | None = None,
+    probe: str = "",
+) -> EvaluationInputs:
+    """What the evaluation of gift after `step` needs. The pre-trained model has 0.5 of 6 images of `probe`."""
+    names = TASKS[: step + 1]
+    return EvaluationInputs(
+        method="gift",
+        models={name: models[name] for name in ("pretrained", *names)},
+        tasks={name: tasks[name] for name in names},
+        model_for=model_for,
+        settings=EncodingSettings(torch.device("cpu"), "fp32", 4, limit),
+        previous={},
+        probes={probe: (tasks[probe], (0.5, 6))} if probe else {},
+    )
+
+
+def slow_answers(model: Path, folders: Sequence[Path], of: Path) -> list[tuple[str, str]]:
+    """(class, nearest class of all folders) of each test image of a task: one image and one prompt at a time."""
+    clip, texts, answers = load_folder(model, device=torch.device("cpu"), precision="fp32"), [], []
+    transform = evaluation_transform(clip)
+    with torch.no_grad():
+        for task in map(read_task, folders):
+            for name in task.class_names:
+                prompts = [clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in task.templates]
+                texts.append((name, functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0)))
+        for image, label in iterate_task(of, "test"):
+            feature = clip.model.encode_image(transform(decode(image))[None])[0]
+            nearest = max(texts, key=lambda text: float(feature @ text[1]))[0]
+            answers.append((read_task(of).class_names[label], nearest))
+    return answers
 
 
 # The model that classifies letters, digits and faces after each step.
@@ -201,34 +267,12 @@ def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders
     assert len(read_accuracy(path)[0]) == 2
 
 
-def described(name: str, *classes: str) -> TaskInfo:
-    return TaskInfo(name, classes, ("a {}.",), "made for a test")
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("swift", "the class 'swift', so"), (" Swift", "the class 'swift' and ' Swift', so")]
-)
-def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str, models: Folders, tasks: Folders) -> None:
+def test_a_class_in_two_tasks_is_refused_with_both(models: Folders, tasks: Folders) -> None:
     """The stage meets it before it reads any image."""
-    birds, cars = described("birds", "robin", "swift"), described("cars", "polo", "swift car")
-    require_distinct_classes([birds, cars])
-    with pytest.raises(UserError, match=f"tasks birds and cars both have {said}"):
-        require_distinct_classes([birds, described("cars", "polo", name)])
-    made_task(tasks["digits"], [0], ("Letters One", "two"))
-    with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
+    made_task(tasks["digits"], [0], (" Letters One", "letters one two"))
+    expected = "tasks letters and digits both have the class 'letters one' and ' Letters One', so"
+    with pytest.raises(UserError, match=expected):
         evaluate_class_incremental(inputs_of(models, tasks, 1))
-
-
-def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
-    from gift_core.artifacts.accuracy import PROTOCOLS as KNOWN
-    from gift_core.artifacts.report_json import Summary
-    from gift_core.config.experiment import EvaluationConfig
-    from gift_core.method.metrics import PROTOCOLS as METRICS
-    from gift_core.report.facts import PROTOCOLS as TEXTS
-
-    assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
-    assert set(PROTOCOLS) == set(METRICS) == set(KNOWN) == set(TEXTS)
-    assert set(PROTOCOLS) == set(Summary.model_fields["protocol"].annotation.__args__)
 
 
 UNITS = {"task_incremental": 6, "class_incremental": 6, "cross_domain": 12}  # of a whole run

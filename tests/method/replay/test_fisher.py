@@ -12,7 +12,7 @@ from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
 from gift_core.interop.importing import load_clip
 from gift_core.method.replay import fisher
-from gift_core.method.replay.fisher import batch_slices, estimate_fisher, pairs_at_once
+from gift_core.method.replay.fisher import estimate_fisher, pairs_at_once
 from tests.clip.tiny import tiny_clip
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a red bird."]
@@ -72,25 +72,18 @@ def test_both_estimators_are_those_of_the_gradients_of_the_pairs(model: str, pro
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_batches_are_weighted_by_their_pairs_and_a_short_last_one_is_used(estimator: str) -> None:
+def test_batches_are_weighted_by_their_pairs_a_short_last_one_is_used_and_a_single_pair_joins_it(
+    estimator: str,
+) -> None:
     clip = tiny_clip()
     pixels, tokens = pairs_for(clip)
 
-    def estimate(part: slice) -> Sums:
-        return estimate_fisher(clip, pixels[part], tokens[part], estimator=estimator, batch_size=3)
+    def estimate(part: slice, batch_size: int = 3) -> Sums:
+        return estimate_fisher(clip, pixels[part], tokens[part], estimator=estimator, batch_size=batch_size)
 
     first, last = estimate(slice(0, 3)), estimate(slice(3, 5))
     assert_same(estimate(slice(0, 5)), {name: (3 * first[name] + 2 * last[name]) / 5 for name in first})
-
-
-@pytest.mark.parametrize(
-    ("count", "batch_size", "sizes"),
-    [(6, 2, [2, 2, 2]), (5, 3, [3, 2]), (7, 3, [3, 4]), (3, 2, [3]), (2, 8, [2]), (65, 64, [65])],
-)
-def test_a_single_last_pair_joins_the_batch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
-    slices = batch_slices(count, batch_size)
-    assert [part.stop - part.start for part in slices] == sizes
-    assert [row for part in slices for row in range(count)[part]] == list(range(count))
+    assert_same(estimate(slice(0, 4)), estimate(slice(0, 4), batch_size=4))  # alone, a pair has no gradient
 
 
 def test_the_number_of_gradients_in_memory_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:

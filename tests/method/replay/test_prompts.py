@@ -13,7 +13,6 @@ from gift_core.artifacts.prompt_files import VocabularyEntry, write_prompts
 from gift_core.datasets.captions import Captions, base_vocabulary
 from gift_core.errors import UserError
 from gift_core.method.replay.prompts import sample_prompts
-from gift_core.seeds import seed_for
 
 BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
 VOCABULARY = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
@@ -23,32 +22,11 @@ def sample(
     vocabulary: Sequence[VocabularyEntry] = VOCABULARY,
     count: int = 200,
     *,
-    task: str = "letters",
-    seed: int = 42,
     strategy: str = "class_template",
     captions: Captions = Captions(),  # noqa: B008  frozen
 ) -> pd.DataFrame:
     """Prompts, by default with the paper's strategy."""
-    return sample_prompts(vocabulary, count, task=task, seed=seed, strategy=strategy, captions=captions)
-
-
-def test_class_names_are_sampled_uniformly_and_fill_the_first_template_of_their_source() -> None:
-    prompts = sample(count=4000)
-    assert set(prompts.prompt) == {f"a photo of a {entry.class_name}." for entry in BASE} | {"a wren, a bird."}
-    assert {*zip(prompts.source_task, prompts.template, strict=True)} == {
-        ("base", "a photo of a {}."), ("birds", "a {}, a bird."),
-    }  # fmt: skip
-    counts = prompts.class_name.value_counts()
-    assert set(counts.index) == {"snowman", "spade", "heart", "wren"}
-    assert all(880 < count < 1120 for count in counts)  # 1000 expected, standard deviation 27
-
-
-def test_the_sample_depends_on_seed_and_task_only() -> None:
-    first = sample(count=50)
-    assert first.equals(sample(count=50))
-    assert not first.prompt.equals(sample(count=50, task="textures").prompt)
-    assert not first.prompt.equals(sample(count=50, seed=43).prompt)
-    assert first.seed.is_unique and first.seed[7] == seed_for("image", 42, "letters", 7)
+    return sample_prompts(vocabulary, count, task="letters", seed=42, strategy=strategy, captions=captions)
 
 
 def test_braces_in_a_class_name_stay_and_an_empty_vocabulary_is_refused() -> None:

@@ -12,7 +12,7 @@ from gift_core.errors import UserError
 from gift_core.method.training import loop
 from gift_core.method.training.loop import LossRow, learning_rates
 from tests.clip.tiny import tiny_clip
-from tests.method.training.tiny_training import gift, method_config, other_teacher, run
+from tests.method.training.tiny_training import gift, other_teacher, run
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -20,18 +20,6 @@ def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     cosine = math.cos(math.pi / 4)
     assert rates == pytest.approx([0.5, 1.0, 1.0, (1 + cosine) / 2, 0.5, (1 - cosine) / 2])
     assert learning_rates(2, warmup_iterations=0, peak=4.0) == pytest.approx([4.0, 2.0])
-
-
-def test_a_row_has_one_column_per_loss_and_their_sum() -> None:
-    rows = run(tiny_clip(), gift())
-    columns = ["task", "distill", "distill_entropy", "align", "consolidation", "total"]
-    assert list(rows[0]) == ["iteration", "learning_rate", *columns]
-    assert [row["iteration"] for row in rows] == [0, 1, 2]
-    for row in rows:
-        assert row["total"] == pytest.approx(row["task"] + row["distill"] + row["align"] + row["consolidation"])
-    assert rows[0]["consolidation"] == 0 and rows[1]["consolidation"] > 0
-    (plain,) = run(tiny_clip(), method_config(), iterations=1)
-    assert list(plain) == ["iteration", "learning_rate", "task", "consolidation", "total"]
 
 
 def test_the_temperature_and_batch_norms_statistics_stay_and_the_model_is_left_in_evaluation_mode() -> None:

@@ -14,11 +14,9 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import TRAINS, lora, training_mode
-from gift_core.config.checks import check_trains
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import UserError
 from gift_core.method.methods import build_method
-from gift_core.method.training.loop import LossRow, require_trainable, training_run
+from gift_core.method.training.loop import LossRow, training_run
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.method.training.tiny_training import gift, other_teacher, run, training
 
@@ -26,7 +24,7 @@ LORA: dict[str, Any] = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["at
 ADAPTED = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight")
 FOLLOWING = ("visual.ln_post.", "visual.proj", "ln_final.", "text_projection")
 SECOND_BLOCKS = ("visual.transformer.resblocks.1.", "transformer.resblocks.1.")
-MERGE, AVERAGE = {"merge": {"kind": "interpolate", "alpha": 0.25}}, {"average": {"kind": "running_mean", "every": 1}}
+MERGE = {"merge": {"kind": "interpolate", "alpha": 0.25}}
 # kind: (options, whether a parameter is trained)
 KINDS: dict[str, tuple[dict[str, Any], Any]] = {
     "image_tower": ({}, lambda name: name.startswith("visual.")),
@@ -47,7 +45,7 @@ def deep_clip() -> Clip:
 
 def row(kind: str = "", **changes: Any) -> MethodConfig:
     trains = {"trains": {"kind": kind, **KINDS[kind][0]}} if kind else {}
-    return MethodConfig.model_validate(gift().model_dump(exclude_none=True) | trains | changes)
+    return gift(**trains, **changes)
 
 
 def trained(config: MethodConfig, **options: Any) -> tuple[list[LossRow], dict[str, torch.Tensor]]:
@@ -126,24 +124,3 @@ def test_each_layer_learns_at_its_rate() -> None:
         if not name.endswith("in_proj_bias"):  # the gradient of the keys' bias is 0
             moved = (weights[name] - start.model.state_dict()[name]).abs().max().item()
             assert moved == pytest.approx(1e-3 * factor, rel=2e-2), name  # AdamW's first step is the rate
-
-
-TEXT_SIDE = {"distill_text_side": {"weight": 1.0, "temperature": 2.0}}
-FISHER = {"kind": "static_fisher", "weight": 1.0, "scale": "tensor"}
-REFUSED_BY_CHECK = {
-    "m.losses.distill_text_side": row("image_tower", losses=TEXT_SIDE),
-    "m.consolidation.kind": row("lora", consolidation=FISHER),
-    "m.average": row("lora", **AVERAGE),
-}
-REFUSED_BY_THE_MODEL = {
-    r"trains.blocks: 3: the image tower has 2 blocks. Lower it": {"kind": "last_blocks", "blocks": 3},
-    r"trains.targets: no layer's name ends with 'fc1'.*Known: attn, c_fc, c_proj": LORA | {"targets": ["fc1"]},
-}
-
-
-def test_what_does_not_fit_is_refused() -> None:
-    for key, config in REFUSED_BY_CHECK.items():
-        assert [found for found, _ in check_trains("m", config)] == [key]
-    for message, trains in REFUSED_BY_THE_MODEL.items():
-        with pytest.raises(UserError, match=message):
-            require_trainable(deep_clip(), training(), build_method(row(trains=trains)))

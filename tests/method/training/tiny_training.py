@@ -44,8 +44,10 @@ def method_config(*, losses: dict[str, Any] | None = None, **consolidation: Any)
     return MethodConfig.model_validate({"learning_rate": 1e-3, **row})
 
 
-def gift() -> MethodConfig:
-    return method_config(losses=GIFT_LOSSES, kind="adaptive_fisher", weight=1.0)
+def gift(**slots: Any) -> MethodConfig:
+    """GIFT, with other slots of its row."""
+    row = method_config(losses=GIFT_LOSSES, kind="adaptive_fisher", weight=1.0).model_dump(exclude_none=True)
+    return MethodConfig.model_validate(row | slots)
 
 
 def task_images(clip: Clip, batch_size: int = 4) -> TrainingImages:
