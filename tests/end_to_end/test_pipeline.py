@@ -47,6 +47,19 @@ def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone:
     assert second.run("git", "status", "--porcelain") == ""
 
 
+def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_check_alone(clone: Clone) -> None:
+    file = clone.folder / "gift_core/artifacts/contract.py"
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    file.write_text(f'# another comment\n"""Another docstring. {text[3:]}', encoding="utf-8")
+    params = clone.params
+    params["evaluation"]["batch_size"] = 50
+    clone.write_params(params)
+    assert clone.repro() == ["check"]
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
 def hashes(clone: Clone) -> dict[str, str]:
     """Returns {path: hash} of every output, of dvc.lock, and of the runs in the run cache."""
     files = [clone.folder / name for name in (*clone.outputs(), "dvc.lock")]
