@@ -102,7 +102,6 @@ class TinyExperiment:
         """
         params["run"] |= {"methods": [method], "device": "cpu"}
         params["methods"] = {method: row}
-        params["evaluation"]["probes"] = []
         folder = {"source": "folder", "templates": list(TEMPLATES), "test_fraction": 0.2, "on_bad_image": "refuse"}
         params["tasks"] = {name: folder | {"path": f"data/0_raw/{name}"} for name in CLASSES}
         learned = [name for name in CLASSES if name not in probes]

@@ -29,18 +29,15 @@ WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 LETTERS = {"method": "gift", "task": "letters"}
 
 
-def saved(folder: Path, **provenance: str) -> Path:
-    folder.mkdir(parents=True)
-    save_file({"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 2), dtype=np.float32)}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"embed_dim": 4}, "preprocess_cfg": {"size": 32}}))
-    write_provenance(folder, provenance)
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The model of method gift after task letters."""
-    return saved(tmp_path / "gift" / "letters", **LETTERS)
+    folder = tmp_path / "gift" / "letters"
+    folder.mkdir(parents=True)
+    save_file({"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 2), dtype=np.float32)}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"embed_dim": 4}, "preprocess_cfg": {"size": 32}}))
+    write_provenance(folder, LETTERS)
+    return folder
 
 
 def test_the_models_hash_is_that_of_its_weights_file(folder: Path) -> None:

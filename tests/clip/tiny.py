@@ -20,16 +20,16 @@ CPU = torch.device("cpu")
 TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)  # building it takes longer than a model
 
 
-def tiny_config(*, tower: str = "vit") -> dict[str, Any]:
-    """open_clip_config.json of a 16 px model: a ViT, or a ResNet with BatchNorm (32 px)."""
-    vision: dict[str, Any] = {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
+def tiny_config(*, tower: str = "vit", layers: int = 1) -> dict[str, Any]:
+    """open_clip_config.json of a 16 px model: a ViT with so many layers, or a ResNet with BatchNorm (32 px)."""
+    vision: dict[str, Any] = {"image_size": 16, "layers": layers, "width": 32, "head_width": 16, "patch_size": 8}
     if tower == "resnet":
         vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
     return {
         "model_cfg": {
             "embed_dim": 8,
             "vision_cfg": vision,
-            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": layers},
         },
         "preprocess_cfg": {
             "size": [vision["image_size"]] * 2,
@@ -43,10 +43,12 @@ def tiny_config(*, tower: str = "vit") -> dict[str, Any]:
     }
 
 
-def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32", device: torch.device = CPU) -> Clip:
+def tiny_clip(
+    *, tower: str = "vit", layers: int = 1, seed: int = 0, precision: str = "fp32", device: torch.device = CPU
+) -> Clip:
     """The model of `tiny_config` with weights from `seed` and open_clip's default tokenizer, on `device`."""
     torch.manual_seed(seed)
-    config = tiny_config(tower=tower)
+    config = tiny_config(tower=tower, layers=layers)
     model = CLIP(**config["model_cfg"]).eval().to(device)
     return Clip(model, TOKENIZER, config, precision)
 

@@ -10,12 +10,10 @@ import yaml
 from gift_core.config.editing import append_method, append_task, remove_method, remove_task
 from gift_core.config.presets import complete_text
 from gift_core.errors import UserError
+from tests.config.test_loading import FOLDER_TASK
 from tests.imports import ROOT
 
-ROW: dict[str, Any] = {
-    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}.", 'a "{}": bird'],
-    "test_fraction": 0.2, "on_bad_image": "refuse",
-}  # fmt: skip
+ROW: dict[str, Any] = FOLDER_TASK | {"templates": ["a photo of a {}.", 'a "{}": bird']}
 PARAMS = """\
 # the experiment
 tasks:   # the data

@@ -18,7 +18,7 @@ from gift_core.errors import UserError
 
 Params = dict[str, Any]
 WriteParams = Callable[[Params], Path]
-FOLDER_TASK = {
+FOLDER_TASK: dict[str, Any] = {
     "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}, a bird."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
 }  # fmt: skip

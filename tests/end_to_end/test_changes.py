@@ -6,34 +6,26 @@ An appended task: tests/docs/test_your_own_task.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.layout import Layout
 from tests.clone import PROBE, TASKS, Clone
+from tests.end_to_end.test_revisions import of
 
 pytestmark = pytest.mark.end_to_end
-FIRST = range(2)
-
-
-def of_method(method: str, steps: range, stages: Sequence[str] = ("teach", "finetune", "evaluate")) -> set[str]:
-    return {f"{stage}@{method}-step{step}" for stage in stages for step in steps}
 
 
 def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing(clone: Clone) -> None:
     params = clone.params
     params["methods"]["gift"]["losses"]["align"]["weight"] = 0.5
     clone.write_params(params)
-    expected = of_method("gift", FIRST, ["finetune", "evaluate"]) | {"check", "report"}
-    expected |= of_method("gift", range(1, 2), ["teach"])  # the teacher of step 0 is the pre-trained model
-    assert set(clone.repro()) == expected
+    expected = of("finetune", "gift") | of("evaluate", "gift") | {"check", "report"}
+    assert set(clone.repro()) == expected | {"teach@gift-step1"}  # the teacher of step 0 is the pre-trained model
     clone.undo()
     params = clone.params
     del params["methods"]["gift_vocabulary"]  # a row that does not run
-    params["evaluation"]["batch_size"] = 50
     clone.write_params(params)
     assert clone.repro() == ["check"]
     clone.undo()
@@ -48,7 +40,7 @@ def test_another_release_trains_nothing_and_its_folder_is_what_was_tested(clone:
         params = clone.params
         params["methods"]["gift"]["release"] = {"kind": "interpolate", "alpha": alpha}
         clone.write_params(params)
-        assert set(clone.repro()) == of_method("gift", FIRST, ["evaluate"]) | {"check", "report"}
+        assert set(clone.repro()) == of("evaluate", "gift") | {"check", "report"}
         released = model_hash(layout.released("gift", TASKS[1]))
         _, tested = read_accuracy(layout.accuracy("gift", TASKS[1]))
         assert tested[f"model:{TASKS[1]}"] == released != trained == model_hash(layout.model("gift", TASKS[1]))
@@ -63,9 +55,7 @@ def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     params["evaluation"]["probes"].append("zodiac")
     clone.write_params(params)
     expected = {"check", "ingest@zodiac", "probe@zodiac", "report"}
-    assert set(clone.repro()) == expected | of_method("gift", FIRST, ["evaluate"]) | of_method(
-        "finetune", FIRST, ["evaluate"]
-    )
+    assert set(clone.repro()) == expected | of("evaluate", "gift", "finetune")
     kept = {method: row["probes"] for method, row in clone.metrics().items()}
     assert {name: list(row["by_task"]) for name, row in kept.items()} == {key: [PROBE, "zodiac"] for key in kept}
     assert kept["zero_shot"]["loss"] == 0.0
@@ -79,8 +69,8 @@ def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clon
     params = clone.params
     params["run"]["methods"] += ["icarl"]
     clone.write_params(params)
-    expected = of_method("icarl", FIRST) | {"check", "report"}
-    assert set(clone.repro()) == expected
+    expected = of("teach", "icarl") | of("finetune", "icarl") | of("evaluate", "icarl")
+    assert set(clone.repro()) == expected | {"check", "report"}
     assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl"}
     # going back with git leaves the accuracies of the method behind, and its file in data/code: check removes both
     clone.run("git", "checkout", "--quiet", "-b", "icarl")

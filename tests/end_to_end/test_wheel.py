@@ -16,7 +16,6 @@ import venv
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in
 from tests.datasets.folders import picture
@@ -60,10 +59,9 @@ def project(installed: Installed) -> Path:
     """A project with one small task and the method gift, in which `dvc repro` has run."""
     installed.said = installed.run("gift", "init", "project")  # type: ignore[attr-defined]
     folder = installed.folder / "project"
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    params = small(params, TASK)
+    params = small(Clone(folder).params, TASK)
     params["run"]["methods"] = ["gift"]
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    Clone(folder).write_params(params)
     # As in its Makefile.
     make_repro = ["python", "-m", "gift_core.stages.dvc.fork_server", "python", "-m", "dvc", "repro"]
     installed.ran = stages_in(installed.run(*make_repro, cwd=folder))  # type: ignore[attr-defined]
@@ -88,8 +86,7 @@ def test_every_stage_runs_in_a_project_without_code(installed: Installed, projec
         "teach@gift-step0", "finetune@gift-step0", "evaluate@gift-step0", "report",
     ])  # fmt: skip
     assert not list(project.rglob("*.py"))
-    metrics = json.loads((project / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    assert set(metrics) == {"zero_shot", "gift"}
+    assert set(Clone(project).metrics()) == {"zero_shot", "gift"}
     lock = (project / "dvc.lock").read_bytes()
     assert stages_in(installed.run("python", "-m", "dvc", "repro", cwd=project)) == ["check"]
     assert (project / "dvc.lock").read_bytes() == lock

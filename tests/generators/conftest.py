@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
-from gift_core.generators.pipeline import TextToImage, load_pipeline
+from gift_core.generators.pipeline import load_pipeline
 from gift_core.work.overlap import Copies
 
 CPU = torch.device("cpu")
@@ -30,13 +30,6 @@ def make(family: str) -> Any:
 
     torch.manual_seed(0)
     return getattr(families, family)()
-
-
-def load(
-    folder: str, settings: Callable[..., GeneratorConfig], *, device: torch.device = CPU, **changes: Any
-) -> TextToImage:
-    """The pipeline in `folder` on `device`."""
-    return load_pipeline(settings(folder, **changes), device)
 
 
 def levels(image: Image.Image) -> np.ndarray:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import load_pipeline
-from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, load, make
+from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, make
 
 Folder = Callable[[str], str]
 Settings = Callable[..., GeneratorConfig]
@@ -30,7 +30,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_seed_gives_the_same_image_at_any_position_in_the_batch(
     family: str, folder_of: Folder, settings: Settings, device: torch.device
 ) -> None:
-    pipeline = load(folder_of(family), settings, device=device)
+    pipeline = load_pipeline(settings(folder_of(family)), device)
     saved = json.loads((Path(folder_of(family)) / "model_index.json").read_text(encoding="utf-8"))
     assert type(pipeline.pipeline).__name__ == saved["_class_name"]
     first = pipeline.generate(WORDS, [7, 2, 9])
@@ -55,13 +55,15 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
         WORDS[0], generator=torch.Generator("cpu").manual_seed(5), num_inference_steps=2, guidance_scale=3.0,
         height=16, width=16, **plain,
     ).images[0]  # fmt: skip
-    ours = load(folder_of(family), settings, device=device).generate(WORDS[:1], [5])[0]
+    ours = load_pipeline(settings(folder_of(family)), device).generate(WORDS[:1], [5])[0]
     assert apart(ours, expected.convert("RGB")) == 0
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "pixart_sigma", "stable_diffusion_3"])
 def test_a_negative_prompt_changes_the_image(family: str, folder_of: Folder, settings: Settings) -> None:
-    plain, negated = (load(folder_of(family), settings, negative_prompt=text) for text in ("", "snowman cloud"))
+    plain, negated = (
+        load_pipeline(settings(folder_of(family), negative_prompt=text), CPU) for text in ("", "snowman cloud")
+    )
     assert apart(plain.generate(WORDS, [1, 2, 3])[1], negated.generate(WORDS, [1, 2, 3])[1]) > 0
 
 
@@ -77,7 +79,7 @@ def test_an_unsuitable_setting_is_an_error_before_the_first_image(
     family: str, changes: dict[str, Any], message: str, folder_of: Folder, settings: Settings
 ) -> None:
     with pytest.raises(UserError, match=message):
-        load(folder_of(family), settings, **changes)
+        load_pipeline(settings(folder_of(family), **changes), CPU)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -22,11 +21,13 @@ from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
+from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
-from tests.artifacts.damage import cut, tree_hash
+from tests.artifacts.damage import cut
+from tests.clone import content
 from tests.execution.pretended_helper import PretendedHelper
-from tests.generators.conftest import CPU, FAMILIES, load
+from tests.generators.conftest import CPU, FAMILIES
 from tests.stages.toy_pipeline import wait
 
 Color = tuple[int, int, int]
@@ -62,19 +63,8 @@ def generated(folder: Path, painter: Any, name: str = "shards", **options: Any) 
     return synthesize(PROMPTS, painter, folder / name, work=folder / "work", **options)
 
 
-def files_of(folder: Path) -> list[str]:
-    """The hashes of the files, without the name of the folder."""
-    return list(tree_hash(folder).values())
-
-
 def image_seed(prompt: int, attempt: int = 0) -> int:
     return seed_for("synthesize", 0, prompt, attempt)
-
-
-def pixels(folder: Path) -> str:
-    """A hash of the pixels, independent of the file format."""
-    shown = [np.asarray(Image.open(io.BytesIO(pair.image))).tobytes() for pair in iterate_pairs(folder)]
-    return hashlib.sha256(b"".join(shown)).hexdigest()
 
 
 def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
@@ -86,8 +76,11 @@ def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
     assert (manifest.images, manifest.redrawn) == (7, 3)
     assert manifest.prompts == prompts_digest(PROMPTS)
     assert [shard.name for shard in manifest.shards] == ["00000.tar", "00001.tar", "00002.tar"]
-    assert [pair.prompt for pair in iterate_pairs(tmp_path / "shards")] == list(PROMPTS.prompt)
-    assert pixels(tmp_path / "shards") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
+    pairs = list(iterate_pairs(tmp_path / "shards"))
+    assert [pair.prompt for pair in pairs] == list(PROMPTS.prompt)
+    pixels = b"".join(Image.open(io.BytesIO(pair.image)).tobytes() for pair in pairs)
+    expected = "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
+    assert hashlib.sha256(pixels).hexdigest() == expected
 
 
 def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cause(tmp_path: Path) -> None:
@@ -131,7 +124,7 @@ def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_byt
     generated(tmp_path, second, device=each_device)
     assert second.batches == batches and not (tmp_path / "work").exists()
     generated(tmp_path, Painter(), "whole")
-    assert files_of(tmp_path / "shards") == files_of(tmp_path / "whole")
+    assert content(tmp_path / "shards") == content(tmp_path / "whole")
 
 
 @pytest.mark.gpu
@@ -139,10 +132,10 @@ def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_byt
 def test_every_family_has_the_same_bytes_with_overlap(
     family: str, tmp_path: Path, folder_of: Callable[[str], str], settings: Callable[..., Any], gpu: torch.device
 ) -> None:
-    pipeline = load(folder_of(family), settings, device=gpu, batch_size=2, images_per_shard=3)
+    pipeline = load_pipeline(settings(folder_of(family), batch_size=2, images_per_shard=3), gpu)
     for name, device in (("one", CPU), ("other", gpu)):  # of what finishes the images; the pipeline stays where it is
         generated(tmp_path, pipeline, name, device=device)
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "other")
+    assert content(tmp_path / "one") == content(tmp_path / "other")
 
 
 BLACK = [image_seed(prompt) for prompt in (0, 4, 6)]
@@ -160,7 +153,7 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     generated(tmp_path, painter, load_tools=tools)
     assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
     generated(tmp_path, Painter(black_seeds=BLACK), "alone")
-    assert files_of(tmp_path / "shards") == files_of(tmp_path / "alone")
+    assert content(tmp_path / "shards") == content(tmp_path / "alone")
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:

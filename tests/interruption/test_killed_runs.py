@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -33,11 +32,6 @@ def experiment(folder: Path) -> Clone:
     clone.write_params(params)
     clone.run("git", "init", "--quiet")
     return clone
-
-
-def lock_of(clone: Clone) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((clone.folder / "dvc.lock").read_text())
-    return found
 
 
 def processes_of(run: psutil.Process) -> dict[str, list[psutil.Process]]:
@@ -85,5 +79,6 @@ def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
     sys.stdout.write(f"{dict(kills)}, {failures} runs failed\n")
     ended, expected = hashes(killed), hashes(whole)
     assert ended | {"dvc.lock": ""} == expected | {"dvc.lock": ""}
-    assert lock_of(killed) == lock_of(whole)  # after a kill, it has the stages in another order
+    lock, expected_lock = (yaml.safe_load((each.folder / "dvc.lock").read_text()) for each in (killed, whole))
+    assert lock == expected_lock  # after a kill, it has the stages in another order
     assert killed.repro() == []

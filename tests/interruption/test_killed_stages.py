@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import model_hash, read_provenance
@@ -25,6 +24,7 @@ from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.teach import teach
 from tests.artifacts.damage import tree_hash
+from tests.clone import Clone
 from tests.interruption.processes import NEVER, Ended, Kill, run
 from tests.tiny_world import TinyExperiment, load, make_world, moved, write_images, write_pairs
 
@@ -96,24 +96,13 @@ def root(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any])
     TinyExperiment(layout, params, "frozen", rows["frozen"], iterations=6)  # completes params
     params["sequence"] = params["sequence"][:2]
     params["methods"], params["run"]["methods"] = rows, list(rows)
-    write(root, params)
+    Clone(root).write_params(params)
     write_empty_accuracy(layout.pretrained_accuracy(), {"model:pretrained": model_hash(layout.pretrained())})
     for method in rows:
         for task in (FIRST, SECOND):
             for stage in (teach, finetune, evaluate):
                 stage(method, task, params=root / "params.yaml", root=root)
     return root
-
-
-def write(root: Path, params: dict[str, Any]) -> None:
-    """Writes params.yaml."""
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-def read(root: Path) -> dict[str, Any]:
-    """Reads params.yaml."""
-    found: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return found
 
 
 @pytest.mark.parametrize(("stage", "method"), [("finetune", "frozen"), ("teach", "ewc"), ("evaluate", "frozen")])
@@ -135,8 +124,8 @@ def test_a_killed_stage_continues_to_the_same_bytes(root: Path, stage: str, meth
 
 
 def change_seed(root: Path) -> None:
-    params = read(root)
-    write(root, params | {"seed": params["seed"] + 1})
+    params = Clone(root).params
+    Clone(root).write_params(params | {"seed": params["seed"] + 1})
 
 
 def replace_images(root: Path) -> None:
@@ -185,12 +174,12 @@ def test_stale_work_is_not_used(
 
 def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
-    step, params = Step(copy, "finetune", "frozen"), read(copy)
+    step, params = Step(copy, "finetune", "frozen"), Clone(copy).params
     middle = step.succeed().changes // 2
     step.run(kill=Kill(change=middle))
     change_seed(copy)
     assert f"(inputs.seed {params['seed']}, now {params['seed'] + 1})" in step.succeed().printed
-    write(copy, params)
+    Clone(copy).write_params(params)
     ended = step.succeed(threads=2)
     assert "continues with 2 threads what ran with 1" in ended.printed and "OMP_NUM_THREADS=1" in ended.printed
     assert "continues at iteration" in ended.printed

@@ -19,6 +19,12 @@ LOSS_OPTIONS: dict[str, dict[str, float]] = {
 }
 
 
+def unit_rows(count: int, seed: int, width: int = 3) -> torch.Tensor:
+    """Random features [count, width]."""
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
 def pair_features(
     student_image_MD: torch.Tensor,
     student_text_MD: torch.Tensor,

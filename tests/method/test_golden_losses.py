@@ -43,14 +43,9 @@ def tolerance(method: str) -> float:
     return 0.15 if list(row["losses"]) == ["distill"] else 1e-2
 
 
-def losses_in(folder: Path, method: str) -> pd.DataFrame:
-    return pd.DataFrame(read_losses(folder / f"{method}.jsonl"))
-
-
 @pytest.mark.parametrize("method", LEARNING)
 def test_the_losses_are_the_golden_ones(found: Path, method: str) -> None:
     """If a change is meant, run `make golden` and say why in CHANGELOG.md under Numbers."""
     relative = tolerance(method)
-    pd.testing.assert_frame_equal(
-        losses_in(found, method), losses_in(GOLDEN, method), rtol=relative, atol=1e-4 * relative, check_dtype=False
-    )
+    ours, golden = (pd.DataFrame(read_losses(folder / f"{method}.jsonl")) for folder in (found, GOLDEN))
+    pd.testing.assert_frame_equal(ours, golden, rtol=relative, atol=1e-4 * relative, check_dtype=False)

@@ -27,12 +27,12 @@ from gift_core.work import training
 from gift_core.work.processes import ALONE, Processes, run_together
 from tests.clip.tiny import CPU, tiny_clip
 from tests.interruption.processes import SERVER
+from tests.method.training.test_trains import LORA
 from tests.method.training.tiny_training import GIFT_LOSSES, gift, method_config, other_teacher, run
 from tests.work.test_training import with_dropout
 
 COUNT = 4  # processes, of which one has no class; the shares of 7 images differ
 VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
-LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
 
 
 CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {

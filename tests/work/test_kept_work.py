@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.computation import Advance, Computation, State, ranges, run_serially
+from gift_core.computation import Advance, Computation, State, ranges
 from gift_core.errors import UserError
 from gift_core.work import folder, units
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
 from gift_core.work.units import ResumableRunner, keep_state, read_state, write_state
-from tests.execution.pretended_helper import run_with_helper
 from tests.mounts import small_disk
 
 STATE = State(
@@ -46,42 +45,22 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
 COUNT = 6
 
 
-class InterruptedWorkError(Exception):
-    """Stands for a kill."""
-
-
 def compute(stop_at: int, done: list[int], units: Iterable[range], advance: Advance) -> Iterator[State]:
     """The tensor of each unit is its number. The unit `stop_at` interrupts the run."""
     for rows in units:
         if rows.start == stop_at:
-            raise InterruptedWorkError
+            raise KeyboardInterrupt
         done.append(rows.start)
         advance(len(rows))
         yield State({f"{rows.start}": torch.tensor([float(rows.start)])}, {f"{rows.start}": rows.stop})
-
-
-def load() -> Callable[..., Iterator[State]]:
-    return partial(compute, -1, [])
 
 
 def add(total: State, following: State) -> State:
     return State({"sum": sum(total.tensors.values()) * 10 + sum(following.tensors.values())}, {})
 
 
-def computation(stop_at: int = -1, done: list[int] | None = None) -> Computation[range]:
-    own = partial(compute, stop_at, [] if done is None else done)
-    return Computation("numbers", ranges(COUNT, 1), own, load=load, merge=add)
-
-
-@pytest.mark.usefixtures("every_snapshot")
-def test_units_are_merged_in_their_order_with_a_helper_and_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run_serially(computation()).tensors == {"sum": 12345}
-    assert ResumableRunner(tmp_path, lambda line: None)(computation()).tensors == {"sum": 12345}
-    run, helper = run_with_helper(tmp_path / "helped", monkeypatch)
-    assert run(computation()).tensors == {"sum": 12345}
-    assert [number for number, _ in helper.helped] == [0, 2, 4]
+def computation(stop_at: int, done: list[int]) -> Computation[range]:
+    return Computation("numbers", ranges(COUNT, 1), partial(compute, stop_at, done), merge=add)
 
 
 @pytest.mark.usefixtures("every_snapshot")
@@ -90,7 +69,7 @@ def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tm
     said, done, damaged = list[str](), list[int](), tmp_path / "numbers.0.safetensors"
     run = ResumableRunner(tmp_path, said.append)
     for numbers, length in ((range(stop_at), -1), ([0], 0)):
-        with pytest.raises(InterruptedWorkError):
+        with pytest.raises(KeyboardInterrupt):
             run(computation(stop_at, done))
         assert done == [*numbers]
         done.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -80,13 +81,6 @@ def behind_another_error() -> None:
         raise UserError("model.name: open_clip cannot load it. Check the name.") from error
 
 
-def failing(error: Exception) -> Callable[[], object]:
-    def fail() -> None:
-        raise error
-
-    return fail
-
-
 CUDA = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB."
 MPS = "MPS backend out of memory (max allowed: 18.13 GiB). Tried to allocate 256.00 MiB on private pool. Use PYTORCH"
 CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
@@ -94,10 +88,10 @@ CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(hand
 SHORTAGES: dict[str, tuple[Callable[[], object], str]] = {
     "on the CPU": (lambda: torch.empty(10**15), "4000000000000000 bytes"),
     "in numpy": (lambda: np.empty(10**15), "7.11 PiB"),
-    "in Python": (failing(MemoryError()), ""),
-    "on CUDA": (failing(torch.OutOfMemoryError(CUDA)), "(CUDA out of memory. Tried to allocate 20.00 GiB)"),
-    "on MPS": (failing(RuntimeError(MPS)), "Tried to allocate 256.00 MiB on private pool)"),
-    "in a library": (failing(RuntimeError(CUBLAS)), "ALLOC_FAILED"),
+    "in Python": (Mock(side_effect=MemoryError()), ""),
+    "on CUDA": (Mock(side_effect=torch.OutOfMemoryError(CUDA)), "(CUDA out of memory. Tried to allocate 20.00 GiB)"),
+    "on MPS": (Mock(side_effect=RuntimeError(MPS)), "Tried to allocate 256.00 MiB on private pool)"),
+    "in a library": (Mock(side_effect=RuntimeError(CUBLAS)), "ALLOC_FAILED"),
     "behind another error": (behind_another_error, "4000000000000000 bytes"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -216,24 +216,19 @@ def test_every_cell_is_that_of_plain_loops(models: Folders, tasks: Folders, temp
 def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded, encode = list[str](), classifier.encode_test_set
-
-    def counted(clips: Any, test_set: Any) -> Any:
-        encoded.append(test_set.task.name)
-        return encode(clips, test_set)
-
-    monkeypatch.setattr(classifier, "encode_test_set", counted)
+    encode = Mock(wraps=classifier.encode_test_set)
+    monkeypatch.setattr(classifier, "encode_test_set", encode)
     kept, counts = tmp_path / "kept", []
     kept.mkdir()
 
     def require_same_as_alone(step: int) -> None:
         run = ResumableRunner(tmp_path, lambda line: None, kept)
         found = evaluate_cross_domain(inputs_of(models, tasks, step), run)
-        counts.append(len(encoded))
+        counts.append(encode.call_count)
         alone = evaluate_cross_domain(inputs_of(models, tasks, step), run_serially)
         pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
         pd.testing.assert_frame_equal(found.predictions, alone.predictions)
-        encoded.clear()
+        encode.reset_mock()
 
     for step in range(3):
         require_same_as_alone(step)

@@ -14,6 +14,7 @@ from gift_core.clip.images import evaluation_pixels
 from gift_core.method.replay.exemplars import choose_exemplars, herding
 from tests.clip.tiny import png, tiny_clip
 from tests.made import made_task
+from tests.method.pair_features import unit_rows
 
 
 def herding_by_hand(rows: list[list[float]], count: int) -> list[int]:
@@ -35,8 +36,7 @@ def herding_by_hand(rows: list[list[float]], count: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_herding_equals_a_plain_loop(seed: int) -> None:
-    rows_ND = torch.randn(5 + 3 * seed, 2 + seed % 4, generator=torch.Generator().manual_seed(seed))
-    rows_ND = torch.nn.functional.normalize(rows_ND, dim=1)
+    rows_ND = unit_rows(5 + 3 * seed, seed, width=2 + seed % 4)
     assert herding(rows_ND, 12) == herding_by_hand(rows_ND.double().tolist(), 12)  # of 5 to 17 rows
     assert herding(torch.eye(2).repeat(2, 1), 4) == [0, 1, 2, 3]  # ties go to the lowest index
 

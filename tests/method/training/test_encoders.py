@@ -16,7 +16,7 @@ from gift_core.method.losses import LOSSES, task_loss
 from gift_core.method.pair_features import PairFeatures, ReplayBatch
 from gift_core.method.training.encoders import EncoderStrategy, GradientCache
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.method.pair_features import LOSS_OPTIONS, loss_of
+from tests.method.pair_features import LOSS_OPTIONS, loss_of, unit_rows
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish.", "a tree."]
 Loss = Callable[[Clip, EncoderStrategy], torch.Tensor]
@@ -24,11 +24,6 @@ Loss = Callable[[Clip, EncoderStrategy], torch.Tensor]
 
 def images(count: int, *, side: int = 16) -> torch.Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(5))
-
-
-def teacher_features(count: int, *, seed: int) -> torch.Tensor:
-    rows = torch.randn(count, 8, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.normalize(rows, dim=-1)
 
 
 def replay_loss(name: str, *, texts: int = 7) -> Loss:
@@ -39,11 +34,11 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
         batch = ReplayBatch(
             images(7, side=clip.image_size).to(clip.device),
             tokens_ML,
-            teacher_image_MD=teacher_features(7, seed=1).to(clip.device),
-            teacher_text_MD=teacher_features(texts, seed=2).to(clip.device),
+            teacher_image_MD=unit_rows(7, 1, width=8).to(clip.device),
+            teacher_text_MD=unit_rows(texts, 2, width=8).to(clip.device),
             prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]], device=clip.device),
-            vocabulary_text_PD=teacher_features(9, seed=3).to(clip.device),
-            all_image_ND=teacher_features(12, seed=4).to(clip.device),
+            vocabulary_text_PD=unit_rows(9, 3, width=8).to(clip.device),
+            all_image_ND=unit_rows(12, 4, width=8).to(clip.device),
             image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2], device=clip.device),
         )
         features = PairFeatures(batch, encoders.encode_images, encoders.encode_tokens, clip.scale)

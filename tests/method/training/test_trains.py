@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import layer_factors
@@ -17,7 +16,7 @@ from gift_core.clip.trained import TRAINS, lora, training_mode
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.methods import build_method
 from gift_core.method.training.loop import LossRow, training_run
-from tests.clip.tiny import tiny_clip, tiny_config
+from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import gift, other_teacher, run, training
 
 LORA: dict[str, Any] = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
@@ -25,6 +24,7 @@ ADAPTED = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight")
 FOLLOWING = ("visual.ln_post.", "visual.proj", "ln_final.", "text_projection")
 SECOND_BLOCKS = ("visual.transformer.resblocks.1.", "transformer.resblocks.1.")
 MERGE = {"merge": {"kind": "interpolate", "alpha": 0.25}}
+deep_clip = partial(tiny_clip, layers=2)
 # kind: (options, whether a parameter is trained)
 KINDS: dict[str, tuple[dict[str, Any], Any]] = {
     "image_tower": ({}, lambda name: name.startswith("visual.")),
@@ -32,15 +32,6 @@ KINDS: dict[str, tuple[dict[str, Any], Any]] = {
     "last_blocks": ({"blocks": 1}, lambda name: name.startswith((*SECOND_BLOCKS, *FOLLOWING))),
     "lora": (LORA, lambda name: name.endswith(ADAPTED)),
 }
-
-
-def deep_clip() -> Clip:
-    """The tiny model with two blocks in each tower."""
-    config = tiny_config()
-    for part in ("vision_cfg", "text_cfg"):
-        config["model_cfg"][part]["layers"] = 2
-    torch.manual_seed(0)
-    return dataclasses.replace(tiny_clip(), model=CLIP(**config["model_cfg"]).eval(), config=config)
 
 
 def row(kind: str = "", **changes: Any) -> MethodConfig:
@@ -104,8 +95,8 @@ def test_each_task_has_other_adapters_at_the_start() -> None:
 
 def test_the_merge_after_a_task_acts_on_the_merged_weights() -> None:
     start, (_, end), (_, merged) = deep_clip().model.state_dict(), trained(row("lora")), trained(row("lora", **MERGE))
-    for name, value in start.items():
-        torch.testing.assert_close(merged[name], 0.25 * end[name] + 0.75 * value, rtol=0, atol=1e-6, msg=name)
+    expected = {name: 0.25 * end[name] + 0.75 * value for name, value in start.items()}
+    torch.testing.assert_close(dict(merged), expected, rtol=0, atol=1e-6)
 
 
 def test_the_factor_of_a_layer_is_the_decay_to_the_power_of_the_layers_above_it() -> None:
