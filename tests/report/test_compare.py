@@ -17,6 +17,7 @@ from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
 from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.clone import content
+from tests.config.test_loading import set_at
 from tests.report import run_folder as runs
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
@@ -57,11 +58,7 @@ def out(roots: list[Path]) -> Path:
 def change(root: Path, key: str, value: object) -> None:
     """Sets a dotted key of params.yaml."""
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    *path, last = key.split(".")
-    section = params
-    for name in path:
-        section = section[int(name) if name.isdigit() else name]
-    section[last] = value
+    set_at(params, key, value)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
