@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from stages.dvc.fork_server import SOCKET
-from tests.imports import ROOT, with_all_methods
+from tests.imports import ROOT, sequence_of, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
 TASKS = ("letters", "digits")  # of the small experiment
@@ -68,9 +68,7 @@ class Clone:
     def report(self) -> dict[str, object]:
         """Returns the report's entry in dvc.lock, and the bytes of its outputs."""
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]["report"]
-        reports = self.folder / "reports"
-        files = {file.relative_to(reports).as_posix(): file.read_bytes() for file in reports.rglob("*.*")}
-        return {"dvc.lock": lock, **files}
+        return {"dvc.lock": lock, **content(self.folder / "reports")}
 
     def undo(self) -> None:
         self.run("git", "checkout", "--quiet", "--", "params.yaml", "gift_core", "stages", "dvc.yaml")
@@ -145,8 +143,7 @@ def small(params: dict[str, Any], *tasks: str) -> dict[str, Any]:
     params["methods"] = {name: rows[name] for name in METHODS}
     params["tasks"] = {task: dict(row) for task in (*tasks, PROBE)}
     params["evaluation"]["probes"] = [PROBE]
-    steps = zip(tasks, ("../pretrained", *tasks), strict=False)
-    params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
+    params["sequence"] = sequence_of(tasks)
     params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 16}
     params["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}

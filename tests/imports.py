@@ -1,9 +1,9 @@
-"""Where the project is, its methods, and what a file of it imports when it runs, without type-checking imports."""
+"""The project's folder, methods and sequence, and what a file imports when it runs, without type-checking imports."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 def with_all_methods(params: dict[str, Any]) -> dict[str, Any]:
     """Returns an experiment with the rows of the catalogue that it lacks."""
     return params | {"methods": catalogue_rows(params, ROOT / "presets") | params["methods"]}
+
+
+def sequence_of(tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the section `sequence` of params.yaml, whose steps learn the tasks one after another."""
+    steps = zip(tasks, ("../pretrained", *tasks), strict=False)
+    return [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
 
 
 @cache

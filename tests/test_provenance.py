@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from gift_core.code.fingerprint import PACKAGES, VERIFIED, Code
 from gift_core.provenance import environment
 from tests.imports import ROOT
 
 PRINT = "import torch; from gift_core.provenance import environment; print(environment(torch.device('cpu')))"
 
 
-def in_process(folder: Path = ROOT, **variables: str) -> dict[str, Any]:
-    """The environment that a process with the code in `folder` and these environment variables records."""
+def in_process(**variables: str) -> dict[str, Any]:
+    """The environment that a process with these environment variables records."""
     command, variables = [sys.executable, "-c", PRINT], os.environ | variables
-    done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=True)
     return ast.literal_eval(done.stdout)  # type: ignore[no-any-return]
 
 
@@ -51,16 +48,8 @@ def test_a_gpu_is_named_and_has_no_number_of_threads(monkeypatch: pytest.MonkeyP
     assert "threads" not in found
 
 
-def test_edited_files_are_named_also_those_that_no_result_depends_on(tmp_path: Path) -> None:
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / VERIFIED).write_text(json.dumps(Code(tmp_path).record()), encoding="utf-8")
-    assert "edited files" not in in_process(tmp_path)
-    for name in ("gift_core/work/training.py", "stages/__main__.py", "gift_core/mini/more.bin"):
-        with (tmp_path / name).open("a", encoding="utf-8") as file:
-            file.write("# edited\n")
-    (tmp_path / "gift_core" / ".hidden").touch()
-    (tmp_path / "gift_core" / "__pycache__").mkdir(exist_ok=True)
-    (tmp_path / "gift_core" / "__pycache__" / "losses.cpython-311.pyc.1402").touch()  # Python is writing it
-    found = in_process(tmp_path)["edited files"]
-    assert found == "gift_core/mini/more.bin, gift_core/work/training.py, stages/__main__.py"
+def test_edited_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which these are: tests/code/test_revisions.py."""
+    for edited, expected in (((), None), (("gift_core/a.py", "stages/b.py"), "gift_core/a.py, stages/b.py")):
+        monkeypatch.setattr("gift_core.provenance.running_code", lambda edited=edited: Mock(edited_files=edited))
+        assert environment(torch.device("cpu")).get("edited files") == expected

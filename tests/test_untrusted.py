@@ -12,7 +12,6 @@ from gift_core.untrusted import MAX_YAML_BYTES, parse_json, parse_yaml, read_lim
 
 def test_json_within_the_limits_is_decoded() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, "\xc3\xa9", null]}') == {"a": [1, 2.5, "é", None]}
-    assert parse_json(r'"\ud83d\ude00"') == "\U0001f600"
 
 
 @pytest.mark.parametrize(
@@ -29,16 +28,11 @@ def test_json_that_only_python_accepts_or_that_is_huge_is_refused(text: str | by
         parse_json(text)
 
 
-def test_yaml_with_anchors_merge_keys_and_a_byte_order_mark_is_decoded() -> None:
-    text = "\ufeffbase: &base {a: 1, b: [x, 2.5e+3]}\nother:\n  <<: *base\n  a: 2\nlist: [*base, true, null, '010']\n"
-    base = {"a": 1, "b": ["x", 2500.0]}
-    expected = {"base": base, "other": {**base, "a": 2}, "list": [base, True, None, "010"]}
-    assert parse_yaml(text.encode()) == expected
-
-
-@pytest.mark.parametrize("value", ["010", "0x1F", "1_000", "1:30", "yes", "No", "1e-05", "5.0e-5", ".5", "~"])
-def test_a_value_is_what_dvc_reads(value: str) -> None:
-    assert parse_yaml(f"a: {value}\n") == dvc_parse_yaml(f"a: {value}\n", "params.yaml")
+@pytest.mark.parametrize(
+    "value", ["010", "0x1F", "1_000", "1:30", "yes", "No", "1e-05", "5.0e-5", ".5", "~", "{b: &b {c: 1}, d: {<<: *b}}"]
+)
+def test_a_value_is_what_dvc_reads_also_behind_a_byte_order_mark(value: str) -> None:
+    assert parse_yaml(f"\ufeffa: {value}\n".encode()) == dvc_parse_yaml(f"a: {value}\n", "params.yaml")
 
 
 @pytest.mark.parametrize(

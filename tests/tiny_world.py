@@ -24,6 +24,7 @@ from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
+from tests.imports import sequence_of
 from tests.made import made_task
 from tests.stages.experiment import gift
 
@@ -105,10 +106,7 @@ class TinyExperiment:
         folder = {"source": "folder", "templates": list(TEMPLATES), "test_fraction": 0.2, "on_bad_image": "refuse"}
         params["tasks"] = {name: folder | {"path": f"data/0_raw/{name}"} for name in CLASSES}
         learned = [name for name in CLASSES if name not in probes]
-        params["sequence"] = [
-            {"task": task, "after": after, "learning_rate_factor": 1.0}
-            for task, after in zip(learned, ("../pretrained", *learned), strict=False)
-        ]
+        params["sequence"] = sequence_of(learned)
         params["evaluation"]["probes"] = [*probes]
         sizes = dict.fromkeys(("batch_size", "replay_batch_size"), BATCH_SIZE)
         params["training"] |= {"iterations": iterations, "warmup_iterations": 1, **sizes}
@@ -144,5 +142,4 @@ class TinyExperiment:
 
     def replay(self, clip: Clip, task: str) -> Replay:
         """The replay of the step, as finetune reads it."""
-        replay = self.replayed(task)
-        return load_replay(self.row, clip, replay)
+        return load_replay(self.row, clip, self.replayed(task))

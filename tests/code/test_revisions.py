@@ -34,6 +34,9 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
     for name in ("gift_core", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / VERIFIED).write_text(json.dumps(Code(tmp_path).record()), encoding="utf-8")
+    (tmp_path / "gift_core" / ".hidden").touch()
+    (tmp_path / "gift_core" / "__pycache__").mkdir()
+    (tmp_path / "gift_core" / "__pycache__" / "losses.cpython-311.pyc.1402").touch()  # Python is writing it
     copied = Code(tmp_path)
     assert copied.edited_files == ()
     states = code_files(copied, config)
@@ -45,6 +48,9 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
     parsed = Code(tmp_path)
     assert parsed.edited_files == ("gift_core/method/losses.py",)
     assert code_files(parsed, config) == states and parsed._modules
+    for name in ("gift_core/mini/more.bin", "stages/more.py"):
+        (tmp_path / name).touch()
+    assert Code(tmp_path).edited_files == (*parsed.edited_files, "gift_core/mini/more.bin", "stages/more.py")
     (tmp_path / VERIFIED).write_text("{}", encoding="utf-8")
     parts = list(edited(Code(tmp_path), "finetune"))
     assert len(parts) > 50 and parts == sorted(parts), "the order of sets must not reach data/code"

@@ -103,16 +103,13 @@ def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
 TABLE = 'class_name,caption\nwren,a wren in the rain\ngreat tit,"it sings, loudly"\n wren ," a {} \n on  a wall"\n'
 
 
-def test_a_table_has_captions_for_class_names_and_unknown_ones_are_named(tmp_path: Path) -> None:
-    """Other kinds of tables: artifacts/test_table_files.py."""
+def test_a_table_has_captions_for_class_names(tmp_path: Path) -> None:
+    """Other kinds of tables: artifacts/test_table_files.py. Unknown names: stages/test_stages.py."""
     (tmp_path / "captions.csv").write_text(TABLE)
     captions = read_captions("captions.csv", tmp_path)
     by_class = {"wren": ("a wren in the rain", "a {} on a wall"), "great tit": ("it sings, loudly",)}
     assert captions == Captions(by_class=by_class)
     assert captions.cover("wren") and not captions.cover("robin")
-    assert captions.unknown_classes(["wren", "great tit", "robin"]) == ()
-    hints = ("'wren' (Did you mean 'wrens'?)", "'great tit' (Did you mean 'Great tit'?)")
-    assert captions.unknown_classes(["wrens", "Great tit"]) == hints
 
 
 def test_a_text_file_has_captions_of_no_class_each_once(tmp_path: Path) -> None:

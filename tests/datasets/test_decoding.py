@@ -80,14 +80,6 @@ def test_all_modes_become_rgb(kind: str, image: Image.Image, options: dict[str, 
     np.testing.assert_array_equal(plain_pixels(encoded(image, kind, **options)), [expected])
 
 
-@pytest.mark.parametrize(("black", "level"), [(0, 255), (255, 0)])
-def test_cmyk_of_a_jpeg_is_inverted_as_adobe_writes_it(black: int, level: int) -> None:
-    """The file holds 255 - ink, and says so by Adobe's marker; no ink is white, and not black."""
-    data = encoded(Image.new("CMYK", (8, 8), (0, 0, 0, black)), "JPEG", quality=100)
-    assert b"Adobe" in data
-    np.testing.assert_allclose(plain_pixels(data)[4, 4], (level,) * 3, atol=3)
-
-
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

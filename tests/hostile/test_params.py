@@ -29,7 +29,6 @@ FILES: dict[str, tuple[bytes, str]] = {  # and what the message says
     "NUL": (b"seed: 1\x00\n", ""),
     "UTF-16": ("seed: 1\n".encode("utf-16"), "Save it as UTF-8 text."),
     "two documents": (b"a: 1\n---\nb: 2\n", ""),
-    "a tab": (b"run:\n\tdevice: cpu\n", ""),
     "billion laughs": (LAUGHS.encode(), ""),
     "deep lists": (b"[" * 100_000, ""),
     "many anchors": (b"&a " * 100_000, ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from gift_core.artifacts.model_folder import write_losses, write_provenance
 from gift_core.artifacts.predictions import prediction_rows, write_predictions
 from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
-from gift_core.artifacts.task import TaskInfo, read_task, write_task
+from gift_core.artifacts.task import read_task, write_task
 from gift_core.artifacts.teacher_files import write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
@@ -31,7 +30,7 @@ from gift_core.published.mtil import ORDER_1, Benchmark
 from gift_core.report.page import build_report
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
-from tests.imports import ROOT, with_all_methods
+from tests.imports import ROOT, sequence_of, with_all_methods
 
 TASKS = ("letters", "textures", "zodiac")
 # A[i][j] in percent: the pre-trained model, then after each task
@@ -173,11 +172,9 @@ def _predictions(layout: Layout, row: Mapping[Any, Any], task: str, seen: Sequen
 
 def _write_images(folder: Path, *, first: int) -> None:
     """200 training and 500 test images in place of the task's description; image n is of class n modulo 10."""
-    described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    names, templates = tuple(described["class_names"]), tuple(described["templates"])
-    info = TaskInfo(folder.name, names, templates, described["source"], notes=described["notes"])
+    info = read_task(folder)
     images = [(png(first + n % 20), "png", n % 10) for n in range(500)]
-    write_task(folder, info, images[:200], images, images_per_shard=300, skipped=described["skipped"])
+    write_task(folder, info, images[:200], images, images_per_shard=300, skipped=info.skipped)
 
 
 def _prompts_of(layout: Layout, earlier: Sequence[str]) -> pd.DataFrame:
@@ -278,10 +275,7 @@ def write_params(
     params = with_all_methods(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     row = next(iter(params["tasks"].values()))
     params["tasks"] = dict.fromkeys((*tasks, *probes), row)
-    after = ("../pretrained", *tasks)
-    params["sequence"] = [
-        {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
-    ]
+    params["sequence"] = sequence_of(tasks)
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
     params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}, **(changes or {})}
     params["evaluation"] = {**params["evaluation"], "probes": [*probes]}

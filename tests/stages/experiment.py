@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.layout import Layout
 from stages.app import app
-from tests.imports import ROOT
+from tests.imports import ROOT, sequence_of
 
 TASKS = ["games", "arrows"]
 RUNNER = CliRunner()
@@ -34,20 +34,15 @@ class Commands:
 
     folder: Path
 
-    def gift(self, *command: str) -> Result:
-        return invoke(*command, "--params", self.folder / "params.yaml", "--root", self.folder)
+    def gift(self, *command: str, expect: int = 0) -> Result:
+        return gift(*command, "--params", self.folder / "params.yaml", "--root", self.folder, expect=expect)
 
     def succeed(self, *command: str) -> str:
-        result = self.gift(*command)
-        assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
-        return result.output
+        return self.gift(*command).output
 
     def fail(self, *command: str) -> str:
         """Returns the output, each run of white space as one space."""
-        result = self.gift(*command)
-        assert result.exit_code == 1, f"{command} ended with {result.exit_code}: {result.output}\n{result.exception!r}"
-        assert "Traceback" not in result.output
-        return " ".join(result.output.split())
+        return " ".join(self.gift(*command, expect=1).output.split())
 
 
 class Experiment(Commands):
@@ -72,9 +67,8 @@ def tiny(params: dict[str, Any], *, tasks: list[str] = TASKS) -> dict[str, Any]:
     """Returns params.yaml with these tasks, few images and iterations, and the miniature models by absolute paths."""
     row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     params["tasks"] = {task: dict(row) for task in tasks}
-    afters = zip(tasks, ("../pretrained", *tasks), strict=False)
     params["evaluation"]["probes"] = []
-    params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in afters]
+    params["sequence"] = sequence_of(tasks)
     params["training"] |= {"iterations": 3, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 12}
     params["generator"] |= {"images_per_shard": 8, "steps": 2, "pipeline": str(ROOT / "data/mini/diffusion")}

@@ -239,7 +239,6 @@ def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
         gift(command, name, "--dry-run")
         assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
         assert f"unknown name '{unknown}'. Did you mean '{name}'?" in refused(command, unknown)
-    refused("remove-task", "digits", "digit")
     assert content(Path()) == before
 
 

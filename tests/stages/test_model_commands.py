@@ -61,7 +61,6 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
         ("merge m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
         ("merge m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
         ("merge m0 nan --kind mean", "nan: 16 of the 16 numbers of ln_final.weight are NaN"),
-        ("merge m0 m1 --kind mean --out base", "base: already exists, and has other files"),
         ("merge m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),
         ("export resnet --to transformers", "its image tower is a ResNet"),
     ],

@@ -44,7 +44,8 @@ def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, serve
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
     first = inventory.dataset.train[0]
-    assert first.read() == (tmp_path / "official" / "dtd" / "dtd" / first.name).read_bytes()
+    data = (tmp_path / "official" / "dtd" / "dtd" / first.name).read_bytes()
+    assert (first.read(), first.size) == (data, len(data))
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
     asked = len(server.asked)

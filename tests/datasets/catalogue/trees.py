@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import pickle
 import struct
@@ -217,7 +218,7 @@ def _whole(folder: Path, keys: Iterable[str], per_class: int, name: str, first: 
 
 
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """Writes what Python 2 wrote, as the official files are: byte strings, and numpy's old module."""
+    """Writes byte strings as Python 2 did, as they are in the official files."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -228,14 +229,7 @@ class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
     dispatch[str] = _save_string
     dispatch[bytes] = _save_string
 
-    def save_global(self, obj: Any, name: str | None = None) -> None:
-        """The array's constructor under the name that it had then."""
-        if obj is np.empty(0).__reduce__()[0]:
-            self.write(pickle.GLOBAL + b"numpy.core.multiarray\n_reconstruct\n")
-        else:
-            super().save_global(obj, name)
-
 
 def _write_python2_pickle(path: Path, content: Any) -> None:
-    with path.open("wb") as file:
-        _Python2Pickler(file, protocol=2).dump(content)
+    _Python2Pickler(buffer := io.BytesIO(), protocol=2).dump(content)
+    path.write_bytes(buffer.getvalue().replace(b"numpy._core.", b"numpy.core."))  # as numpy's module was called
