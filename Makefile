@@ -126,7 +126,7 @@ golden: $(DEV) ### record the golden losses again (say why in CHANGELOG.md under
 	@python -m benchmarks.golden
 
 revisions: $(DEV) ### decide which stages have to run again after a change of the code, and record it (up to ten minutes; docs/architecture.md)
-	@python -m recipes.revisions $(ARGS)
+	@python -m recipes.revisions
 
 constraints: ### pin the newest versions that work together (needs uv)
 	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra s3 --extra ssh --extra gs --extra azure --no-annotate --no-header --no-emit-index-url \

@@ -8,15 +8,12 @@ CHANGELOG.md. The results of the verified code are kept for the next time.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
@@ -28,17 +25,10 @@ from recipes.revisions.probe import ROOT, Probe, Use
 
 TABLE, CHANGELOG = ROOT / REVISIONS, ROOT / "CHANGELOG.md"
 KEPT = ROOT / ".gift" / "revisions"  # the results of the verified code
-WITHOUT_REPORT = "methods"  # the largest experiment
-HEADING = "### Runs again\n"
-MISSED = "gift_core/code/fingerprint.py follows imports, and did not find this one. Import it where it is used."
 
 
 def main() -> None:
     """Decides, writes the two tables, and prints what it decided."""
-    parser = argparse.ArgumentParser(prog="make revisions", description=__doc__)
-    why = "keep the revision of this part, for code that no machine here can run"
-    parser.add_argument("--keep", action="append", default=[], nargs=2, metavar=("PART", "REASON"), help=why)
-    keep = dict(parser.parse_args().keep)
     verified = _git("log", "-1", "--format=%H", "--", VERIFIED)
     with tempfile.TemporaryDirectory(prefix="gift-revisions-") as folder:
         _git("archive", "--output", f"{folder}/verified.tar", verified)
@@ -48,23 +38,18 @@ def main() -> None:
         with ThreadPoolExecutor(2) as threads:
             found = threads.map(lambda name: _experiment(old, new, Path(folder, name)), EXPERIMENTS)
             decided = decide(old, new, [use for uses in found for use in uses])
-    if unknown := sorted({*keep} - {*decided}):
-        sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(decided)}")
-    rising = {part: why for part, why in decided.items() if why and part not in keep}
+    rising = {part: why for part, why in decided.items() if why}
     table = json.loads(TABLE.read_text(encoding="utf-8"))
-    for part in (*rising, *keep):
+    for part, why in rising.items():
         row = table.setdefault(part, {"revision": 1, "reasons": {"1": "the first one"}})
-        if part in keep:
-            row.setdefault("kept", []).append(keep[part])
-            continue
         row["revision"] += 1
-        row["reasons"][str(row["revision"])] = rising[part]
-        print(f"{part}: revision {row['revision']}: {rising[part]}")  # noqa: T201
+        row["reasons"][str(row["revision"])] = why
+        print(f"{part}: revision {row['revision']}: {why}")  # noqa: T201
     for path, content, indent in ((TABLE, table, 1), (ROOT / VERIFIED, new.record(), 0)):
         path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
-    _note(rising)
-    if keep:
-        shutil.rmtree(KEPT, ignore_errors=True)  # no longer those of the code with these revisions
+    opening, heading, others = CHANGELOG.read_text(encoding="utf-8").partition("### Runs again\n\n")
+    noted = "".join(f"- {part}: {why}\n" for part, why in rising.items())
+    CHANGELOG.write_text(f"{opening}{heading}{noted}{others}", encoding="utf-8")
     print(f"{len(decided) - len(rising)} changed parts keep their revision, {len(rising)} rise.")  # noqa: T201
 
 
@@ -75,33 +60,23 @@ def _git(*words: str) -> str:
 def _experiment(old: Code, new: Code, project: Path) -> list[Use]:
     """Returns the stages of an experiment whose code changed, with what they did.
 
-    Of teach and evaluate, that of one method is enough where others use the same parts, and of the report one without
-    all methods.
+    Of teach and evaluate, that of one method is enough where others use the same parts. The report of all methods takes
+    long, and those of the other experiments run the same code.
     """
     libraries = sorted((each.name, each.version) for each in distributions())
     kept = KEPT / digest_of(repr((platform.uname(), libraries)).encode()) / project.name
     probe, wanted = Probe(project, project.name, kept), dict[object, Use]()
     for use in probe.uses:
         use.changes = changes_of(old, new, use)
-        if use.changes and (use.stage, project.name) != ("report", WITHOUT_REPORT):
+        if use.changes and (use.stage, project.name) != ("report", "methods"):
             same = tuple(use.options) if use.stage in ("teach", "evaluate") else use.names
             wanted.setdefault((use.stage, same), use)
     for use in probe.run([*wanted.values()]) if wanted else ():
         if lost := missed(new, use):
-            sys.exit(f"error: {lost[0]} ran in {use.names}, which does not depend on it: {MISSED}")
+            sys.exit(f"error: {lost[0]} ran in {use.names}, which does not import it. Import it where it is used.")
         said = "it reads other bytes than before" if use.difference is None else "same bytes"
         print(f"  {project.name}: {use.names}: {use.difference or said}", flush=True)  # noqa: T201
     return [*wanted.values()]
-
-
-def _note(rising: Mapping[str, str]) -> None:
-    """Notes in the newest release of CHANGELOG.md what runs again."""
-    opening, newest, *older = re.split(r"(?m)^(?=## )", CHANGELOG.read_text(encoding="utf-8"), maxsplit=2)
-    if rising and HEADING not in newest:
-        newest = newest.replace("\n", f"\n\n{HEADING}\n", 1)
-    lines = "".join(f"- {name}: {why}\n" for name, why in rising.items())
-    newest = newest.replace(f"{HEADING}\n", f"{HEADING}\n{lines}", 1)
-    CHANGELOG.write_text("".join([opening, newest, *older]), encoding="utf-8")
 
 
 if __name__ == "__main__":

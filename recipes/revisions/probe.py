@@ -133,7 +133,6 @@ def _difference(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> st
     """Returns which output differs between two entries of dvc.lock, None if the inputs do."""
     for kind in ("deps", "outs"):
         one, other = ({each["path"]: each["md5"] for each in entry.get(kind, ())} for entry in (new, old))
-        changed = [path for path in one if not path.startswith(CODE) and one[path] != other.get(path)]
-        if changed:
+        if changed := [path for path in one if not path.startswith(CODE) and one[path] != other.get(path)]:
             return None if kind == "deps" else f"{name}: bytes of {changed[0]} differ"
     return ""

@@ -59,6 +59,8 @@ def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(confi
 def test_every_revision_has_a_reason() -> None:
     for name, part in read_table(CODE).items():
         assert sorted(map(int, part["reasons"])) == [*range(1, part["revision"] + 1)], name
+    newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]
+    assert "\n### Runs again\n\n" in newest, "`make revisions` writes there"
 
 
 FILE, BASE, ALIGN = "gift_core/method/losses.py", "finetune", "finetune losses.align"
