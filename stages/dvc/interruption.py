@@ -59,7 +59,9 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        if not raised.is_set():  # else it watches until the process has ended
+        if raised.is_set():  # it watches until the process has ended, and a second signal is written to the socket, too
+            writer.detach()
+        else:
             signal.set_wakeup_fd(descriptor)
             for number, handler in former.items():
                 signal.signal(number, handler)

@@ -53,6 +53,7 @@ def main():
                 Path("pids").write_text(f"{os.getpid()} {os.getppid()}")
                 time.sleep(60)
         except Interruption as error:
+            os.kill(os.getpid(), signal.SIGTERM)  # a second signal while it ends
             Path("stopped").write_text(str(error))
             sys.exit(error.exit_code)
 """,
@@ -134,6 +135,7 @@ def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert (folder / "stopped").read_text() == "interrupted."
+    assert process.stderr is not None and "Traceback" not in process.stderr.read()
     wait(lambda: not alive(folder) and not list((folder / "temporary").iterdir()))
 
 
