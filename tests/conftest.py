@@ -48,7 +48,6 @@ THOROUGH = re.compile(
 CENTRAL = (  # of these, one of each stays in `make test`
     "tests/docs/test_pages.py",  # an edit of a page alone can break it
     "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
-    "tests/end_to_end/test_revisions.py::test_an_update_with_the_same_revisions_runs_check_alone",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
     "tests/stages/test_hub_tasks.py::test_a_name_becomes_a_task_and_is_read_without_a_network",
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
@@ -77,8 +76,15 @@ def pytest_configure() -> None:
             signal.signal(number, lambda number, frame: None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out a file whose tests are all thorough, where those do not run: what it imports takes seconds."""
+    name = collection_path.relative_to(PROJECT).as_posix()
+    is_thorough = name.endswith(".py") and THOROUGH.match(name) and not any(each.startswith(name) for each in CENTRAL)
+    return True if is_thorough and "not thorough" in config.option.markexpr else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Gives each test its layer, takes the part that was asked for, and sorts so that no process waits for another.
 
     The first file with end-to-end tests runs the experiment that all of them share. The others come when it is there.
@@ -91,12 +97,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files = sorted({item.path for item in items if item.get_closest_marker("thorough")})
     left_out = {*files} - {*files[part - 1 :: parts]}
     items[:] = [item for item in items if item.path not in left_out]
-    long = {item.path for item in items if item.get_closest_marker("end_to_end")}
-    first = min(long, default=None)
+    yield  # here pytest selects by markers and sorts by fixtures
+    long = {item.path: "first_result" in item.fixturenames for item in items if item.get_closest_marker("end_to_end")}
+    first = next((path for path, is_shared in sorted(long.items()) if is_shared), None)
     short = [item for item in items if item.path not in long]
-    later = [item for item in items if item.path in long - {first}]
-    middle = len(short) // 4
-    items[:] = [item for item in items if item.path == first] + short[:middle] + later + short[middle:]
+    later = [item for item in items if item.path in long and item.path != first]
+    half = len(short) // 2
+    items[:] = [item for item in items if item.path == first] + short[:half] + later + short[half:]
 
 
 @pytest.hookimpl(wrapper=True)

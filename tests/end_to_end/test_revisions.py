@@ -108,15 +108,6 @@ def test_an_edit_runs_the_stages_that_use_the_function_and_undoing_it_runs_nothi
     assert set(finished.repro()) == {"check", *(stage for stage in expected if stage.startswith("ingest"))}
 
 
-def test_an_update_with_the_same_revisions_runs_check_alone(finished: Clone, tmp_path: Path) -> None:
-    clone = copy_of(finished.folder, tmp_path / "clone")
-    for file, function, _ in EDITS.values():
-        edit_function(clone.folder, file, function)
-    record_as_verified(clone.folder)
-    assert clone.repro() == ["check"]
-    assert clone.repro() == []
-
-
 def test_an_update_with_a_new_revision_runs_what_uses_the_part_and_gift_why_says_so(
     finished: Clone, tmp_path: Path
 ) -> None:
