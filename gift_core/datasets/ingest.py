@@ -163,10 +163,10 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
     sizes = Counter(sample.size for _, sample in samples)
 
     def identity(item: tuple[str, Sample]) -> object:
-        """The digest, or the name of an image that is no copy because of its size, or that cannot be read."""
+        """The digest, or something unique for an image that is no copy because of its size, or that cannot be read."""
         with suppress(BadImageError):
-            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else item[1].name
-        return item[1].name
+            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else object()
+        return object()
 
     kept: dict[str, list[Sample]] = {split: [] for split in splits}
     first: dict[object, Sample] = {}  # by identity and label, and by the identity of a training image
