@@ -106,7 +106,8 @@ def _shown(value: Any) -> str:
 
 def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors about a section `root`."""
-    location, kind, section = _resolve(error["loc"], root)
+    is_key = error["loc"][-1:] == ("[key]",)  # a name that a mapping cannot have
+    location, kind, section = _resolve(error["loc"][: -1 if is_key else None], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
         case "missing":
@@ -120,7 +121,7 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
             return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
-            what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
+            what = f"unknown {'key' if is_key else 'value'} {_shown(value)}. {did_you_mean(str(value), known)}"
         case "value_error":
             what = str(context["error"])
         case "string_pattern_mismatch":

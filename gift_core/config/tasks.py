@@ -235,6 +235,8 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Iterator[tuple[str, str]]:
         if isinstance(task, PairsTaskConfig):
             if task.table is not None and task.train is not None:
                 yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
+            if task.repository is not None and task.table is None and task.train is None:
+                yield f"{key}.repository", "its files are unknown. Write table: '*.parquet', or train: '*.tar'."
             for option, other in (*((column, "table") for column in COLUMNS), ("test", "train")):
                 given, needed = getattr(task, option) is not None, getattr(task, other) is not None
                 if given and not needed:
