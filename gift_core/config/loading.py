@@ -17,7 +17,7 @@ from gift_core.config.experiment import DEVICE, Config
 from gift_core.config.section import ONE_LINE, Section
 from gift_core.config.tasks import COMMIT
 from gift_core.errors import UserError, did_you_mean, no_such_path
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
 Part = TypeVar("Part", bound=Section)
@@ -43,7 +43,7 @@ def load_config(path: Path) -> Config:
 def read_settings(path: Path) -> str:
     """Returns the text of a settings file, with its line ends. UserError if it cannot be read."""
     try:
-        return decode_text(read_limited(path, MAX_YAML_BYTES))
+        return read_limited(path, MAX_YAML_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         found = f"{path}: no such file." if path.name == "params.yaml" else no_such_path(path, "file")
         raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR") from None
