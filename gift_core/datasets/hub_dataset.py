@@ -121,7 +121,6 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
 
 CONVERTED = "refs/convert/parquet"  # where the hub puts its own copy of a data set in another format
 NAMED = 8  # classes that are shown
-_LOGIN = "Log in with: hf auth login."
 _WORDS = 40  # of an error of the hub
 
 
@@ -189,7 +188,7 @@ class HubRepository:
 
 
 @contextmanager
-def hub_errors(address: str, login: str = _LOGIN) -> Iterator[None]:
+def hub_errors(address: str, login: str = "Log in with: hf auth login.") -> Iterator[None]:
     """Turns what the hub's library raises into a UserError with a remedy. It begins with `address`."""
     try:
         yield

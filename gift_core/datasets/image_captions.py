@@ -52,8 +52,7 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
         notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
-    parts = splits["train"], splits["test"], splits[VALIDATION]
-    return Dataset(classes, (TEMPLATE,), *parts, notes, by_seed=by_seed, has_captions=True)
+    return Dataset(classes, (TEMPLATE,), *splits.values(), notes, by_seed=by_seed, has_captions=True)
 
 
 def list_captioned_folder(folder: Path, location: str) -> Listing:

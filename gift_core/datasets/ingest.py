@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
+from gift_core.artifacts.task import SPLITS, LabeledImage, TaskInfo, write_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
@@ -158,8 +158,7 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     Of image-caption pairs the label does not count. UserError if no test image is left.
     """
-    splits = {"train": dataset.train, "test": dataset.test, VALIDATION: dataset.validation}
-    samples = [(split, sample) for split, of_split in splits.items() for sample in of_split]
+    samples = [(split, sample) for split in (*SPLITS, VALIDATION) for sample in getattr(dataset, split)]
     sizes = Counter(sample.size for _, sample in samples)
 
     def identity(item: tuple[str, Sample]) -> object:
@@ -168,7 +167,7 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
             return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else object()
         return object()
 
-    kept: dict[str, list[Sample]] = {split: [] for split in splits}
+    kept: dict[str, list[Sample]] = {split: [] for split in (*SPLITS, VALIDATION)}
     first: dict[object, Sample] = {}  # by identity and label, and by the identity of a training image
     copies: list[str] = []
     for (split, sample), same in zip(samples, in_order(identity, samples), strict=True):
@@ -184,8 +183,7 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
         raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
     note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
     notes = (*dataset.notes, note) if copies else dataset.notes
-    train, test, validation = kept.values()
-    return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=notes)
+    return dataclasses.replace(dataset, **kept, notes=notes)
 
 
 def _location(name: str, config: TaskConfig) -> str:
