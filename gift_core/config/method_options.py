@@ -73,10 +73,7 @@ class LossesConfig(Section):
 
     def items(self) -> Iterator[tuple[str, LossOptions]]:
         """Yields (name, options) of the losses that are present, in the order in which they are declared here."""
-        for name in type(self).model_fields:
-            options = getattr(self, name)
-            if options is not None:
-                yield name, options
+        return ((name, options) for name, options in self if options is not None)
 
     def __len__(self) -> int:
         return len(list(self.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -50,7 +50,8 @@ Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)
 Names = Annotated[tuple[str, ...], Field(max_length=MAX_NAMES), AfterValidator(distinct)]
 
 
-class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+class Section(BaseModel):
     """A part of params.yaml: frozen, without unknown keys, without type conversion."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     noun: ClassVar[str] = "key"  # what errors call a name in this section

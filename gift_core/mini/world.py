@@ -244,8 +244,7 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
             raise UserError(f"mini task 'digits': {what}. Ask for at most that many.")
         return _digits(split, count, seed)
     labels = (index % len(task.class_names) for index in range(count))
-    randoms = (_random(seed, name, split, index) for index in range(count))
-    return ((to_image(RENDERERS[name](label, random)), label) for label, random in zip(labels, randoms, strict=True))
+    return ((to_image(RENDERERS[name](label, _random(seed, name, split, n))), label) for n, label in enumerate(labels))
 
 
 def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:
