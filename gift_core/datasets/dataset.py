@@ -123,8 +123,8 @@ def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, tas
     untested = [name for label, name in classes.items() if label not in test]
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
     notes = (*listing.notes, *([f"{what} no test images: {first_names(untested)}."] if untested else []))
-    splits[VALIDATION] = [sample for sample in splits[VALIDATION] if sample.label in classes]
-    return Dataset(classes, config.templates, *splits.values(), notes, by_seed=by_seed)
+    validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
+    return Dataset(classes, config.templates, splits["train"], splits["test"], validation, notes, by_seed=by_seed)
 
 
 def split_listing(

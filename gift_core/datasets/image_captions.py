@@ -52,7 +52,8 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
         notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
-    return Dataset(classes, (TEMPLATE,), *splits.values(), notes, by_seed=by_seed, has_captions=True)
+    parts = splits["train"], splits["test"], splits[VALIDATION]
+    return Dataset(classes, (TEMPLATE,), *parts, notes, by_seed=by_seed, has_captions=True)
 
 
 def list_captioned_folder(folder: Path, location: str) -> Listing:

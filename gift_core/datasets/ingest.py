@@ -124,8 +124,7 @@ def validation_images(
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
         return None
-    decoder = Decoder(dataset, _location(name, config), config.on_bad_image, stored)
-    return decoder.images(VALIDATION, dataset.validation)
+    return Decoder(dataset, _location(name, config), config.on_bad_image, stored).images(VALIDATION, dataset.validation)
 
 
 def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dataset:
@@ -183,7 +182,8 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
         raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
     note = f"{plural(len(copies), 'image')} left out, as on_duplicate: skip says: {first_names(copies)}."
     notes = (*dataset.notes, note) if copies else dataset.notes
-    return dataclasses.replace(dataset, **kept, notes=notes)
+    train, test, validation = kept.values()
+    return dataclasses.replace(dataset, train=train, test=test, validation=validation, notes=notes)
 
 
 def _location(name: str, config: TaskConfig) -> str:

@@ -272,8 +272,7 @@ class _ImagesOnDevice(Sequence["Image.Image"]):
     def _images(self) -> list[Image.Image]:
         from PIL import Image
 
-        arrays = self._levels().numpy()
-        return [Image.fromarray(array.squeeze()).convert("RGB") for array in arrays]
+        return [Image.fromarray(array.squeeze()).convert("RGB") for array in self._levels().numpy()]
 
 
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
