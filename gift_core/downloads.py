@@ -39,8 +39,7 @@ def require_download(
             return
     except HFValidationError as error:
         raise UserError(f"{key}: {repository!r} is no name of a repository: {error}") from None
-    problem = download_problem(PATIENCE)
-    if problem is not None:
+    if (problem := download_problem(PATIENCE)) is not None:
         at = f" --revision {revision}" if revision else ""
         lines = "".join(f"\n    {name}: {value}" for name, value in params.items())
         raise UserError(

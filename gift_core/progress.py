@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -34,38 +34,27 @@ def progress(iterable: Iterable[T], total: int, description: str, *, done: int =
             counted.update(1)
 
 
-def progress_bar(total: int, description: str, *, done: int = 0) -> Counted:
-    """Returns a context manager to advance with `.update(n)`, for loops whose turns do several items."""
-    return Counted(total, description, done)
+@contextmanager
+def progress_bar(total: int, description: str, *, done: int = 0) -> Iterator[Counted]:
+    """Yields a count to advance with `.update(n)`, for loops whose turns do several items."""
+    if is_quiet() or not _is_terminal():
+        yield Counted(total, description, done)
+        return
+    from tqdm import tqdm
+
+    look: dict[str, Any] = {"dynamic_ncols": True, "leave": None}  # a bar inside another one vanishes when it is full
+    with tqdm(total=total, initial=done, desc=description, file=sys.stderr, **look) as bar:
+        yield Counted(total, description, done, bar)
 
 
-class Counted(AbstractContextManager["Counted"]):
-    """A count with a bar, with lines, or with nothing to see, whatever fits stderr when the block begins."""
+class Counted:
+    """A count with a bar, with lines, or with nothing to see, whatever fits stderr when it begins."""
 
-    def __init__(self, total: int, description: str, done: int) -> None:
-        self._total, self._description = total, description
+    def __init__(self, total: int, description: str, done: int, bar: Any = None) -> None:
+        self._total, self._description, self._bar = total, description, bar
         self._first = self._count = done
-        self._lock = Lock()
-        self._bar: Any = None
-
-    def __enter__(self) -> Counted:
         self._started = self._last_line = time.monotonic()
-        if _is_terminal() and not is_quiet():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=self._total,
-                initial=self._count,
-                desc=self._description,
-                file=sys.stderr,
-                dynamic_ncols=True,
-                leave=None,  # a bar inside another one vanishes when it is full
-            )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._lock = Lock()
 
     def update(self, count: int = 1) -> None:
         """Counts `count` more. Several threads may call it."""

@@ -33,9 +33,8 @@ def environment(device: torch.device) -> Environment:
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return {**versions, "device": f"cpu {platform.machine()} {capability}", "threads": torch.get_num_threads()}
-    if device.type == "cuda":
-        return {**versions, "device": f"cuda {torch.cuda.get_device_name(device)}"}
-    return {**versions, "device": f"{device.type} {platform.machine()}"}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {**versions, "device": f"{device.type} {name}"}
 
 
 def version_of(package: str) -> str:

@@ -27,11 +27,6 @@ def read_limited(path: Path, most: int = MAX_BYTES) -> bytes:
     return content
 
 
-def decode_text(content: bytes) -> str:
-    """Returns the text of UTF-8 bytes, without a byte order mark. ValueError for other bytes."""
-    return content.decode("utf-8-sig")
-
-
 def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text (bytes: UTF-8).
 
@@ -39,7 +34,7 @@ def parse_json(text: str | bytes) -> Any:
     deep, NaN or infinity.
     """
     try:
-        text = decode_text(text) if isinstance(text, bytes) else text
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text  # without a byte order mark
         return json.loads(text, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
@@ -60,7 +55,7 @@ def parse_yaml(text: str | bytes) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     _require_size(len(text), MAX_YAML_BYTES)
-    text = decode_text(text) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")
     if _NESTED.search(text):
         raise ValueError("it is nested too deep")
     try:

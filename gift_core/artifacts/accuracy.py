@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gift_core.artifacts.contract import parse, read_table, sha256_of, write_table
 from gift_core.artifacts.model_folder import model_hash
@@ -67,7 +67,6 @@ ROWS = TableSchema(
     may_be_empty=["trained_task", "phase"],
 )
 KINDS = (".csv", ".parquet")
-UNIQUE = ["method", "protocol", "step", "eval_task"]
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -137,7 +136,7 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     newest = rows.groupby("method")["step"].transform("max")
     is_newest = rows.groupby(["method", "file"])["step"].transform("max") == newest
     rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN) | (rows["phase"] == PROBE)]
-    first = rows.groupby(UNIQUE)["at"].transform("first")
+    first = rows.groupby(["method", "protocol", "step", "eval_task"])["at"].transform("first")
     for row, other in zip(rows.itertuples(), first, strict=True):
         if row.at != other:
             what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
@@ -159,10 +158,8 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-class _Row(BaseModel):
+class _Row(BaseModel, allow_inf_nan=False):
     """A row of a table from any source, whose cells are texts."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     method: str
     protocol: Literal["task_incremental", "class_incremental", "cross_domain"] = "task_incremental"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.contract import broken, parse, read, require_file, require_hashes, sha256_of, write_json
@@ -61,10 +61,8 @@ def require_model_path(name: str) -> None:
         raise UserError(no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder"))
 
 
-class Provenance(BaseModel):
+class Provenance(BaseModel, extra="allow", protected_namespaces=()):
     """What provenance.json says of every model; that of a training says more. `method` and `task`: of its folder."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     method: str | None = None
     task: str | None = None

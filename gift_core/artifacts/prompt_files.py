@@ -17,7 +17,6 @@ from gift_core.artifacts.task import Name, Templates
 from gift_core.work.publishing import write_atomically
 
 STAGE = "write_prompts"
-VOCABULARIES = "vocabularies"  # the folder of those that a step wrote
 VOCABULARY_STAGES = "write_vocabulary write_prompts"
 SCHEMA = pa.schema(
     [

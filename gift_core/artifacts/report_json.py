@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from gift_core.artifacts.contract import parse, read
 
@@ -27,26 +27,22 @@ Percent = Annotated[float, Field(ge=-100, le=100)]
 Number = int | FiniteFloat | None
 
 
-class Probes(BaseModel):
+class Probes(BaseModel, extra="forbid"):
     """What is left of a method's zero-shot ability, in percent: the mean of the probes after the last step.
 
     `loss`: that of the pre-trained model minus `mean`. `by_task`: each probe after the last step.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     mean: Percent
     loss: Percent
     by_task: dict[str, Percent]
 
 
-class Metrics(BaseModel):
+class Metrics(BaseModel, extra="forbid"):
     """The numbers of a method in metrics.json, in percent.
 
     Transfer and forgetting are None where they do not exist: with one task, or class-incremental.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     transfer: Percent | None
     avg: Percent

@@ -143,10 +143,13 @@ def _read_json_lines(path: Path, wanted: Collection[str]) -> tuple[list[str], Re
     records = Records()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
-            records.append((f"line {number}", parse_json(line)))
-            if not isinstance(records[-1][1], dict):
-                what = f"line {number}: should be an object, it is {line.strip()[:_SHOWN]}"
-                raise UserError(f"{what}. Write {{column: value}}.")
+            try:
+                records.append((f"line {number}", parse_json(line)))
+                if not isinstance(records[-1][1], dict):
+                    raise ValueError(f"it is {line.strip()[:_SHOWN]}")
+            except ValueError as error:
+                reason = str(error).replace("line 1 column", "column")
+                raise UserError(f"line {number}: should be an object ({reason}). Write {{column: value}}.") from None
     return list(dict.fromkeys(name for _, record in records for name in record)), records
 
 

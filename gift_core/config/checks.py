@@ -40,8 +40,7 @@ def require_task(config: Config, name: str) -> None:
     Such a file is valid until something should run.
     """
     if not config.sequence:
-        key = "sequence" if config.tasks else "tasks"
-        raise UserError(f"{name}: {key}: {NO_TASK}. Add one: {ADD_TASK}")
+        raise UserError(f"{name}: {'sequence' if config.tasks else 'tasks'}: {NO_TASK}. Add one: {ADD_TASK}")
 
 
 def check_name(key: str, name: str) -> Findings:

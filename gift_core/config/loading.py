@@ -17,7 +17,7 @@ from gift_core.config.experiment import DEVICE, Config
 from gift_core.config.section import ONE_LINE, Section
 from gift_core.config.tasks import COMMIT
 from gift_core.errors import UserError, did_you_mean, no_such_path
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
 Part = TypeVar("Part", bound=Section)
@@ -43,7 +43,7 @@ def load_config(path: Path) -> Config:
 def read_settings(path: Path) -> str:
     """Returns the text of a settings file, with its line ends. UserError if it cannot be read."""
     try:
-        return decode_text(read_limited(path, MAX_YAML_BYTES))
+        return read_limited(path, MAX_YAML_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         found = f"{path}: no such file." if path.name == "params.yaml" else no_such_path(path, "file")
         raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR") from None
@@ -106,7 +106,8 @@ def _shown(value: Any) -> str:
 
 def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors about a section `root`."""
-    location, kind, section = _resolve(error["loc"], root)
+    is_key = error["loc"][-1:] == ("[key]",)  # a name that a mapping cannot have
+    location, kind, section = _resolve(error["loc"][: -1 if is_key else None], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
         case "missing":
@@ -120,7 +121,7 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
             return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
-            what = f"unknown value {_shown(value)}. {did_you_mean(str(value), known)}"
+            what = f"unknown {'key' if is_key else 'value'} {_shown(value)}. {did_you_mean(str(value), known)}"
         case "value_error":
             what = str(context["error"])
         case "string_pattern_mismatch":

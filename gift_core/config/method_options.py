@@ -33,26 +33,23 @@ class DistillOptions(LossOptions):
     temperature: Temperature
 
 
-class DistillVocabularyOptions(LossOptions):
+class DistillVocabularyOptions(DistillOptions):
     """Contrastive distillation of both towers against the vocabulary and all replayed images."""
 
     pairs_only: ClassVar[bool] = True
     needs_vocabulary: ClassVar[bool] = True
-    temperature: Temperature
 
 
-class DistillImageSideOptions(LossOptions):
+class DistillImageSideOptions(DistillOptions):
     """Distillation of the image tower only."""
 
     trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = "image_tower"
-    temperature: Temperature
 
 
-class DistillTextSideOptions(LossOptions):
+class DistillTextSideOptions(DistillOptions):
     """Distillation of the text tower only."""
 
     trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = "text_tower"
-    temperature: Temperature
 
 
 class AlignOptions(LossOptions):
@@ -76,13 +73,9 @@ class LossesConfig(Section):
 
     def items(self) -> Iterator[tuple[str, LossOptions]]:
         """Yields (name, options) of the losses that are present, in the order in which they are declared here."""
-        for name in type(self).model_fields:
-            options = getattr(self, name)
-            if options is not None:
-                yield name, options
+        return ((name, options) for name, options in self if options is not None)
 
     def __len__(self) -> int:
-        """Returns the number of losses that are present."""
         return len(list(self.items()))
 
 

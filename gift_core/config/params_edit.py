@@ -43,8 +43,7 @@ def read_catalogue(folder: Path, *, model: str, iterations: int) -> dict[str, Kn
 
     The rows are for an experiment with this model.name and training.iterations. UserError if the file is damaged.
     """
-    folders = (folder, shipped_root() / "presets")
-    file = next(file for each in folders if (file := each / CATALOGUE).is_file())
+    file = next(file for each in (folder, shipped_root() / "presets") if (file := each / CATALOGUE).is_file())
     try:
         return _methods(read_settings(file), model.endswith(MINIATURE), iterations)
     except (ValueError, LookupError, TypeError, AttributeError, UserError) as error:

@@ -15,7 +15,7 @@ Tasks = Sequence[tuple[int, int]]  # the training images and classes of each tas
 class ReplayOptions(Section):
     """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
 
-    reads: ClassVar[Literal["none", "synthetic", "real"]]
+    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     pairs: ClassVar[bool] = False
 
     def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
@@ -80,7 +80,6 @@ class SyntheticReplayConfig(PairedReplay):
 class ReferenceReplayConfig(PairedReplay):
     """A folder of images. Each has a text file of the same name with its caption."""
 
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["reference"]
     folder: Text
 
@@ -102,7 +101,6 @@ class RandomTextsConfig(Section):
 class TaskReplayConfig(TaughtReplay):
     """The task's own images, compared with texts that need not describe them."""
 
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["task"]
     texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
 
@@ -114,7 +112,6 @@ class TaskReplayConfig(TaughtReplay):
 class ExemplarReplayConfig(TaughtReplay):
     """`memory` images of all earlier tasks together, chosen by herding, compared with the prompts of their classes."""
 
-    reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["exemplars"]
     memory: Count
 

@@ -55,8 +55,3 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     noun: ClassVar[str] = "key"  # what errors call a name in this section
-
-
-def text_or_section(value: object) -> str:
-    """Returns the tag of a value that may be a text or a section: "text" or "section"."""
-    return "section" if isinstance(value, (dict, BaseModel)) else "text"

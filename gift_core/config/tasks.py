@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from gift_core.config.section import ONE_LINE, Count, Section, Templates, Text, text_or_section
+from gift_core.config.section import ONE_LINE, Count, Section, Templates, Text
 
-Fraction = Annotated[float, Field(ge=1e-6, lt=1)]
 Captions = Annotated[int, Field(ge=2, le=1_000_000)]
 TABLES = (".csv", ".tsv", ".parquet")
 # Where the pipeline writes, and the folders above.
@@ -61,7 +60,8 @@ File = Annotated[Text, AfterValidator(_inside)]
 Files = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE), AfterValidator(_inside)]  # a::b
 Table = Annotated[Text, AfterValidator(_table)]
 ClassNames = Annotated[
-    Annotated[File, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
+    Annotated[File, Tag("text")] | Annotated[dict[str, Text], Tag("section")],
+    Discriminator(lambda value: "section" if isinstance(value, dict) else "text"),
 ]
 COMMIT = r"^[0-9a-f]{40}$"
 Commit = Annotated[str, Field(pattern=COMMIT)]
@@ -90,7 +90,7 @@ class UserDataConfig(Section):
     """
 
     path: DataFolder
-    test_fraction: Fraction | None = None
+    test_fraction: Annotated[float, Field(ge=1e-6, lt=1)] | None = None
     on_duplicate: Literal["keep", "skip"] | None = None
     on_bad_image: Literal["refuse", "skip"]
 
@@ -235,6 +235,8 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Iterator[tuple[str, str]]:
         if isinstance(task, PairsTaskConfig):
             if task.table is not None and task.train is not None:
                 yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
+            if task.repository is not None and task.table is None and task.train is None:
+                yield f"{key}.repository", "its files are unknown. Write table: '*.parquet', or train: '*.tar'."
             for option, other in (*((column, "table") for column in COLUMNS), ("test", "train")):
                 given, needed = getattr(task, option) is not None, getattr(task, other) is not None
                 if given and not needed:

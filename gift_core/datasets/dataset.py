@@ -20,7 +20,6 @@ from gift_core.seeds import seed_for
 
 VALIDATION = "validation"
 NAMED = 5  # the number of files or classes that an error names
-_NUMBER = re.compile(r"[0-9]+")
 _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 
 
@@ -125,8 +124,7 @@ def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, tas
     what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
     notes = (*listing.notes, *([f"{what} no test images: {first_names(untested)}."] if untested else []))
     validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
-    parts = splits["train"], splits["test"], validation
-    return Dataset(classes, config.templates, *parts, notes, by_seed=by_seed)
+    return Dataset(classes, config.templates, splits["train"], splits["test"], validation, notes, by_seed=by_seed)
 
 
 def split_listing(
@@ -191,7 +189,7 @@ def require_caption_key(key: str, count: int | None, *, has_captions: bool) -> N
 def sort_labels(labels: Iterable[str]) -> list[str]:
     """Returns the distinct labels: by value if all are numbers (2 before 10), as text otherwise."""
     distinct = set(labels)
-    are_numbers = all(map(_NUMBER.fullmatch, distinct))
+    are_numbers = all(each.isascii() and each.isdigit() for each in distinct)
     return sorted(distinct, key=lambda label: (int(label) if are_numbers else 0, label))
 
 

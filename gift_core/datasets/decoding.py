@@ -102,8 +102,7 @@ class Decoder:
         lost = [sample.label for sample in samples if sample.label not in sound]
         if lost and (not sound or (split == "train" and not has_captions)):
             of_class = f" of class {self.dataset.classes[lost[0]]!r}" if sound else ""
-            kind = "training" if split == "train" else split
-            what = f"no {kind} image{of_class} can be decoded. Replace the images"
+            what = f"no {'training' if split == 'train' else split} image{of_class} can be decoded. Replace the images"
             raise UserError(f"{self.location}: {what}{', or remove the class' if sound else ''}.")
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:

@@ -58,8 +58,7 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
     if not data:
         raise UserError(f"{location}: there are no files {' or '.join(DATA_FILES)}. Name another one, or a revision.")
     configs: dict[str, Splits] = {}
-    found = card.get("configs")
-    listed = [each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict)]
+    listed = _sections(card.get("configs"))
     for each in listed:
         entries = each.get("data_files")
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -78,6 +77,11 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
         if len(configs) > 1 and config not in (*marked, DEFAULT):
             raise UserError(f"{location}: there are several configs. Name one: --config {' | '.join(sorted(configs))}")
     return lookup(configs, config, f"{location}: config")
+
+
+def _sections(value: Any) -> list[dict[str, Any]]:
+    """The sections of a card in a list, or one alone. Cards may have anything there."""
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
 
 
 def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:
@@ -117,7 +121,6 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
 
 CONVERTED = "refs/convert/parquet"  # where the hub puts its own copy of a data set in another format
 NAMED = 8  # classes that are shown
-_LOGIN = "Log in with: hf auth login."
 _WORDS = 40  # of an error of the hub
 
 
@@ -152,10 +155,10 @@ class HubRepository:
     @cached_property
     def counts(self) -> dict[str, int | None]:
         """The number of images of each split, as the card or the files say. None if neither does."""
-        entries = self.card.get("dataset_info") or []
-        entries = [each for each in (entries if isinstance(entries, list) else [entries]) if isinstance(each, dict)]
+        entries = _sections(self.card.get("dataset_info"))
         known = [each for each in entries if len(entries) == 1 or each.get("config_name") == self.config]
-        counts = {each["name"]: each.get("num_examples") for entry in known for each in entry.get("splits") or ()}
+        listed = [each for entry in known for each in _sections(entry.get("splits"))]
+        counts = {str(each.get("name")): n for each in listed if type(n := each.get("num_examples")) is int}
         for split, files in self.files.items() if self.features else ():
             if split not in counts:
                 counts[split] = sum(self._footer(file)[1] for file in progress(files, len(files), f"count {split}"))
@@ -185,7 +188,7 @@ class HubRepository:
 
 
 @contextmanager
-def hub_errors(address: str, login: str = _LOGIN) -> Iterator[None]:
+def hub_errors(address: str, login: str = "Log in with: hf auth login.") -> Iterator[None]:
     """Turns what the hub's library raises into a UserError with a remedy. It begins with `address`."""
     try:
         yield

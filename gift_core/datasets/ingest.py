@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
+from gift_core.artifacts.task import SPLITS, LabeledImage, TaskInfo, write_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
@@ -124,8 +124,7 @@ def validation_images(
     dataset = open_dataset(name, config, seed=seed, root=root)
     if not dataset.validation:
         return None
-    decoder = Decoder(dataset, _location(name, config), config.on_bad_image, stored)
-    return decoder.images(VALIDATION, dataset.validation)
+    return Decoder(dataset, _location(name, config), config.on_bad_image, stored).images(VALIDATION, dataset.validation)
 
 
 def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dataset:
@@ -158,17 +157,16 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     Of image-caption pairs the label does not count. UserError if no test image is left.
     """
-    splits = {"train": dataset.train, "test": dataset.test, VALIDATION: dataset.validation}
-    samples = [(split, sample) for split, of_split in splits.items() for sample in of_split]
+    samples = [(split, sample) for split in (*SPLITS, VALIDATION) for sample in getattr(dataset, split)]
     sizes = Counter(sample.size for _, sample in samples)
 
     def identity(item: tuple[str, Sample]) -> object:
-        """The digest, or the name of an image that is no copy because of its size, or that cannot be read."""
+        """The digest, or something unique for an image that is no copy because of its size, or that cannot be read."""
         with suppress(BadImageError):
-            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else item[1].name
-        return item[1].name
+            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else object()
+        return object()
 
-    kept: dict[str, list[Sample]] = {split: [] for split in splits}
+    kept: dict[str, list[Sample]] = {split: [] for split in (*SPLITS, VALIDATION)}
     first: dict[object, Sample] = {}  # by identity and label, and by the identity of a training image
     copies: list[str] = []
     for (split, sample), same in zip(samples, in_order(identity, samples), strict=True):

@@ -162,8 +162,7 @@ def plan_task(
         del row["test_fraction"]
         after = append_task(before, name, row, learning_rate_factor=factor)
         new = parse_config(after, params.name)
-    missing = None if os.path.lexists(target) else bring
-    return Addition(params, before, after, new, dataset, images, target, missing)
+    return Addition(params, before, after, new, dataset, images, target, None if os.path.lexists(target) else bring)
 
 
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:

@@ -120,7 +120,7 @@ def list_parquet(
             splits = _values(path, split_column, (), place) if split_column else [split] * len(texts)
         reads = [partial(image, path, group, row) for group, count in enumerate(counts) for row in range(count)]
         for number, (text, value, read) in enumerate(zip(texts, splits, reads, strict=True), 1):
-            of = require_split(value, f"{place}: row {number}") if value else ""
+            of = require_split(value, f"{place}: row {number}")
             if text:
                 rows.append((text, f"{name}, row {number}", of, read))
             elif of != VALIDATION:

@@ -15,7 +15,6 @@ SPLIT_NAMES = {
 }
 MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
 _SPLIT_ENDING = re.compile(r"(set|data|dataset|images?|imgs?)$")  # trainset, testdata
-_NUMBER = re.compile(r"[0-9]+")
 
 
 def plain_name(text: str) -> str:
@@ -42,7 +41,7 @@ def default_class_name(label: str) -> str:
 def comparison_key(name: str) -> str:
     """Returns what two names share that a text encoder cannot tell apart: Wren and wren, 01 and 1."""
     plain = plain_name(name).casefold()
-    return plain.lstrip("0") or "0" if _NUMBER.fullmatch(plain) else plain
+    return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
 
 
 def split_of(name: str) -> str | None:

@@ -49,7 +49,7 @@ _WHAT = {
 class RawData:
     """A folder of raw data, which `tasks` read. `row`: of a published data set; None for the images of one task.
 
-    `allow_partial`: a part of it is enough for all of them.
+    `allow_partial`: a part of it with images of each split is enough for all of them.
     """
 
     name: str
@@ -57,6 +57,11 @@ class RawData:
     tasks: tuple[str, ...] = ()
     row: CatalogueRow | None = None
     allow_partial: bool = False
+
+    def is_enough(self, found: Inventory) -> bool:
+        """Returns whether `ingest` would take what is there."""
+        is_part = self.allow_partial and self.row and all(found.dataset.counts[split] for split in self.row.counts)
+        return found.state == "complete" or bool(is_part)
 
 
 def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Path) -> list[RawData]:

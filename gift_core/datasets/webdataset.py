@@ -73,7 +73,6 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
 
 
 def _index(path: Path, label: str | None, key: str, split: str, left_out: list[str]) -> Iterator[Sample]:
-    """Yields the samples of a tar in their order."""
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=lambda name: any(map(is_hidden, Path(name).parts))):

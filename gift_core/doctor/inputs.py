@@ -149,7 +149,7 @@ def check_data(project: Project) -> Iterator[Finding]:
         if project.quick:
             continue
         dataset = (inventory := open_raw(raw, config, project.root)).dataset
-        suffices = inventory.state == "complete" or (raw.allow_partial and bool(dataset.train))
+        suffices = raw.is_enough(inventory)
         if suffices:
             counts = f"{len(dataset.train):,} + {len(dataset.test):,} images, {dataset.described}"
             yield Finding(subject, "ok", f"{config.tasks[raw.tasks[0]].path}: {counts}")

@@ -80,7 +80,7 @@ class QualityFilters:
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns whether the image is similar enough to its prompt, and unlike all kept images."""
-        config, image_D = self.config, self.scorer.image_features(_opened(image))
+        config, image_D = self.config, self._features(image)
         if config.min_clip_score is not None:
             score = float(image_D @ self._text_features(prompt))
             if score < config.min_clip_score:
@@ -95,13 +95,11 @@ class QualityFilters:
     def recall(self, images: Iterable[bytes]) -> None:
         """Remembers the features of images that were kept in an earlier run."""
         if self.compares_images:
-            self._kept += [self.scorer.image_features(_opened(image)) for image in images]
+            self._kept += map(self._features, images)
 
-
-def _opened(image: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(image)) as opened:
-        rgb: Image.Image = opened.convert("RGB")
-        return rgb
+    def _features(self, image: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(image)) as opened:
+            return self.scorer.image_features(opened.convert("RGB"))
 
 
 def load_filters(config: FiltersConfig, device: torch.device) -> QualityFilters:

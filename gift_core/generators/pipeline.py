@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -68,17 +67,16 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     # These bars are of loading weights, which takes seconds. Downloads from the hub keep their bars.
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    pipeline: Any = None
     try:
         try:
             pipeline = _from_pretrained(config, None)
         except OSError as error:
             if "no file named" not in str(error):
                 raise
-            with suppress(Exception):  # some repositories contain only half-precision files
+            try:  # some repositories contain only half-precision files
                 pipeline = _from_pretrained(config, "fp16")
-            if pipeline is None:
-                raise
+            except Exception:
+                raise error from None
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         text = str(error).strip() or type(error).__name__
         remedy = "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
@@ -138,13 +136,11 @@ def check_lora(config: LoraConfig | None) -> None:
         raise UserError(f"{LORA_KEY}.weight_name: {path} has {len(files)} files: {', '.join(files)}. Choose one.")
 
 
-def add_lora(pipeline: Any, config: LoraConfig | None) -> None:
-    """Adds the LoRA to `pipeline` at its scale. Does nothing for None.
+def add_lora(pipeline: Any, config: LoraConfig) -> None:
+    """Adds the LoRA to `pipeline` at its scale.
 
     Raises UserError if the pipeline does not support LoRA, or if the weights do not fit it.
     """
-    if config is None:
-        return
     options = {} if config.weight_name is None else {"weight_name": config.weight_name}
     try:
         pipeline.load_lora_weights(config.path, adapter_name=ADAPTER, **options)
@@ -276,8 +272,7 @@ class _ImagesOnDevice(Sequence["Image.Image"]):
     def _images(self) -> list[Image.Image]:
         from PIL import Image
 
-        arrays = self._levels().numpy()
-        return [Image.fromarray(array.squeeze()).convert("RGB") for array in arrays]
+        return [Image.fromarray(array.squeeze()).convert("RGB") for array in self._levels().numpy()]
 
 
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
@@ -291,7 +286,8 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     arguments, negative_prompt = call_settings(pipeline, config)
     if config.scheduler is not None:
         pipeline.scheduler = make_scheduler(pipeline.scheduler, config.scheduler)
-    add_lora(pipeline, config.lora)
+    if config.lora is not None:
+        add_lora(pipeline, config.lora)
     place_pipeline(pipeline, config.memory, device)
     pipeline.set_progress_bar_config(disable=True)  # counts the steps of one batch; ours counts images
     return TextToImage(pipeline, config, arguments, negative_prompt)

@@ -156,7 +156,6 @@ class _Batch:
 
 
 def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Iterator[_Batch]:
-    """Yields the batches of all shards in their order."""
     for shard in shards:
         requests = shard.requests
         if _finished(folder, shard) is not None:

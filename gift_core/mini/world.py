@@ -67,8 +67,7 @@ def base_picture(glyph: Glyph, ink: str, ground: str, random: Random) -> Pixels:
 
 def _glyph_task(group: str, faces: tuple[str, ...], finish: Callable[[Pixels, Random], Pixels]) -> Render:
     def render(label: int, random: Random) -> Pixels:
-        mask = pick_mask(glyphs_of(group)[label], faces, random)
-        return finish(place(mask, random), random)
+        return finish(place(pick_mask(glyphs_of(group)[label], faces, random), random), random)
 
     return render
 
@@ -81,8 +80,7 @@ def _noisy_print(mask: Pixels, random: Random) -> Pixels:
 def _blurred_light_on_dark(mask: Pixels, random: Random) -> Pixels:
     dark = random.uniform(0, 70, 3).astype(np.float32)
     light = random.uniform(150, 255, 3).astype(np.float32)
-    picture = blurred(paint(mask, light, dark), radius=random.uniform(0.9, 1.7))
-    return noisy(picture, random, strength=16)
+    return noisy(blurred(paint(mask, light, dark), radius=random.uniform(0.9, 1.7)), random, strength=16)
 
 
 def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
@@ -104,8 +102,7 @@ def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
 
 def _among_clutter(mask: Pixels, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
-    picture = paint(mask, shade(ink, random), plain(ground, random))
-    return clutter(picture, random, pieces=int(random.integers(3, 8)))
+    return clutter(paint(mask, shade(ink, random), plain(ground, random)), random, pieces=int(random.integers(3, 8)))
 
 
 def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
@@ -244,8 +241,7 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
             raise UserError(f"mini task 'digits': {what}. Ask for at most that many.")
         return _digits(split, count, seed)
     labels = (index % len(task.class_names) for index in range(count))
-    randoms = (_random(seed, name, split, index) for index in range(count))
-    return ((to_image(RENDERERS[name](label, random)), label) for label, random in zip(labels, randoms, strict=True))
+    return ((to_image(RENDERERS[name](label, _random(seed, name, split, n))), label) for n, label in enumerate(labels))
 
 
 def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, int]]:

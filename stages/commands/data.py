@@ -44,9 +44,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     for raw in progress(raws, len(raws), "data sets"):
         found = open_raw(raw, config, root)
         size = sum(sample.size for sample in (*found.dataset.train, *found.dataset.test))
-        suffices = (
-            not raw.tasks or found.state == "complete" or (raw.allow_partial and any(found.dataset.counts.values()))
-        )
+        suffices = not raw.tasks or raw.is_enough(found)
         expected = raw.row.counts if raw.row else {}
         splits = {each: {"found": n, "expected": expected.get(each)} for each, n in found.dataset.counts.items()}
         counts = ["/".join(f"{n:,}" for n in each.values() if n is not None) for each in splits.values()]

@@ -24,8 +24,6 @@ from gift_core.errors import UserError
 from tests.artifacts.damage import broken_message, flip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
-
-
 LETTERS = {"method": "gift", "task": "letters"}
 
 

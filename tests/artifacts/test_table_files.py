@@ -49,29 +49,24 @@ def test_a_position_is_the_line_of_a_text_file_where_the_row_begins(tmp_path: Pa
     assert [row.position for row in read_table_file(path, BIRDS)[1]] == ["line 2", "line 4"]
 
 
-def test_texts_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:
+def test_texts_of_a_csv_stay_as_they_are_written_and_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'file , bird\r\n007, "wren, ""Zaunkönig"""\r\n NA ,1e5\r\n')
     expected = [{"file": "007", "bird": 'wren, "Zaunkönig"'}, {"file": "NA", "bird": "1e5"}]
     assert cells(read_table_file(path, BIRDS)) == expected
+    lenient = TableSchema(required=("file", "bird"), may_be_empty=("bird",))
+    path = write(tmp_path / "a.csv", "file,bird\na,\n")
+    assert cells(read_table_file(path, lenient)) == [{"file": "a", "bird": ""}]
 
 
 def test_numbers_of_parquet_are_exact_and_whole_ones_have_no_point(tmp_path: Path) -> None:
     """A column that pandas made the index is found. An empty cell is named by its row."""
-    frame, path = (
-        pd.DataFrame({"file": [1.0, 0.1], "bird": pd.array([2**60, 3], dtype="Int64")}),
-        tmp_path / "a.parquet",
-    )
+    frame = pd.DataFrame({"file": [1.0, 0.1], "bird": pd.array([2**60, 3], dtype="Int64")})
+    path = tmp_path / "a.parquet"
     frame.set_index("file").to_parquet(path)
     assert cells(read_table_file(path, BIRDS)) == [{"file": "1", "bird": str(2**60)}, {"file": "0.1", "bird": "3"}]
     frame.assign(bird=[7, None]).to_parquet(path)
     with pytest.raises(UserError, match=r"a\.parquet: row 2, column bird: is empty"):
         read_table_file(path, BIRDS)
-
-
-def test_cells_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> None:
-    lenient = TableSchema(required=("file", "bird"), may_be_empty=("bird",))
-    path = write(tmp_path / "a.csv", "file,bird\na,\n")
-    assert cells(read_table_file(path, lenient)) == [{"file": "a", "bird": ""}]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +77,11 @@ def test_cells_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> Non
         ("a.csv", "file,bird,bird\n", "column 'bird' is a duplicate. Keep one of them."),
         ("a.csv", "file,bird\na,wren\n\nb, \n", "line 4, column bird: is empty. Fill it in, or remove the row."),
         ("a.csv", "file,bird\na\n", "line 2: 1 values, but the header has 2. Put texts that contain ',' in quotes"),
+        (
+            "a.jsonl",
+            '\n{"file" "a"}',
+            "line 2: should be an object (Expecting ':' delimiter: column 9 (char 8)). Write",
+        ),
         ("a.jsonl", '{"file": "a", "bird": ["b"]}', "line 1, column bird: should be a text or a number, it is ['b']."),
         ("a.parquet", "PAR1", "cannot be read as .parquet ("),
         ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),

@@ -15,14 +15,7 @@ import webdataset
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.tars import index_tar, stored_samples, write_tar
-from gift_core.artifacts.task import (
-    TaskInfo,
-    images_at,
-    index_task,
-    iterate_task,
-    read_task,
-    write_task,
-)
+from gift_core.artifacts.task import TaskInfo, images_at, index_task, iterate_task, read_task, write_task
 from tests.artifacts.damage import broken_message, change_json, cut, png, tree_hash
 
 SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]

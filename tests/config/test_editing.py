@@ -129,7 +129,7 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
     assert (list(again["tasks"]), again["sequence"][0]["after"]) == (["birds"], "../pretrained")
 
 
-def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
+def test_a_method_goes_with_its_name_in_brackets_or_on_a_line_and_the_only_one_that_runs_stays() -> None:
     assert remove_method(PARAMS, "a") == PARAMS.replace("[a, b]", "[b]").replace("  a: {x: 1}\n", "")
     without_b = PARAMS[: PARAMS.index("  b:")].replace("[a, b]", "[a]")
     assert remove_method(PARAMS[: PARAMS.index("\n\n# at")], "b") == without_b
@@ -138,8 +138,5 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     assert "  methods:\n  - a   # first\n  device: auto\n" in remove_method(on_lines, "b")
     idle = append_method(PARAMS, "c", "a", [], {}).replace("[a, b, c]", "[a, b]")
     assert remove_method(append_method(idle, "c", None, [], {}), "c") == remove_method(idle, "c") == PARAMS
-
-
-def test_the_only_method_that_runs_stays() -> None:
     with pytest.raises(UserError, match="a is the only method that runs. Add another one first"):
         remove_method(remove_method(PARAMS, "b"), "a")

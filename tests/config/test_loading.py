@@ -28,6 +28,7 @@ HUB = {
     **FOLDER_TASK, "source": "hub", "repository": "a/b", "revision": "main", "splits": {"train": "all"},
     "label_column": "bird",
 }  # fmt: skip
+PAIRS = {"source": "pairs", "path": "data/0_raw/birds", "vocabulary_captions": 9, "on_bad_image": "refuse"}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn"], "dropout": 0.0}
 FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
@@ -95,6 +96,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tasks.birds", {**TABLE, "split_column": "label"}, "tasks.birds: a column is named twice: image, label, label."),
     ("tasks.birds", {**TARS, "test": "a.tar::../b.tar"}, "tasks.birds.test: '../b.tar' is outside the task's path"),
     ("tasks.birds", {**TARS, "label": ".cls"}, "tasks.birds.label: .cls is no extension, nor a key"),
+    ("tasks.birds", {**HUB, "splits": {"tran": "all"}}, "tasks.birds.splits.tran: unknown key 'tran'. Did you mean 'train'?"),
+    ("tasks.birds", {**PAIRS, "repository": "a/b"}, "tasks.birds.repository: its files are unknown. Write table: '*.parquet', or train: '*.tar'."),
     ("tasks.birds", HUB, "tasks.birds.revision: 'main' is not a commit. Write its 40 hexadecimal digits"),
 ]  # fmt: skip
 

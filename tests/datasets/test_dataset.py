@@ -93,9 +93,6 @@ def test_shots_samples_that_many_images_of_each_class_by_the_seed_the_task_and_t
     assert [name[2:] for name in same_size if name[0] == "0"] != [name[2:] for name in same_size if name[0] == "1"]
     few = sample_shots(whole, 1, task="birds", seed=42)
     assert (few.test, few.notes, few.class_names) == (whole.test, whole.notes, whole.class_names)
-
-
-def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
     with pytest.raises(UserError, match=r"birds.shots: 10 shots are more than class 'class 0' has \(9 training images"):
         sampled(10)
 
@@ -112,26 +109,15 @@ def test_a_table_has_captions_for_class_names(tmp_path: Path) -> None:
     assert captions.cover("wren") and not captions.cover("robin")
 
 
-def test_a_text_file_has_captions_of_no_class_each_once(tmp_path: Path) -> None:
+def test_a_text_file_has_captions_of_no_class_each_once_and_one_without_any_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_bytes("\ufeff# mine\ntwo dogs on a beach\n\n  a café \r\ntwo dogs on a beach\n".encode())
     captions = read_captions(str(path))
     assert captions == Captions(general=("two dogs on a beach", "a café"))
     assert captions.cover("a café")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("c.txt", "# nothing\n\n", r"c\.txt has no caption\. Write one per line"),
-        ("c.xlsx", "", r"kind of table: unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet, \.tsv"),
-    ],
-)
-def test_an_unsound_file_is_refused_by_its_row(name: str, content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=message) as caught:
-        read_captions(name, tmp_path)
-    assert str(caught.value).startswith("params.yaml: prompts.captions: ")
+    path.write_text("# nothing\n\n")
+    with pytest.raises(UserError, match=r"^params.yaml: prompts.captions: .*\.txt has no caption\. Write one per line"):
+        read_captions(str(path))
 
 
 def test_the_names_of_a_vocabulary_are_those_that_open_clip_and_the_miniature_benchmark_give() -> None:

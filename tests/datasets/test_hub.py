@@ -14,7 +14,7 @@ import pytest
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.datasets import parquet_images
-from gift_core.datasets.hub_dataset import hub_files, read_card
+from gift_core.datasets.hub_dataset import HubRepository, hub_files, read_card
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.datasets.folders import ROWS, ingest_birds, open_birds, refusal
@@ -85,6 +85,8 @@ def test_images_and_labels_of_all_types_are_read(
         write(tmp_path, "all", {"image": IMAGES, **columns, "fold": ["train", "Training", "val", "test"]})
         folds = changes | {"table": "data/all-00000-of-00001.parquet", "split_column": "fold"}
         assert len(open_birds(tmp_path, "table", **folds).validation) == 1
+        write(tmp_path, "all", {"image": IMAGES, **columns, "fold": ["train", "train", None, "test"]})
+        assert "row 3: unknown split ''. Known: test, train, val." in refusal(tmp_path, "table", **folds)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +227,9 @@ def test_the_files_of_a_split_are_those_of_the_card_or_of_the_names(
             hub_files(names, read_card(card), config, "here")
     else:
         assert hub_files(names, read_card(card), config, "here") == expected
+
+
+def test_a_card_whose_splits_are_no_list_of_counts_has_none() -> None:
+    for splits in ({"train": 3}, ["train"], [{"name": ["train"]}, {"name": "train", "num_examples": "3"}]):
+        found = HubRepository("a/b", COMMIT, None, {"dataset_info": {"splits": splits}}, {"train": ["a.tar"]}, {}, {})
+        assert found.counts == {"train": None}

@@ -99,9 +99,6 @@ def test_an_unsound_folder_or_table_is_refused(change: Any, row: dict[str, Any],
     assert expected in refusal(tmp_path, "pairs", **row)
 
 
-KEY = "params.yaml: methods.zscl.replay.folder"
-
-
 def test_pairs_of_a_folder_are_sorted_by_path_and_those_with_one_caption_share_a_prompt(tmp_path: Path) -> None:
     """A caption is one line without extra spaces. Other and hidden files are ignored. A suffix may have any case."""
     for key, caption in {"2": "a dog", "1/4": "  a cat\non a   mat\r\n", "1/3": "a cat on a mat"}.items():
@@ -111,7 +108,7 @@ def test_pairs_of_a_folder_are_sorted_by_path_and_those_with_one_caption_share_a
     for name in ("._a.png", "README.md", ".cache/a.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    pairs = list(iterate_folder(folder, KEY))
+    pairs = list(iterate_folder(folder, "params.yaml: methods.zscl.replay.folder"))
     assert [pair.read_again and pair.read_again() for pair in pairs] == [png(3), png(4), png(2)]
     assert pairs == [
         Pair("1/3.png", 0, "a cat on a mat", png(3)),

@@ -32,6 +32,10 @@ def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
 
 
 def test_a_flat_folder_is_split_by_fraction_and_seed_in_each_class_alone(tmp_path: Path) -> None:
+    """Of a small class, too, each split has an image."""
+    flat_birds(tmp_path, count=2)
+    for fraction in (0.01, 0.99):
+        assert ingest_birds(tmp_path, test_fraction=fraction).counts == {"train": 2, "test": 2}
     flat_birds(tmp_path)
     assert ingest_birds(tmp_path, test_fraction=0.3).counts == {"train": 14, "test": 6}
     train, test = (colors(tmp_path / "task", split) for split in ("train", "test"))
@@ -46,12 +50,6 @@ def test_a_flat_folder_is_split_by_fraction_and_seed_in_each_class_alone(tmp_pat
         picture(tmp_path / "birds" / "heron" / f"{number}.png")
     ingest_birds(tmp_path, test_fraction=0.3)
     assert [each for each in colors(tmp_path / "task", "test") if each[1] == 0] == test[:3]
-
-
-def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
-    flat_birds(tmp_path, count=2)
-    assert ingest_birds(tmp_path, test_fraction=0.01).counts == {"train": 2, "test": 2}
-    assert ingest_birds(tmp_path, test_fraction=0.99).counts == {"train": 2, "test": 2}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def test_labels_can_be_names_in_a_file_of_any_extension_or_in_json(
     assert (info.class_names, info.notes) == (names, ())
 
 
+def test_other_images_in_tars_of_one_name_are_no_copies(tmp_path: Path) -> None:
+    for split, size in (("train", 0), ("test", 4)):
+        samples = [sample(number, number % 2) | {"png": bytes(size + number)} for number in range(4)]
+        write(tmp_path / "birds" / split / "0.tar", samples)
+    dataset = open_birds(tmp_path, "webdataset", train="train/0.tar", test="test/0.tar", on_duplicate="skip")
+    assert (dataset.counts, dataset.notes) == ({"train": 4, "test": 4}, ())
+
+
 def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Path) -> None:
     """Folders belong to the key, and the extension begins at the first dot of the file's name."""
     images = "png", "PNG", "photo.jpg", "tif"

@@ -19,8 +19,10 @@ def digest(pictures):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_depends_on_its_seed_alone_and_its_test_pictures_are_others(name):
-    classes = len(world.mini_task(name).class_names)
+def test_a_task_has_new_names_and_depends_on_its_seed_alone_and_its_test_pictures_are_others(name):
+    names = world.mini_task(name).class_names
+    classes = len(names)
+    assert len(set(names)) == classes >= 2 and not set(names) & set(world.base_vocabulary())
     first, second, other = (list(world.render_task(name, "train", 3 * classes, seed=seed)) for seed in (3, 3, 4))
     assert digest(first) == digest(second) != digest(other)
     assert all(image.size == (32, 32) and image.mode == "RGB" for image, _ in first)
@@ -29,6 +31,10 @@ def test_a_task_depends_on_its_seed_alone_and_its_test_pictures_are_others(name)
     # classes are balanced, and a smaller count gives the first pictures of a larger one
     assert np.bincount([label for _, label in first], minlength=classes).tolist() == [3] * classes
     assert digest(world.render_task(name, "test", 7, seed=3)) == test[:7]
+
+
+def test_there_are_eleven_tasks():
+    assert len(TASKS) == len(set(TASKS)) == 11
 
 
 def test_handwriting_is_split_once_for_every_seed_and_more_of_it_is_refused():
@@ -47,14 +53,6 @@ def test_a_task_with_fewer_images_than_classes_is_refused(tmp_path):
     message = r"^params.yaml: tasks.letters.test_images: 25 images are fewer than the 26 classes. Write 26 or more.$"
     with pytest.raises(UserError, match=message):
         ingest("letters", config, tmp_path / "letters", ingest_config=INGEST, seed=1)
-
-
-def test_there_are_eleven_tasks_and_their_class_names_are_unique_and_new():
-    assert len(TASKS) == len(set(TASKS)) == 11
-    for name in TASKS:
-        names = world.mini_task(name).class_names
-        assert len(set(names)) == len(names) >= 2
-        assert not set(names) & set(world.base_vocabulary())
 
 
 def test_scenes_have_two_captions_and_no_scene_is_in_both_splits():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shutil
 import tarfile
 import time
 from functools import partial
@@ -139,4 +140,4 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
     if answer.length:
         what = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
         raise ConnectionError(what)
-    part.replace(filename)
+    shutil.move(part, filename)  # perhaps to another disk

@@ -185,8 +185,7 @@ def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root
     if not test or ("train" in row.counts and not train):
         raise UserError(f"{key}: a split has no image of these classes. {remedy}")
     if count is not None:
-        captions = vocabulary_captions(train or test, count, task=name, seed=seed)
-        classes = {each: each for each in captions}
+        classes = {each: each for each in vocabulary_captions(train or test, count, task=name, seed=seed)}
     notes = () if is_whole else (what,)
     return Dataset(classes, config.templates or row.templates, train, test, notes=notes, has_captions=has_captions)
 

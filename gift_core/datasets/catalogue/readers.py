@@ -179,12 +179,11 @@ def read_flowers(folder: Path) -> Splits:
     """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
     labels: list[int] = np.atleast_1d(read_mat(folder / "imagelabels.mat")["labels"]).tolist()
     splits = read_mat(folder / "setid.mat")
-
-    def split(name: str) -> list[Pair]:
-        counted_from_1 = np.atleast_1d(splits[name]).tolist()
-        return [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in counted_from_1]
-
-    return {"train": split("trnid"), "test": split("tstid")}
+    from_1 = {split: np.atleast_1d(splits[name]).tolist() for split, name in (("train", "trnid"), ("test", "tstid"))}
+    return {
+        split: [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in numbers]
+        for split, numbers in from_1.items()
+    }
 
 
 def read_food(folder: Path) -> Splits:

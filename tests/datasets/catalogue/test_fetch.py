@@ -17,6 +17,7 @@ from gift_core.datasets.catalogue.inventory import Archive, CatalogueRow, take_i
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import make_tree, small_row
 from tests.datasets.hub_server import Hub
+from tests.mounts import small_disk
 
 
 @pytest.fixture
@@ -51,6 +52,12 @@ def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, serve
     asked = len(server.asked)
     get(dtd, tmp_path / "raw" / "dtd")
     assert asked > 0 and len(server.asked) == asked
+
+
+def test_data_may_be_on_another_disk_than_the_work(dtd: CatalogueRow, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "work", 4000):
+        get(dtd, tmp_path / "raw" / "dtd")
+    assert take_inventory(dtd, tmp_path / "raw" / "dtd").state == "complete"
 
 
 def test_tiny_imagenet_comes_from_its_own_archive(server: Hub, tmp_path: Path) -> None:

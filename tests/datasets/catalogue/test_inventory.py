@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue.inventory import catalogue_row, take_inventory
+from gift_core.datasets.catalogue.inventory import Inventory, catalogue_row, take_inventory
+from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.ingest import ingest, open_dataset
+from gift_core.datasets.status import RawData
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.datasets.catalogue.trees import make_tree, small_row
@@ -48,6 +50,10 @@ def test_a_wrong_count_is_refused_with_what_to_do_or_noted(tmp_path: Path) -> No
     assert text.startswith("params.yaml: tasks.mine.path: raw/aircraft: FGVC-Aircraft (variants) is partial: ")
     assert "3 of 3,334 training images; 3 of 3,333 test images" in text
     assert "`gift data fetch aircraft` downloads fgvc-aircraft-2013b.tar.gz" in text and "allow_partial: true" in text
+    tested = Inventory("partial", (), Dataset({}, (), test=[Sample("a", "b", 1, bytes)]))
+    for name, is_enough in (("aircraft", False), ("imagenet", True)):  # imagenet has no training images
+        raw = RawData(name, tmp_path, row=catalogue_row(name, "tests"), allow_partial=True)
+        assert raw.is_enough(tested) is is_enough
     dataset = open_dataset("mine", row_of("aircraft", allow_partial=True), seed=42, root=tmp_path)
     assert (len(dataset.class_names), len(dataset.train), len(dataset.test)) == (100, 3, 3)
     (note,) = dataset.notes
