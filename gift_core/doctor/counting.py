@@ -129,14 +129,12 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
     """
     with torch.device("meta"), torch.no_grad():
         models = {name: _build(name, config) for name, config in parts.items()}
-        unet, vae = models["unet"], models["vae"]
+        unet, vae, config = models["unet"], models["vae"], models["unet"].config
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
-        latents_1CHW = torch.empty(1, unet.config.in_channels, size // scale, size // scale)
-        context_1LD = torch.empty(1, CONTEXT, unet.config.cross_attention_dim)
+        latents_1CHW = torch.empty(1, config.in_channels, size // scale, size // scale)
+        context_1LD = torch.empty(1, CONTEXT, config.cross_attention_dim)
         # What Stable Diffusion XL is told besides: a summary of the prompt, and six sizes.
-        summary = (unet.config.projection_class_embeddings_input_dim or 0) - 6 * (
-            unet.config.addition_time_embed_dim or 0
-        )
+        summary = (config.projection_class_embeddings_input_dim or 0) - 6 * (config.addition_time_embed_dim or 0)
         added = {"text_embeds": torch.empty(1, max(summary, 0)), "time_ids": torch.empty(1, 6)}
         with Counter() as denoiser:
             unet(latents_1CHW, torch.zeros(1), context_1LD, added_cond_kwargs=added)

@@ -103,7 +103,7 @@ def check_generator(project: Project) -> Iterator[Finding]:
     if filters is not None and not (project.root / filters.local_scorer).exists():
         remedy = "Correct the path, or put the model there."
         yield Finding("generator.filters.scorer.name", "fail", f"there is no {filters.local_scorer}", remedy)
-    check_lora(project.config.generator.lora)
+    check_lora(project.config.generator.lora, project.root)
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
         if not project.quick:
@@ -124,8 +124,7 @@ def download_finding(subject: str, what: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
-    problem = download_problem(HUB_TIMEOUT)
-    if problem is None:
+    if (problem := download_problem(HUB_TIMEOUT)) is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
     found, remedy = problem
     return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {BY_HAND[subject]}.")
