@@ -32,13 +32,11 @@ def require_download(
     repository elsewhere into `folder`, and the lines of params.yaml that name it then: `params`, of the section that
     begins `key`.
     """
-    from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined]
-
     try:
         if in_cache(repository, files, revision=revision) is not None:
             return
-    except HFValidationError as error:
-        raise UserError(f"{key}: {repository!r} is no name of a repository: {error}") from None
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
     if (problem := download_problem(PATIENCE)) is not None:
         at = f" --revision {revision}" if revision else ""
         lines = "".join(f"\n    {name}: {value}" for name, value in params.items())
@@ -62,11 +60,18 @@ def download_problem(timeout: float) -> tuple[str, str] | None:
 
 
 def in_cache(repository: str, files: Iterable[str], *, revision: str | None = None) -> Path | None:
-    """Returns the first of `files` that is in the hub cache for a repository, or None."""
+    """Returns the first of `files` that is in the hub cache for a repository, or None.
+
+    UserError for a name that the hub does not allow.
+    """
     from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined]
 
     for name in files:
-        found = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+        try:
+            found = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+        except HFValidationError as error:
+            raise UserError(f"{repository!r} is no name of a repository: {error}") from None
         if isinstance(found, str):
             return Path(found)
     return None

@@ -40,17 +40,6 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations, self.peak = 0.0, 0
         self._bytes, self._alive = 0, set[int]()
-        # Attention as devices compute it keeps no matrix of scores. On the meta device torch would take the other one.
-        self._attention = patch.object(torch.nn.functional, "scaled_dot_product_attention", _fused_attention)
-
-    def __enter__(self) -> Counter:
-        self._attention.start()
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._attention.stop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -80,6 +69,10 @@ def _fused_attention(query: Any, key: Any, value: Any, *mask: Any, dropout_p: fl
     """The mask changes neither the operations nor the bytes."""
     fused = torch.ops.aten._scaled_dot_product_efficient_attention
     return fused(query, key, value, None, True, dropout_p, scale=options.get("scale"))[0]
+
+
+# Attention as devices compute it keeps no matrix of scores. On the meta device torch would take the other one.
+FUSED = patch.object(torch.nn.functional, "scaled_dot_product_attention", _fused_attention)
 
 
 def empty_clip(model_config: Mapping[str, Any]) -> Clip:
@@ -114,7 +107,7 @@ def count_clip(
         model.zero_grad()
         return operations / ITEMS, counter.peak / ITEMS
 
-    with checkpointed(clip) if checkpointing else nullcontext(), torch.device("meta"):
+    with checkpointed(clip) if checkpointing else nullcontext(), torch.device("meta"), FUSED:
         image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, side, side))
         text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -127,16 +120,14 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
     `parts` are the configurations of the UNet ("unet"), of the autoencoder ("vae") and of other parts, as in their
     config.json. Imports diffusers.
     """
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), torch.no_grad(), FUSED:
         models = {name: _build(name, config) for name, config in parts.items()}
-        unet, vae = models["unet"], models["vae"]
+        unet, vae, config = models["unet"], models["vae"], models["unet"].config
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
-        latents_1CHW = torch.empty(1, unet.config.in_channels, size // scale, size // scale)
-        context_1LD = torch.empty(1, CONTEXT, unet.config.cross_attention_dim)
+        latents_1CHW = torch.empty(1, config.in_channels, size // scale, size // scale)
+        context_1LD = torch.empty(1, CONTEXT, config.cross_attention_dim)
         # What Stable Diffusion XL is told besides: a summary of the prompt, and six sizes.
-        summary = (unet.config.projection_class_embeddings_input_dim or 0) - 6 * (
-            unet.config.addition_time_embed_dim or 0
-        )
+        summary = (config.projection_class_embeddings_input_dim or 0) - 6 * (config.addition_time_embed_dim or 0)
         added = {"text_embeds": torch.empty(1, max(summary, 0)), "time_ids": torch.empty(1, 6)}
         with Counter() as denoiser:
             unet(latents_1CHW, torch.zeros(1), context_1LD, added_cond_kwargs=added)

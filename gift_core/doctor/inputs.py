@@ -20,6 +20,7 @@ from gift_core.quantities import byte_size
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 HUB_TIMEOUT = 3.0  # seconds
+RESTORE = "Correct {}, or restore it (git checkout, dvc pull)."
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
@@ -47,8 +48,7 @@ def check_clip(project: Project) -> Iterator[Finding]:
     if local is not None:
         path = project.root / local
         if not path.exists():
-            remedy = "Correct model.name or model.pretrained, or restore it (git checkout, dvc pull)."
-            yield Finding("model", "fail", f"there is no {path}", remedy)
+            yield Finding("model", "fail", f"there is no {path}", RESTORE.format("model.name or model.pretrained"))
         else:
             shapes = read_shapes(path) if path.suffix == ".safetensors" else {}  # only the header is read
             size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
@@ -101,16 +101,15 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
     filters = project.config.generator.filters
     if filters is not None and not (project.root / filters.local_scorer).exists():
-        remedy = "Correct the path, or put the model there."
-        yield Finding("generator.filters.scorer.name", "fail", f"there is no {filters.local_scorer}", remedy)
-    check_lora(project.config.generator.lora)
+        found = f"there is no {filters.local_scorer}"
+        yield Finding("generator.filters.scorer.name", "fail", found, "Correct the path, or put the model there.")
+    check_lora(project.config.generator.lora, project.root)
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
         if not project.quick:
             yield download_finding("generator", name)
     elif not folder.is_dir():
-        remedy = "Correct generator.pipeline, or restore it (git checkout, dvc pull)."
-        yield Finding("generator", "fail", f"there is no {folder}", remedy)
+        yield Finding("generator", "fail", f"there is no {folder}", RESTORE.format("generator.pipeline"))
     else:
         if missing := [part for part in parts_of(folder) if not (folder / part).is_dir()]:
             raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
@@ -124,8 +123,7 @@ def download_finding(subject: str, what: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
-    problem = download_problem(HUB_TIMEOUT)
-    if problem is None:
+    if (problem := download_problem(HUB_TIMEOUT)) is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
     found, remedy = problem
     return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {BY_HAND[subject]}.")

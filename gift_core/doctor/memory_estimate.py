@@ -106,8 +106,8 @@ def check_memory(project: Project) -> Iterator[Finding]:
 def check_training(project: Project, device: DeviceMemory) -> Finding:
     """Returns whether the most demanding method fits `device` on the task with the most texts."""
     config, count, training = model_config_of(project), clip_count(project), project.config.training
-    methods = [project.config.methods[name] for name in project.config.run.methods]
-    methods = [method for method in methods if method.learns != "nothing"]
+    rows = (project.config.methods[name] for name in project.config.run.methods)
+    methods = [method for method in rows if method.learns != "nothing"]
     if config is None or count is None or not methods:
         what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
@@ -147,13 +147,12 @@ def check_generation(project: Project, device: DeviceMemory) -> Finding:
     def estimate(**changes: Any) -> int:
         return generation_bytes(count, generator.model_copy(update=changes))
 
-    sizes = [size for size in (4, 2, 1) if size < generator.batch_size]
-    choices = {f"generator.batch_size: {size}": estimate(batch_size=size) for size in sizes}
+    images = generator.batch_size
+    choices = {f"generator.batch_size: {few}": estimate(batch_size=few) for few in (4, 2, 1) if few < images}
     choices["generator.memory: {vae_slicing: true, ...}"] = estimate(memory=SLICED)
     offloaded = SLICED.model_copy(update={"offload": "model"})
     choices["generator.memory: {vae_slicing: true, offload: model, ...}"] = estimate(memory=offloaded)
-    what = f"{generator.batch_size} images at once"
-    return memory_finding("generation memory", what, estimate(), device=device, choices=choices)
+    return memory_finding("generation memory", f"{images} images at once", estimate(), device=device, choices=choices)
 
 
 def memory_finding(

@@ -34,8 +34,7 @@ def known_models() -> Mapping[str, Any]:
     It has the models that the presets name: the model_cfg of a CLIP, and the config.json of each part of a pipeline.
     What is the default of the class is left out.
     """
-    known: dict[str, Any] = read_json_file(KNOWN)
-    return known
+    return dict(read_json_file(KNOWN))
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
         folder = Path(package.submodule_search_locations[0]) / "model_configs"
         file = folder / f"{location.replace('/', '-')}.json"
         config = dict(read_json_file(file)) if file.is_file() else None
-    is_built_here = config is not None and "hf_model_name" not in config["text_cfg"]  # else a file of the hub is needed
-    return config if is_built_here else None
+    return None if config is None or "hf_model_name" in config["text_cfg"] else config  # that needs a file of the hub
 
 
 def read_model_config(file: Path) -> dict[str, Any]:

@@ -37,19 +37,20 @@ CREDENTIALS = {  # remotes that need an extra of this project, and where their c
 _NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
 S3_SECONDS = 5.0  # for a connection, and for an answer. It tries twice
 OTHER_SERVER = "For a server that is not AWS's: make remote URL=... ENDPOINT=https://..."
-S3_KEYS = "Next: aws configure, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile: --profile NAME"
+NETWORK_FAILS = "The server or the network fails."
 REMEDIES = (  # what an error of a remote contains, and what to do
     (r"NoSuchBucket", "Create it, or correct the name: gift remote URL."),
-    (r"InvalidAccessKeyId", f"The server does not know this key. {S3_KEYS}."),
-    (r"SignatureDoesNotMatch", f"The secret does not fit the key. {S3_KEYS}."),
+    (r"InvalidAccessKeyId|SignatureDoesNotMatch|(No|Partial)Credentials|CredentialRetrieval|ProfileNotFound",
+     "Next: aws configure, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile: --profile NAME."),
     (r"[Ee]xpired|InvalidToken", "Renew the credentials."),
     (r"AccessDenied|Access Denied|Forbidden|\b403\b|Permission denied|AuthorizationFailure",
      "The credentials may not do this: docs/team.md names the rights."),
     (r"No space left|File too large|quota", "Free some space on this machine."),
     (r"checksum", "Other bytes have arrived than were sent."),
-    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload",
-     "The server or the network fails."),
+    (r"SlowDown|reduce your request rate|\b50[0-4]\b|[Tt]imed? ?out|[Cc]onnect|payload", NETWORK_FAILS),
 )  # fmt: skip
+EMPTY = "It is empty. To share results: make share"
+NO_PACKAGE = "needs a package that is not installed"
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -75,10 +76,9 @@ def check_disk(project: Project) -> Iterator[Finding]:
     for folders in by_disk.values():
         needed = len(folders) * sum(stage.bytes for stage in work.stages if not stage.made)
         free = shutil.disk_usage(folders[0]).free
-        share = f"{needed / free:.0%}" if needed <= free else "more than all"
-        found = (
-            f"{byte_size(needed)} still to be written at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
-        )
+        share = f"{needed / max(free, 1):.0%}" if needed <= free else "more than all"
+        found = f"{byte_size(needed)} still to be written at {folders[0].resolve()}"
+        found += f", {share} of the {byte_size(free)} free"
         mark: Mark = "fail" if free < needed else "warn" if 10 * free < 11 * needed else "ok"
         yield Finding("disk", mark, found, NO_SPACE if mark == "fail" else "")
 
@@ -117,20 +117,18 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     at, scheme = f"{name} ({address})", address.partition("://")[0]
-    way_on = f"{CREDENTIALS.get(scheme, '')} {OFFLINE}".lstrip()
     if scheme == "s3":
         return check_bucket(name, settings)
+    way_on = f"{CREDENTIALS.get(scheme, '')} {OFFLINE}".lstrip()
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
         return Finding("dvc remote", "fail", f"{at} did not answer within {REMOTE_TIMEOUT:.0f} s", way_on)
     if answer.returncode == 0:
-        remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
-        return Finding("dvc remote", "ok", f"{at} answers", remedy)
+        return Finding("dvc remote", "ok", f"{at} answers", "" if answer.stdout.strip() else EMPTY)
     reason = dvc_error(answer)
     if "to be installed" in reason and scheme in CREDENTIALS:
-        what = f"{at} needs a package that is not installed"
-        return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
+        return Finding("dvc remote", "fail", f"{at} {NO_PACKAGE}", f"Run: make setup EXTRAS={scheme}")
     if scheme in ("http", "https") and _NO_LISTING.search(reason):
         return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
     if "does not exist" in reason and scheme not in ("http", "https"):
@@ -146,32 +144,26 @@ def check_bucket(name: str, settings: Mapping[str, str]) -> Finding:
     """
     start = f"remote.{name}."
     own = {key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)}
-    what, remedy = f"{name} ({own['url']})", ""
+    what = f"{name} ({own['url']})"
     try:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        missing = "needs a package that is not installed"
-        return Finding("dvc remote", "fail", f"{what} {missing}", "Run: make setup EXTRAS=s3")
+        return Finding("dvc remote", "fail", f"{what} {NO_PACKAGE}", "Run: make setup EXTRAS=s3")
     try:
         client, credentials = _s3_client(own)
         server = client.meta.endpoint_url
         what += f": tried {server} with {credentials}"
         bucket, _, prefix = own["url"].removeprefix("s3://").partition("/")
         answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix.rstrip('/')}/".lstrip("/"), MaxKeys=1)
-        where = f"{name} ({own['url']}{f' at {server}' if 'endpointurl' in own else ''})"
-        remedy = "" if answer.get("KeyCount") else "It is empty. To share results: make share"
-        return Finding("dvc remote", "ok", f"{where} answers", remedy)
-    except ClientError as error:
-        reason, details = error, error.response["Error"]
-        remedy = remedy_of(details["Code"])
-        if region := details.get("Region"):
+    except (BotoCoreError, ClientError) as error:
+        remedy = remedy_of(f"{type(error).__name__}: {error}")
+        if region := getattr(error, "response", {}).get("Error", {}).get("Region"):
             remedy = f"Next: gift remote {own['url']} --region {region}"
-        elif ".amazonaws.com" in what:
-            remedy = f"{remedy} {OTHER_SERVER}"
-    except BotoCoreError as error:
-        kind, reason = type(error).__name__, error
-        remedy = S3_KEYS if "Credential" in kind or "Profile" in kind else f"Is the server running? {OTHER_SERVER}"
-    return Finding("dvc remote", "fail", f"{what}: {' '.join(str(reason).split()).rstrip('.')}", remedy)
+        elif ".amazonaws.com" in what or remedy in ("", NETWORK_FAILS):
+            remedy = f"{remedy} {OTHER_SERVER}".lstrip()
+        return Finding("dvc remote", "fail", f"{what}: {' '.join(str(error).split()).rstrip('.')}", remedy)
+    found = f"{name} ({own['url']} at {server}) answers"
+    return Finding("dvc remote", "ok", found, "" if answer.get("KeyCount") else EMPTY)
 
 
 def remedy_of(error: str) -> str:
@@ -186,15 +178,16 @@ def _s3_client(own: Mapping[str, str]) -> tuple[Any, str]:
     from botocore.session import Session
 
     session, is_public = Session(profile=own.get("profile")), own.get("allow_anonymous_login", "").lower() == "true"
+    verify = own.get("ssl_verify", "")  # a truth value, or the path of a certificate
     if "credentialpath" in own:
         session.set_config_variable("credentials_file", own["credentialpath"])
-    config = Config(connect_timeout=S3_SECONDS, read_timeout=S3_SECONDS, retries={"total_max_attempts": 2})
+    signing, limits = UNSIGNED if is_public else None, {"connect_timeout": S3_SECONDS, "read_timeout": S3_SECONDS}
     client = session.create_client(
         "s3",
         endpoint_url=own.get("endpointurl"),
         region_name=own.get("region"),
-        verify=False if own.get("ssl_verify", "").lower() == "false" else own.get("ssl_verify"),
-        config=config.merge(Config(signature_version=UNSIGNED)) if is_public else config,
+        verify={"true": True, "false": False}.get(verify.lower(), verify or None),
+        config=Config(**limits, retries={"total_max_attempts": 2}, signature_version=signing),
         **{f"aws_{key}": own.get(key) for key in ("access_key_id", "secret_access_key", "session_token")},
     )
     if is_public or "access_key_id" in own:

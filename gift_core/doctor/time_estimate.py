@@ -29,6 +29,7 @@ IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that 
 CPU_SQUARE, GPU_SQUARE = 512, 4096  # rows of the matrices that a device multiplies
 SECONDS = 0.2  # how long a device is measured
 SHORTER = {  # the settings that decide how long the stages of a type take
+    "ingest": "shots or classes of the tasks",
     "synthesize": "generator.steps or prompts.images_per_task",
     "finetune": "training.iterations or training.batch_size",
     "evaluate": "evaluation.max_images (empty: all test images)",
@@ -92,12 +93,12 @@ def check_time(project: Project) -> Iterator[Finding]:
         yield from (Finding("time", "info", f"not estimated: {what}") for what in workload.unknown)
     parts = ", ".join(f"{stage} {duration(here)}" for stage, here in table["here"].items() if 100 * here >= total)
     of = f" for {workload.assumed}" if workload.assumed else ""
-    found = f"about {duration(total)} on {speed.device} from scratch{of} ({parts}); {duration(gpu)} on "
-    found += LARGE_GPU.device
+    found = f"about {duration(total)} on {speed.device} from scratch{of} ({parts})"
+    found += f"; {duration(gpu)} on {LARGE_GPU.device}"
     if left != total:
         found += f"; {duration(left)} are left here" if left else "; every stage has its output"
     if speed.is_cpu and left > LONG:
-        longest = str(table.loc[table.index.isin(SHORTER), "left"].idxmax())
+        longest = max(SHORTER, key=lambda stage: float(table["left"].get(stage, 0.0)))
         shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
         too_long = left > TOO_LONG
         yield Finding("time", "fail" if too_long else "warn", found, INSTEAD.format(shorter) if too_long else shorter)
@@ -125,8 +126,8 @@ def estimate_stages(project: Project) -> dict[Path | None, float]:
     from gift_core.clip.device import resolve_device
 
     named = project.config.run.device
-    is_cpu = "cpu" in (named, resolve_device("auto").type if named == "auto" else named)
-    speed = measure_speed(project) if is_cpu else LARGE_GPU
+    kind = resolve_device(named).type if named == "auto" else named
+    speed = measure_speed(project) if kind == "cpu" else LARGE_GPU
     return {_timing(project, work): speed.seconds(work) for work in count_work(project).stages}
 
 

@@ -122,13 +122,13 @@ def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
         return DiffusionPipeline.from_pretrained(config.pipeline, **options)
 
 
-def check_lora(config: LoraConfig | None) -> None:
-    """Raises UserError if the package, folder or file of the LoRA is missing. Loads nothing."""
+def check_lora(config: LoraConfig | None, root: Path = Path()) -> None:
+    """Raises UserError if the package, folder or file of the LoRA is missing in the project `root`. Loads nothing."""
     if config is None:
         return
     if find_spec("peft") is None:
         raise UserError(f"{LORA_KEY}: needs another package: pip install peft. Or write lora: null.")
-    path = Path(config.path)
+    path = root / config.path
     if not path.exists() and looks_local(config.path):
         raise UserError(f"{LORA_KEY}.path: there is no {path}. Put the LoRA there, or use the name of a hub repo.")
     files = sorted(file.name for file in path.glob("*.safetensors"))

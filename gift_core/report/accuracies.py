@@ -5,7 +5,6 @@ Also the 95% intervals of accuracies for their numbers of test images, by Wilson
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,11 +112,12 @@ def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple
     Limits of single accuracies are combined by the squares of their distances (Zou and Donner, 2008), so those of one
     test set are Wilson's. Near 0 and 100% and for few images they stay between 0 and 100%.
     """
-    limits = [_wilson(percent, count) for percent, count in zip(percents, images, strict=True)]
+    shares, weights = np.array(percents) / 100, Z**2 / np.array(images)
+    spreads = np.sqrt(weights * (shares * (1 - shares) + weights / 4))
+    low, high = ((shares + weights / 2 + way * spreads) / (1 + weights) for way in (-1, 1))
+    below, above = (100 * float(np.linalg.norm(each - shares)) / len(percents) for each in (low, high))
     mean = sum(percents) / len(percents)
-    below = math.hypot(*(percent - low for percent, (low, _) in zip(percents, limits, strict=True)))
-    above = math.hypot(*(high - percent for percent, (_, high) in zip(percents, limits, strict=True)))
-    return mean - below / len(percents), mean + above / len(percents)
+    return mean - below, mean + above
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,3 @@ class Score:
         """The 95% interval of the accuracy on all images of this kind, in percent."""
         low, high = accuracy_interval([self.percent], [self.images])
         return max(0.0, low), min(100.0, high)
-
-
-def _wilson(percent: float, images: int) -> tuple[float, float]:
-    share, weight = percent / 100, Z**2 / images
-    center, spread = share + weight / 2, Z * math.sqrt(share * (1 - share) / images + weight / (4 * images))
-    return 100 * (center - spread) / (1 + weight), 100 * (center + spread) / (1 + weight)

@@ -143,12 +143,8 @@ class Chart:
 
 def svg_path(points: Sequence[Point]) -> str:
     """An SVG path through the points. A NaN breaks the line."""
-    commands, pen_down = [], False
-    for x, y in points:
-        if not math.isnan(y):
-            commands.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
-        pen_down = not math.isnan(y)
-    return "".join(commands)
+    steps = [(x, y, math.isnan(before)) for (_, before), (x, y) in pairwise([(0.0, math.nan), *points])]
+    return "".join(f"{'M' if starts else 'L'}{x:g} {y:g}" for x, y, starts in steps if not math.isnan(y))
 
 
 def spread_labels(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -171,12 +167,9 @@ def thin_ticks(values: Sequence[int], most: int) -> list[int]:
 
     A value too close to the last one is left out.
     """
-    step = math.ceil((len(values) - 1) / (most - 1)) if len(values) > most else 1
-    kept = list(range(0, len(values), step))
     last = len(values) - 1
-    if kept[-1] != last:
-        kept = [*(index for index in kept if last - index > step / 2), last]
-    return [values[index] for index in kept]
+    step = math.ceil(last / (most - 1)) if last >= most else 1
+    return [value for at, value in enumerate(values) if at == last or (at % step == 0 and last - at > step / 2)]
 
 
 def round_ticks(largest: float) -> list[float]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
-
-import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
@@ -77,14 +76,12 @@ def name_in_text(record: RunRecord, method: str) -> str:
     return "plain fine-tuning" if method in record.plain_methods else label(method)
 
 
-def is_crowded(record: RunRecord) -> bool:
-    """Whether there are more methods than colors."""
-    return len(record.methods) > COLORS
-
-
 def styles_of(record: RunRecord) -> dict[str, str]:
-    """The CSS class of each method: m0 to m5. On a crowded page, all but the best method and its baseline are quiet."""
-    if not is_crowded(record):
+    """The CSS class of each method: m0 to m5. On a crowded page, all but the best method and its baseline are quiet.
+
+    It has more methods than colors.
+    """
+    if len(record.methods) <= COLORS:
         return {method: f"m{position}" for position, method in enumerate(record.methods)}
     main = {baseline_method(record): "m0", best_method(record): "m1"}
     return {method: main.get(method, QUIET) for method in record.methods}
@@ -107,27 +104,27 @@ def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: 
     text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
     text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
 
-    own, images = _by_task(record, best, metric), {**record.test_images, **record.probe_images}
-    counts, names = [images[str(task)] for task in own.index], []
-    low, high = accuracy_interval(own.tolist(), counts)
+    own, counts = by_task(record, best, metric)
+    names, (low, high) = list[str](), accuracy_interval(own, counts)
     for method in (*([baseline] if baseline else []), *([ZERO_SHOT] if and_zero_shot else [])):
-        other = _by_task(record, method, metric)
-        other_low, other_high = accuracy_interval(other.tolist(), counts)
-        if number(abs(own.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
+        other = by_task(record, method, metric)[0]
+        other_low, other_high = accuracy_interval(other, counts)
+        if number(abs(fmean(own) - fmean(other))) != "0.0" and low <= other_high and other_low <= high:
             names.append(name_in_text(record, method))
     noise = f"is within the noise of {plural(sum(counts), 'test image')}"
     return f"{text}; the difference between {label(best)} and {' or '.join(names)} {noise}" if names else text
 
 
-def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
-    """The accuracies of which the metric is the mean. A class-incremental metric counts as one, at the end."""
-    if metric == "probes":
-        return record.probes[method].iloc[-1]
-    if record.seen is not None:
-        at_the_end: pd.Series[float] = pd.Series({record.tasks[-1]: record.scores[method][metric]}, dtype=float)
-        return at_the_end
-    matrix = record.matrices[method].iloc[1:]
-    return columns_by_task(matrix)["transfer" if metric == "transfer" else "last"]
+def by_task(record: RunRecord, method: str, metric: str) -> tuple[list[float], list[int]]:
+    """The accuracies of which the metric (last, transfer, probes) is the mean, and how many images each is of.
+
+    A class-incremental metric counts as one, at the end.
+    """
+    if record.seen is not None and metric != "probes":
+        return [record.scores[method][metric] or 0.0], [record.test_images[record.tasks[-1]]]
+    is_kept, images = metric == "probes", {**record.test_images, **record.probe_images}
+    found = record.probes[method].iloc[-1] if is_kept else columns_by_task(record.matrices[method].iloc[1:])[metric]
+    return found.tolist(), [images[str(task)] for task in found.index]
 
 
 def run_summary(record: RunRecord) -> dict[str, Any]:

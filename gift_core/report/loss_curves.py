@@ -48,14 +48,10 @@ def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
     absent = {*LossesConfig.model_fields} - {name for name, _ in method.losses.items()}
     if method.consolidation.kind == "none":
         absent |= {CONSOLIDATION}
-    entropies = {name: f"{name}{ENTROPY}" for name in logged.columns}
-    values = {}
-    for name in logged.columns:
-        if name not in (*NOT_LOSSES, *absent, *entropies.values()):
-            has_entropy = entropies[name] in logged.columns
-            values[f"{name}{KL}" if has_entropy else name] = logged[name] - (
-                logged[entropies[name]] if has_entropy else 0
-            )
+    left_out, values = {*NOT_LOSSES, *absent, *(f"{name}{ENTROPY}" for name in logged)}, {}
+    for name in logged.columns.difference(left_out, sort=False):
+        entropy = logged.get(f"{name}{ENTROPY}")
+        values[name if entropy is None else f"{name}{KL}"] = logged[name] - (0 if entropy is None else entropy)
     table: pd.DataFrame = pd.DataFrame(values)
     return table
 

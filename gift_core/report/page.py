@@ -20,21 +20,12 @@ from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
-from gift_core.report.facts import differences, what_ran
-from gift_core.report.highlight import QUIET, headline, is_crowded, run_summary, styles_of
-from gift_core.report.labels import (
-    count_test_images,
-    label,
-    number,
-    rejections,
-    shade_of_points,
-    signed,
-    task_list,
-)
+from gift_core.report.facts import differences, result, what_ran
+from gift_core.report.highlight import QUIET, headline, run_summary, styles_of
+from gift_core.report.labels import count_test_images, label, number, rejections, shade_of_points, signed, task_list
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
-from gift_core.report.result_table import result
 from gift_core.report.run_record import RunRecord, Sections, read_run
 from gift_core.work.publishing import build_folder, write_atomically
 
@@ -145,12 +136,13 @@ def render_page(record: RunRecord) -> str:
     common = {
         "record": record,
         "styles": styles,
-        "crowded": is_crowded(record),
+        "crowded": QUIET in styles.values(),
         "main": [method for method, style in styles.items() if style != QUIET],
         "few_tasks": len(record.tasks) <= FEW_TASKS,
     }
-    sections = [section for of_module in SECTIONS for section in of_module(record)]
-    html = [Markup(templates.get_template(each.template).render(**common, **each.shown)) for each in sections]
-    return templates.get_template("page.html.j2").render(
-        **common, headline=headline(record), sections=[*zip(sections, html, strict=True)]
-    )
+    sections = [
+        (section, Markup(templates.get_template(section.template).render(**common, **section.shown)))
+        for of_module in SECTIONS
+        for section in of_module(record)
+    ]
+    return templates.get_template("page.html.j2").render(**common, headline=headline(record), sections=sections)

@@ -62,6 +62,7 @@ def thumbnail(text: str, image: bytes, *, file: Path, stage: str) -> Thumbnail:
 
 
 Groups = list[tuple[str, int, list[Thumbnail]]]  # source, number of its pairs, a few of them
+Compared = dict[str, tuple[list[Thumbnail], list[Thumbnail]]]  # by class: real images, synthetic ones
 
 
 def task_images(record: RunRecord) -> Iterator[Section]:
@@ -89,9 +90,7 @@ def synthetic_pairs(record: RunRecord) -> Iterator[Section]:
         yield Section("pairs", "Synthetic pairs", "synthetic_pairs.html.j2", shown)
 
 
-def compared_classes(
-    record: RunRecord,
-) -> tuple[dict[str, dict[str, tuple[list[Thumbnail], list[Thumbnail]]]], list[str]]:
+def compared_classes(record: RunRecord) -> tuple[dict[str, Compared], list[str]]:
     """{task: {class: (real images, synthetic ones)}} of the tasks that later steps replay, a few classes of each.
 
     Also the steps whose pairs or prompts are not on this machine.
@@ -145,7 +144,6 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
 
 
 def _thumbnails(folder: Path, prompt_ids: Sequence[int]) -> list[Thumbnail]:
-    """The images of these prompts in their order."""
     pairs = read_pairs(folder, prompt_ids)
     return [
         thumbnail(pairs[number].prompt, pairs[number].image, file=folder, stage=SYNTHESIZE) for number in prompt_ids

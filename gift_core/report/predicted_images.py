@@ -37,10 +37,8 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     """
     if not record.methods:
         return
-    styles = styles_of(record)
-    methods = [method for method in reading_order(record, record.methods) if styles[method] != QUIET]
-    files = {method: [record.layout.predictions(method, task) for task in record.tasks] for method in methods}
-    here = [method for method in methods if all(file.is_file() for file in files[method])]
+    methods, path = [name for name, style in styles_of(record).items() if style != QUIET], record.layout.predictions
+    here = [method for method in methods if all(path(method, task).is_file() for task in record.tasks)]
     missing = [method for method in methods if method not in here]
     baseline, best = baseline_method(record), best_method(record)
     if baseline is not None and best in here and baseline in here:
@@ -148,11 +146,9 @@ def _tests(record: RunRecord, task: str) -> Tests:
     own, last = record.tasks.index(task), len(record.tasks) - 1
     for method in reading_order(record, record.methods):
         for when, step in {LEARNED: own, **({AT_THE_END: last} if last > own else {})}.items():
-            path = record.layout.predictions(method, record.tasks[step])
-            if not path.is_file():
+            if not record.layout.predictions(method, record.tasks[step]).is_file():
                 continue
-            rows = read_predictions(path)[0]
-            rows = rows[rows["task"] == task]
+            rows = predictions_of(record, method, record.tasks[step]).query("task == @task")
             if when == LEARNED:
                 tests.setdefault((ZERO_SHOT, BEFORE), rows[rows["step"] == -1])
             tests[method, when] = rows[rows["step"] == step]

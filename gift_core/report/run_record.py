@@ -177,14 +177,11 @@ class RunRecord(Experiment, RunScores):
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The content of metrics.json, in percent with four decimals."""
-        probes = {method: {"probes": probe_scores(table)} for method, table in self.probes.items()}
-        found: dict[str, dict[str, Any]] = rounded(
-            {
-                method: {name: row[name] for name in METRICS} | probes.get(method, {})
-                for method, row in self.scores.items()
-            }
-        )
-        return found
+        found: dict[str, dict[str, Any]]
+        found = {method: {name: row[name] for name in METRICS} for method, row in self.scores.items()}
+        for method, table in self.probes.items():
+            found[method]["probes"] = probe_scores(table)
+        return dict(rounded(found))
 
 
 @dataclass(frozen=True)

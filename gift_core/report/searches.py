@@ -232,8 +232,5 @@ def right_of(test: TestOutcome) -> np.ndarray:
     """Returns which answers of a test are right, float [N]. Its mean is top1: images and captions count the same."""
     if isinstance(test, Classification):
         return (test.predicted_N == test.labels_N).double().numpy()
-    ranks, images = test.ranks_Q, test.count
-    half, captions = len(ranks) / 2, len(ranks) - images
-    weights = torch.cat([torch.full((count,), half / count) for count in (images, captions)])
-    right: np.ndarray = ((ranks == 1) * weights).numpy()
-    return right
+    counts = np.array([test.count, len(test.ranks_Q) - test.count])
+    return (test.ranks_Q == 1).numpy() * np.repeat(len(test.ranks_Q) / 2 / counts, counts)

@@ -35,10 +35,14 @@ def test_the_quick_check_finds_what_a_stage_would_refuse_after_hours(tmp_path: P
     scorer = {"name": "local-dir:data/0_raw/generators/no", "pretrained": None}
     filters = {"scorer": scorer, "min_clip_score": 0.2, "max_similarity": None, "max_redraws": 1}
     trains = {"kind": "last_blocks", "blocks": 99}
-    make_project(tmp_path, run__device="cpu", generator__filters=filters, methods__finetune__trains=trains)
+    lora = {"path": "data/0_raw/generators/lora", "weight_name": None, "scale": 1.0}
+    (tmp_path / lora["path"]).mkdir(parents=True)  # of the project, so it is not missing
+    generator = {"generator__filters": filters, "generator__lora": lora, "generator__pipeline": "-a"}
+    make_project(tmp_path, run__device="cpu", methods__finetune__trains=trains, **generator)
     found = "\n".join(f"{each.subject}: {each.found}" for each in examine(tmp_path, quick=True) if each.mark == "fail")
     assert "methods.finetune: trains.blocks: 99: the image tower has 4 blocks" in found
     assert "generator.filters.scorer.name: there is no data/0_raw/generators/no" in found
+    assert "\ngenerator: '-a' is no name of a repository: " in found and "crashed" not in found
 
 
 def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:

@@ -35,8 +35,6 @@ from tests.method.training.tiny_training import gift, method_config, training
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")
 V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-
-
 # Activations in GiB of benchmarks/memory.md, 2026-11-24: four layers, 24 images, 24 pairs, 100 classes.
 ACTIVATIONS: list[tuple[dict[str, Any], str, float]] = [
     ({}, "fp32", 1.414),
@@ -99,7 +97,7 @@ def gpu(size: int) -> DeviceMemory:
     return DeviceMemory("a GPU", size * GIGA, size * GIGA)
 
 
-def test_generation_memory_is_checked_where_a_method_needs_pairs_and_with_the_dtype_on_a_cpu(tmp_path: Path) -> None:
+def test_generation_is_checked_where_a_method_needs_pairs_and_training_with_a_remedy(tmp_path: Path) -> None:
     found = list(check_memory(make_project(tmp_path, "mtil_order_1", run__device="cpu")))
     assert [finding.subject for finding in found] == ["training memory", "generation memory", "device"]
     assert (found[-1].mark, "float16" in found[-1].found) == ("warn", True)
@@ -110,9 +108,7 @@ def test_generation_memory_is_checked_where_a_method_needs_pairs_and_with_the_dt
     pairs = {"source": "pairs", "path": "data/0_raw/pets", "vocabulary_captions": 200, "on_bad_image": "refuse"}
     project = own_project(tmp_path, tasks={"my_task": pairs})
     assert f"for {project.config.training.batch_size} captions (my_task)" in check_training(project, gpu(40)).found
-
-
-def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: Path) -> None:
+    # on a small GPU the largest micro-batch that fits is suggested
     project = make_project(tmp_path, "mtil_order_1")
     fits, small = check_training(project, gpu(40)), check_training(project, gpu(16))
     assert (fits.mark, "397 classes (sun397)" in fits.found) == ("ok", True)

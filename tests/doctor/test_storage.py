@@ -9,7 +9,7 @@ import pytest
 
 from gift_core.doctor import storage
 from gift_core.doctor.finding import Project
-from gift_core.doctor.stage_work import OTHERS, count_work
+from gift_core.doctor.stage_work import OTHERS, Workload, count_work
 from gift_core.doctor.storage import check_disk, check_dvc, check_remote, read_settings
 from gift_core.errors import UserError
 from tests.doctor.projects import make_project, own_project
@@ -48,6 +48,16 @@ def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(
         info, finding = check_disk(project)
         marks.append(finding.mark)
     assert marks == ["fail", "warn", "ok"] and "tasks 0.0 MB" in info.found
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    monkeypatch.setattr(storage, "count_work", lambda project: Workload((), (), ""))
+    assert [finding.mark for finding in check_disk(project)] == ["info", "ok"]  # a full disk, and nothing to write
+
+
+@pytest.mark.parametrize(("value", "verified"), [("True", True), ("false", False), ("ca.pem", "ca.pem")])
+def test_ssl_verify_is_a_truth_value_or_a_certificate(value: str, verified: bool | str) -> None:
+    pytest.importorskip("botocore", reason="needs the extra s3")
+    client, _ = storage._s3_client({"ssl_verify": value, "region": "eu-west-1"})
+    assert client._endpoint.http_session._verify == verified
 
 
 def configure(root: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import time_estimate as benchmark
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.stage_work import StageWork
+from gift_core.doctor.stage_work import StageWork, Workload
 from gift_core.doctor.time_estimate import Speed, check_time
 from tests.doctor.projects import link_models, make_project
 
@@ -48,6 +48,9 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert (found["time"].mark, "days on this CPU from scratch (synthesize " in found["time"].found) == ("fail", True)
     assert "gift use mini" in found["time"].remedy and "dvc repro" in found["time"].remedy
     assert [finding.mark for finding in check_time(replace(project, quick=True))] == ["fail"]
+    ingested = Workload((StageWork("ingest", "", "letters", False, start_seconds=1e6),), (), "")
+    monkeypatch.setattr(module, "count_work", lambda project: ingested)
+    assert "ingest takes longest: lower shots or classes of the tasks." in total(project).remedy
     monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
     assert total(project).mark == "ok"
 

@@ -203,9 +203,7 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     # a method has no line of a loss or consolidation that it lacks
     lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
-
-
-def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
+    # charts and plots have neither the entropy nor the total that contains it
     record = runs.record_of(tmp_path)
     charts = {chart.title: chart for chart in loss_charts(record)}
     assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]

@@ -50,11 +50,6 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return roots
 
 
-@pytest.fixture(scope="module")
-def out(roots: list[Path]) -> Path:
-    return roots[0] / "comparison"
-
-
 def change(root: Path, key: str, value: object) -> None:
     """Sets a dotted key of params.yaml."""
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
@@ -62,7 +57,8 @@ def change(root: Path, key: str, value: object) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
-def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences(out: Path) -> None:
+def test_the_files_have_scores_and_paired_differences_and_the_page_each_seed_as_a_dot(roots: list[Path]) -> None:
+    out = roots[0] / "comparison"
     values = pd.read_csv(out / "comparison.csv")
     assert list(values["seed"].unique()) == [42, 43, 44]
     row = values[(values.seed == 42) & (values.method == "gift")].iloc[0].to_dict()
@@ -77,9 +73,6 @@ def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences
     expected = {"mean": -20.0, "interval_95": [-20.0, -20.0], "exceeds_noise": True, "seeds": 3}
     assert finetune["difference"]["last"] == expected
     assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
-
-
-def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_axis_in_points(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "Over 3 seeds, GIFT has 80.0 ± 1.0% mean accuracy after 3 tasks of the miniature benchmark." in page
     assert "2 of 3 other methods differ from it in Last by more than the noise." in page
@@ -97,10 +90,10 @@ def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_a
 
 
 def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spread(
-    roots: list[Path], out: Path, tmp_path: Path
+    roots: list[Path], tmp_path: Path
 ) -> None:
     compare_runs(roots[::-1], tmp_path / "again")
-    assert content(tmp_path / "again") == content(out)
+    assert content(tmp_path / "again") == content(roots[0] / "comparison")
     comparison = compare_runs(roots[:1], tmp_path / "one")
     assert len(comparison.scores["gift"]["last"]) == 1
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")

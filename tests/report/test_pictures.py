@@ -126,7 +126,9 @@ def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
     return {each.id: {**each.shown} for each in prediction_pictures(read_run(Layout(root), config))}[section]
 
 
-def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
+def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted_and_images_shown(
+    whole: tuple[Path, Config],
+) -> None:
     found = read(*whole)
     assert (found["baseline"], found["best"]) == ("finetune", "gift")
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
@@ -140,10 +142,7 @@ def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_coun
     assert (errors["finetune"]["errors"], errors["finetune"]["total"], errors["gift"]["errors"]) == (350, 500, 130)
     assert errors["finetune"]["pairs"][0] == ("letters 0", "letters 1", "", 35)
     assert errors["gift"]["pairs"] == [(f"letters {at}", f"letters {at + 1}", "", 13) for at in range(4)]
-
-
-def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
-    images, folder = read(*whole)["kept"]["letters"]["images"], Layout(whole[0]).task("letters")
+    images, folder = found["kept"]["letters"]["images"], Layout(whole[0]).task("letters")
     positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
     stored = images_at(folder, read_task(folder), "test", positions)
     expected = [thumbnail(f"letters {at % 10}", stored[at].read(), file=folder, stage="ingest") for at in positions]

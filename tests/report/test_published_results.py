@@ -53,13 +53,11 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     rows = table_of(html, '<tbody class="published">')
     shown = {name: cells for name, *cells in rows}
     assert shown["GIFT"] == ["69.3", "77.3", "86.0", "–", "–"]
-    # Forgetting and Own task, computed from the published accuracies
     matrix = accuracy_matrix(mtil.accuracy_rows(ORDER_1), "zscl").to_numpy() * 100
     own, last = np.diag(matrix), matrix[-1]
     assert shown["ZSCL"] == ["68.1", "75.4", "83.6", f"{(own - last)[:-1].mean():.1f}", f"{own.mean():.1f}"]
     assert not any("<b>" in cell for row in rows for cell in row)
     assert rows[0] == ["Published: MTIL order I, not measured here"] and "arXiv 2503.04229" in html
-    # the best later results are the last rows, with their kind
     assert rows[-2] == ["FARA (best plain CLIP)", "70.1", "78.1", "86.6", "–", "–"]
     assert rows[-1][0] == "PACT (best of any kind: router or adapters)"
 
@@ -72,7 +70,6 @@ def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() 
 
     assert checked(dtd=1.0).verdict == checked(all=0.5).verdict == "agrees"
     assert checked(dtd=1.01).verdict == checked(dtd=-1.01).verdict == checked(all=-0.51).verdict == "differs"
-    # if most data sets differ, the model is to be checked first
     few, most, mean_only = (check.sentence for check in (checked(dtd=3.0), checked(all=-4.0), checked(all=-0.8)))
     assert "Check first: their templates, the order of their class names, their test split" in few
     assert "Check first: QuickGELU" in most and "Check first: QuickGELU" in mean_only

@@ -51,20 +51,17 @@ def render_comparison(comparison: Comparison) -> str:
     names = {methods[0]: title for title, methods in comparison.groups.items()}
     if len(comparison.methods) <= COLORS:  # a color of its own for each
         names = {method: label(method) for methods in comparison.groups.values() for method in methods}
-    return (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            comparison=comparison,
-            headline=comparison_headline(comparison),
-            titles=COLUMN_TITLES,
-            scales={column: scale_of(comparison, column) for column in comparison.columns},
-            styles=styles,
-            legend={styles[method]: name for method, name in names.items()},
-            scatter=scatter_chart(comparison),
-            seen_chart=mean_seen_chart(comparison),
-            missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.missing],
-        )
+    template = environment().get_template("comparison.html.j2")
+    return template.render(
+        comparison=comparison,
+        headline=comparison_headline(comparison),
+        titles=COLUMN_TITLES,
+        scales={column: scale_of(comparison, column) for column in comparison.columns},
+        styles=styles,
+        legend={styles[method]: name for method, name in names.items()},
+        scatter=scatter_chart(comparison),
+        seen_chart=mean_seen_chart(comparison),
+        missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
 
@@ -171,11 +168,11 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}
-    missing = [{"seed": seed, "method": method} for seed, method in comparison.missing]
-    head = {
+    return {
         "experiment": comparison.config.experiment,
         "tasks": list(comparison.tasks),
         "seeds": list(comparison.seeds),
-        "missing": missing,
+        "missing": [{"seed": seed, "method": method} for seed, method in comparison.missing],
+        "against": comparison.against,
+        "methods": methods,
     }
-    return {**head, "against": comparison.against, "methods": methods}
