@@ -135,6 +135,9 @@ def test_images_of_a_real_task_are_never_uploaded(world: Layout, tmp_path: Path)
         unknown: "no manifest.json that names a generator, so the images may be real",
         added: "the file was changed",
     }
+    same = [world.shards("birds"), shutil.copytree(world.shards("birds"), tmp_path / "birds")]
+    said = hub("push", "shards", *same, *TO, "--out", tmp_path / "out", expect=1).output
+    assert f"{same[0]}: another folder has the same name" in said.replace("\n", "")
     for folder, message in refused.items():
         assert message in hub("push", "shards", folder, *TO, "--out", tmp_path / "out", expect=1).output
     assert not (tmp_path / "out").exists()
