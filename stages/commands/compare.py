@@ -119,8 +119,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
             started = time.monotonic()
             note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
             require_free(root)
-            command = [sys.executable, "-m", "dvc", "repro", *targets]
-            if run_to_end(command, folder=root, environment=environment) != 0:
+            if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
                 what = f"the run in {root.resolve()} failed, its message is above"
                 raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
             note(f"seed {seed}: {duration(time.monotonic() - started)}")
@@ -150,11 +149,9 @@ def _write_project(root: Path, params: str, config: Config) -> None:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(os.path.relpath(name, (root / name).parent))
     (root / PARAMS).write_text(params, encoding="utf-8")
-    with dvc_errors(), closing(Repo()) as project:
-        cache = project.cache.local_cache_dir
-        with DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
-            settings["core"]["no_scm"] = True
-            settings["cache"]["dir"] = str(cache)
+    with dvc_errors(), closing(Repo()) as project, DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
+        settings["core"]["no_scm"] = True
+        settings["cache"]["dir"] = str(project.cache.local_cache_dir)
 
 
 def print_comparison(comparison: Comparison) -> None:
