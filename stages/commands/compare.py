@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.report.comparison.runs_by_seed import Comparison
 
-MADE = ("comparison.csv", "comparison.json", "index.html")
 SEEDS = Path(".gift", "seeds")
 COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
 LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
@@ -62,12 +61,12 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, compare_runs
     from gift_core.untrusted import read_json_file
 
     if (seeds is None) == (not roots):
         raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
-    require_new(out, made=MADE)
+    require_new(out, made=(TABLE, RECORD, PAGE))
     names = methods.split(",") if methods else None
     if seeds is not None:
         roots = run_seeds(seeds, params, methods=names, against=against)

@@ -218,7 +218,6 @@ class DvcStore:
         with _transfers("verify --remote", "read") as failed:
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
             failed += self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
-
             oids = sorted({oid for output in outputs for oid in self.objects(output)})
             with ThreadPoolExecutor(JOBS) as readers:
                 found = list(readers.map(lambda oid: md5_of(remote.oid_to_path(oid), remote.fs), oids))
