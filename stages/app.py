@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from .check import check
-from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
+from .command_line import CommandGroup, GiftCommand, GiftGroup, gift
 from .commands.compare import compare
 from .commands.data import data
 from .commands.doctor import clean, doctor
@@ -52,7 +52,7 @@ app = typer.Typer(
     cls=GiftGroup,
     name="gift",
     callback=gift,
-    context_settings=HELP_NAMES,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=f"Called by dvc.yaml and git: {CALLED}.",

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.layout import CODE, Layout
-from gift_core.quantities import plural
+from gift_core.quantities import first_names, plural
 
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.tasks import TaskConfig
-
-SHOWN_FILES = 5
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -54,8 +52,7 @@ def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
     others = [name for name in running_code().edited_files if name not in counting]
     edits = [f"{plural(len(counting), 'file')} of the code edited"] if counting else []
     if others:
-        shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")
-        edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({shown})")
+        edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({first_names(others)})")
     return "; ".join(edits) or "the code is as it was released"
 
 

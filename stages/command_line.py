@@ -10,7 +10,6 @@ import platform
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,9 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help=JSON, rich_help_panel=SHARE
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
-DISTRIBUTION = "gift-pipeline"
 PLAIN: dict[str, Any] = {"box": None, "padding": (0, 1, 0, 0)}  # a table without lines
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 def name_guides(message: str) -> str:
@@ -245,14 +242,11 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
 
 def print_version(wanted: bool) -> None:
     """Prints "gift 0.1.0, Python 3.12.3, torch 2.13.0", without importing torch."""
-
-    def version(distribution: str) -> str:
-        with suppress(metadata.PackageNotFoundError):
-            return metadata.version(distribution)
-        return "(not installed)"
+    from gift_core.provenance import version_of
 
     if wanted:
-        typer.echo(f"gift {version(DISTRIBUTION)}, Python {platform.python_version()}, torch {version('torch')}")
+        gift, torch = version_of("gift-pipeline"), version_of("torch")
+        typer.echo(f"gift {gift}, Python {platform.python_version()}, torch {torch}")
         raise typer.Exit()
 
 

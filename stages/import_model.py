@@ -25,8 +25,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         clip = load_clip(model.name, model.pretrained, device="cpu")
         stage.phase = "saving the model"
         folder = stage.layout.pretrained()
-        provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
-        save_clip(clip, folder, provenance)
+        save_clip(clip, folder, {"name": model.name, "pretrained": model.pretrained, **clip.origin})
         write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": noted_hash(folder)})
         with build_folder(stage.layout.first_teacher()) as temporary:
             write_json(temporary / "start.json", {"taught": "nothing"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
@@ -15,10 +15,9 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
 
-        source = lookup(stage.config.tasks, task, "params.yaml: tasks")
         info = ingest_task(
             task,
-            source,
+            stage.config.tasks[task],
             stage.layout.task(task),
             ingest_config=stage.config.ingest,
             seed=stage.config.seed,

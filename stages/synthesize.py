@@ -23,10 +23,9 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.generators.synthesize import synthesize as generate_pairs
         from gift_core.provenance import environment
 
-        generator = stage.config.generator
         prompts = read_prompts(stage.layout.prompts(task))
         stage.phase = "loading the pipeline"
-        load = partial(load_tools, generator, stage.config.run.device)
+        load = partial(load_tools, stage.config.generator, stage.config.run.device)
         pipeline, filters, device = load()
         stage.phase = "generating images"
         manifest = generate_pairs(

@@ -38,7 +38,6 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from_captions = f", {captioned} from captions" if settings.strategy == "captions" else ""
         sources = f"{prompts.source_task.nunique()} sources"
         stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")
-        known = {entry.class_name for entry in (*vocabulary, *learned)}
-        if unknown := captions.unknown_classes(known):
+        if unknown := captions.unknown_classes({entry.class_name for entry in (*vocabulary, *learned)}):
             what = f"captions of {plural(len(unknown), 'class')} are not used, because no task until now has that name"
             stage.say(f"{what}: {first_names(unknown)}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from graphlib import TopologicalSorter
 
-import networkx
-
 
 class Schedule:
     """The stages of a graph, and how far they are.
@@ -16,32 +14,27 @@ class Schedule:
     """
 
     def __init__(self, upstream: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> None:
-        self.order = list(TopologicalSorter(upstream).static_order())
-        self._graph = networkx.DiGraph((before, name) for name in self.order for before in upstream[name])
-        self._graph.add_nodes_from(self.order)
-        self._seconds = {name: seconds.get(name, 0.0) for name in self.order}
-        self._behind: dict[str, float] = {}  # the longest path from the start of a stage
-        for name in reversed(self.order):
-            after = max((self._behind[each] for each in self._graph[name]), default=0.0)
-            self._behind[name] = self._seconds[name] + after
-        self._sorter = TopologicalSorter(upstream)
-        self._sorter.prepare()
-        self._ready = {*self._sorter.get_ready()}
-        self.waiting = dict.fromkeys(self.order)
+        self._upstream = {name: upstream[name] for name in TopologicalSorter(upstream).static_order()}
+        self._seconds = {name: seconds.get(name, 0.0) for name in self._upstream}
+        self._behind = dict(self._seconds)  # the longest path from the start of a stage
+        for name, waits_for in reversed(self._upstream.items()):
+            for before in waits_for:
+                self._behind[before] = max(self._behind[before], self._seconds[before] + self._behind[name])
+        self._finished: set[str] = set()
+        self.waiting = dict.fromkeys(self._upstream)
 
     def ready(self) -> list[str]:
         """Returns the stages that can start now, the most urgent first."""
-        return sorted(self._ready, key=lambda name: (-self._behind[name], name))
+        ready = (name for name in self.waiting if self._finished.issuperset(self._upstream[name]))
+        return sorted(ready, key=lambda name: (-self._behind[name], name))
 
     def start(self, name: str) -> None:
         """Takes a stage out of those that wait."""
-        self._ready.discard(name)
         del self.waiting[name]
 
     def finish(self, name: str) -> None:
         """Notes that a stage has ended well. What waited for it alone becomes ready."""
-        self._sorter.done(name)
-        self._ready |= {*self._sorter.get_ready()}
+        self._finished.add(name)
 
     def drop_after(self, name: str) -> list[str]:
         """Takes out all stages behind one that failed, and returns them."""
@@ -52,8 +45,11 @@ class Schedule:
 
     def behind(self, name: str) -> list[str]:
         """Returns all stages that depend on this one, directly or not."""
-        found = networkx.descendants(self._graph, name)
-        return [each for each in self.order if each in found]
+        found = {name: None}
+        for each, waits_for in self._upstream.items():
+            if not found.keys().isdisjoint(waits_for):
+                found[each] = None
+        return [*found][1:]
 
     def seconds_left(self, running: Mapping[str, float], workers: int) -> float:
         """Returns a lower bound of the time to the end. `running` has how long each running stage has run.
@@ -62,6 +58,6 @@ class Schedule:
         """
         left = {name: max(0.0, self._seconds[name] - elapsed) for name, elapsed in running.items()}
         paths = [self._behind[name] - self._seconds[name] + rest for name, rest in left.items()]
-        paths += [self._behind[name] for name in self._ready]
+        paths += [self._behind[name] for name in self.waiting]
         work = sum(left.values()) + sum(self._seconds[name] for name in self.waiting)
         return max([work / workers, *paths], default=0.0)

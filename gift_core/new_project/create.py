@@ -10,13 +10,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from gift_core.config.presets import complete_text, load_preset, needs_of
+from gift_core.config.experiment import Config
+from gift_core.config.presets import complete_text, find_presets, load_preset
 from gift_core.doctor.storage import BRACES
 from gift_core.errors import UserError, lookup
+from gift_core.provenance import version_of
 from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
@@ -77,25 +77,13 @@ def project_pipeline(text: str) -> str:
     return text.replace(check, f"{check}    always_changed: true   # {remark}\n", 1)
 
 
-@dataclass(frozen=True)
-class NewProject:
-    """What was made: the user's files that were `kept`, and what the experiment lacks.
-
-    `needs` is what the preset needs in addition to this machine (gift_core.config.presets.needs_of).
-    """
-
-    kept: tuple[str, ...]
-    needs: tuple[str, ...]
-    has_task: bool
-
-
-def create_project(folder: Path, preset: str) -> NewProject:
-    """Makes a project of `folder`, as `gift init` does.
+def create_project(folder: Path, preset: str) -> tuple[list[str], Config]:
+    """Makes a project of `folder`, as `gift init` does. Returns the user's files that were kept, and the experiment.
 
     UserError, before anything is written, for an unknown preset, a folder that is a project already or where DVC fails,
-    and without git.
+    and without git or where GIFT is not installed.
     """
-    file = lookup({path.stem: path for path in (shipped_root() / "presets").glob("*.yaml")}, preset, "--preset")
+    file = lookup(find_presets(shipped_root()), preset, "--preset")
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file. Name a new folder.")
@@ -105,17 +93,18 @@ def create_project(folder: Path, preset: str) -> NewProject:
     template = {
         path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()
     }
-    required = f"{DISTRIBUTION}=={version(DISTRIBUTION)}\n"
-    pipeline = project_pipeline(shipped["dvc.yaml"].decode())
-    made = {"dvc.yaml": pipeline, "params.yaml": complete_text(file), "requirements.txt": required}
-    made[".dvc/.gitignore"] = DVC_IGNORED
+    if (version := version_of(DISTRIBUTION)) == "not installed":  # run in a clone: python -m stages init
+        what = f"{DISTRIBUTION} is not installed in {sys.prefix}, and dvc.yaml of a project runs its command, gift"
+        raise UserError(f"{what}. Install it: pip install --editable {shlex.quote(str(shipped_root()))}")
+    made = {"dvc.yaml": project_pipeline(shipped["dvc.yaml"].decode()), "params.yaml": complete_text(file)}
+    made |= {"requirements.txt": f"{DISTRIBUTION}=={version}\n", ".dvc/.gitignore": DVC_IGNORED}
     files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
     taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
     if taken:
         what = f"has files of a project already: {first_names(sorted(taken, key=lambda name: name.count('/')))}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
-    kept = tuple(name for name in found if name in KEPT)
+    kept = [name for name in found if name in KEPT]
     new = {name: content for name, content in files.items() if name not in kept}
     for name in {*EXTENDED}.intersection(found):
         before = (folder / name).read_bytes()
@@ -128,4 +117,4 @@ def create_project(folder: Path, preset: str) -> NewProject:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     set_merge_drivers(repository or folder)
-    return NewProject(kept, needs_of(config), bool(config.sequence))
+    return kept, config

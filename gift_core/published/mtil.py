@@ -43,9 +43,8 @@ def benchmark_of(data_sets: Sequence[str]) -> Benchmark | None:
 def summary(benchmark: Benchmark) -> pd.DataFrame:
     """Returns transfer, avg and last in percent and source (text), one row per method, in the published order."""
     table = _read("mtil_summary.csv")
-    own: pd.DataFrame = table[table["order"] == benchmark.key].set_index("method")
-    columns: pd.DataFrame = own[[*METRICS, "source"]]
-    return columns
+    own: pd.DataFrame = table[table["order"] == benchmark.key].set_index("method")[[*METRICS, "source"]]
+    return own
 
 
 def recent(benchmark: Benchmark) -> pd.DataFrame:

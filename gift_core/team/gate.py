@@ -152,7 +152,7 @@ def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, 
 def _git(root: Path, *words: str) -> str | None:
     """What git prints, None if it fails or is not installed."""
     try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -54,8 +54,7 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
     if own.is_file() and read_accuracy(own)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
         rows = pd.concat([read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet"))])
         learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
-        limit = read_accuracy(own)[1].get(MAX_IMAGES)
-        facts = {"accuracies": _before_and_after(rows, provenance), "limit": limit}
+        facts = {"accuracies": _before_and_after(rows, provenance), "limit": read_accuracy(own)[1].get(MAX_IMAGES)}
         facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
         if provenance["step"] == rows.step.max():
             file = layout.reports() / "metrics.json"
@@ -159,9 +158,12 @@ def build_model(folder: Path, target: Path, repository: str, layout: Layout, lic
 def build_shards(folders: Sequence[Path], target: Path, repository: str, license: str | None) -> None:
     """Fills `target` with a folder for each of `folders`, named like it, and the dataset card.
 
-    UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
+    UserError for a folder that is not of the stage synthesize, and for two of one name. ContractError for one that is
+    not as it was written.
     """
-    by_name = {folder.resolve().name: folder for folder in folders}
+    by_name = {folder.name: folder for folder in map(Path.resolve, folders)}
+    if alike := [folder for folder in folders if by_name[folder.resolve().name] != folder.resolve()]:
+        raise UserError(f"{alike[0]}: another folder has the same name. Push each to a repository of its own.")
     manifests = {name: _synthetic(folder) for name, folder in by_name.items()}
     for name, manifest in manifests.items():
         (target / name).mkdir()

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.report.comparison.runs_by_seed import Comparison
 
-MADE = ("comparison.csv", "comparison.json", "index.html")
 SEEDS = Path(".gift", "seeds")
 COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
 LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
@@ -62,12 +61,12 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, compare_runs
     from gift_core.untrusted import read_json_file
 
     if (seeds is None) == (not roots):
         raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
-    require_new(out, made=MADE)
+    require_new(out, made=(TABLE, RECORD, PAGE))
     names = methods.split(",") if methods else None
     if seeds is not None:
         roots = run_seeds(seeds, params, methods=names, against=against)
@@ -119,8 +118,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
             started = time.monotonic()
             note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
             require_free(root)
-            command = [sys.executable, "-m", "dvc", "repro", *targets]
-            if run_to_end(command, folder=root, environment=environment) != 0:
+            if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
                 what = f"the run in {root.resolve()} failed, its message is above"
                 raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
             note(f"seed {seed}: {duration(time.monotonic() - started)}")
@@ -150,11 +148,9 @@ def _write_project(root: Path, params: str, config: Config) -> None:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(os.path.relpath(name, (root / name).parent))
     (root / PARAMS).write_text(params, encoding="utf-8")
-    with dvc_errors(), closing(Repo()) as project:
-        cache = project.cache.local_cache_dir
-        with DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
-            settings["core"]["no_scm"] = True
-            settings["cache"]["dir"] = str(cache)
+    with dvc_errors(), closing(Repo()) as project, DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
+        settings["core"]["no_scm"] = True
+        settings["cache"]["dir"] = str(project.cache.local_cache_dir)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -69,7 +69,7 @@ def doctor(
 
 
 FEATURES = "features"
-RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "fetch", FEATURES)
+RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "release", "fetch", FEATURES)
 
 
 def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJson = False, root: Root = ROOT) -> None:

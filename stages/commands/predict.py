@@ -69,16 +69,11 @@ def predict(
     Example: gift predict data/6_released/gift/digits photos/ --top 3
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.use.class_lists import learned_classes, names_of, read_classes
+    from gift_core.use.class_lists import names_of
     from gift_core.use.predict import classify_images, csv_lines, find_images, record, table_lines
 
     require_model_path(model)
-    if classes is None:
-        chosen = learned_classes(model, templates)
-    else:
-        chosen = [read_classes(classes, templates, Layout(root))]
-        if templates is None and Path(classes).is_file() and not classes.endswith(".json"):
-            chosen = [_with_templates(chosen[0], model)]
+    chosen = _chosen_classes(classes, templates, model, root)
     paths, notes = find_images(images)
     from gift_core.interop.importing import open_model
 
@@ -98,6 +93,17 @@ def predict(
         for line in csv_lines(found) if output == "csv" else table_lines(found, paths):
             typer.echo(line)
     exit_with(unreadable)
+
+
+def _chosen_classes(source: str | None, templates: Path | None, model: str, root: Path) -> list[class_lists.Classes]:
+    """Those that the model has learned, or those of --classes. A text file has no templates."""
+    from gift_core.use.class_lists import learned_classes, read_classes
+
+    if source is None:
+        return learned_classes(model, templates)
+    found = read_classes(source, templates, Layout(root))
+    has_templates = templates or not Path(source).is_file() or source.endswith(".json")
+    return [found if has_templates else _with_templates(found, model)]
 
 
 def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Classes:
@@ -141,7 +147,7 @@ def test(
     Example: gift test data/6_released/gift/digits photos/ --learned
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.use.class_lists import learned_classes, names_of, read_classes
+    from gift_core.use.class_lists import names_of
     from gift_core.use.labeled_images import open_labeled_images, require_labels, score
     from gift_core.use.predict import classify_images
 
@@ -155,10 +161,8 @@ def test(
         _test_retrieval(labeled.task, model, pretrained, device=device, as_json=as_json)
         return
     among = [labeled.classes]
-    if learned:
-        among = learned_classes(model, templates)
-    elif classes is not None:
-        among = [read_classes(classes, templates, Layout(root))]
+    if learned or classes is not None:
+        among = _chosen_classes(classes, templates, model, root)
     elif labeled.task is None and templates is None:
         among = [_with_templates(labeled.classes, model)]
     same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")

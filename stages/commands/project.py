@@ -36,20 +36,20 @@ def init(
     Example: gift init my-project
     """
     from gift_core.config.checks import ADD_TASK
+    from gift_core.config.presets import needs_of
     from gift_core.new_project.create import create_project
 
-    project = create_project(folder, preset)
-    for name in project.kept:
+    kept, config = create_project(folder, preset)
+    for name in kept:
         typer.echo(f"{folder / name} is yours and stays as it is")
     typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
     if folder.resolve() != Path.cwd():
         typer.echo(f"  cd {shlex.quote(str(folder))}")
     if not all(map(shutil.which, ("gift", "dvc"))):
         typer.echo(f'  export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
-    if project.needs:
-        needs = ", ".join(project.needs)
+    if needs := ", ".join(needs_of(config)):
         typer.echo(f"  gift doctor    # the preset needs more ({needs}); this says what to do")
-    if not project.has_task:
+    if not config.sequence:
         typer.echo(f"  {ADD_TASK}    # your own images")
     typer.echo("  dvc repro && gift show")
     typer.echo("  git add --all && git commit --message 'A new project'")

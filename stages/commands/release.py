@@ -77,13 +77,13 @@ def release(
 def _search(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
     from gift_core.clip.device import resolve_device
     from gift_core.report.searches import search_alphas, write_validation_parts
+    from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings
 
     layout, config = stage.layout, stage.config
-    folder = layout.work("release", stage.method).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as parts:
+    work = work_folder(layout.work("release", stage.method), {})
+    with work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
         unseen = write_validation_parts(layout, config, Path(parts))
         found = search_alphas(
             alphas,

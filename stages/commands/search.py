@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gift_core.report.accuracies import Score
     from gift_core.report.searches import RateSearch
 
-FACTORS = (1 / 3, 1.0, 3.0)
 TRIED = "The learning rates to try. Default: a third of the present one, itself, and three times as much."
 
 
@@ -51,7 +50,7 @@ def search(
     config = load_config(root / PARAMS)
     stage = Stage("search", config, Layout(root), contender(config, method), task)
     present = present_rate(stage)
-    chosen = sorted({*rates}) if rates else [float(f"{present * factor:.1e}") for factor in FACTORS]
+    chosen = sorted({*rates}) if rates else [float(f"{present / 3:.1e}"), present, float(f"{present * 3:.1e}")]
     count = iterations or config.training.iterations
 
     from .trials import run_trials, with_iterations

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gift_core.errors import ContractError
+from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
@@ -67,12 +67,16 @@ def verify(
 
     Example: gift verify --heal
     """
+    from gift_core.doctor.storage import check_remote, read_settings
+
     from ..dvc.pipeline import require_free
     from ..dvc.store import DvcStore
 
     store = None
     if (root / ".dvc").is_dir():
         require_free(root)  # half of a new result looks broken
+        if remote and (found := check_remote(root, read_settings(root))).mark != "ok":
+            raise UserError(f"gift verify --remote: nothing was read. The remote: {found.sentence}")
         store = DvcStore(root)
     else:
         note(f"{root}: no DVC project, so only the files of the stages are checked")
@@ -87,14 +91,19 @@ def verify(
         store.heal([item.output for item in broken if item.output and store.problems(item.output)])
         for item in broken:
             item.check(store)
+            if item.status == MISSING:
+                item.status, item.problems = BROKEN, ["no copy is whole, so it was removed"]
             if not as_json:
                 item.show()
-        broken = [item for item in broken if item.status != OK]
-    on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else []
+        broken = [item for item in broken if item.status == BROKEN]
+    on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else {}
     counts = {status: sum(each.status == status for each in items) for status in (OK, MISSING, BROKEN)}
+    stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
+    again = " ".join(["dvc repro", *(["--force --single-item", *stages] if stages else ["report"])])
     if as_json:
         artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in items]
-        print_json({**counts, "broken_on_remote": on_remote, "artifacts": artifacts})
+        remedy = again if broken and heal else None
+        print_json({**counts, "broken_on_remote": [], **on_remote, "make_again": remedy, "artifacts": artifacts})
     else:
         typer.echo(f"{len(items)} artifacts: {counts[OK]} ok, {counts[MISSING]} missing, {len(broken)} broken")
         if counts[MISSING]:
@@ -102,10 +111,8 @@ def verify(
         if broken and not heal:
             hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
         elif broken:
-            stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
-            again = " ".join(["--force --single-item", *stages] if stages else ["report"])
-            typer.echo(f"broken: no copy is whole. Make them again: dvc repro {again}")
-    raise typer.Exit(1 if broken or on_remote else 0)
+            typer.echo(f"broken: no copy is whole. Make them again: {again}")
+    raise typer.Exit(1 if broken or on_remote.get("broken_on_remote") else 0)
 
 
 def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
@@ -119,15 +126,19 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
 
 
-def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
-    """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
-    found = store.broken_on_remote()
+def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> dict[str, Any]:
+    """Returns which objects are still broken on the remote, and how many were replaced or are not there.
+
+    With JSON, the lines are on stderr.
+    """
+    found, absent = store.broken_on_remote()
     broken = store.replace_on_remote(found) if heal else found
     for oid in broken:
         paths = sorted({str(path) for output in store.outputs() for path, own in store.files(output) if own == oid})
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
-    text = f"the remote: {len(found) - len(broken)} objects replaced, {len(broken)} broken"
+    replaced = len(found) - len(broken)
+    text = f"the remote: {replaced} objects replaced, {len(broken)} broken, {absent} not there"
     where = " in a clone that has them, or after dvc repro" if heal else ""
     typer.echo(f"{text}. Next: gift verify --remote --heal{where}" if broken else text, err=as_json)
-    return broken
+    return {"broken_on_remote": broken, "replaced_on_remote": replaced, "absent_on_remote": absent}

@@ -52,7 +52,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     written = block.get("do", block).get("params", [])
     keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
     if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
-        names = {name for content in (old, new) for name in content["methods"].get(method, ())}
+        rows = [value_at(content, f"methods.{method}") for content in (old, new)]
+        names = {name for row in rows if isinstance(row, Mapping) for name in row}
         keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
         what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"

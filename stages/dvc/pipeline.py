@@ -12,12 +12,11 @@ import itertools
 import json
 import logging
 import os
-import shlex
 import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +52,7 @@ class Changes:
 
 
 class DvcPipeline:
-    """The stages that `dvc repro TARGET...` would go through. Only open_pipeline makes one."""
+    """The stages that `dvc repro TARGET...` would go through, within dvc_errors: open_pipeline makes one."""
 
     def __init__(self, repo: Any, targets: Sequence[str]) -> None:
         from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
@@ -77,14 +76,13 @@ class DvcPipeline:
         DVC's own `changed` needs its lock.
         """
         found: dict[str, None] = {}
-        with dvc_errors():
-            for name, before in self.upstream.items():  # DVC has these in front of the stage
-                stage = self._stages[name]
-                deps = () if stage.frozen else stage.deps
-                always = not stage.frozen and (stage.is_callback or stage.always_changed)
-                follows = always or not found.keys().isdisjoint(before)
-                if follows or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)):
-                    found[name] = None
+        for name, before in self.upstream.items():  # DVC has these in front of the stage
+            stage = self._stages[name]
+            deps = () if stage.frozen else stage.deps
+            always = not stage.frozen and (stage.is_callback or stage.always_changed)
+            follows = always or not found.keys().isdisjoint(before)
+            if follows or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)):
+                found[name] = None
         return list(found)
 
     def changes(self, name: str) -> Changes:
@@ -92,20 +90,19 @@ class DvcPipeline:
         from dvc.dependency.param import ParamsDependency
 
         stage = self._stages[name]
-        with dvc_errors():
-            files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-            params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
-            code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
-            inputs = {self._path(dep): word for dep in files for word in dep.status().values()}
-            return Changes(
-                bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
-                bool(stage.cmd) and stage.changed_stage(),
-                {key: values for dep in params for key, values in self._changed_params(dep)},
-                {path: word for path, word in inputs.items() if path not in code},
-                {self._path(out): word for out in stage.outs for word in out.status().values()},
-                frozenset(code),
-                lambda path, now: self._recorded(code[path], now),
-            )
+        files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+        params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+        code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
+        inputs = {self._path(dep): word for dep in files for word in dep.status().values()}
+        return Changes(
+            stage in self._new,
+            bool(stage.cmd) and stage.changed_stage(),
+            {key: values for dep in params for key, values in self._changed_params(dep)},
+            {path: word for path, word in inputs.items() if path not in code},
+            {self._path(out): word for out in stage.outs for word in out.status().values()},
+            frozenset(code),
+            lambda path, now: self._recorded(code[path], now),
+        )
 
     def _changed_params(self, dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
         """Yields the keys of a params file that differ, down to single values, with their old and new values.
@@ -125,8 +122,9 @@ class DvcPipeline:
                 yield key, (before.get(key), after.get(key))
 
     def _path(self, entry: Any) -> str:
-        """The path of a dependency or an output, below the root of the project."""
-        return Path(entry.fs_path).relative_to(self._repo.root_dir).as_posix()
+        """The path of a dependency or an output, below the root of the project. Of one outside its whole address."""
+        path, root = Path(entry.fs_path), self._repo.root_dir
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(entry)
 
     def _recorded(self, dep: Any, now: Any) -> Any:
         """The content of a JSON file when the stage ran: `now`, of the workspace or DVC's cache; None if it is lost."""
@@ -151,7 +149,7 @@ class DvcPipeline:
 
         `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
         """
-        words = iter(shlex.split(self.command(name)))
+        words = iter([word.strip("'\"") for word in self.command(name).split()])
         if not any(word in ("stages", "gift") for word in words):  # the rest of `words` comes after it
             return None
         stage = next(words, "")
@@ -193,8 +191,7 @@ class DvcPipeline:
 
     def remove_outputs(self, name: str) -> None:
         """Removes the outputs of a stage before it runs, those with `persist: true` excepted."""
-        with dvc_errors():
-            self._stages[name].remove_outs(ignore_remove=False, force=False)
+        self._stages[name].remove_outs(ignore_remove=False, force=False)
 
     def record(self, name: str) -> None:
         """Moves the outputs of a finished stage into the cache, and its run into the run cache.
@@ -203,8 +200,7 @@ class DvcPipeline:
         """
         stage = self._stages[name]
         with dvc_errors():
-            uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
-            stage.save(run_cache=not uncached)
+            stage.save(run_cache=all(out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot)))
             stage.commit()
         self._unwritten.append(stage)
 
@@ -221,7 +217,7 @@ class DvcPipeline:
             return
         for path in {stage.path: None for stage in self._unwritten}:
             lock = Path(path).with_suffix(".lock")
-            with dvc_errors(), write_atomically(lock) as temporary:
+            with write_atomically(lock) as temporary:
                 if lock.is_file():
                     shutil.copyfile(lock, temporary)
                 with modify_yaml(temporary) as content:
@@ -261,13 +257,8 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
     require_free(root)
-    with ExitStack() as resources:
-        with dvc_errors():
-            repo = resources.enter_context(Repo(os.fspath(root)))
-            for context in (lock_repo(repo), repo.scm_context(quiet=True)):
-                resources.enter_context(context)
-            pipeline = DvcPipeline(repo, targets)
-        yield pipeline
+    with dvc_errors(), Repo(os.fspath(root)) as repo, lock_repo(repo), repo.scm_context(quiet=True):
+        yield DvcPipeline(repo, targets)
 
 
 def require_free(root: Path) -> None:

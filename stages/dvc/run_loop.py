@@ -5,7 +5,6 @@ It prints one line for each event, and only failures with --quiet.
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import threading
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
@@ -33,7 +34,6 @@ POLL_SECONDS = 0.2
 ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
 LOSSES = 3  # of helpers of a stage, until it gets no other one
 SHOWN_LINES = 15  # of the log of a failed stage
-COLORS = re.compile(r"\x1b\[[0-9;]*m")
 COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
 
 
@@ -202,8 +202,8 @@ class RunLoop:
         """The end of the stage's log, and where the rest is."""
         if not (log := self._log(name)).is_file():
             return []
-        lines = COLORS.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
-        return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
+        return [*(f"| {Text.from_ansi(line).plain}" for line in lines), f"its whole output: {log}"]
 
 
 def say(message: str) -> None:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,19 +118,19 @@ class DvcStore:
     def heal(self, outputs: Sequence[Output]) -> None:
         """Deletes what is damaged, and restores it from a whole copy: in the workspace, the cache or the remote.
 
-        Where none is whole, DVC will find the output missing and make it again.
+        Where none is whole, DVC will find the output missing and make it again. UserError if the remote fails.
         """
         from dvc.repo import lock_repo
 
         present = [output for output in outputs if output.path.exists()]
-        with dvc_errors(), lock_repo(self._repo):
+        with _transfers("verify --heal", "restored") as failed, dvc_errors(), lock_repo(self._repo):
             for output in outputs:
                 for path in self._damaged(output):
                     path.unlink()
                 if output.path.exists():
                     output.out.commit(relink=False)  # into the cache
             if self._repo.config["core"].get("remote"):
-                self._fetch_objects(outputs)
+                failed += self._fetch_objects(outputs)
                 for path in [path for output in outputs for path in self._damaged(output)]:  # with all listings
                     path.unlink()
             whole = [str(each.path) for each in present if all(map(self.is_whole, self.objects(each)))]
@@ -210,27 +210,19 @@ class DvcStore:
             paths = [[side.fs.join(side.path, "runs", *entry) for entry in new] for side in (source, target)]
             copy(source.fs, paths[0], target.fs, paths[1], batch_size=JOBS)
 
-    def broken_on_remote(self) -> list[str]:
+    def broken_on_remote(self) -> tuple[list[str], int]:
         """Returns the names of the outputs' objects that have other bytes on the default remote. It reads all of them.
 
-        Objects that were never pushed are left out.
+        Also the number of objects that are not there, such as those that were never pushed.
         """
-        from dvc_data.hashfile.hash import file_md5
-
-        with _transfers("verify --remote", "read"):
+        with _transfers("verify --remote", "read") as failed:
             outputs, remote = self.outputs(), self._repo.cloud.get_remote_odb()
-            self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
-
-            def is_whole_or_absent(oid: str) -> bool:
-                try:
-                    return str(file_md5(remote.oid_to_path(oid), remote.fs)) == oid.removesuffix(LISTING)
-                except FileNotFoundError:
-                    return True
-
+            failed += self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
             oids = sorted({oid for output in outputs for oid in self.objects(output)})
             with ThreadPoolExecutor(JOBS) as readers:
-                whole = list(readers.map(is_whole_or_absent, oids))
-        return [oid for oid, is_whole in zip(oids, whole, strict=True) if not is_whole]
+                found = list(readers.map(lambda oid: md5_of(remote.oid_to_path(oid), remote.fs), oids))
+        broken = [oid for oid, md5 in zip(oids, found, strict=True) if md5 not in ("", oid.removesuffix(LISTING))]
+        return broken, found.count("")
 
     def replace_on_remote(self, oids: Sequence[str]) -> list[str]:
         """Uploads those of the objects that are whole here, over those of the remote. Returns the others."""
@@ -241,11 +233,13 @@ class DvcStore:
         return [oid for oid in oids if not self.is_whole(oid)]
 
 
-def md5_of(path: Path) -> str:
-    """Returns the MD5 of the file's bytes in hexadecimal digits, empty if it is no file."""
+def md5_of(path: Path | str, *file_system: Any) -> str:
+    """Returns the MD5 of a file's bytes in hexadecimal digits, empty if there is no file. `file_system`: DVC's."""
     from dvc_data.hashfile.hash import file_md5
 
-    return str(file_md5(str(path))) if path.is_file() else ""
+    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return str(file_md5(str(path), *file_system))
+    return ""
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def announce() -> None:
 
             with dvc_errors():
                 pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
-            expected = expected_seconds(pipeline, pipeline.may_run(), Path("params.yaml"))
+                expected = expected_seconds(pipeline, pipeline.may_run(), Path("params.yaml"))
             plan = {each: expected.get(each, 0.0) for each in pipeline.upstream if pipeline.command(each)}
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(plan), encoding="utf-8")

@@ -108,6 +108,7 @@ def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(reposito
     ("folder", "options", "expected"),
     [
         (".", ["--preset", "mini_quik"], "--preset: unknown name 'mini_quik'. Did you mean 'mini_quick'?"),
+        (".", ["--preset", "methods"], "--preset: unknown name 'methods'."),  # the catalogue
         ("notes.txt", [], "notes.txt: is a file. Name a new folder."),
         ("{a}", [], "DVC fails in a path with { or }"),
     ],

@@ -77,15 +77,14 @@ def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Pat
     assert (wrong.exit_code, wrong.stdout, wrong.stderr[:7]) == (1, "", "error: ")
 
 
-def test_a_dry_run_shows_the_difference_and_writes_nothing(mini_project: Path) -> None:
+def test_a_dry_run_shows_the_difference_and_writes_nothing_and_a_file_that_cannot_be_read_is_kept(
+    mini_project: Path,
+) -> None:
     (mini_project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
     result = gift("use", "mtil_order_1", "--dry-run", "--diff")
     assert "-experiment: mine" in result.stdout and "nothing was written" in result.stdout
     assert sorted(path.name for path in mini_project.iterdir()) == ["params.yaml", "presets"]
     assert (mini_project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
-
-
-def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:
     (mini_project / "params.yaml").write_text("tasks: [")
     listed = gift("presets")
     assert (listed.exit_code, "params.yaml is missing, or it cannot be read." in listed.stdout) == (0, True)

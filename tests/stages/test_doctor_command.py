@@ -70,7 +70,7 @@ def interrupted(root: Path, stage: str, name: str) -> Path:
 
 
 def test_work_is_shown_and_a_no_keeps_it_and_a_yes_removes_it_and_nothing_else(tmp_path: Path) -> None:
-    folders = [interrupted(tmp_path, "finetune", "gift-birds"), interrupted(tmp_path, "synthesize", "birds")]
+    folders = [interrupted(tmp_path, "finetune", "gift-birds"), interrupted(tmp_path, "release", "gift")]
     others = [interrupted(tmp_path, name, "birds") for name in ("timings", "compare")]
     output = clean(tmp_path, answer="n\n").output
     assert all(text in output for text in ("finetune@gift-birds", "2.0 MB", " 0 s ", "nothing was removed"))

@@ -11,7 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from stages.check import check
-from stages.dvc.pipeline import require_free
+from stages.dvc.pipeline import open_pipeline, require_free
 from stages.dvc.time_left import describe
 from stages.stage import open_stage
 
@@ -45,6 +45,13 @@ def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
     subprocess.run(["dvc", "repro", "--quiet"], check=True)
 
 
+def test_a_dependency_outside_the_project_and_an_apostrophe_in_a_command_are_understood(project: Path) -> None:
+    stage = {"cmd": "echo it's", "deps": [__file__], "outs": ["first.txt"]}
+    (project / "dvc.yaml").write_text(json.dumps({"stages": {"first": stage}}))
+    with open_pipeline(project, []) as pipeline:
+        assert pipeline.expected_seconds() == {} and [*pipeline.changes("first").deps] == [__file__]
+
+
 @pytest.mark.parametrize(("elapsed", "left"), [(5, "6.0 min"), (300, "6.0 min"), (660, "12 min")])
 def test_the_time_left_follows_a_run_that_is_slower_than_expected(elapsed: float, left: str) -> None:
     assert describe(12, 40, 360.0, done=300.0, elapsed=elapsed) == f"stage 12 of 40, about {left} left"
@@ -69,6 +76,7 @@ def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_th
     for edited, message in (
         (changed, "methods.gift.losses changed while finetune"),
         (f"{text}[", "edited while finetune ran"),
+        ("", "changed while finetune ran"),
     ):
         with pytest.raises(UserError, match=message):
             run(edited)

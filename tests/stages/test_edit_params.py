@@ -158,7 +158,9 @@ def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str,
     assert expected in refused(f"add-{kind}", name, *options)
 
 
-def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row(gift: Gift) -> None:
+def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row_and_an_own_row_just_runs(
+    gift: Gift,
+) -> None:
     before = PARAMS.read_bytes()
     changes = ("--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4")
     output = add_method("strong", "--from", "gift", *changes).output
@@ -172,6 +174,8 @@ def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row(gi
     assert config.run.methods == ("finetune", "gift", "strong")
     assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"method": "strong", "written": True}
     assert PARAMS.read_bytes() == before
+    add_method("joint")
+    assert PARAMS.read_bytes() == before.replace(b"  - gift\n", b"  - gift\n  - joint\n", 1)
 
 
 def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(mini_params: Any) -> None:
@@ -203,12 +207,6 @@ def test_a_project_may_have_a_catalogue_of_its_own_and_a_damaged_one_is_named(gi
     for damaged in ("mine: 3\n", "mine: [\n"):
         catalogue.write_text(damaged, encoding="utf-8")
         assert "presets/methods.yaml: it should have `about` and the row of each" in gift("methods", expect=1).stderr
-
-
-def test_a_row_that_is_there_only_gets_its_name_in_run_methods() -> None:
-    before = PARAMS.read_text(encoding="utf-8")
-    add_method("joint")
-    assert PARAMS.read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
 
 
 def test_an_added_task_is_taken_back_and_its_images_stay(gift: Gift, elsewhere: Path) -> None:

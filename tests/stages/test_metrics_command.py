@@ -88,7 +88,6 @@ def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path
         ((), "Tests on tasks that no step has learned are left out: birds, food."),
         ((0.5, 0.5), "Step 2 (birds) is left out: it was not tested on birds."),
     ],
-    ids=["between two steps", "within the tests of a step"],
 )
 def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(third: tuple[float, ...], reason: str) -> None:
     tasks = ("pets", "cars", "birds", "food")

@@ -63,9 +63,13 @@ def test_three_models_become_one_that_open_clip_opens(world: Path) -> None:
         ("merge m0 nan --kind mean", "nan: 16 of the 16 numbers of ln_final.weight are NaN"),
         ("merge m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),
         ("export resnet --to transformers", "its image tower is a ResNet"),
+        ("export m9 --to onnx", "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(words: str, expected: str, world: Path) -> None:
+def test_bad_input_and_a_missing_extra_are_named_before_anything_is_written(
+    words: str, expected: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.commands.models.find_spec", lambda name: None)
     before = sorted(world.rglob("*"))
     result = gift(*words.split(), *([] if "--out" in words else ["--out", "new"]), expect=1)
     assert expected in " ".join(result.stderr.split())
@@ -78,9 +82,3 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(world:
     noted = read_provenance(tmp_path / "out")
     assert noted == {"format": "transformers", "model": {"name": "m0", "sha256": sha256_of(world / "m0" / WEIGHTS)}}
     assert str(tmp_path / "out" / "config.json") in result.stdout
-
-
-def test_a_missing_extra_is_named_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.commands.models.find_spec", lambda name: None)
-    result = gift("export", "no/such/model", "--to", "onnx", expect=1)
-    assert "it needs onnx and onnxscript. Install the extra: make setup EXTRAS=onnx, or pip" in result.stderr

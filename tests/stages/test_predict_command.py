@@ -116,6 +116,8 @@ def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_
     own, learned = document(f"test {model} photos"), document(f"test {model} photos --learned")
     assert (own["among"], learned["among"], of_task["among"]) == (2, 3, 3)
     assert own["images"] == learned["images"]
+    (world / "learned.txt").write_text("tit\nwren\nowl\n", encoding="utf-8")
+    assert document(f"test {model} photos --classes learned.txt")["classes"] == learned["classes"]  # its templates, too
 
 
 def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_does_not_count(world: Path) -> None:

@@ -72,6 +72,10 @@ def test_a_whole_store_gives_one_line_and_verbose_one_for_each_artifact(project:
             assert {f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")} <= listed
     assert {"data/5_models/pretrained", "reports/metrics.json", "reports/index.html", "data/code/teach"} <= listed
     assert "0 missing, 0 broken" in line
+    remote, away = (project.folder.with_name(name) for name in ("remote", "away"))
+    remote.rename(away)
+    assert f"nothing was read. The remote: store: there is nothing at {remote}" in project.fail("verify", "--remote")
+    away.rename(remote)
 
 
 FILES = [
@@ -113,7 +117,8 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     flip(stored, 1000)
     assert project.run("dvc", "status", "synthesize@0").strip() == "Data and pipelines are up to date."
     with patch.object(DvcStore, "_fetch_objects"):
-        assert "dvc repro --force --single-item synthesize@0" in project.fail("verify", "--heal")
+        healed = json.loads(project.gift("verify", "--heal", "--json", expect=1).stdout)
+    assert (healed["broken"], healed["make_again"]) == (1, "dvc repro --force --single-item synthesize@0")
     assert not (project / file).exists()
     assert not stored.exists()
     assert "changed outs" in project.run("dvc", "status", "synthesize@0")

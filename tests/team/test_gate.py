@@ -75,6 +75,8 @@ def test_a_revision_may_be_better_by_the_tolerance(
 ) -> None:
     good = GOOD | {"probes": KEPT}
     write({"gift": good})
+    Path("params.yaml").write_bytes(Path("params.yaml").read_bytes() + "# é\n".encode("latin-1"))
+    commit(Clone(Path()), "not UTF-8")
     subprocess.run(["git", "switch", "--quiet", "--create", "trial"], check=True)
     write({"gift": good | change, "finetune": POOR})
     gate("--against", "main", *options, expect=expect)

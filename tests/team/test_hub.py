@@ -131,12 +131,13 @@ def test_images_of_a_real_task_are_never_uploaded(world: Layout, tmp_path: Path)
     added = shutil.copytree(world.shards("birds"), tmp_path / "added")
     shutil.copyfile(world.task("birds") / "train-00000.tar", added / "00000.tar")
     refused = {
-        world.task("birds"): "no manifest.json that names a generator, so the images may be real",
-        unknown: "no manifest.json that names a generator, so the images may be real",
-        added: "the file was changed",
+        (world.task("birds"),): "no manifest.json that names a generator, so the images may be real",
+        (unknown,): "no manifest.json that names a generator, so the images may be real",
+        (added,): "the file was changed",
+        (tmp_path / "other" / "added", added): "another folder has the same name",
     }
-    for folder, message in refused.items():
-        assert message in hub("push", "shards", folder, *TO, "--out", tmp_path / "out", expect=1).output
+    for folders, message in refused.items():
+        assert message in hub("push", "shards", *folders, *TO, "--out", tmp_path / "out", expect=1).output
     assert not (tmp_path / "out").exists()
 
 
