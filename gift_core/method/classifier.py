@@ -7,7 +7,7 @@ N images of a test set, K classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -130,12 +130,11 @@ class Classifier:
         self._clip: tuple[int, Clip] | None = None
         self._test_set: tuple[int, TestSet] | None = None
 
-    def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields the tensors of each model and task."""
-        for model, task in pairs:
-            tensors = self.tensors(model, task)
-            advance(1)
-            yield State(tensors)
+    def __call__(self, pair: ModelAndTask, advance: Advance) -> State:
+        """Returns the tensors of a model and a task."""
+        tensors = self.tensors(*pair)
+        advance(1)
+        return State(tensors)
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""

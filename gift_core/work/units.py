@@ -8,8 +8,7 @@ gift_core.work.resumable.
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -67,42 +66,26 @@ class ResumableRunner:
                 locks=self.folder / f".{computation.name}.locks",
             ) as own,
         ):
-            for number, state in _computed(computation.compute, own, bar.update):
-                unwritten[number] = state
+            for number, unit in own:
+                unwritten[number] = computation.compute(unit, bar.update)
                 if monotonic() >= due_at:
                     has_space = all(keep_state(files[each], unwritten[each], self.say) for each in [*unwritten])
                     due_at = monotonic() + (last_for if has_space else INTERVAL)
                     unwritten = {} if has_space else unwritten
-        merged: State | None = None
-        for number, file in enumerate(files):
-            following = unwritten.get(number) or read_state(file)
-            assert following is not None, f"a helper has written {file}"
-            merged = following if merged is None else computation.merge(merged, following)
-        return merged or State({})
 
+        def states() -> Iterator[State]:
+            for number, file in enumerate(files):
+                state = unwritten.get(number) or read_state(file)
+                assert state is not None, f"a helper has written {file}"
+                yield state
 
-def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:
-    """Yields (number, state) of each unit."""
-    taken: deque[int] = deque()
-
-    def own() -> Iterator[Any]:
-        for number, unit in units:
-            taken.append(number)
-            yield unit
-
-    for state in compute(own(), advance):
-        yield taken.popleft(), state
+        return computation.merged(states())
 
 
 def _load(load: Callable[[], Compute[Any]], files: list[Path]) -> Callable[[Numbered], None]:
     """In a helper: returns what computes a unit and writes its state."""
     compute = load()
-
-    def make(unit: Numbered) -> None:
-        (state,) = compute([unit[1]], lambda rows: None)
-        write_state(files[unit[0]], state)
-
-    return make
+    return lambda unit: write_state(files[unit[0]], compute(unit[1], lambda rows: None))
 
 
 def _is_written(files: list[Path], unit: Numbered) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,11 +11,11 @@ import yaml
 from torch.utils.data import DataLoader
 
 import gift_core
-from gift_core.artifacts.shards import Pair
 from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.presets import complete_text
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
+from gift_core.method.replay.teacher_features import columns_of
 from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.conftest import PROJECT
 from tests.library.given import GIFT, finetuned, given_loader, given_model, given_pairs
@@ -196,10 +194,8 @@ def test_a_row_may_be_empty_and_may_have_losses_and_a_consolidation_of_ones_own(
 
 
 def test_the_fisher_information_is_that_of_the_pipeline() -> None:
-    def pairs_from(first: int) -> Iterator[Pair]:
-        return islice(pairs(), first, None)
-
-    expected = fisher_of_pairs(tiny_clip(), pairs_from, estimator="per_sample", batch_size=6)
+    _, *columns = columns_of(pairs())
+    expected = fisher_of_pairs(tiny_clip(), *columns, estimator="per_sample", batch_size=6)
     model = given_model().train()
     model.visual.eval()
     modes = [module.training for module in model.modules()]

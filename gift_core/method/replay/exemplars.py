@@ -18,7 +18,7 @@ from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.source import NoReplay, Replay, hash_of
-from gift_core.method.replay.teacher_features import features_of_listed
+from gift_core.method.replay.teacher_features import features_of_images
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.replay.unpaired import UnpairedStepReplay
 
@@ -94,7 +94,7 @@ def choose_exemplars(
     share = max(1, memory // classes)
     images = index_task(task, "train")
     reads = [image.read for image in images]
-    features_ND = features_of_listed(clip, reads, batch_size=batch_size, run=run, name="candidates")
+    features_ND = features_of_images(clip, reads, batch_size=batch_size, run=run, name="candidates")
     labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
     kept = [exemplar for exemplar in earlier if exemplar.rank < share]
     for label, prompt in enumerate(class_prompts(info.class_names, info.templates)):

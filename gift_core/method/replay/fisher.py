@@ -6,10 +6,9 @@ pair i, which is its negative log-likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -19,12 +18,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.artifacts.teacher_files import Floats
 from gift_core.clip.encoding import encode_tokens, tokenize
-from gift_core.clip.images import evaluation_pixels, normalize
+from gift_core.clip.images import Read, evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, run_serially
 from gift_core.errors import UserError, lookup
 from gift_core.method.losses import shared_prompt_targets
-from gift_core.method.replay.teacher_features import PairsFrom
+from gift_core.method.replay.teachers import loaded
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
 # a CPU gets slower, because the gradients no longer fit in its caches.
@@ -59,25 +58,26 @@ def estimate_fisher(
 
 def fisher_of_pairs(
     clip: Clip,
-    pairs_from: PairsFrom,
+    prompts: Sequence[str],
+    images: Sequence[Read],
     *,
     estimator: str,
     batch_size: int,
     run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
-    """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
+    """Returns the same of pairs by their prompts and encoded images, as arrays. A range of images is in memory.
 
     With `load_clip`, which loads the same model, other processes can compute some of the ranges.
     """
     # all prompts at once: the longest one decides the length of the rows, which may change the last bits
-    tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)]).cpu()
-    squares = Squares(partial(_read_pixels, pairs_from), tokens_ML, estimator, batch_size)
+    tokens_ML = tokenize(clip, prompts).cpu()
+    squares = Squares(partial(_read_pixels, images), tokens_ML, estimator, batch_size)
     return {name: diagonal.numpy() for name, diagonal in squares.estimate(clip, run, load_clip).items()}
 
 
-def _read_pixels(pairs_from: PairsFrom, clip: Clip, pairs: range) -> torch.Tensor:
-    return evaluation_pixels(clip, (pair.image for pair in islice(pairs_from(pairs.start), len(pairs))))
+def _read_pixels(images: Sequence[Read], clip: Clip, pairs: range) -> torch.Tensor:
+    return evaluation_pixels(clip, (read() for read in images[pairs.start : pairs.stop]))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Squares:
                 "folder), and set training.replay_batch_size to 2 or more."
             )
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
-        compute, load = partial(self.of_ranges, clip), partial(_load, load_clip, self) if load_clip else None
+        compute, load = partial(self.of_range, clip), partial(loaded, load_clip, self.of_range) if load_clip else None
         fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
         sums, diagonals = run(fisher).tensors, Tensors()
         for name in clip.trainable():
@@ -117,12 +117,8 @@ class Squares:
             diagonals[name] = diagonal.cpu()
         return diagonals
 
-    def of_ranges(self, clip: Clip, ranges: Iterable[range], advance: Advance) -> Iterator[State]:
-        """Yields the sum over each range, float32 on the CPU."""
-        for pairs in ranges:
-            yield State({name: value.cpu() for name, value in self._of(clip, pairs, advance).items()})
-
-    def _of(self, clip: Clip, pairs: range, advance: Advance) -> Tensors:
+    def of_range(self, clip: Clip, pairs: range, advance: Advance) -> State:
+        """Returns the sum over a range, float32 on the CPU."""
         weights = {name: value.detach() for name, value in clip.trainable().items()}
         # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
         sums = {name: torch.zeros_like(value) for name, value in weights.items()}
@@ -139,12 +135,7 @@ class Squares:
                         # not in place: two parameters' gradients may share memory
                         sums[name] += gradient_N.square().sum(dim=0)
                 advance(batch.stop - batch.start)
-        return sums
-
-
-def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[Iterable[range], Advance], Iterator[State]]:
-    """In another process: returns what computes the sums of ranges."""
-    return partial(squares.of_ranges, load_clip())
+        return State({name: value.cpu() for name, value in sums.items()})
 
 
 def _add(total: State, following: State) -> State:

@@ -28,14 +28,14 @@ from gift_core.artifacts.teacher_files import (
 from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, in_memory
+from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import added, fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay
-from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
+from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
 from gift_core.method.replay.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -49,25 +49,23 @@ class PairedStepReplay(StepReplay[P]):
     """Pairs (image, prompt), of which Fisher information can be estimated, too."""
 
     @abstractmethod
-    def pairs(self, first: int = 0) -> Iterator[Pair]:
-        """Yields the pairs in their order, but the `first` ones."""
+    def pairs(self) -> Iterator[Pair]:
+        """Yields the pairs in their order."""
 
-    @abstractmethod
-    def count(self) -> int:
-        """Returns the number of pairs."""
-
-    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
-        """Yields the pairs of this step alone, but the `first` ones."""
-        return self.pairs(first)
+    def pairs_of_step(self) -> Iterator[Pair]:
+        """Yields the pairs of this step alone."""
+        return self.pairs()
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
         summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
         if fisher is None:
             return summary
+        _, prompts, images = columns_of(self.pairs_of_step())
         diagonals = fisher_of_pairs(
             teacher.clip,
-            self.pairs_of_step,
+            prompts,
+            images,
             estimator=fisher.estimator,
             batch_size=self.sampling.batch_size,
             run=run,
@@ -81,7 +79,7 @@ class PairedStepReplay(StepReplay[P]):
     def write_features(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
         size = self.sampling.encode_batch_size
-        features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
+        features, prompts = encode_pairs(teacher, self.pairs(), batch_size=size, run=run)
         write_features(folder / FEATURES, features)
         summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
         texts = self.texts()
@@ -124,13 +122,9 @@ class PairReplay:
         *,
         vocabulary: TextFeatures | None = None,
     ) -> None:
-        keys, prompts, reads = list[str](), list[str](), list[Read]()
-        for pair in pairs:
-            keys.append(pair.key)
-            prompts.append(pair.prompt)
-            reads.append(pair.read_again or in_memory(pair.image))
+        keys, prompts, images = columns_of(pairs)
         self._clip = clip
-        self._store = PixelCache(reads, evaluation_preparation(clip), CacheBudget())
+        self._store = PixelCache(images, evaluation_preparation(clip), CacheBudget())
         row_of = {key: row for row, key in enumerate(features.keys)}
         missing = [key for key in keys if key not in row_of]
         if missing or len(row_of) != len(keys):

@@ -28,7 +28,7 @@ from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.source import Sampling, StepReplay
-from gift_core.method.replay.teacher_features import features_of_listed, features_of_texts
+from gift_core.method.replay.teacher_features import features_of_images, features_of_texts
 from gift_core.method.replay.teachers import Teacher
 
 O = TypeVar("O")  # noqa: E741
@@ -87,7 +87,7 @@ class UnpairedStepReplay(StepReplay[O]):
     ) -> str:
         """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
         clip, size = teacher.clip, self.sampling.encode_batch_size
-        image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
+        image_ND = features_of_images(clip, images, batch_size=size, run=run).numpy()
         text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
         keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
         write_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))

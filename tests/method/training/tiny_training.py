@@ -63,7 +63,7 @@ def pairs() -> list[Pair]:
 
 def encoded(clip: Clip, pairs: Sequence[Pair], *, batch_size: int, model: str = "a model") -> Features:
     """Returns the features, of which the metadata call the teacher `model`."""
-    return encode_pairs(Teacher(clip, model), lambda first: iter(pairs[first:]), len(pairs), batch_size=batch_size)[0]
+    return encode_pairs(Teacher(clip, model), pairs, batch_size=batch_size)[0]
 
 
 def pair_replay(teacher: Clip) -> PairReplay:
