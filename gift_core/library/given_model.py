@@ -121,6 +121,10 @@ class LoaderBatches:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
+        if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
+            found = f"of shape {[*labels_B.shape]}" if isinstance(labels_B, torch.Tensor) else type(labels_B).__name__
+            what = f"labels are {found}, expected a tensor [{len(images_BCHW)}] with the number of each image's class"
+            raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
             what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
