@@ -159,10 +159,10 @@ class Encoder(Classifier):
     """Encodes the test images and the classes of tasks. The tensors are named by the hashes of model and task."""
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
-        """Returns unit features: image_ND and class_KD."""
+        """Returns unit features on the CPU: image_ND and class_KD."""
         clip, test_set, key = self._load(model), self._open(task), self.key(model, task)
-        image_ND = encode_test_set(clip, test_set)
-        return {f"image_ND {key}": image_ND, f"class_KD {key}": test_set.class_features(clip).cpu()}
+        image_ND, class_KD = encode_test_set(clip, test_set), test_set.class_features(clip)
+        return {f"image_ND {key}": image_ND.cpu(), f"class_KD {key}": class_KD.cpu()}  # as kept ones are read
 
     def key(self, model: int, task: int) -> str:
         """Returns what distinguishes the features of these two."""
