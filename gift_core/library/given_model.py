@@ -105,10 +105,8 @@ class LoaderBatches:
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        are_texts = isinstance(class_prompts, Sequence) and all(
-            isinstance(each, str) and each for each in class_prompts
-        )
-        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2:
+        are_texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) for each in class_prompts)
+        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2 or not all(class_prompts):
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
         tokens_KL = clip.tokenizer(list(class_prompts))

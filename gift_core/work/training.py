@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def _rows(
     def read_to(most: int) -> Iterator[LossRow]:
         while len(unread) > most:
             queued, copied = unread.popleft()
-            yield run.add(queued, copied().tolist())
+            yield run.add(replace(queued, losses=copied()))
 
     for iteration in run.iterations(batches):
         unread.append((iteration, copied_to_cpu(iteration.losses)))

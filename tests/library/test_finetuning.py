@@ -39,7 +39,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
     expected = run(clip, gift_of_the_pipeline(), iterations=iterations, replay=other_teacher())
     task, replay = task_images(tiny_clip()), other_teacher()
     prompts = list(dict.fromkeys(PROMPTS))
-    replayed = [replay.sample(index)[0] for index in range(iterations)]
+    replayed = [replay.sample(index) for index in range(iterations)]
     of_replay = [(each.images_MCHW, [prompts[int(n)] for n in each.prompt_ids_M]) for each in replayed]
     model = given_model()
     found = finetuned(
@@ -61,7 +61,7 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
     replay = PairSequence(clip, teacher, sequence, training=SIX.config(2), seed=1, uses_all=False)
-    (batch,), (expected,) = replay.sample(0), other_teacher().sample(0)
+    batch, expected = replay.sample(0), other_teacher().sample(0)
     by_prompt = {int(n): row for n, row in zip(expected.prompt_ids_M, expected.teacher_text_MD, strict=True)}
     assert sorted(batch.prompt_ids_M.tolist()) == [0, 0, 1, 2, 3, 4]
     for number, text in zip(batch.prompt_ids_M.tolist(), batch.teacher_text_MD, strict=True):

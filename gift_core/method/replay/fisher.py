@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
@@ -143,11 +142,6 @@ def _add(total: State, following: State) -> State:
     for name, value in total.tensors.items():
         value.add_(following.tensors[name])
     return total
-
-
-def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Returns the sum over the steps so far, as in EWC."""
-    return {name: (diagonal + earlier[name]).astype(np.float32) for name, diagonal in newest.items()}
 
 
 def per_sample(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterator[Tensors]:

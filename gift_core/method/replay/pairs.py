@@ -33,7 +33,7 @@ from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
-from gift_core.method.replay.fisher import added, fisher_of_pairs
+from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
 from gift_core.method.replay.teachers import Teacher
@@ -57,8 +57,15 @@ class PairedStepReplay(StepReplay[P]):
         return self.pairs()
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
-        summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
+        """Writes the features of the pairs and of the vocabulary, and Fisher diagonals if the options ask for them."""
+        size, texts, fisher = self.sampling.encode_batch_size, self.texts(), self.options.fisher
+        features, prompts = encode_pairs(teacher, self.pairs(), batch_size=size, run=run)
+        write_features(folder / FEATURES, features)
+        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+        if texts is not None:
+            vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
+            write_features(folder / TEXT_FEATURES, vocabulary)
+            summary += f", {len(vocabulary.texts)} texts in the vocabulary"
         if fisher is None:
             return summary
         _, prompts, images = columns_of(self.pairs_of_step())
@@ -72,22 +79,10 @@ class PairedStepReplay(StepReplay[P]):
             load_clip=teacher.load_clip,
         )
         if fisher.accumulate and len(self.source.tasks) > 1:
-            diagonals = added(diagonals, read_fisher(self.source.teacher_before / FISHER).diagonals)
+            earlier = read_fisher(self.source.teacher_before / FISHER).diagonals
+            diagonals = {name: diagonal + earlier[name] for name, diagonal in diagonals.items()}  # as in EWC
         write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
         return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
-
-    def write_features(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
-        size = self.sampling.encode_batch_size
-        features, prompts = encode_pairs(teacher, self.pairs(), batch_size=size, run=run)
-        write_features(folder / FEATURES, features)
-        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
-        texts = self.texts()
-        if texts is None:
-            return summary
-        vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
-        write_features(folder / TEXT_FEATURES, vocabulary)
-        return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
 
     def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
         """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
@@ -151,12 +146,12 @@ class PairReplay:
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> ReplayBatch:
         """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
-        batch = ReplayBatch(
+        return ReplayBatch(
             images_MCHW=normalized_share(self._clip, self._store, chosen),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
@@ -166,4 +161,3 @@ class PairReplay:
             all_image_ND=self._teacher_image_ND,
             image_ids_M=on_device,
         )
-        return (batch,)

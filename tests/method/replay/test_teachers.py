@@ -74,7 +74,7 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> Non
     clip = tiny_clip()
     backwards = encoded(clip, PAIRS[::-1], batch_size=4)
     replay = PairReplay(clip, iter(PAIRS), backwards, Sampling(4, 4, ("test",)))
-    (batch,) = replay.sample(0)
+    batch = replay.sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
