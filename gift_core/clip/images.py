@@ -26,7 +26,8 @@ def decode(image_bytes: bytes) -> Image.Image:
     """The RGB image in `image_bytes` (any format that Pillow reads). OSError if it is damaged."""
     try:
         with Image.open(io.BytesIO(image_bytes)) as image:
-            return image.convert("RGB")
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
     except (MemoryError, OSError):
         raise
     except Exception as error:  # Pillow raises ValueError, SyntaxError, struct.error and others

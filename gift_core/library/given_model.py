@@ -127,7 +127,7 @@ class LoaderBatches:
         if lowest < 0 or highest >= classes:
             what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
-        on_device = {"device": self._clip.device, "non_blocking": True}
+        on_device: dict[str, Any] = {"device": self._clip.device, "non_blocking": True}
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 

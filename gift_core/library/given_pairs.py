@@ -17,7 +17,7 @@ from PIL import Image
 
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import ShuffledIndices
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize, trim_rows
+from gift_core.clip.encoding import encode_images, encode_tokens, token_features, tokenize, trim_rows
 from gift_core.clip.images import CacheBudget, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
@@ -152,9 +152,7 @@ class PairSequence:
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(features)
-        with torch.no_grad():
-            parts = torch.split(self._tokens_PL, batch_size)
-            self._teacher_text_PD = torch.cat([encode_tokens(teacher, part) for part in parts])
+        self._teacher_text_PD = token_features(teacher, self._tokens_PL, batch_size=batch_size)
 
     def sample(self, iteration: int) -> ReplayBatch:
         """Returns the pairs of iteration `iteration`."""

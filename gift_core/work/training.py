@@ -112,15 +112,12 @@ def _state(run: TrainingRun) -> State:
     weights, which training leaves as they were loaded.
     """
     update = run.update
-    tensors = {
-        **_tensors(run),
-        **{
-            f"optimizer.{name}.{index}": value
-            for index, values in update.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        },
-        **{f"random.{name}": state for name, state in random_states(run.clip.device).items()},
+    tensors = _tensors(run) | {
+        f"optimizer.{name}.{index}": value
+        for index, values in update.optimizer.state_dict()["state"].items()
+        for name, value in values.items()
     }
+    tensors |= {f"random.{name}": state for name, state in random_states(run.clip.device).items()}
     scaler, skipped = update.scaler.state_dict(), update.skipped_in_a_row
     return State(tensors, {"rows": run.rows, "scaler": scaler, "skipped_in_a_row": skipped})
 

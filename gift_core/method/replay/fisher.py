@@ -169,27 +169,6 @@ def batch_gradient(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterato
 ESTIMATORS: Mapping[str, Estimator] = {"per_sample": per_sample, "batch": batch_gradient}
 
 
-def contrastive_loss(
-    image_D: torch.Tensor,
-    text_D: torch.Tensor,
-    own_B: torch.Tensor,
-    targets_B: torch.Tensor,
-    *,
-    image_BD: torch.Tensor,
-    text_BD: torch.Tensor,
-    scale: torch.Tensor,
-) -> torch.Tensor:
-    """Returns the negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text.
-
-    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
-    features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
-    """
-    cosine = image_D @ text_D
-    by_image_B = scale * torch.where(own_B, cosine, text_BD @ image_D)
-    by_text_B = scale * torch.where(own_B, cosine, image_BD @ text_D)
-    return functional.cross_entropy(by_image_B, targets_B) + functional.cross_entropy(by_text_B, targets_B)
-
-
 def batch_slices(count: int, batch_size: int) -> list[slice]:
     """Returns consecutive batches of `batch_size`. The last may be shorter, but a single pair joins the one before."""
     starts = range(0, max(1, count - 1), batch_size)
@@ -202,17 +181,25 @@ def pairs_at_once(weights: Mapping[str, torch.Tensor]) -> int:
 
 
 def _contrast(clip: Clip, images_BCHW: torch.Tensor, tokens_BL: torch.Tensor) -> tuple[PairLoss, Rows]:
-    towers = _Towers(clip)
+    """The negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text; the rows.
+
+    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
+    features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
+    """
+    towers, scale = _Towers(clip), clip.scale
     with torch.no_grad():
         image_BD, text_BD = towers(images_BCHW, tokens_BL)
-    others = {"image_BD": image_BD, "text_BD": text_BD, "scale": clip.scale}
 
     def pair_loss(
         weights: Tensors, image_CHW: torch.Tensor, tokens_L: torch.Tensor, own_B: torch.Tensor, targets_B: torch.Tensor
     ) -> torch.Tensor:
         named = {f"model.{name}": value for name, value in weights.items()}
         image_1D, text_1D = functional_call(towers, named, (image_CHW[None], tokens_L[None]))
-        return contrastive_loss(image_1D[0], text_1D[0], own_B, targets_B, **others)
+        image_D, text_D = image_1D[0], text_1D[0]
+        cosine = image_D @ text_D
+        by_image_B = scale * torch.where(own_B, cosine, text_BD @ image_D)
+        by_text_B = scale * torch.where(own_B, cosine, image_BD @ text_D)
+        return functional.cross_entropy(by_image_B, targets_B) + functional.cross_entropy(by_text_B, targets_B)
 
     own_BB = torch.eye(len(tokens_BL), dtype=torch.bool, device=clip.device)
     _, prompt_ids_B = torch.unique(tokens_BL, dim=0, return_inverse=True)

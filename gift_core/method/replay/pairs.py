@@ -87,13 +87,9 @@ class PairedStepReplay(StepReplay[P]):
     def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
         """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
         has_vocabulary = any(loss.needs_vocabulary for _, loss in losses.items()) and self.texts() is not None
-        return PairReplay(
-            clip,
-            self.pairs(),
-            read_features(self.source.teacher / FEATURES, Features),
-            self.sampling,
-            vocabulary=read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None,
-        )
+        features = read_features(self.source.teacher / FEATURES, Features)
+        vocabulary = read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None
+        return PairReplay(clip, self.pairs(), features, self.sampling, vocabulary=vocabulary)
 
     def texts(self) -> list[str] | None:
         """Returns the texts that belong to the vocabulary besides the prompts of the pairs; None: there are none."""

@@ -93,10 +93,6 @@ class UnpairedStepReplay(StepReplay[O]):
 
     def batches(self, clip: Clip, images: Sequence[Read]) -> UnpairedReplay:
         """Returns the images against the texts that `write` wrote."""
-        return UnpairedReplay(
-            clip,
-            images,
-            read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures),
-            read_features(self.source.teacher / TEXT_FEATURES, TextFeatures),
-            self.sampling,
-        )
+        image_features = read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures)
+        text_features = read_features(self.source.teacher / TEXT_FEATURES, TextFeatures)
+        return UnpairedReplay(clip, images, image_features, text_features, self.sampling)

@@ -192,7 +192,7 @@ def training_run(
 
 def sampled(task_batches: TaskBatches, replay: Replay | None, iterations: range) -> Iterator[Sampled]:
     """Yields the batches of the task and of the replay, None without replay."""
-    return ((task_batches.sample(index), replay and replay.sample(index)) for index in iterations)
+    return ((task_batches.sample(index), replay.sample(index) if replay else None) for index in iterations)
 
 
 def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> None:
