@@ -123,7 +123,8 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
         of_tasks = [tests[model, task] for task in range(len(names))]
         fields = zip(*((test.predicted_N, test.labels_N, test.positions_N) for test in of_tasks), strict=True)
-        joined = Classification(*map(torch.cat, fields), of_tasks[0].classes)
+        predicted_N, labels_N, positions_N = map(torch.cat, fields)
+        joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
         rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, task=inputs.step))
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
