@@ -230,14 +230,14 @@ class Pairs:
     clip: Clip
     count: int
 
-    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> ReplayBatch:
         """Random images and teacher features, with different prompts."""
         count = rows_in(step, self.count)
         features_MD = functional.normalize(torch.randn(count, self.clip.embedding_size), dim=-1).to(self.clip.device)
         tokens_ML = tokenize(self.clip, [f"a photo of a {number}." for number in range(count)])
         images_MCHW = torch.randn(count, 3, *(self.clip.image_size,) * 2).to(self.clip.device)
         numbers_M = torch.arange(count, device=self.clip.device)
-        return (ReplayBatch(images_MCHW, tokens_ML, numbers_M, features_MD, features_MD.flip(0)),)
+        return ReplayBatch(images_MCHW, tokens_ML, numbers_M, features_MD, features_MD.flip(0))
 
 
 def heading(choices: argparse.Namespace, load: float) -> str:

@@ -162,7 +162,7 @@ class Work:
 
     method: Method
     data: TrainingData
-    replay: Replay
+    replay: Replay | None
     training: TrainingConfig
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -19,8 +20,7 @@ U = TypeVar("U")
 RandomStates = Mapping[str, torch.Tensor]  # of torch's generators, by kind of device
 GROUP_BYTES = 2**26  # 64 MiB: enough tensors at once for torch's list operations to pay off
 Advance = Callable[[int], object]  # gets the number of rows that were done since the last call
-# Yields the state of each unit, in their order. It may take units ahead of the states that it yields.
-Compute = Callable[[Iterable[U], Advance], Iterator["State"]]
+Compute = Callable[[U, Advance], "State"]  # returns the state of a unit
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Computation(Generic[U]):
     Args:
         name: distinguishes the computations of a stage.
         units: in the order in which their states are merged. They can be pickled.
-        compute: computes units in this process.
+        compute: computes a unit in this process.
         load: returns `compute` in another process: an importable function, or a partial of one. None: only this process
             computes.
         merge: makes one state of the state so far and that of the next unit.
@@ -66,17 +66,19 @@ class Computation(Generic[U]):
         """The number of rows of all units."""
         return sum(map(self.rows, self.units))
 
+    def merged(self, states: Iterable[State]) -> State:
+        """Returns the states of all units, in their order, as one. Only two of them are in memory."""
+        following = iter(states)
+        return reduce(self.merge, following, next(following, State({})))
+
 
 UnitRunner = Callable[[Computation[Any]], State]
 
 
 def run_serially(computation: Computation[Any]) -> State:
     """Computes all units in this process, one after another, and returns the merged state."""
-    merged: State | None = None
     with progress_bar(computation.total, computation.noun) as bar:
-        for state in computation.compute(computation.units, bar.update):
-            merged = state if merged is None else computation.merge(merged, state)
-    return merged or State({})
+        return computation.merged(computation.compute(unit, bar.update) for unit in computation.units)
 
 
 def share_of(rows: int, rank: int, count: int) -> slice:

@@ -38,7 +38,6 @@ CUBIC = -0.5  # Pillow's bicubic coefficient
 SUPPORT = 2.0  # half-width of the bicubic filter, in output pixels
 
 
-# The rows of a batch that are decoded here, by the size of the batch: all, or those of this process among several.
 def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
     """Returns `count` rows: `own` at `share`, and zeros elsewhere. Where these are all rows, `own` itself."""
     if len(own) == count:

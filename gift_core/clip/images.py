@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -125,5 +125,5 @@ def decoded(reads: Iterable[Read], prepare: Prepare) -> Iterator[torch.Tensor]:
 
 
 def in_memory(image: bytes) -> Read:
-    """A Read that returns `image`."""
-    return lambda: image
+    """A Read that returns `image`. It can be pickled."""
+    return partial(bytes, image)

@@ -67,18 +67,14 @@ class Layers:
     blocks: tuple[str, ...]
 
     def above(self, name: str) -> int:
-        """Returns how many layers follow that of a parameter."""
-        return len(self.blocks) + 1 - self.layer_of(name)
-
-    def layer_of(self, name: str) -> int:
-        """Returns the layer of a parameter of this tower."""
+        """Returns how many layers follow that of a parameter of this tower."""
         for index, block in enumerate(self.blocks):
             if name.startswith(block):
-                return index + 1
+                return len(self.blocks) - index
         own = name.removeprefix(self.prefix)
         for part in PARTS:
             own = own.removeprefix(part)
-        return 0 if own.split(".")[0] in EMBEDDINGS else len(self.blocks) + 1
+        return len(self.blocks) + 1 if own.split(".")[0] in EMBEDDINGS else 0
 
 
 def layers_of(model: Any) -> dict[str, Layers]:

@@ -129,7 +129,7 @@ def choose_images(labels: Sequence[int], most: int, *, seed: int) -> list[int]:
 
 
 def encode_test_set(clip: Clip, test_set: TestSet) -> torch.Tensor:
-    """Returns unit features [N, D] of the test images, on the CPU. UserError as require_unit."""
+    """Returns unit features [N, D] of the test images, on the model's device. UserError as require_unit."""
     features = []
     with progress_bar(len(test_set), f"{test_set.task.name} images") as bar:
         for pixels_BCHW in test_set.batches(clip):

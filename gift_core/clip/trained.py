@@ -23,7 +23,6 @@ from gift_core.clip.model import Clip
 from gift_core.errors import UserError, did_you_mean
 
 ADAPTER = "default"
-KEY = "trains.targets"
 Parameters = Mapping[str, torch.nn.Parameter]
 
 
@@ -161,7 +160,7 @@ def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Mod
         own = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
         if not own:
             known = {name.rpartition(".")[2] for name in layers}
-            raise UserError(f"{KEY}: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
+            raise UserError(f"trains.targets: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
         found |= own
     return found
 

@@ -20,6 +20,7 @@ from gift_core.clip.model import Clip, write_description
 from gift_core.errors import UserError
 from gift_core.interop.importing import FILE, model_identity, open_model
 from gift_core.interop.merge_kinds import BASE, KINDS, mean
+from gift_core.untrusted import leaves
 from gift_core.work.publishing import build_folder
 
 
@@ -60,9 +61,9 @@ def merge_models(
     changes of one model are in memory. UserError where the models do not fit each other, before anything is written,
     and where a result is no number.
     """
-    one, first = _flat(models[0].clip.config), models[0].identity
+    one, first = _settings_of(models[0]), models[0].identity
     for other in (*models, *filter(None, [base])):
-        two = _flat(other.clip.config)
+        two = _settings_of(other)
         if keys := sorted(key for key in {*one, *two} if one.get(key) != two.get(key)):
             differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
             what = f"{first['name']} and {other.identity['name']} differ in {differing}"
@@ -115,12 +116,7 @@ def _smallest_kept(model: StoredModel, base: StoredModel, names: Iterable[str], 
     return float(sizes[last])
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, without those that are off (null, false)."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif value is not None and value is not False:
-            found[f"{prefix}{key}"] = value
-    return found
+def _settings_of(model: StoredModel) -> dict[str, Any]:
+    """Its configuration by dotted names, without what is off (null, false, no settings)."""
+    named = leaves(model.clip.config)
+    return {key: value for key, value in named if value is not None and value is not False and value != {}}

@@ -105,10 +105,8 @@ class LoaderBatches:
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        are_texts = isinstance(class_prompts, Sequence) and all(
-            isinstance(each, str) and each for each in class_prompts
-        )
-        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2:
+        are_texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) for each in class_prompts)
+        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2 or not all(class_prompts):
             what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
             raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
         tokens_KL = clip.tokenizer(list(class_prompts))
@@ -121,11 +119,15 @@ class LoaderBatches:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
+        if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
+            found = f"of shape {[*labels_B.shape]}" if isinstance(labels_B, torch.Tensor) else type(labels_B).__name__
+            what = f"labels are {found}, expected a tensor [{len(images_BCHW)}] with the number of each image's class"
+            raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
             what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
             raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
-        on_device = {"device": self._clip.device, "non_blocking": True}
+        on_device: dict[str, Any] = {"device": self._clip.device, "non_blocking": True}
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 

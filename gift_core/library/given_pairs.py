@@ -17,7 +17,7 @@ from PIL import Image
 
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import ShuffledIndices
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize, trim_rows
+from gift_core.clip.encoding import encode_images, encode_tokens, token_features, tokenize, trim_rows
 from gift_core.clip.images import CacheBudget, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
@@ -36,7 +36,7 @@ from gift_core.library.given_model import (
 from gift_core.method.methods import WeightedLoss
 from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
 from gift_core.method.replay.fisher import estimate_fisher as estimate
-from gift_core.method.replay.source import NoReplay, Replay
+from gift_core.method.replay.source import Replay
 from gift_core.progress import progress
 
 PAIR = "(image, prompt)"
@@ -52,14 +52,14 @@ def given_replay(
     asked: ReplayConfig,
     training: TrainingConfig,
     seed: int,
-) -> Replay:
-    """Returns the replay of `pairs` for the losses of a method, NoReplay without any.
+) -> Replay | None:
+    """Returns the replay of `pairs` for the losses of a method, None without any.
 
     Without `teacher` it is the model as it is now. UserError without pairs, where the method's row (`asked`) asks for
     another teacher, and for pairs that do not fit.
     """
     if not losses:
-        return NoReplay()
+        return None
     if pairs is None:
         what = f"missing, and the method replays them ({', '.join(losses)})"
         raise UserError(f"{NAME}: pairs: {what}. Pass pairs, or method='finetune'.")
@@ -152,17 +152,15 @@ class PairSequence:
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(features)
-        with torch.no_grad():
-            parts = torch.split(self._tokens_PL, batch_size)
-            self._teacher_text_PD = torch.cat([encode_tokens(teacher, part) for part in parts])
+        self._teacher_text_PD = token_features(teacher, self._tokens_PL, batch_size=batch_size)
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> ReplayBatch:
         """Returns the pairs of iteration `iteration`."""
         numbers = self._indices.sample(iteration).tolist()
         rows = torch.tensor([self._row[number] for number in numbers], device=self._clip.device)
         ids_M, kept = self._prompt_ids_N[rows], self._kept
         images = [kept[n] if n in kept else _read_pair(self._clip, self._pairs, n)[0] for n in numbers]
-        batch = ReplayBatch(
+        return ReplayBatch(
             images_MCHW=torch.stack(images).to(self._clip.device),
             tokens_ML=self._tokens_PL[ids_M],
             prompt_ids_M=ids_M,
@@ -172,7 +170,6 @@ class PairSequence:
             all_image_ND=self._teacher_image_ND,
             image_ids_M=rows,
         )
-        return (batch,)
 
 
 class PairLoader:
@@ -187,7 +184,7 @@ class PairLoader:
         self._batches = endless(loader, "pairs")
 
     @torch.no_grad()
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> ReplayBatch:
         """Returns the loader's next batch with the teacher's features."""
         while True:
             images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
@@ -205,7 +202,7 @@ class PairLoader:
         tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
-        return (ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD),)
+        return ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD)
 
 
 def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Tensor, str]:

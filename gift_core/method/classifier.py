@@ -7,7 +7,7 @@ N images of a test set, K classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -130,12 +130,11 @@ class Classifier:
         self._clip: tuple[int, Clip] | None = None
         self._test_set: tuple[int, TestSet] | None = None
 
-    def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields the tensors of each model and task."""
-        for model, task in pairs:
-            tensors = self.tensors(model, task)
-            advance(1)
-            yield State(tensors)
+    def __call__(self, pair: ModelAndTask, advance: Advance) -> State:
+        """Returns the tensors of a model and a task."""
+        tensors = self.tensors(*pair)
+        advance(1)
+        return State(tensors)
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
@@ -160,10 +159,10 @@ class Encoder(Classifier):
     """Encodes the test images and the classes of tasks. The tensors are named by the hashes of model and task."""
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
-        """Returns unit features: image_ND and class_KD."""
+        """Returns unit features on the CPU: image_ND and class_KD."""
         clip, test_set, key = self._load(model), self._open(task), self.key(model, task)
-        image_ND = encode_test_set(clip, test_set)
-        return {f"image_ND {key}": image_ND, f"class_KD {key}": test_set.class_features(clip).cpu()}
+        image_ND, class_KD = encode_test_set(clip, test_set), test_set.class_features(clip)
+        return {f"image_ND {key}": image_ND.cpu(), f"class_KD {key}": class_KD.cpu()}  # as kept ones are read
 
     def key(self, model: int, task: int) -> str:
         """Returns what distinguishes the features of these two."""

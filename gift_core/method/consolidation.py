@@ -55,18 +55,16 @@ class NoConsolidation(Consolidation):
 
 
 class QuadraticPenalty(Consolidation):
-    """The penalty with the importance F of a subclass. It keeps a copy of the start weights."""
+    """The penalty with `importance` as F, set by a subclass; None: 1 for every weight. It keeps the start weights."""
+
+    importance: list[torch.Tensor] | None = None
 
     def __init__(self, parameters: Parameters, *, weight: float) -> None:
         self._start, self._weight = [value.detach().clone() for value in parameters.values()], weight
 
-    def importance(self) -> Sequence[torch.Tensor] | None:
-        """Returns F of each parameter; None: 1 for every weight."""
-        return None
-
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty."""
-        return pull_to_start(parameters, self._start, self.importance(), weight=self._weight)
+        return pull_to_start(parameters, self._start, self.importance, weight=self._weight)
 
 
 class Uniform(QuadraticPenalty):
@@ -92,11 +90,7 @@ class StaticFisher(QuadraticPenalty):
             )
         super().__init__(parameters, weight=weight)
         diagonals = [fisher[name].to(value.device, value.dtype, copy=True) for name, value in parameters.items()]
-        self._importance = SCALES[scale](diagonals)
-
-    def importance(self) -> list[torch.Tensor]:
-        """Returns the scaled diagonals."""
-        return self._importance
+        self.importance = SCALES[scale](diagonals)
 
 
 class AdaptiveFisher(QuadraticPenalty):
@@ -106,17 +100,10 @@ class AdaptiveFisher(QuadraticPenalty):
     tensor has no gradient. The frozen temperature never moves, so its part of the penalty (1e-6 * 0) is left out.
     """
 
-    _importance: Sequence[torch.Tensor] = ()
-
     def observe(self, gradients: Gradients) -> None:
         """Compute F from the gradients of the replay losses, before those of the task loss are added."""
-        self._importance = ()  # free the last F first: it is as large as the model
-        self._importance = normalized_squares(or_zero(gradients, self._start))
-
-    def importance(self) -> Sequence[torch.Tensor]:
-        """Returns F of this iteration."""
-        assert self._importance, "observe() comes before pull()"
-        return self._importance
+        self.importance = None  # free the last F first: it is as large as the model
+        self.importance = normalized_squares(or_zero(gradients, self._start))
 
 
 class FrozenFisher(QuadraticPenalty):
@@ -126,11 +113,13 @@ class FrozenFisher(QuadraticPenalty):
     under float16, whose iteration is skipped) does not count.
     """
 
+    importance: list[torch.Tensor]
+
     def __init__(self, parameters: Parameters, *, weight: float, iterations: int) -> None:
         super().__init__(parameters, weight=weight)
         self._iterations = iterations
         self._observed = torch.zeros((), dtype=torch.int64)
-        self._mean = [torch.zeros_like(start) for start in self._start]
+        self.importance = [torch.zeros_like(start) for start in self._start]
 
     def observe(self, gradients: Gradients) -> None:
         """Add this iteration's importance to the mean, until the mean is frozen."""
@@ -139,15 +128,11 @@ class FrozenFisher(QuadraticPenalty):
         newest = normalized_squares(or_zero(gradients, self._start))
         if all_finite(newest):
             self._observed += 1
-            torch._foreach_lerp_(self._mean, newest, 1 / int(self._observed))
-
-    def importance(self) -> list[torch.Tensor]:
-        """Returns the mean so far."""
-        return self._mean
+            torch._foreach_lerp_(self.importance, newest, 1 / int(self._observed))
 
     def state(self) -> list[torch.Tensor]:
         """The number of observed iterations and their mean importance."""
-        return [self._observed, *self._mean]
+        return [self._observed, *self.importance]
 
 
 # By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.method_options.

@@ -89,13 +89,9 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: UnitRunner = run_se
     The metadata hold the hash of every model and task, and the limit of test images if there is one.
     """
     pairs = TESTED[TASK_INCREMENTAL](inputs.step)
-    tests = classify_all(
-        [(inputs.model_for(step, task), task) for step, task in pairs],
-        models=list(inputs.models.values()),
-        tasks=list(inputs.tasks.values()),
-        settings=inputs.settings,
-        run=run,
-    )
+    models, tasks = list(inputs.models.values()), list(inputs.tasks.values())
+    tested = [(inputs.model_for(step, task), task) for step, task in pairs]
+    tests = classify_all(tested, models=models, tasks=tasks, settings=inputs.settings, run=run)
     return _matrix(inputs, TASK_INCREMENTAL, {(step, t): tests[inputs.model_for(step, t), t] for step, t in pairs})
 
 
@@ -126,9 +122,8 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
         of_tasks = [tests[model, task] for task in range(len(names))]
-        predicted_N, labels_N, positions_N = (
-            torch.cat([getattr(test, name) for test in of_tasks]) for name in ("predicted_N", "labels_N", "positions_N")
-        )
+        fields = zip(*((test.predicted_N, test.labels_N, test.positions_N) for test in of_tasks), strict=True)
+        predicted_N, labels_N, positions_N = map(torch.cat, fields)
         joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
         rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, task=inputs.step))
         for task, test in zip(names, of_tasks, strict=True):

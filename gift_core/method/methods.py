@@ -29,7 +29,7 @@ from gift_core.method.losses import (
     distill_vocabulary,
     similarities,
 )
-from gift_core.method.replay.source import NoReplay, Replay, StepReplay
+from gift_core.method.replay.source import Replay, StepReplay
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -96,14 +96,14 @@ def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | N
     )
 
 
-def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any]) -> Replay:
-    """Returns the batches of `replay`; NoReplay for a method without replay losses.
+def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any]) -> Replay | None:
+    """Returns the batches of `replay`; None for a method without replay losses.
 
     ContractError where a file of the teacher's folder was changed.
     """
     if config.replay.images != "none":
         require_unchanged(replay.source.teacher)
-    return replay.load(clip, config.losses) if config.losses else NoReplay()
+    return replay.load(clip, config.losses) if config.losses else None
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:

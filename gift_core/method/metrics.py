@@ -185,7 +185,7 @@ def matrix_scores(matrix: pd.DataFrame) -> Metrics:
 
 def matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
     """Returns each task's metrics in the matrix's unit; None: the first task's transfer, the last one's forgetting."""
-    columns = {name: column.to_dict() for name, column in columns_by_task(matrix).items()}
+    columns = columns_by_task(matrix)
     return {task: {name: columns[name].get(task) for name in METRICS} for task in matrix.columns}
 
 

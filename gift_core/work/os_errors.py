@@ -59,7 +59,7 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     during = f" while {phase}" if phase else ""
     cause: BaseException | None = error
     while cause is not None:
-        said, number = " ".join(str(cause).split()), number_of(cause)
+        said, number = " ".join(str(cause).split()), number_of(cause) or 0
         if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and any(map(said.count, _SHORTAGES))):
             keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
@@ -70,7 +70,6 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
             path = quoted[2] if (quoted := _QUOTED.search(said)) else ""
         is_clear = path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)
         if number in REMEDIES and is_clear and not (number in PATH and isinstance(error, GiftError)):
-            assert number is not None
             words = os.strerror(number)
             what = f"{_PARTIAL.sub('', str(path))}: {words}{during}" if path else f"{words}{during} ({said})"
             return UserError(f"{doing}: {what}. {REMEDIES[number]}, then run it again. {_KEPT}")

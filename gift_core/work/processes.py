@@ -117,14 +117,6 @@ class DataParallel:
     def __init__(self, clip: Clip, own: EncoderStrategy, processes: Processes) -> None:
         self._clip, self._own, self._processes = clip, own, processes
 
-    def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [B, D]. Images of other processes are not read."""
-        return self._encode(self._own.encode_images, images_BCHW)
-
-    def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D]."""
-        return self._encode(self._own.encode_tokens, tokens_NL)
-
     def backward(self, loss: torch.Tensor) -> None:
         """Add the sum over the processes to `.grad`, which is equal in all of them before and after."""
         trained = [parameter for parameter in self._clip.model.parameters() if parameter.requires_grad]
@@ -134,10 +126,11 @@ class DataParallel:
         self._own.backward(loss)
         self._processes.sum_gradients(trained)
 
-    def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+    def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+        """Returns unit features [N, D]. Images of other processes are not read."""
         own_NX = rows_NX[own_share(len(rows_NX))]
         # A process without rows encodes one and drops it: its features then have a size and a graph, too.
-        own_ND = encode(own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
+        own_ND = self._own.encode(encode, own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
         return self._processes.gather(own_ND, len(rows_NX))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def _rows(
     def read_to(most: int) -> Iterator[LossRow]:
         while len(unread) > most:
             queued, copied = unread.popleft()
-            yield run.add(queued, copied().tolist())
+            yield run.add(replace(queued, losses=copied()))
 
     for iteration in run.iterations(batches):
         unread.append((iteration, copied_to_cpu(iteration.losses)))
@@ -111,15 +112,12 @@ def _state(run: TrainingRun) -> State:
     weights, which training leaves as they were loaded.
     """
     update = run.update
-    tensors = {
-        **_tensors(run),
-        **{
-            f"optimizer.{name}.{index}": value
-            for index, values in update.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        },
-        **{f"random.{name}": state for name, state in random_states(run.clip.device).items()},
+    tensors = _tensors(run) | {
+        f"optimizer.{name}.{index}": value
+        for index, values in update.optimizer.state_dict()["state"].items()
+        for name, value in values.items()
     }
+    tensors |= {f"random.{name}": state for name, state in random_states(run.clip.device).items()}
     scaler, skipped = update.scaler.state_dict(), update.skipped_in_a_row
     return State(tensors, {"rows": run.rows, "scaler": scaler, "skipped_in_a_row": skipped})
 

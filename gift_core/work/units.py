@@ -8,8 +8,7 @@ gift_core.work.resumable.
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from gift_core.progress import progress_bar
 from gift_core.work.publishing import require_free_bytes, write_atomically
 from gift_core.work.spread import spread
 
-Numbered = tuple[int, Any]  # a unit with its number
+Filed = tuple[Path, Any]  # a unit with the file of its state
 INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
 
 
@@ -52,61 +51,46 @@ class ResumableRunner:
             files, last_for = [self.kept / f"{key}.safetensors" for key in computation.keys], 0.0
             for other in {*self.kept.glob("*.safetensors*")} - {*files}:
                 other.unlink()
-        left = [each for each in enumerate(computation.units) if read_state(files[each[0]], self.say) is None]
+        filed = zip(files, computation.units, strict=True)
+        left = [(file, unit) for file, unit in filed if read_state(file, self.say) is None]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
             self.say(f"{computation.noun}: continues at {done} of {computation.total}")
-        unwritten, due_at = dict[int, State](), monotonic() + last_for
+        unwritten, due_at = dict[Path, State](), monotonic() + last_for
         with (
             progress_bar(computation.total, computation.noun, done=done) as bar,
             spread(
                 left,
-                None if computation.load is None else partial(_load, computation.load, files),
-                is_done=partial(_is_written, files),
+                None if computation.load is None else partial(_load, computation.load),
+                is_done=_is_written,
                 helped=lambda unit: bar.update(computation.rows(unit[1])),
                 locks=self.folder / f".{computation.name}.locks",
             ) as own,
         ):
-            for number, state in _computed(computation.compute, own, bar.update):
-                unwritten[number] = state
+            for file, unit in own:
+                unwritten[file] = computation.compute(unit, bar.update)
                 if monotonic() >= due_at:
-                    has_space = all(keep_state(files[each], unwritten[each], self.say) for each in [*unwritten])
+                    has_space = all(keep_state(*each, self.say) for each in unwritten.items())
                     due_at = monotonic() + (last_for if has_space else INTERVAL)
                     unwritten = {} if has_space else unwritten
-        merged: State | None = None
-        for number, file in enumerate(files):
-            following = unwritten.get(number) or read_state(file)
-            assert following is not None, f"a helper has written {file}"
-            merged = following if merged is None else computation.merge(merged, following)
-        return merged or State({})
+
+        def states() -> Iterator[State]:
+            for file in files:
+                state = unwritten.get(file) or read_state(file)
+                assert state is not None, f"a helper has written {file}"
+                yield state
+
+        return computation.merged(states())
 
 
-def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:
-    """Yields (number, state) of each unit."""
-    taken: deque[int] = deque()
-
-    def own() -> Iterator[Any]:
-        for number, unit in units:
-            taken.append(number)
-            yield unit
-
-    for state in compute(own(), advance):
-        yield taken.popleft(), state
-
-
-def _load(load: Callable[[], Compute[Any]], files: list[Path]) -> Callable[[Numbered], None]:
+def _load(load: Callable[[], Compute[Any]]) -> Callable[[Filed], None]:
     """In a helper: returns what computes a unit and writes its state."""
     compute = load()
-
-    def make(unit: Numbered) -> None:
-        (state,) = compute([unit[1]], lambda rows: None)
-        write_state(files[unit[0]], state)
-
-    return make
+    return lambda unit: write_state(unit[0], compute(unit[1], lambda rows: None))
 
 
-def _is_written(files: list[Path], unit: Numbered) -> bool:
-    return files[unit[0]].is_file()
+def _is_written(unit: Filed) -> bool:
+    return unit[0].is_file()
 
 
 def write_state(path: Path, state: State) -> None:

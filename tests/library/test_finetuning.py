@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,11 +11,11 @@ import yaml
 from torch.utils.data import DataLoader
 
 import gift_core
-from gift_core.artifacts.shards import Pair
 from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.presets import complete_text
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
+from gift_core.method.replay.teacher_features import columns_of
 from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.conftest import PROJECT
 from tests.library.given import GIFT, finetuned, given_loader, given_model, given_pairs
@@ -41,7 +39,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
     expected = run(clip, gift_of_the_pipeline(), iterations=iterations, replay=other_teacher())
     task, replay = task_images(tiny_clip()), other_teacher()
     prompts = list(dict.fromkeys(PROMPTS))
-    replayed = [replay.sample(index)[0] for index in range(iterations)]
+    replayed = [replay.sample(index) for index in range(iterations)]
     of_replay = [(each.images_MCHW, [prompts[int(n)] for n in each.prompt_ids_M]) for each in replayed]
     model = given_model()
     found = finetuned(
@@ -63,7 +61,7 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
     replay = PairSequence(clip, teacher, sequence, training=SIX.config(2), seed=1, uses_all=False)
-    (batch,), (expected,) = replay.sample(0), other_teacher().sample(0)
+    batch, expected = replay.sample(0), other_teacher().sample(0)
     by_prompt = {int(n): row for n, row in zip(expected.prompt_ids_M, expected.teacher_text_MD, strict=True)}
     assert sorted(batch.prompt_ids_M.tolist()) == [0, 0, 1, 2, 3, 4]
     for number, text in zip(batch.prompt_ids_M.tolist(), batch.teacher_text_MD, strict=True):
@@ -196,10 +194,8 @@ def test_a_row_may_be_empty_and_may_have_losses_and_a_consolidation_of_ones_own(
 
 
 def test_the_fisher_information_is_that_of_the_pipeline() -> None:
-    def pairs_from(first: int) -> Iterator[Pair]:
-        return islice(pairs(), first, None)
-
-    expected = fisher_of_pairs(tiny_clip(), pairs_from, estimator="per_sample", batch_size=6)
+    _, *columns = columns_of(pairs())
+    expected = fisher_of_pairs(tiny_clip(), *columns, estimator="per_sample", batch_size=6)
     model = given_model().train()
     model.visual.eval()
     modes = [module.training for module in model.modules()]

@@ -34,6 +34,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"loader": [(IMAGES, LABELS + 1)]},
         r"labels from 1 to 3 in batch 0, and there are 3 class_prompts",
     ),
+    "labels in a list": ({"loader": [(IMAGES, [0, 1, 2, 0])]}, r"labels are list, expected a tensor \[4\] with the"),
+    "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are of shape \[4, 4\], .* or one_hot"),
     "a generator": ({"loader": ((IMAGES, LABELS) for _ in range(2))}, r"it yields no batch: .* or it is a generator"),
     "a single pair": ({"pairs": [(IMAGES[0], "a")]}, r"pairs: 1 given, and one pair has nothing to be compared with"),
     "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),

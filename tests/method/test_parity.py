@@ -62,7 +62,7 @@ def recorded_clip(device: torch.device) -> Clip:
     return Clip(model.eval().to(device), lambda texts: class_tokens_KL[[int(text) for text in texts]], {}, "fp32")
 
 
-def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[TrainingBatch, tuple[ReplayBatch]]]:
+def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[TrainingBatch, ReplayBatch]]:
     """Yields the images of the task and the pairs, with the teacher's features computed once for all of them."""
     teacher = recorded_clip(device)
     tokens_PL = trim_rows(teacher.model, recorded("prompt_tokens", device))
@@ -74,7 +74,7 @@ def recorded_batches(count: int, device: torch.device) -> Iterator[tuple[Trainin
         features = image_SMD[step], text_PD[prompts_M]
         images, labels = (recorded(name, device)[step] for name in ("images", "labels"))
         task = TrainingBatch(images, {"labels_B": labels})
-        yield task, (ReplayBatch(images_MCHW, tokens_PL[prompts_M], prompts_M, *features),)
+        yield task, ReplayBatch(images_MCHW, tokens_PL[prompts_M], prompts_M, *features)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -45,14 +45,13 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
 COUNT = 6
 
 
-def compute(stop_at: int, done: list[int], units: Iterable[range], advance: Advance) -> Iterator[State]:
+def compute(stop_at: int, done: list[int], rows: range, advance: Advance) -> State:
     """The tensor of each unit is its number. The unit `stop_at` interrupts the run."""
-    for rows in units:
-        if rows.start == stop_at:
-            raise KeyboardInterrupt
-        done.append(rows.start)
-        advance(len(rows))
-        yield State({f"{rows.start}": torch.tensor([float(rows.start)])}, {f"{rows.start}": rows.stop})
+    if rows.start == stop_at:
+        raise KeyboardInterrupt
+    done.append(rows.start)
+    advance(len(rows))
+    return State({f"{rows.start}": torch.tensor([float(rows.start)])}, {f"{rows.start}": rows.stop})
 
 
 def add(total: State, following: State) -> State:

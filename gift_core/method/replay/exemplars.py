@@ -17,8 +17,8 @@ from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, run_serially
-from gift_core.method.replay.source import NoReplay, Replay, hash_of
-from gift_core.method.replay.teacher_features import features_of_listed
+from gift_core.method.replay.source import Replay, hash_of
+from gift_core.method.replay.teacher_features import features_of_images
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.replay.unpaired import UnpairedStepReplay
 
@@ -52,10 +52,10 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
         images = [in_memory(exemplar.image) for exemplar in kept]
         return self.write(teacher, folder, run, images, texts, tokenize(teacher.clip, texts))
 
-    def load(self, clip: Clip, losses: LossesConfig) -> Replay:
-        """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
+    def load(self, clip: Clip, losses: LossesConfig) -> Replay | None:
+        """Returns the exemplars against the prompts of their classes; None where there are none."""
         images = [in_memory(exemplar.image) for exemplar in read_exemplars(self.source.teacher)]
-        return self.batches(clip, images) if images else NoReplay()
+        return self.batches(clip, images) if images else None
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:
@@ -94,7 +94,7 @@ def choose_exemplars(
     share = max(1, memory // classes)
     images = index_task(task, "train")
     reads = [image.read for image in images]
-    features_ND = features_of_listed(clip, reads, batch_size=batch_size, run=run, name="candidates")
+    features_ND = features_of_images(clip, reads, batch_size=batch_size, run=run, name="candidates")
     labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
     kept = [exemplar for exemplar in earlier if exemplar.rank < share]
     for label, prompt in enumerate(class_prompts(info.class_names, info.templates)):

@@ -6,12 +6,10 @@ pair i, which is its negative log-likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
-import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
@@ -19,12 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.artifacts.teacher_files import Floats
 from gift_core.clip.encoding import encode_tokens, tokenize
-from gift_core.clip.images import evaluation_pixels, normalize
+from gift_core.clip.images import Read, evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, run_serially
 from gift_core.errors import UserError, lookup
 from gift_core.method.losses import shared_prompt_targets
-from gift_core.method.replay.teacher_features import PairsFrom
+from gift_core.method.replay.teachers import loaded
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
 # a CPU gets slower, because the gradients no longer fit in its caches.
@@ -59,25 +57,26 @@ def estimate_fisher(
 
 def fisher_of_pairs(
     clip: Clip,
-    pairs_from: PairsFrom,
+    prompts: Sequence[str],
+    images: Sequence[Read],
     *,
     estimator: str,
     batch_size: int,
     run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
-    """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
+    """Returns the same of pairs by their prompts and encoded images, as arrays. A range of images is in memory.
 
     With `load_clip`, which loads the same model, other processes can compute some of the ranges.
     """
     # all prompts at once: the longest one decides the length of the rows, which may change the last bits
-    tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)]).cpu()
-    squares = Squares(partial(_read_pixels, pairs_from), tokens_ML, estimator, batch_size)
+    tokens_ML = tokenize(clip, prompts).cpu()
+    squares = Squares(partial(_read_pixels, images), tokens_ML, estimator, batch_size)
     return {name: diagonal.numpy() for name, diagonal in squares.estimate(clip, run, load_clip).items()}
 
 
-def _read_pixels(pairs_from: PairsFrom, clip: Clip, pairs: range) -> torch.Tensor:
-    return evaluation_pixels(clip, (pair.image for pair in islice(pairs_from(pairs.start), len(pairs))))
+def _read_pixels(images: Sequence[Read], clip: Clip, pairs: range) -> torch.Tensor:
+    return evaluation_pixels(clip, (read() for read in images[pairs.start : pairs.stop]))
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Squares:
                 "folder), and set training.replay_batch_size to 2 or more."
             )
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
-        compute, load = partial(self.of_ranges, clip), partial(_load, load_clip, self) if load_clip else None
+        compute, load = partial(self.of_range, clip), partial(loaded, load_clip, self.of_range) if load_clip else None
         fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
         sums, diagonals = run(fisher).tensors, Tensors()
         for name in clip.trainable():
@@ -117,12 +116,8 @@ class Squares:
             diagonals[name] = diagonal.cpu()
         return diagonals
 
-    def of_ranges(self, clip: Clip, ranges: Iterable[range], advance: Advance) -> Iterator[State]:
-        """Yields the sum over each range, float32 on the CPU."""
-        for pairs in ranges:
-            yield State({name: value.cpu() for name, value in self._of(clip, pairs, advance).items()})
-
-    def _of(self, clip: Clip, pairs: range, advance: Advance) -> Tensors:
+    def of_range(self, clip: Clip, pairs: range, advance: Advance) -> State:
+        """Returns the sum over a range, float32 on the CPU."""
         weights = {name: value.detach() for name, value in clip.trainable().items()}
         # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
         sums = {name: torch.zeros_like(value) for name, value in weights.items()}
@@ -139,12 +134,7 @@ class Squares:
                         # not in place: two parameters' gradients may share memory
                         sums[name] += gradient_N.square().sum(dim=0)
                 advance(batch.stop - batch.start)
-        return sums
-
-
-def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[Iterable[range], Advance], Iterator[State]]:
-    """In another process: returns what computes the sums of ranges."""
-    return partial(squares.of_ranges, load_clip())
+        return State({name: value.cpu() for name, value in sums.items()})
 
 
 def _add(total: State, following: State) -> State:
@@ -152,11 +142,6 @@ def _add(total: State, following: State) -> State:
     for name, value in total.tensors.items():
         value.add_(following.tensors[name])
     return total
-
-
-def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Returns the sum over the steps so far, as in EWC."""
-    return {name: (diagonal + earlier[name]).astype(np.float32) for name, diagonal in newest.items()}
 
 
 def per_sample(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterator[Tensors]:
@@ -184,27 +169,6 @@ def batch_gradient(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterato
 ESTIMATORS: Mapping[str, Estimator] = {"per_sample": per_sample, "batch": batch_gradient}
 
 
-def contrastive_loss(
-    image_D: torch.Tensor,
-    text_D: torch.Tensor,
-    own_B: torch.Tensor,
-    targets_B: torch.Tensor,
-    *,
-    image_BD: torch.Tensor,
-    text_BD: torch.Tensor,
-    scale: torch.Tensor,
-) -> torch.Tensor:
-    """Returns the negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text.
-
-    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
-    features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
-    """
-    cosine = image_D @ text_D
-    by_image_B = scale * torch.where(own_B, cosine, text_BD @ image_D)
-    by_text_B = scale * torch.where(own_B, cosine, image_BD @ text_D)
-    return functional.cross_entropy(by_image_B, targets_B) + functional.cross_entropy(by_text_B, targets_B)
-
-
 def batch_slices(count: int, batch_size: int) -> list[slice]:
     """Returns consecutive batches of `batch_size`. The last may be shorter, but a single pair joins the one before."""
     starts = range(0, max(1, count - 1), batch_size)
@@ -217,17 +181,25 @@ def pairs_at_once(weights: Mapping[str, torch.Tensor]) -> int:
 
 
 def _contrast(clip: Clip, images_BCHW: torch.Tensor, tokens_BL: torch.Tensor) -> tuple[PairLoss, Rows]:
-    towers = _Towers(clip)
+    """The negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text; the rows.
+
+    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
+    features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
+    """
+    towers, scale = _Towers(clip), clip.scale
     with torch.no_grad():
         image_BD, text_BD = towers(images_BCHW, tokens_BL)
-    others = {"image_BD": image_BD, "text_BD": text_BD, "scale": clip.scale}
 
     def pair_loss(
         weights: Tensors, image_CHW: torch.Tensor, tokens_L: torch.Tensor, own_B: torch.Tensor, targets_B: torch.Tensor
     ) -> torch.Tensor:
         named = {f"model.{name}": value for name, value in weights.items()}
         image_1D, text_1D = functional_call(towers, named, (image_CHW[None], tokens_L[None]))
-        return contrastive_loss(image_1D[0], text_1D[0], own_B, targets_B, **others)
+        image_D, text_D = image_1D[0], text_1D[0]
+        cosine = image_D @ text_D
+        by_image_B = scale * torch.where(own_B, cosine, text_BD @ image_D)
+        by_text_B = scale * torch.where(own_B, cosine, image_BD @ text_D)
+        return functional.cross_entropy(by_image_B, targets_B) + functional.cross_entropy(by_text_B, targets_B)
 
     own_BB = torch.eye(len(tokens_BL), dtype=torch.bool, device=clip.device)
     _, prompt_ids_B = torch.unique(tokens_BL, dim=0, return_inverse=True)

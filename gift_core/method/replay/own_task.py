@@ -46,7 +46,6 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         return self.batches(clip, self._images())
 
     def _images(self) -> list[Read]:
-        read_task(self.source.tasks[-1])
         return [image.read for image in index_task(self.source.tasks[-1], "train")]
 
     def _texts(self, clip: Clip) -> tuple[list[str], torch.Tensor]:

@@ -28,14 +28,14 @@ from gift_core.artifacts.teacher_files import (
 from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, in_memory
+from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
-from gift_core.method.replay.fisher import added, fisher_of_pairs
+from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay
-from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
+from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
 from gift_core.method.replay.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -49,58 +49,47 @@ class PairedStepReplay(StepReplay[P]):
     """Pairs (image, prompt), of which Fisher information can be estimated, too."""
 
     @abstractmethod
-    def pairs(self, first: int = 0) -> Iterator[Pair]:
-        """Yields the pairs in their order, but the `first` ones."""
+    def pairs(self) -> Iterator[Pair]:
+        """Yields the pairs in their order."""
 
-    @abstractmethod
-    def count(self) -> int:
-        """Returns the number of pairs."""
-
-    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
-        """Yields the pairs of this step alone, but the `first` ones."""
-        return self.pairs(first)
+    def pairs_of_step(self) -> Iterator[Pair]:
+        """Yields the pairs of this step alone."""
+        return self.pairs()
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
-        summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
+        """Writes the features of the pairs and of the vocabulary, and Fisher diagonals if the options ask for them."""
+        size, texts, fisher = self.sampling.encode_batch_size, self.texts(), self.options.fisher
+        features, prompts = encode_pairs(teacher, self.pairs(), batch_size=size, run=run)
+        write_features(folder / FEATURES, features)
+        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+        if texts is not None:
+            vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
+            write_features(folder / TEXT_FEATURES, vocabulary)
+            summary += f", {len(vocabulary.texts)} texts in the vocabulary"
         if fisher is None:
             return summary
+        _, prompts, images = columns_of(self.pairs_of_step())
         diagonals = fisher_of_pairs(
             teacher.clip,
-            self.pairs_of_step,
+            prompts,
+            images,
             estimator=fisher.estimator,
             batch_size=self.sampling.batch_size,
             run=run,
             load_clip=teacher.load_clip,
         )
         if fisher.accumulate and len(self.source.tasks) > 1:
-            diagonals = added(diagonals, read_fisher(self.source.teacher_before / FISHER).diagonals)
+            earlier = read_fisher(self.source.teacher_before / FISHER).diagonals
+            diagonals = {name: diagonal + earlier[name] for name, diagonal in diagonals.items()}  # as in EWC
         write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
         return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
-
-    def write_features(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
-        size = self.sampling.encode_batch_size
-        features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
-        write_features(folder / FEATURES, features)
-        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
-        texts = self.texts()
-        if texts is None:
-            return summary
-        vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
-        write_features(folder / TEXT_FEATURES, vocabulary)
-        return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
 
     def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
         """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
         has_vocabulary = any(loss.needs_vocabulary for _, loss in losses.items()) and self.texts() is not None
-        return PairReplay(
-            clip,
-            self.pairs(),
-            read_features(self.source.teacher / FEATURES, Features),
-            self.sampling,
-            vocabulary=read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None,
-        )
+        features = read_features(self.source.teacher / FEATURES, Features)
+        vocabulary = read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None
+        return PairReplay(clip, self.pairs(), features, self.sampling, vocabulary=vocabulary)
 
     def texts(self) -> list[str] | None:
         """Returns the texts that belong to the vocabulary besides the prompts of the pairs; None: there are none."""
@@ -124,13 +113,9 @@ class PairReplay:
         *,
         vocabulary: TextFeatures | None = None,
     ) -> None:
-        keys, prompts, reads = list[str](), list[str](), list[Read]()
-        for pair in pairs:
-            keys.append(pair.key)
-            prompts.append(pair.prompt)
-            reads.append(pair.read_again or in_memory(pair.image))
+        keys, prompts, images = columns_of(pairs)
         self._clip = clip
-        self._store = PixelCache(reads, evaluation_preparation(clip), CacheBudget())
+        self._store = PixelCache(images, evaluation_preparation(clip), CacheBudget())
         row_of = {key: row for row, key in enumerate(features.keys)}
         missing = [key for key in keys if key not in row_of]
         if missing or len(row_of) != len(keys):
@@ -157,12 +142,12 @@ class PairReplay:
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> ReplayBatch:
         """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
-        batch = ReplayBatch(
+        return ReplayBatch(
             images_MCHW=normalized_share(self._clip, self._store, chosen),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
@@ -172,4 +157,3 @@ class PairReplay:
             all_image_ND=self._teacher_image_ND,
             image_ids_M=on_device,
         )
-        return (batch,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gift_core.artifacts.shards import Pair
 from gift_core.computation import UnitRunner
-from gift_core.datasets.image_captions import image_files, iterate_folder, require_readable
+from gift_core.datasets.image_captions import iterate_folder, require_readable
 from gift_core.method.replay.pairs import PairedStepReplay
 from gift_core.method.replay.teachers import Teacher
 
@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
     """The pairs of a folder, sorted by path, which is also a pair's key."""
 
-    def pairs(self, first: int = 0) -> Iterator[Pair]:
-        """Yields the pairs but the `first` ones, whose images are not read. UserError as in iterate_folder."""
-        return iterate_folder(self._folder, self._key, first=first)
-
-    def count(self) -> int:
-        """Returns the number of images."""
-        return len(image_files(self._folder, self._key))
+    def pairs(self) -> Iterator[Pair]:
+        """Yields the pairs. UserError as in iterate_folder."""
+        return iterate_folder(self._folder, self._key)
 
     def hashes(self) -> dict[str, str]:
         """Returns a hash of the keys, prompts and images."""

@@ -21,17 +21,9 @@ O = TypeVar("O")  # noqa: E741
 class Replay(Protocol):
     """Batches of replayed images and texts."""
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        """Returns the batch of iteration `iteration` in a tuple, or an empty tuple without replay."""
+    def sample(self, iteration: int) -> ReplayBatch:
+        """Returns the batch of iteration `iteration`."""
         ...
-
-
-class NoReplay:
-    """No replay: training uses the task's images only."""
-
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        """Returns an empty tuple."""
-        return ()
 
 
 @dataclass(frozen=True)
@@ -87,9 +79,9 @@ class StepReplay(Generic[O]):
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 
-    def load(self, clip: Clip, losses: LossesConfig) -> Replay:
-        """Returns the batches for fine-tuning with these losses."""
-        return NoReplay()
+    def load(self, clip: Clip, losses: LossesConfig) -> Replay | None:
+        """Returns the batches for fine-tuning with these losses; None where nothing is replayed."""
+        return None
 
 
 def hash_of(path: Path, stage: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
-from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
+from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
 from gift_core.method.replay.pairs import PairedStepReplay
 from gift_core.method.replay.source import hash_of
 
@@ -19,23 +19,16 @@ if TYPE_CHECKING:
 class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
     """The step's own pairs, and those of the `keep_earlier` steps before, whose keys begin with their task."""
 
-    def pairs(self, first: int = 0) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[Pair]:
         """Yields the pairs of the step, then those of the steps before."""
-        skipped = first and min(first, read_manifest(self.source.shards).images)
-        yield from self.pairs_of_step(skipped)
+        yield from self.pairs_of_step()
         for shards in self._kept:
-            first -= skipped
-            skipped = first and min(first, read_manifest(shards).images)
-            for pair in iterate_pairs(shards, first=skipped):
+            for pair in iterate_pairs(shards):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
-    def pairs_of_step(self, first: int = 0) -> Iterator[Pair]:
+    def pairs_of_step(self) -> Iterator[Pair]:
         """Yields the pairs of the step alone."""
-        return iterate_pairs(self.source.shards, first=first)
-
-    def count(self) -> int:
-        """Returns the number of pairs, by the manifests. ContractError for a damaged one."""
-        return sum(read_manifest(folder).images for folder in (self.source.shards, *self._kept))
+        return iterate_pairs(self.source.shards)
 
     def hashes(self) -> dict[str, str]:
         """A manifest holds the hash of every shard."""

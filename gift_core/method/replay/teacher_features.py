@@ -6,10 +6,8 @@ M pairs, N images or texts, P distinct prompts, L tokens, D features.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -20,29 +18,27 @@ from gift_core.clip.encoding import image_feature_batches, token_features, token
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, ranges, run_serially
-from gift_core.errors import UserError
-from gift_core.method.replay.teachers import Teacher
+from gift_core.method.replay.teachers import Teacher, loaded
 
 BATCHES = 16  # of a unit: 4,096 images in batches of 256
-ImageWithMetadata = tuple[Read, Sequence[str]]  # an image, and what is to be known of it beside its features
-PairsFrom = Callable[[int], Iterator[Pair]]  # yields the pairs from the one with this number on
+
+
+def columns_of(pairs: Iterable[Pair]) -> tuple[list[str], list[str], list[Read]]:
+    """Returns the keys, the prompts and the images, which are read again when they are used."""
+    rows = [(pair.key, pair.prompt, pair.read_again or in_memory(pair.image)) for pair in pairs]
+    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
 def encode_pairs(
-    teacher: Teacher, pairs_from: PairsFrom, count: int, *, batch_size: int, run: UnitRunner = run_serially
+    teacher: Teacher, pairs: Iterable[Pair], *, batch_size: int, run: UnitRunner = run_serially
 ) -> tuple[Features, list[str]]:
-    """Returns the teacher's unit features of the `count` pairs that `pairs_from` reads, in their order, and prompts.
+    """Returns the teacher's unit features of the pairs, in their order, and their prompts.
 
     The images go through the evaluation transform, so their features are constant for the task. Each distinct prompt is
-    encoded once. Only a few images are in memory. UserError without pairs.
+    encoded once. Only a few images are in memory.
     """
-    if not count:
-        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
-    clip, images_from = teacher.clip, partial(_images_from, pairs_from)
-    image_MD, named = features_of_images(
-        clip, images_from, count, batch_size=batch_size, run=run, load_clip=teacher.load_clip
-    )
-    keys, prompts = [key for key, _ in named], [prompt for _, prompt in named]
+    clip, (keys, prompts, images) = teacher.clip, columns_of(pairs)
+    image_MD = features_of_images(clip, images, batch_size=batch_size, run=run, load_clip=teacher.load_clip)
     numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
     text_PD = features_of_texts(clip, tokenize(clip, list(numbers)), batch_size=batch_size, run=run)
     text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
@@ -79,32 +75,20 @@ def first_rows(texts: Iterable[str]) -> dict[str, int]:
 
 def features_of_images(
     clip: Clip,
-    images_from: Callable[[int], Iterator[ImageWithMetadata]],
-    count: int,
+    images: Sequence[Read],
     *,
     batch_size: int,
     run: UnitRunner = run_serially,
     load_clip: Callable[[], Clip] | None = None,
     name: str = "images",
-) -> tuple[torch.Tensor, list[Sequence[str]]]:
-    """Returns the unit features [N, D] of `count` encoded images on the CPU, and what was named with each image."""
-    load = None if load_clip is None else partial(_load, load_clip, images_from, batch_size)
-    compute = partial(_encode_ranges, clip, images_from, batch_size)
-    units = ranges(count, BATCHES * batch_size)
-    state = run(Computation(name, units, compute, load=load, noun=name))
-    named = [each for unit in sorted(state.note) for each in state.note[unit]]
-    return _joined(state, clip), named
-
-
-def features_of_listed(
-    clip: Clip, images: Sequence[Read], *, batch_size: int, run: UnitRunner = run_serially, name: str = "images"
 ) -> torch.Tensor:
-    """Returns the unit features [N, D] of a list of encoded images on the CPU."""
+    """Returns the unit features [N, D] of encoded images on the CPU.
 
-    def images_from(first: int) -> Iterator[ImageWithMetadata]:
-        return ((read, ()) for read in images[first:])
-
-    return features_of_images(clip, images_from, len(images), batch_size=batch_size, run=run, name=name)[0]
+    With `load_clip`, which loads the same model, other processes can compute some of them.
+    """
+    load = None if load_clip is None else partial(loaded, load_clip, _encode_images, images, batch_size)
+    compute, units = partial(_encode_images, clip, images, batch_size), ranges(len(images), BATCHES * batch_size)
+    return _joined(run(Computation(name, units, compute, load=load, noun=name)), clip)
 
 
 def features_of_texts(
@@ -112,64 +96,21 @@ def features_of_texts(
 ) -> torch.Tensor:
     """Returns the unit features [N, D] of token rows on the CPU."""
 
-    def compute(units: Iterable[range], advance: Advance) -> Iterator[State]:
-        for rows in units:
-            part_ND = token_features(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
-            advance(len(rows))
-            yield _state(rows, part_ND.cpu())
+    def compute(rows: range, advance: Advance) -> State:
+        part_ND = token_features(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
+        advance(len(rows))
+        return State({f"{rows.start}": part_ND.cpu()})
 
     return _joined(run(Computation(name, ranges(len(tokens_NL), batch_size), compute, noun=name)), clip)
 
 
-def _images_from(pairs_from: PairsFrom, first: int) -> Iterator[ImageWithMetadata]:
-    return ((in_memory(pair.image), (pair.key, pair.prompt)) for pair in pairs_from(first))
-
-
-def _load(
-    load_clip: Callable[[], Clip], images_from: Callable[[int], Iterator[ImageWithMetadata]], batch_size: int
-) -> Callable[[Iterable[range], Advance], Iterator[State]]:
-    """In another process: returns what encodes ranges."""
-    return partial(_encode_ranges, load_clip(), images_from, batch_size)
-
-
-def _encode_ranges(
-    clip: Clip,
-    images_from: Callable[[int], Iterator[ImageWithMetadata]],
-    batch_size: int,
-    units: Iterable[range],
-    advance: Advance,
-) -> Iterator[State]:
-    """The features of each range of images. A GPU does not wait between two ranges, which are decoded as one stream."""
-    clip.model.eval()
-    taken: deque[range] = deque()
-    named: deque[Sequence[str]] = deque()
-
-    def reads() -> Iterator[Read]:
-        images: Iterator[ImageWithMetadata] = iter(())
-        position = -1
-        for rows in units:
-            taken.append(rows)
-            images = images if rows.start == position else images_from(rows.start)
-            position = rows.stop
-            for read, names in islice(images, len(rows)):
-                named.append(names)
-                yield read
-
-    batches: list[torch.Tensor] = []
-    for batch_ND in image_feature_batches(clip, reads(), batch_size=batch_size):
+def _encode_images(clip: Clip, images: Sequence[Read], batch_size: int, rows: range, advance: Advance) -> State:
+    batches = []
+    for batch_ND in image_feature_batches(clip, images[rows.start : rows.stop], batch_size=batch_size):
         batches.append(batch_ND)
         advance(len(batch_ND))
-        if sum(map(len, batches)) == len(taken[0]):
-            rows = taken.popleft()
-            yield _state(rows, torch.cat(batches), [named.popleft() for _ in rows])
-            batches = []
-
-
-def _state(rows: range, part_ND: torch.Tensor, named: Sequence[Sequence[str]] = ()) -> State:
-    key = f"{rows.start:012d}"
-    return State({key: part_ND}, {key: named} if named else {})
+    return State({f"{rows.start}": torch.cat(batches)})
 
 
 def _joined(state: State, clip: Clip) -> torch.Tensor:
-    parts = [state.tensors[key] for key in sorted(state.tensors)]
-    return torch.cat(parts) if parts else torch.empty(0, clip.embedding_size)
+    return torch.cat([torch.empty(0, clip.embedding_size), *state.tensors.values()])

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gift_core.artifacts.model_folder import noted_hash
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
+from gift_core.computation import Compute, State
 from gift_core.method.averaging import interpolate
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ def teacher_identity(options: TaughtReplay, *, previous: Path, initial: Path) ->
     if options.teacher == "mix":
         return f"{options.teacher_alpha:g} * {noted_hash(previous)} + the rest * {noted_hash(initial)}"
     return noted_hash({"previous": previous, "initial": initial}[options.teacher])
+
+
+def loaded(load_clip: Callable[[], Clip], compute: Callable[..., State], *arguments: Any) -> Compute[Any]:
+    """Returns `compute` with the model as its first argument, and then `arguments`. For another process."""
+    return partial(compute, load_clip(), *arguments)
 
 
 def _load(options: TaughtReplay, previous: Path, initial: Path, device: str, precision: str) -> Clip:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -27,11 +26,9 @@ from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
-from gift_core.method.replay.source import Sampling, StepReplay
-from gift_core.method.replay.teacher_features import features_of_listed, features_of_texts
+from gift_core.method.replay.source import O, Sampling, StepReplay
+from gift_core.method.replay.teacher_features import features_of_images, features_of_texts
 from gift_core.method.replay.teachers import Teacher
-
-O = TypeVar("O")  # noqa: E741
 
 
 class UnpairedReplay:
@@ -60,17 +57,16 @@ class UnpairedReplay:
         self._teacher_text_PD = torch.tensor(text_features.text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(images), sampling.batch_size, (*sampling.names, "replay"))
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> ReplayBatch:
         """Returns the images of iteration `iteration`, and all texts."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
-        batch = ReplayBatch(
+        return ReplayBatch(
             images_MCHW=normalized_share(self._clip, self._store, chosen),
             tokens_ML=self._tokens_PL,
             prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
             teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],
             teacher_text_MD=self._teacher_text_PD,
         )
-        return (batch,)
 
 
 class UnpairedStepReplay(StepReplay[O]):
@@ -87,7 +83,7 @@ class UnpairedStepReplay(StepReplay[O]):
     ) -> str:
         """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
         clip, size = teacher.clip, self.sampling.encode_batch_size
-        image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
+        image_ND = features_of_images(clip, images, batch_size=size, run=run).numpy()
         text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
         keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
         write_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))
@@ -97,10 +93,6 @@ class UnpairedStepReplay(StepReplay[O]):
 
     def batches(self, clip: Clip, images: Sequence[Read]) -> UnpairedReplay:
         """Returns the images against the texts that `write` wrote."""
-        return UnpairedReplay(
-            clip,
-            images,
-            read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures),
-            read_features(self.source.teacher / TEXT_FEATURES, TextFeatures),
-            self.sampling,
-        )
+        image_features = read_features(self.source.teacher / IMAGE_FEATURES, ImageFeatures)
+        text_features = read_features(self.source.teacher / TEXT_FEATURES, TextFeatures)
+        return UnpairedReplay(clip, images, image_features, text_features, self.sampling)

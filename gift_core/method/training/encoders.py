@@ -11,22 +11,17 @@ from typing import Protocol
 
 import torch
 
-from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
 from gift_core.computation import RandomStates, random_states, repeated_random_state
 
-Encode = Callable[[torch.Tensor], torch.Tensor]
+Encode = Callable[[Clip, torch.Tensor], torch.Tensor]  # clip.encoding.encode_images, encode_tokens
 
 
 class EncoderStrategy(Protocol):
     """Computes the features that a loss needs, and the gradients of that loss with respect to the weights."""
 
-    def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [B, D] of normalized images."""
-        ...
-
-    def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D] of token rows."""
+    def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+        """Returns unit features [N, D] of normalized images [N, C, H, W] or of token rows [N, L]."""
         ...
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -49,14 +44,6 @@ class GradientCache:
         self._clip, self._size = clip, size
         self._passes: list[Callable[[], None]] = []  # the second pass of each group of rows that were encoded
 
-    def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [B, D] that collect their gradient."""
-        return self._encode(partial(encode_images, self._clip), images_BCHW)
-
-    def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D] that collect their gradient."""
-        return self._encode(partial(encode_tokens, self._clip), tokens_NL)
-
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of the features, then run a forward and a backward pass for each chunk."""
         loss.backward()  # type: ignore[no-untyped-call]
@@ -64,15 +51,16 @@ class GradientCache:
         for second_pass in passes:
             second_pass()
 
-    def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+    def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+        """Returns unit features [N, D] that collect their gradient."""
         if self._size is None or len(rows_NX) <= self._size:
-            return encode(rows_NX)
+            return encode(self._clip, rows_NX)
         chunks_NX = torch.split(rows_NX, self._size)
         states, features = [], []
         with torch.no_grad():
             for chunk_NX in chunks_NX:
                 states.append(random_states(self._clip.device))
-                features.append(encode(chunk_NX))
+                features.append(encode(self._clip, chunk_NX))
         features_ND = torch.cat(features).requires_grad_()
         self._passes.append(partial(self._backward_chunks, encode, chunks_NX, states, features_ND))
         return features_ND
@@ -90,7 +78,7 @@ class GradientCache:
         gradients = torch.split(features_ND.grad, len(chunks_NX[0]))
         for chunk_NX, state, gradient_ND in zip(chunks_NX, states, gradients, strict=True):
             with repeated_random_state(self._clip.device, state):
-                chunk_ND = encode(chunk_NX)
+                chunk_ND = encode(self._clip, chunk_NX)
             if not chunk_ND.requires_grad:  # nothing of this tower is trained
                 return
             chunk_ND.backward(gradient_ND)  # type: ignore[no-untyped-call]

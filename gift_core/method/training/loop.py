@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ import torch
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.clip.batches import TaskBatches, TrainingBatch
 from gift_core.clip.device import own_random_numbers
-from gift_core.clip.encoding import tokenize
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
@@ -33,7 +34,7 @@ from gift_core.method.training.encoders import EncoderStrategy, GradientCache
 from gift_core.seeds import seed_for
 
 LossRow = dict[str, float]
-Sampled = tuple[TrainingBatch, tuple[ReplayBatch, ...]]
+Sampled = tuple[TrainingBatch, ReplayBatch | None]
 TASK_LOSSES: Mapping[str, Loss] = {"classes": task_loss, "pairs": pair_loss}  # by the kind of task
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
@@ -51,10 +52,9 @@ class Iteration:
     losses: torch.Tensor
     skipped: bool | None = None  # under amp_fp16: whether the weights did not change
 
-    def row(self, values: Sequence[float] | None = None) -> LossRow:
-        """Returns the row of losses. `values` are those of `losses`, where the caller has read them."""
-        read = self.losses.tolist() if values is None else values
-        losses = dict(zip(self.names, read, strict=True))
+    def row(self) -> LossRow:
+        """Returns the row of losses."""
+        losses = dict(zip(self.names, self.losses.tolist(), strict=True))
         if self.skipped:  # gradients that are not finite may make the penalty infinite or NaN
             losses["consolidation"] = 0.0
         total = math.fsum(value for name, value in losses.items() if not name.endswith(ENTROPY))
@@ -101,15 +101,15 @@ class TrainingRun:
                 average.observe(index + 1, self.parameters)
             yield iteration
 
-    def add(self, iteration: Iteration, values: Sequence[float] | None = None) -> LossRow:
+    def add(self, iteration: Iteration) -> LossRow:
         """Appends the row of an iteration to `rows`, and returns it. UserError for a loss that is not finite."""
-        row = iteration.row(values)
+        row = iteration.row()
         require_finite(row, self.rows)
         self.update.count_skipped(iteration.skipped)
         self.rows.append(row)
         return row
 
-    def backward(self, batch: TrainingBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
+    def backward(self, batch: TrainingBatch, replayed: ReplayBatch | None) -> dict[str, torch.Tensor]:
         """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
 
         Beside them are the entropies of the teacher (ENTROPY), which have no gradient and are not in the sum.
@@ -119,8 +119,9 @@ class TrainingRun:
         """
         self.update.optimizer.zero_grad()
         encoders, losses = self.encoders, dict[str, torch.Tensor]()
-        for replay_batch in replayed:
-            features = PairFeatures(replay_batch, encoders.encode_images, encoders.encode_tokens, self.clip.scale)
+        images, tokens = partial(encoders.encode, encode_images), partial(encoders.encode, encode_tokens)
+        if replayed is not None:
+            features = PairFeatures(replayed, images, tokens, self.clip.scale)
             for name, loss in self.losses.items():
                 losses[name] = loss.weight * features.evaluate(loss.function)
                 if loss.entropy is not None:
@@ -129,8 +130,8 @@ class TrainingRun:
             encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
         task = TASK_LOSSES[batch.kind](
-            encoders.encode_images(batch.images_BCHW),
-            encoders.encode_tokens(batch.texts(self.class_tokens_KL)),
+            images(batch.images_BCHW),
+            tokens(batch.texts(self.class_tokens_KL)),
             **batch.targets,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,
@@ -189,9 +190,9 @@ def training_run(
         )
 
 
-def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
-    """Yields the batches of the task and of the replay."""
-    return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
+def sampled(task_batches: TaskBatches, replay: Replay | None, iterations: range) -> Iterator[Sampled]:
+    """Yields the batches of the task and of the replay, None without replay."""
+    return ((task_batches.sample(index), replay.sample(index) if replay else None) for index in iterations)
 
 
 def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> None:

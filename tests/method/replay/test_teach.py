@@ -32,7 +32,7 @@ from gift_core.layout import Layout
 from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
-from gift_core.method.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
+from gift_core.method.replay.source import Replay, ReplaySource, Sampling, StepReplay
 from gift_core.method.replay.teach import REPLAYS, teach
 from gift_core.method.replay.teachers import Teacher
 from gift_core.work.publishing import build_folder
@@ -91,14 +91,15 @@ class Steps:
         with build_folder(self.folder / task) as folder:
             teach(self.teachers[task], replay, folder, read=replay.hashes())
 
-    def load(self, task: str, clip: Clip) -> Replay:
+    def load(self, task: str, clip: Clip) -> Replay | None:
         replay = self.replay(task)
         return load_replay(self.row, clip, replay)
 
     def batch(self, task: str) -> ReplayBatch:
         """The first batch for a student that is not the teacher."""
-        (batch,) = self.load(task, tiny_clip(seed=7)).sample(0)
-        return batch
+        replay = self.load(task, tiny_clip(seed=7))
+        assert replay is not None
+        return replay.sample(0)
 
 
 def require_features_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]) -> None:
@@ -127,7 +128,7 @@ def test_without_replay_there_are_no_batches_and_source_json_is_constant(world: 
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
-    assert steps.replay("birds").load(tiny_clip(), steps.row.losses).sample(0) == ()
+    assert steps.replay("birds").load(tiny_clip(), steps.row.losses) is None
 
 
 REFERENCE = ("a cup", "a pen", "a cup", "a key", "a map")
@@ -150,10 +151,12 @@ def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout,
         )
         replay, known = steps.load("letters", tiny_clip(seed=7)), [image for task in tasks for image in images[task]]
         seen: list[int] = []
+        assert replay is not None
         for iteration in range(7 * len(tasks) // 4 + 1):  # the first epoch, and a little of the second
-            (batch,) = replay.sample(iteration)
-            rows = indices_of(batch, known)
-            assert batch.image_ids_M is not None and batch.image_ids_M.tolist() == rows
+            batch = replay.sample(iteration)
+            assert batch.image_ids_M is not None
+            rows = batch.image_ids_M.tolist()
+            assert rows == indices_of(batch, known)
             require_features_of(teachers()["letters"], batch, [CAPTIONS[index % 7] for index in rows])
             seen += rows
         assert sorted(seen[: 7 * len(tasks)]) == list(range(7 * len(tasks)))
@@ -195,7 +198,7 @@ def test_exemplars_are_of_the_earlier_tasks_with_their_prompts_and_passed_on(wor
     for task in STEPS:
         steps.teach(task)
         kept[task] = read_exemplars(tmp_path / task)
-    assert kept["birds"] == [] and isinstance(steps.load("birds", tiny_clip()), NoReplay)
+    assert kept["birds"] == [] and steps.load("birds", tiny_clip()) is None
     # 8 // 3 classes of birds are two each; 8 // (3 + 2) one each
     assert [(each.task, each.label, each.rank) for each in kept["digits"]] == [
         ("birds", label, rank) for label in range(3) for rank in range(2)
@@ -231,7 +234,7 @@ def test_diagonals_are_of_the_teachers_and_only_for_the_consolidation(
         for name, values in sums.items():
             np.testing.assert_allclose(stored.diagonals[name], values.numpy(), rtol=1e-3, atol=1e-7, err_msg=name)
             np.testing.assert_array_equal(loaded[name].numpy(), stored.diagonals[name])
-        assert steps.load(task, tiny_clip()).sample(0) == ()
+        assert steps.load(task, tiny_clip()) is None
 
 
 # The row, the entries of source.json's `read`, the one that changes, and the file that is changed.

@@ -5,9 +5,9 @@ Of interrupted work: tests/interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from gift_core.method.replay import fisher, teacher_features
 from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.method.replay.pairs import PairReplay
 from gift_core.method.replay.source import Sampling
-from gift_core.method.replay.teacher_features import encode_pairs
+from gift_core.method.replay.teacher_features import columns_of, encode_pairs
 from gift_core.method.replay.teachers import Teacher, load_teacher
+from gift_core.work import units
+from gift_core.work.units import ResumableRunner
 from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.method.training.tiny_training import encoded
@@ -72,7 +74,7 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> Non
     clip = tiny_clip()
     backwards = encoded(clip, PAIRS[::-1], batch_size=4)
     replay = PairReplay(clip, iter(PAIRS), backwards, Sampling(4, 4, ("test",)))
-    (batch,) = replay.sample(0)
+    batch = replay.sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
@@ -98,19 +100,16 @@ def load_clip() -> Clip:
     return moved(tiny_clip(), seed=1)
 
 
-def pairs_from(first: int) -> Iterator[Pair]:
-    return islice(MORE_PAIRS, first, None)
-
-
 def features(*, load_clip: Callable[[], Clip] | None = None, run: UnitRunner = run_serially) -> Arrays:
     teacher = Teacher(tiny_clip(), "a model", load_clip)
-    found = encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
+    found = encode_pairs(teacher, MORE_PAIRS, batch_size=BATCH, run=run)[0]
     assert found.keys == tuple(pair.key for pair in MORE_PAIRS)
     return {"image_MD": found.image_MD, "text_MD": found.text_MD}
 
 
 def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:
-    return fisher_of_pairs(load_clip(), pairs_from, estimator=estimator, batch_size=BATCH, **options)
+    _, *columns = columns_of(MORE_PAIRS)
+    return fisher_of_pairs(load_clip(), *columns, estimator=estimator, batch_size=BATCH, **options)
 
 
 def require_same_bits(found: Arrays, expected: Arrays) -> None:
@@ -146,3 +145,10 @@ def test_a_helper_changes_no_bit(
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     require_same_bits(compute(run=run, load_clip=loads), compute())
     assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
+
+
+def test_the_unit_of_a_lost_helper_is_computed_after_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "spread", lambda each, *given, **options: nullcontext(iter([*each[1:], each[0]])))
+    require_same_bits(features(run=ResumableRunner(tmp_path, print)), features())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from gift_core.clip.model import Clip
 from gift_core.computation import random_states
 from gift_core.method.losses import LOSSES, task_loss
 from gift_core.method.pair_features import PairFeatures, ReplayBatch
-from gift_core.method.training.encoders import EncoderStrategy, GradientCache
+from gift_core.method.training.encoders import Encode, EncoderStrategy, GradientCache
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.method.pair_features import LOSS_OPTIONS, loss_of, unit_rows
 
@@ -41,7 +42,8 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
             all_image_ND=unit_rows(12, 4, width=8).to(clip.device),
             image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2], device=clip.device),
         )
-        features = PairFeatures(batch, encoders.encode_images, encoders.encode_tokens, clip.scale)
+        towers = (partial(encoders.encode, encode) for encode in (encode_images, encode_tokens))
+        features = PairFeatures(batch, *towers, clip.scale)
         return loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
 
     return loss
@@ -49,8 +51,8 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
 
 def loss_of_the_task(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
     return task_loss(
-        encoders.encode_images(images(7, side=clip.image_size).to(clip.device)),
-        encoders.encode_tokens(tokenize(clip, PROMPTS[1:])),
+        encoders.encode(encode_images, images(7, side=clip.image_size).to(clip.device)),
+        encoders.encode(encode_tokens, tokenize(clip, PROMPTS[1:])),
         labels_B=torch.tensor([0, 1, 2, 3, 4, 5, 0], device=clip.device),
         scale=clip.scale,
         label_smoothing=0.2,
@@ -101,11 +103,8 @@ def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:
     clip = dataclasses.replace(tiny_clip(), model=CLIP(**config).train())
 
     class OneGraph(GradientCache):
-        def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-            return torch.cat([encode_images(clip, chunk) for chunk in torch.split(images_BCHW, 3)])
-
-        def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-            return torch.cat([encode_tokens(clip, chunk) for chunk in torch.split(tokens_NL, 3)])
+        def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
+            return torch.cat([encode(clip, chunk) for chunk in torch.split(rows_NX, 3)])
 
     torch.manual_seed(3)
     _, chunks = gradients(clip, GradientCache(clip, 3), loss_of_the_task)

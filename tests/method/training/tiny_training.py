@@ -16,7 +16,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.methods import Method, build_method
 from gift_core.method.replay.pairs import PairReplay
-from gift_core.method.replay.source import NoReplay, Replay, Sampling
+from gift_core.method.replay.source import Replay, Sampling
 from gift_core.method.replay.teacher_features import encode_pairs
 from gift_core.method.replay.teachers import Teacher
 from gift_core.method.training.encoders import GradientCache
@@ -63,7 +63,7 @@ def pairs() -> list[Pair]:
 
 def encoded(clip: Clip, pairs: Sequence[Pair], *, batch_size: int, model: str = "a model") -> Features:
     """Returns the features, of which the metadata call the teacher `model`."""
-    return encode_pairs(Teacher(clip, model), lambda first: iter(pairs[first:]), len(pairs), batch_size=batch_size)[0]
+    return encode_pairs(Teacher(clip, model), pairs, batch_size=batch_size)[0]
 
 
 def pair_replay(teacher: Clip) -> PairReplay:
@@ -93,7 +93,7 @@ def run(
     driven: dict[str, Any] = {"processes": ALONE} | {name: changes.pop(name) for name in DRIVEN if name in changes}
     settings, processes = training(iterations, **changes), driven["processes"]
     images: TaskBatches = batches or task_images(clip, settings.batch_size)
-    replayed: Replay = replay or (pair_replay(clip) if len(config.losses) else NoReplay())
+    replayed = replay or (pair_replay(clip) if len(config.losses) else None)
     encoders = GradientCache(clip, settings.micro_batch_size)
     strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
     peak = config.learning_rate or 0.0
