@@ -160,18 +160,12 @@ def missing_tars(folder: Path, manifest: Manifest) -> list[Path]:
     return [tar for tar in tars if not tar.is_file()]
 
 
-def iterate_pairs(folder: Path, *, first: int = 0) -> Iterator[Pair]:
-    """Yields all pairs in their order but the `first` ones, whose images are not read.
-
-    ContractError for a missing or changed file, or an incomplete pair.
-    """
-    count = 0
+def iterate_pairs(folder: Path) -> Iterator[Pair]:
+    """Yields all pairs in their order. ContractError for a missing or changed file, or an incomplete pair."""
     for shard in read_manifest(folder).shards:
         require_hashes(folder, shard.hashes, STAGE)
         for sample in read_tar(folder / shard.name, STAGE):
-            if count >= first:
-                yield _pair(*sample)
-            count += 1
+            yield _pair(*sample)
 
 
 def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:

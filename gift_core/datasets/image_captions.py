@@ -75,11 +75,10 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
     return Listing(samples, location, (*reader.notes(), *validation))
 
 
-def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
+def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
-    The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
-    UserError for a folder without images, and for captions as list_captioned_folder. Images are not decoded here (see
+    `key` is the key in params.yaml, for errors. UserError for a folder without images, and for captions as list_captioned_folder. Images are not decoded here (see
     require_readable).
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow
@@ -87,7 +86,7 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     names = image_files(folder, key)
     captions = [plain_name(text) for text in _read_captions(folder, names, key, REPLAYED)]
     numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
-    for name, caption in list(zip(names, captions, strict=True))[first:]:
+    for name, caption in zip(names, captions, strict=True):
         data = (folder / name).read_bytes
         yield Pair(name, numbers[caption], caption, data(), data)
 
