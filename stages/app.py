@@ -15,10 +15,9 @@ from .commands.data import data
 from .commands.doctor import clean, doctor
 from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
 from .commands.hub import hub
-from .commands.models import export, merge
+from .commands.models import export, merge, release
 from .commands.predict import predict, test
 from .commands.project import docs, init, presets, use
-from .commands.release import release
 from .commands.run import run
 from .commands.search import search
 from .commands.sharing import gate, get, merge_lock, remote, share

@@ -28,8 +28,8 @@ def teach_step(stage: Stage) -> str:
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
     from gift_core.clip.device import resolve_device
+    from gift_core.method.replay.source import load_teacher
     from gift_core.method.replay.teach import teach as write_features
-    from gift_core.method.replay.teachers import load_teacher
 
     from .replay_source import replay_of
 

@@ -78,8 +78,8 @@ def list_captioned_folder(folder: Path, location: str) -> Listing:
 def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
-    `key` is the key in params.yaml, for errors. UserError for a folder without images, and for captions as list_captioned_folder. Images are not decoded here (see
-    require_readable).
+    `key` is the key in params.yaml, for errors. UserError for a folder without images, and for captions as
+    list_captioned_folder. Images are not decoded here (see require_readable).
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow
 

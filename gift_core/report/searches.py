@@ -30,8 +30,7 @@ from gift_core.artifacts.task import (
 )
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import open_folder
-from gift_core.clip.task_tests import Classification, TestOutcome, test_of
-from gift_core.clip.test_set import TestSet
+from gift_core.clip.task_tests import Classification, TestOutcome, TestSet, test_of
 from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError

@@ -26,9 +26,8 @@ from gift_core.clip.batches import (
 from gift_core.clip.encoding import cut_texts, image_features, text_features, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels, normalize, pixels_of
 from gift_core.clip.model import Clip
-from gift_core.clip.task_tests import first_right
+from gift_core.clip.task_tests import TestSet, first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
-from gift_core.clip.test_set import TestSet
 from tests.clip.tiny import CONTEXT, Picture, picture, png, tiny_clip
 from tests.made import made_task
 

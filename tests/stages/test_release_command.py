@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from gift_core.artifacts.model_folder import WEIGHTS
-from gift_core.clip import task_tests, test_set
+from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.config.loading import load_config
 from gift_core.use.release import release_model
@@ -44,7 +44,7 @@ def test_choosing_alpha_tests_releases_and_writes_one(
     assert content(tmp_path / "data") == before
     assert found["images"] == {"birds": "training", "digits": "validation"}
     assert [each["alpha"] for each in found["alphas"]] == [0, 0.5, 1]
-    probe = test_set.TestSet(layout.task("letters"), batch_size=4, cache_budget=CacheBudget(0))
+    probe = task_tests.TestSet(layout.task("letters"), batch_size=4, cache_budget=CacheBudget(0))
     for clip, of_alpha in ((pretrained, found["alphas"][0]), (trained, found["alphas"][2])):
         assert of_alpha["probes"]["letters"] == pytest.approx(100 * task_tests.test_of(clip, probe).top1, abs=1e-3)
     release = load_config(params).methods[method].release

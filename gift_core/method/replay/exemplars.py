@@ -17,9 +17,8 @@ from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, run_serially
-from gift_core.method.replay.source import Replay, hash_of
+from gift_core.method.replay.source import Replay, Teacher, hash_of
 from gift_core.method.replay.teacher_features import features_of_images
-from gift_core.method.replay.teachers import Teacher
 from gift_core.method.replay.unpaired import UnpairedStepReplay
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, run_serially
 from gift_core.errors import UserError, lookup
 from gift_core.method.losses import shared_prompt_targets
-from gift_core.method.replay.teachers import loaded
+from gift_core.method.replay.source import loaded
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
 # a CPU gets slower, because the gradients no longer fit in its caches.

@@ -17,8 +17,7 @@ from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import UserError
-from gift_core.method.replay.source import hash_of
-from gift_core.method.replay.teachers import Teacher
+from gift_core.method.replay.source import Teacher, hash_of
 from gift_core.method.replay.unpaired import UnpairedReplay, UnpairedStepReplay
 from gift_core.seeds import seed_for
 

@@ -34,9 +34,8 @@ from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
-from gift_core.method.replay.source import Sampling, StepReplay
+from gift_core.method.replay.source import Sampling, StepReplay, Teacher
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
-from gift_core.method.replay.teachers import Teacher
 
 if TYPE_CHECKING:
     from gift_core.config.method_options import LossesConfig

@@ -11,7 +11,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.computation import UnitRunner
 from gift_core.datasets.image_captions import iterate_folder, require_readable
 from gift_core.method.replay.pairs import PairedStepReplay
-from gift_core.method.replay.teachers import Teacher
+from gift_core.method.replay.source import Teacher
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import ReferenceReplayConfig  # noqa: F401

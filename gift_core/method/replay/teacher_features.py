@@ -18,7 +18,7 @@ from gift_core.clip.encoding import image_feature_batches, token_features, token
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, ranges, run_serially
-from gift_core.method.replay.teachers import Teacher, loaded
+from gift_core.method.replay.source import Teacher, loaded
 
 BATCHES = 16  # of a unit: 4,096 images in batches of 256
 

@@ -26,9 +26,8 @@ from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
-from gift_core.method.replay.source import O, Sampling, StepReplay
+from gift_core.method.replay.source import O, Sampling, StepReplay, Teacher
 from gift_core.method.replay.teacher_features import features_of_images, features_of_texts
-from gift_core.method.replay.teachers import Teacher
 
 
 class UnpairedReplay:

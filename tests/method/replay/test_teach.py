@@ -32,9 +32,8 @@ from gift_core.layout import Layout
 from gift_core.method.methods import load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
-from gift_core.method.replay.source import Replay, ReplaySource, Sampling, StepReplay
+from gift_core.method.replay.source import Replay, ReplaySource, Sampling, StepReplay, Teacher
 from gift_core.method.replay.teach import REPLAYS, teach
-from gift_core.method.replay.teachers import Teacher
 from gift_core.work.publishing import build_folder
 from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved

@@ -25,9 +25,8 @@ from gift_core.config.replay_options import SyntheticReplayConfig
 from gift_core.method.replay import fisher, teacher_features
 from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.method.replay.pairs import PairReplay
-from gift_core.method.replay.source import Sampling
+from gift_core.method.replay.source import Sampling, Teacher, load_teacher
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs
-from gift_core.method.replay.teachers import Teacher, load_teacher
 from gift_core.work import units
 from gift_core.work.units import ResumableRunner
 from tests.clip.tiny import png, tiny_clip

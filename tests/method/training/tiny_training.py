@@ -16,9 +16,8 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.methods import Method, build_method
 from gift_core.method.replay.pairs import PairReplay
-from gift_core.method.replay.source import Replay, Sampling
+from gift_core.method.replay.source import Replay, Sampling, Teacher
 from gift_core.method.replay.teacher_features import encode_pairs
-from gift_core.method.replay.teachers import Teacher
 from gift_core.method.training.encoders import GradientCache
 from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel
