@@ -36,7 +36,7 @@ THOROUGH = re.compile(
     | datasets/test_hub\.py::test_(a_label_without|hostile)
     | doctor/test_(memory_estimate|storage)
     | execution/test_(cluster|run_with_helpers)
-    | end_to_end/test_(changes|revisions|wheel)
+    | end_to_end/test_(changes|revisions|wheel|pipeline\.py::test_two_workers)
     | interop/test_exporting
     | report/test_(compare|published_results)
     | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|run)
