@@ -40,28 +40,28 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_170,
-    "gift_core/*.py": 830,
-    "gift_core/artifacts": 1_990,
-    "gift_core/clip": 1_870,
-    "gift_core/config": 2_065,  # with the options that docs/adding_a_method.md adds
+    "gift_core/*.py": 820,
+    "gift_core/artifacts": 1_980,
+    "gift_core/clip": 1_850,
+    "gift_core/config": 2_055,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_960,
-    "gift_core/doctor": 1_450,
+    "gift_core/doctor": 1_430,
     "gift_core/execution": 480,
     "gift_core/generators": 710,
-    "gift_core/interop": 910,
+    "gift_core/interop": 900,
     "gift_core/code": 380,
     "gift_core/library": 660,
-    "gift_core/method": 3_365,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/method": 3_200,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
-    "gift_core/new_project": 140,
+    "gift_core/new_project": 130,
     "gift_core/published": 90,
-    "gift_core/report": 2_650,
+    "gift_core/report": 2_590,
     "gift_core/team": 480,
     "gift_core/tracking": 270,
-    "gift_core/use": 520,
-    "gift_core/work": 1_240,
-    "recipes": 720,
-    "stages": 5_200,
+    "gift_core/use": 510,
+    "gift_core/work": 1_210,
+    "recipes": 690,
+    "stages": 5_180,
     "tests": 20_040,  # with what docs/adding_a_method.md adds
 }
 

@@ -27,9 +27,8 @@ def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:
     assert set(ran) == expected
     assert len(ran) == len(expected)
     announced = re.findall(r"^stage (\d+) of (\d+), about .* left$", printed, re.MULTILINE)
-    assert announced == [
-        (str(number), str(len(ran))) for number in range(2, len(ran) + 1)
-    ]  # check does not know it yet
+    numbers = range(2, len(ran) + 1)  # check does not know it yet
+    assert announced == [(str(number), str(len(ran))) for number in numbers]
 
 
 def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone: Clone, tmp_path: Path) -> None:
