@@ -166,13 +166,13 @@ def release(
         note(f"To choose: gift release {method} --choose")
         return
     with explained(stage):
-        found, unseen = _search(stage, alphas)
+        found, unseen = _search_alphas(stage, alphas)
     before, alpha = read_settings(params), found.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if not as_json:
         _show_alphas(stage, found, unseen)
-    record = {"method": method, **_record(found, unseen), "proposed": alpha}
+    record = {"method": method, **_alphas_record(found, unseen), "proposed": alpha}
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
     if before == after:
@@ -180,7 +180,7 @@ def release(
     carry_out(edit, record, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
-def _search(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
+def _search_alphas(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
     from gift_core.clip.device import resolve_device
     from gift_core.report.searches import search_alphas, write_validation_parts
     from gift_core.work.folder import work_folder
@@ -224,7 +224,7 @@ def _show_alphas(stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -
     hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
 
 
-def _record(found: AlphaSearch, unseen: Mapping[str, bool]) -> dict[str, Any]:
+def _alphas_record(found: AlphaSearch, unseen: Mapping[str, bool]) -> dict[str, Any]:
     rows = [
         {
             "alpha": each.alpha,

@@ -87,15 +87,7 @@ def verify(
     for item in () if as_json else items if verbose else broken:
         item.show()
     if broken and heal and store:
-        note("healing ...")
-        store.heal([item.output for item in broken if item.output and store.problems(item.output)])
-        for item in broken:
-            item.check(store)
-            if item.status == MISSING:
-                item.status, item.problems = BROKEN, ["no copy is whole, so it was removed"]
-            if not as_json:
-                item.show()
-        broken = [item for item in broken if item.status == BROKEN]
+        broken = _heal(store, broken, as_json=as_json)
     on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else {}
     counts = {status: sum(each.status == status for each in items) for status in (OK, MISSING, BROKEN)}
     stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
@@ -124,6 +116,19 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     artifacts = artifacts_of(Layout(root), load_config(params))
     items = [Item(path, read, outputs.pop(os.path.realpath(path), None)) for path, read in artifacts]
     return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
+
+
+def _heal(store: DvcStore, broken: list[Item], *, as_json: bool) -> list[Item]:
+    """Restores artifacts, and returns those of which no copy is whole."""
+    note("healing ...")
+    store.heal([item.output for item in broken if item.output and store.problems(item.output)])
+    for item in broken:
+        item.check(store)
+        if item.status == MISSING:
+            item.status, item.problems = BROKEN, ["no copy is whole, so it was removed"]
+        if not as_json:
+            item.show()
+    return [item for item in broken if item.status == BROKEN]
 
 
 def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> dict[str, Any]:
