@@ -84,7 +84,7 @@ def remote(
 
     Example: gift remote s3://bucket/gift
     """
-    from gift_core.team.remotes import set_remote
+    from gift_core.team.sharing import set_remote
 
     given = {"endpoint": endpoint, "region": region, "profile": profile, "key_file": key_file, "account": account}
     finding = set_remote(root, url, given)
@@ -109,7 +109,7 @@ def merge_lock(
 
     Example: gift merge-lock %O %A %B
     """
-    from gift_core.team.lock_merge import merge_locks
+    from gift_core.team.sharing import merge_locks
 
     merged, changed = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
     ours.write_text(merged, encoding="utf-8", newline="\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.team.lock_merge import merge_locks
+from gift_core.team.sharing import merge_locks
 from tests.stages.experiment import gift
 
 

@@ -12,7 +12,7 @@ from gift_core.config.loading import parse_config
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
-from gift_core.team.remotes import OF_THIS_MACHINE, SETTINGS, set_remote
+from gift_core.team.sharing import OF_THIS_MACHINE, SETTINGS, set_remote
 from stages.check import missing_raw_data
 from tests.clone import Clone, clone_of, content
 from tests.datasets.folders import folder_row
@@ -67,7 +67,7 @@ def test_a_remote_is_the_default_with_checked_hashes_and_each_option_is_a_settin
 ) -> None:
     with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    jobs = 3\n")
-    monkeypatch.setattr("gift_core.team.remotes.check_remote", lambda root, found: Finding("dvc remote", "ok", ""))
+    monkeypatch.setattr("gift_core.team.sharing.check_remote", lambda root, found: Finding("dvc remote", "ok", ""))
     set_remote(second.folder, f"{scheme}://team/gift", {option: "https://value"})
     settings = read_settings(second.folder)
     assert (settings["core.remote"], settings["remote.store.url"]) == ("store", f"{scheme}://team/gift")

@@ -1,4 +1,4 @@
-"""Where results are shared: the default remote of DVC, checked before it is used."""
+"""Where results are shared, and how they come together: the default remote of DVC, and two versions of dvc.lock."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from gift_core.errors import UserError
 NAME = "store"
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
-
-
 SETTINGS = {  # option of `gift remote`: {scheme: the setting of DVC}
     "endpoint": {"s3": "endpointurl"},
     "region": {"s3": "region"},
@@ -22,6 +20,8 @@ SETTINGS = {  # option of `gift remote`: {scheme: the setting of DVC}
     "key_file": {"ssh": "keyfile", "gs": "credentialpath"},
     "account": {"azure": "account_name"},
 }
+_STAGE = re.compile(r"^  (\S.*):\n", re.MULTILINE)  # of dvc.lock: names are two spaces from the margin
+_HEAD = "schema: '2.0'\nstages:\n"
 OF_THIS_MACHINE = ("profile", "key_file")  # in .dvc/config.local, which git ignores
 
 
@@ -59,3 +59,36 @@ def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Findi
         if done.returncode != 0:
             raise UserError(f"dvc remote {words[0]}: {dvc_error(done)}. Run in the project's root.")
     return check_remote(root, read_settings(root))
+
+
+def merge_locks(base: str, ours: str, theirs: str) -> tuple[str, list[str]]:
+    """Returns dvc.lock with the stages that either side changed since `base`, which may be empty.
+
+    Also the stages that both sides changed. Of these it has our version. DVC compares each stage with its dependencies
+    and parameters, so one that fits nothing runs again: the merge decides only how much is left to do. UserError for a
+    text that DVC did not write, for example one with git's conflict markers.
+    """
+    before = _stages(base, "base") if base else {}
+    mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
+    merged: dict[str, str] = {}
+    both: list[str] = []
+    for name in {**mine, **other}:
+        was, own, their = (side.get(name) for side in (before, mine, other))
+        if own != their and was not in (own, their):
+            both.append(name)
+        if chosen := (own or their if name in both else their if own == was else own):
+            merged[name] = chosen
+    return _HEAD + "".join(merged.values()), both
+
+
+def _stages(text: str, side: str) -> Mapping[str, str]:
+    """Returns {stage: its lines} in the order of the file."""
+    head, _, body = text.partition("stages:\n")
+    lines = body.splitlines(keepends=True)
+    strange = [line for line in lines if not line.startswith("  ")]
+    if f"{head}stages:\n" != _HEAD or strange or not _STAGE.match(body) or not text.endswith("\n"):
+        what = repr((strange or lines[-1:] or [head])[0].strip()[:60])
+        remedy = "Take one side: git checkout --ours dvc.lock"
+        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({what}). {remedy}")
+    _, *parts = _STAGE.split(body)
+    return {name: f"  {name}:\n{rest}" for name, rest in zip(parts[::2], parts[1::2], strict=True)}
