@@ -16,7 +16,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).parent
-SHIPPED = runpy.run_path(str(ROOT / "gift_core" / "shipped.py"))
+SHIPPED = runpy.run_path(str(ROOT / "gift_core" / "layout.py"))
 TEMPLATE = ROOT / "gift_core" / "new_project" / "template"  # package_data leaves out hidden folders, such as .github
 
 

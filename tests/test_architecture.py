@@ -17,7 +17,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
-    {"errors", "layout", "published", "quantities", "seeds", "shipped", "untrusted"},
+    {"errors", "layout", "published", "quantities", "seeds", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
     {"computation", "provenance"},
     {"work"},

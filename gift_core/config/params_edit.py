@@ -20,7 +20,7 @@ from gift_core.config.editing import Document, append_method, remove_method, rem
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.shipped import shipped_root
+from gift_core.layout import shipped_root
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"

@@ -29,7 +29,7 @@ from gift_core.config.loading import parse_config, parse_part, parse_settings, r
 from gift_core.config.params_edit import CATALOGUE, ParamsEdit, read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.shipped import shipped_root
+from gift_core.layout import shipped_root
 from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them

@@ -22,6 +22,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.config.presets import load_preset
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
+from gift_core.layout import shipped_root
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
@@ -30,7 +31,6 @@ from gift_core.method.methods import Method, WeightedLoss, build_method
 from gift_core.method.pair_features import FEATURES, taken_by
 from gift_core.method.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 from gift_core.progress import progress
-from gift_core.shipped import shipped_root
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from gift_core.config.experiment import Config
 from gift_core.config.presets import complete_text, find_presets, load_preset
 from gift_core.doctor.storage import BRACES
 from gift_core.errors import UserError, lookup
+from gift_core.layout import shipped_files, shipped_root
 from gift_core.provenance import version_of
 from gift_core.quantities import first_names
-from gift_core.shipped import shipped_files, shipped_root
 
 DISTRIBUTION = "gift-pipeline"
 TEMPLATE = Path(__file__).parent / "template"

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from gift_core.layout import shipped_root
 from gift_core.mini import world
 from gift_core.mini.rendering import COLORS, to_image
-from gift_core.shipped import shipped_root
 
 DATA = shipped_root() / "data" / "mini"
 TEMPLATE = "a photo of a {}."

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from gift_core.errors import lookup
+from gift_core.layout import guides
 from gift_core.quantities import plural
-from gift_core.shipped import guides
 
 from ..command_line import AsJson, DryRun, carry_out, hint, print_json
 from ..stage import ROOT, Root, argument, flag, option

@@ -14,7 +14,7 @@ from typing import Any
 from gift_core.code.fingerprint import running_code
 from gift_core.code.revisions import code_file, options_of, state
 from gift_core.errors import UserError
-from gift_core.shipped import pipeline_root
+from gift_core.layout import pipeline_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
 from ..stage import PARAMS, Stage

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gift_core.layout import pipeline_root, shipped_files, shipped_root
 from gift_core.new_project.create import project_pipeline
-from gift_core.shipped import pipeline_root, shipped_files, shipped_root
 from tests.clone import Clone, commit
 from tests.imports import ROOT
 from tests.stages.experiment import gift

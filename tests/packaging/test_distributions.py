@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.shipped import FILES, IN_WHEEL, guides, shipped_files
+from gift_core.layout import FILES, IN_WHEEL, guides, shipped_files
 from tests.clone import build_wheel
 from tests.imports import ROOT
 

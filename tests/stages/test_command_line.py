@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.shipped import guides
+from gift_core.layout import guides
 from tests.clone import Clone
 from tests.datasets.folders import flat_birds
 from tests.docs.command_line import commands
