@@ -1,7 +1,7 @@
 """A computation in units, such as ranges of images to encode. The result of a unit depends on the unit alone.
 
 The method says what the units are and how they are computed. A UnitRunner decides who computes them and what is kept
-for an interrupted stage: `run_serially` computes all of them here, gift_core.work.units resumes and shares them.
+for an interrupted stage: `run_serially` computes all of them here, gift_core.work.resumable resumes and shares them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gift_core.config.experiment import Config, StepConfig
     from gift_core.config.method_options import MethodConfig
-    from gift_core.work.units import ResumableRunner
+    from gift_core.work.resumable import ResumableRunner
 
 
 SHARED = "Project and output"  # the panel of options that many commands have

@@ -155,7 +155,7 @@ def project() -> Path:
 def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every snapshot of unfinished work is written: each is due at once."""
     monkeypatch.setattr("gift_core.work.training.INTERVAL", 0.0)
-    monkeypatch.setattr("gift_core.work.units.INTERVAL", 0.0)
+    monkeypatch.setattr("gift_core.work.resumable.INTERVAL", 0.0)
 
 
 @pytest.fixture

@@ -1,25 +1,40 @@
-"""The work folder of an interrupted stage, under a key made of all that decides the result."""
+"""Resumes an interrupted stage: its work folder, under a key made of all that decides the result, and its units.
+
+Units that are done are skipped, and helpers compute some (gift_core.work.spread). The state of a unit is a file,
+whoever computes it. Units with keys are files in another folder, which stay for later stages. The states of a training
+are files of the same kind (gift_core.work.training).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from gift_core.code.fingerprint import running_code
 from gift_core.code.revisions import edited, read_table
+from gift_core.computation import Computation, Compute, State
+from gift_core.errors import UserError
+from gift_core.progress import progress_bar
 from gift_core.provenance import EDITED, environment
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import kept_folder, work_folder
-from gift_core.work.publishing import write_atomically
-from gift_core.work.units import ResumableRunner
+from gift_core.work.publishing import require_free_bytes, write_atomically
+from gift_core.work.spread import spread
 
 if TYPE_CHECKING:
     import torch
 
+Filed = tuple[Path, Any]  # a unit with the file of its state
+INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
 THREADS = ".threads.json"  # in a work folder: the numbers of CPU threads of the runs that worked there
 
 
@@ -85,3 +100,106 @@ def code_of(stage: str) -> dict[str, Any]:
         "edited": edited(code, stage),
         "work": {file: digest for file, digest in code.files.items() if file.startswith("gift_core/work/")},
     }
+
+
+@dataclass(frozen=True)
+class ResumableRunner:
+    """Runs computations (gift_core.computation.UnitRunner) in the work folder `folder`. `say` prints a line.
+
+    `kept`: the folder of units with keys; those that a computation does not need are removed.
+    """
+
+    folder: Path
+    say: Callable[[str], None]
+    kept: Path | None = None
+
+    def __call__(self, computation: Computation[Any]) -> State:
+        """Returns the merged state of all units, the same as without an interruption and without helpers.
+
+        Helpers take units where `gift run` offers some. UserError of a unit, whoever computes it.
+        """
+        files = [self.folder / f"{computation.name}.{number}.safetensors" for number in range(len(computation.units))]
+        last_for = INTERVAL
+        if self.kept is not None and computation.keys:
+            files, last_for = [self.kept / f"{key}.safetensors" for key in computation.keys], 0.0
+            for other in {*self.kept.glob("*.safetensors*")} - {*files}:
+                other.unlink()
+        filed = zip(files, computation.units, strict=True)
+        left = [(file, unit) for file, unit in filed if read_state(file, self.say) is None]
+        done = computation.total - sum(computation.rows(unit) for _, unit in left)
+        if done:
+            self.say(f"{computation.noun}: continues at {done} of {computation.total}")
+        unwritten, due_at = dict[Path, State](), monotonic() + last_for
+        with (
+            progress_bar(computation.total, computation.noun, done=done) as bar,
+            spread(
+                left,
+                None if computation.load is None else partial(_load, computation.load),
+                is_done=_is_written,
+                helped=lambda unit: bar.update(computation.rows(unit[1])),
+                locks=self.folder / f".{computation.name}.locks",
+            ) as own,
+        ):
+            for file, unit in own:
+                unwritten[file] = computation.compute(unit, bar.update)
+                if monotonic() >= due_at:
+                    has_space = all(keep_state(*each, self.say) for each in unwritten.items())
+                    due_at = monotonic() + (last_for if has_space else INTERVAL)
+                    unwritten = {} if has_space else unwritten
+
+        def states() -> Iterator[State]:
+            for file in files:
+                state = unwritten.get(file) or read_state(file)
+                assert state is not None, f"a helper has written {file}"
+                yield state
+
+        return computation.merged(states())
+
+
+def _load(load: Callable[[], Compute[Any]]) -> Callable[[Filed], None]:
+    """In a helper: returns what computes a unit and writes its state."""
+    compute = load()
+    return lambda unit: write_state(unit[0], compute(unit[1], lambda rows: None))
+
+
+def _is_written(unit: Filed) -> bool:
+    return unit[0].is_file()
+
+
+def write_state(path: Path, state: State) -> None:
+    """Writes a state to a file in a work folder (gift_core.work.folder), whose key says what decides the state."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    with write_atomically(path) as unfinished:
+        save_file(on_cpu, unfinished, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
+
+
+def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:
+    """Writes a state as write_state. Where that fails the work goes on: `say` gets a line. Returns whether it did."""
+    try:
+        size = sum(tensor.nbytes for tensor in state.tensors.values())
+        require_free_bytes(path, 2 * size, "what is kept of unfinished work")  # the result, too, is not larger
+        write_state(path, state)
+    except (UserError, OSError, SafetensorError) as error:
+        say(f"no work could be kept, so an interruption loses more. It is tried again: {error}")
+        return False
+    return True
+
+
+def read_state(path: Path, say: Callable[[str], None] = lambda line: None) -> State | None:
+    """Returns the state in a file, with its tensors on the CPU; None if there is no file.
+
+    A file that cannot be read is renamed, so that the next one does not replace it, and `say` prints it.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
+            # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
+            return State({name: file.get_tensor(name).clone() for name in names}, note)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        aside = path.with_name(f"{path.name}.not_used")
+        with suppress(FileNotFoundError):  # another process of the training was faster
+            path.rename(aside)
+        say(f"{aside} is not used: {error}. This part of the work starts again.")
+        return None

@@ -21,7 +21,7 @@ from gift_core.progress import progress
 from gift_core.seeds import seed_for
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.processes import ALONE, Processes
-from gift_core.work.units import keep_state, read_state
+from gift_core.work.resumable import keep_state, read_state
 
 if TYPE_CHECKING:
     from gift_core.method.training.loop import Iteration, LossRow, Sampled, TrainingRun

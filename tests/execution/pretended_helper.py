@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.work.units import ResumableRunner
+from gift_core.work.resumable import ResumableRunner
 
 
 @dataclass
@@ -46,6 +46,6 @@ class PretendedHelper:
 def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ResumableRunner, PretendedHelper]:
     """A UnitRunner in `folder` (gift_core.computation) whose units a helper computes, too, and the helper."""
     helper = PretendedHelper()
-    monkeypatch.setattr("gift_core.work.units.spread", helper.spread)
+    monkeypatch.setattr("gift_core.work.resumable.spread", helper.spread)
     folder.mkdir(exist_ok=True)
     return ResumableRunner(folder, lambda line: None), helper

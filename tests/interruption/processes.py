@@ -61,7 +61,7 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     """The process: prints into a file, sends itself the signal at a change, and runs the command."""
     import torch
 
-    from gift_core.work import training, units
+    from gift_core.work import resumable, training
     from stages.app import app
 
     notes = Path(root) / "notes"
@@ -69,7 +69,7 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     for stream in (1, 2):
         os.dup2(printed, stream)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
-    training.INTERVAL = units.INTERVAL = 0.0
+    training.INTERVAL = resumable.INTERVAL = 0.0
     torch.set_num_threads(threads)
     changes = _count_changes(root, kill)
     try:

@@ -36,7 +36,7 @@ from gift_core.method.evaluation import (
     with_probes,
 )
 from gift_core.seeds import seed_for
-from gift_core.work.units import ResumableRunner
+from gift_core.work.resumable import ResumableRunner
 from stages.evaluate import describe
 from tests.clip.tiny import tiny_clip
 from tests.execution.pretended_helper import run_with_helper

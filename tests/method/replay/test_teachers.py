@@ -27,8 +27,7 @@ from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.method.replay.pairs import PairReplay
 from gift_core.method.replay.source import Sampling, Teacher, load_teacher
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs
-from gift_core.work import units
-from gift_core.work.units import ResumableRunner
+from gift_core.work.resumable import ResumableRunner
 from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.method.training.tiny_training import encoded
@@ -149,5 +148,7 @@ def test_a_helper_changes_no_bit(
 def test_the_unit_of_a_lost_helper_is_computed_after_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "spread", lambda each, *given, **options: nullcontext(iter([*each[1:], each[0]])))
+    monkeypatch.setattr(
+        "gift_core.work.resumable.spread", lambda each, *given, **options: nullcontext(iter([*each[1:], each[0]]))
+    )
     require_same_bits(features(run=ResumableRunner(tmp_path, print)), features())
