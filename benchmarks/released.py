@@ -24,8 +24,7 @@ import pandas as pd
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
-from gift_core.clip.device import resolve_device
-from gift_core.computation import run_serially
+from gift_core.computation import resolve_device, run_serially
 from gift_core.config.method_options import InterpolateConfig
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes

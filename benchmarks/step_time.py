@@ -33,9 +33,9 @@ from safetensors.torch import save_file
 from benchmarks.experiment import Run, choose_methods, read_experiment
 from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.architectures import LOCAL
-from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.trained import training_mode
+from gift_core.computation import resolve_device
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.method.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data

@@ -34,7 +34,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.accuracy import computed_with, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
-        from gift_core.clip.device import resolve_device
+        from gift_core.computation import resolve_device
         from gift_core.method.evaluation import PROTOCOLS, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model

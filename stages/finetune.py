@@ -33,7 +33,7 @@ def finetune(
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.contract import sha256_of
         from gift_core.artifacts.model_folder import hashes_below, noted_hash
-        from gift_core.clip.device import require_devices, resolve_device
+        from gift_core.computation import require_devices, resolve_device
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
         from gift_core.work.processes import run_together
@@ -93,8 +93,8 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
     peak. UserError if the method cannot train the model.
     """
-    from gift_core.clip.device import resolve_device
     from gift_core.clip.model import load_folder
+    from gift_core.computation import resolve_device
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run

@@ -16,7 +16,7 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("probe", params, root, task=task) as stage:
         from gift_core.artifacts.accuracy import computed_with, write_accuracy
-        from gift_core.clip.device import resolve_device
+        from gift_core.computation import resolve_device
         from gift_core.method.evaluation import evaluate_probe
         from gift_core.provenance import environment
 

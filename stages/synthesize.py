@@ -46,7 +46,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
 def load_tools(generator: GeneratorConfig, device_name: str) -> Tools:
     """Returns the pipeline, the filters, and the device of both. Helpers call it, too."""
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
     from gift_core.generators.filters import load_filters
     from gift_core.generators.pipeline import load_pipeline
 

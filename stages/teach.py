@@ -27,7 +27,7 @@ def teach_step(stage: Stage) -> str:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
     from gift_core.method.replay.source import load_teacher
     from gift_core.method.replay.teach import teach as write_features
 

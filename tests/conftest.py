@@ -127,7 +127,7 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """
     import torch
 
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
 
     name = request.config.getoption("--device")
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -21,11 +21,10 @@ import torch
 from PIL import Image
 
 from gift_core.artifacts.task import CLASSES, PAIRS, StoredImage
-from gift_core.clip.device import to_device
 from gift_core.clip.encoding import cut_texts, require_distinct_rows, tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
-from gift_core.computation import own_share
+from gift_core.computation import own_share, to_device
 from gift_core.seeds import seed_for
 
 # Shorter side of a cached image, relative to the model's images: 256 for 224, the usual margin between resizing and

@@ -15,9 +15,9 @@ from open_clip.transformer import text_global_pool
 from torch.nn import functional
 
 from gift_core.clip.architectures import REMEDY
-from gift_core.clip.device import to_device
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
+from gift_core.computation import to_device
 from gift_core.errors import UserError
 from gift_core.work.overlap import prefetched
 

@@ -22,10 +22,10 @@ from torch.nn import functional
 
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, prediction_rows, retrieval_rows
 from gift_core.artifacts.task import CLASSES, PAIRS, Captions, StoredImage, TaskInfo, index_task, read_task
-from gift_core.clip.device import to_device
 from gift_core.clip.encoding import class_features, image_features, predict, require_unit, text_features
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
+from gift_core.computation import to_device
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work.overlap import prefetched

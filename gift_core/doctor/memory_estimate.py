@@ -83,7 +83,7 @@ class DeviceMemory:
 
 def check_memory(project: Project) -> Iterator[Finding]:
     """Yields whether training and image generation fit the device."""
-    from gift_core.clip.device import require_devices, resolve_device
+    from gift_core.computation import require_devices, resolve_device
 
     device = resolve_device(project.config.run.device)
     memory, processes = memory_of(device), project.config.training.processes

@@ -123,7 +123,7 @@ def check_bfloat16(project: Project) -> Iterator[Finding]:
 
 def estimate_stages(project: Project) -> dict[Path | None, float]:
     """Returns {file with the run time of a stage: its estimated seconds}. A GPU is not measured, but LARGE_GPU."""
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
 
     named = project.config.run.device
     kind = resolve_device(named).type if named == "auto" else named
@@ -141,7 +141,7 @@ def measure_speed(project: Project) -> Speed:
 
     A CPU computes in float32, or in bfloat16 where the settings have it. UserError if the device is not available.
     """
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
 
     device = resolve_device(project.config.run.device)
     is_cpu = device.type == "cpu"
@@ -161,7 +161,7 @@ def measure_rate(device: torch.device, dtype: str) -> float:
     import torch
     from torch.utils.benchmark import Timer
 
-    from gift_core.clip.device import wait_for
+    from gift_core.computation import wait_for
 
     is_cpu = device.type == "cpu"
     side, clock = (CPU_SQUARE, time.process_time) if is_cpu else (GPU_SQUARE, time.perf_counter)

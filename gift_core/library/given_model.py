@@ -16,9 +16,9 @@ from open_clip.model import get_model_preprocess_cfg
 
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
-from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
+from gift_core.computation import resolve_device
 from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package

@@ -18,7 +18,6 @@ import torch
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import noted_hash
 from gift_core.artifacts.task import TaskInfo, read_task
-from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
@@ -31,7 +30,7 @@ from gift_core.clip.task_tests import (
     encode_test_set,
     outcome_of,
 )
-from gift_core.computation import Advance, Computation, State, UnitRunner
+from gift_core.computation import Advance, Computation, State, UnitRunner, resolve_device
 from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model

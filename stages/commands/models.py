@@ -181,7 +181,7 @@ def release(
 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
-    from gift_core.clip.device import resolve_device
+    from gift_core.computation import resolve_device
     from gift_core.report.searches import search_alphas, write_validation_parts
     from gift_core.work.folder import work_folder
 

@@ -20,10 +20,10 @@ from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
 from gift_core.artifacts.teacher_files import SOURCE, read_source
-from gift_core.clip.device import require_devices, resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.task_tests import TestSet
+from gift_core.computation import require_devices, resolve_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images

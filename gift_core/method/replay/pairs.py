@@ -26,11 +26,10 @@ from gift_core.artifacts.teacher_files import (
     write_fisher,
 )
 from gift_core.clip.batches import ShuffledIndices, normalized_share
-from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import UnitRunner
+from gift_core.computation import UnitRunner, to_device
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs

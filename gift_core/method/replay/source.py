@@ -12,9 +12,8 @@ import torch
 
 from gift_core.artifacts.contract import require_file, sha256_of
 from gift_core.artifacts.model_folder import noted_hash
-from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
-from gift_core.computation import Compute, State, UnitRunner
+from gift_core.computation import Compute, State, UnitRunner, resolve_device
 from gift_core.method.averaging import interpolate
 from gift_core.method.pair_features import ReplayBatch
 

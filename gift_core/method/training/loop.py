@@ -17,11 +17,11 @@ import torch
 
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.clip.batches import TaskBatches, TrainingBatch
-from gift_core.clip.device import own_random_numbers
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
+from gift_core.computation import own_random_numbers
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.method.averaging import WeightAveraging

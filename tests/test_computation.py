@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gift_core.clip.device import require_devices, resolve_device
+from gift_core.computation import require_devices, resolve_device
 from gift_core.errors import UserError
 
 
