@@ -14,13 +14,12 @@ from .commands.compare import compare
 from .commands.data import data
 from .commands.doctor import clean, doctor
 from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
-from .commands.hub import hub
 from .commands.models import export, merge, release
 from .commands.predict import predict, test
 from .commands.project import docs, init, presets, use
 from .commands.run import run
 from .commands.search import search
-from .commands.sharing import gate, get, merge_lock, remote, share
+from .commands.sharing import gate, get, hub, merge_lock, remote, share
 from .commands.show import metrics, show
 from .commands.verify import verify
 from .commands.why import why

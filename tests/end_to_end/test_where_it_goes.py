@@ -71,7 +71,7 @@ def hello(name: str) -> None:
 '''
         },
         "stages/app.py": {
-            "from .commands.hub import": "from .commands.hello import hello\n",
+            "from .commands.models import": "from .commands.hello import hello\n",
             "        init, run, why": "        hello,\n",
         },
     },
