@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 if TYPE_CHECKING:
-    from gift_core.config.generator import GeneratorConfig
+    from gift_core.config.experiment import GeneratorConfig
     from gift_core.generators.synthesize import Tools
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gift_core.config.experiment import Config
-from gift_core.config.generator import check_generator, check_watched
+from gift_core.config.experiment import Config, check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
 from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks, has_captions

@@ -23,8 +23,7 @@ from pydantic import Field
 
 from gift_core.config.checks import START
 from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, on_one_line, take_above
-from gift_core.config.experiment import Config
-from gift_core.config.generator import looks_local
+from gift_core.config.experiment import Config, looks_local
 from gift_core.config.loading import parse_config, parse_part, parse_settings, read_settings
 from gift_core.config.params_edit import CATALOGUE, ParamsEdit, read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from gift_core.config.experiment import TrainingConfig
-from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
+from gift_core.config.experiment import GeneratorConfig, GeneratorMemoryConfig, TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import GUIDED, ClipCount, PipelineCount, clip_count, model_config_of, pipeline_count

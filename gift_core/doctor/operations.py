@@ -100,7 +100,7 @@ def read_model_config(file: Path) -> dict[str, Any]:
 def pipeline_folder(project: Project) -> Path | None:
     """Returns the folder of the pipeline on this machine: a local one, which may not exist, or a complete one in the
     hub cache, or None."""
-    from gift_core.config.generator import looks_local
+    from gift_core.config.experiment import looks_local
 
     generator = project.config.generator
     local = project.root / generator.pipeline

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from gift_core.clip.model import Clip
-    from gift_core.config.generator import FiltersConfig, GeneratorConfig
+    from gift_core.config.experiment import FiltersConfig, GeneratorConfig
 
 KEY = "generator.filters"
 REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.config.generator import looks_local
+from gift_core.config.experiment import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError, lookup
 from gift_core.quantities import first_names
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig, LoraConfig
+    from gift_core.config.experiment import GeneratorConfig, GeneratorMemoryConfig, LoraConfig
 
 ADAPTER = "lora"
 # Words in the errors of T5 tokenizers without the extra t5: their loader falls back to tiktoken.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config.generator import GeneratorConfig
+    from gift_core.config.experiment import GeneratorConfig
     from gift_core.generators.filters import QualityFilters
     from gift_core.generators.pipeline import TextToImage
 

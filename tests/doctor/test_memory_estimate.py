@@ -14,8 +14,7 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from gift_core.config.experiment import TrainingConfig
-from gift_core.config.generator import GeneratorConfig
+from gift_core.config.experiment import GeneratorConfig, TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.counting import count_clip, count_pipeline, empty_clip
 from gift_core.doctor.memory_estimate import (

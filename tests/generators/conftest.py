@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.config.generator import GeneratorConfig
+from gift_core.config.experiment import GeneratorConfig
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.work.overlap import Copies
 

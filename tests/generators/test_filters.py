@@ -16,7 +16,7 @@ from PIL import Image
 
 from gift_core.artifacts.contract import read
 from gift_core.artifacts.shards import Stats, iterate_pairs, read_manifest
-from gift_core.config.generator import FiltersConfig, GeneratorConfig
+from gift_core.config.experiment import FiltersConfig, GeneratorConfig
 from gift_core.generators.filters import QualityFilters
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gift_core.config.generator import GeneratorConfig
+from gift_core.config.experiment import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import load_pipeline
 from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, make

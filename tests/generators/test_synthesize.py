@@ -19,7 +19,7 @@ from PIL import Image
 
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import iterate_pairs
-from gift_core.config.generator import FiltersConfig, GeneratorConfig
+from gift_core.config.experiment import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import identity, synthesize

@@ -35,7 +35,7 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 def test_code_in_a_model_folder_never_runs(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gift_core.config.generator import FiltersConfig
+    from gift_core.config.experiment import FiltersConfig
     from gift_core.generators.filters import load_filters
 
     monkeypatch.setattr("builtins.input", lambda question: "y")  # at a terminal, transformers asks
@@ -57,7 +57,7 @@ def test_code_in_a_model_folder_never_runs(
 def test_python_files_in_a_diffusion_folder_are_never_run(
     tmp_path: Path, part: str, mini_params: dict[str, Any]
 ) -> None:
-    from gift_core.config.generator import GeneratorConfig
+    from gift_core.config.experiment import GeneratorConfig
     from gift_core.generators.pipeline import pretrained_pipeline
 
     folder = tmp_path / "diffusion"
