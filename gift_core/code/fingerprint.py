@@ -39,7 +39,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/code/": NEVER,
     "gift_core/layout.py: FILES": NEVER,
     "gift_core/progress.py": NEVER,
-    "gift_core/provenance.py: LIBRARIES": NEVER,
+    "gift_core/provenance.py: differences": NEVER,
     "gift_core/tracking/": NEVER,
     "gift_core/work/os_errors.py": NEVER,
     "stages/app.py": NEVER,
@@ -51,6 +51,7 @@ COUNTS: Mapping[str, str] = {
     "gift_core/method/methods.py: ENTROPIES": "losses.*",
     "gift_core/method/consolidation.py: CONSOLIDATIONS": "consolidation.*",
     "gift_core/method/replay/teach.py: REPLAYS": "replay.*",
+    "gift_core/method/replay/pairs.py: ReferenceReplay": "replay.reference",
     "gift_core/clip/trained.py: TRAINS": "trains.*",
     "gift_core/datasets/ingest.py: READERS": "source.*",
     "gift_core/datasets/ingest.py: _rendered": "source.mini",
@@ -148,7 +149,7 @@ class Code:
             if category(file) == NEVER:
                 continue
             unit = self.module(file)[name]
-            if unit.option and options is not None and unit.option not in options:
+            if unit.option == NEVER or (unit.option and options is not None and unit.option not in options):
                 continue
             option, key = unit.option or option, unit_key(file, name)
             units = found.setdefault(option, {})

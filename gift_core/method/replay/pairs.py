@@ -1,18 +1,22 @@
 """Replay of images with their own texts: what the stage teach writes, and batches with the teacher's features.
 
+The pairs are those of the stage synthesize (replay.images: synthetic), or of a user's folder (reference).
 M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels, D features.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
+from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
 from gift_core.artifacts.teacher_files import (
     FEATURES,
     FISHER,
@@ -30,15 +34,16 @@ from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.computation import UnitRunner, to_device
+from gift_core.datasets.image_captions import iterate_folder, require_readable
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
-from gift_core.method.replay.source import Sampling, StepReplay, Teacher
+from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_of
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
 
 if TYPE_CHECKING:
     from gift_core.config.method_options import LossesConfig
-    from gift_core.config.replay_options import PairedReplay
+    from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
 
 P = TypeVar("P", bound="PairedReplay")
 
@@ -92,6 +97,67 @@ class PairedStepReplay(StepReplay[P]):
     def texts(self) -> list[str] | None:
         """Returns the texts that belong to the vocabulary besides the prompts of the pairs; None: there are none."""
         return None
+
+
+class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
+    """The synthetic pairs of the step, and of the `keep_earlier` steps before, whose keys begin with their task."""
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yields the pairs of the step, then those of the steps before."""
+        yield from self.pairs_of_step()
+        for shards in self._kept:
+            for pair in iterate_pairs(shards):
+                yield replace(pair, key=f"{shards.name}/{pair.key}")
+
+    def pairs_of_step(self) -> Iterator[Pair]:
+        """Yields the pairs of the step alone."""
+        return iterate_pairs(self.source.shards)
+
+    def hashes(self) -> dict[str, str]:
+        """A manifest holds the hash of every shard."""
+        own = {"shards": hash_of(self.source.shards / MANIFEST, "synthesize")}
+        kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder in self._kept}
+        return own | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
+
+    def texts(self) -> list[str]:
+        """Returns the class names of the vocabulary, each in its first template."""
+        entries = read_vocabulary(self.source.vocabulary)
+        return [entry.templates[0].replace("{}", entry.class_name) for entry in entries]
+
+    @property
+    def _kept(self) -> tuple[Path, ...]:
+        return self.source.earlier[: self.options.keep_earlier]
+
+
+class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
+    """The pairs of a folder of images, each with a text file of its caption, sorted by path, which is a pair's key."""
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yields the pairs. UserError as in iterate_folder."""
+        return iterate_folder(self._folder, self._key)
+
+    def hashes(self) -> dict[str, str]:
+        """Returns a hash of the keys, prompts and images."""
+        digest = hashlib.sha256()
+        for pair in self.pairs():
+            digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
+        return {"reference": digest.hexdigest()}
+
+    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+        """As for all pairs. UserError names an image that cannot be decoded."""
+        try:
+            return super().teach(teacher, folder, run)
+        except (OSError, SyntaxError):  # Pillow's errors do not name the file
+            require_readable(self._folder, self._key)
+            raise
+
+    @property
+    def _folder(self) -> Path:
+        return self.source.root / self.options.folder
+
+    @property
+    def _key(self) -> str:
+        return f"{self.source.key}.replay.folder"
 
 
 class PairReplay:

@@ -10,9 +10,8 @@ from gift_core.artifacts.teacher_files import write_source
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.method.replay.exemplars import ExemplarReplay
 from gift_core.method.replay.own_task import TaskReplay
-from gift_core.method.replay.reference import ReferenceReplay
+from gift_core.method.replay.pairs import ReferenceReplay, SyntheticReplay
 from gift_core.method.replay.source import StepReplay, Teacher
-from gift_core.method.replay.synthetic import SyntheticReplay
 from gift_core.provenance import environment
 
 # By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
