@@ -145,7 +145,7 @@ def _shown(*values: Any) -> str:
 
 def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
     """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
-    from gift_core.execution.schedule import Schedule
+    from ..dvc.run_loop import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
     behind = {each for name in {*run} - {"check"} for each in schedule.behind(name)}  # what follows check is known

@@ -7,7 +7,7 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.execution.pool import GPU_STAGES, check_gpus
-from gift_core.execution.schedule import Schedule
+from stages.dvc.run_loop import Schedule
 from tests.imports import ROOT
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": []}
