@@ -40,9 +40,8 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.method.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.method.replay.source import Replay
+from gift_core.method.replay.teach import replay_of
 from gift_core.method.training.loop import sampled, training_run
-from stages.replay_source import replay_of
-from stages.stage import Stage
 from stages.teach import teach
 
 PRESET = Path("presets/mini.yaml")
@@ -169,7 +168,7 @@ class Work:
 def work_of(run: Run, clip: Clip, method: str) -> Work:
     """Returns the method's second step, as the stage finetune would load it."""
     row, training = run.config.methods[method], run.config.training
-    replay = replay_of(Stage("finetune", run.config, run.layout, method, TASKS[-1]))
+    replay = replay_of(run.config, run.layout, method, TASKS[-1])
     return Work(
         method=build_method(row, fisher=load_fisher(row, replay.source.teacher)),
         data=load_training_data(row, clip, replay.source.tasks, training=training, names=("step time",)),

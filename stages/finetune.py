@@ -96,12 +96,11 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.clip.model import load_folder
     from gift_core.computation import resolve_device
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
+    from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
     from gift_core.work.processes import ALONE, DataParallel
     from gift_core.work.training import drive
-
-    from .replay_source import replay_of
 
     config, row, training = stage.config, stage.row, stage.config.training
     device = resolve_device(config.run.device)
@@ -111,7 +110,8 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     stage.phase = "reading the training images"
     data = load_training_data(row, clip, stage.task_folders, training=training, names=("finetune", config.seed))
     stage.phase = "reading the replayed data"
-    replay, batches, total = load_replay(row, clip, replay_of(stage)), data.batches, data.iterations
+    replay = load_replay(row, clip, replay_of(config, stage.layout, stage.method, stage.task))
+    batches, total = data.batches, data.iterations
 
     def train(*, processes: Processes = ALONE, **options: Any) -> list[LossRow]:
         if not total:

@@ -29,16 +29,15 @@ def teach_step(stage: Stage) -> str:
     from gift_core.artifacts.model_folder import hashes_below
     from gift_core.computation import resolve_device
     from gift_core.method.replay.source import load_teacher
+    from gift_core.method.replay.teach import replay_of
     from gift_core.method.replay.teach import teach as write_features
-
-    from .replay_source import replay_of
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model, stage.layout.pretrained()
     device = resolve_device(stage.config.run.device)
     precision = stage.config.model.precision
     teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
-    replay = replay_of(stage)
+    replay = replay_of(stage.config, stage.layout, stage.method, stage.task)
     source, sampling = replay.source, replay.sampling
     stage.phase = "encoding with the teacher"
     read = replay.hashes()

@@ -19,8 +19,8 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.method.methods import TrainingData, load_replay, load_training_data
 from gift_core.method.replay.source import Replay, StepReplay
+from gift_core.method.replay.teach import replay_of
 from stages.finetune import finetune
-from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
@@ -132,7 +132,7 @@ class TinyExperiment:
         return gift(*words, "--params", self.params, "--root", self.layout.root, expect=expect)
 
     def replayed(self, task: str) -> StepReplay[Any]:
-        return replay_of(replace(self.stage, task=task))
+        return replay_of(self.stage.config, self.layout, self.method, task)
 
     def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""

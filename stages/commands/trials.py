@@ -29,12 +29,12 @@ from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
 from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
 from gift_core.work.processes import Processes, run_together
 
 from ..finetune import load_step
-from ..replay_source import replay_of
 from ..stage import Stage, explained
 from ..teach import teach_step
 
@@ -139,7 +139,8 @@ def _open_trial(stage: Stage, work: Path) -> Stage:
         images = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
         hold_out(layout.task(task), own, seed=config.seed, images_per_shard=shard, validation=images)
     if not own_teacher.exists():
-        if (taught / SOURCE).is_file() and read_source(taught).read == replay_of(trial).hashes():
+        replay = replay_of(config, trial.layout, stage.method, task)
+        if (taught / SOURCE).is_file() and read_source(taught).read == replay.hashes():
             own_teacher.symlink_to(taught.absolute())
         else:
             teach_step(replace(trial, stage="teach"))

@@ -1,7 +1,7 @@
 """The loop of `gift run`: ready stages go to the workers, this process records finished ones in DVC.
 
-A Schedule says which stage comes next, whatever a stage is and wherever it runs.
-It prints one line for each event, and only failures with --quiet.
+A Schedule says which stage comes next, whatever a stage is and wherever it runs. The loop prints one line for each
+event, and only failures with --quiet.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gift_core.method.evaluation
+import gift_core.method.replay.teach
 import gift_core.work.training
 import stages.app
-import stages.replay_source
 from gift_core.work.resumable import code_of
 
-LOADED = [gift_core.method.evaluation, gift_core.work.training, stages.app, stages.replay_source]
+LOADED = [gift_core.method.evaluation, gift_core.method.replay.teach, gift_core.work.training, stages.app]
 for stage in ("teach", "finetune", "evaluate"):
     code_of(stage)

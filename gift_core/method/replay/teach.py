@@ -1,4 +1,4 @@
-"""The kinds of replay by the value of replay.images, and what the stage teach writes for one of them."""
+"""The kinds of replay by the value of replay.images, that of a step, and what the stage teach writes of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from gift_core.artifacts.teacher_files import write_source
 from gift_core.computation import UnitRunner, run_serially
+from gift_core.config.experiment import Config
+from gift_core.layout import Layout
 from gift_core.method.replay.exemplars import ExemplarReplay
 from gift_core.method.replay.own_task import TaskReplay
 from gift_core.method.replay.pairs import ReferenceReplay, SyntheticReplay
-from gift_core.method.replay.source import StepReplay, Teacher
+from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay, Teacher
 from gift_core.provenance import environment
 
 # By the value of replay.images in params.yaml. Its options are in config/replay_options.py.
@@ -22,6 +24,27 @@ REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
     "task": TaskReplay,
     "exemplars": ExemplarReplay,
 }
+
+
+def replay_of(config: Config, layout: Layout, method: str, task: str) -> StepReplay[Any]:
+    """Returns the replay of a step of a method. Its seed depends on the task only: all methods see the same."""
+    position = config.position(task)
+    earlier, after = [step.task for step in config.sequence[:position]], config.sequence[position].after
+    source = ReplaySource(
+        root=layout.root,
+        tasks=tuple(map(layout.task, [*earlier, task])),
+        shards=layout.shards(task),
+        earlier=tuple(map(layout.shards, reversed(earlier))),
+        vocabulary=layout.vocabulary(after),
+        teacher=layout.teacher(method, task),
+        teacher_before=layout.teacher(method, after),
+        key=f"params.yaml: methods.{method}",
+    )
+    sampling = Sampling(
+        config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, task)
+    )
+    row = config.methods[method]
+    return REPLAYS[row.replay.images](row.replay, source, sampling)
 
 
 def teach(
