@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage, track_accuracies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,6 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
-
-        from .tracked import track_accuracies
 
         settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
         trained = layout.model(method, task)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gift_core.quantities import first_names
 
-from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
+from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of, track_metrics
 
 SHOWN_NAMES = 6
 
@@ -24,8 +24,6 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.artifacts.report_json import read_metrics
         from gift_core.config.checks import require_task
         from gift_core.report.page import build_report
-
-        from .tracked import track_metrics
 
         require_task(stage.config, params.name)
         retire(stage, params)
