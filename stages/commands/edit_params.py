@@ -85,27 +85,9 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.datasets.new_task import hub_row, new_row, plan_task
+    from gift_core.datasets.new_task import plan_task
 
-    if (images is None) == (hub is None):
-        raise typer.BadParameter("give one of --images and --hub")
-    here, others = ("--hub", OF_HUB_ONLY) if hub is None else ("--images", ("link", "copy", "check"))
-    if unused := [key.replace("_", "-") for key in others if ctx.params[key]]:
-        raise typer.BadParameter(f"--{unused[0]} goes with {here} only")
-    if link and copy:
-        raise typer.BadParameter("give only one of --link and --copy")
-    if probe and learning_rate_factor is not None:
-        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
-    given: dict[str, Any] = {key: ctx.params[key] for key in ROW} | {"templates": templates or None}
-    if hub is None:
-        row = new_row(images or Path(), given, captions=captions)
-    else:
-        from gift_core.datasets.hub_dataset import look_up
-
-        found = look_up(hub, revision=revision, config=config, location="gift add-task --hub")
-        splits = {key: each for key, each in (("train", train_split), ("test", test_split)) if each}
-        row = hub_row(found, splits, given, captions=captions)
-        record, shown = {"repository": found.name, "commit": found.commit, "splits": found.counts}, [*found.lines()]
+    row, record, shown = _row_of(ctx.params)
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     bring = "link" if link else "copy" if copy else None
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
@@ -115,6 +97,34 @@ def add_task(
     done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
     hints = done, f"To take it back: gift remove-task {name}"
     carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
+
+
+def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Returns the row that the options of add-task mean, and of a data set of the hub its record and its lines.
+
+    BadParameter for options that do not go together.
+    """
+    from gift_core.datasets.new_task import hub_row, new_row
+
+    images, hub, captions = given["images"], given["hub"], given["captions"]
+    if (images is None) == (hub is None):
+        raise typer.BadParameter("give one of --images and --hub")
+    here, others = ("--hub", OF_HUB_ONLY) if hub is None else ("--images", ("link", "copy", "check"))
+    if unused := [key.replace("_", "-") for key in others if given[key]]:
+        raise typer.BadParameter(f"--{unused[0]} goes with {here} only")
+    if given["link"] and given["copy"]:
+        raise typer.BadParameter("give only one of --link and --copy")
+    if given["probe"] and given["learning_rate_factor"] is not None:
+        raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
+    options = {key: given[key] for key in ROW} | {"templates": given["templates"] or None}
+    if hub is None:
+        return new_row(images, options, captions=captions), {}, []
+    from gift_core.datasets.hub_dataset import look_up
+
+    found = look_up(hub, revision=given["revision"], config=given["config"], location="gift add-task --hub")
+    splits = {key: given[f"{key}_split"] for key in ("train", "test") if given[f"{key}_split"]}
+    record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
+    return hub_row(found, splits, options, captions=captions), record, [*found.lines()]
 
 
 def _look_at_images(
