@@ -55,8 +55,8 @@ def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
             say(_not_continued(others[-1], key))
         for work in others[:-OTHERS]:
             _remove(work.folder)
-        with write_atomically(folder / KEY) as unfinished:
-            unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
+        with write_atomically(folder / KEY) as temporary:
+            temporary.write_text(json.dumps(key, indent=2), encoding="utf-8")
         yield folder
 
 

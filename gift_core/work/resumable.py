@@ -169,8 +169,8 @@ def _is_written(unit: Filed) -> bool:
 def write_state(path: Path, state: State) -> None:
     """Writes a state to a file in a work folder (gift_core.work.folder), whose key says what decides the state."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    with write_atomically(path) as unfinished:
-        save_file(on_cpu, unfinished, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
+    with write_atomically(path) as temporary:
+        save_file(on_cpu, temporary, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
 
 
 def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:

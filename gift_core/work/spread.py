@@ -71,8 +71,8 @@ def spread(
             time.sleep(0.1 if left else 0)  # helpers have what is left
 
     with locks.open("ab") as file:
-        with write_atomically(offer) as unfinished:
-            unfinished.write_bytes(pickle.dumps((units, load, is_done, locks)))
+        with write_atomically(offer) as temporary:
+            temporary.write_bytes(pickle.dumps((units, load, is_done, locks)))
         try:
             yield own()
         finally:

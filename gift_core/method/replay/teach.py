@@ -10,8 +10,8 @@ from gift_core.artifacts.teacher_files import write_source
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.method.replay.current_task import TaskReplay
 from gift_core.method.replay.exemplars import ExemplarReplay
-from gift_core.method.replay.own_task import TaskReplay
 from gift_core.method.replay.pairs import ReferenceReplay, SyntheticReplay
 from gift_core.method.replay.source import ReplaySource, Sampling, StepReplay, Teacher
 from gift_core.provenance import environment

@@ -11,7 +11,7 @@ from open_clip.model import CustomTextCLIP
 from gift_core.clip.encoding import SHORTEST_ROWS
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.method.replay.own_task import random_token_rows
+from gift_core.method.replay.current_task import random_token_rows
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 
 START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
