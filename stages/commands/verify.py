@@ -103,7 +103,9 @@ def verify(
         if broken and not heal:
             hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
         elif broken:
-            typer.echo(f"broken: no copy is whole. Make them again: {again}")
+            at = check_remote(root, read_settings(root))
+            unread = "" if at.mark in ("ok", "info") else f" The remote was not read: {at.sentence}"
+            typer.echo(f"broken: no copy is whole.{unread} Make them again: {again}")
     raise typer.Exit(1 if broken or on_remote.get("broken_on_remote") else 0)
 
 

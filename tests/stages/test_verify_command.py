@@ -8,12 +8,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import yaml
 
-from stages.dvc.store import DvcStore
 from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, copy_of
 from tests.imports import ROOT
@@ -116,9 +114,12 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     flip(project / file, 1000)
     flip(stored, 1000)
     assert project.run("dvc", "status", "synthesize@0").strip() == "Data and pipelines are up to date."
-    with patch.object(DvcStore, "_fetch_objects"):
-        healed = json.loads(project.gift("verify", "--heal", "--json", expect=1).stdout)
-    assert (healed["broken"], healed["make_again"]) == (1, "dvc repro --force --single-item synthesize@0")
+    remote, away = (project.folder.with_name(name) for name in ("remote", "away"))
+    remote.rename(away)
+    output = project.fail("verify", "--heal")
+    assert f"no copy is whole. The remote was not read: store: there is nothing at {remote}" in output
+    assert "Make them again: dvc repro --force --single-item synthesize@0" in output
+    away.rename(remote)
     assert not (project / file).exists()
     assert not stored.exists()
     assert "changed outs" in project.run("dvc", "status", "synthesize@0")
