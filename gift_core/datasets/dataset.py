@@ -78,11 +78,6 @@ class Dataset:
     has_captions: bool = False
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The class names in the order of their numbers."""
-        return tuple(self.classes.values())
-
-    @property
     def counts(self) -> dict[str, int]:
         """The number of samples in each split."""
         return {"train": len(self.train), "test": len(self.test)}
