@@ -162,9 +162,13 @@ class Release:
 
 @dataclass(frozen=True)
 class AlphaSearch:
-    """The releases in the order of their alphas. The last one, 1, is the trained model."""
+    """The releases in the order of their alphas. The last one, 1, is the trained model.
+
+    `unseen`: of each learned task, whether no model has seen the images that it is tested on.
+    """
 
     releases: Sequence[Release]
+    unseen: Mapping[str, bool]
 
     def change(self, release: Release) -> tuple[float, float]:
         """Returns what the learned tasks gain over alpha 1 in points, and its standard error, paired by image."""
@@ -203,28 +207,24 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
 
 
 def search_alphas(
-    alphas: Sequence[float],
-    *,
-    trained: Path,
-    pretrained: Path,
-    learned: Sequence[Path],
-    probes: Sequence[Path],
-    settings: EncodingSettings,
+    layout: Layout, config: Config, method: str, alphas: Sequence[float], *, folder: Path, settings: EncodingSettings
 ) -> AlphaSearch:
-    """Tests the releases of the model `trained` at `alphas` and at 1. All are folders of models and of tasks."""
+    """Tests the releases of a method's last model at `alphas` and at 1. Writes the validation images into `folder`."""
+    pretrained, trained = layout.pretrained(), layout.model(method, config.sequence[-1].task)
+    unseen = write_validation_parts(layout, config, folder)
     for model in (trained, pretrained):
         model_hash(model)
     start, end = (load_file(model / WEIGHTS) for model in (pretrained, trained))
     clip, budget = settings.load(trained), CacheBudget(CACHE_BYTES)
-    sets = {folder: settings.open(folder, budget) for folder in (*learned, *probes)}
-
+    learned = {task: settings.open(folder / task, budget) for task in unseen}
+    probes = {name: settings.open(layout.task(name), budget) for name in config.evaluation.probes}
     chosen, releases = sorted({*alphas, 1.0}), []
     for alpha in progress(chosen, len(chosen), "alphas"):
         clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
-        right = {folder.name: right_of(test_of(clip, sets[folder])) for folder in learned}
-        of_probes = {folder.name: test_of(clip, sets[folder]).top1 for folder in probes}
+        right = {task: right_of(test_of(clip, images)) for task, images in learned.items()}
+        of_probes = {name: test_of(clip, images).top1 for name, images in probes.items()}
         releases.append(Release(alpha, right, of_probes))
-    return AlphaSearch(releases)
+    return AlphaSearch(releases, unseen)
 
 
 def right_of(test: TestOutcome) -> np.ndarray:
