@@ -32,6 +32,7 @@ from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import open_folder
 from gift_core.clip.task_tests import Classification, TestOutcome, TestSet, test_of
 from gift_core.config.experiment import Config
+from gift_core.datasets.dataset import sampled_by_seed
 from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -39,7 +40,6 @@ from gift_core.method.averaging import released_weights
 from gift_core.method.classifier import EncodingSettings
 from gift_core.progress import progress
 from gift_core.report.accuracies import Score
-from gift_core.seeds import seed_for
 
 HELD_OUT = 0.2  # of each class
 MOST = 500  # training images of each task that are tested
@@ -77,8 +77,7 @@ def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int)
     for label, name in enumerate(info.class_names) if info.kind == CLASSES else [(None, PAIRS)]:
         own = [position for position, image in enumerate(images) if label in (None, image.label)]
         count = len(own) if share == 1 else min(max(1, round(share * len(own))), len(own) - 1)
-        order = np.random.default_rng(seed_for("hold out", seed, info.name, name)).permutation(len(own))
-        found += [own[index] for index in order[: max(0, count)]]
+        found += sampled_by_seed(own, max(0, count), "hold out", seed, info.name, name)
     return sorted(found)
 
 

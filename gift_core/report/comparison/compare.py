@@ -148,7 +148,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
             }
             found = {}
             for column, each in comparison.differences.get(name, {}).items():
-                interval = None if each.low is None else [rounded(each.low), rounded(each.high)]
+                interval = [rounded(each.low), rounded(each.high)] if each.count > 1 else None
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}

@@ -34,22 +34,22 @@ MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference over paired seeds and its 95% interval, which needs at least two seeds."""
+    """Mean difference over `count` paired seeds and its 95% interval, NaN to NaN for one seed."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     count: int
 
     @property
     def exceeds_noise(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return self.low > 0 or self.high < 0
 
     def verdict(self, column: str) -> str:
         """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
         if not self.exceeds_noise:
-            return "unknown" if self.low is None else "noise"
+            return "unknown" if self.count == 1 else "noise"
         return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
 
 
@@ -128,13 +128,10 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     count = len(differences)
     if count == 0:
         return None
-    mean = float(differences.mean())
-    if count == 1:
-        return Difference(mean, None, None, 1)
     from scipy.special import stdtrit  # type: ignore[import-untyped]  # here, because importing it takes half a second
 
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
-    margin = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
+    mean, margin = float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(mean, mean - margin, mean + margin, count)
 
 
