@@ -44,9 +44,7 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     assert highlight.baseline_method(runs.record_of(tmp_path / "others", matrices=others)) == "l2"
 
 
-def test_separate_models_keep_nothing_of_zero_shot_and_charts_of_probes_have_no_step_that_trains_them(
-    tmp_path: Path,
-) -> None:
+def test_separate_models_keep_nothing_of_zero_shot_and_no_step_trains_a_probe(tmp_path: Path) -> None:
     matrices = {"individual": SEPARATE, **runs.MATRICES}
     record = runs.record_of(tmp_path, matrices=matrices, probes={"individual": [[70, 80]] * 4, **runs.PROBES})
     assert runs.table_of(render_page(record), '<table class="result">')[-1][5] == "–"

@@ -81,22 +81,17 @@ def test_the_files_have_scores_and_paired_differences_and_the_page_each_seed_as_
     assert cell.format("worse", "−20.0", "−20.0 to −20.0") in differences
     assert cell.format("noise", "≈ −0.5", "−3.0 to +2.0") in differences
     assert "GIFT\nseed 42\t80.00\nseed 43\t79.00\nseed 44\t81.00" in page
-    strips = re.findall(r'<svg class="strip".*?</svg>', page, re.S)
-    assert [strip.count("<circle") for strip in strips] == [3] * 6 * 5
+    assert [each.count("<circle") for each in re.findall(r'<svg class="strip".*?</svg>', page, re.S)] == [3] * 6 * 5
     axes = re.findall(r'<svg class="strip axis".*?</svg>', page, re.S)
     texts = [re.findall(r"<text.*?>(.*?)</text>", axis) for axis in axes]
     assert [low.lstrip("−") for low, _, _ in texts] == [high.lstrip("+") for _, _, high in texts]
     assert len(texts) == 5 and ["−1.0", "mean", "+1.0"] in texts
 
 
-def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spread(
-    roots: list[Path], tmp_path: Path
-) -> None:
+def test_any_order_gives_the_same_bytes_and_one_seed_has_no_spread(roots: list[Path], tmp_path: Path) -> None:
     write_comparison(read_runs(roots[::-1]), tmp_path / "again")
     assert content(tmp_path / "again") == content(roots[0] / "comparison")
-    comparison = read_runs(roots[:1])
-    write_comparison(comparison, tmp_path / "one")
-    assert len(comparison.scores["gift"]["last"]) == 1
+    write_comparison(read_runs(roots[:1]), tmp_path / "one")
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert "There is no spread" in page and "±" not in page[page.index("<main") :]
     finetune = json.loads((tmp_path / "one" / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
