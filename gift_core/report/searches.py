@@ -28,7 +28,7 @@ from gift_core.artifacts.task import (
     read_task,
     write_task,
 )
-from gift_core.clip.images import CACHE_BYTES, CacheBudget
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import open_folder
 from gift_core.clip.task_tests import Classification, TestOutcome, TestSet, test_of
 from gift_core.config.experiment import Config
@@ -214,7 +214,7 @@ def search_alphas(
     for model in (trained, pretrained):
         model_hash(model)
     start, end = (load_file(model / WEIGHTS) for model in (pretrained, trained))
-    clip, budget = settings.load(trained), CacheBudget(CACHE_BYTES)
+    clip, budget = settings.load(trained), CacheBudget()
     learned = {task: settings.open(folder / task, budget) for task in unseen}
     probes = {name: settings.open(layout.task(name), budget) for name in config.evaluation.probes}
     chosen, releases = sorted({*alphas, 1.0}), []
