@@ -83,8 +83,8 @@ def smoke_project(folder: Path) -> Project:
     }
     for task in TASKS:
         row = catalogue_row(task, "benchmark")
-        classes = len(row.classes)  # one image of each class and split
-        info = TaskInfo(task, row.class_names, row.templates, "catalogue", {"train": classes, "test": classes})
+        names, classes = tuple(row.classes.values()), len(row.classes)  # one image of each class and split
+        info = TaskInfo(task, names, row.templates, "catalogue", {"train": classes, "test": classes})
         configs[f"data/1_tasks/{task}/task.json"] = asdict(info)
     for name, content in configs.items():
         write_json(folder / name, dict(content))

@@ -52,10 +52,10 @@ def print_json(result: Any) -> None:
     typer.echo(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False, default=os.fspath))
 
 
-def hint(message: str, **style: Any) -> None:
+def hint(message: str) -> None:
     """Prints a line that is no result: what comes next, what a line means. Not with --quiet."""
     if not is_quiet():
-        typer.secho(message, **style)
+        typer.echo(message)
 
 
 def note(message: str) -> None:

@@ -78,11 +78,6 @@ class Dataset:
     has_captions: bool = False
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The class names in the order of their numbers."""
-        return tuple(self.classes.values())
-
-    @property
     def counts(self) -> dict[str, int]:
         """The number of samples in each split."""
         return {"train": len(self.train), "test": len(self.test)}
@@ -145,7 +140,7 @@ def split_listing(
             raise UserError(f"{listing.location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
         for name, indices in _indices_by(group, rest).items():
             count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
-            test.update(_sampled(indices, count, "split", seed, name))
+            test.update(sampled_by_seed(indices, count, "split", seed, name))
     splits = {
         "train": [sample for index, sample in enumerate(rest) if index not in test],
         "test": [rest[index] for index in sorted(test)],
@@ -161,7 +156,8 @@ def _indices_by(group: Callable[[Sample], str], samples: Iterable[Sample]) -> di
     return indices_of
 
 
-def _sampled(indices: Sequence[int], count: int, *seeds: str | int) -> list[int]:
+def sampled_by_seed(indices: Sequence[int], count: int, *seeds: str | int) -> list[int]:
+    """Returns `count` of the indices without repetition, in the order in which they are drawn."""
     order = np.random.default_rng(seed_for(*seeds)).permutation(len(indices))
     return [indices[position] for position in order[:count]]
 
@@ -175,7 +171,7 @@ def validation_note(name: str, splits: Iterable[str]) -> tuple[str, ...]:
 def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
     """Returns `count` different captions of the samples (all, if there are fewer), sampled by seed, in their order."""
     distinct = list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
-    chosen = _sampled(range(len(distinct)), count, "vocabulary captions", seed, task)
+    chosen = sampled_by_seed(range(len(distinct)), count, "vocabulary captions", seed, task)
     return tuple(distinct[each] for each in sorted(chosen))
 
 
@@ -205,7 +201,7 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
         if len(indices) < shots:
             what = f"{shots} shots are more than class {class_name!r} has ({plural(len(indices), 'training image')})"
             raise UserError(f"params.yaml: tasks.{task}.shots: {what}. Write {len(indices)} or fewer, or add images.")
-        chosen.update(_sampled(indices, shots, "shots", seed, task, class_name))
+        chosen.update(sampled_by_seed(indices, shots, "shots", seed, task, class_name))
     return dataclasses.replace(dataset, train=[dataset.train[index] for index in sorted(chosen)])
 
 

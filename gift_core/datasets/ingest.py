@@ -84,7 +84,7 @@ def ingest(
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
     require_free_bytes(folder, sum(each.size for each in (*dataset.train, *dataset.test)), f"ingest {name}")
-    info = TaskInfo(name, dataset.class_names, dataset.templates, config.source, notes=dataset.notes)
+    info = TaskInfo(name, tuple(dataset.classes.values()), dataset.templates, config.source, notes=dataset.notes)
     return write_task(
         folder,
         info,

@@ -6,10 +6,10 @@ Labels are read at once, images when they are asked for, a row group at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,8 @@ def list_parquet(
     import pyarrow.parquet as pq
 
     rows: list[tuple[str, str, str, partial[bytes]]] = []
-    image, total = partial(_read_image, str(config.image_column), {}, Lock()), 0
+    read_group = lru_cache(KEPT_GROUPS)(partial(_read_group, str(config.image_column)))
+    image, total = partial(_read_image, read_group, Lock()), 0
     split_column = getattr(config, "split_column", None)
     paths = [(split, path) for split in files for path in files[split]]
     for split, path in progress(paths, len(paths), "list images"):
@@ -200,14 +201,10 @@ def _read_group(column: str, path: Path, group: int) -> pa.ChunkedArray | Except
     return pa.chunked_array(found)
 
 
-def _read_image(column: str, kept: dict[object, Any], lock: Lock, path: Path, group: int, row: int) -> bytes:
+def _read_image(read_group: Callable[[Path, int], Any], lock: Lock, path: Path, group: int, row: int) -> bytes:
     """Returns the bytes of an image. ValueError for a missing one, and for a group that cannot be read."""
     with lock:  # several threads read, and nearly in the order of the rows
-        if (path, group) not in kept:
-            if len(kept) == KEPT_GROUPS:
-                del kept[next(iter(kept))]
-            kept[path, group] = _read_group(column, path, group)
-        found = kept[path, group]
+        found = read_group(path, group)
     if isinstance(found, Exception):
         raise ValueError(str(found))
     if (data := found[row].as_py()) is None:

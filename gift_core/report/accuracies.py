@@ -69,11 +69,12 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
 
 
 def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> RunScores:
-    """The scores of the zero-shot model and `methods` under evaluation.protocol.
+    """The scores under evaluation.protocol of those of `methods` that learn something, and of the zero-shot model.
 
     ContractError if rows are missing or belong to another sequence.
     """
-    names, key = (ZERO_SHOT, *methods), config.evaluation.protocol
+    key = config.evaluation.protocol
+    names = [ZERO_SHOT, *(name for name in methods if config.methods[name].learns != "nothing")]
     try:
         rows, tables = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
         fractions = {name: PROTOCOLS[key].accuracies(rows, name) for name in names}

@@ -222,7 +222,7 @@ def _charts(
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
     overview = _accuracy_chart(title, means, steps, styles=styles, size=(640, 340))
-    few, charts = len(record.continued) <= FEW_METHODS, []
+    charts = []
     for name, own in trained.items():
         moments, labeled = dict(steps), [*steps]
         if own is not None:
@@ -230,20 +230,8 @@ def _charts(
             moments[own] = f"{steps[own]}, just trained"
         if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
             labeled = [0, tasks] if own is None else [0, own, tasks] if own + 1 < tasks else [0, own]
-        chart = _accuracy_chart(
-            name,
-            {method: percent[method][name].tolist() for method in methods},
-            moments,
-            styles=styles,
-            size=(300, 250),
-            gap=22,
-            left=38,
-            right=58 if few else 12,
-            x_ticks=labeled,
-            ends=dict.fromkeys(record.continued if few else (), ""),
-            trained=own,
-        )
-        charts.append(chart)
+        of_one = {method: percent[method][name].tolist() for method in methods}
+        charts.append(_accuracy_chart(name, of_one, moments, styles=styles, x_ticks=labeled, trained=own))
     columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
     return {"overview": overview, "charts": charts, "columns": columns}
 
@@ -264,24 +252,23 @@ def _accuracy_chart(
     steps: Mapping[int, str],
     *,
     styles: Mapping[str, str],
-    size: tuple[float, float],
-    gap: int | None = None,
-    left: int = 44,
-    right: int = 206,
+    size: tuple[float, float] = (300, 250),
     x_title: str = "tasks trained",
     x_ticks: Sequence[int] | None = None,
     y_ticks: Sequence[int] = range(0, 101, 25),
-    ends: Mapping[str, str] | None = None,
     trained: int | None = None,
 ) -> Chart:
     """A line of percents for each method, with what is shown beside a point.
 
     `steps`: the x of each point and the heading of its tooltip. `size`: width and height; a chart is so high that the
-    names at the ends of the lines fit. `gap`, `ends`, `trained`: see Chart. Without gap, x_ticks or ends, those of a
-    large chart are taken.
+    names at the ends of the lines fit. `trained`: see Chart. A small chart has `x_ticks`, and no names.
     """
-    ends = {method: shorten(label(method)) for method in curves} if ends is None else ends
-    gap = gap or (19 if len(curves) <= FEW_CURVES else 15)
+    ends, gap = {method: shorten(label(method)) for method in curves}, 19 if len(curves) <= FEW_CURVES else 15
+    left, right = 44, 206
+    if x_ticks is not None:
+        shown = [method for method in curves if method != ZERO_SHOT]
+        are_few = len(shown) <= FEW_METHODS
+        ends, gap, left, right = dict.fromkeys(shown if are_few else (), ""), 22, 38, 58 if are_few else 12
     first, last = min(steps), max(steps)
     frame = Frame(
         width=size[0], height=max(size[1], gap * len(ends) + TOP + BOTTOM), left=left, right=right,

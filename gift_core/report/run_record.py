@@ -50,7 +50,7 @@ class Experiment:
     @property
     def methods(self) -> tuple[str, ...]:
         """The trained methods in the order of params.yaml; the zero-shot model is not among them."""
-        return self.methods_where(lambda row: not is_zero_shot(row))
+        return self.methods_where(lambda row: row.learns != "nothing")
 
     def methods_where(self, holds: Callable[[MethodConfig], bool]) -> tuple[str, ...]:
         """The methods of run.methods with such a row."""
@@ -164,7 +164,7 @@ class RunRecord(Experiment, RunScores):
             row, result = self.config.methods[name], f"{name}-{task}"
             if row.replay.images != "none":
                 results[f"teach@{result}"] = read_source(layout.teacher(name, task)).environment
-            if not is_zero_shot(row):
+            if row.learns != "nothing":
                 results[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment")
             file = layout.accuracy(name, task)
             results[f"evaluate@{result}"] = environment_of(file, self.metadata[name][task])
@@ -210,14 +210,8 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     """
     infos = {step.task: read_task(layout.task(step.task)) for step in config.sequence}
     accuracy, metadata = read_accuracies(layout, config, tuple(config.run.methods))
-    trained = [name for name in config.run.methods if not is_zero_shot(config.methods[name])]
-    scores = score_run(layout, config, accuracy, trained)
+    scores = score_run(layout, config, accuracy, config.run.methods)
     return RunRecord(layout=layout, config=config, infos=infos, accuracy=accuracy, metadata=metadata, **vars(scores))
-
-
-def is_zero_shot(method: MethodConfig) -> bool:
-    """Whether the method is never trained. It is the pre-trained model, the zero-shot row of every report."""
-    return method.learns == "nothing"
 
 
 def is_plain_finetuning(method: MethodConfig) -> bool:
@@ -237,7 +231,7 @@ def contender(config: Config, name: str | None) -> str:
     if name is not None:
         lookup(rows, name, "--method: run.methods of params.yaml")
         return name
-    learning = [method for method, row in rows.items() if not is_zero_shot(row)]
+    learning = [method for method, row in rows.items() if row.learns != "nothing"]
     others = [method for method in learning if not (rows[method].is_reference or is_plain_finetuning(rows[method]))]
     candidates = others or learning
     if len(candidates) != 1:

@@ -28,10 +28,11 @@ from gift_core.artifacts.task import (
     read_task,
     write_task,
 )
-from gift_core.clip.images import CACHE_BYTES, CacheBudget
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import open_folder
 from gift_core.clip.task_tests import Classification, TestOutcome, TestSet, test_of
 from gift_core.config.experiment import Config
+from gift_core.datasets.dataset import sampled_by_seed
 from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -39,7 +40,6 @@ from gift_core.method.averaging import released_weights
 from gift_core.method.classifier import EncodingSettings
 from gift_core.progress import progress
 from gift_core.report.accuracies import Score
-from gift_core.seeds import seed_for
 
 HELD_OUT = 0.2  # of each class
 MOST = 500  # training images of each task that are tested
@@ -77,8 +77,7 @@ def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int)
     for label, name in enumerate(info.class_names) if info.kind == CLASSES else [(None, PAIRS)]:
         own = [position for position, image in enumerate(images) if label in (None, image.label)]
         count = len(own) if share == 1 else min(max(1, round(share * len(own))), len(own) - 1)
-        order = np.random.default_rng(seed_for("hold out", seed, info.name, name)).permutation(len(own))
-        found += [own[index] for index in order[: max(0, count)]]
+        found += sampled_by_seed(own, max(0, count), "hold out", seed, info.name, name)
     return sorted(found)
 
 
@@ -162,9 +161,13 @@ class Release:
 
 @dataclass(frozen=True)
 class AlphaSearch:
-    """The releases in the order of their alphas. The last one, 1, is the trained model."""
+    """The releases in the order of their alphas. The last one, 1, is the trained model.
+
+    `unseen`: of each learned task, whether no model has seen the images that it is tested on.
+    """
 
     releases: Sequence[Release]
+    unseen: Mapping[str, bool]
 
     def change(self, release: Release) -> tuple[float, float]:
         """Returns what the learned tasks gain over alpha 1 in points, and its standard error, paired by image."""
@@ -203,28 +206,24 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
 
 
 def search_alphas(
-    alphas: Sequence[float],
-    *,
-    trained: Path,
-    pretrained: Path,
-    learned: Sequence[Path],
-    probes: Sequence[Path],
-    settings: EncodingSettings,
+    layout: Layout, config: Config, method: str, alphas: Sequence[float], *, folder: Path, settings: EncodingSettings
 ) -> AlphaSearch:
-    """Tests the releases of the model `trained` at `alphas` and at 1. All are folders of models and of tasks."""
+    """Tests the releases of a method's last model at `alphas` and at 1. Writes the validation images into `folder`."""
+    pretrained, trained = layout.pretrained(), layout.model(method, config.sequence[-1].task)
+    unseen = write_validation_parts(layout, config, folder)
     for model in (trained, pretrained):
         model_hash(model)
     start, end = (load_file(model / WEIGHTS) for model in (pretrained, trained))
-    clip, budget = settings.load(trained), CacheBudget(CACHE_BYTES)
-    sets = {folder: settings.open(folder, budget) for folder in (*learned, *probes)}
-
+    clip, budget = settings.load(trained), CacheBudget()
+    learned = {task: settings.open(folder / task, budget) for task in unseen}
+    probes = {name: settings.open(layout.task(name), budget) for name in config.evaluation.probes}
     chosen, releases = sorted({*alphas, 1.0}), []
     for alpha in progress(chosen, len(chosen), "alphas"):
         clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
-        right = {folder.name: right_of(test_of(clip, sets[folder])) for folder in learned}
-        of_probes = {folder.name: test_of(clip, sets[folder]).top1 for folder in probes}
+        right = {task: right_of(test_of(clip, images)) for task, images in learned.items()}
+        of_probes = {name: test_of(clip, images).top1 for name, images in probes.items()}
         releases.append(Release(alpha, right, of_probes))
-    return AlphaSearch(releases)
+    return AlphaSearch(releases, unseen)
 
 
 def right_of(test: TestOutcome) -> np.ndarray:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from gift_core.artifacts.contract import read, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
@@ -125,11 +125,6 @@ class _Task(BaseModel):
     captions: dict[str, int] = {}
 
 
-class _Settings(BaseModel):
-    start: str
-    learns: str
-
-
 class _Training(BaseModel):
     """What provenance.json says of a training."""
 
@@ -140,7 +135,8 @@ class _Training(BaseModel):
     start_model: str
     weights_sha256: str
     trained_model: str | None = None  # of a released model: the weights that the next training started from
-    settings: _Settings
+    start: str = Field(validation_alias=AliasPath("settings", "start"))
+    learns: str = Field(validation_alias=AliasPath("settings", "learns"))
 
 
 def _trainings(folder: Path) -> list[_Training]:
@@ -148,14 +144,14 @@ def _trainings(folder: Path) -> list[_Training]:
     if not (folder / PROVENANCE).is_file():
         raise _unknown(folder, f"there is no {folder / PROVENANCE}")
     newest = _training(folder)
-    if newest is None or newest.settings.learns == "nothing":
+    if newest is None or newest.learns == "nothing":
         raise _unknown(folder, f"its {PROVENANCE} names no task that it was trained on")
     others = [_training(file.parent) for file in sorted(folder.parent.glob(f"*/{PROVENANCE}"))]
     chain, own = [newest], newest
     # Until the model knows its own task only: the first one, or one of a method with a model for each task.
-    while own.step and (own.settings.start, own.settings.learns) != ("pretrained", "task"):
+    while own.step and (own.start, own.learns) != ("pretrained", "task"):
         before = [each for each in others if each and (each.method, each.step) == (own.method, own.step - 1)]
-        if own.settings.start != "pretrained":
+        if own.start != "pretrained":
             before = [each for each in before if (each.trained_model or each.weights_sha256) == own.start_model]
         if len(before) != 1:
             what = f"the model before {own.task} is not in {folder.parent}"

@@ -136,11 +136,9 @@ def score(answers: Iterable[tuple[str, str, float]]) -> TestResult:
     similarities = sorted(similarity for *_, similarity in found)
     if not counts:
         raise UserError("None of the images can be read. Give images that an image viewer opens.")
-    images: Counter[str] = Counter()
-    for (label, _), count in counts.items():
-        images[label] += count
+    images = Counter(label for label, *_ in found)
     by_class = {label: Score(counts[label, label], count) for label, count in images.items()}
     wrong = [(*pair, count) for pair, count in counts.most_common() if pair[0] != pair[1]]
-    total = Score(sum(each.correct for each in by_class.values()), images.total())
+    total = Score(sum(each.correct for each in by_class.values()), len(found))
     lowest = similarities[int((1 - KNOWN) * len(similarities))]
     return TestResult(total, by_class, tuple(wrong), math.floor(1000 * lowest) / 1000)

@@ -61,7 +61,8 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, compare_runs
+    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, write_comparison
+    from gift_core.report.comparison.runs_by_seed import read_runs
     from gift_core.untrusted import read_json_file
 
     if (seeds is None) == (not roots):
@@ -70,7 +71,8 @@ def compare(
     names = methods.split(",") if methods else None
     if seeds is not None:
         roots = run_seeds(seeds, params, methods=names, against=against)
-    comparison = compare_runs(roots or [], out, against=against, methods=names, allow_missing=allow_missing)
+    comparison = read_runs(roots or [], methods=names, against=against, allow_missing=allow_missing)
+    write_comparison(comparison, out)
     if as_json:
         print_json(read_json_file(out / RECORD))
         return
@@ -92,7 +94,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     from gift_core.method.metrics import ZERO_SHOT
     from gift_core.untrusted import parse_yaml
 
-    from ..dvc.fork_server import limit_spinning, serving
+    from ..dvc.fork_server import serving
     from ..dvc.pipeline import require_free
 
     complete = complete_text(params)
@@ -112,7 +114,6 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
         _write_project(roots[seed], yaml.safe_dump(own, sort_keys=False), config)
     note(f"{plural(len(names), 'method')}, {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}")
     targets = [f"evaluate@{name}-step{len(config.sequence) - 1}" for name in names]
-    limit_spinning(os.environ)
     with serving(os.environ) as environment:
         for number, (seed, root) in enumerate(roots.items(), 1):
             started = time.monotonic()

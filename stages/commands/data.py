@@ -14,7 +14,6 @@ from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_json, p
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
-All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB", "folder")
 
 data = typer.Typer(
@@ -75,7 +74,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 @data.command(cls=GiftCommand)
 def fetch(
     names: Names = None,
-    every: All = False,
+    every: bool = flag("--all", "All data sets that params.yaml needs."),
     hub: bool = flag("--hub", "Take the hub's copy of a published data set, if the catalogue has one."),
     as_json: AsJson = False,
     params: Params = PARAMS,

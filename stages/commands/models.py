@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -166,13 +165,13 @@ def release(
         note(f"To choose: gift release {method} --choose")
         return
     with explained(stage):
-        found, unseen = _search_alphas(stage, alphas)
+        found = _search_alphas(stage, alphas)
     before, alpha = read_settings(params), found.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     if not as_json:
-        _show_alphas(stage, found, unseen)
-    record = {"method": method, **_alphas_record(found, unseen), "proposed": alpha}
+        _show_alphas(stage, found)
+    record = {"method": method, **_alphas_record(found), "proposed": alpha}
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
     if before == after:
@@ -180,9 +179,9 @@ def release(
     carry_out(edit, record, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
-def _search_alphas(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict[str, bool]]:
+def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     from gift_core.computation import resolve_device
-    from gift_core.report.searches import search_alphas, write_validation_parts
+    from gift_core.report.searches import search_alphas
     from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings
@@ -190,19 +189,11 @@ def _search_alphas(stage: Stage, alphas: list[float]) -> tuple[AlphaSearch, dict
     layout, config = stage.layout, stage.config
     work = work_folder(layout.work("release", stage.method), {})
     with work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
-        unseen = write_validation_parts(layout, config, Path(parts))
-        found = search_alphas(
-            alphas,
-            trained=layout.model(stage.method, config.sequence[-1].task),
-            pretrained=layout.pretrained(),
-            learned=[Path(parts) / task for task in unseen],
-            probes=[layout.task(name) for name in config.evaluation.probes],
-            settings=encoding_settings(config, resolve_device(config.run.device)),
-        )
-    return found, unseen
+        settings = encoding_settings(config, resolve_device(config.run.device))
+        return search_alphas(layout, config, stage.method, alphas, folder=Path(parts), settings=settings)
 
 
-def _show_alphas(stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -> None:
+def _show_alphas(stage: Stage, found: AlphaSearch) -> None:
     """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
     rows = []
     for each in found.releases:
@@ -213,7 +204,7 @@ def _show_alphas(stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -
     title = f"{stage.method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes")
     print_table(columns, rows, title=title, bold=[found.releases.index(found.proposed)])
-    seen = [task for task, is_unseen in unseen.items() if not is_unseen]
+    seen = [task for task, is_unseen in found.unseen.items() if not is_unseen]
     if seen:
         typer.echo(
             f"The images of {', '.join(seen)} are training images, which favors alpha 1: on new images a smaller alpha "
@@ -224,7 +215,7 @@ def _show_alphas(stage: Stage, found: AlphaSearch, unseen: Mapping[str, bool]) -
     hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
 
 
-def _alphas_record(found: AlphaSearch, unseen: Mapping[str, bool]) -> dict[str, Any]:
+def _alphas_record(found: AlphaSearch) -> dict[str, Any]:
     rows = [
         {
             "alpha": each.alpha,
@@ -236,5 +227,5 @@ def _alphas_record(found: AlphaSearch, unseen: Mapping[str, bool]) -> dict[str, 
         }
         for each in found.releases
     ]
-    images = {task: "validation" if is_unseen else "training" for task, is_unseen in unseen.items()}
+    images = {task: "validation" if is_unseen else "training" for task, is_unseen in found.unseen.items()}
     return {"images": images, "alphas": rows}

@@ -57,7 +57,7 @@ def run(
             pool.environment = resources.enter_context(serving(pool.environment))
         note(f"{len(pipeline.upstream)} stages, {pool.workers} workers, {pool.gpus:g} GPUs")
         loop = RunLoop(pipeline, pool, LOGS.absolute(), seconds, keep_going, force, helpers)
-        with postponed("The finished stages are recorded.") as stop:  # inside, because Ray sets a handler of its own
+        with postponed() as stop:  # inside, because Ray sets a handler of its own
             loop.run(stop)
     note(loop.summary())
     if loop.failed:

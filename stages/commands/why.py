@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from ..dvc.pipeline import Changes, DvcPipeline
 
-Targets = Annotated[
-    list[str] | None, argument("STAGE", "Stages, with those that they need. [default: all]", show_default=False)
-]
 NEW = "it is new: dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
 
 
-def why(targets: Targets = None, as_json: AsJson = False) -> None:
+def why(
+    targets: list[str] | None = argument("STAGE", "Stages, with those that they need. [default: all]", default=None),
+    as_json: AsJson = False,
+) -> None:
     """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it took.
 
     It names keys of params.yaml with their old and new values, edited functions,

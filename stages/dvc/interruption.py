@@ -93,11 +93,10 @@ def _watch(reader: socket.socket, launchers: list[Any] | None, orphaned: threadi
 
 
 @contextmanager
-def postponed(kept: str) -> Iterator[threading.Event]:
+def postponed() -> Iterator[threading.Event]:
     """Within the block a signal to end only sets the event that it yields. Interruption is raised after the block.
 
-    For work that has to end some processes and to finish what it writes, and that may take longer than GRACE_SECONDS.
-    `kept`: a sentence about the work that is kept then.
+    For `gift run`, which has to end some processes and to record stages, which may take longer than GRACE_SECONDS.
     """
     stop, received = threading.Event(), []
 
@@ -114,7 +113,7 @@ def postponed(kept: str) -> Iterator[threading.Event]:
         for number, handler in former.items():
             signal.signal(number, handler)
     if received:
-        raise Interruption(received[0], REASONS[signal.Signals(received[0]).name], kept)
+        raise Interruption(received[0], REASONS[signal.Signals(received[0]).name], "The finished stages are recorded.")
 
 
 def run_to_end(command: Sequence[str], *, folder: Path, environment: Mapping[str, str] = os.environ) -> int:

@@ -92,7 +92,7 @@ def test_shots_samples_that_many_images_of_each_class_by_the_seed_the_task_and_t
     same_size = sampled(3, counts=(9, 9))
     assert [name[2:] for name in same_size if name[0] == "0"] != [name[2:] for name in same_size if name[0] == "1"]
     few = sample_shots(whole, 1, task="birds", seed=42)
-    assert (few.test, few.notes, few.class_names) == (whole.test, whole.notes, whole.class_names)
+    assert (few.test, few.notes, few.classes) == (whole.test, whole.notes, whole.classes)
     with pytest.raises(UserError, match=r"birds.shots: 10 shots are more than class 'class 0' has \(9 training images"):
         sampled(10)
 

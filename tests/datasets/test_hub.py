@@ -78,7 +78,7 @@ def test_images_and_labels_of_all_types_are_read(
         write(tmp_path, split, {"image": IMAGES, **columns})
     changes = changes if source == "hub" else TABLE | changes
     found = open_birds(tmp_path, source, **changes)
-    assert found.class_names == ("owl", "wren") and found.counts == {"train": 4, "test": 4}
+    assert [*found.classes.values()] == ["owl", "wren"] and found.counts == {"train": 4, "test": 4}
     assert [sample.read() for sample in reversed(found.train)] == IMAGES[::-1]
     assert found.train[2].name == "data/train-00000-of-00001.parquet, row 3"
     if source == "table":

@@ -16,7 +16,8 @@ import pytest
 from gift_core.config.experiment import Config
 from gift_core.config.presets import load_preset
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs
+from gift_core.report.comparison.compare import write_comparison
+from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.report import run_folder as runs
 from tests.report.run_folder import ROOT, Matrix
 
@@ -127,7 +128,7 @@ def pages(whole: tuple[Path, Config], tmp_path_factory: pytest.TempPathFactory) 
     runs.write_params(root / "43", TASKS, METHODS, probes=runs.PROBE_NAMES, seed=43)  # what a comparison reads of a run
     for method, matrix in matrices_of(43).items():
         runs.write_accuracies(Layout(root / "43"), method, TASKS, matrix, probes=probes[method])
-    compare_runs([root / name for name in ("large", "43")], folders["comparison"])
+    write_comparison(read_runs([root / name for name in ("large", "43")]), folders["comparison"])
     return {name: folder / "index.html" for name, folder in folders.items()}
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs
+from gift_core.report.comparison.compare import write_comparison
 from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.clone import content
 from tests.config.test_loading import set_at
@@ -46,7 +46,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     roots = write_seeds(tmp_path_factory.mktemp("seeds"), 44, 42, 43, methods=ALL)
     for key, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
         change(roots[0], key, value)
-    compare_runs(roots, roots[0] / "comparison")
+    write_comparison(read_runs(roots), roots[0] / "comparison")
     return roots
 
 
@@ -81,21 +81,17 @@ def test_the_files_have_scores_and_paired_differences_and_the_page_each_seed_as_
     assert cell.format("worse", "−20.0", "−20.0 to −20.0") in differences
     assert cell.format("noise", "≈ −0.5", "−3.0 to +2.0") in differences
     assert "GIFT\nseed 42\t80.00\nseed 43\t79.00\nseed 44\t81.00" in page
-    strips = re.findall(r'<svg class="strip".*?</svg>', page, re.S)
-    assert [strip.count("<circle") for strip in strips] == [3] * 6 * 5
+    assert [each.count("<circle") for each in re.findall(r'<svg class="strip".*?</svg>', page, re.S)] == [3] * 6 * 5
     axes = re.findall(r'<svg class="strip axis".*?</svg>', page, re.S)
     texts = [re.findall(r"<text.*?>(.*?)</text>", axis) for axis in axes]
     assert [low.lstrip("−") for low, _, _ in texts] == [high.lstrip("+") for _, _, high in texts]
     assert len(texts) == 5 and ["−1.0", "mean", "+1.0"] in texts
 
 
-def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spread(
-    roots: list[Path], tmp_path: Path
-) -> None:
-    compare_runs(roots[::-1], tmp_path / "again")
+def test_any_order_gives_the_same_bytes_and_one_seed_has_no_spread(roots: list[Path], tmp_path: Path) -> None:
+    write_comparison(read_runs(roots[::-1]), tmp_path / "again")
     assert content(tmp_path / "again") == content(roots[0] / "comparison")
-    comparison = compare_runs(roots[:1], tmp_path / "one")
-    assert len(comparison.scores["gift"]["last"]) == 1
+    write_comparison(read_runs(roots[:1]), tmp_path / "one")
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert "There is no spread" in page and "±" not in page[page.index("<main") :]
     finetune = json.loads((tmp_path / "one" / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
@@ -106,12 +102,18 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
     folders = write_seeds(tmp_path, 42, 43, 44, methods=ALL)
     Layout(folders[1]).accuracy("gift_cd", runs.TASKS[-1]).unlink()
     with pytest.raises(UserError, match=r"not finished: gift_cd \(seed 43\)\. .*--allow-missing"):
-        compare_runs(folders, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    comparison = compare_runs(folders, tmp_path / "out", allow_missing=True)
+        read_runs(folders)
+    comparison = read_runs(folders, allow_missing=True)
+    write_comparison(comparison, tmp_path / "out")
     assert (comparison.missing, len(comparison.scores["gift_cd"]["last"])) == (((43, "gift_cd"),), 2)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Missing: GIFT, CD only (seed 43)" in page and "2 of 3 seeds" in page
+    rows = yaml.safe_load((folders[1] / "params.yaml").read_text(encoding="utf-8"))["methods"]
+    change(folders[1], "methods", {"gift": rows["gift"]})  # between two runs that differ in a method it does not have
+    change(folders[1], "run.methods", ["gift"])
+    change(folders[2], "methods.gift_l2.learning_rate", 0.5)
+    with pytest.raises(UserError, match=r"42 and .*44 are not one experiment: methods\.gift_l2\.learning_rate is "):
+        read_runs(folders, allow_missing=True)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, valu
     else:
         change(folders[1], key, value)
     with pytest.raises(UserError, match=message):
-        read_runs(folders, allow_missing=False)
+        read_runs(folders)
 
 
 EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}&lt;"
@@ -158,5 +160,5 @@ def test_html_is_text_in_the_report_and_in_the_comparison(tmp_path: Path, monkey
         file.write_text(json.dumps(json.loads(file.read_text()) | texts))
     runs.write_pictures(Layout(tmp_path), config)
     assert text_of(runs.build(tmp_path, config)).count(ESCAPED) >= 3
-    compare_runs([tmp_path], tmp_path / "out")
+    write_comparison(read_runs([tmp_path]), tmp_path / "out")
     assert ESCAPED in text_of(tmp_path / "out")

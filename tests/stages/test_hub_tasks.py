@@ -61,7 +61,7 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
     names = sorted(path.relative_to(tmp_path / row.path).as_posix() for path in (tmp_path / row.path).rglob("*.*"))
     assert names == ["README.md", "commit.txt", "data/test-00000-of-00001.parquet",
                      "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]  # fmt: skip
-    assert open_dataset("pets", row, seed=1, root=tmp_path).class_names == ("great tit", "wren")
+    assert open_dataset("pets", row, seed=1, root=tmp_path).classes == {"great_tit": "great tit", "wren": "wren"}
     gift("remove-task", "pets")
 
 

@@ -78,13 +78,12 @@ def right(*counts: int) -> np.ndarray:
 def test_the_proposal_is_the_smallest_alpha_that_loses_no_more_than_a_standard_error() -> None:
     """At 0.4 it would be as good as at 1 again, but 0.5 below it lost."""
     by_alpha = {0.4: 80, 0.5: 60, 0.6: 79, 0.7: 82, 1.0: 80}
-    search = AlphaSearch([Release(alpha, {"birds": right(count)}, {}) for alpha, count in by_alpha.items()])
+    search = AlphaSearch([Release(alpha, {"birds": right(count)}, {}) for alpha, count in by_alpha.items()], {})
     change, error = search.change(search.releases[2])
     assert change == pytest.approx(-1) and error == pytest.approx(100 * np.sqrt(0.01 * 0.99 / 100))
     assert search.proposed.alpha == 0.7  # -1 is more than the error of 0.995
-    two = AlphaSearch(
-        [Release(alpha, {"a": right(first), "b": right(80)}, {}) for alpha, first in {0.5: 81, 1.0: 80}.items()]
-    )
+    of_two = {alpha: {"a": right(count), "b": right(80)} for alpha, count in {0.5: 81, 1.0: 80}.items()}
+    two = AlphaSearch([Release(alpha, tasks, {}) for alpha, tasks in of_two.items()], {})
     assert two.change(two.releases[0]) == (pytest.approx(0.5), pytest.approx(0.995 / 2, abs=1e-3))
     assert two.proposed.alpha == 0.5 and two.releases[0].kept is None
 

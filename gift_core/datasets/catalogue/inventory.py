@@ -91,11 +91,6 @@ class CatalogueRow(Section):
     classes: dict[Text, Text] = Field(default_factory=dict)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The class names in the order of the labels."""
-        return tuple(self.classes.values())
-
-    @property
     def archive_names(self) -> str:
         """The names of the archives in one line."""
         return ", ".join(archive.name for archive in self.archives)

@@ -188,12 +188,11 @@ def read_flowers(folder: Path) -> Splits:
 
 def read_food(folder: Path) -> Splits:
     """Food-101: one JSON file per split, {class: [image without .jpg, ...]}."""
-
-    def split(name: str) -> list[Pair]:
-        classes = parse_json((folder / "meta" / f"{name}.json").read_bytes())
-        return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
-
-    return {"train": split("train"), "test": split("test")}
+    lists = {split: parse_json((folder / "meta" / f"{split}.json").read_bytes()) for split in SPLITS}
+    return {
+        split: [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
+        for split, classes in lists.items()
+    }
 
 
 def read_gtsrb(folder: Path) -> Splits:

@@ -1,9 +1,8 @@
-"""Compares finished runs over their seeds: writes comparison.csv, comparison.json and index.html."""
+"""Writes a comparison of finished runs over their seeds: comparison.csv, comparison.json and index.html."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
-from gift_core.report.comparison.runs_by_seed import Comparison, read_runs
+from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
 from gift_core.report.page import environment
@@ -22,27 +21,12 @@ TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 NAME_GAP = 18.0  # between the names beside the scatter chart
 
 
-def compare_runs(
-    roots: Sequence[Path],
-    folder: Path,
-    *,
-    against: str | None = None,
-    methods: Sequence[str] | None = None,
-    allow_missing: bool = False,
-) -> Comparison:
-    """Writes the comparison of the runs as the folder `folder` and returns it. The same runs give the same bytes.
-
-    `methods`: None for all of run.methods.
-
-    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
-    `against` is no method of the runs. ContractError if an accuracy file is damaged.
-    """
-    comparison = read_runs(roots, methods=methods, against=against, allow_missing=allow_missing)
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Writes the comparison as the folder `folder`. The same runs give the same bytes."""
     with build_folder(folder) as temporary:
         comparison.values.to_csv(temporary / TABLE, index=False, lineterminator="\n")
         write_json(temporary / RECORD, _as_json(comparison))
         (temporary / PAGE).write_bytes(render_comparison(comparison).encode())
-    return comparison
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -164,7 +148,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
             }
             found = {}
             for column, each in comparison.differences.get(name, {}).items():
-                interval = None if each.low is None else [rounded(each.low), rounded(each.high)]
+                interval = [rounded(each.low), rounded(each.high)] if each.count > 1 else None
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}

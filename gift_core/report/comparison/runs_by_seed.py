@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +23,8 @@ from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER, label
-from gift_core.report.run_record import Experiment, is_zero_shot
+from gift_core.report.run_record import Experiment
+from gift_core.untrusted import leaves
 
 CONFIDENCE = 0.95
 COMMAND = "gift compare"
@@ -33,22 +34,22 @@ MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference over paired seeds and its 95% interval, which needs at least two seeds."""
+    """Mean difference over `count` paired seeds and its 95% interval, NaN to NaN for one seed."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     count: int
 
     @property
     def exceeds_noise(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return self.low > 0 or self.high < 0
 
     def verdict(self, column: str) -> str:
         """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
         if not self.exceeds_noise:
-            return "unknown" if self.low is None else "noise"
+            return "unknown" if self.count == 1 else "noise"
         return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
 
 
@@ -127,13 +128,10 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     count = len(differences)
     if count == 0:
         return None
-    mean = float(differences.mean())
-    if count == 1:
-        return Difference(mean, None, None, 1)
     from scipy.special import stdtrit  # type: ignore[import-untyped]  # here, because importing it takes half a second
 
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
-    margin = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
+    mean, margin = float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(mean, mean - margin, mean + margin, count)
 
 
@@ -153,10 +151,10 @@ def read_runs(
     """
     configs = {root: _config(root, methods) for root in roots}
     ordered = sorted(roots, key=lambda root: configs[root].seed)
-    for one, other in pairwise(ordered):
+    for one, other in combinations(ordered, 2):
         _require_one_experiment(one, configs[one], other, configs[other])
     rows = {name: configs[root].methods[name] for root in ordered for name in configs[root].run.methods}
-    wanted = [name for name, row in rows.items() if not is_zero_shot(row)]
+    wanted = [name for name, row in rows.items() if row.learns != "nothing"]
     models = dict[str | None, Path]()
     scores = {configs[root].seed: _scores(root, configs[root], models) for root in ordered}
     missing = tuple((seed, name) for seed, found in scores.items() for name in wanted if name not in found.scores)
@@ -195,7 +193,7 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
         raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. {remedy}")
     accuracy, metadata = read_accuracies(layout, config, tuple(names))
     models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
-    return score_run(layout, config, accuracy, [name for name in names if not is_zero_shot(config.methods[name])])
+    return score_run(layout, config, accuracy, names)
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
@@ -228,5 +226,4 @@ def _settings(config: Config, methods: Collection[str]) -> dict[str, object]:
     parameters["sequence"] = {str(index): row for index, row in enumerate(parameters["sequence"])}
     parameters["tasks"] = {task: parameters["tasks"][task] for task in used}
     parameters["methods"] = {name: row for name, row in parameters["methods"].items() if name in methods}
-    (found,) = pd.json_normalize(parameters).to_dict("records")
-    return {str(key): value for key, value in found.items() if not str(key).startswith(MAY_DIFFER)}
+    return {key: value for key, value in leaves(parameters) if not key.startswith(MAY_DIFFER)}

@@ -55,7 +55,7 @@ def test_a_wrong_count_is_refused_with_what_to_do_or_noted(tmp_path: Path) -> No
         raw = RawData(name, tmp_path, row=catalogue_row(name, "tests"), allow_partial=True)
         assert raw.is_enough(tested) is is_enough
     dataset = open_dataset("mine", row_of("aircraft", allow_partial=True), seed=42, root=tmp_path)
-    assert (len(dataset.class_names), len(dataset.train), len(dataset.test)) == (100, 3, 3)
+    assert (len(dataset.classes), len(dataset.train), len(dataset.test)) == (100, 3, 3)
     (note,) = dataset.notes
     assert "is partial: 3 of 3,334 training images" in note
     assert "3 of 100 classes have images, none have 737-300, 737-400" in note
@@ -73,7 +73,7 @@ def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, comp
     classes = {"order": "labels", "first": 7, "count": 2}
     dataset = open_dataset("mine", row_of("mnist", allow_partial=True, classes=classes), seed=42, root=tmp_path)
     assert dataset.notes[0].startswith("MNIST is")
-    assert dataset.class_names == ("7 - seven", "8 - eight") and len(dataset.train) == len(dataset.test) == 4
+    assert [*dataset.classes.values()] == ["7 - seven", "8 - eight"] and len(dataset.train) == len(dataset.test) == 4
 
 
 OFFICIAL = {
@@ -122,8 +122,8 @@ def test_a_whole_data_set_and_a_slice_in_the_benchmarks_order(
     dataset = open_dataset("mine", row_of("cifar100", classes=classes), seed=42, root=tmp_path)
     whole = open_dataset("mine", row_of("cifar100"), seed=42, root=tmp_path)
     row = catalogue_row("cifar100", "tests")
-    assert (whole.class_names, whole.templates, whole.notes) == (row.class_names, row.templates, ())
-    assert dataset.class_names == ("wardrobe", "tulip", "bowl", "seal", "mountain")
+    assert (whole.classes, whole.templates, whole.notes) == (row.classes, row.templates, ())
+    assert [*dataset.classes.values()] == ["wardrobe", "tulip", "bowl", "seal", "mountain"]
     expected = [(sample.label, sample.read()) for sample in whole.test if sample.label in wanted]
     assert list(dataset.classes) == wanted
     assert [(sample.label, sample.read()) for sample in dataset.test] == expected and len(expected) == 10
@@ -146,10 +146,10 @@ def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_r
 @pytest.mark.parametrize("spelling", ["labels", "names", "others"])
 def test_a_copy_of_the_hub_is_the_data_set_if_its_classes_and_counts_are(spelling: str, tmp_path: Path) -> None:
     row = small_row("stanford_cars")
-    names = {"labels": list(row.classes), "names": [name.upper() for name in row.class_names]}
+    names = {"labels": list(row.classes), "names": [name.upper() for name in row.classes.values()]}
     folder = tmp_path / "cars"
     for split in ("train", "test"):
-        labels = names.get(spelling, [*row.class_names[1:], "bus"])
+        labels = names.get(spelling, [*list(row.classes.values())[1:], "bus"])
         write(tmp_path, split, {"image": [png(0)] * 196, "label": labels})
     (tmp_path / "birds").rename(folder)
     (folder / "commit.txt").write_text("c0ffee\n", encoding="utf-8")

@@ -23,7 +23,7 @@ TEMPLATES = {  # how many CLIP publishes of each; of cars MTIL has one more
 
 
 def names_of(dataset: str) -> tuple[str, ...]:
-    return catalogue_row(dataset, "tests").class_names
+    return tuple(catalogue_row(dataset, "tests").classes.values())
 
 
 def test_mtil_has_1201_classes() -> None:
@@ -36,8 +36,8 @@ def test_a_row_has_all_templates_once_and_a_distinct_name_for_each_class(dataset
     row = catalogue_row(dataset, "tests")
     assert len(row.templates) == len(set(row.templates)) == TEMPLATES[dataset]
     assert all(template.count("{}") == 1 for template in row.templates)
-    assert len(set(row.class_names)) == len(row.class_names)
-    assert all(name == " ".join(name.split()) for name in row.class_names)
+    assert len(set(row.classes.values())) == len(row.classes)
+    assert all(name == " ".join(name.split()) for name in row.classes.values())
 
 
 def test_flowers_and_digits_are_torchvisions_and_pets_in_the_order_of_their_labels_which_mixes_cats_and_dogs() -> None:
