@@ -15,7 +15,7 @@ from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import FULL, TEXT_ENCODER
 from gift_core.datasets.captions import base_vocabulary
-from gift_core.doctor.operations import known_models
+from gift_core.doctor.inputs import known_models
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
@@ -35,7 +35,6 @@ SIZE = replace(
     autoencoder=known_models()[GENERATOR]["vae"],
     text_encoder=TEXT_ENCODER,
     parameters={"clip": 84_205_569, "unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
-    autoencoder_class="AutoencoderTiny",
     # Its single step is at the last noise level, timestep 999.
     scheduler={
         "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",

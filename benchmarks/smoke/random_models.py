@@ -88,14 +88,10 @@ def build_clip(size: Size) -> torch.nn.Module:
 
 def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
     """Returns text_encoder, unet and vae with weights from torch's generator, on torch's default device."""
-    import diffusers
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from gift_core.doctor.counting import build_part
 
-    return {
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**size.text_encoder)),
-        "unet": diffusers.UNet2DConditionModel(**size.unet),
-        "vae": getattr(diffusers, size.autoencoder_class)(**size.autoencoder),
-    }
+    parts = {"text_encoder": size.text_encoder, "unet": size.unet, "vae": size.autoencoder}
+    return {name: build_part(config) for name, config in parts.items()}
 
 
 def parameter_count(part: torch.nn.Module) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gift_core.doctor.operations import known_models
+from gift_core.doctor.inputs import known_models
 
 Settings = Mapping[str, Any]
 
@@ -49,7 +49,6 @@ class Size:
     scheduler: Settings = field(default_factory=lambda: SCHEDULER)
     # Classes of diffusers.
     pipeline_class: str = "StableDiffusionPipeline"
-    autoencoder_class: str = "AutoencoderKL"
     scheduler_class: str = "PNDMScheduler"
 
 

@@ -20,13 +20,9 @@ from torch.utils.flop_counter import flop_registry
 from gift_core.clip.architectures import build_model
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
-from gift_core.doctor.operations import ClipCount, PipelineCount
+from gift_core.doctor.stage_work import ClipCount, PipelineCount
 
 ITEMS = 64  # images or texts at once: so many that the gradients of the weights do not matter beside them
-CLASSES = {  # where a configuration names none
-    "unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel",
-    "safety_checker": "StableDiffusionSafetyChecker",
-}  # fmt: skip
 CONTEXT = 77  # tokens of a text, where the configuration names no other number
 
 
@@ -39,7 +35,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations, self.peak = 0.0, 0
-        self._bytes, self._alive = 0, set[int]()
+        self._alive = weakref.WeakValueDictionary[int, Any]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -47,18 +43,9 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._overloadpacket in flop_registry:
             self.operations += flop_registry[func._overloadpacket](*args, **kwargs, out_val=out)
         given = {storage._cdata for storage in _storages((args, kwargs))}
-        for storage in _storages(out):
-            key, size = storage._cdata, storage.nbytes()
-            if key not in given | self._alive:
-                self._alive.add(key)
-                self._bytes += size
-                self.peak = max(self.peak, self._bytes)
-                weakref.finalize(storage, self._drop, key, size)
+        self._alive |= {each._cdata: each for each in _storages(out) if each._cdata not in given}
+        self.peak = max(self.peak, sum(each.nbytes() for each in self._alive.values()))
         return out
-
-    def _drop(self, key: int, size: int) -> None:
-        self._alive.discard(key)
-        self._bytes -= size
 
 
 def _storages(values: Any) -> list[Any]:
@@ -78,10 +65,9 @@ FUSED = patch.object(torch.nn.functional, "scaled_dot_product_attention", _fused
 def empty_clip(model_config: Mapping[str, Any]) -> Clip:
     """Returns a model of open_clip without memory, with a tokenizer that gives rows of 0."""
     length = model_config["text_cfg"].get("context_length", CONTEXT)
-    size = model_config["vision_cfg"].get("image_size", 224)
-    config = {"model_cfg": model_config, "preprocess_cfg": {"size": size}}
     with torch.device("meta"):
-        model = build_model(model_config, {})
+        model: Any = build_model(model_config, {})
+    config = {"model_cfg": model_config, "preprocess_cfg": {"size": model.visual.image_size}}
     return Clip(model, lambda texts: torch.zeros(len(texts), length, dtype=torch.long), config, "fp32")
 
 
@@ -95,8 +81,6 @@ def count_clip(
     published = open_clip.get_pretrained_cfg(name.replace("/", "-"), pretrained or "")
     clip = empty_clip({**model_config, **({"quick_gelu": True} if published.get("quick_gelu") else {})})
     model: Any = clip.model.train()
-    size, context = model.visual.image_size, model_config["text_cfg"].get("context_length", CONTEXT)
-    side = size if isinstance(size, int) else size[0]
 
     def count(encode: Callable[[torch.Tensor], torch.Tensor], items: torch.Tensor) -> tuple[float, float]:
         """Operations forward, and the peak of forward and backward pass, for each item."""
@@ -108,10 +92,10 @@ def count_clip(
         return operations / ITEMS, counter.peak / ITEMS
 
     with checkpointed(clip) if checkpointing else nullcontext(), torch.device("meta"), FUSED:
-        image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, side, side))
-        text, text_bytes = count(model.encode_text, torch.zeros(ITEMS, context, dtype=torch.long))
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    return ClipCount(image, text / context, image_bytes, text_bytes / context, weights, model_config["embed_dim"])
+        image, image_bytes = count(model.encode_image, torch.empty(ITEMS, 3, clip.image_size, clip.image_size))
+        tokens_NL = clip.tokenizer([""] * ITEMS)
+        text, text_bytes = (each / tokens_NL.shape[1] for each in count(model.encode_text, tokens_NL))
+    return ClipCount(image, text, image_bytes, text_bytes, clip.parameter_count, clip.embedding_size)
 
 
 def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> PipelineCount:
@@ -121,7 +105,7 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
     config.json. Imports diffusers.
     """
     with torch.device("meta"), torch.no_grad(), FUSED:
-        models = {name: _build(name, config) for name, config in parts.items()}
+        models = {name: build_part(config) for name, config in parts.items()}
         unet, vae, config = models["unet"], models["vae"], models["unet"].config
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         latents_1CHW = torch.empty(1, config.in_channels, size // scale, size // scale)
@@ -137,15 +121,12 @@ def count_pipeline(parts: Mapping[str, Mapping[str, Any]], size: int) -> Pipelin
     return PipelineCount(parameters, denoiser.operations, decoder.operations, denoiser.peak, decoder.peak)
 
 
-def _build(part: str, config: Mapping[str, Any]) -> Any:
+def build_part(config: Mapping[str, Any]) -> Any:
+    """Returns a part of a pipeline with random weights, from its config.json. Imports diffusers."""
     import diffusers
     import transformers
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from diffusers.pipelines.stable_diffusion import safety_checker
 
-    name = config.get("_class_name") or config.get("architectures", [CLASSES.get(part)])[0]
-    if name == "StableDiffusionSafetyChecker":
-        return StableDiffusionSafetyChecker(transformers.CLIPConfig(**config))
-    if hasattr(diffusers, name):
-        return getattr(diffusers, name).from_config(dict(config))
-    model = getattr(transformers, name)
-    return model(model.config_class(**config))
+    name = config.get("_class_name") or config["architectures"][0]
+    kind = next(getattr(each, name) for each in (diffusers, transformers, safety_checker) if hasattr(each, name))
+    return kind.from_config(dict(config)) if hasattr(kind, "from_config") else kind(kind.config_class(**config))

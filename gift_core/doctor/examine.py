@@ -11,7 +11,7 @@ from pathlib import Path
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
-from gift_core.doctor.finding import Check, Finding, Mark, Project
+from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_trained
 from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.storage import check_disk, check_dvc
@@ -31,8 +31,7 @@ def check_environment() -> Iterator[Finding]:
     devices += [torch.device("mps")] if torch.backends.mps.is_available() else []
     for device in devices:
         memory = memory_of(device)
-        found = f"{memory.name}, {byte_size(memory.total)}, {byte_size(memory.free)} free"
-        yield Finding(str(device), "ok", found)
+        yield Finding(str(device), "ok", f"{memory.name}, {byte_size(memory.total)}, {byte_size(memory.free)} free")
     if not devices:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
@@ -40,7 +39,7 @@ def check_environment() -> Iterator[Finding]:
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
-CHECKS: tuple[tuple[str, Check], ...] = (
+CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
     (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained),
     (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
@@ -52,12 +51,11 @@ def examine(root: Path, preset: Path | None = None, *, quick: bool = False) -> I
     `preset` is the file of a preset that is checked in place of params.yaml. The findings of a group follow each other.
     `quick`: only problems that `dvc repro` would find while it runs: params.yaml, missing data, damaged models.
     """
-    if quick:
-        yield from examine_experiment(root, preset, {MODELS, DATA, TIME}, quick=True)
-        return
-    yield from _guarded("environment", MACHINE, check_environment)
-    yield from examine_experiment(root, preset, {MODELS, DATA, MEMORY, TIME})
-    yield from _guarded("dvc", SHARING, partial(check_dvc, root))
+    if not quick:
+        yield from _guarded("environment", MACHINE, check_environment)
+    yield from examine_experiment(root, preset, {MODELS, DATA, TIME} | (set() if quick else {MEMORY}), quick)
+    if not quick:
+        yield from _guarded("dvc", SHARING, partial(check_dvc, root))
 
 
 def summarize(findings: Sequence[Finding]) -> tuple[str, str]:

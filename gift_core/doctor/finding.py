@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,6 +43,3 @@ class Project:
     config: Config
     is_active: bool = False
     quick: bool = False
-
-
-Check = Callable[[Project], Iterable[Finding]]

@@ -1,30 +1,94 @@
-"""Checks the models and the data sets of params.yaml: complete on this machine, or available to download."""
+"""The models and the data sets of params.yaml: where they are on this machine, whole or to be downloaded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
+from gift_core.artifacts.model_folder import CONFIG, PATH_SUFFIXES, WEIGHTS, read_shapes, shape_fault
+from gift_core.config.experiment import looks_local
 from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import INDEX, model_config_of, parts_of, pipeline_folder, read_model_config
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size
+from gift_core.untrusted import read_json_file
 
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-HUB_TIMEOUT = 3.0  # seconds
+INDEX = "model_index.json"
 RESTORE = "Correct {}, or restore it (git checkout, dvc pull)."
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
 }
+
+
+def known_models() -> Mapping[str, Any]:
+    """Returns {repository of the hub: what counts of its configurations}, for estimates before a download.
+
+    It has the models that the presets name: the model_cfg of a CLIP, and the config.json of each part of a pipeline.
+    What is the default of the class is left out.
+    """
+    return dict(read_json_file(Path(__file__).with_name("known_models.json")))
+
+
+def model_config_of(project: Project) -> dict[str, Any] | None:
+    """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known here.
+
+    That of an architecture is read without importing open_clip, which takes seconds. UserError if it is damaged.
+    """
+    name = project.config.model.name
+    kind, _, location = name.partition(":") if ":" in name else ("", "", name)
+    config = None
+    if kind == "local-dir":
+        file = project.root / location / CONFIG
+        config = read_model_config(file) if file.is_file() else None
+    elif kind == "hf-hub":
+        cached = in_cache(location, (CONFIG,))
+        config = read_model_config(cached) if cached else known_models().get(location, {}).get("model_cfg")
+    elif not kind:
+        package = find_spec("open_clip")
+        file = Path(str(package and package.origin)).parent / "model_configs" / f"{location.replace('/', '-')}.json"
+        config = dict(read_json_file(file)) if file.is_file() else None
+    return None if config is None or "hf_model_name" in config["text_cfg"] else config  # that needs a file of the hub
+
+
+def read_model_config(file: Path) -> dict[str, Any]:
+    """Returns the model_cfg in a file of open_clip. UserError if it is damaged."""
+    try:
+        config = dict(read_json_file(file))["model_cfg"]
+        fault = shape_fault(config)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        raise UserError(f"{file} is no model configuration: {fault}. Restore the file.")
+    return dict(config)
+
+
+def pipeline_folder(project: Project) -> Path | None:
+    """Returns the folder of the pipeline on this machine: a local one, which may not exist, or a complete one in the
+    hub cache, or None."""
+    generator = project.config.generator
+    local = project.root / generator.pipeline
+    if looks_local(generator.pipeline) or local.is_dir():
+        return local
+    index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
+    return None if index is None or missing_parts(index.parent) else index.parent
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """Returns what is missing of the parts that the index of a diffusers folder names. ContractError without one."""
+    try:
+        index = read_json_file(folder / INDEX).items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ContractError(f"{folder}: no diffusers pipeline: {error}. Restore it, or download it again.") from None
+    parts = [name for name, part in index if isinstance(part, list) and part[:1] != [None]]
+    return [name for name in parts if not (folder / name).is_dir()]
 
 
 def check_clip(project: Project) -> Iterator[Finding]:
@@ -39,7 +103,7 @@ def check_clip(project: Project) -> Iterator[Finding]:
     local = location if kind == "local-file" else None
     if kind == "local-dir":
         folder = project.root / location
-        weights = sorted(file.name for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
+        weights = sorted(file.name for file in folder.glob("*") if file.suffix in PATH_SUFFIXES)
         local = f"{location}/{weights[0] if weights else WEIGHTS}"
         if weights and ((folder / CONFIG).is_file() or not (folder / "config.json").is_file()):
             read_model_config(folder / CONFIG)
@@ -75,10 +139,9 @@ def check_clip(project: Project) -> Iterator[Finding]:
 
 def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
-    rows = {name: project.config.methods[name] for name in project.config.run.methods}
-    names = [name for name, row in rows.items() if row.trains is not None or row.layer_decay is not None]
-    config = model_config_of(project) if names else None
-    if config is None:
+    rows = project.config.methods
+    names = [name for name in project.config.run.methods if rows[name].trains or rows[name].layer_decay]
+    if not names or (config := model_config_of(project)) is None:
         return
     from gift_core.doctor.counting import empty_clip
     from gift_core.method.methods import build_method
@@ -111,7 +174,7 @@ def check_generator(project: Project) -> Iterator[Finding]:
     elif not folder.is_dir():
         yield Finding("generator", "fail", f"there is no {folder}", RESTORE.format("generator.pipeline"))
     else:
-        if missing := [part for part in parts_of(folder) if not (folder / part).is_dir()]:
+        if missing := missing_parts(folder):
             raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
         files = [file for file in sorted(folder.glob("*/*")) if file.suffix in (".safetensors", ".bin")]
         for file in (file for file in files if file.suffix == ".safetensors"):
@@ -123,10 +186,10 @@ def download_finding(subject: str, what: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
-    if (problem := download_problem(HUB_TIMEOUT)) is None:
+    if (problem := download_problem(timeout=3.0)) is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
-    found, remedy = problem
-    return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {BY_HAND[subject]}.")
+    remedy = f"{problem[1]}, or {BY_HAND[subject]}."
+    return Finding(subject, "fail", f"{what} is not on this machine, and {problem[0]}", remedy)
 
 
 def check_data(project: Project) -> Iterator[Finding]:

@@ -15,8 +15,8 @@ import psutil
 from gift_core.config.experiment import GeneratorConfig, GeneratorMemoryConfig, TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.operations import GUIDED, ClipCount, PipelineCount, clip_count, model_config_of, pipeline_count
-from gift_core.doctor.stage_work import TYPICAL, task_sizes
+from gift_core.doctor.inputs import model_config_of
+from gift_core.doctor.stage_work import GUIDED, TYPICAL, ClipCount, PipelineCount, clip_count, pipeline_count, task_size
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MARGIN = 1.3  # the estimate times this exceeds every recorded peak (tests/doctor/test_memory_estimate.py)
 CONTEXT = 600_000_000  # bytes of a CUDA context, before the first tensor
 TEXT_TOKENS = 32  # texts are cut to the longest of their batch; class prompts are shorter than this
-MICRO_BATCHES = (64, 32, 16, 8, 4)
 SLICED = GeneratorMemoryConfig(vae_slicing=True, vae_tiling=False, offload="none", attention=None)
 
 
@@ -46,15 +45,12 @@ def training_bytes(
     weights = count.weights * (6 if half else 4) + 4 * trained * (3 + copies)
     if method.trains is not None and method.trains.is_merged and method.merge is not None:
         weights += 4 * count.weights
-    activations = 0.0
+    kept = []
     for batch in ((training.batch_size, texts), (training.replay_batch_size, training.replay_batch_size)):
-        images, others = (-(-items // training.processes) for items in batch)
-        if micro is None:
-            kept = images * count.image_bytes + others * TEXT_TOKENS * count.token_bytes
-        else:  # encodes either images or texts
-            kept = max(min(images, micro) * count.image_bytes, min(others, micro) * TEXT_TOKENS * count.token_bytes)
-        activations = max(activations, kept)
-    return int(CONTEXT + weights + activations * (0.5 if half else 1))
+        images, others = (min(micro or items, -(-items // training.processes)) for items in batch)
+        both = images * count.image_bytes, others * TEXT_TOKENS * count.token_bytes
+        kept.append(max(both) if micro else sum(both))  # of a micro-batch either images or texts are encoded
+    return int(CONTEXT + weights + max(kept) * (0.5 if half else 1))
 
 
 def generation_bytes(count: PipelineCount, generator: GeneratorConfig) -> int:
@@ -105,12 +101,12 @@ def check_memory(project: Project) -> Iterator[Finding]:
 def check_training(project: Project, device: DeviceMemory) -> Finding:
     """Returns whether the most demanding method fits `device` on the task with the most texts."""
     config, count, training = model_config_of(project), clip_count(project), project.config.training
-    rows = (project.config.methods[name] for name in project.config.run.methods)
-    methods = [method for method in rows if method.learns != "nothing"]
+    names, rows = project.config.run.methods, project.config.methods
+    methods = [rows[name] for name in names if rows[name].learns != "nothing"]
     if config is None or count is None or not methods:
         what = "no estimate: the architecture of the model is not known yet, or no method trains it"
         return Finding("training memory", "info", what)
-    sizes = task_sizes(project) or {"assumed": TYPICAL}
+    sizes = {step.task: task_size(project, step.task) for step in project.config.sequence} or {"assumed": TYPICAL}
     name, size = max(sizes.items(), key=lambda each: each[1].trained_texts(training.batch_size))
     texts = size.trained_texts(training.batch_size)
     peak = partial(training_bytes, count, precision=project.config.model.precision, texts=texts)
@@ -120,7 +116,7 @@ def check_training(project: Project, device: DeviceMemory) -> Finding:
         changed = training.model_copy(update=changes)
         return max(peak(method, changed, trained=number) for method, number in trained)
 
-    choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in MICRO_BATCHES}
+    choices = {f"training.micro_batch_size: {size}": estimate(micro_batch_size=size) for size in (64, 32, 16, 8, 4)}
     what = f"{texts} {'captions' if size.test_captions else 'classes'} ({name})"
     return memory_finding("training memory", what, estimate(), device=device, choices=choices)
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
+from typing import Any
 
-from gift_core.artifacts.task import read_task
+from gift_core.artifacts.contract import write_json
+from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.config.experiment import TESTED
 from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig
 from gift_core.datasets.captions import base_vocabulary
+from gift_core.datasets.catalogue.inventory import catalogue_row
+from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.ingest import open_dataset
 from gift_core.doctor.finding import Project
-from gift_core.doctor.operations import BACKWARD, GUIDED, ClipCount, clip_count, pipeline_count
+from gift_core.doctor.inputs import known_models, model_config_of, pipeline_folder
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
+from gift_core.untrusted import read_json_file
 
+BACKWARD = 3  # forward and backward pass together cost three times the forward pass
+GUIDED = 2  # with guidance, each step runs the denoiser on the prompt and on the negative one
 # Measured on two CPU cores (benchmarks/smoke_full.md, docs/log.md).
 START_SECONDS = 0.8  # of a stage that computes with a model, after the imports
 START_SECONDS_WITHOUT_MODEL = 0.3
@@ -28,6 +39,31 @@ MINI_CLASSES, MINI_TEMPLATES, MINI_BYTES = 20, 3, 2000  # about; the bytes of an
 FLOAT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 CAPTIONS_PER_IMAGE = 2  # about
+
+
+@dataclass(frozen=True)
+class ClipCount:
+    """Of a CLIP: the operations of a forward pass on an image and on a token of a text, the bytes that training keeps
+    for each of both in float32, the number of weights, and the size of an embedding."""
+
+    image: float
+    token: float
+    image_bytes: float
+    token_bytes: float
+    weights: int
+    embedding: int
+
+
+@dataclass(frozen=True)
+class PipelineCount:
+    """Of a pipeline: the parameters of each part, and for an image the operations and the peak of bytes in float32 of a
+    pass of the denoiser and of the decoder."""
+
+    parameters: dict[str, int]
+    denoiser: float
+    decoder: float
+    denoiser_bytes: float
+    decoder_bytes: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +90,7 @@ TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1, bytes=0)  # o
 
 @dataclass(frozen=True)
 class StageWork:
-    """A stage instance. `made`: it has its output, of `bytes`. `generates`: the operations are the pipeline's."""
+    """A stage instance. `made`: it has its output, of `bytes`. The operations of synthesize are the pipeline's."""
 
     stage: str
     method: str
@@ -63,7 +99,6 @@ class StageWork:
     start_seconds: float = START_SECONDS_WITHOUT_MODEL
     images: float = 0.0
     operations: float = 0.0
-    generates: bool = False
     bytes: int = 0
 
 
@@ -76,11 +111,48 @@ class Workload:
     assumed: str
 
 
+def clip_count(project: Project) -> ClipCount | None:
+    """Returns what is counted of the model of params.yaml, or None if its configuration is not on this machine."""
+    config, model = model_config_of(project), project.config.model
+    if config is None:
+        return None
+    checkpointing = project.config.training.gradient_checkpointing
+    return ClipCount(**_kept(project, "count_clip", config, checkpointing, model.name, model.pretrained))
+
+
+def pipeline_count(project: Project) -> PipelineCount | None:
+    """Returns what is counted of the pipeline of params.yaml, or None if it is not known, or has no UNet."""
+    generator, folder = project.config.generator, pipeline_folder(project)
+    # of diffusers: a UNet that needs other inputs, or a damaged configuration, which the finding `generator` reports
+    with suppress(Exception):
+        files = folder.glob("*/config.json") if folder else ()
+        parts = {file.parent.name: read_json_file(file) for file in files} or known_models().get(generator.pipeline, {})
+        if {"unet", "vae"} <= set(parts):
+            return PipelineCount(**_kept(project, "count_pipeline", parts, generator.size))
+    return None
+
+
+def _kept(project: Project, count: str, *inputs: Any) -> dict[str, Any]:
+    """Returns what a function of gift_core.doctor.counting counts for these arguments, or what it counted earlier."""
+    code = Path(__file__).with_name("counting.py").read_text(encoding="utf-8")
+    key = hashlib.sha256(json.dumps([code, count, inputs], sort_keys=True).encode()).hexdigest()
+    file = Layout(project.root).work("doctor", f"{key[:16]}.json")
+    with suppress(OSError, ValueError):  # there is none, or it is damaged
+        return dict(read_json_file(file))
+    from gift_core.doctor import counting
+
+    counted = asdict(getattr(counting, count)(*inputs))
+    with suppress(OSError):  # the folder may be read-only
+        write_json(file, counted)
+    return counted
+
+
 def count_work(project: Project) -> Workload:
     """Returns all stages of the experiment, from scratch. One task of typical size stands for an empty sequence."""
     config, layout, unknown = project.config, Layout(project.root), []
     clip, pipeline, generator = clip_count(project), pipeline_count(project), config.generator
-    known, probes = task_sizes(project), {name: _task_size(project, name) for name in config.evaluation.probes}
+    known = {step.task: task_size(project, step.task) for step in config.sequence}
+    probes = {name: task_size(project, name) for name in config.evaluation.probes}
     sizes, pairs = known or {"task": TYPICAL}, config.prompts.images_per_task
     stages = []
     for task, size in {**sizes, **probes}.items():
@@ -91,20 +163,16 @@ def count_work(project: Project) -> Workload:
         unknown.append(f"synthesize: {generator.pipeline} is not on this machine yet, or has no UNet")
     else:
         passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
-        operations = pairs * (passes * pipeline.denoiser + pipeline.decoder)
+        drawing = pairs * (passes * pipeline.denoiser + pipeline.decoder)
         start = START_SECONDS + FILE_SECONDS / 4 * (pipeline.parameters["unet"] + pipeline.parameters["vae"])
         written = int(pairs * generator.size**2 * PIXEL_BYTES[generator.image_format])
         for task in sizes:
-            work = StageWork("synthesize", "", task, layout.shards(task).is_dir(), start, pairs, operations)
-            stages.append(replace(work, generates=True, bytes=written))
+            made = layout.shards(task).is_dir()
+            stages.append(StageWork("synthesize", "", task, made, start, pairs, drawing, bytes=written))
     if clip is None:
         unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
     else:
         stages += _with_clip(project, sizes, probes, clip)
-    weights = clip.weights if clip else 0
-    start = START_SECONDS + FILE_SECONDS * weights
-    made = layout.pretrained().is_dir()
-    stages.append(StageWork(OTHERS, "", "import_model", made, start, bytes=FLOAT_BYTES * weights))
     stages.append(StageWork(OTHERS, "", "write_vocabulary", layout.base_vocabulary().is_file()))
     stages += [StageWork(OTHERS, "", task, layout.prompts(task).is_file()) for task in sizes]
     stages.append(StageWork(OTHERS, "", "report", (layout.reports() / "index.html").is_file(), START_SECONDS))
@@ -135,10 +203,9 @@ def _with_clip(
     for name, (step, task) in product(config.run.methods, enumerate(sizes)):
         method = config.methods[name]
         images, texts = method.replay.encoded(pairs, names, [(each.train, each.classes) for each in tasks[: step + 1]])
-        fisher = getattr(method.replay, "fisher", None) is not None
-        trained = pairs if fisher else 0
+        trained = pairs if getattr(method.replay, "fisher", None) else 0
         operations = encoding(images + BACKWARD * trained, texts + BACKWARD * trained)
-        taught = FLOAT_BYTES * ((images + texts) * clip.embedding + fisher * clip.weights)
+        taught = FLOAT_BYTES * ((images + texts) * clip.embedding + (clip.weights if trained else 0))
         begin, made = start if images else START_SECONDS_WITHOUT_MODEL, layout.teacher(name, task).is_dir()
         yield StageWork("teach", name, task, made, begin, images + trained, operations, bytes=taught)
 
@@ -159,43 +226,35 @@ def _with_clip(
         yield replace(evaluating(name, task, layout.released(name, task).is_dir(), tested), bytes=size)
     for task, probe in probes.items():
         yield evaluating("", task, layout.probe(task).is_file(), [probe])
+    yield StageWork(OTHERS, "", "import_model", layout.pretrained().is_dir(), start, bytes=size)
 
 
-def task_sizes(project: Project) -> dict[str, TaskSize]:
-    """Returns the size of each task of the sequence. What is not known yet is that of TYPICAL."""
-    return {step.task: _task_size(project, step.task) for step in project.config.sequence}
-
-
-def _task_size(project: Project, name: str) -> TaskSize:
+def task_size(project: Project, name: str) -> TaskSize:
+    """Returns the size of a task. What is not known yet is that of TYPICAL."""
     task, folder = project.config.tasks[name], Layout(project.root).task(name)
-    if (folder / "task.json").is_file():
-        with suppress(ContractError):  # the stages that read it say so
-            info, size = read_task(folder), sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            texts = len(info.class_names), len(info.templates)
-            return TaskSize(info.counts["train"], info.counts["test"], *texts, size, info.captions.get("test", 0))
+    with suppress(ContractError):  # there is none yet, or it is damaged, and the stages that read it say so
+        return _sized(read_task(folder), sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
     if isinstance(task, CatalogueTaskConfig):
-        from gift_core.datasets.catalogue.inventory import catalogue_row
-
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         whole, templates = len(row.classes) or 1, task.templates or row.templates
         classes = task.classes.count if task.classes else whole
         share = classes / whole
         train, test = (round(row.counts.get(split, 0) * share) for split in ("train", "test"))
-        train, captions = min(train, (task.shots or train) * classes), 0 if row.classes else CAPTIONS_PER_IMAGE * test
-        return TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share), captions)
-    vocabulary = getattr(task, "vocabulary_captions", None)
-    if isinstance(task, MiniTaskConfig):
-        train, test, size = task.train_images, task.test_images, MINI_BYTES * (task.train_images + task.test_images)
-        if vocabulary:
-            return TaskSize(train, test, vocabulary, 1, size, CAPTIONS_PER_IMAGE * test)
-        return TaskSize(train, test, MINI_CLASSES, MINI_TEMPLATES, size)
-    from gift_core.datasets.ingest import open_dataset
+        train = min(train, (task.shots or train) * classes)
+        size = TaskSize(train, test, classes, len(templates), int(row.unpacked_bytes * share))
+    elif isinstance(task, MiniTaskConfig):
+        stored = MINI_BYTES * (task.train_images + task.test_images)
+        size = TaskSize(task.train_images, task.test_images, MINI_CLASSES, MINI_TEMPLATES, stored)
+    else:
+        with suppress(UserError):  # check_data says so
+            dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
+            return _sized(dataset, sum(sample.size for sample in (*dataset.train, *dataset.test)))
+        size = TYPICAL
+    if (vocabulary := getattr(task, "vocabulary_captions", None)) is None:
+        return size
+    return replace(size, classes=vocabulary, test_captions=CAPTIONS_PER_IMAGE * size.test)
 
-    try:
-        dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
-    except UserError:  # check_data says so
-        tested = CAPTIONS_PER_IMAGE * TYPICAL.test if vocabulary else 0
-        return replace(TYPICAL, classes=vocabulary or TYPICAL.classes, test_captions=tested)
-    size = sum(sample.size for sample in (*dataset.train, *dataset.test))
-    texts = len(dataset.classes), len(dataset.templates)
-    return TaskSize(len(dataset.train), len(dataset.test), *texts, size, dataset.captions.get("test", 0))
+
+def _sized(task: TaskInfo | Dataset, size: int) -> TaskSize:
+    texts = len(task.class_names), len(task.templates)
+    return TaskSize(task.counts["train"], task.counts["test"], *texts, size, task.captions.get("test", 0))

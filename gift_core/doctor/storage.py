@@ -34,7 +34,6 @@ CREDENTIALS = {  # remotes that need an extra of this project, and where their c
     "gs": "Next: gcloud auth application-default login, or gift remote URL --key-file KEY.json.",
     "azure": "Next: az login, or set AZURE_STORAGE_CONNECTION_STRING; gift remote URL --account NAME.",
 }
-_NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
 S3_SECONDS = 5.0  # for a connection, and for an answer. It tries twice
 OTHER_SERVER = "For a server that is not AWS's: make remote URL=... ENDPOINT=https://..."
 NETWORK_FAILS = "The server or the network fails."
@@ -129,7 +128,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     reason = dvc_error(answer)
     if "to be installed" in reason and scheme in CREDENTIALS:
         return Finding("dvc remote", "fail", f"{at} {NO_PACKAGE}", f"Run: make setup EXTRAS={scheme}")
-    if scheme in ("http", "https") and _NO_LISTING.search(reason):
+    if scheme in ("http", "https") and re.search(r": (403|404|405), message=", reason):
         return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
     if "does not exist" in reason and scheme not in ("http", "https"):
         what = f"{name}: there is nothing at {address} yet"

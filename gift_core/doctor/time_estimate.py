@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, count_work
+from gift_core.execution.pool import core_count
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import duration, plural
@@ -20,14 +20,11 @@ from gift_core.untrusted import read_json_file
 if TYPE_CHECKING:
     import torch
 
-HOUR = 3600
-LONG, TOO_LONG = 12 * HOUR, 24 * HOUR  # on a CPU
-MINIATURE_PIPELINE = "data/mini/diffusion"
+LONG, TOO_LONG = 12 * 3600, 24 * 3600  # seconds, on a CPU
 # The stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md).
 EFFICIENCY = 0.65
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 CPU_SQUARE, GPU_SQUARE = 512, 4096  # rows of the matrices that a device multiplies
-SECONDS = 0.2  # how long a device is measured
 SHORTER = {  # the settings that decide how long the stages of a type take
     "ingest": "shots or classes of the tasks",
     "synthesize": "generator.steps or prompts.images_per_task",
@@ -35,7 +32,7 @@ SHORTER = {  # the settings that decide how long the stages of a type take
     "evaluate": "evaluation.max_images (empty: all test images)",
 }
 TYPES = {"fp32": "float32", "amp_bf16": "bfloat16", "amp_fp16": "float16"}  # of torch, by model.precision
-WORTH_HALVING, FASTER = 0.5 * HOUR, 1.25  # from which time on bfloat16 is tried, and from which gain on it is proposed
+WORTH_HALVING, FASTER = 1800, 1.25  # from which time on bfloat16 is tried, and from which gain on it is proposed
 INSTEAD = (
     "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
     "CPU (gift use laptop). {} To run it here all the same: dvc repro."
@@ -57,7 +54,7 @@ class Speed:
     def seconds(self, work: StageWork) -> float:
         """Returns the time of a stage on the device."""
         images = IMAGE_SECONDS * work.images
-        computing = work.operations / (self.pipeline if work.generates else self.clip)
+        computing = work.operations / (self.pipeline if work.stage == "synthesize" else self.clip)
         return work.start_seconds + (images + computing if self.is_cpu else max(images, computing))
 
 
@@ -71,9 +68,8 @@ def check_time(project: Project) -> Iterator[Finding]:
     what is too long. The models of the miniature take minutes, so that they are not counted. UserError if the device of
     params.yaml is not available here.
     """
-    config = project.config
-    of_miniature = miniature_of(config).model and config.generator.pipeline == MINIATURE_PIPELINE
-    if project.quick and (of_miniature or not config.sequence):
+    of_miniature = miniature_of(project.config).model and project.config.generator.pipeline == "data/mini/diffusion"
+    if project.quick and (of_miniature or not project.config.sequence):
         return
     import pandas as pd
 
@@ -168,9 +164,4 @@ def measure_rate(device: torch.device, dtype: str) -> float:
     matrix = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     names = {"matrix": matrix, "wait_for": wait_for, "device": device}
     timer = Timer("matrix @ matrix; wait_for(device)", timer=clock, globals=names, num_threads=1)
-    return (core_count() if is_cpu else 1) * 2 * side**3 / min(timer.blocked_autorange(min_run_time=SECONDS).times)
-
-
-def core_count() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (core_count() if is_cpu else 1) * 2 * side**3 / min(timer.blocked_autorange().times)

@@ -202,7 +202,7 @@ def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) 
     try:
         ray.init(
             address="local",
-            num_cpus=workers or _cpus(),
+            num_cpus=workers or core_count(),
             num_gpus=None if use_gpus else 0,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -237,7 +237,7 @@ def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus:
     """Returns how many stages run at once, the GPUs of all machines together, and the CPUs of a stage."""
     found = ray.cluster_resources()
     gpus = float(found.get("GPU", 0)) if use_gpus else 0.0
-    cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else _cpus()
+    cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else core_count()
     if gpus and gpus < gpus_per_stage:
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: the cluster has {gpus:g} GPUs. Ask for at most so many.")
     # with GPUs as many stages as these hold, and one more that needs a CPU only
@@ -245,7 +245,8 @@ def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus:
     return workers, gpus, max(1, cpus // workers)
 
 
-def _cpus() -> int:
+def core_count() -> int:
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gift_core.config.experiment import GeneratorConfig, TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.counting import count_clip, count_pipeline, empty_clip
+from gift_core.doctor.inputs import known_models
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -26,7 +27,6 @@ from gift_core.doctor.memory_estimate import (
     generation_bytes,
     training_bytes,
 )
-from gift_core.doctor.operations import known_models
 from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
 from tests.method.training.tiny_training import gift, method_config, training

@@ -9,7 +9,7 @@ import pytest
 
 from gift_core.doctor import storage
 from gift_core.doctor.finding import Project
-from gift_core.doctor.stage_work import OTHERS, Workload, count_work
+from gift_core.doctor.stage_work import OTHERS, Workload, count_work, task_size
 from gift_core.doctor.storage import check_disk, check_dvc, check_remote, read_settings
 from gift_core.errors import UserError
 from tests.doctor.projects import make_project, own_project
@@ -30,6 +30,8 @@ def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
     assert written(project, "teach") == (11 * 1000 * 2 + 11 * 1000 + joined) * 512 * 4
     assert written(project, "finetune", "evaluate", OTHERS) == 4 * 149_620_737 * (1 + 11 * 2 * 2)
     assert 40e9 < written(project, "ingest") < 70e9  # SUN397 is most of it
+    row = {"source": "catalogue", "dataset": "flickr30k", "path": "data/0_raw/a", "vocabulary_captions": 200}
+    assert task_size(own_project(tmp_path, tasks={"my_task": row}), "my_task").classes == 200  # in the vocabulary
 
 
 def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(

@@ -26,7 +26,7 @@ def test_a_cpu_decodes_and_computes_and_a_gpu_computes_meanwhile() -> None:
     work = StageWork("evaluate", "gift", "letters", False, start_seconds=2, images=2000, operations=5e11)
     assert (CPU.seconds(work), GPU.seconds(work)) == (2 + 3 + 5, 2 + 5)  # 1.5 ms for each image
     faster = Speed("", False, clip=1e11, pipeline=5e11)
-    assert faster.seconds(StageWork("synthesize", "", "letters", False, 2, 0, 5e11, generates=True)) == 2 + 1
+    assert faster.seconds(StageWork("synthesize", "", "letters", False, 2, 0, 5e11)) == 2 + 1
 
 
 def total(project: Project) -> Finding:
