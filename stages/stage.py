@@ -247,9 +247,9 @@ def track_accuracies(stage: Stage, rows: pd.DataFrame) -> None:
     """Adds the accuracies of the step's model to its run, in percent: accuracy/<task>, and probe/<task>."""
     from gift_core.artifacts.accuracy import PROBE
 
-    own = rows[rows["trained_task"] == stage.task].itertuples()
-    found = {f"{PROBE if row.phase == PROBE else 'accuracy'}/{row.eval_task}": 100.0 * float(row.top1) for row in own}
-    _add_scores(stage, stage.method, stage.task, found)
+    own = rows[rows["trained_task"] == stage.task]
+    names = own["phase"].where(own["phase"] == PROBE, "accuracy") + "/" + own["eval_task"]
+    _add_scores(stage, stage.method, stage.task, dict(zip(names, 100.0 * own["top1"], strict=True)))
 
 
 def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:

@@ -141,8 +141,7 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
         if row.at != other:
             what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
             raise UserError(f"{other} and {row.at}: {what}. Keep one of them.")
-    found: pd.DataFrame = rows.drop(columns=["at", "file", "top1_percent"]).reset_index(drop=True)
-    return found
+    return rows.drop(columns=["at", "file", "top1_percent"]).reset_index(drop=True)
 
 
 def _files(path: Path) -> list[Path]:

@@ -233,7 +233,8 @@ def task_size(project: Project, name: str) -> TaskSize:
     """Returns the size of a task. What is not known yet is that of TYPICAL."""
     task, folder = project.config.tasks[name], Layout(project.root).task(name)
     with suppress(ContractError):  # there is none yet, or it is damaged, and the stages that read it say so
-        return _sized(read_task(folder), sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        info, files = read_task(folder), (path for path in folder.rglob("*") if path.is_file())
+        return _sized(info, len(info.class_names), sum(path.stat().st_size for path in files))
     if isinstance(task, CatalogueTaskConfig):
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         whole, templates = len(row.classes) or 1, task.templates or row.templates
@@ -248,13 +249,13 @@ def task_size(project: Project, name: str) -> TaskSize:
     else:
         with suppress(UserError):  # check_data says so
             dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
-            return _sized(dataset, sum(sample.size for sample in (*dataset.train, *dataset.test)))
+            return _sized(dataset, len(dataset.classes), sum(each.size for each in (*dataset.train, *dataset.test)))
         size = TYPICAL
     if (vocabulary := getattr(task, "vocabulary_captions", None)) is None:
         return size
     return replace(size, classes=vocabulary, test_captions=CAPTIONS_PER_IMAGE * size.test)
 
 
-def _sized(task: TaskInfo | Dataset, size: int) -> TaskSize:
-    texts = len(task.class_names), len(task.templates)
-    return TaskSize(task.counts["train"], task.counts["test"], *texts, size, task.captions.get("test", 0))
+def _sized(task: TaskInfo | Dataset, classes: int, size: int) -> TaskSize:
+    counts = task.counts["train"], task.counts["test"], classes, len(task.templates)
+    return TaskSize(*counts, size, task.captions.get("test", 0))

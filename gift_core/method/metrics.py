@@ -103,8 +103,7 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     steps = [
         rows_at(own, task).assign(method=ZERO_SHOT, step=step, trained_task=task) for step, task in enumerate(order)
     ]
-    whole: pd.DataFrame = pd.concat([*steps, after], ignore_index=True)
-    return whole
+    return pd.concat([*steps, after], ignore_index=True)
 
 
 def probe_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -43,26 +43,22 @@ def benchmark_of(data_sets: Sequence[str]) -> Benchmark | None:
 def summary(benchmark: Benchmark) -> pd.DataFrame:
     """Returns transfer, avg and last in percent and source (text), one row per method, in the published order."""
     table = _read("mtil_summary.csv")
-    own: pd.DataFrame = table[table["order"] == benchmark.key].set_index("method")[[*METRICS, "source"]]
-    return own
+    return table[table["order"] == benchmark.key].set_index("method")[[*METRICS, "source"]]
 
 
 def recent(benchmark: Benchmark) -> pd.DataFrame:
     """Returns later results: transfer, avg, last in percent (or NaN), kind, read_from, source; one row per method."""
     table = _read("recent.csv")
-    own: pd.DataFrame = table[table["benchmark"] == benchmark.key].set_index("method")
-    return own
+    return table[table["benchmark"] == benchmark.key].set_index("method")
 
 
 def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
     """Returns rows as artifacts.accuracy.read_accuracy_rows does, of the methods whose accuracies were published."""
     name = f"{benchmark.key}_accuracy.csv"
     if not (files(__package__) / name).is_file():
-        none: pd.DataFrame = pd.DataFrame(columns=["method", "protocol", "step", "trained_task", "eval_task", "top1"])
-        return none
+        return pd.DataFrame(columns=["method", "protocol", "step", "trained_task", "eval_task", "top1"])
     rows = _read(name).assign(protocol="task_incremental")
-    fractions: pd.DataFrame = rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
-    return fractions
+    return rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
 
 
 def zero_shot(benchmark: Benchmark) -> pd.Series[float]:
@@ -72,8 +68,7 @@ def zero_shot(benchmark: Benchmark) -> pd.Series[float]:
     """
     rows = _read(f"{ORDER_1.key}_accuracy.csv")
     pretrained = rows[(rows["method"] == "zero_shot") & (rows["step"] == 0)].set_index("eval_task")["top1_percent"]
-    in_order: pd.Series[float] = pretrained.reindex(list(benchmark.data_sets))
-    return in_order
+    return pretrained.reindex(list(benchmark.data_sets))
 
 
 def _read(name: str) -> pd.DataFrame:

@@ -49,11 +49,10 @@ def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
     if method.consolidation.kind == "none":
         absent |= {CONSOLIDATION}
     left_out, values = {*NOT_LOSSES, *absent, *(f"{name}{ENTROPY}" for name in logged)}, {}
-    for name in logged.columns.difference(left_out, sort=False):
+    for name in logged.columns.difference([*left_out], sort=False):
         entropy = logged.get(f"{name}{ENTROPY}")
         values[name if entropy is None else f"{name}{KL}"] = logged[name] - (0 if entropy is None else entropy)
-    table: pd.DataFrame = pd.DataFrame(values)
-    return table
+    return pd.DataFrame(values)
 
 
 @lru_cache(maxsize=1)  # the charts and the plots are made of the same
@@ -67,14 +66,12 @@ def read_all_losses(record: RunRecord) -> pd.DataFrame:
         wide = loss_values(read_losses(record.layout.model(method, task) / LOSSES), record.config.methods[method])
         tidy = wide.reset_index().melt(id_vars="iteration", var_name="loss", value_name="value")
         frames.append(tidy.assign(method=method, position=position, iterations=wide.index.max() + 1))
-    losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
-    return losses
+    return pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
 
 
 def loss_rows(record: RunRecord) -> pd.DataFrame:
     """The content of losses.csv: the means of 20 bins for each task."""
-    rows: pd.DataFrame = binned(read_all_losses(record), BINS_PER_TASK_OF_PLOTS).round({"value": 6})
-    return rows
+    return binned(read_all_losses(record), BINS_PER_TASK_OF_PLOTS).round({"value": 6})
 
 
 def binned(rows: pd.DataFrame, bins: int | pd.Series[int]) -> pd.DataFrame:
@@ -84,8 +81,7 @@ def binned(rows: pd.DataFrame, bins: int | pd.Series[int]) -> pd.DataFrame:
     """
     fraction = (rows["iteration"] * bins // rows["iterations"] + 0.5) / bins
     steps = rows.assign(sequence_step=(rows["position"] + fraction).astype(float).round(4))
-    means: pd.DataFrame = steps.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().reset_index()
-    return means
+    return steps.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().reset_index()
 
 
 def loss_charts(record: RunRecord) -> list[Chart]:

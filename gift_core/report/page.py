@@ -81,7 +81,7 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     """
     accuracy = record.accuracy if record.seen is None else record.accuracy[record.accuracy["phase"] == PROBE]
     order = {task: position for position, task in enumerate((*record.tasks, *record.probe_images))}
-    rows: pd.DataFrame = accuracy.assign(
+    rows = accuracy.assign(
         after=["zero-shot" if step < 0 else record.tasks[step] for step in accuracy["step"]],
         after_step=accuracy["step"] + 1,
         task=accuracy["eval_task"],
@@ -96,8 +96,7 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
         for method in record.seen.columns
         for step, (task, percent) in enumerate(record.seen[method].items(), 1)
     ]
-    whole: pd.DataFrame = pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), rows], ignore_index=True)
-    return whole
+    return pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), rows], ignore_index=True)
 
 
 def environment() -> Environment:

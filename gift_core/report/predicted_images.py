@@ -68,8 +68,7 @@ def answers_of(record: RunRecord, method: str, task: str, *, after: str | None =
     rows = predictions_of(record, method, last if is_whole else after)
     rows = rows[(rows["step"] == record.tasks.index(after)) & (rows["task"] == task)]
     own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
-    answers: pd.DataFrame = own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
-    return answers
+    return own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
 
 
 def _with_classes(record: RunRecord) -> list[str]:
@@ -97,8 +96,8 @@ def kept_tasks(record: RunRecord, baseline: str, best: str) -> dict[str, dict[st
         if all((folder / name).is_file() for name in info.shards("test")):
             shown = rows.iloc[a_few(range(len(rows)), IMAGES_PER_TASK)]
             stored = images_at(folder, info, "test", map(int, shown.image))
-            for row in shown.itertuples():
-                picture = thumbnail(str(row.label), stored[row.image].read(), file=folder, stage=STAGE)
+            for position, row in zip(shown.image, shown.itertuples(), strict=True):
+                picture = thumbnail(str(row.label), stored[position].read(), file=folder, stage=STAGE)
                 images.append((picture, str(row.baseline), str(row.predicted)))
         reverse = int((had.correct & ~kept.correct & forgot.correct).sum())
         counts = {"learned": int(learned.correct.sum()), "forgotten": int(forgotten.sum())}

@@ -112,7 +112,8 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
     compared = f"the published {benchmark.title} ({mtil.MODEL}): mean {number(means['measured'])}%, published"
     compared += f" {number(means['published'])}%"
-    check = ZeroShot(benchmark=benchmark.title, verdict="agrees", data_sets=accuracies.to_dict("index"))
+    rows = {str(name): {"measured": own, "published": other} for name, own, other in accuracies.itertuples()}
+    check = ZeroShot(benchmark=benchmark.title, verdict="agrees", data_sets=rows)
     if agrees:
         largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
         return check.model_copy(update={"sentence": f"Zero-shot agrees with {compared}; {largest}."})

@@ -24,9 +24,9 @@ def trace(stage: str) -> None:
     interrupted, seen, kept = Path(root, NOTES, f"{block} was interrupted"), set[CodeType](), set[CodeType]()
     is_resumed = block in RESUMED and not interrupted.exists()
     if is_resumed:
-        from gift_core.work import training, units
+        from gift_core.work import resumable, training
 
-        training.INTERVAL = units.INTERVAL = 0.0  # something is kept at every opportunity
+        training.INTERVAL = resumable.INTERVAL = 0.0  # something is kept at every opportunity
 
     def on_call(frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code

@@ -100,7 +100,7 @@ def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
     """
     by_method = comparison.values.reindex(columns=["method", "transfer", "last"]).groupby("method")
     means, deviations = by_method.mean(), by_method.std()
-    shown = means.dropna().index.difference(comparison.separate_models)
+    shown = means.dropna().index.difference([*comparison.separate_models])
     names = [method for methods in comparison.groups.values() for method in methods if method in shown]
     if not names:
         return None
