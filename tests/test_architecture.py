@@ -39,27 +39,27 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_170,
-    "gift_core/*.py": 820,
-    "gift_core/artifacts": 1_980,
-    "gift_core/clip": 1_850,
-    "gift_core/config": 2_055,  # with the options that docs/adding_a_method.md adds
+    "benchmarks": 3_160,
+    "gift_core/*.py": 890,
+    "gift_core/artifacts": 1_970,
+    "gift_core/clip": 1_800,
+    "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_940,
-    "gift_core/doctor": 1_430,
-    "gift_core/execution": 480,
+    "gift_core/doctor": 1_350,
+    "gift_core/execution": 370,
     "gift_core/generators": 710,
     "gift_core/interop": 900,
-    "gift_core/code": 380,
+    "gift_core/code": 390,
     "gift_core/library": 660,
-    "gift_core/method": 3_200,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/method": 3_190,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
-    "gift_core/published": 90,
-    "gift_core/report": 2_560,
-    "gift_core/team": 480,
+    "gift_core/published": 80,
+    "gift_core/report": 2_550,
+    "gift_core/team": 470,
     "gift_core/tracking": 270,
     "gift_core/use": 510,
-    "gift_core/work": 1_210,
+    "gift_core/work": 1_200,
     "recipes": 690,
     "stages": 5_170,
     "tests": 20_040,  # with what docs/adding_a_method.md adds

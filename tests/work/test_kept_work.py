@@ -14,7 +14,7 @@ import torch
 
 from gift_core.computation import Advance, Computation, State, ranges
 from gift_core.errors import UserError
-from gift_core.work import folder
+from gift_core.work import folder, resumable
 from gift_core.work.folder import remove_work, unfinished_works, work_folder
 from gift_core.work.resumable import ResumableRunner, keep_state, read_state, write_state
 from tests.mounts import small_disk
@@ -33,8 +33,7 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         write_state(path := disk / "state.safetensors", STATE)
         for _ in range(2):
             assert not keep_state(path, State({"a": torch.zeros(100_000)}, {}), said.append)
-            name = "gift_core.work.resumable.require_free_bytes"
-            monkeypatch.setattr(name, lambda *given: None)  # another process fills it meanwhile
+            monkeypatch.setattr(resumable, "require_free_bytes", lambda *given: None)  # others fill it meanwhile
         assert len(said) == 2 and said[0].startswith("no work could be kept, so an interruption loses more.")
         assert [file.name for file in disk.iterdir()] == ["state.safetensors"]
         found = read_state(path)
