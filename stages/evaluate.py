@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage, track_accuracies
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import computed_with, write_accuracy
+        from gift_core.artifacts.accuracy import PROBE, computed_with, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.computation import resolve_device
@@ -58,7 +58,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
         for line in describe(measured.rows):
             stage.say(line)
-        track_accuracies(stage, measured.rows)
+        rows = measured.rows[measured.rows["trained_task"] == task]
+        names = rows["phase"].where(rows["phase"] == PROBE, "accuracy") + "/" + rows["eval_task"]
+        stage.track(dict(zip(names, 100.0 * rows["top1"], strict=True)), method, task)
 
 
 def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gift_core.quantities import first_names
 
-from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of, track_metrics
+from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 SHOWN_NAMES = 6
 
@@ -60,3 +62,16 @@ def retire(stage: Stage, params: Path) -> None:
         names = list(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in moves))
         target = layout.retired("method", "task").parent.parent
         stage.say(f"no part of the experiment any more, moved to {target}: {first_names(names, SHOWN_NAMES)}")
+
+
+def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds Transfer, Avg, Last, Forgetting, and the probes' mean and loss of each method to the run of its last model.
+
+    After a failure, the tracker is not tried again: one warning is enough.
+    """
+    for method in stage.config.run.methods:
+        scores = {**metrics.get(method, {})}
+        probes = scores.pop("probes", {})
+        scores |= {f"probes_{name}": probes[name] for name in ("mean", "loss") if name in probes}
+        if scores and not stage.track(scores, method, stage.config.sequence[-1].task):
+            return

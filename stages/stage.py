@@ -1,14 +1,7 @@
-"""What the commands of all stages share: options, configuration, clear errors, and a note of their run time.
-
-Also two checks of what DVC does not compare: the code that runs with that of `check`, and settings that change while a
-stage runs. DVC never reads the code again after `check`, and reads the settings once more when a stage has ended. So a
-result could be recorded as that of other code or other settings. A stage that is run by hand is not recorded, and not
-compared.
-"""
+"""What the commands of all stages share: options, configuration, clear errors, and a note of their run time."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,16 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gift_core.code.fingerprint import running_code
-from gift_core.code.revisions import code_file, options_of, state
-from gift_core.errors import UserError, lookup
-from gift_core.layout import Layout, pipeline_root
+from gift_core.errors import lookup
+from gift_core.layout import Layout
 from gift_core.progress import is_quiet
-from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 from gift_core.work import os_errors
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from gift_core.config.experiment import Config, StepConfig
@@ -72,7 +61,6 @@ PROJECT = "The project: the folder with data/ and reports/."
 Root = Annotated[Path, option("FOLDER", PROJECT, exists=True, file_okay=False, panel=SHARED, default=...)]
 PARAMS = Path("params.yaml")
 ROOT = Path()
-DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 MOST = 10_000_000  # of a whole number in an option, as in params.yaml
 
 
@@ -112,6 +100,16 @@ class Stage:
 
         base, inputs = self.layout.work(self.stage, self.name), {**inputs, "precision": self.config.model.precision}
         return resumable_runner(base, self.stage, device, inputs, say=self.say)
+
+    def track(self, scores: Mapping[str, float | None], method: str, task: str) -> bool:
+        """Adds scores to the tracked run of the training of a model. Returns whether the tracker still works."""
+        from gift_core.artifacts.model_folder import read_provenance
+        from gift_core.tracking.tracked_run import describe, tracked_run
+
+        folder, experiment = self.layout.model(method, task), self.config.experiment
+        with tracked_run(lambda: describe(read_provenance(folder), experiment), self.layout.root, say=self.say) as run:
+            run.log_scores(scores)
+        return run.tracker is not None
 
     @property
     def row(self) -> MethodConfig:
@@ -169,6 +167,8 @@ def open_stage(
     from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import parse_config, read_settings
 
+    from .dvc.guards import require_checked_code, require_same_settings
+
     started = time.monotonic()
     params = params_of(params, root)
     settings = read_settings(params)
@@ -196,81 +196,3 @@ def explained(stage: Stage) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from None
-
-
-def require_checked_code(opened: Stage) -> None:
-    """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, name = opened.stage, opened.method or opened.task
-    own = name if name in options_of(stage, opened.config) else ""
-    file = opened.layout.root / code_file(stage, own)
-    if DVC_STAGE not in os.environ or not file.is_file():
-        return
-    found, checked = state(running_code(), stage, own, opened.config), read_json_file(file)
-    if checked != found:
-        is_code = checked.get("settings") == found.get("settings")
-        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}", "settings")
-        what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
-        raise UserError(f"{stage}: {what}. Run dvc repro again.")
-
-
-def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
-    """Raises UserError where DVC runs the stage, and a value that it records is not as in `before`, the file's content
-    when the stage began."""
-    stage, method = opened.stage, opened.method
-    if DVC_STAGE not in os.environ or (now := params.read_bytes()) == before:
-        return
-    try:
-        old, new = parse_yaml(before), parse_yaml(now)
-    except ValueError as error:
-        what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
-        raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
-    block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
-    written = block.get("do", block).get("params", [])
-    keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
-    if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
-        rows = [value_at(content, f"methods.{method}") for content in (old, new)]
-        names = {name for row in rows if isinstance(row, Mapping) for name in row}
-        keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
-    if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
-        what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
-        raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
-
-
-def value_at(content: Any, key: str) -> Any:
-    """Returns the value of a dotted key, such as run.methods, in the content of a YAML file; None without the key."""
-    for name in key.split("."):
-        content = content.get(name) if isinstance(content, Mapping) else None
-    return content
-
-
-def track_accuracies(stage: Stage, rows: pd.DataFrame) -> None:
-    """Adds the accuracies of the step's model to its run, in percent: accuracy/<task>, and probe/<task>."""
-    from gift_core.artifacts.accuracy import PROBE
-
-    own = rows[rows["trained_task"] == stage.task]
-    names = own["phase"].where(own["phase"] == PROBE, "accuracy") + "/" + own["eval_task"]
-    _add_scores(stage, stage.method, stage.task, dict(zip(names, 100.0 * own["top1"], strict=True)))
-
-
-def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Adds Transfer, Avg, Last, Forgetting, and the probes' mean and loss of each method to the run of its last model.
-
-    After a failure, the tracker is not tried again: one warning is enough.
-    """
-    for method in stage.config.run.methods:
-        scores = {**metrics.get(method, {})}
-        probes = scores.pop("probes", {})
-        scores |= {f"probes_{name}": probes[name] for name in ("mean", "loss") if name in probes}
-        if scores and not _add_scores(stage, method, stage.config.sequence[-1].task, scores):
-            return
-
-
-def _add_scores(stage: Stage, method: str, task: str, scores: Mapping[str, float | None]) -> bool:
-    """Returns whether the tracker still works."""
-    from gift_core.artifacts.model_folder import read_provenance
-    from gift_core.tracking.tracked_run import describe, tracked_run
-
-    folder, experiment = stage.layout.model(method, task), stage.config.experiment
-    with tracked_run(lambda: describe(read_provenance(folder), experiment), stage.layout.root, say=stage.say) as run:
-        run.log_scores(scores)
-    return run.tracker is not None

@@ -27,7 +27,7 @@ from gift_core.untrusted import leaves
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
-from ..stage import value_at
+from .guards import value_at
 from .store import dvc_errors
 
 WRITE_SHARE = 0.1  # of the time, for dvc.lock

@@ -20,7 +20,7 @@ from gift_core.errors import UserError
 from gift_core.method.training import loop
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import describe, require_tracker
-from stages.stage import track_metrics
+from stages.report import track_metrics
 from tests.clone import content
 from tests.tiny_world import TinyExperiment, make_world
 
