@@ -1,4 +1,4 @@
-"""The whole of params.yaml and its short sections. Every key is required: no default in code changes a result."""
+"""The whole of params.yaml and most of its sections. Every key is required: no default in code changes a result."""
 
 from __future__ import annotations
 

@@ -45,8 +45,7 @@ def test_another_release_trains_nothing_and_its_folder_is_what_was_tested(clone:
         _, tested = read_accuracy(layout.accuracy("gift", TASKS[1]))
         assert tested[f"model:{TASKS[1]}"] == released != trained == model_hash(layout.model("gift", TASKS[1]))
     clone.undo()
-    assert clone.repro() == ["check"]
-    assert clone.report() == before
+    assert clone.repro() == ["check"] and clone.report() == before
 
 
 def test_a_new_probe_runs_no_training(clone: Clone) -> None:
@@ -76,8 +75,7 @@ def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clon
     clone.run("git", "checkout", "--quiet", "-b", "icarl")
     clone.run("git", "commit", "--quiet", "--all", "--message", "another method")
     clone.run("git", "checkout", "--quiet", "-")
-    assert clone.repro() == ["check"]
-    assert clone.report() == before
+    assert clone.repro() == ["check"] and clone.report() == before
     assert clone.run("git", "status", "--porcelain") == ""
     # and the method comes back from the cache
     clone.run("git", "checkout", "--quiet", "icarl")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
@@ -154,7 +155,8 @@ def gcs_server(folder: Path) -> Iterator[tuple[str, Path]]:
     key = {"type": "service_account", "client_email": "me@example.org", "private_key": secret}
     (folder / "key").write_text(json.dumps(key | {"token_uri": f"http://127.0.0.1:{port}/token"}), encoding="utf-8")
     server.HANDLERS = (("^/token$", {"POST": token}), *server.HANDLERS)
-    with server.create_server("127.0.0.1", port, in_memory=True, default_bucket="team"):
+    threaded = patch.object(server.server, "HTTPServer", server.server.ThreadingHTTPServer)  # for several connections
+    with threaded, server.create_server("127.0.0.1", port, in_memory=True, default_bucket="team"):
         yield f"http://127.0.0.1:{port}", folder / "key"
 
 
