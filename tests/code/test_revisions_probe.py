@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gift_core.code.fingerprint import REVISIONS, Code
+from gift_core.code.fingerprint import NEVER, REVISIONS, Code
 from recipes.revisions.decide import missed
 from recipes.revisions.experiments import EXPERIMENTS
 from recipes.revisions.probe import Probe
@@ -38,7 +38,7 @@ def test_every_stage_of_the_probe_is_continued_and_depends_on_every_function_tha
         }
     assert lost == [] and outcomes > 60
     every = {unit.option for file in code.files if file.endswith(".py") for unit in code.module(file).values()}
-    assert options >= every - {""}
+    assert options >= every - {"", NEVER}
 
 
 READER = "gift_core/datasets/image_folder.py"
