@@ -42,7 +42,7 @@ PIECES = (
         "copies",
         "prefetch, pinned copies, the message of a full memory",
         "tests/work/test_overlap.py",
-        "tests/clip/test_device.py",
+        "tests/test_computation.py",
         "tests/work/test_os_errors.py",
     ),
     tests("generators", "images of every family of pipelines, and synthesize", "tests/generators"),
