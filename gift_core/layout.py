@@ -1,7 +1,6 @@
 """Where files are: the artifacts of a project, and what comes with GIFT besides its code.
 
-No other module contains a path below data/. What comes with GIFT is once in the repository, where a clone needs it. A
-wheel has it inside the package (setup.py).
+What comes with GIFT is once in the repository, where a clone needs it. A wheel has it inside the package (setup.py).
 """
 
 from __future__ import annotations

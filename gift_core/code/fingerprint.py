@@ -29,7 +29,8 @@ REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
 NOT_RUN = (REVISIONS, VERIFIED, "gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
 CONFIG = "gift_core/config/"
 OPTIONS = (f"{CONFIG}method_options.py", f"{CONFIG}replay_options.py", f"{CONFIG}tasks.py")  # each class is a unit
-# NEVER: what a person sees while a stage runs, and how it begins and ends. It cannot change what the stage writes.
+# NEVER: what a person sees while a stage runs, how it begins and ends, and what no stage runs. It cannot change what a
+# stage writes.
 # WORK: how work is resumed, shared and published. It must not change what a stage writes; `make revisions` compares.
 NEVER, WORK = "never", "work"
 # What does not count for every stage that imports it, and the option of params.yaml with which it does. For `losses.*`

@@ -89,10 +89,11 @@ LOSSES = {"align": align, "distill": distill}
 def test_imports_are_followed_and_what_only_an_option_uses_counts_with_it_and_is_its_part(tmp_path: Path) -> None:
     texts = {
         "stages/run.py": "def run():\n    from gift_core.a import LOSSES, used\n    return LOSSES, used\n",
-        "gift_core/a.py": "from gift_core import progress\nfrom gift_core.method.losses import LOSSES, used\n"
+        "gift_core/a.py": "from gift_core import layout, progress\nfrom gift_core.method.losses import LOSSES, used\n"
         "if TYPE_CHECKING:\n    from gift_core import unused\n",
         "gift_core/unused.py": "",
         "gift_core/progress.py": "",
+        "gift_core/layout.py": "FILES = 1\nclass Layout: pass\n",
         "gift_core/method/losses.py": LOSSES,
         "gift_core/b.py": "def helper(): pass\n",
         "gift_core/c.py": "def other(): pass\n",
@@ -103,19 +104,18 @@ def test_imports_are_followed_and_what_only_an_option_uses_counts_with_it_and_is
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    losses = "gift_core/method/losses.py"
-    always = {"stages/run.py", "gift_core/a.py", "gift_core/rows/names.csv", losses, f"{losses}: used"}
+    losses, layout = "gift_core/method/losses.py", {"gift_core/layout.py", "gift_core/layout.py: Layout"}
+    always = {"stages/run.py", "gift_core/a.py", "gift_core/rows/names.csv", losses, f"{losses}: used", *layout}
     align = {f"{losses}: LOSSES[align]", f"{losses}: align", f"{losses}: shared", "gift_core/b.py"}
     distill = {f"{losses}: LOSSES[distill]", f"{losses}: distill", "gift_core/c.py"}
 
     def reached(*options: str) -> dict[str, set[str]]:
         return {part: {*units} for part, units in Code(tmp_path).reached("run", options).items()}
 
-    assert reached() == {"": always}
+    assert reached() == {"": always} and {*Code(tmp_path).reached("run")} == {"", "losses.align", "losses.distill"}
     assert reached("losses.align") == {"": always, "losses.align": align}
     assert reached("losses.align", "losses.distill") == {"": always, "losses.align": align, "losses.distill": distill}
     before = Code(tmp_path).reached("run", ())[""]
     (tmp_path / "gift_core" / "rows" / "names.csv").write_text("two\n", encoding="utf-8")
-    assert {key for key, _ in before.items() ^ Code(tmp_path).reached("run", ())[""].items()} == {
-        "gift_core/rows/names.csv"
-    }
+    changed = before.items() ^ Code(tmp_path).reached("run", ())[""].items()
+    assert {key for key, _ in changed} == {"gift_core/rows/names.csv"}
