@@ -21,7 +21,7 @@ TEMPLATE = ROOT / "gift_core" / "new_project" / "template"  # package_data leave
 
 
 class BuildWheel(build_py):
-    """Adds what the repository has outside of its packages: the files that `gift init` copies, and the guides."""
+    """Adds what the repository has outside of its packages: what `gift init` copies, the guides, and the examples."""
 
     def run(self) -> None:
         if self.editable_mode:
@@ -29,8 +29,8 @@ class BuildWheel(build_py):
             return
         shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left would be in the wheel
         super().run()
-        guides = (file.relative_to(ROOT).as_posix() for file in SHIPPED["guides"]().values())
-        for name in (*SHIPPED["shipped_files"](), *guides):
+        pages = [*SHIPPED["guides"]().values(), *sorted(ROOT.glob(SHIPPED["EXAMPLES"]))]
+        for name in (*SHIPPED["shipped_files"](), *(file.relative_to(ROOT).as_posix() for file in pages)):
             self._add(name, f"gift_core/{SHIPPED['IN_WHEEL']}/{name}")
         for file in sorted(TEMPLATE.rglob("*")):
             if file.is_file():
@@ -56,7 +56,7 @@ NO_PACKAGES = ["gift_core.new_project.*"]  # what `gift init` copies is data, no
 setup(
     packages=[*find_namespace_packages(include=["gift_core*"], exclude=NO_PACKAGES), *STAGES],
     package_dir={"gift_core.stages": "stages"},
-    package_data={"": ["*.html", "*.css", "*.js", "*.csv", "*.json", "*.yaml", "*.j2"]},
+    package_data={"": ["*.html", "*.css", "*.js", "*.csv", "*.json", "*.yaml", "*.j2", "*.md"]},
     include_package_data=False,
     cmdclass={"build_py": BuildWheel, "editable_wheel": EditableWheel},
 )

@@ -29,6 +29,7 @@ FILES = (
     ".dvc/plots",
 )
 GUIDES = "docs/*.md"  # no part of a new project: `gift docs` shows them
+EXAMPLES = "examples/*.py"  # the scripts of docs/library.md
 IN_WHEEL = "new_project/files"  # below gift_core
 
 

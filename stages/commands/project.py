@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gift_core.errors import lookup
-from gift_core.layout import guides
+from gift_core.layout import guides, shipped_root
 from gift_core.quantities import plural
 
 from ..command_line import AsJson, DryRun, carry_out, hint, print_json
@@ -139,4 +139,6 @@ def docs(page: str | None = argument("PAGE", "A guide, such as memory.", default
             title = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
             typer.echo(f"{name:16} {title.strip('# ')}")
         return
-    pydoc.pager(lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8"))
+    text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
+    examples = shlex.quote(str(shipped_root() / "examples"))  # a wheel has them inside the package
+    pydoc.pager(text.replace("python examples/", f"python {examples}/"))

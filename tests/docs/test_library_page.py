@@ -11,6 +11,7 @@ import pytest
 
 import gift_core
 from tests.conftest import PROJECT
+from tests.stages.experiment import gift
 
 PAGE = (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^    python (examples/\w+\.py)$", PAGE, re.MULTILINE)
@@ -19,6 +20,8 @@ EXAMPLES = re.findall(r"^    python (examples/\w+\.py)$", PAGE, re.MULTILINE)
 def test_the_page_names_every_example() -> None:
     scripts = {f"examples/{path.name}" for path in (PROJECT / "examples").glob("*.py")}
     assert set(EXAMPLES) == scripts - {"examples/miniature.py"}
+    shown = re.findall(r"^    python (\S+\.py)$", gift("docs", "library").output, re.MULTILINE)
+    assert shown == [str(PROJECT / name) for name in EXAMPLES]  # from any folder
 
 
 @pytest.fixture

@@ -78,6 +78,23 @@ print(json.dumps([gift_core.__file__, check.__file__, importlib.util.find_spec("
     assert stages is None and str(ROOT) not in path and not [each for each in finders if "editable" in each.lower()]
 
 
+def test_a_new_project_has_the_code_of_the_repository_and_the_examples_of_the_library_page(
+    installed: Installed,
+) -> None:
+    installed.run("gift", "init", "fresh")
+    fresh = installed.folder / "fresh"
+    in_wheel, in_clone = (
+        each.run(*command, "check", "--root", str(fresh)).partition("is valid; ")[2]
+        for each, command in ((installed, ["gift"]), (Clone(ROOT), [sys.executable, "-m", "stages"]))
+    )
+    assert in_wheel == in_clone != ""  # "the code is as it was released", once `make revisions` has run
+    page = installed.run("gift", "docs", "library")
+    examples = re.findall(r"^    python (\S+\.py)$", page, re.MULTILINE)
+    assert len(examples) > 2
+    assert all(Path(path).is_relative_to(installed.packages) and Path(path).is_file() for path in examples)
+    assert "task loss" in installed.run("python", examples[0])
+
+
 def test_every_stage_runs_in_a_project_without_code(installed: Installed, project: Path) -> None:
     ran: list[str] = installed.ran  # type: ignore[attr-defined]
     assert sorted(ran) == sorted([
