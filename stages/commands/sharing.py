@@ -39,7 +39,8 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
 
     require_params(root / PARAMS)
     remote = check_remote(root, read_settings(root))
-    pulled, missing = False, list[str]()
+    pulled = False
+    missing, unshared = list[str](), list[str]()
     if remote.mark != "ok" or remote.remedy:
         note(name_guides(f"The remote: {remote.sentence}"))
         note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
@@ -50,11 +51,16 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
             note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
         store.fetch()
         pulled, missing = True, [os.path.relpath(path, root) for path in store.missing()]
+        unshared = [os.path.relpath(path, root) for path in store.unshared_inputs()]
     if missing:
         note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
         note("`gift verify --remote` tells damaged from missing.")
+    if unshared:
+        note(f"The remote does not have {first_names(unshared)}: links, and data without `dvc add`, are not pushed.")
+        note("The tasks that were made from them are here. Run: dvc repro --allow-missing")
     if as_json:
-        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": pulled, "missing": missing})
+        record = {"remote": remote.found, "remedy": remote.remedy, "pulled": pulled}
+        print_json({**record, "missing": missing, "unshared": unshared})
 
 
 def share(root: Root = ROOT) -> None:

@@ -160,6 +160,16 @@ class DvcStore:
         outputs = [output for output in self.outputs() if not output.out.stage.is_import]
         return [each.path for each in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(each))]
 
+    def unshared_inputs(self) -> list[Path]:
+        """Returns the inputs of stages that are neither here nor recorded as anybody's output, so no pull brings them.
+
+        Those of stages without all of their outputs are left out.
+        """
+        recorded = {out.fs_path for out in self._repo.index.outs}
+        finished = (stage for stage in self._repo.index.stages if all(out.exists for out in stage.outs))
+        inputs = {dep.fs_path: dep for stage in finished for dep in stage.deps}
+        return sorted(Path(path) for path, dep in inputs.items() if path not in recorded and not dep.exists)
+
     def _fetch_objects(self, outputs: Sequence[Output], *, rounds: int = 2) -> list[Exception]:
         """Gets into the cache what it lacks of the outputs, many objects at a time. Returns what failed.
 

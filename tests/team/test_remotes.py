@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
 from gift_core.team.sharing import OF_THIS_MACHINE, SETTINGS, set_remote
 from stages.check import missing_raw_data
-from tests.clone import Clone, clone_of, content
+from tests.clone import Clone, clone_of, content, stages_in
 from tests.datasets.folders import folder_row
 from tests.stages.experiment import gift
 from tests.team.remote_servers import free_port
-from tests.team.toy import use_store
+from tests.team.toy import run_and_push, use_store
 
 UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."
 
@@ -106,6 +107,26 @@ def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: C
     assert (second.folder / "data" / "1_tasks" / "birds").is_file()
     assert second.repro() == ["finetune@finetune-step0"]  # with the same bytes, so the report stays
     assert content(second.folder / "data") == content(first.folder / "data")
+
+
+def test_get_says_which_raw_data_are_only_linked_and_names_the_command_that_runs_nothing(
+    first: Clone, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").write_text("raw", encoding="utf-8")
+    for name in ("birds", "cats"):
+        (first.folder / f"raw_{name}").symlink_to(tmp_path / "photos")
+    (first.folder / ".gitignore").open("a", encoding="utf-8").write("raw_*\n")
+    rows = "tasks:\n  birds: {path: raw_birds}\n  cats: {path: raw_cats}\n"
+    first.edit("params.yaml", "tasks:\n  birds:\n    path: toy.py\n", rows)
+    run_and_push(first)
+    clone = clone_of(first, tmp_path / "second")
+    use_store(clone, tmp_path / "store")
+    said = get(clone)
+    assert "The remote does not have raw_birds, raw_cats: links, and data without `dvc add`, are not pushed." in said
+    assert "Run: dvc repro --allow-missing" in said
+    assert stages_in(clone.run("dvc", "repro", "--allow-missing")) == []
+    assert json.loads(gift("get", "--json", "--root", clone.folder).stdout)["unshared"] == ["raw_birds", "raw_cats"]
+    assert "does not have" not in get(first)
 
 
 def test_what_a_clone_lacks_of_the_raw_data_is_said_with_the_way_on(tmp_path: Path, mini_params: Any) -> None:
