@@ -112,7 +112,7 @@ def create_project(folder: Path, preset: str) -> tuple[list[str], Config]:
     config, repository = load_preset(file), find_repository(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if repository is None:
-        _git(folder, "init", "--quiet")
+        _git(folder, "init", "--quiet", "--initial-branch", "main")
     for name, content in new.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

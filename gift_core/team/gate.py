@@ -14,7 +14,7 @@ from typing import Any
 from gift_core.artifacts.report_json import METRICS as COLUMNS
 from gift_core.artifacts.report_json import one_decimal, read_metrics
 from gift_core.config.experiment import Config
-from gift_core.errors import UserError
+from gift_core.errors import UserError, nearest
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
 from gift_core.untrusted import parse_yaml
@@ -76,8 +76,9 @@ def judge(
         checks.append(Check(metric, points, limit, points >= limit if is_least else points <= limit, text))
     if against is not None:
         if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}") is None:
-            what = "git knows no such revision here. Name a branch, a tag or a commit."
-            raise UserError(f"--against {against}: {what}")
+            what, branches = "git knows no such revision here. Name a branch, a tag or a commit.", _branches(root)
+            known = f"{nearest(against, branches)}Branches: {first_names(branches) or 'none'}."
+            raise UserError(f"--against {against}: {what} {known}")
         every = _committed(root, [step.task for step in config.sequence], against)
         before = every if isinstance(every, str) else every.get(method, f"which has no result of {method}")
         if isinstance(before, str):
@@ -147,6 +148,13 @@ def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, 
     except (ValueError, TypeError, KeyError):  # params.yaml of an old revision need not be valid any more
         learned = []
     return metrics if learned == [*tasks] else f"which learned other tasks ({', '.join(learned)})"
+
+
+def _branches(root: Path) -> list[str]:
+    """The branches that git knows here, also those of remotes, the last changed first."""
+    order, name = "--sort=-committerdate", "--format=%(refname:lstrip=2)"
+    names = (_git(root, "for-each-ref", order, name, "refs/heads", "refs/remotes") or "").split()
+    return [each for each in names if not each.endswith("/HEAD")]
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -51,6 +51,7 @@ def test_a_project_has_the_presets_the_models_and_the_skeleton_of_the_data(proje
 
 def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -> None:
     assert git(project, "rev-parse", "--show-toplevel") == str(project.resolve())
+    assert git(project, "branch", "--show-current") == "main"  # to which the workflow listens
     assert (project / ".dvc" / "plots" / "page.html").is_file()
     assert git(project, "config", "merge.dvc-lock.driver").endswith("merge-lock %O %A %B")
     assert git(project, "config", "merge.ours.driver") == "true"

@@ -21,8 +21,15 @@ STEPS: list[dict[str, Any]] = yaml.safe_load(THEIRS.read_text(encoding="utf-8"))
 
 
 def run(clone: Clone, name: str, *, fails: bool = False, **variables: str) -> str:
-    """Runs a step as GitHub does: bash -e, with pipefail only for `shell: bash`. Returns what it prints."""
+    """Runs a step as GitHub does: bash -e, with pipefail only for `shell: bash`. Returns what it prints.
+
+    No variable of the repository is set, except by `variables`.
+    """
     (step,) = [step for step in STEPS if step.get("name") == name]
+    defaults = {
+        key: re.fullmatch(r"\$\{\{ vars\.\w+(?: \|\| '(.*)')? \}\}", text) for key, text in step.get("env", {}).items()
+    }
+    variables = {key: found[1] or "" for key, found in defaults.items() if found} | variables
     pipefail = ["-o", "pipefail"] if step.get("shell") == "bash" else []
     command = ["bash", "-e", *pipefail, "-c", step["run"]]
     return clone.run(*command, expect=int(fails), **variables)
@@ -64,6 +71,10 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
     commit(project, "a result")
     variables = {"TARGET": "target", "GITHUB_STEP_SUMMARY": str(summary)}
     project.run("git", "branch", "target")
+    first = run(project, "may it be shipped", **variables | {"TARGET": "target~1"})
+    assert "Last 80.2 (at least 0 is asked). Not compared with target~1, which has no result yet." in first
+    summary.unlink()
+    variables["LIMITS"] = "--max-forgetting 10 --min-last 60"
     assert run(project, "may it be shipped", **variables).startswith("Yes: gift has Last 80.2")
     metrics.write_text(json.dumps({"gift": row | {"last": 78.0}}), encoding="utf-8")
     assert "No: gift has Last 78.0" in run(project, "may it be shipped", fails=True, **variables)
@@ -71,6 +82,18 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
     run(project, "check params.yaml")
     project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
     assert "training.iterations: should be greater than or equal to 1" in run(project, "check params.yaml", fails=True)
+
+
+def test_a_project_installs_the_version_of_its_requirements_and_a_clone_itself(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip").write_text('#!/bin/sh\necho "$PIP_FIND_LINKS: $@"\n', encoding="utf-8")
+    (tmp_path / "bin" / "pip").chmod(0o755)
+    folder = Clone(tmp_path)
+    path = f"{tmp_path / 'bin'}:{folder.environment['PATH']}"
+    assert run(folder, "install", PATH=path) == ": install --requirement requirements.txt\n"
+    assert run(folder, "install", PATH=path, PIP_FIND_LINKS="wheels").startswith("wheels: ")
+    (tmp_path / "gift_core").mkdir()
+    assert run(folder, "install", PATH=path) == ": install --constraint constraints.txt --editable .\n"
 
 
 def test_the_workflows_are_valid_their_actions_are_pinned_and_their_rights_are_few() -> None:
