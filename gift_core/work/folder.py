@@ -81,13 +81,26 @@ def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
 
 
 def unfinished_works(base: Path) -> list[Unfinished]:
-    """Returns the work of all keys in `base`, oldest first. A folder without KEY is not ours."""
+    """Returns the work of all keys in `base`, oldest first. A folder without KEY is not ours.
+
+    Its owner may go on meanwhile. What is removed before it was looked at is left out.
+    """
     found = []
-    for folder in (key.parent for key in base.glob(f"*/{KEY}")):
-        facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
-        size, changed_at = sum(fact.st_size for fact in facts[1:]), max(fact.st_mtime for fact in facts)
-        found.append(Unfinished(folder, read_json_file(folder / KEY), size, changed_at))
+    _, names, _ = next(os.walk(base), ("", [], []))
+    for folder in (base / name for name in names):
+        with suppress(FileNotFoundError):
+            key, files = read_json_file(folder / KEY), list(_files_in(folder))
+            changed_at = max(each.st_mtime for each in (folder.lstat(), *files))
+            found.append(Unfinished(folder, key, sum(each.st_size for each in files), changed_at))
     return sorted(found, key=lambda work: (work.changed_at, work.folder))
+
+
+def _files_in(folder: Path) -> Iterator[os.stat_result]:
+    """Yields the status of each file in a folder that may change meanwhile."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(parent, name).lstat()
 
 
 def remove_work(base: Path) -> None:

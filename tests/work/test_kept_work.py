@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -119,6 +121,27 @@ def test_the_newest_work_of_other_keys_stays_and_the_run_says_why_it_starts_over
     with work_folder(base, {"inputs": {"seed": 4}}) as work:
         assert (work / "half").read_text() == "4"
     assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["3", "5"]
+
+
+@pytest.mark.parametrize(("goes", "sizes"), [("half", [15]), ("", [])])
+def test_what_the_owner_removes_while_it_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: str, sizes: list[int]
+) -> None:
+    """A file, or the whole folder."""
+    interrupted(tmp_path / "birds", 1)
+    (work,) = unfinished_works(tmp_path / "birds")
+    assert work.size == len((work.folder / folder.KEY).read_text()) + 1
+    (work.folder / "half").write_text("half")
+    (work.folder / folder.KEY).write_text('{"inputs": {}} ')
+    status = Path.lstat
+
+    def removed_before(path: Path) -> os.stat_result:
+        if path == work.folder / "half":
+            (path.unlink if goes else partial(shutil.rmtree, work.folder))()
+        return status(path)
+
+    monkeypatch.setattr(Path, "lstat", removed_before)
+    assert [each.size for each in unfinished_works(tmp_path / "birds")] == sizes
 
 
 def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
