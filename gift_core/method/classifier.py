@@ -46,7 +46,7 @@ class EncodingSettings:
     limit: ImageLimit | None = None
 
     def load(self, folder: Path) -> Clip:
-        """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
+        """Returns the model in `folder`, whose weights the caller has hashed already (artifacts.accuracy)."""
         device = resolve_device(str(self.device))  # also sets up another process
         return load_folder(folder, device=device, precision=self.precision, sha256=noted_hash(folder))
 

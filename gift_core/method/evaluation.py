@@ -88,11 +88,12 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: UnitRunner = run_se
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
     The metadata hold the hash of every model and task, and the limit of test images if there is one.
     """
-    pairs = TESTED[TASK_INCREMENTAL](inputs.step)
+    metadata, pairs = _metadata(inputs.models, inputs.tasks, inputs.settings), TESTED[TASK_INCREMENTAL](inputs.step)
     models, tasks = list(inputs.models.values()), list(inputs.tasks.values())
     tested = [(inputs.model_for(step, task), task) for step, task in pairs]
-    tests = classify_all(tested, models=models, tasks=tasks, settings=inputs.settings, run=run)
-    return _matrix(inputs, TASK_INCREMENTAL, {(step, t): tests[inputs.model_for(step, t), t] for step, t in pairs})
+    found = classify_all(tested, models=models, tasks=tasks, settings=inputs.settings, run=run)
+    tests = {(step, task): found[inputs.model_for(step, task), task] for step, task in pairs}
+    return _matrix(inputs, TASK_INCREMENTAL, tests, metadata)
 
 
 def evaluate_cross_domain(inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
@@ -101,9 +102,10 @@ def evaluate_cross_domain(inputs: EvaluationInputs, run: UnitRunner = run_serial
     Each image is classified among the classes of all tasks so far. A new task changes every accuracy, so the file of
     the last step counts alone. Rows, phases and metadata are those of the task-incremental protocol.
     """
+    metadata = _metadata(inputs.models, inputs.tasks, inputs.settings)
     models, tasks = list(inputs.models.values()), list(inputs.tasks.values())
     tests = classify_among_all(models=models, tasks=tasks, settings=inputs.settings, run=run)
-    return _matrix(inputs, CROSS_DOMAIN, tests)
+    return _matrix(inputs, CROSS_DOMAIN, tests, metadata)
 
 
 def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
@@ -117,7 +119,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     models = {name: inputs.models[name] for name in (PRETRAINED, names[-1])}
     folders = list(inputs.tasks.values())
     require_distinct_classes([read_task(folder) for folder in folders])
-    hashes = {**input_hashes(models, inputs.tasks), **_limit_of(inputs.settings)}
+    metadata = _metadata(models, inputs.tasks, inputs.settings)
     tests = classify_among_all(models=list(models.values()), tasks=folders, settings=inputs.settings, run=run)
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
@@ -129,7 +131,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
-    return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
+    return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **metadata})
 
 
 def with_probes(measured: Measurement, inputs: EvaluationInputs, run: UnitRunner = run_serially) -> Measurement:
@@ -162,12 +164,12 @@ def with_probes(measured: Measurement, inputs: EvaluationInputs, run: UnitRunner
 
 def evaluate_probe(model: Path, task: Path, settings: EncodingSettings, run: UnitRunner = run_serially) -> Measurement:
     """Returns the row of the pre-trained `model` on a task that no step learns. Both are folders; no predictions."""
-    hashes = input_hashes({PRETRAINED: model}, {task.name: task}, kind=PROBE)
+    metadata = _metadata({PRETRAINED: model}, {task.name: task}, settings, kind=PROBE)
     pair = PRETRAINED_STEP, 0
     test = classify_all([pair], models=[model], tasks=[task], settings=settings, run=run)[pair]
     columns = {"method": PRETRAINED, "protocol": TASK_INCREMENTAL, "step": PRETRAINED_STEP, "trained_task": PRETRAINED}
     row = {**columns, "eval_task": task.name, "phase": PROBE, "top1": test.top1, "n": test.count}
-    return Measurement(pd.DataFrame([row]), pd.DataFrame(), {**hashes, **_limit_of(settings)})
+    return Measurement(pd.DataFrame([row]), pd.DataFrame(), metadata)
 
 
 # By the value of evaluation.protocol in params.yaml.
@@ -195,20 +197,27 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                 )
 
 
-def _matrix(inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome]) -> Measurement:
+def _matrix(
+    inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome], metadata: dict[str, str]
+) -> Measurement:
     """A row for each test, by its step and the number of its task."""
     names, rows, predictions = list(inputs.tasks), [], []
     for (step, task), test in tests.items():
         rows.append(_row(inputs, protocol, test, step=step, task=task))
         predictions.append(test.rows({**_columns(inputs, protocol, step), "task": names[task]}))
     ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
-    metadata = {**input_hashes(inputs.models, inputs.tasks), **_limit_of(inputs.settings)}
     return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
 
-def _limit_of(settings: EncodingSettings) -> dict[str, str]:
-    """The limit of test images as metadata, empty if there is none."""
-    return {MAX_IMAGES: str(settings.limit.max_images)} if settings.limit else {}
+def _metadata(
+    models: Mapping[str, Path], tasks: Mapping[str, Path], settings: EncodingSettings, *, kind: str = "task"
+) -> dict[str, str]:
+    """The hashes of what is tested, and the limit of test images if there is one.
+
+    It reads all weights. It comes before the tests, so that damaged ones end the stage before hours of work.
+    """
+    limit = {MAX_IMAGES: str(settings.limit.max_images)} if settings.limit else {}
+    return {**input_hashes(models, tasks, kind=kind), **limit}
 
 
 def _row(

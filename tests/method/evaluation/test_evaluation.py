@@ -21,7 +21,7 @@ from gift_core.clip.images import decode, evaluation_transform
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.clip.task_tests import ImageLimit, TestSet, choose_images
 from gift_core.computation import run_serially
-from gift_core.errors import UserError
+from gift_core.errors import ContractError, UserError
 from gift_core.method import classifier
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import (
@@ -38,6 +38,7 @@ from gift_core.method.evaluation import (
 from gift_core.seeds import seed_for
 from gift_core.work.resumable import ResumableRunner
 from stages.evaluate import describe
+from tests.artifacts.damage import flip
 from tests.clip.tiny import tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.made import made_task
@@ -241,6 +242,15 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     assert counts[-1] in (3, 4)  # what is damaged may be of the former model
     assert len({file.name for file in kept.iterdir()} - names - {f"{damaged.name}.not_used"}) == 3
     assert len(TASKS) * 4 == len(list(kept.glob("*.safetensors")))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_damaged_weights_are_noticed_before_any_test(models: Folders, tasks: Folders, protocol: str) -> None:
+    flip(models["faces"] / "open_clip_model.safetensors")
+    run = Mock(wraps=run_serially)
+    with pytest.raises(ContractError, match="faces/open_clip_model.safetensors"):
+        PROTOCOLS[protocol](inputs_of(models, tasks, 2), run)
+    assert not run.called
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
