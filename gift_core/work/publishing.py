@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -73,17 +73,18 @@ def _partial_folder(path: Path) -> Iterator[Path]:
     An error that the disk is full names `path`, whatever library met it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
-        with suppress(Timeout, OSError):
-            with FileLock(left / LOCK, timeout=0):  # Windows removes no open file
-                pass
-            shutil.rmtree(left)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    folder.mkdir()
     lock = FileLock(folder / LOCK)
     try:
-        with suppress(OSError):  # a file system without locks, where the folders of killed writers stay
-            lock.acquire()
+        with _locked(path.parent):  # no other writer looks between making and locking
+            for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
+                with suppress(Timeout, OSError):
+                    with FileLock(left / LOCK, timeout=0):  # Windows removes no open file
+                        pass
+                    shutil.rmtree(left)
+            folder.mkdir()
+            with suppress(OSError):  # a file system without locks, where the folders of killed writers stay
+                lock.acquire()
         yield folder
     except Exception as error:
         number = number_of(error)
@@ -93,6 +94,20 @@ def _partial_folder(path: Path) -> Iterator[Path]:
     finally:
         lock.release()  # Windows removes no open file
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder itself, where the system has one: Windows does not."""
+    with ExitStack() as held:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)  # a forked process may have the descriptor, too
+        yield
 
 
 def _finish(new: Path, *, mode: int) -> None:

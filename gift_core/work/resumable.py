@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -33,6 +33,7 @@ from gift_core.work.spread import spread
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 Filed = tuple[Path, Any]  # a unit with the file of its state
 INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
 THREADS = ".threads.json"  # in a work folder: the numbers of CPU threads of the runs that worked there
@@ -125,7 +126,7 @@ class ResumableRunner:
             for other in {*self.kept.glob("*.safetensors*")} - {*files}:
                 other.unlink()
         filed = zip(files, computation.units, strict=True)
-        left = [(file, unit) for file, unit in filed if read_state(file, self.say) is None]
+        left = [(file, unit) for file, unit in filed if not has_state(file, self.say)]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
             self.say(f"{computation.noun}: continues at {done} of {computation.total}")
@@ -185,18 +186,38 @@ def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:
     return True
 
 
+def has_state(path: Path, say: Callable[[str], None]) -> bool:
+    """Returns whether the file has a whole state. Its header is read alone, which says how long the file should be."""
+    return _read(path, _header, say) is not None
+
+
 def read_state(path: Path, say: Callable[[str], None] = lambda line: None) -> State | None:
     """Returns the state in a file, with its tensors on the CPU; None if there is no file.
 
     A file that cannot be read is renamed, so that the next one does not replace it, and `say` prints it.
     """
+    return _read(path, _state, say)
+
+
+def _header(file: Any) -> tuple[Any, list[str]]:
+    """The note, and the names of the tensors in their order."""
+    note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
+    return note, names
+
+
+def _state(file: Any) -> State:
+    note, names = _header(file)
+    # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
+    return State({name: file.get_tensor(name).clone() for name in names}, note)
+
+
+def _read(path: Path, take: Callable[[Any], T], say: Callable[[str], None]) -> T | None:
+    """What `take` returns of the open file, and otherwise as in read_state."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
-            # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
-            return State({name: file.get_tensor(name).clone() for name in names}, note)
+            return take(file)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         aside = path.with_name(f"{path.name}.not_used")
         with suppress(FileNotFoundError):  # another process of the training was faster

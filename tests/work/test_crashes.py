@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from filelock import FileLock
 
 from gift_core.artifacts.contract import write_json
 from gift_core.work.publishing import build_folder, write_atomically
@@ -116,6 +119,39 @@ def test_a_result_is_written_where_the_file_system_has_no_locks(
     with write_atomically(tmp_path / "result") as temporary:
         temporary.write_text("new")
     assert content(tmp_path / "result") == "new" and [file.name for file in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_second_writer_of_a_path_leaves_a_folder_alone_that_was_made_but_not_locked_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one waits between the two until the second is about to remove something, for a second at most."""
+    about_to_remove, locked = threading.Event(), threading.Event()
+    acquire, remove = FileLock.acquire, shutil.rmtree
+
+    def acquire_late(lock: FileLock, *given: Any, **options: Any) -> Any:
+        if second.ident is None:
+            second.start()
+            about_to_remove.wait(1)
+        return acquire(lock, *given, **options)
+
+    def remove_late(folder: Path, **options: Any) -> None:
+        if threading.current_thread() is second and not options:
+            about_to_remove.set()
+            locked.wait(1)
+        remove(folder, **options)
+
+    def write(text: str) -> None:
+        with write_atomically(tmp_path / "result") as temporary:
+            locked.set()
+            if text == "first":
+                second.join(2)
+            temporary.write_text(text)
+
+    second = threading.Thread(target=write, args=["second"])
+    monkeypatch.setattr(FileLock, "acquire", acquire_late)
+    monkeypatch.setattr(shutil, "rmtree", remove_late)
+    write("first")
+    assert content(tmp_path / "result") == "first" and [file.name for file in tmp_path.iterdir()] == ["result"]
 
 
 def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:

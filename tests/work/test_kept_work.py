@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -78,6 +79,17 @@ def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tm
     assert run(computation(-1, done)).tensors == {"sum": 12345}
     assert done == [0, *range(stop_at, COUNT)]
     assert said[0].startswith(f"{damaged}.not_used is not used: ")
+
+
+@pytest.mark.usefixtures("every_snapshot")
+def test_a_finished_unit_is_read_once_and_not_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, run = list[int](), ResumableRunner(tmp_path, lambda line: None)
+    run(computation(-1, done))
+    assert done == [*range(COUNT)]
+    read = Mock(wraps=State)
+    monkeypatch.setattr(resumable, "State", read)
+    assert run(computation(-1, done)).tensors == {"sum": 12345}
+    assert (len(done), read.call_count) == (COUNT, COUNT)
 
 
 OWN = """
