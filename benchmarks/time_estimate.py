@@ -36,14 +36,13 @@ from gift_core.artifacts.task import TaskInfo
 from gift_core.config.loading import load_config
 from gift_core.datasets.catalogue.inventory import catalogue_row
 from gift_core.doctor.finding import Project
-from gift_core.doctor.stage_work import OTHERS, count_work
+from gift_core.doctor.stage_work import count_work, type_of
 from gift_core.doctor.time_estimate import measure_speed
 from gift_core.layout import Layout
 
 SMOKE = Path(__file__).parent / "smoke_full.csv"
 NOT_COUNTED = ("check",)
 LIBRARIES = ("torch", "open_clip", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
-TYPES = ("ingest", "synthesize", "teach", "finetune", "evaluate")
 
 
 def main() -> None:
@@ -126,7 +125,7 @@ def _summed(times: Iterable[tuple[str, float]]) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     for stage, each in times:
         if stage not in NOT_COUNTED:
-            seconds[stage if stage in TYPES else OTHERS] += each
+            seconds[type_of(stage)] += each
     return seconds
 
 
@@ -140,7 +139,8 @@ def compared(project: Project, measured: dict[str, float], *, threads: int | Non
         share = threads / len(os.sched_getaffinity(0))
         speed = replace(speed, clip=share * speed.clip, pipeline=share * speed.pipeline)
     for work in count_work(project).stages:
-        estimated[work.stage] = estimated.get(work.stage, 0.0) + speed.seconds(work)
+        kind = type_of(work.stage)
+        estimated[kind] = estimated.get(kind, 0.0) + speed.seconds(work)
     rows = {stage: (estimated[stage], measured[stage]) for stage in estimated}
     rows["total"] = (sum(estimated.values()), sum(measured.values()))
     head = ["| stages | estimated, s | measured, s | estimated / measured |", "|---|---|---|---|"]

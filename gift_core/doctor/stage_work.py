@@ -14,7 +14,7 @@ from typing import Any
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.config.experiment import TESTED
-from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, UserDataConfig
 from gift_core.datasets.captions import base_vocabulary
 from gift_core.datasets.catalogue.inventory import catalogue_row
 from gift_core.datasets.dataset import Dataset
@@ -34,7 +34,7 @@ FILE_SECONDS = 2.5e-8  # for a weight: reading it and checking its hash, or writ
 UPDATE_OPERATIONS = 1000.0  # for a weight and an iteration: the optimizer's step takes as long as these
 RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes as long as this many that it copies
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
-OTHERS = "other stages"  # stages of seconds: import_model, write_vocabulary, write_prompts, report
+BRIEF = ("import_model", "write_vocabulary", "write_prompts", "report")  # stages of seconds
 MINI_CLASSES, MINI_TEMPLATES, MINI_BYTES = 20, 3, 2000  # about; the bytes of an image
 FLOAT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
@@ -100,6 +100,11 @@ class StageWork:
     images: float = 0.0
     operations: float = 0.0
     bytes: int = 0
+
+
+def type_of(stage: str) -> str:
+    """Returns what a stage is counted as in tables: all of BRIEF are one row."""
+    return "other stages" if stage in BRIEF else stage
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,9 @@ def count_work(project: Project) -> Workload:
         unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
     else:
         stages += _with_clip(project, sizes, probes, clip)
-    stages.append(StageWork(OTHERS, "", "write_vocabulary", layout.base_vocabulary().is_file()))
-    stages += [StageWork(OTHERS, "", task, layout.prompts(task).is_file()) for task in sizes]
-    stages.append(StageWork(OTHERS, "", "report", (layout.reports() / "index.html").is_file(), START_SECONDS))
+    stages.append(StageWork("write_vocabulary", "", "", layout.base_vocabulary().is_file()))
+    stages += [StageWork("write_prompts", "", task, layout.prompts(task).is_file()) for task in sizes]
+    stages.append(StageWork("report", "", "", (layout.reports() / "index.html").is_file(), START_SECONDS))
     assumed = "" if known else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
     return Workload(tuple(stages), tuple(unknown), assumed)
 
@@ -194,11 +199,11 @@ def _with_clip(
     def encoding(images: float, texts: float) -> float:
         return images * clip.image + texts * TOKENS * clip.token
 
-    def evaluating(method: str, task: str, made: bool, tested: Sequence[TaskSize]) -> StageWork:
+    def testing(stage: str, method: str, task: str, made: bool, tested: Sequence[TaskSize]) -> StageWork:
         images = sum(min(each.test, config.evaluation.max_images or each.test) for each in tested)
         texts = sum(each.test_captions or each.classes * each.templates for each in tested)
         operations = encoding(images, texts)
-        return StageWork("evaluate", method, task, made, start + FILE_SECONDS * clip.weights, images, operations)
+        return StageWork(stage, method, task, made, start + FILE_SECONDS * clip.weights, images, operations)
 
     for name, (step, task) in product(config.run.methods, enumerate(sizes)):
         method = config.methods[name]
@@ -223,10 +228,10 @@ def _with_clip(
         elif method.learns == "nothing":
             tests = [(-1, tested) for _, tested in tests]
         tested = [*(tasks[position] for _, position in set(tests)), *probes.values()]
-        yield replace(evaluating(name, task, layout.released(name, task).is_dir(), tested), bytes=size)
+        yield replace(testing("evaluate", name, task, layout.released(name, task).is_dir(), tested), bytes=size)
     for task, probe in probes.items():
-        yield evaluating("", task, layout.probe(task).is_file(), [probe])
-    yield StageWork(OTHERS, "", "import_model", layout.pretrained().is_dir(), start, bytes=size)
+        yield testing("probe", "", task, layout.probe(task).is_file(), [probe])
+    yield StageWork("import_model", "", "", layout.pretrained().is_dir(), start, bytes=size)
 
 
 def task_size(project: Project, name: str) -> TaskSize:
@@ -235,6 +240,11 @@ def task_size(project: Project, name: str) -> TaskSize:
     with suppress(ContractError):  # there is none yet, or it is damaged, and the stages that read it say so
         info, files = read_task(folder), (path for path in folder.rglob("*") if path.is_file())
         return _sized(info, len(info.class_names), sum(path.stat().st_size for path in files))
+    if isinstance(task, UserDataConfig) or getattr(task, "allow_partial", False):  # what is there is all of it
+        with suppress(UserError):  # check_data says so
+            dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
+            return _sized(dataset, len(dataset.classes), sum(each.size for each in (*dataset.train, *dataset.test)))
+    size = TYPICAL
     if isinstance(task, CatalogueTaskConfig):
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         whole, templates = len(row.classes) or 1, task.templates or row.templates
@@ -246,11 +256,6 @@ def task_size(project: Project, name: str) -> TaskSize:
     elif isinstance(task, MiniTaskConfig):
         stored = MINI_BYTES * (task.train_images + task.test_images)
         size = TaskSize(task.train_images, task.test_images, MINI_CLASSES, MINI_TEMPLATES, stored)
-    else:
-        with suppress(UserError):  # check_data says so
-            dataset = open_dataset(name, task, seed=project.config.seed, root=project.root)
-            return _sized(dataset, len(dataset.classes), sum(each.size for each in (*dataset.train, *dataset.test)))
-        size = TYPICAL
     if (vocabulary := getattr(task, "vocabulary_captions", None)) is None:
         return size
     return replace(size, classes=vocabulary, test_captions=CAPTIONS_PER_IMAGE * size.test)

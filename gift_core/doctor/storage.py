@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.stage_work import OTHERS, count_work
+from gift_core.doctor.stage_work import count_work
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
 KINDS = {  # of artifacts: the types of stages that write them
     "tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",),
-    "models": ("finetune", "evaluate", OTHERS),
+    "models": ("finetune", "evaluate", "import_model"),
 }  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 NO_SPACE = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.stage_work import StageWork, count_work
+from gift_core.doctor.stage_work import StageWork, count_work, type_of
 from gift_core.execution.pool import core_count
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
@@ -79,7 +79,7 @@ def check_time(project: Project) -> Iterator[Finding]:
         note, here = _timing(project, work), speed.seconds(work)
         if work.made and note.is_file() and note.stat().st_mtime > changed:
             here = float(read_json_file(note)["seconds"])
-        rows.append((work.stage, 1, here, LARGE_GPU.seconds(work), 0.0 if work.made else here))
+        rows.append((type_of(work.stage), 1, here, LARGE_GPU.seconds(work), 0.0 if work.made else here))
     table = pd.DataFrame(rows, columns=["stage", "count", "here", "gpu", "left"]).groupby("stage", sort=False).sum()
     _, total, gpu, left = map(float, table.sum())
     if not project.quick:
@@ -128,7 +128,7 @@ def estimate_stages(project: Project) -> dict[Path | None, float]:
 
 
 def _timing(project: Project, work: StageWork) -> Path:
-    name = "-".join(part for part in (work.method, work.task) if part)
+    name = "-".join(part for part in (work.method, work.task) if part) or work.stage
     return Layout(project.root).timings() / work.stage / f"{name}.json"
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_estimate as benchmark
+from gift_core.artifacts.contract import write_json
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, Workload
-from gift_core.doctor.time_estimate import Speed, check_time
+from gift_core.doctor.time_estimate import Speed, check_time, estimate_stages
+from gift_core.layout import Layout
 from tests.doctor.projects import link_models, make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
@@ -53,6 +55,25 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert "ingest takes longest: lower shots or classes of the tasks." in total(project).remedy
     monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
     assert total(project).mark == "ok"
+
+
+def test_each_stage_has_an_estimate_and_its_recorded_time_replaces_it(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    project, layout = make_project(tmp_path, "mini"), Layout(tmp_path)
+    tasks, probes = [step.task for step in project.config.sequence], list(project.config.evaluation.probes)
+    of_methods = [f"{method}-{task}" for method in project.config.run.methods for task in tasks]
+    names = {stage: [stage] for stage in ("import_model", "write_vocabulary", "report")}
+    names |= {"ingest": [*tasks, *probes], "write_prompts": tasks, "synthesize": tasks, "probe": probes}
+    names |= dict.fromkeys(("teach", "finetune", "evaluate"), of_methods)
+    files = {layout.timings() / stage / f"{name}.json" for stage, each in names.items() for name in each}
+    assert set(estimate_stages(project)) == files  # as stages/stage.py names them
+    for made in (layout.probe(probes[0]), layout.reports() / "index.html"):
+        made.parent.mkdir(parents=True)
+        made.touch()
+    for stage, name in (("probe", probes[0]), ("report", "report")):
+        write_json(layout.timings() / stage / f"{name}.json", {"seconds": 36000.0})
+    found = {finding.subject: finding.found for finding in check_time(replace(project, is_active=True))}
+    assert found["time of probe"].startswith("10 hours here") and found["time of other stages"].startswith("10 hours")
 
 
 def test_the_estimate_of_the_smoke_run_is_within_1_5_of_the_recorded_times(

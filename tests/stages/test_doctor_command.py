@@ -28,7 +28,7 @@ def test_without_problems_the_quick_check_prints_nothing_and_time_a_line_for_eac
     result = doctor(tmp_path, "--quick")
     assert (result.exit_code, result.output) == (0, "")
     title, *lines = doctor(tmp_path, "--time").stdout.splitlines()
-    assert (title, len(lines)) == ("Time", 7) and lines[-1].strip().startswith("ok    time: about ")
+    assert (title, len(lines)) == ("Time", 8) and lines[-1].strip().startswith("ok    time: about ")
 
 
 def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
