@@ -135,6 +135,16 @@ def _remove(content: Any, outer: Any, name: str, key: Any) -> None:
         _replace(outer, name, on_one_line([] if isinstance(section, list) else {}))
 
 
+def _remove_comments(section: Any, key: Any) -> None:
+    """Removes the comments above, beside and inside an entry."""
+    section.ca.items.pop(key, None)
+    value = section[key]
+    if hasattr(value, "ca"):
+        value.ca.comment = None  # on the line of the key
+        for inner in range(len(value)) if isinstance(value, list) else value:
+            _remove_comments(value, inner)
+
+
 def _replace(section: Any, key: Any, value: Any) -> None:
     """Sets a list or a section. ruamel.yaml has a comment on the line of the key in two places."""
     section[key] = value
@@ -187,7 +197,8 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
     """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
 
     Without a base, the row exists. `settings` are the keys of the copy that get another value of YAML:
-    "losses.distill.weight=2.0". Sections that the base does not have are made. The copy keeps the comments of the base.
+    "losses.distill.weight=2.0". Sections that the base does not have are made. The copy keeps the comments of the base,
+    except for those of a slot that was changed: "1.0 in the paper" is not true of another kind of consolidation.
     `catalogue` has the rows (KnownMethod) that the file lacks. UserError for an unknown base and a wrong setting.
     """
     document = Document.parse(text)
@@ -208,6 +219,8 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
             what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
             raise UserError(f"--set {setting}: {what}. Correct it.") from None
         section, *keys = row, *key.split(".")
+        if keys[0] in row:
+            _remove_comments(row, keys[0])
         for outer in keys[:-1]:
             if not isinstance(section.get(outer), Mapping):  # what is no section there, the checks refuse
                 section[outer] = on_one_line({})

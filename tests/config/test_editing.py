@@ -78,7 +78,7 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
     ).replace("# the step before\n", "# the step before\n- task: new\n  after: '12'\n  learning_rate_factor: 1.0\n")
 
 
-def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
+def test_a_method_is_copied_with_one_comment_of_its_own_and_those_of_the_base_that_stay_true() -> None:
     on_lines = PARAMS.replace(" [a, b]", "   # which run\n  - b   # the paper\n  - a")
     added = append_method(on_lines, "strong", "b", ["losses.distill.weight=2.5"], {})
     assert added == on_lines.replace("  - a\n", "  - a\n  - strong\n").replace(
@@ -86,7 +86,16 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
         "# both towers\n"
         "  strong:    # b with losses.distill.weight=2.5\n"
         "    losses:\n"
-        "      distill: {weight: 2.5, temperature: 2.0}   # both towers\n",
+        "      distill: {weight: 2.5, temperature: 2.0}\n",
+    )
+    params = (
+        "run: {methods: [a]}\nmethods:\n  a:\n    rate: 1.0   # searched\n    # in the paper\n    slot:   # 1.0\n"
+        "      kind: x   # of x\n      # of x, too\n      rows:\n      - 1   # a\n"
+    )
+    added = append_method(params, "b", "a", ["slot.weight=2", "slot.kind=y"], {})
+    assert added == params.replace("[a]", "[a, b]") + (
+        "  b:                         # a with slot.weight=2, slot.kind=y\n"
+        "    rate: 1.0   # searched\n    slot:\n      kind: y\n      rows:\n      - 1\n      weight: 2\n"
     )
 
 
