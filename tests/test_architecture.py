@@ -56,7 +56,7 @@ BUDGET = {
     "gift_core/new_project": 130,
     "gift_core/published": 80,
     "gift_core/report": 2_550,
-    "gift_core/team": 470,
+    "gift_core/team": 490,
     "gift_core/tracking": 270,
     "gift_core/use": 510,
     "gift_core/work": 1_200,
