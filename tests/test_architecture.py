@@ -61,8 +61,8 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 1_200,
     "recipes": 690,
-    "stages": 5_180,
-    "tests": 20_040,  # with what docs/adding_a_method.md adds
+    "stages": 5_190,
+    "tests": 20_080,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -25,6 +25,7 @@ from gift_core.quantities import duration, plural
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option
+from .show import AMONG
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -162,7 +163,7 @@ def print_comparison(comparison: Comparison) -> None:
     compared = ("last", "probes") if probes else ("last",)
     shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
-    over = ", ".join(map(str, comparison.seeds))
+    over = ", ".join(map(str, comparison.seeds)) + AMONG[comparison.config.evaluation.protocol]
     title = f"Percent over seeds {over}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
     headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]

@@ -163,6 +163,7 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     html = render_page(record)
     assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
     assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
+    assert "A class of another task has its task in parentheses." in html
 
 
 def test_predictions_and_images_that_are_not_here_are_named(record: RunRecord, whole: tuple[Path, Config]) -> None:

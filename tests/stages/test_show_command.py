@@ -44,6 +44,17 @@ def test_the_table_the_result_and_the_report_and_as_json_all_tasks(tmp_path: Pat
     assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
 
 
+def test_a_number_on_the_classes_of_all_tasks_has_no_heading_of_one_task(tmp_path: Path) -> None:
+    evaluation = {"batch_size": 256, "max_images": None}
+    lines = show(write(tmp_path / "cil", changes={"evaluation": {**evaluation, "protocol": "class_incremental"}}))
+    assert "each image among the classes of all tasks so far" in " ".join(" ".join(lines[:2]).split())
+    assert not any("before -> after" in line or "zodiac" in line for line in lines)
+    assert cells(lines) == [["zero_shot", "50.0", "50.0"], ["finetune", "90.0", "85.0"], ["gift", "82.7", "80.0"]]
+    lines = show(write(tmp_path / "cross", changes={"evaluation": {**evaluation, "protocol": "cross_domain"}}))
+    assert "each image among the classes of all tasks" in " ".join(" ".join(lines[:2]).split())
+    assert cells(lines)[2][-1] == "46.0 -> 80.0"  # on the images of zodiac, before and after its step
+
+
 def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(
     tmp_path: Path,
 ) -> None:
