@@ -16,7 +16,7 @@ from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
-from gift_core.report.labels import label, number
+from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord
 
 COLORS = 6  # color-blind safe hues in page.css
@@ -73,7 +73,8 @@ def name_in_text(record: RunRecord, method: str) -> str:
     """The name of the method within a sentence."""
     if method == ZERO_SHOT:
         return "the zero-shot model"
-    return "plain fine-tuning" if method in record.plain_methods else label(method)
+    is_plain = method in record.plain_methods and record.config.methods[method].label is None
+    return "plain fine-tuning" if is_plain else record.label(method)
 
 
 def styles_of(record: RunRecord) -> dict[str, str]:
@@ -100,7 +101,7 @@ def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: 
     the noise if the 95% intervals overlap. A difference that is printed as 0.0 needs no such remark.
     """
     best, baseline, scores = best_method(record), baseline_method(record), record.scores
-    text = f"{label(best)} has {number(scores[best][metric])}%{what}"
+    text = f"{record.label(best)} has {number(scores[best][metric])}%{what}"
     text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
     text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
 
@@ -112,7 +113,7 @@ def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: 
         if number(abs(fmean(own) - fmean(other))) != "0.0" and low <= other_high and other_low <= high:
             names.append(name_in_text(record, method))
     noise = f"is within the noise of {plural(sum(counts), 'test image')}"
-    return f"{text}; the difference between {label(best)} and {' or '.join(names)} {noise}" if names else text
+    return f"{text}; the difference between {record.label(best)} and {' or '.join(names)} {noise}" if names else text
 
 
 def by_task(record: RunRecord, method: str, metric: str) -> tuple[list[float], list[int]]:
@@ -134,6 +135,8 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         values = {} if method in record.separate_models else row  # their other metrics mean nothing: None
         methods[method] = {key: values.get(name) for name, key in SUMMARY_METRICS.items()}
         methods[method]["by_task"] = accuracies_by_task(record, method)
+        if method in record.config.methods and record.config.methods[method].label is not None:
+            methods[method]["label"] = record.label(method)
         if "probes" in values:
             methods[method]["probes"] = values["probes"]
     published = record.published.benchmark.title if record.published else None

@@ -21,9 +21,10 @@ from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import probe_scores
+from gift_core.method.metrics import ZERO_SHOT, probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
+from gift_core.report.labels import labels_of
 from gift_core.report.published_results import PublishedResults, published_results
 
 MAX_TASKS = 12  # of a longer sequence are shown in pictures
@@ -55,6 +56,17 @@ class Experiment:
     def methods_where(self, holds: Callable[[MethodConfig], bool]) -> tuple[str, ...]:
         """The methods of run.methods with such a row."""
         return tuple(name for name in self.config.run.methods if holds(self.config.methods[name]))
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The printed name of the zero-shot model and of each method of run.methods."""
+        rows = self.config.methods
+        methods = dict.fromkeys((ZERO_SHOT, *self.config.run.methods))
+        return labels_of({method: rows[method].label if method in rows else None for method in methods})
+
+    def label(self, method: str) -> str:
+        """The printed name of a method; of one that did not run, that of its row."""
+        return self.labels.get(method, method)
 
     @property
     def plain_methods(self) -> tuple[str, ...]:

@@ -96,8 +96,9 @@ def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
     newest, rows, learned = summary["tasks"][-1], {}, {}
-    for method, row in summary["methods"].items():
-        rows[method] = {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
+    for name, row in summary["methods"].items():
+        method = f"{name}\n{row['label']}" if "label" in row else name  # the sentences below have the label
+        rows[method] = {**{metric: row[key] for metric, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
         on_it = row["by_task"][newest]
         if "before_percent" not in on_it:  # class-incremental: no number is of the newest task alone
             continue
@@ -105,8 +106,8 @@ def _print_result(summary: Summary) -> None:
         both = "-" if None in (before, after) else f"{percent(before)} -> {percent(after)}"
         learned[method] = percent(after) if before == after else both  # a model that never learns has one number
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
-    name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
-    extra = (f"{name}:\nbefore -> after", learned) if learned else None
+    heading = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
+    extra = (f"{heading}:\nbefore -> after", learned) if learned else None
     print_metrics(rows, title=f"{TITLE}{on}{AMONG[summary['protocol']]}", extra=extra)
     for text in filter(None, [*summary["result"], summary["note"]]):
         print_text(text)

@@ -13,7 +13,7 @@ from gift_core.quantities import plural
 from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
+from gift_core.report.labels import COLUMN_TITLES, number, shorten
 from gift_core.report.page import environment
 from gift_core.work.publishing import build_folder
 
@@ -34,8 +34,8 @@ def render_comparison(comparison: Comparison) -> str:
     styles = comparison.styles
     names = {methods[0]: title for title, methods in comparison.groups.items()}
     if len(comparison.methods) <= COLORS:  # a color of its own for each
-        names = {method: label(method) for methods in comparison.groups.values() for method in methods}
-    template = environment().get_template("comparison.html.j2")
+        names = {method: comparison.label(method) for methods in comparison.groups.values() for method in methods}
+    template = environment(comparison).get_template("comparison.html.j2")
     return template.render(
         comparison=comparison,
         headline=comparison_headline(comparison),
@@ -45,7 +45,7 @@ def render_comparison(comparison: Comparison) -> str:
         legend={styles[method]: name for method, name in names.items()},
         scatter=scatter_chart(comparison),
         seen_chart=mean_seen_chart(comparison),
-        missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.missing],
+        missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
 
@@ -57,7 +57,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     if comparison.seen is not None:
         what = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = f"Over {plural(len(seeds), 'seed')}, {label(name)} has {number(last.mean())}{deviation}% {what}"
+    kept = f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {what}"
     kept += f"{comparison.miniature.of_benchmark}."
     if len(seeds) == 1:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
@@ -72,7 +72,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
     verb = "differ" if beyond > 1 else "differs"
     if len(others) == 1:
-        count, verb = label(*others), "differs" if beyond else "does not differ"
+        count, verb = comparison.label(*others), "differs" if beyond else "does not differ"
     return kept, f" {count} {verb} from it in Last by more than the noise."
 
 
@@ -83,7 +83,7 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     curves = {method: comparison.seen[method].tolist() for method in (*comparison.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(curves[ZERO_SHOT])}" for step in range(1, len(curves[ZERO_SHOT]) + 1)}
     styles = {method: comparison.styles[method] for method in comparison.methods}
-    return seen_chart(curves, "steps", steps, styles=styles)
+    return seen_chart(curves, "steps", steps, styles=styles, labels=comparison.labels)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
@@ -115,8 +115,10 @@ def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
     table = means.set_axis(["x", "y"], axis=1).join(deviations.set_axis(["x_deviation", "y_deviation"], axis=1))
     heights = spread_labels([frame.y(y) for y in table["y"]], NAME_GAP, frame.top + 8, frame.y_end - 8)
     table = table.assign(method=names, style=[comparison.styles[name] for name in names])
-    marks = table.assign(name=[shorten(label(name)) for name in names], name_y=heights).to_dict("records")
-    values = "; ".join(f"{label(mark['method'])} {number(mark['x'])} and {number(mark['y'])}" for mark in marks)
+    marks = table.assign(name=[shorten(comparison.label(name)) for name in names], name_y=heights).to_dict("records")
+    values = "; ".join(
+        f"{comparison.label(mark['method'])} {number(mark['x'])} and {number(mark['y'])}" for mark in marks
+    )
     return {
         "description": f"Transfer and Last in percent: {values}.",
         "frame": frame,
