@@ -218,11 +218,10 @@ def _charts(
 
     `trained`: the step that trains a column, None for a probe. Rows have 3 or 4 charts, whichever leaves fewer gaps.
     """
-    tasks, methods = len(record.tasks), (*record.continued, ZERO_SHOT)
-    look = {"styles": styles_of(record), "labels": record.labels}
+    tasks, styles, methods = len(record.tasks), styles_of(record), (*record.continued, ZERO_SHOT)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
-    overview = _accuracy_chart(title, means, steps, **look, size=(640, 340))
+    overview = _accuracy_chart(title, means, steps, styles=styles, labels=record.labels, size=(640, 340))
     charts = []
     for name, own in trained.items():
         moments, labeled = dict(steps), [*steps]
@@ -232,7 +231,10 @@ def _charts(
         if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
             labeled = [0, tasks] if own is None else [0, own, tasks] if own + 1 < tasks else [0, own]
         of_one = {method: percent[method][name].tolist() for method in methods}
-        charts.append(_accuracy_chart(name, of_one, moments, **look, x_ticks=labeled, trained=own))
+        chart = _accuracy_chart(
+            name, of_one, moments, styles=styles, labels=record.labels, x_ticks=labeled, trained=own
+        )
+        charts.append(chart)
     columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
     return {"overview": overview, "charts": charts, "columns": columns}
 
@@ -246,8 +248,9 @@ def seen_chart(
     """
     low = 10 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10))
     title, ticks = "All classes seen so far", range(low, 101, 10)
-    look = {"styles": styles, "labels": labels}
-    return _accuracy_chart(title, curves, steps, **look, size=(760, 400), x_title=x_title, y_ticks=ticks)
+    return _accuracy_chart(
+        title, curves, steps, styles=styles, labels=labels, size=(760, 400), x_title=x_title, y_ticks=ticks
+    )
 
 
 def _accuracy_chart(

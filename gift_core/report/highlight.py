@@ -12,6 +12,7 @@ from typing import Any
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
+from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
@@ -21,6 +22,13 @@ from gift_core.report.run_record import RunRecord
 
 COLORS = 6  # color-blind safe hues in page.css
 QUIET = "quiet"
+PLAIN = "plain fine-tuning"
+REPLAYED = {
+    "synthetic": "also trains on generated images of what it knew before",
+    "reference": "also trains on a fixed set of images with captions",
+    "exemplars": "also trains on a few stored images of earlier tasks",
+    "task": "is held to what it predicted before on the images of the new task",
+}
 
 
 def best_method(record: RunRecord) -> str:
@@ -74,7 +82,33 @@ def name_in_text(record: RunRecord, method: str) -> str:
     if method == ZERO_SHOT:
         return "the zero-shot model"
     is_plain = method in record.plain_methods and record.config.methods[method].label is None
-    return "plain fine-tuning" if is_plain else record.label(method)
+    return PLAIN if is_plain else record.label(method)
+
+
+def introduction(record: RunRecord) -> str:
+    """What the methods of the headline are, for somebody who has read nothing else. Empty without any."""
+    if not record.methods:
+        return ""
+    text = "A CLIP model learns one task after another."
+    for method in filter(None, (best_method(record), baseline_method(record))):
+        name = name_in_text(record, method)
+        ways = ways_of(record.config.methods[method]) or ["does nothing against forgetting"]
+        text += f" {PLAIN.capitalize() if name == PLAIN else name} {', and '.join(ways)}."
+    return f"{text} The zero-shot model is CLIP before the first task."
+
+
+def ways_of(row: MethodConfig) -> list[str]:
+    """What a method does against forgetting, in words that need no other page. Empty for plain fine-tuning."""
+    found = {
+        "is trained on the data of all tasks so far": row.learns == "seen",
+        "keeps a separate model for each task": row.keeps_every_model,
+        REPLAYED.get(row.replay.images, "replays other data"): row.replay.reads != "none",
+        "pulls its weights towards those before the task": row.consolidation.kind != "none",
+        "averages its weights with earlier ones": bool(row.average or row.merge or row.release),
+        "trains a part of its weights": row.trains is not None,
+        "trains lower layers at lower rates": row.layer_decay is not None,
+    }
+    return [way for way, holds in found.items() if holds]
 
 
 def styles_of(record: RunRecord) -> dict[str, str]:

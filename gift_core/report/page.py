@@ -21,7 +21,7 @@ from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
-from gift_core.report.highlight import QUIET, headline, run_summary, styles_of
+from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of
 from gift_core.report.labels import (
     count_test_images,
     known_name,
@@ -35,6 +35,7 @@ from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
 from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
+from gift_core.report.scatter import learned_and_kept
 from gift_core.work.publishing import build_folder, write_atomically
 
 FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
@@ -43,6 +44,7 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
     task_images,
     accuracies,
+    learned_and_kept,
     retrieval,
     prediction_pictures,
     synthetic_pairs,
@@ -155,4 +157,5 @@ def render_page(record: RunRecord) -> str:
         for of_module in SECTIONS
         for section in of_module(record)
     ]
-    return templates.get_template("page.html.j2").render(**common, headline=headline(record), sections=sections)
+    heading = {"headline": headline(record), "introduction": introduction(record)}
+    return templates.get_template("page.html.j2").render(**common, **heading, sections=sections)

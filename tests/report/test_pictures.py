@@ -24,7 +24,7 @@ from gift_core.report.pictures import Thumbnail, compared_classes, contact_sheet
 from gift_core.report.predicted_images import prediction_pictures
 from gift_core.report.run_record import RunRecord, a_few, read_run
 from tests.artifacts.damage import encoded
-from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
+from tests.report.run_folder import PROBES, PROMPTS, TASKS, build, write_pictures, write_run
 
 
 @pytest.fixture
@@ -98,6 +98,22 @@ def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes
     for damaged in (b"no image", images[0][:4000]):
         with pytest.raises(ContractError, match=message):
             thumbnail("a photo", damaged, **HERE)
+
+
+def test_probes_are_shown_by_test_images_and_those_that_are_not_here_are_named(tmp_path: Path) -> None:
+    config = write_run(tmp_path, probes=PROBES)
+    write_pictures(Layout(tmp_path), config)
+    (section,) = task_images(read_run(Layout(tmp_path), config))
+    assert [*section.shown["probes"]] == ["flags", "runes"]
+    folder = Layout(tmp_path).task("flags")
+    stored = images_at(folder, read_task(folder), "test", [9, 19])  # the first ones of class 9
+    expected = [thumbnail("flags 9", stored[at].read(), file=folder, stage="ingest") for at in (9, 19)]
+    assert [*section.shown["probes"]["flags"]][::5] == ["flags 0", "flags 9"]
+    assert section.shown["probes"]["flags"]["flags 9"] == expected
+    (folder / "test-00001.tar").unlink()
+    (Layout(tmp_path).task("runes") / "task.json").unlink()
+    page = render_page(read_run(Layout(tmp_path), config))
+    assert "The test images of flags, runes are not on this machine" in page and "The probes</h3>" in page
 
 
 def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(record: RunRecord) -> None:
