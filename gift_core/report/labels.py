@@ -72,8 +72,8 @@ def labels_of(rows: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def shorten(name: str) -> str:
-    """The name, shortened to fit next to a chart."""
-    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 1]}…"
+    """The name, shortened to fit next to a chart. The end stays: names of one's own often differ there alone."""
+    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 10]}…{name[-9:]}"
 
 
 def number(value: float | None) -> str:
