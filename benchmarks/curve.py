@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
-from gift_core.report.labels import COLUMN_TITLES, label
+from gift_core.report.labels import COLUMN_TITLES, known_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,9 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
     heights = np.maximum.accumulate(wanted - steps) + steps
     heights -= (heights - wanted).mean()  # moved up by the gaps: the labels are centered on their lines
     for name, height in zip(names, heights, strict=True):
-        axes.annotate(label(name), (1.02, height), xycoords="axes fraction", color=ends[name][1], va="center", size=8.5)
+        axes.annotate(
+            known_name(name), (1.02, height), xycoords="axes fraction", color=ends[name][1], va="center", size=8.5
+        )
 
 
 if __name__ == "__main__":

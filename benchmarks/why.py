@@ -25,7 +25,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip.encoding import class_prompts, image_features, text_features
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip, load_folder
-from gift_core.report.labels import label
+from gift_core.report.labels import known_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def _plot(axes: Axes, table: pd.DataFrame, quantity: str, title: str) -> None:
     for method, color, marker in zip(dict.fromkeys(table.method), cycle(COLORS), cycle(MARKERS), strict=False):
         own = table[table.method == method]
         means = own.groupby("step")[quantity].mean()
-        axes.plot(means.index, means, color=color, marker=marker, markersize=4, linewidth=1.5, label=label(method))
+        axes.plot(means.index, means, color=color, marker=marker, markersize=4, linewidth=1.5, label=known_name(method))
         axes.scatter(own.step, own[quantity], color=color, s=6, alpha=0.5, linewidth=0)
     axes.set_title(title, loc="left", size=10)
     axes.set_xticks(sorted(set(table.step)))

@@ -68,9 +68,9 @@ class Summary(BaseModel):
 
     `benchmark` is its name, if it is one. `note` says what the numbers of the miniature mean. `best_method` is None if
     nothing was trained. `tasks` are in the order of training. A method has the values of SUMMARY_METRICS, perhaps
-    "probes", and "by_task": "before_percent" (of the model from which the task's step starts), "after_percent" (right
-    after its step), "end_percent" and "difference_points" (end - after). A class-incremental step has "classes_seen",
-    "zero_shot_percent", "after_percent" and "difference_points" (after - zero-shot), all on the classes seen so far.
+    "label" and "probes", and "by_task": "before_percent" (of the model that the task's step starts from),
+    "after_percent" (right after it), "end_percent" and "difference_points" (end - after). A class-incremental step has
+    "classes_seen", and on all of them "zero_shot_percent", "after_percent" and "difference_points" (after - zero-shot).
     """
 
     experiment: str

@@ -39,7 +39,7 @@ def code_file(stage: str, name: str) -> str:
 def state(code: Code, stage: str, name: str, config: Config) -> dict[str, Any]:
     """Returns the content of code_file: revisions, code that was edited, and what a stage depends on of a method's row.
 
-    DVC can depend on a whole row alone, but an edit of `release` trains nothing.
+    DVC can depend on a whole row alone, but an edit of `release` or `label` trains nothing.
     """
     options, table = options_of(stage, config)[name], read_table(code)
     parts = [stage, *(f"{stage} {option}" for option in options)]
@@ -50,6 +50,10 @@ def state(code: Code, stage: str, name: str, config: Config) -> dict[str, Any]:
         content["settings"] = config.methods[name].trained_settings
     if stage == "evaluate":
         content["settings"] = config.methods[name].model_dump(mode="json", include={"release"}, exclude_none=True)
+    if stage == "report":
+        labels = {method: config.methods[method].label for method in config.run.methods}
+        if labeled := {method: {"label": label} for method, label in labels.items() if label is not None}:
+            content["settings"] = labeled
     return content
 
 

@@ -209,6 +209,7 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
     known = {**{each: method.row for each, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     row.__dict__.pop("_yaml_merge", None)  # the copy has the keys that `<<: *another` stands for
+    row.pop("label", None)  # the name of the other method
     for setting in settings:
         key, equals, value = setting.partition("=")
         try:

@@ -122,6 +122,8 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
             what = f"unknown {'key' if is_key else 'value'} {_shown(value)}. {did_you_mean(str(value), known)}"
+        case "string_too_long":
+            what = f"{_shown(value)} has more than {context['max_length']} characters. Write a shorter one."
         case "value_error":
             what = str(context["error"])
         case "string_pattern_mismatch":

@@ -206,6 +206,10 @@ class InterpolateConfig(Section):
     alpha: Alpha
 
 
+NOT_TRAINED = {"release", "label"}  # of a row: a trained model does not depend on these
+Label = Annotated[Text, Field(max_length=40)]
+
+
 class MethodConfig(Section):
     """One method.
 
@@ -213,7 +217,7 @@ class MethodConfig(Section):
     step's own task, all tasks seen so far (with `training.iterations` for each), or nothing (then the rate is null).
     `trains`: a part of the model, everything if left out. `layer_decay`: the factor on the learning rate from
     a layer to the one below it. `release`: the model that is tested and handed out, the trained one if left out.
-    Training, also of the next task, and teachers know only the trained one.
+    Training, also of the next task, and teachers know only the trained one. `label`: the name in the report.
     """
 
     learning_rate: Rate | None
@@ -227,11 +231,12 @@ class MethodConfig(Section):
     trains: TrainsConfig | None = None
     layer_decay: Factor | None = None
     release: InterpolateConfig | None = None
+    label: Label | None = None
 
     @property
     def trained_settings(self) -> dict[str, Any]:
-        """The row without what only tests and releases read: a trained model does not depend on it."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"release"})
+        """The row without NOT_TRAINED."""
+        return self.model_dump(mode="json", exclude_none=True, exclude=NOT_TRAINED)
 
     @property
     def keeps_every_model(self) -> bool:

@@ -18,7 +18,7 @@ import pandas as pd
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.highlight import QUIET, reading_order, styles_of
-from gift_core.report.labels import label, number, shorten
+from gift_core.report.labels import number, shorten
 from gift_core.report.run_record import RunRecord, Section
 
 Point = tuple[float, float]
@@ -197,7 +197,7 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
             moments[count] = f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
             rows.append((step, task, count, seen.loc[task], f"step {step}"))
         curves = {method: seen[method].tolist() for method in (*methods, ZERO_SHOT)}
-        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record))
+        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record), labels=record.labels)
         shown = {"seen_chart": chart, "steps": rows, "methods": methods}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
@@ -221,7 +221,7 @@ def _charts(
     tasks, styles, methods = len(record.tasks), styles_of(record), (*record.continued, ZERO_SHOT)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
-    overview = _accuracy_chart(title, means, steps, styles=styles, size=(640, 340))
+    overview = _accuracy_chart(title, means, steps, styles=styles, labels=record.labels, size=(640, 340))
     charts = []
     for name, own in trained.items():
         moments, labeled = dict(steps), [*steps]
@@ -231,19 +231,26 @@ def _charts(
         if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
             labeled = [0, tasks] if own is None else [0, own, tasks] if own + 1 < tasks else [0, own]
         of_one = {method: percent[method][name].tolist() for method in methods}
-        charts.append(_accuracy_chart(name, of_one, moments, styles=styles, x_ticks=labeled, trained=own))
+        chart = _accuracy_chart(
+            name, of_one, moments, styles=styles, labels=record.labels, x_ticks=labeled, trained=own
+        )
+        charts.append(chart)
     columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
     return {"overview": overview, "charts": charts, "columns": columns}
 
 
-def seen_chart(curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str]) -> Chart:
+def seen_chart(
+    curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], labels: Mapping[str, str]
+) -> Chart:
     """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
 
     `x_title`: what the positions of the steps count. The rest is as for other charts of accuracies.
     """
     low = 10 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10))
     title, ticks = "All classes seen so far", range(low, 101, 10)
-    return _accuracy_chart(title, curves, steps, styles=styles, size=(760, 400), x_title=x_title, y_ticks=ticks)
+    return _accuracy_chart(
+        title, curves, steps, styles=styles, labels=labels, size=(760, 400), x_title=x_title, y_ticks=ticks
+    )
 
 
 def _accuracy_chart(
@@ -252,6 +259,7 @@ def _accuracy_chart(
     steps: Mapping[int, str],
     *,
     styles: Mapping[str, str],
+    labels: Mapping[str, str],
     size: tuple[float, float] = (300, 250),
     x_title: str = "tasks trained",
     x_ticks: Sequence[int] | None = None,
@@ -263,7 +271,7 @@ def _accuracy_chart(
     `steps`: the x of each point and the heading of its tooltip. `size`: width and height; a chart is so high that the
     names at the ends of the lines fit. `trained`: see Chart. A small chart has `x_ticks`, and no names.
     """
-    ends, gap = {method: shorten(label(method)) for method in curves}, 19 if len(curves) <= FEW_CURVES else 15
+    ends, gap = {method: shorten(labels[method]) for method in curves}, 19 if len(curves) <= FEW_CURVES else 15
     left, right = 44, 206
     if x_ticks is not None:
         shown = [method for method in curves if method != ZERO_SHOT]
@@ -276,8 +284,8 @@ def _accuracy_chart(
         x_min=first if last > first else 0, x_max=last, y_min=y_ticks[0], y_max=100,
     )  # fmt: skip
     moment = "" if trained is None else f", trained at position {trained} of {last}"
-    at_end = ", ".join(f"{label(method)} {number(curve[-1])}%" for method, curve in curves.items())
-    rows = {method: [f"{label(method)}\t{number(value)}" for value in curve] for method, curve in curves.items()}
+    at_end = ", ".join(f"{labels[method]} {number(curve[-1])}%" for method, curve in curves.items())
+    rows = {method: [f"{labels[method]}\t{number(value)}" for value in curve] for method, curve in curves.items()}
     return Chart(
         title=title,
         description=f"{title}{moment}. Accuracy at the end: {at_end}.",

@@ -19,7 +19,7 @@ from gift_core.published.mtil import MODEL
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
 from gift_core.report.highlight import best_method, by_task, styles_of
-from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, label, number, signed, task_list
+from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE
 from gift_core.report.run_record import RunRecord, Section
 
@@ -29,7 +29,9 @@ PROTOCOLS = {
     "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
     "cross_domain": "cross-domain (X-TAIL): an image is classified among the classes of all tasks, learned or not",
 }
-AS_WRITTEN: dict[str, Any] = {"mode": "json", "exclude_none": True, "exclude_defaults": True}  # of params.yaml
+AS_WRITTEN: dict[str, Any] = {  # of params.yaml
+    "mode": "json", "exclude_none": True, "exclude_defaults": True, "exclude": {"label"},
+}  # fmt: skip
 MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 
@@ -58,7 +60,7 @@ def result(record: RunRecord) -> Iterator[Section]:
 
 
 def result_row(record: RunRecord, method: str) -> dict[str, Any]:
-    """The method, its CSS class as `style`, its `scores` in percent by column, and by column what is `below` them.
+    """The method's name, its CSS class as `style`, its `scores` in percent by column, and what is `below` each of them.
 
     Below Last that is the 95% interval in percent for the number of test images, `76.4–83.2`; below the accuracy on
     probes the difference to zero-shot. With a separate model for each task, only Own task has a value.
@@ -71,7 +73,7 @@ def result_row(record: RunRecord, method: str) -> dict[str, Any]:
         if record.probes and method != ZERO_SHOT:
             below["probes"] = signed((scores["probes"] or 0.0) - (record.scores[ZERO_SHOT]["probes"] or 0.0))
     style = "reference" if method == ZERO_SHOT else styles_of(record)[method]
-    return {"method": method, "style": style, "scores": scores, "below": below}
+    return {"name": record.label(method), "style": style, "scores": scores, "below": below}
 
 
 def what_ran(record: RunRecord) -> Iterator[Section]:
@@ -114,7 +116,7 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
-        *((label(name), phrase(config.methods[name].model_dump(**AS_WRITTEN))[1:-1]) for name in config.run.methods),
+        *_rows_of_methods(record),
         *(("Environment", ", ".join(same)) for _ in same[:1]),
         *((f"Environment, {name}", text) for name, text in differences(record).items()),
         *(
@@ -122,6 +124,14 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             for files, results in environments.get(EDITED, {}).items()
         ),
     ]
+
+
+def _rows_of_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yields the name and the row of each method. Behind a label is the name of the row."""
+    for name in record.config.run.methods:
+        row, shown = record.config.methods[name], record.label(name)
+        has_other_name = row.label is not None and name not in shown
+        yield f"{shown} ({name})" if has_other_name else shown, phrase(row.model_dump(**AS_WRITTEN))[1:-1]
 
 
 def phrase(value: object) -> str:

@@ -12,15 +12,23 @@ from typing import Any
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
+from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
-from gift_core.report.labels import label, number
+from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord
 
 COLORS = 6  # color-blind safe hues in page.css
 QUIET = "quiet"
+PLAIN = "plain fine-tuning"
+REPLAYED = {
+    "synthetic": "also trains on generated images of what it knew before",
+    "reference": "also trains on a fixed set of images with captions",
+    "exemplars": "also trains on a few stored images of earlier tasks",
+    "task": "is held to what it predicted before on the images of the new task",
+}
 
 
 def best_method(record: RunRecord) -> str:
@@ -73,7 +81,34 @@ def name_in_text(record: RunRecord, method: str) -> str:
     """The name of the method within a sentence."""
     if method == ZERO_SHOT:
         return "the zero-shot model"
-    return "plain fine-tuning" if method in record.plain_methods else label(method)
+    is_plain = method in record.plain_methods and record.config.methods[method].label is None
+    return PLAIN if is_plain else record.label(method)
+
+
+def introduction(record: RunRecord) -> str:
+    """What the methods of the headline are, for somebody who has read nothing else. Empty without any."""
+    if not record.methods:
+        return ""
+    text = "A CLIP model learns one task after another."
+    for method in filter(None, (best_method(record), baseline_method(record))):
+        name = name_in_text(record, method)
+        ways = ways_of(record.config.methods[method]) or ["does nothing against forgetting"]
+        text += f" {PLAIN.capitalize() if name == PLAIN else name} {', and '.join(ways)}."
+    return f"{text} The zero-shot model is CLIP before the first task."
+
+
+def ways_of(row: MethodConfig) -> list[str]:
+    """What a method does against forgetting, in words that need no other page. Empty for plain fine-tuning."""
+    found = {
+        "is trained on the data of all tasks so far": row.learns == "seen",
+        "keeps a separate model for each task": row.keeps_every_model,
+        REPLAYED.get(row.replay.images, "replays other data"): row.replay.reads != "none",
+        "pulls its weights towards those before the task": row.consolidation.kind != "none",
+        "averages its weights with earlier ones": bool(row.average or row.merge or row.release),
+        "trains a part of its weights": row.trains is not None,
+        "trains lower layers at lower rates": row.layer_decay is not None,
+    }
+    return [way for way, holds in found.items() if holds]
 
 
 def styles_of(record: RunRecord) -> dict[str, str]:
@@ -100,7 +135,7 @@ def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: 
     the noise if the 95% intervals overlap. A difference that is printed as 0.0 needs no such remark.
     """
     best, baseline, scores = best_method(record), baseline_method(record), record.scores
-    text = f"{label(best)} has {number(scores[best][metric])}%{what}"
+    text = f"{record.label(best)} has {number(scores[best][metric])}%{what}"
     text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
     text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
 
@@ -112,7 +147,7 @@ def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: 
         if number(abs(fmean(own) - fmean(other))) != "0.0" and low <= other_high and other_low <= high:
             names.append(name_in_text(record, method))
     noise = f"is within the noise of {plural(sum(counts), 'test image')}"
-    return f"{text}; the difference between {label(best)} and {' or '.join(names)} {noise}" if names else text
+    return f"{text}; the difference between {record.label(best)} and {' or '.join(names)} {noise}" if names else text
 
 
 def by_task(record: RunRecord, method: str, metric: str) -> tuple[list[float], list[int]]:
@@ -134,6 +169,8 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         values = {} if method in record.separate_models else row  # their other metrics mean nothing: None
         methods[method] = {key: values.get(name) for name, key in SUMMARY_METRICS.items()}
         methods[method]["by_task"] = accuracies_by_task(record, method)
+        if method in record.config.methods and record.config.methods[method].label is not None:
+            methods[method]["label"] = record.label(method)
         if "probes" in values:
             methods[method]["probes"] = values["probes"]
     published = record.published.benchmark.title if record.published else None

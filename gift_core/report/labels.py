@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gift_core.artifacts.report_json import one_decimal
@@ -15,11 +16,13 @@ COLUMN_TITLES = {
     "own": "Own task",
 }  # fmt: skip
 LOWER_IS_BETTER = ("forgetting",)
-NAMES = {  # of methods; a variant has the name of its family before its own
+NAMES = {  # of the methods that come with GIFT, and of published ones
     ZERO_SHOT: "Zero-shot",
     "individual": "Individual",
     "joint": "Joint",
     "finetune": "Fine-tuning",
+    "finetune_released": "Fine-tuning, released",
+    "finetune_lora": "Fine-tuning, LoRA",
     "lwf": "LwF",
     "lwf_vr": "LwF-VR",
     "icarl": "iCaRL",
@@ -29,10 +32,23 @@ NAMES = {  # of methods; a variant has the name of its family before its own
     "zscl": "ZSCL",
     "moe_adapters": "MoE-Adapters",
     "gift": "GIFT",
+    "gift_released": "GIFT, released",
+    "gift_vocabulary": "GIFT, vocabulary",
+    "gift_vocabulary_released": "GIFT, vocabulary released",
     "gift_cd": "GIFT, CD only",
     "gift_cd_ita": "GIFT, CD + ITA",
+    "gift_l2": "GIFT, L2",
+    "gift_static_fisher": "GIFT, static Fisher",
+    "gift_frozen_fisher": "GIFT, frozen Fisher",
+    "gift_feature_mse": "GIFT, feature MSE",
+    "gift_reverse_kl": "GIFT, reverse KL",
+    "gift_image_side": "GIFT, image side",
+    "gift_text_side": "GIFT, text side",
+    "gift_initial_teacher": "GIFT, initial teacher",
+    "gift_mixed_teacher": "GIFT, mixed teacher",
+    "gift_image_tower": "GIFT, image tower",
+    "gift_lora": "GIFT, LoRA",
 }
-WORDS = {"lora": "LoRA", "l2": "L2", "mse": "MSE", "kl": "KL", "fisher": "Fisher"}
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
 SHADE_POINTS = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points at which the next darker shade begins
@@ -43,17 +59,21 @@ def count_test_images(tested: int, existing: int) -> str:
     return f"{tested:,} of {plural(existing, 'test image')}" if tested < existing else plural(tested, "test image")
 
 
-def label(method: str) -> str:
-    """The printed name of a method: `GIFT, reverse KL` of gift_reverse_kl. Without a known family it keeps its name."""
-    family = max((name for name in NAMES if f"{method}_".startswith(f"{name}_")), key=len, default="")
-    words = method.removeprefix(family).strip("_").split("_")
-    variant = " ".join(WORDS.get(word, word) for word in words)
-    return ", ".join(filter(None, (NAMES[family], variant))) if family else method
+def known_name(method: str) -> str:
+    """The printed name of a method without a label: `GIFT, reverse KL` of gift_reverse_kl, of one's own the row's."""
+    return NAMES.get(method, method)
+
+
+def labels_of(rows: Mapping[str, str | None]) -> dict[str, str]:
+    """The printed name of each method, of which `rows` has the label. If two have one name, that of the row follows."""
+    shown = {method: label or known_name(method) for method, label in rows.items()}
+    counts = Counter(shown.values())
+    return {method: name if counts[name] == 1 else f"{name} ({method})" for method, name in shown.items()}
 
 
 def shorten(name: str) -> str:
-    """The name, shortened to fit next to a chart."""
-    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 1]}…"
+    """The name, shortened to fit next to a chart. The end stays: names of one's own often differ there alone."""
+    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 10]}…{name[-9:]}"
 
 
 def number(value: float | None) -> str:

@@ -13,7 +13,7 @@ from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_loss
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.report.charts import MAX_TICKS, Chart, Frame, Point, round_ticks, thin_ticks
 from gift_core.report.highlight import styles_of
-from gift_core.report.labels import label, number
+from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord, Section
 
 MAX_BOUNDARIES = 25  # with more tasks, charts have no lines between tasks
@@ -96,7 +96,7 @@ def loss_charts(record: RunRecord) -> list[Chart]:
         chart = Chart(
             title=str(name),
             description=f"{name} loss over {tasks} tasks. Mean over all iterations: "
-            f"{', '.join(f'{label(method)} {number(float(means[method]))}' for method in curves)}.",
+            f"{', '.join(f'{record.label(method)} {number(float(means[method]))}' for method in curves)}.",
             frame=Frame(width=460, height=250, left=52, right=12, x_max=tasks, y_max=ticks[-1]),
             curves=curves,
             styles=styles_of(record),

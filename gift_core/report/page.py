@@ -21,12 +21,21 @@ from gift_core.quantities import plural
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
-from gift_core.report.highlight import QUIET, headline, run_summary, styles_of
-from gift_core.report.labels import count_test_images, label, number, rejections, shade_of_points, signed, task_list
+from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of
+from gift_core.report.labels import (
+    count_test_images,
+    known_name,
+    number,
+    rejections,
+    shade_of_points,
+    signed,
+    task_list,
+)
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
-from gift_core.report.run_record import RunRecord, Sections, read_run
+from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
+from gift_core.report.scatter import learned_and_kept
 from gift_core.work.publishing import build_folder, write_atomically
 
 FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
@@ -35,6 +44,7 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     result,
     task_images,
     accuracies,
+    learned_and_kept,
     retrieval,
     prediction_pictures,
     synthetic_pairs,
@@ -99,8 +109,11 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(seen, columns=ACCURACY_COLUMNS), rows], ignore_index=True)
 
 
-def environment() -> Environment:
-    """The Jinja environment of all pages. Text is escaped; an undefined name is an error."""
+def environment(experiment: Experiment) -> Environment:
+    """The Jinja environment of a page. Text is escaped; an undefined name is an error.
+
+    The filter `label` gives the experiment's name of a method, `known_name` that of a published one.
+    """
     templates = Environment(
         loader=PackageLoader("gift_core.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -108,7 +121,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (label, number, rejections, shade_of_points, signed, task_list, code_spans)
+    filters = (experiment.label, known_name, number, rejections, shade_of_points, signed, task_list, code_spans)
     templates.filters |= {each.__name__: each for each in filters}
     templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates
@@ -130,7 +143,7 @@ def render_page(record: RunRecord) -> str:
 
     What is not on this machine is named in its section. ContractError for what is damaged or of another run.
     """
-    templates = environment()
+    templates = environment(record)
     styles = styles_of(record)
     common = {
         "record": record,
@@ -144,4 +157,5 @@ def render_page(record: RunRecord) -> str:
         for of_module in SECTIONS
         for section in of_module(record)
     ]
-    return templates.get_template("page.html.j2").render(**common, headline=headline(record), sections=sections)
+    heading = {"headline": headline(record), "introduction": introduction(record)}
+    return templates.get_template("page.html.j2").render(**common, **heading, sections=sections)

@@ -16,8 +16,8 @@ from gift_core.artifacts.contract import broken
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import STAGE as SYNTHESIZE
 from gift_core.artifacts.shards import Manifest, missing_tars, read_manifest, read_pairs
-from gift_core.artifacts.task import STAGE
-from gift_core.report.run_record import RunRecord, Section, a_few
+from gift_core.artifacts.task import STAGE, StoredImage
+from gift_core.report.run_record import MAX_TASKS, Images, RunRecord, Section, a_few, images_by_class
 
 THUMBNAIL_SIDE = 96  # pixels
 THUMBNAIL_BYTES = 12_000  # of an image that is shown as it is
@@ -66,20 +66,26 @@ Compared = dict[str, tuple[list[Thumbnail], list[Thumbnail]]]  # by class: real 
 
 
 def task_images(record: RunRecord) -> Iterator[Section]:
-    """Yields the section of the tasks. Those whose images are not on this machine are named. A task of pairs has
-    captions in place of classes."""
-    samples = {
-        task: {name: class_images(record, task, name) for name in a_few(list(images), CLASSES)}
-        for task, images in record.training_images.items()
-    }
-    missing = [task for task, classes in samples.items() if not classes]
-    yield Section("tasks", "Tasks", "task_images.html.j2", {"samples": samples, "missing": missing})
+    """Yields the section of the tasks and the probes. Those whose images are not on this machine are named. A task of
+    pairs has captions in place of classes."""
+    probes = dict[str, Images]()
+    for name in a_few(list(record.probe_infos), MAX_TASKS):
+        info = record.probe_infos[name]
+        probes[name] = images_by_class(record.layout.task(name), info, "test") if info else {}
+    samples, of_probes = (
+        {
+            task: {name: class_images(record, task, name, images[name]) for name in a_few(list(images), CLASSES)}
+            for task, images in found.items()
+        }
+        for found in (record.training_images, probes)
+    )
+    yield Section("tasks", "Tasks", "task_images.html.j2", {"samples": samples, "probes": of_probes})
 
 
-def class_images(record: RunRecord, task: str, name: str) -> list[Thumbnail]:
-    """The first training images of a class that are on this machine."""
-    images, folder = record.training_images[task][name][:IMAGES_PER_CLASS], record.layout.task(task)
-    return [thumbnail(name, image.read(), file=folder, stage=STAGE) for image in images]
+def class_images(record: RunRecord, task: str, name: str, images: Sequence[StoredImage]) -> list[Thumbnail]:
+    """The first images of a class of a task."""
+    folder = record.layout.task(task)
+    return [thumbnail(name, image.read(), file=folder, stage=STAGE) for image in images[:IMAGES_PER_CLASS]]
 
 
 def synthetic_pairs(record: RunRecord) -> Iterator[Section]:
@@ -111,7 +117,7 @@ def compared_classes(record: RunRecord) -> tuple[dict[str, Compared], list[str]]
         both = [name for name in images if name in pairs[task]]
         compared[task] = {
             name: (
-                class_images(record, task, name),
+                class_images(record, task, name, images[name]),
                 [_thumbnails(record.layout.shards(step), [prompt_id])[0] for step, prompt_id in pairs[task][name]],
             )
             for name in a_few(both, COMPARED_CLASSES)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, product
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -21,14 +22,16 @@ from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import probe_scores
+from gift_core.method.metrics import ZERO_SHOT, probe_scores
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
+from gift_core.report.labels import labels_of
 from gift_core.report.published_results import PublishedResults, published_results
 
 MAX_TASKS = 12  # of a longer sequence are shown in pictures
 MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set
 T = TypeVar("T")
+Images = Mapping[str, Sequence[StoredImage]]  # by class
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +58,17 @@ class Experiment:
     def methods_where(self, holds: Callable[[MethodConfig], bool]) -> tuple[str, ...]:
         """The methods of run.methods with such a row."""
         return tuple(name for name in self.config.run.methods if holds(self.config.methods[name]))
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The printed name of the zero-shot model and of each method of run.methods."""
+        rows = self.config.methods
+        methods = dict.fromkeys((ZERO_SHOT, *self.config.run.methods))
+        return labels_of({method: rows[method].label if method in rows else None for method in methods})
+
+    def label(self, method: str) -> str:
+        """The printed name of a method; of one that did not run, that of its row."""
+        return self.labels.get(method, method)
 
     @property
     def plain_methods(self) -> tuple[str, ...]:
@@ -131,18 +145,16 @@ class RunRecord(Experiment, RunScores):
         return dict(zip(self.tasks, counts if self.seen is None else accumulate(counts), strict=True))
 
     @cached_property
-    def training_images(self) -> Mapping[str, Mapping[str, Sequence[StoredImage]]]:
-        """Training images of MAX_TASKS tasks and MAX_TARS tars of each, by class in its order, for the sections of
-        pictures. {} for a task of which such a tar is not on this machine."""
-        found: dict[str, dict[str, list[StoredImage]]] = {}
-        for task in a_few(self.tasks, MAX_TASKS):
-            info, folder, classes = self.infos[task], self.layout.task(task), defaultdict(list)
-            tars = a_few(info.shards("train"), MAX_TARS)
-            if all((folder / name).is_file() for name in tars):
-                for image in index_tars(folder, info, tars):
-                    classes[image.label].append(image)
-            found[task] = {info.class_names[label]: classes[label] for label in sorted(classes) if label >= 0}
-        return found
+    def training_images(self) -> Mapping[str, Images]:
+        """Training images of MAX_TASKS tasks, for the sections of pictures."""
+        tasks = a_few(self.tasks, MAX_TASKS)
+        return {task: images_by_class(self.layout.task(task), self.infos[task], "train") for task in tasks}
+
+    @cached_property
+    def probe_infos(self) -> Mapping[str, TaskInfo | None]:
+        """task.json of each probe, None for one that is not on this machine: no number depends on it."""
+        folders = {name: self.layout.task(name) for name in self.probe_images}
+        return {name: read_task(path) if (path / "task.json").is_file() else None for name, path in folders.items()}
 
     @cached_property
     def published(self) -> PublishedResults | None:
@@ -195,6 +207,15 @@ class Section:
 
 
 Sections = Callable[[RunRecord], Iterator[Section]]
+
+
+def images_by_class(folder: Path, info: TaskInfo, split: str) -> Images:
+    """Returns the images in MAX_TARS tars of a task, by class in its order. {} if such a tar is not on this machine."""
+    tars, classes = a_few(info.shards(split), MAX_TARS), defaultdict(list)
+    if all((folder / name).is_file() for name in tars):
+        for image in index_tars(folder, info, tars):
+            classes[image.label].append(image)
+    return {info.class_names[label]: classes[label] for label in sorted(classes) if label >= 0}
 
 
 def a_few(items: Sequence[T], most: int) -> list[T]:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
+from gift_core.artifacts.accuracy import (
+    CLASS_INCREMENTAL,
+    CROSS_DOMAIN,
+    MAX_IMAGES,
+    PRETRAINED_STEP,
+    PROBE,
+    TASK_INCREMENTAL,
+    read_accuracy,
+)
 from gift_core.artifacts.contract import require_hashes
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, read_provenance, require_noted_files
 from gift_core.artifacts.report_json import one_decimal, read_metrics
@@ -26,6 +34,7 @@ from gift_core.clip.model import check_folder
 from gift_core.datasets.hub_dataset import hub_errors
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import plural
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData, ModelCardData
@@ -52,10 +61,13 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
     learned, facts = [task] if task else [], dict[str, Any]()
     own = layout.accuracy(str(method), task)
     if own.is_file() and read_accuracy(own)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
-        rows = pd.concat([read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet"))])
+        tested, metadata = read_accuracy(own)
+        others = [read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet")) if file != own]
+        rows = pd.concat([tested, *others])  # of the same test in two files, that of the own step is first
         learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
-        facts = {"accuracies": _before_and_after(rows, provenance), "limit": read_accuracy(own)[1].get(MAX_IMAGES)}
+        facts = {"accuracies": _before_and_after(rows, provenance, learned), "limit": metadata.get(MAX_IMAGES)}
         facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
+        facts["own_classes"] = tested.protocol.iloc[0] == TASK_INCREMENTAL
         if provenance["step"] == rows.step.max():
             file = layout.reports() / "metrics.json"
             facts["metrics"] = read_metrics(file).get(str(method)) if file.is_file() else None
@@ -124,12 +136,26 @@ def _provenance(folder: Path) -> Mapping[str, Any]:
     return read_provenance(folder) if (folder / PROVENANCE).is_file() else {}
 
 
-def _before_and_after(rows: pd.DataFrame, provenance: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """The accuracy of the pre-trained model and of this one by task, in percent."""
+def _before_and_after(
+    rows: pd.DataFrame, provenance: Mapping[str, Any], learned: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """The accuracy of the pre-trained model and of this one by task, in percent.
+
+    A class-incremental model has one instead, on the classes of all tasks that it `learned`.
+    """
+    protocol, names = rows.protocol.iloc[0], dict[str, str]()
+    if protocol == CROSS_DOMAIN:  # later steps test this model on later tasks, among more classes
+        rows = rows[rows.eval_task.isin(learned) | (rows.phase == PROBE)]
+    if protocol == CLASS_INCREMENTAL:
+        names[provenance["task"]] = f"classes of {plural(len(learned), 'task')}"
     before = rows[rows.step == PRETRAINED_STEP].drop_duplicates("eval_task").set_index("eval_task").top1
     own = rows[(rows.step == provenance["step"]) & (rows.trained_task == provenance["task"])]
     after = own.drop_duplicates("eval_task").set_index("eval_task").top1
-    return {name: (100 * float(before[name]), 100 * float(after[name])) for name in after.index if name in before.index}
+    return {
+        names.get(name, name): (100 * float(before[name]), 100 * float(after[name]))
+        for name in after.index
+        if name in before.index
+    }
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:

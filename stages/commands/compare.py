@@ -25,6 +25,7 @@ from gift_core.quantities import duration, plural
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option
+from .show import AMONG
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -156,14 +157,14 @@ def _write_project(root: Path, params: str, config: Config) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
-    from gift_core.report.labels import COLUMN_TITLES, label, number, signed
+    from gift_core.report.labels import COLUMN_TITLES, number, signed
 
     columns, probes = comparison.columns, "probes" in comparison.columns
     compared = ("last", "probes") if probes else ("last",)
     shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
-    over = ", ".join(map(str, comparison.seeds))
-    title = f"Percent over seeds {over}. Δ: difference to {label(comparison.against)}, ≈ within the noise"
+    over = ", ".join(map(str, comparison.seeds)) + AMONG[comparison.config.evaluation.protocol]
+    title = f"Percent over seeds {over}. Δ: difference to {comparison.label(comparison.against)}, ≈ within the noise"
     headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]
     rows: list[list[str]] = []
@@ -181,7 +182,14 @@ def print_comparison(comparison: Comparison) -> None:
                 noise = "≈" if found and found.verdict(column) == "noise" else ""
                 cells.append(noise + signed(found.mean) if found else "")
             count, total = len(scores[columns[-1]]), len(comparison.seeds)
-            rows.append([label(method) if count == total else f"{label(method)} ({count} of {total} seeds)", *cells])
+            rows.append(
+                [
+                    comparison.label(method)
+                    if count == total
+                    else f"{comparison.label(method)} ({count} of {total} seeds)",
+                    *cells,
+                ]
+            )
     whole = [*headings, *([] if probes else [""])]
     print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, **PLAIN)
     for seed, method in comparison.missing:

@@ -21,6 +21,11 @@ from ..stage import PARAMS, ROOT, Root, argument, flag
 Summary = Mapping[str, Any]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
 TITLE = "Accuracy in percent"
+AMONG = {  # of the titles of tables, by protocol
+    "task_incremental": "",
+    "cross_domain": ", each image among the classes of all tasks",
+    "class_incremental": ", each image among the classes of all tasks so far",
+}
 
 
 def show(
@@ -31,10 +36,10 @@ def show(
     """Print what the run showed: a table of the methods, the result in words, and where the report is.
 
     The table has Transfer, Avg, Last and Forgetting, what is kept of zero-shot (the
-    accuracy on evaluation.probes at the end), and the accuracy on the newest task
-    before and after it was learned. For a published benchmark, the first line
-    says whether the zero-shot accuracies agree. In git, the last lines have the
-    commit, and the difference to the result in it.
+    accuracy on evaluation.probes at the end), and, unless class-incremental, the
+    accuracy on the newest task before and after it was learned. For a published
+    benchmark, the first line says whether the zero-shot accuracies agree. In git,
+    the last lines have the commit, and the difference to the result in it.
 
     Example: gift show
     """
@@ -91,16 +96,19 @@ def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
     newest, rows, learned = summary["tasks"][-1], {}, {}
-    for method, row in summary["methods"].items():
-        rows[method] = {**{name: row[key] for name, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
+    for name, row in summary["methods"].items():
+        method = f"{name}\n{row['label']}" if "label" in row else name  # the sentences below have the label
+        rows[method] = {**{metric: row[key] for metric, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
         on_it = row["by_task"][newest]
-        before, after = on_it.get("before_percent", on_it.get("zero_shot_percent")), on_it["after_percent"]
+        if "before_percent" not in on_it:  # class-incremental: no number is of the newest task alone
+            continue
+        before, after = on_it["before_percent"], on_it["after_percent"]
         both = "-" if None in (before, after) else f"{percent(before)} -> {percent(after)}"
         learned[method] = percent(after) if before == after else both  # a model that never learns has one number
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
-    on += ", each image among the classes of all tasks" if summary["protocol"] == "cross_domain" else ""
-    name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
-    print_metrics(rows, title=f"{TITLE}{on}", extra=(f"{name}:\nbefore -> after", learned))
+    heading = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
+    extra = (f"{heading}:\nbefore -> after", learned) if learned else None
+    print_metrics(rows, title=f"{TITLE}{on}{AMONG[summary['protocol']]}", extra=extra)
     for text in filter(None, [*summary["result"], summary["note"]]):
         print_text(text)
 

@@ -120,7 +120,10 @@ def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
-    was, now = (dict(leaves(row["settings"], f"methods.{name}") if row.get("settings") else ()) for row in (old, new))
+    was, now = (
+        dict(leaves(row["settings"], f"methods.{name}".rstrip(".")) if row.get("settings") else ())
+        for row in (old, new)
+    )
     yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))
     for part in _different(old["revisions"], new["revisions"]):
         former, number = old["revisions"].get(part), new["revisions"].get(part)

@@ -13,6 +13,7 @@ from typing import Any
 
 from gift_core.code.fingerprint import running_code
 from gift_core.code.revisions import code_file, options_of, state
+from gift_core.config.method_options import NOT_TRAINED
 from gift_core.errors import UserError
 from gift_core.layout import pipeline_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
@@ -32,7 +33,7 @@ def require_checked_code(opened: Stage) -> None:
     found, checked = state(running_code(), stage, own, opened.config), read_json_file(file)
     if checked != found:
         is_code = checked.get("settings") == found.get("settings")
-        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}", "settings")
+        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}".rstrip("."), "settings")
         what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
         raise UserError(f"{stage}: {what}. Run dvc repro again.")
 
@@ -54,7 +55,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
         rows = [value_at(content, f"methods.{method}") for content in (old, new)]
         names = {name for row in rows if isinstance(row, Mapping) for name in row}
-        keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
+        read = names & {"release"} if stage == "evaluate" else names - NOT_TRAINED
+        keys += [f"methods.{method}.{name}" for name in sorted(read)]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
         what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
         raise UserError(f"{what}, and is not recorded. Run dvc repro again.")

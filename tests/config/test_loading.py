@@ -68,6 +68,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' should contain {} for the class name once"),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates[0]: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
+    ("methods.gift.label", 41 * "x", f"methods.gift.label: '{41 * 'x'}' has more than 40 characters. Write a shorter one."),
     ("experiment", "../x", "experiment: '../x' looks like a path, and it is a name."),
     # what does not fit together
     ("sequence.0.after", "letters", "sequence[0].after: should be ../pretrained, not letters. Write after: ../pretrained"),

@@ -48,6 +48,17 @@ def test_another_release_trains_nothing_and_its_folder_is_what_was_tested(clone:
     assert clone.repro() == ["check"] and clone.report() == before
 
 
+def test_a_label_runs_the_report_alone(clone: Clone) -> None:
+    before = clone.report()
+    params = clone.params
+    params["methods"]["gift"]["label"] = "My GIFT"
+    clone.write_params(params)
+    assert clone.repro() == ["check", "report"]
+    assert "My GIFT has " in (clone.folder / "reports" / "index.html").read_text(encoding="utf-8")
+    clone.undo()
+    assert clone.repro() == ["check"] and clone.report() == before
+
+
 def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     params = clone.params
     params["tasks"]["zodiac"] = dict(params["tasks"][PROBE])

@@ -150,11 +150,15 @@ def write_pictures(layout: Layout, config: Config) -> None:
         write_prompts(layout.prompts(task), prompts)
         shutil.rmtree(layout.shards(task))
         _write_pairs(layout.shards(task), prompts)
+    for name in config.evaluation.probes:
+        write_task_json(layout, name)
+        _write_images(layout.task(name), first=80)
     for method in config.run.methods:
         for step, task in enumerate(tasks):
             rows, metadata = read_accuracy(layout.accuracy(method, task))
+            tested = rows[rows["phase"] != "probe"].to_dict("records")
             seen = tasks[: step + 1] if config.evaluation.protocol == "class_incremental" else ()
-            frames = [_predictions(layout, row, each, seen) for row in rows.to_dict("records") for each in seen or [""]]
+            frames = [_predictions(layout, row, each, seen) for row in tested for each in seen or [""]]
             write_predictions(layout.predictions(method, task), pd.concat(frames), metadata)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gift_core.config.presets import load_preset
 from gift_core.layout import Layout
 from gift_core.report import highlight
 from gift_core.report.accuracies import Score, accuracy_interval
@@ -20,7 +21,9 @@ from gift_core.report.comparison.runs_by_seed import difference_of
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import accuracy_rows, render_page
 from gift_core.report.run_record import RunRecord, read_run
+from gift_core.report.scatter import learned_and_kept
 from gift_core.report.searches import RateSearch, Trial
+from tests.imports import ROOT
 from tests.report import run_folder as runs
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
@@ -127,6 +130,36 @@ def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: 
     assert "".join([others[0], " ", others[1]]) == "".join(highlight.headline(record))
     assert values(record, "finetune") == [(40, 90, 30, -60), (50, 95, 65, -30), (20, 85, 85, 0)]
     assert values(record, "zero_shot") == [(40, 40, 40, 0), (60, 60, 60, 0), (50, 50, 50, 0)]
+
+
+def test_below_the_headline_is_what_its_methods_do_against_forgetting(tmp_path: Path) -> None:
+    record = runs.record_of(tmp_path / "two")
+    assert highlight.introduction(record) == (
+        "A CLIP model learns one task after another. GIFT also trains on generated images of what it knew before, and "
+        "pulls its weights towards those before the task. Plain fine-tuning does nothing against forgetting. The "
+        "zero-shot model is CLIP before the first task."
+    )
+    assert f'<p class="note">{highlight.introduction(record)}</p>' in render_page(record)
+    config = load_preset(ROOT / "presets" / "mini_compare.yaml")
+    ways = {method: highlight.ways_of(row) for method, row in config.methods.items()}
+    assert ways["joint"] == ["is trained on the data of all tasks so far"]
+    assert [method for method, found in ways.items() if not found] == ["zero_shot", "finetune"]
+
+
+def test_a_point_for_each_method_has_what_was_learned_against_what_is_kept_of_zero_shot(tmp_path: Path) -> None:
+    matrices = {**runs.MATRICES, "individual": GIFT}
+    probes = {**runs.PROBES, "individual": [runs.PROBES["gift"][0]] * 4}
+    record = runs.record_of(tmp_path / "probes", matrices=matrices, probes=probes)
+    (section,) = learned_and_kept(record)
+    chart = section.shown["chart"]
+    assert [(mark["method"], round(mark["x"], 4), round(mark["y"], 4)) for mark in chart["marks"]] == [
+        ("finetune", 55.0, 60.0), ("gift", 74.0, 80.0), ("zero_shot", 75.0, 50.0),
+    ]  # fmt: skip
+    assert chart["zero_shot"]["method"] == "zero_shot"
+    heights = [mark["name_y"] for mark in chart["marks"]]
+    assert heights[1] < heights[0] < heights[2]  # higher accuracy is higher up
+    assert 'id="learned"' in render_page(record)
+    assert [*learned_and_kept(runs.record_of(tmp_path / "none"))] == []
 
 
 STEPS = ("first", "second", "third")

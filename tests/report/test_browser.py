@@ -146,6 +146,14 @@ def test_a_page_fits_the_window_has_contrast_no_texts_that_overlap_and_loads_not
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "columns"), [("small", 5), ("large", 6)])
+def test_on_a_phone_the_result_table_shows_every_column(pages: dict[str, Path], name: str, columns: int) -> None:
+    table = 'document.querySelector("#result .scroll")'
+    script = f"""(() => {{ const table = {table}, cells = [...table.querySelectorAll("tbody tr:first-child td")];
+      return [table.scrollWidth - table.clientWidth, cells.length, {COLLIDING}([cells], .5)]; }})()"""
+    assert evaluate(pages[name], script, width=420) == [0, columns, []]
+
+
 @pytest.mark.parametrize("name", ["small", "large", "comparison"])
 def test_a_printed_page_fits_a4_and_shows_the_pairs_of_each_step(pages: dict[str, Path], name: str) -> None:
     """The style of paper, on the screen: A4 without the margins is 687 px wide, Letter 710 px."""

@@ -24,7 +24,7 @@ from gift_core.report.pictures import Thumbnail, compared_classes, contact_sheet
 from gift_core.report.predicted_images import prediction_pictures
 from gift_core.report.run_record import RunRecord, a_few, read_run
 from tests.artifacts.damage import encoded
-from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
+from tests.report.run_folder import PROBES, PROMPTS, TASKS, build, write_pictures, write_run
 
 
 @pytest.fixture
@@ -100,6 +100,22 @@ def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes
             thumbnail("a photo", damaged, **HERE)
 
 
+def test_probes_are_shown_by_test_images_and_those_that_are_not_here_are_named(tmp_path: Path) -> None:
+    config = write_run(tmp_path, probes=PROBES)
+    write_pictures(Layout(tmp_path), config)
+    (section,) = task_images(read_run(Layout(tmp_path), config))
+    assert [*section.shown["probes"]] == ["flags", "runes"]
+    folder = Layout(tmp_path).task("flags")
+    stored = images_at(folder, read_task(folder), "test", [9, 19])  # the first ones of class 9
+    expected = [thumbnail("flags 9", stored[at].read(), file=folder, stage="ingest") for at in (9, 19)]
+    assert [*section.shown["probes"]["flags"]][::5] == ["flags 0", "flags 9"]
+    assert section.shown["probes"]["flags"]["flags 9"] == expected
+    (folder / "test-00001.tar").unlink()
+    (Layout(tmp_path).task("runes") / "task.json").unlink()
+    page = render_page(read_run(Layout(tmp_path), config))
+    assert "The test images of flags, runes are not on this machine" in page and "The probes</h3>" in page
+
+
 def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(record: RunRecord) -> None:
     # at evenly spaced positions that include both ends
     assert [a_few(range(count), 12) for count in (5, 23)] == [[*range(5)], [*range(0, 23, 2)]]
@@ -163,6 +179,7 @@ def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
     html = render_page(record)
     assert "Each image is classified among the classes of all tasks, also of those not trained yet." in html
     assert "cross-domain (X-TAIL): an image" in html and 'id="matrices"' in html
+    assert "A class of another task has its task in parentheses." in html
 
 
 def test_predictions_and_images_that_are_not_here_are_named(record: RunRecord, whole: tuple[Path, Config]) -> None:

@@ -15,13 +15,19 @@ from gift_core.artifacts.accuracy import computed_with, write_empty_accuracy
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_files import write_source
+from gift_core.code.fingerprint import Code
+from gift_core.code.revisions import code_files
+from gift_core.config.loading import load_config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.provenance import EDITED
-from gift_core.report.facts import data_notes, differences
+from gift_core.report.facts import data_notes, differences, run_facts
+from gift_core.report.highlight import result_sentences, run_summary
+from gift_core.report.labels import NAMES
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from tests.datasets.folders import folder_row
+from tests.imports import ROOT
 from tests.report import run_folder as runs
 from tests.stages.experiment import invoke
 
@@ -63,6 +69,44 @@ def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are
     page = render_page(record)
     assert [row[0] for row in runs.table_of(page, '<table class="result">')] == ["Method", "Zero-shot", "Fine-tuning"]
     assert 'id="pairs"' not in page
+
+
+def test_a_row_has_its_label_or_its_own_name_and_two_of_one_name_that_of_the_row_too(tmp_path: Path) -> None:
+    gift = runs.MATRICES["gift"]
+    config = runs.write_run(tmp_path, matrices={**runs.MATRICES, "gift_relations": gift, "zscl_2": gift})
+    document = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    document["run"]["methods"] = ["finetune", "gift_relations"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    own = read_run(Layout(tmp_path), load_config(tmp_path / "params.yaml"))
+    (forgotten, *_) = result_sentences(own)
+    assert "plain fine-tuning has lost 45.0 points of what it had learned and gift_relations 4.0." in forgotten
+    rows = dict(config.methods)
+    for name, label in {"finetune": "Plain", "gift_relations": "GIFT", "zscl_2": "GIFT"}.items():
+        rows[name] = rows[name].model_copy(update={"label": label})
+    record = read_run(Layout(tmp_path), config.model_copy(update={"methods": rows}))
+    names = ["Plain", "GIFT (gift)", "GIFT (gift_relations)", "GIFT (zscl_2)"]
+    page = render_page(record)
+    assert [row[0] for row in runs.table_of(page, '<table class="result">')[2:]] == names
+    assert "Plain has lost 45.0 points of what it had learned and GIFT (gift) 4.0." in result_sentences(record)[0]
+    facts = dict(run_facts(record))
+    assert facts["Plain (finetune)"] == "learning_rate 0.0005" and "GIFT (gift)" in facts
+    assert {name: row.get("label") for name, row in run_summary(record)["methods"].items()} == {
+        "zero_shot": None, "finetune": "Plain", "gift": None, "gift_relations": names[2], "zscl_2": names[3],
+    }  # fmt: skip
+
+
+def test_every_method_of_the_catalogue_has_a_printed_name() -> None:
+    catalogue = yaml.safe_load((ROOT / "presets" / "methods.yaml").read_text(encoding="utf-8"))
+    assert {*catalogue} <= {*NAMES}
+
+
+def test_a_label_is_read_by_the_report_alone_and_without_one_nothing_changes(tmp_path: Path) -> None:
+    config, code = runs.write_run(tmp_path), Code(ROOT)
+    rows = {**config.methods, "gift": config.methods["gift"].model_copy(update={"label": "My GIFT"})}
+    before, after = code_files(code, config), code_files(code, config.model_copy(update={"methods": rows}))
+    assert [name for name in before if before[name] != after[name]] == ["data/code/report.json"]
+    assert after["data/code/report.json"]["settings"] == {"gift": {"label": "My GIFT"}}
+    assert not any('"label"' in json.dumps(content) for content in before.values())
 
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:

@@ -73,6 +73,7 @@ def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_th
     run(changed)  # by hand: nothing is recorded
     monkeypatch.setenv("DVC_STAGE", "finetune@gift-step1")
     run(text)
+    run(text.replace("    consolidation: {kind: adaptive", "    label: GIFT\n    consolidation: {kind: adaptive"))
     for edited, message in (
         (changed, "methods.gift.losses changed while finetune"),
         (f"{text}[", "edited while finetune ran"),

@@ -178,6 +178,21 @@ def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row_an
     assert PARAMS.read_bytes() == before.replace(b"  - gift\n", b"  - gift\n  - joint\n", 1)
 
 
+def test_a_copy_has_no_label_of_the_method_that_it_is_a_copy_of(gift: Gift) -> None:
+    text = PARAMS.read_text(encoding="utf-8").replace("  gift: ", "  gift: &gift ", 1)
+    row = "  gift_merged:\n    <<: *gift\n    learning_rate: 1.0e-4\n"
+    text = text.replace(
+        "    consolidation: {kind: adaptive", "    label: My GIFT   # mine\n    consolidation: {kind: adaptive"
+    )
+    PARAMS.write_text(text.replace("\n\n# The order in", f"\n{row}\n# The order in"), encoding="utf-8")
+    assert load_config(PARAMS).methods["gift_merged"].label == "My GIFT"
+    for base in ("gift", "gift_merged"):
+        added = add_method(f"{base}_copy", "--from", base).output
+        assert "label:" not in added and load_config(PARAMS).methods[f"{base}_copy"].label is None
+    add_method("named", "--from", "gift", "--set", "label=Another")
+    assert load_config(PARAMS).methods["named"].label == "Another"
+
+
 def test_a_method_of_the_catalogue_comes_with_the_numbers_of_the_experiment(mini_params: Any) -> None:
     """Those of the miniature, and what counts iterations for the 200 of mini; at full size those of the paper."""
     add_method("zscl")

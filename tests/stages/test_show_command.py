@@ -8,6 +8,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.clone import Clone
 from tests.report.run_folder import PROBES, TASKS, write_run
 from tests.stages.experiment import gift
@@ -42,6 +44,28 @@ def test_the_table_the_result_and_the_report_and_as_json_all_tasks(tmp_path: Pat
     document = json.loads("\n".join(show(tmp_path, "--json")))
     assert document["methods"]["gift"]["by_task"]["letters"]["difference_points"] == -6.0
     assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
+
+
+def test_a_number_on_the_classes_of_all_tasks_has_no_heading_of_one_task(tmp_path: Path) -> None:
+    evaluation = {"batch_size": 256, "max_images": None}
+    lines = show(write(tmp_path / "cil", changes={"evaluation": {**evaluation, "protocol": "class_incremental"}}))
+    assert "each image among the classes of all tasks so far" in " ".join(" ".join(lines[:2]).split())
+    assert not any("before -> after" in line or "zodiac" in line for line in lines)
+    assert cells(lines) == [["zero_shot", "50.0", "50.0"], ["finetune", "90.0", "85.0"], ["gift", "82.7", "80.0"]]
+    lines = show(write(tmp_path / "cross", changes={"evaluation": {**evaluation, "protocol": "cross_domain"}}))
+    assert "each image among the classes of all tasks" in " ".join(" ".join(lines[:2]).split())
+    assert cells(lines)[2][-1] == "46.0 -> 80.0"  # on the images of zodiac, before and after its step
+
+
+def test_the_table_has_the_name_of_a_row_and_its_label_which_the_sentences_have(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    document = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    document["methods"]["gift"]["label"] = "Relational GIFT"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    gift("report", "--params", tmp_path / "params.yaml", "--root", tmp_path)
+    lines = show(tmp_path)
+    assert [row[0] for row in cells(lines)] == ["zero_shot", "finetune", "gift", "Relational GIFT"]
+    assert "plain fine-tuning has lost 45.0 points of what it had learned and Relational GIFT 4.0." in " ".join(lines)
 
 
 def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(

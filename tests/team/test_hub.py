@@ -21,11 +21,13 @@ from PIL import Image
 from typer.testing import Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
-from gift_core.artifacts.model_folder import read_provenance
+from gift_core.artifacts.model_folder import read_provenance, write_provenance
 from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
+from gift_core.team.hub import model_card
 from tests.clone import content
 from tests.imports import ROOT
+from tests.report.run_folder import MATRICES, PROBES, TASKS, write_run
 from tests.stages.experiment import gift
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 
@@ -107,6 +109,38 @@ def test_accuracies_of_other_weights_are_left_out_and_an_own_tokenizer_is_named(
     config = json.loads((tmp_path / "mini" / "open_clip_config.json").read_text(encoding="utf-8"))
     assert config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "me/mini"
     assert torch.equal(token_features(tmp_path / "mini"), token_features(MINI))
+
+
+def accuracies_on_card(root: Path, step: int, protocol: str) -> list[str]:
+    """The rows of the table on the card of gift's model after a step, in a run of tests.report."""
+    layout, task = Layout(root), TASKS[step]
+    if not layout.accuracy("gift", task).is_file():
+        evaluation = {"batch_size": 256, "protocol": protocol, "max_images": None}
+        write_run(root, matrices={"gift": MATRICES["gift"]}, probes=PROBES, changes={"evaluation": evaluation})
+    folder = layout.model("gift", task)
+    own = {"method": "gift", "task": task, "step": step, "settings": {"replay": {"images": "none"}}}
+    digest = read_accuracy(layout.accuracy("gift", task))[1][f"model:{task}"]
+    write_provenance(folder, {**own, "weights_sha256": digest})
+    return re.findall(r"^\| (?!task|---)(.*) \|$", model_card(folder, layout, "me/tiny", None), re.MULTILINE)
+
+
+def test_a_card_compares_with_the_pretrained_model_and_not_with_the_first_step(tmp_path: Path) -> None:
+    probes = ["flags (probe) | 70.0 | 66.0", "runes (probe) | 80.0 | 82.0"]
+    learned = ["letters | 40.0 | 74.0", "textures | 60.0 | 86.0", "zodiac | 50.0 | 80.0"]
+    assert sorted(accuracies_on_card(tmp_path, 2, "task_incremental")) == sorted(learned + probes)
+
+
+def test_a_cross_domain_card_has_the_tests_of_its_own_step_whatever_the_tasks_are_called(tmp_path: Path) -> None:
+    own = ["letters | 40.0 | 74.0", "textures | 60.0 | 86.0", "zodiac | 50.0 | 80.0"]
+    assert accuracies_on_card(tmp_path, 2, "cross_domain")[:3] == own  # each file before has 99 % for all of them
+    # the file of a later step tests the model on zodiac, too, but among more classes
+    earlier = ["letters | 99.0 | 99.0", "textures | 99.0 | 99.0"]
+    probes = ["flags (probe) | 70.0 | 68.0", "runes (probe) | 80.0 | 81.0"]
+    assert accuracies_on_card(tmp_path, 1, "cross_domain") == earlier + probes
+
+
+def test_a_class_incremental_card_says_that_its_number_is_on_the_classes_of_all_tasks(tmp_path: Path) -> None:
+    assert accuracies_on_card(tmp_path, 1, "class_incremental")[0] == "classes of 2 tasks | 60.0 | 88.0"
 
 
 def test_datasets_reads_the_shards_and_their_card_makes_a_config_for_each_task(world: Layout, tmp_path: Path) -> None:

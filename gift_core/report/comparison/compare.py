@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,15 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, Frame, round_ticks, seen_chart, spread_labels
+from gift_core.report.charts import Chart, seen_chart
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import COLUMN_TITLES, label, number, shorten
+from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.page import environment
+from gift_core.report.scatter import DEVIATIONS, scatter_chart
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
-NAME_GAP = 18.0  # between the names beside the scatter chart
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -34,8 +33,8 @@ def render_comparison(comparison: Comparison) -> str:
     styles = comparison.styles
     names = {methods[0]: title for title, methods in comparison.groups.items()}
     if len(comparison.methods) <= COLORS:  # a color of its own for each
-        names = {method: label(method) for methods in comparison.groups.values() for method in methods}
-    template = environment().get_template("comparison.html.j2")
+        names = {method: comparison.label(method) for methods in comparison.groups.values() for method in methods}
+    template = environment(comparison).get_template("comparison.html.j2")
     return template.render(
         comparison=comparison,
         headline=comparison_headline(comparison),
@@ -43,9 +42,9 @@ def render_comparison(comparison: Comparison) -> str:
         scales={column: scale_of(comparison, column) for column in comparison.columns},
         styles=styles,
         legend={styles[method]: name for method, name in names.items()},
-        scatter=scatter_chart(comparison),
+        scatter=transfer_and_last(comparison),
         seen_chart=mean_seen_chart(comparison),
-        missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.missing],
+        missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
 
@@ -57,7 +56,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     if comparison.seen is not None:
         what = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = f"Over {plural(len(seeds), 'seed')}, {label(name)} has {number(last.mean())}{deviation}% {what}"
+    kept = f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {what}"
     kept += f"{comparison.miniature.of_benchmark}."
     if len(seeds) == 1:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
@@ -72,7 +71,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
     verb = "differ" if beyond > 1 else "differs"
     if len(others) == 1:
-        count, verb = label(*others), "differs" if beyond else "does not differ"
+        count, verb = comparison.label(*others), "differs" if beyond else "does not differ"
     return kept, f" {count} {verb} from it in Last by more than the noise."
 
 
@@ -83,7 +82,7 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     curves = {method: comparison.seen[method].tolist() for method in (*comparison.methods, ZERO_SHOT)}
     steps = {step: f"After step {step} of {len(curves[ZERO_SHOT])}" for step in range(1, len(curves[ZERO_SHOT]) + 1)}
     styles = {method: comparison.styles[method] for method in comparison.methods}
-    return seen_chart(curves, "steps", steps, styles=styles)
+    return seen_chart(curves, "steps", steps, styles=styles, labels=comparison.labels)
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
@@ -92,45 +91,18 @@ def scale_of(comparison: Comparison, column: str) -> float:
     return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
 
 
-def scatter_chart(comparison: Comparison) -> dict[str, Any] | None:
-    """Transfer against Last, a point for each method. None if there is no Transfer, as in a sequence of one task.
-
-    Each mark has the means x and y in percent with their deviations over the seeds, its name, and the y of the name in
-    the view box, to which a line leads.
-    """
+def transfer_and_last(comparison: Comparison) -> dict[str, Any] | None:
+    """Transfer against Last. None if there is no Transfer, as in a sequence of one task."""
     by_method = comparison.values.reindex(columns=["method", "transfer", "last"]).groupby("method")
-    means, deviations = by_method.mean(), by_method.std()
+    means = by_method.mean()
     shown = means.dropna().index.difference([*comparison.separate_models])
     names = [method for methods in comparison.groups.values() for method in methods if method in shown]
     if not names:
         return None
-    means, deviations = means.loc[names], deviations.loc[names].fillna(0.0)
-    low, high = (means - deviations).min(), (means + deviations).max()
-    margin = (0.05 * (high - low)).clip(lower=0.1)
-    (x_low, y_low), (x_high, y_high) = (low - margin).tolist(), (high + margin).tolist()
-    frame = Frame(
-        width=1072, height=max(560.0, NAME_GAP * len(names) + 66), left=46, right=206, top=14, bottom=52,
-        x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
-    )  # fmt: skip
-    table = means.set_axis(["x", "y"], axis=1).join(deviations.set_axis(["x_deviation", "y_deviation"], axis=1))
-    heights = spread_labels([frame.y(y) for y in table["y"]], NAME_GAP, frame.top + 8, frame.y_end - 8)
-    table = table.assign(method=names, style=[comparison.styles[name] for name in names])
-    marks = table.assign(name=[shorten(label(name)) for name in names], name_y=heights).to_dict("records")
-    values = "; ".join(f"{label(mark['method'])} {number(mark['x'])} and {number(mark['y'])}" for mark in marks)
-    return {
-        "description": f"Transfer and Last in percent: {values}.",
-        "frame": frame,
-        "marks": marks,
-        "x_ticks": _ticks(x_low, x_high),
-        "y_ticks": _ticks(y_low, y_high),
-        "zero_shot": next((mark for mark in marks if mark["method"] == ZERO_SHOT), None),
-    }
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values between the bounds, about twice as many as a small chart has."""
-    step = round_ticks((high - low) / 2)[1]
-    return [round(step * index, 9) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    deviations = by_method.std().loc[names].fillna(0.0).set_axis(DEVIATIONS, axis=1)
+    points = means.loc[names].set_axis(["x", "y"], axis=1).join(deviations)
+    labels, styles = comparison.labels, comparison.styles
+    return scatter_chart(points, ("Transfer", "Last"), labels=labels, styles=styles, size=(1072, 560))
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import LOWER_IS_BETTER, label
+from gift_core.report.labels import LOWER_IS_BETTER
 from gift_core.report.run_record import Experiment
 from gift_core.untrusted import leaves
 
@@ -109,8 +109,8 @@ class Comparison(Experiment):
         groups = {
             "References": (ZERO_SHOT, *self.references),
             "Baselines" if own else "Methods": tuple(n for n in variants if not own or n not in (family, *own)),
-            label(family): (family,) if own else (),
-            f"Variants of {label(family)}": own,
+            self.label(family): (family,) if own else (),
+            f"Variants of {self.label(family)}": own,
         }
         return {title: methods for title, methods in groups.items() if methods}
 
@@ -225,5 +225,6 @@ def _settings(config: Config, methods: Collection[str]) -> dict[str, object]:
     used = [*(step.task for step in config.sequence), *config.evaluation.probes]
     parameters["sequence"] = {str(index): row for index, row in enumerate(parameters["sequence"])}
     parameters["tasks"] = {task: parameters["tasks"][task] for task in used}
-    parameters["methods"] = {name: row for name, row in parameters["methods"].items() if name in methods}
+    rows = parameters["methods"].items()
+    parameters["methods"] = {name: {**row, "label": None} for name, row in rows if name in methods}
     return {key: value for key, value in leaves(parameters) if not key.startswith(MAY_DIFFER)}
