@@ -1,15 +1,16 @@
-"""A table of image files and labels or captions with one row per image or caption: CSV, TSV or Parquet."""
+"""A table of image files and labels or captions with one row per image or caption."""
 
 from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, fitting_columns, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
@@ -69,6 +70,32 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     return Listing(samples, location, (*validation, *([what] if others else []), *reader.notes()))
 
 
+def find_split_column(folder: Path, table: str, others: Collection[str]) -> str | None:
+    """Returns the column of the table, or of all Parquet files of a pattern, whose texts are all names of splits.
+
+    `others` are columns with another meaning. None if there is no such column, the names of the files are the splits,
+    or there is no table that can be read at all. UserError for several columns.
+    """
+    found = sorted(folder.glob(table)) if is_inside(table) else []
+    files = [file for file in found if file.suffix.lower() in READERS and file.is_file()]
+    if not files or (len(files) > 1 and "test" in {_split_by_name(file, folder) for file in files}):
+        return None
+    columns = [set(fitting_columns(file, _is_split, location="--table")) for file in files]
+    of_splits = sorted(set.intersection(*columns).difference(others))
+    if len(of_splits) > 1:
+        what = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
+        raise UserError(f"--table {table}: {what}. Choose one: --split-column {shlex.quote(of_splits[0])}")
+    return of_splits[0] if of_splits else None
+
+
+def _is_split(text: str) -> bool:
+    return split_of(text) is not None
+
+
+def _split_by_name(file: Path, folder: Path) -> str | None:
+    return split_of(split_by_name(file.relative_to(folder).as_posix())[1])
+
+
 def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:
     """Returns the Parquet files by split if their image column holds bytes, not paths. The table may be a pattern."""
     found: dict[str, list[Path]] = {}
@@ -78,8 +105,8 @@ def _files_with_images(folder: Path, config: Config, location: str) -> dict[str,
         with parquet_errors(path, location):
             schema = pq.read_schema(path)
         if config.image_column in schema.names and IMAGES.fullmatch(str(schema.field(config.image_column).type)):
-            split = split_of(split_by_name(path.relative_to(folder).as_posix())[1]) or "train"
-            found.setdefault("" if config.split_column else split, []).append(path)
+            split = "" if config.split_column else _split_by_name(path, folder) or "train"
+            found.setdefault(split, []).append(path)
     return found
 
 

@@ -16,9 +16,10 @@ from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.hub_dataset import HubRepository, files_of
+from gift_core.datasets.image_table import find_split_column
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.parquet_images import unnamed_labels
-from gift_core.datasets.spelling import require_utf8
+from gift_core.datasets.spelling import default_class_name, require_utf8
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder, require_free_bytes
@@ -31,8 +32,9 @@ OF_CAPTIONS = {"vocabulary_captions": 200}  # as many as a task of many classes 
 def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[str, Any]:
     """Returns the row of params.yaml for the images of a folder, without its `path`.
 
-    `given` has the values of all keys in the order of the row, None for those that have a default here or none. The
-    checks of params.yaml refuse a key that the source does not have, and a file that is not in `images`.
+    `given` has the values of all keys in the order of the row, None for those that have a default here or none. A
+    table's column of splits is found. The checks of params.yaml refuse a key that the source does not have, and a file
+    that is not in `images`. UserError for a table with two columns of splits.
     """
     source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
@@ -46,6 +48,9 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         file = Path(row[key] or "")
         if file.is_file() and (file.is_absolute() or not (images / file).exists()):
             row[key] = Path(os.path.relpath(file.absolute(), images.absolute())).as_posix()
+    if source == "table" and row["split_column"] is None:
+        others = [row[key] for key in ("image_column", "label_column", "caption_column") if row[key] is not None]
+        row["split_column"] = find_split_column(images, row["table"], "::".join(others).split("::"))
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
@@ -74,11 +79,14 @@ def hub_row(
         defaults[key] = given[key] or known[0]
         for column in defaults[key].split("::"):
             lookup(dict.fromkeys(known), column, f"{location}: {key}")
-    names = features.labels.get(defaults.get("label_column", ""), ()) if features else ()
+    label_column = defaults.get("label_column", "")
+    names = features.labels.get(label_column, ()) if features else ()
     if features and names is None and given["class_names"] is None:
-        raise UserError(f"{location}: {unnamed_labels(features, defaults['label_column'])}")
+        raise UserError(f"{location}: {unnamed_labels(features, label_column)}")
     if given["class_names"] is not None:
         lines = text_lines(Path(given["class_names"]), f"{location}: --class-names")
+        if features and label_column in features.by_card:
+            names = None  # as parquet_images: names that are given replace those of the card
         labels = names or list(map(str, range(len(lines))))
         if len(labels) != len(lines):
             what = f"{len(lines)} names for {len(labels)} labels"
@@ -88,6 +96,14 @@ def hub_row(
     row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
     row |= {key: defaults.get(key) if value is None else value for key, value in given.items() if key != "label"}
     return {key: value for key, value in row.items() if value is not None}
+
+
+def known_class_names(found: HubRepository, row: Mapping[str, Any]) -> list[str]:
+    """Returns the class names of a row of hub_row, as far as they are known before the download."""
+    if "class_names" in row:
+        return [*row["class_names"].values()]
+    labels = found.features.labels.get(row.get("label_column", "")) if found.features else ()
+    return [default_class_name(label) for label in labels or ()]
 
 
 @dataclass(frozen=True)
