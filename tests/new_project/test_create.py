@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gift_core.config.presets import complete_text
 from gift_core.layout import pipeline_root, shipped_files, shipped_root
 from gift_core.new_project.create import project_pipeline
-from tests.clone import Clone, commit
+from tests.clone import Clone, commit, stages_in
+from tests.datasets.folders import picture
 from tests.imports import ROOT
 from tests.stages.experiment import gift
 
@@ -58,6 +60,23 @@ def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -
     git(project, "add", "--all")
     staged = git(project, "diff", "--cached", "--name-only").splitlines()
     assert {"params.yaml", "dvc.yaml", "data/mini/clip/open_clip_model.safetensors", ".dvc/config"} <= set(staged)
+
+
+def test_an_empty_project_has_the_settings_of_the_preset_and_its_next_steps_work_as_printed(tmp_path: Path) -> None:
+    """Up to `dvc repro`, whose plan has the stages of one's own task alone."""
+    for number in range(8):
+        picture(tmp_path / "photos" / "garments" / ("hat", "shoe")[number % 2] / f"{number}.png", (number, 0, 0))
+    output = gift("init", tmp_path / "birds: great", "--empty").output
+    steps = "\n".join(line for line in output.splitlines() if line.startswith("  "))
+    assert "add-task" in steps and steps.count("dvc repro && gift show") == 1
+    steps = steps.replace("dvc repro && gift show", "dvc repro --dry --force")
+    said = Clone(tmp_path).run("bash", "-ec", steps, HOME=str(tmp_path), PYTHONPATH=str(ROOT))
+    learned = [name for name in stages_in(said) if name.startswith(("ingest", "probe", "finetune"))]
+    assert learned == ["ingest@garments", "finetune@finetune-step0", "finetune@gift-step0"]
+    params = yaml.safe_load((tmp_path / "birds: great" / "params.yaml").read_text(encoding="utf-8"))
+    preset = yaml.safe_load(complete_text(ROOT / "presets" / "mini_quick.yaml"))
+    assert (params["experiment"], [*params["tasks"]], params["evaluation"]["probes"]) == ("birds: great", ["garments"], [])
+    assert all(params[key] == preset[key] for key in preset.keys() - {"experiment", "tasks", "sequence", "evaluation"})
 
 
 def test_its_makefile_has_the_targets_that_messages_and_its_readme_name(project: Path) -> None:
