@@ -21,7 +21,7 @@ from typing import Any
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, is_inside
-from gift_core.datasets.card import CARD, card_of, read_card, sections
+from gift_core.datasets.card import CARD, card_of, names_in_card, read_card, sections
 from gift_core.datasets.dataset import VALIDATION, Listing
 from gift_core.datasets.parquet_images import Features, features_of, list_parquet, split_by_name
 from gift_core.datasets.spelling import split_of
@@ -133,9 +133,9 @@ class HubRepository:
 
     @cached_property
     def features(self) -> Features | None:
-        """What the first file's schema and the card say, None for WebDataset tars. UserError if it cannot be read."""
+        """What the schema of the first file says, None for WebDataset tars. UserError if it cannot be read."""
         first = self.files[self.splits["train"]][0]
-        return features_of(self._footer(first)[0], self.card) if first.endswith(".parquet") else None
+        return features_of(self._footer(first)[0]) if first.endswith(".parquet") else None
 
     @cached_property
     def counts(self) -> dict[str, int | None]:
@@ -157,8 +157,8 @@ class HubRepository:
         for split, count in self.counts.items():
             images = "images" if count is None else plural(count, "image")
             yield f"  {split}: {images} in {plural(len(self.files[split]), 'file')}"
-        for column, names in self.features.labels.items() if self.features else ():
-            if names:
+        for column, in_schema in self.features.labels.items() if self.features else ():
+            if names := in_schema or names_in_card(self.card, column):
                 yield f"  column {column!r}: {plural(len(names), 'class')}: {first_names(names, NAMED)}"
 
     def _footer(self, file: str) -> tuple[Any, int]:

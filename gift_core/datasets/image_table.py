@@ -12,10 +12,11 @@ from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, fitting_columns, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
+from gift_core.datasets.card import card_of, names_in_card
 from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
-from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
-from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_of
+from gift_core.datasets.parquet_images import IMAGES, features_of, list_parquet, parquet_errors, split_by_name
+from gift_core.datasets.spelling import default_class_name, plain_captions, plain_name, require_split, split_of
 from gift_core.errors import UserError, nearest, no_such_path, printable
 from gift_core.quantities import first_names, plural
 
@@ -76,8 +77,7 @@ def find_split_column(folder: Path, table: str, others: Collection[str]) -> str 
     `others` are columns with another meaning. None if there is no such column, the names of the files are the splits,
     or there is no table that can be read at all. UserError for several columns.
     """
-    found = sorted(folder.glob(table)) if is_inside(table) else []
-    files = [file for file in found if file.suffix.lower() in READERS and file.is_file()]
+    files = _tables(folder, table)
     if not files or (len(files) > 1 and "test" in {_split_by_name(file, folder) for file in files}):
         return None
     columns = [set(fitting_columns(file, _is_split, location="--table")) for file in files]
@@ -86,6 +86,36 @@ def find_split_column(folder: Path, table: str, others: Collection[str]) -> str 
         what = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
         raise UserError(f"--table {table}: {what}. Choose one: --split-column {shlex.quote(of_splits[0])}")
     return of_splits[0] if of_splits else None
+
+
+def names_by_card(folder: Path, table: str, column: str) -> dict[str, str] | None:
+    """Returns {label: class name} of a column of numbers that README.md names (dataset_info). None for any other one.
+
+    Parquet files may have the names themselves, which is then enough. DVC does not watch README.md, so that the names
+    belong into params.yaml.
+    """
+    names, labels = names_in_card(card_of(folder), column), set[str]()
+    numbers = {str(number): name for number, name in enumerate(names)}
+    for file in _tables(folder, table) if names else ():
+        if file.suffix.lower() == ".parquet" and _has_names(file, column):
+            return None
+        schema = TableSchema(required=(), optional=(column,), may_be_empty=(column,))
+        labels |= {row.cells.get(column, "") for row in read_table_file(file, schema, location="--table")[1]}
+    if not labels.intersection(numbers) or labels - {"", *numbers}:
+        return None
+    return {number: default_class_name(name) for number, name in numbers.items() if number in labels}
+
+
+def _has_names(file: Path, column: str) -> bool:
+    import pyarrow.parquet as pq
+
+    with parquet_errors(file, "--table"):
+        return features_of(pq.read_schema(file)).labels.get(column) is not None
+
+
+def _tables(folder: Path, table: str) -> list[Path]:
+    found = sorted(folder.glob(table)) if is_inside(table) else []
+    return [file for file in found if file.suffix.lower() in READERS and file.is_file()]
 
 
 def _is_split(text: str) -> bool:

@@ -14,9 +14,10 @@ from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
+from gift_core.datasets.card import names_in_card
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.hub_dataset import HubRepository, files_of
-from gift_core.datasets.image_table import find_split_column
+from gift_core.datasets.image_table import find_split_column, names_by_card
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.parquet_images import unnamed_labels
 from gift_core.datasets.spelling import default_class_name, require_utf8
@@ -51,6 +52,8 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     if source == "table" and row["split_column"] is None:
         others = [row[key] for key in ("image_column", "label_column", "caption_column") if row[key] is not None]
         row["split_column"] = find_split_column(images, row["table"], "::".join(others).split("::"))
+    if source == "table" and not captions and row["class_names"] is None:
+        row["class_names"] = names_by_card(images, row["table"], row["label_column"])
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
@@ -69,7 +72,9 @@ def hub_row(
     defaults |= {"table" if features else "train": "*.parquet" if features else "*.tar"} if captions else {}
     columns: dict[str, list[str]] = {}
     if features:
-        texts = {"caption_column": features.captions} if captions else {"label_column": [*features.labels]}
+        in_card = {each: bool(names_in_card(found.card, each)) for each in features.labels}
+        labels = sorted(features.labels, key=lambda each: not (features.labels[each] or in_card[each]))
+        texts = {"caption_column": features.captions} if captions else {"label_column": labels}
         columns = {"image_column": features.images, **texts}
     elif not captions:
         defaults["label_column"] = given["label_column"] or given["label"] or "cls"
@@ -79,23 +84,31 @@ def hub_row(
         defaults[key] = given[key] or known[0]
         for column in defaults[key].split("::"):
             lookup(dict.fromkeys(known), column, f"{location}: {key}")
-    label_column = defaults.get("label_column", "")
-    names = features.labels.get(label_column, ()) if features else ()
-    if features and names is None and given["class_names"] is None:
-        raise UserError(f"{location}: {unnamed_labels(features, label_column)}")
-    if given["class_names"] is not None:
-        lines = text_lines(Path(given["class_names"]), f"{location}: --class-names")
-        if features and label_column in features.by_card:
-            names = None  # as parquet_images: names that are given replace those of the card
-        labels = names or list(map(str, range(len(lines))))
-        if len(labels) != len(lines):
-            what = f"{len(lines)} names for {len(labels)} labels"
-            raise UserError(f"{location}: --class-names: {what}. Write one a line.")
-        given = {**given, "class_names": dict(zip(labels, lines, strict=True))}
+    class_names = _class_names(found, defaults.get("label_column", ""), given["class_names"], location)
+    given = {**given, "class_names": class_names}
     source = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
     row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
     row |= {key: defaults.get(key) if value is None else value for key, value in given.items() if key != "label"}
     return {key: value for key, value in row.items() if value is not None}
+
+
+def _class_names(found: HubRepository, column: str, file: str | None, location: str) -> dict[str, str] | None:
+    """Returns {label: class name} of the lines of `file`, or of the card for numbers. None if the labels are names."""
+    features = found.features
+    names = features.labels.get(column, ()) if features else ()
+    if file is not None:
+        chosen = text_lines(Path(file), f"{location}: --class-names")
+    elif features is None or names is not None:
+        return None
+    else:
+        chosen = [default_class_name(name) for name in names_in_card(found.card, column)]
+        if not chosen:
+            raise UserError(f"{location}: {unnamed_labels(features, column)}")
+    labels = names or list(map(str, range(len(chosen))))
+    if len(labels) != len(chosen):
+        what = f"{len(chosen)} names for {len(labels)} labels"
+        raise UserError(f"{location}: --class-names: {what}. Write one a line.")
+    return dict(zip(labels, chosen, strict=True))
 
 
 def known_class_names(found: HubRepository, row: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.table_files import TEXT
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
-from gift_core.datasets.card import card_of, names_in_card
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_within
 from gift_core.errors import UserError, did_you_mean, printable
@@ -26,7 +25,6 @@ from gift_core.untrusted import parse_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Config = TableTaskConfig | HubTaskConfig | PairsTaskConfig
 MAX_GROUP_BYTES = 2 << 30  # of the decoded images of a row group
 ROWS = 16  # that are decoded at once: in a small file, an entry of a dictionary can stand for terabytes
 KEPT_GROUPS = 2
@@ -41,18 +39,16 @@ _NAMES = re.compile(r"(label|class|category|species)?(_?(text|names?|str))?")  #
 class Features:
     """The columns of a schema that have images, labels and captions, the likeliest first.
 
-    `labels`: {column: the names of its numbers}, () for texts, None for numbers without names. `by_card`: the columns
-    that the card names, and the schema does not.
+    `labels`: {column: the names of its numbers}, () for texts, None for numbers without names.
     """
 
     images: list[str]
     labels: Mapping[str, tuple[str, ...] | None]
     captions: list[str]
-    by_card: frozenset[str] = frozenset()
 
 
-def features_of(schema: pa.Schema, card: Mapping[str, Any]) -> Features:
-    """Returns what the types of the columns, the metadata of `datasets` (ClassLabel) and the data set's card say."""
+def features_of(schema: pa.Schema) -> Features:
+    """Returns what the types of the columns and the metadata of `datasets` (ClassLabel) say."""
     try:
         known = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = {each: tuple(map(str, known[each]["names"])) for each in known if "names" in known[each]}
@@ -61,14 +57,10 @@ def features_of(schema: pa.Schema, card: Mapping[str, Any]) -> Features:
     images, texts, lists, numbers = (
         [each.name for each in schema if kind.fullmatch(str(each.type))] for kind in (IMAGES, TEXT, _LIST, _NUMBER)
     )
-    in_card = {each: names_in_card(card, each) for each in numbers if each not in names}
-    by_card = {each: found for each, found in in_card.items() if found}
-    names |= by_card
     texts.sort(key=lambda each: not _NAMES.fullmatch(each))
     named, unnamed = ({n: names.get(n) for n in numbers if (n in names) == known} for known in (True, False))
     captions = sorted((*lists, *texts), key=lambda each: "caption" not in each)
-    labels = {**named, **dict.fromkeys(texts, ()), **unnamed}
-    return Features(images, labels, captions, frozenset(by_card))
+    return Features(images, {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
 
 
 @contextmanager
@@ -102,7 +94,7 @@ def split_by_name(name: str) -> tuple[str, str]:
 
 def list_parquet(
     files: Mapping[str, Sequence[Path]],
-    config: Config,
+    config: TableTaskConfig | HubTaskConfig | PairsTaskConfig,
     *,
     folder: Path,
     location: str,
@@ -116,14 +108,14 @@ def list_parquet(
 
     rows: list[tuple[str, str, str, partial[bytes]]] = []
     read_group = lru_cache(KEPT_GROUPS)(partial(_read_group, str(config.image_column)))
-    image, total, card = partial(_read_image, read_group, Lock()), 0, card_of(folder)
+    image, total = partial(_read_image, read_group, Lock()), 0
     split_column = getattr(config, "split_column", None)
     paths = [(split, path) for split in files for path in files[split]]
     for split, path in progress(paths, len(paths), "list images"):
         name = path.relative_to(folder).as_posix()
         place = f"{location}: {name}"
         with parquet_errors(path, location), pq.ParquetFile(path) as opened:
-            texts = _texts(opened, path, config, features_of(opened.schema_arrow, card), place)
+            texts = _texts(opened, path, config, place)
             counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
             total += path.stat().st_size
             splits = _values(path, split_column, (), place) if split_column else [split] * len(texts)
@@ -139,9 +131,9 @@ def list_parquet(
     return Listing(samples, location, validation_note(f"split {VALIDATION}", (row[2] for row in rows)))
 
 
-def _texts(opened: Any, path: Path, config: Config, features: Features, place: str) -> list[str]:
-    """The labels of all rows, or their captions, one a line. Names of the card do not count beside class_names."""
-    schema = opened.schema_arrow
+def _texts(opened: Any, path: Path, config: TableTaskConfig | HubTaskConfig | PairsTaskConfig, place: str) -> list[str]:
+    """The labels of all rows, or their captions, one a line."""
+    features, schema = features_of(opened.schema_arrow), opened.schema_arrow
     if isinstance(config, PairsTaskConfig):
         columns, fitting = str(config.caption_column).split("::"), features.captions
     else:
@@ -151,11 +143,8 @@ def _texts(opened: Any, path: Path, config: Config, features: Features, place: s
             what = f"holds {schema.field(column).type}" if column in schema.names else "is missing"
             raise UserError(f"{place}: column {column!r} {what}. {did_you_mean(column, known)}")
     if not isinstance(config, PairsTaskConfig):
-        names = features.labels[columns[0]]
-        if names is None and config.class_names is None:
+        if (names := features.labels[columns[0]]) is None and config.class_names is None:
             raise UserError(f"{place}: {unnamed_labels(features, columns[0])}")
-        if columns[0] in features.by_card and config.class_names is not None:
-            names = None
         return _values(path, columns[0], names or (), place)
     found = []
     for batch in opened.iter_batches(ROWS, columns=columns, use_threads=False):

@@ -175,6 +175,9 @@ def test_a_local_copy_is_read_by_the_command_that_the_error_says_and_its_card_na
     assert "prompt: a photo of a Zaunkönig." in renamed and "  Kohlmeise      6     3\n" in renamed
     output = gift(*command).output
     assert "birds: 2 classes, 12 training images, 6 test images\n" in output and "  great tit      6     3\n" in output
+    (folder / "README.md").unlink()  # as DVC would share the folder
+    row: Any = load_config(tmp_path / "params.yaml").tasks["birds"]
+    assert row.class_names == {"0": "wren", "1": "great tit"} and open_dataset("birds", row, seed=1, root=tmp_path)
 
 
 def test_the_card_of_a_repository_names_the_numbers_that_its_files_do_not(hub: Hub, gift: Gift, tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_the_card_of_a_repository_names_the_numbers_that_its_files_do_not(hub: H
     assert "  column 'label': 2 classes: wren, great_tit\n  prompt: a photo of a great tit.\n" in output
     gift("data", "fetch", "birds")
     row = load_config(tmp_path / "params.yaml").tasks["birds"]
-    assert open_dataset("birds", row, seed=1, root=tmp_path).classes == {"great_tit": "great tit", "wren": "wren"}
+    assert open_dataset("birds", row, seed=1, root=tmp_path).classes == {"0": "wren", "1": "great tit"}
 
 
 @pytest.mark.parametrize("table", ["data/*.parquet", "data/train-00000-of-00001.parquet"])
