@@ -62,6 +62,20 @@ def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -
     assert {"params.yaml", "dvc.yaml", "data/mini/clip/open_clip_model.safetensors", ".dvc/config"} <= set(staged)
 
 
+def test_git_add_all_takes_no_weights_but_the_two_small_models(project: Path) -> None:
+    """Wherever a command writes them. The .gitignore is the repository's."""
+    mini = project / "data" / "mini" / "clip"
+    gift("merge", mini, mini, "--alpha", "0.5", "--out", project / "merged")
+    gift("export", mini, "--to", "safetensors", "--out", project / "mine")
+    for name in ("image.onnx", "image.onnx.data"):
+        (project / "mine" / name).touch()
+    git(project, "add", "--all")
+    staged = git(project, "ls-files").splitlines()
+    assert "merged/open_clip_config.json" in staged
+    weights = [name for name in staged if (project / name).stat().st_size > 1e6 or "onnx" in name]
+    assert len(weights) > 1 and all(name.startswith("data/mini/") for name in weights)
+
+
 def test_an_empty_project_has_the_settings_of_the_preset_and_its_next_steps_work_as_printed(tmp_path: Path) -> None:
     """Up to `dvc repro`, whose plan has the stages of one's own task alone."""
     for number in range(8):
@@ -75,7 +89,11 @@ def test_an_empty_project_has_the_settings_of_the_preset_and_its_next_steps_work
     assert learned == ["ingest@garments", "finetune@finetune-step0", "finetune@gift-step0"]
     params = yaml.safe_load((tmp_path / "birds: great" / "params.yaml").read_text(encoding="utf-8"))
     preset = yaml.safe_load(complete_text(ROOT / "presets" / "mini_quick.yaml"))
-    assert (params["experiment"], [*params["tasks"]], params["evaluation"]["probes"]) == ("birds: great", ["garments"], [])
+    assert (params["experiment"], [*params["tasks"]], params["evaluation"]["probes"]) == (
+        "birds: great",
+        ["garments"],
+        [],
+    )
     assert all(params[key] == preset[key] for key in preset.keys() - {"experiment", "tasks", "sequence", "evaluation"})
 
 
