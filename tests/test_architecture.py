@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from gift_core.code.revisions import STAGES
-from tests.imports import ROOT, imported_modules
+from tests.imports import ROOT, first_params, imported_modules
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
     {"errors", "layout", "published", "quantities", "seeds", "untrusted"},

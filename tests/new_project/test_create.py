@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gift_core.config.presets import complete_text
 from gift_core.layout import pipeline_root, shipped_files, shipped_root
 from gift_core.new_project.create import project_pipeline
 from tests.clone import Clone, commit, stages_in
 from tests.datasets.folders import picture
-from tests.imports import ROOT
+from tests.imports import ROOT, first_params
 from tests.stages.experiment import gift
 
 
@@ -45,7 +44,7 @@ def test_a_project_has_the_presets_the_models_and_the_skeleton_of_the_data(proje
         if name != "dvc.yaml":
             assert (project / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert {"presets/mini.yaml", "presets/mtil_order_1.yaml"} < set(shipped_files())
-    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert (project / "params.yaml").read_text(encoding="utf-8") == first_params()
     assert (project / "requirements.txt").read_text(encoding="utf-8").startswith("gift-pipeline==")
     assert not (project / "gift_core").exists() and not (project / "stages").exists()
     assert (shipped_root(), pipeline_root(project), pipeline_root(project.parent)) == (ROOT, project, ROOT)
@@ -88,7 +87,7 @@ def test_an_empty_project_has_the_settings_of_the_preset_and_its_next_steps_work
     learned = [name for name in stages_in(said) if name.startswith(("ingest", "probe", "finetune"))]
     assert learned == ["ingest@garments", "finetune@finetune-step0", "finetune@gift-step0"]
     params = yaml.safe_load((tmp_path / "birds: great" / "params.yaml").read_text(encoding="utf-8"))
-    preset = yaml.safe_load(complete_text(ROOT / "presets" / "mini_quick.yaml"))
+    preset = yaml.safe_load(first_params())
     assert (params["experiment"], [*params["tasks"]], params["evaluation"]["probes"]) == (
         "birds: great",
         ["garments"],
