@@ -44,7 +44,7 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         defaults |= {"caption_column": "caption"} if captions else {"label_column": "label"}
     if source == "webdataset" and not captions:
         defaults["label"] = "cls"
-    row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
+    row: dict[str, Any] = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):  # a file may be given relative to `images` or to the working folder
         file = Path(row[key] or "")
         if file.is_file() and (file.is_absolute() or not (images / file).exists()):
