@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from stages.dvc.fork_server import SOCKET
-from tests.imports import ROOT, sequence_of, with_all_methods
+from tests.imports import ROOT, first_params, sequence_of, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
 TASKS = ("letters", "digits")  # of the small experiment
@@ -104,13 +104,17 @@ def fork_server(variables: frozenset[tuple[str, str]]) -> tuple[str, subprocess.
 
 
 def copy_of_repository(folder: Path, *, left_out: tuple[str, ...] = ()) -> Path:
-    """Copies what git has, or would add, to `folder`. `left_out`: beginnings of paths."""
+    """Copies what git has, or would add, to `folder`, with the first params.yaml and without results and data.
+
+    So no test depends on the experiment of whoever works here. `left_out`: beginnings of other paths.
+    """
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in names:
-        if (ROOT / name).is_file() and not name.startswith(left_out):
+        if (ROOT / name).is_file() and not name.startswith((*RESULTS, *left_out)) and not name.endswith(".dvc"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(first_params(), encoding="utf-8")
     return folder
 
 
@@ -128,7 +132,7 @@ def build_wheel(folder: Path) -> Path:
 
 def new_project(folder: Path, *, message: str = "the project") -> Clone:
     """Returns the working tree of this project, without results, as a git repository of its own."""
-    copy_of_repository(folder, left_out=RESULTS)
+    copy_of_repository(folder)
     project = Clone(folder)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     commit(project, message)

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.config.params_edit import catalogue_rows
+from gift_core.config.presets import complete_text
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def first_params() -> str:
+    """Returns params.yaml as the project has it at first. The one in ROOT is the experiment of whoever works there."""
+    return complete_text(ROOT / "presets" / "mini_quick.yaml")
 
 
 def with_all_methods(params: dict[str, Any]) -> dict[str, Any]:

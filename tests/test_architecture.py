@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from gift_core.code.revisions import STAGES
-from tests.imports import ROOT, imported_modules
+from tests.imports import ROOT, first_params, imported_modules
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
     {"errors", "layout", "published", "quantities", "seeds", "untrusted"},
@@ -41,11 +41,11 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 BUDGET = {
     "benchmarks": 3_160,
     "gift_core/*.py": 890,
-    "gift_core/artifacts": 1_970,
+    "gift_core/artifacts": 2_010,
     "gift_core/clip": 1_800,
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 2_940,
-    "gift_core/doctor": 1_355,
+    "gift_core/datasets": 3_070,
+    "gift_core/doctor": 1_350,
     "gift_core/execution": 370,
     "gift_core/generators": 710,
     "gift_core/interop": 900,
@@ -61,8 +61,8 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 1_245,
     "recipes": 690,
-    "stages": 5_191,
-    "tests": 20_190,  # with what docs/adding_a_method.md adds
+    "stages": 5_210,
+    "tests": 20_270,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.untrusted import parse_json
 
 SEPARATORS = ",;\t"
+TEXT = re.compile(r"(large_)?string|dictionary<values=(large_)?string.*")  # types of columns, as pyarrow spells them
 _SHOWN = 80  # letters of a wrong value in an error
 
 
@@ -59,17 +62,10 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> t
             fewer cells than the header, or a cell is empty that should not be.
     """
     prefix = _prefix(path, location)
-    read = lookup(READERS, path.suffix.lower(), f"{prefix}: kind of table")
-    try:
-        header, records = read(path, schema.columns)
+    with _table_errors(path, prefix):
+        header, records = _reader(path)(path, schema.columns)
         known = [name for name in header if name in schema.columns]
         rows = [_row(position, record, known) for position, record in records]
-    except UserError as error:
-        raise UserError(f"{prefix}: {error}") from None
-    except Exception as error:  # csv and pyarrow have types of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        what = f"cannot be read as {path.suffix.lower()} ({reason})"
-        raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
     for name in schema.required:
         if name not in header:
             at = _prefix(path, schema.keys.get(name, location))
@@ -82,6 +78,38 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> t
             if not value and column not in schema.may_be_empty:
                 raise empty_cell(path, row, column, location=location)
     return tuple(header), rows
+
+
+def fitting_columns(path: Path, fits: Callable[[str], bool], *, location: str) -> list[str]:
+    """Returns the columns that have text, and no text that does not fit. Missing and empty cells do not count.
+
+    UserError for an unreadable file, as read_table_file.
+    """
+    with _table_errors(path, _prefix(path, location)):
+        header, records = _reader(path)(path, None)
+    found = []
+    for name in header:
+        texts = {str(record.get(name) or "").strip() for _, record in records} - {""}
+        if texts and all(map(fits, texts)):
+            found.append(name)
+    return found
+
+
+def _reader(path: Path) -> Reader:
+    return lookup(READERS, path.suffix.lower(), "kind of table")
+
+
+@contextmanager
+def _table_errors(path: Path, prefix: str) -> Iterator[None]:
+    """Turns what the readers raise in the block into a UserError that begins with `prefix`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}: {error}") from None
+    except Exception as error:  # csv and pyarrow have types of their own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        what = f"cannot be read as {path.suffix.lower()} ({reason})"
+        raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
 
 
 def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> UserError:
@@ -114,9 +142,11 @@ def _prefix(path: Path, location: str) -> str:
 
 
 Records = list[tuple[str, Mapping[str, Any]]]  # the position of each row, and what is in it by column
+# (file, the columns that are wanted; None: all that have text) -> its columns, and the rows
+Reader = Callable[[Path, Collection[str] | None], tuple[list[str], Records]]
 
 
-def _read_csv(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
+def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
     """Blank lines are skipped. A quoted cell may contain line breaks."""
     text = path.read_bytes().decode("utf-8-sig")
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -139,7 +169,7 @@ def _read_csv(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
     return header, records
 
 
-def _read_json_lines(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
+def _read_json_lines(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
     records = Records()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
@@ -153,12 +183,14 @@ def _read_json_lines(path: Path, wanted: Collection[str]) -> tuple[list[str], Re
     return list(dict.fromkeys(name for _, record in records for name in record)), records
 
 
-def _read_parquet(path: Path, wanted: Collection[str]) -> tuple[list[str], Records]:
+def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Records]:
     """Reads the wanted columns alone, which may be those that pandas would make the index."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     header = [str(name) for name in file.schema_arrow.names]
+    if wanted is None:
+        wanted = [field.name for field in file.schema_arrow if TEXT.fullmatch(str(field.type))]
     records = file.read(columns=[name for name in header if name in wanted]).to_pylist()
     return header, [(f"row {number}", record) for number, record in enumerate(records, 1)]
 
@@ -177,7 +209,7 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
     return Row(position, cells)
 
 
-READERS: Mapping[str, Callable[[Path, Collection[str]], tuple[list[str], Records]]] = {
+READERS: Mapping[str, Reader] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_json_lines,

@@ -268,6 +268,15 @@ def remove_task(text: str, name: str) -> str:
     return document.text()
 
 
+def without_tasks(text: str, experiment: str) -> str:
+    """Returns a params file's text without its tasks, steps and probes, and with another name of the experiment."""
+    for name in Document.parse(text).content["tasks"]:
+        text = remove_task(text, name)
+    document = Document.parse(text)
+    document.content["experiment"] = experiment
+    return document.text()
+
+
 def remove_method(text: str, name: str) -> str:
     """Returns a params file's text without the row of a method and without its name in run.methods.
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from gift_core.config.section import ONE_LINE, Count, Section, Templates, Text
 
 Captions = Annotated[int, Field(ge=2, le=1_000_000)]
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 # Where the pipeline writes, and the folders above.
 MADE = re.compile(r"data|(data/([1-9]_[^/]*|code)|reports|\.gift)(/.*)?")
 
@@ -115,7 +115,7 @@ class FolderTaskConfig(UserTaskConfig):
 
 
 class TableTaskConfig(UserTaskConfig):
-    """A CSV or Parquet file in `path` with one row per image. The paths of the image files are relative to `path`.
+    """A CSV, JSONL or Parquet file in `path` with one row per image. The paths of the image files are relative to it.
 
     `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed.
     """

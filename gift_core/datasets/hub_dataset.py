@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, is_inside
+from gift_core.datasets.card import CARD, card_of, names_in_card, read_card, sections
 from gift_core.datasets.dataset import VALIDATION, Listing
 from gift_core.datasets.parquet_images import Features, features_of, list_parquet, split_by_name
 from gift_core.datasets.spelling import split_of
@@ -28,25 +30,15 @@ from gift_core.downloads import PATIENCE, download_problem
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress
 from gift_core.quantities import byte_size, first_names, plural
-from gift_core.untrusted import parse_yaml
 from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-CARD, DEFAULT = "README.md", "default"
+DEFAULT = "default"
 COMMIT = "commit.txt"  # which `gift data fetch` writes beside the files
 DATA_FILES = (".parquet", ".tar")
 JOINED_SPLITS = "+"
 _PART = re.compile(r"(.*)-\d+-of-(\d+)")
 Splits = dict[str, list[str]]  # {split of the repository: its files}
-
-
-def read_card(text: str) -> dict[str, Any]:
-    """Returns the metadata of a data set's card: the YAML between two lines "---". Without any, an empty dictionary."""
-    try:
-        found = parse_yaml(text.split("---", 2)[1]) if text.startswith("---") else {}
-    except (ValueError, IndexError):  # the names of the files are enough
-        found = {}
-    return found if isinstance(found, dict) else {}
 
 
 def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None, location: str) -> Splits:
@@ -58,7 +50,7 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
     if not data:
         raise UserError(f"{location}: there are no files {' or '.join(DATA_FILES)}. Name another one, or a revision.")
     configs: dict[str, Splits] = {}
-    listed = _sections(card.get("configs"))
+    listed = sections(card.get("configs"))
     for each in listed:
         entries = each.get("data_files")
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -79,11 +71,6 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
     return lookup(configs, config, f"{location}: config")
 
 
-def _sections(value: Any) -> list[dict[str, Any]]:
-    """The sections of a card in a list, or one alone. Cards may have anything there."""
-    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
-
-
 def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:
     """Returns the files of train, test and validation. UserError for a split that the repository does not have."""
     return {
@@ -99,13 +86,11 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
     """
     folder, again = root / config.path, f"Remove the folder, then: gift data fetch {name}"
     location = f"params.yaml: tasks.{name}.path: {config.path}"
-    commit, card = (
-        file.read_text("utf-8", "replace") if file.is_file() else "" for file in (folder / COMMIT, folder / CARD)
-    )
+    commit = (folder / COMMIT).read_text("utf-8", "replace") if (folder / COMMIT).is_file() else ""
     if config.revision and commit.strip() not in ("", config.revision):
         raise UserError(f"{location}: has commit {commit.strip()[:40]!r}, not {config.revision}. {again}.")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    files = files_of(config.splits or {}, hub_files(names, read_card(card), config.config, location), location)
+    files = files_of(config.splits or {}, hub_files(names, card_of(folder), config.config, location), location)
     if not (every := [each for found in files.values() for each in found]):
         raise UserError(f"params.yaml: tasks.{name}.splits: missing. Write splits: {{train: the repository's split}}.")
     for (prefix, parts), count in Counter(part.groups() for each in every if (part := _PART.match(each))).items():
@@ -155,9 +140,9 @@ class HubRepository:
     @cached_property
     def counts(self) -> dict[str, int | None]:
         """The number of images of each split, as the card or the files say. None if neither does."""
-        entries = _sections(self.card.get("dataset_info"))
+        entries = sections(self.card.get("dataset_info"))
         known = [each for each in entries if len(entries) == 1 or each.get("config_name") == self.config]
-        listed = [each for entry in known for each in _sections(entry.get("splits"))]
+        listed = [each for entry in known for each in sections(entry.get("splits"))]
         counts = {str(each.get("name")): n for each in listed if type(n := each.get("num_examples")) is int}
         for split, files in self.files.items() if self.features else ():
             if split not in counts:
@@ -172,8 +157,8 @@ class HubRepository:
         for split, count in self.counts.items():
             images = "images" if count is None else plural(count, "image")
             yield f"  {split}: {images} in {plural(len(self.files[split]), 'file')}"
-        for column, names in self.features.labels.items() if self.features else ():
-            if names:
+        for column, in_schema in self.features.labels.items() if self.features else ():
+            if names := in_schema or names_in_card(self.card, column):
                 yield f"  column {column!r}: {plural(len(names), 'class')}: {first_names(names, NAMED)}"
 
     def _footer(self, file: str) -> tuple[Any, int]:
@@ -208,6 +193,15 @@ def hub_errors(address: str, login: str = "Log in with: hf auth login.") -> Iter
         raise UserError(f"{address}: {text}. {remedy}") from error
 
 
+def _as_images(folder: str) -> str:
+    """The options that read a local copy of a repository."""
+    files = sorted(file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if file.suffix in DATA_FILES)
+    patterns = [(Path(file).parent / f"*{Path(file).suffix}").as_posix() for file in files[:1]]
+    kind = "--webdataset" if files and files[0].endswith(".tar") else "--table"
+    table = "".join(f" {kind} {shlex.quote(pattern)}" for pattern in patterns)
+    return f"--images {shlex.quote(folder)} --link{table}"
+
+
 def look_up(repository: str, *, revision: str | None, config: str | None, location: str) -> HubRepository:
     """Asks the hub what a repository has at a revision.
 
@@ -216,6 +210,8 @@ def look_up(repository: str, *, revision: str | None, config: str | None, locati
     """
     from huggingface_hub import HfApi, hf_hub_download
 
+    if Path(repository).is_dir():
+        raise UserError(f"{location}: {repository} is a folder of this machine. Read it with: {_as_images(repository)}")
     if (problem := download_problem(PATIENCE)) is not None:
         raise UserError(f"{location}: {problem[0]}. {problem[1]}.")
     address = f"{location}: datasets/{repository}"

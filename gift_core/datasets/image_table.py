@@ -1,20 +1,22 @@
-"""A table of image files and labels or captions with one row per image or caption: CSV, TSV or Parquet."""
+"""A table of image files and labels or captions with one row per image or caption."""
 
 from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, fitting_columns, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
+from gift_core.datasets.card import card_of, names_in_card
 from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
-from gift_core.datasets.parquet_images import IMAGES, list_parquet, parquet_errors, split_by_name
-from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_of
+from gift_core.datasets.parquet_images import IMAGES, features_of, list_parquet, parquet_errors, split_by_name
+from gift_core.datasets.spelling import default_class_name, plain_captions, plain_name, require_split, split_of
 from gift_core.errors import UserError, nearest, no_such_path, printable
 from gift_core.quantities import first_names, plural
 
@@ -69,6 +71,61 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     return Listing(samples, location, (*validation, *([what] if others else []), *reader.notes()))
 
 
+def find_split_column(folder: Path, table: str, others: Collection[str]) -> str | None:
+    """Returns the column of the table, or of all Parquet files of a pattern, whose texts are all names of splits.
+
+    `others` are columns with another meaning. None if there is no such column, the names of the files are the splits,
+    or there is no table that can be read at all. UserError for several columns.
+    """
+    files = _tables(folder, table)
+    if not files or (len(files) > 1 and "test" in {_split_by_name(file, folder) for file in files}):
+        return None
+    columns = [set(fitting_columns(file, _is_split, location="--table")) for file in files]
+    of_splits = sorted(set.intersection(*columns).difference(others))
+    if len(of_splits) > 1:
+        what = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
+        raise UserError(f"--table {table}: {what}. Choose one: --split-column {shlex.quote(of_splits[0])}")
+    return of_splits[0] if of_splits else None
+
+
+def names_by_card(folder: Path, table: str, column: str) -> dict[str, str] | None:
+    """Returns {label: class name} of a column of numbers that README.md names (dataset_info). None for any other one.
+
+    Parquet files may have the names themselves, which is then enough. DVC does not watch README.md, so that the names
+    belong into params.yaml.
+    """
+    names, labels = names_in_card(card_of(folder), column), set[str]()
+    numbers = {str(number): name for number, name in enumerate(names)}
+    for file in _tables(folder, table) if names else ():
+        if file.suffix.lower() == ".parquet" and _has_names(file, column):
+            return None
+        schema = TableSchema(required=(), optional=(column,), may_be_empty=(column,))
+        labels |= {row.cells.get(column, "") for row in read_table_file(file, schema, location="--table")[1]}
+    if not labels.intersection(numbers) or labels - {"", *numbers}:
+        return None
+    return {number: default_class_name(name) for number, name in numbers.items() if number in labels}
+
+
+def _has_names(file: Path, column: str) -> bool:
+    import pyarrow.parquet as pq
+
+    with parquet_errors(file, "--table"):
+        return features_of(pq.read_schema(file)).labels.get(column) is not None
+
+
+def _tables(folder: Path, table: str) -> list[Path]:
+    found = sorted(folder.glob(table)) if is_inside(table) else []
+    return [file for file in found if file.suffix.lower() in READERS and file.is_file()]
+
+
+def _is_split(text: str) -> bool:
+    return split_of(text) is not None
+
+
+def _split_by_name(file: Path, folder: Path) -> str | None:
+    return split_of(split_by_name(file.relative_to(folder).as_posix())[1])
+
+
 def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:
     """Returns the Parquet files by split if their image column holds bytes, not paths. The table may be a pattern."""
     found: dict[str, list[Path]] = {}
@@ -78,8 +135,8 @@ def _files_with_images(folder: Path, config: Config, location: str) -> dict[str,
         with parquet_errors(path, location):
             schema = pq.read_schema(path)
         if config.image_column in schema.names and IMAGES.fullmatch(str(schema.field(config.image_column).type)):
-            split = split_of(split_by_name(path.relative_to(folder).as_posix())[1]) or "train"
-            found.setdefault("" if config.split_column else split, []).append(path)
+            split = "" if config.split_column else _split_by_name(path, folder) or "train"
+            found.setdefault(split, []).append(path)
     return found
 
 

@@ -14,11 +14,13 @@ from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
+from gift_core.datasets.card import names_in_card
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.hub_dataset import HubRepository, files_of
+from gift_core.datasets.image_table import find_split_column, names_by_card
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.parquet_images import unnamed_labels
-from gift_core.datasets.spelling import require_utf8
+from gift_core.datasets.spelling import default_class_name, require_utf8
 from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder, require_free_bytes
@@ -31,8 +33,9 @@ OF_CAPTIONS = {"vocabulary_captions": 200}  # as many as a task of many classes 
 def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[str, Any]:
     """Returns the row of params.yaml for the images of a folder, without its `path`.
 
-    `given` has the values of all keys in the order of the row, None for those that have a default here or none. The
-    checks of params.yaml refuse a key that the source does not have, and a file that is not in `images`.
+    `given` has the values of all keys in the order of the row, None for those that have a default here or none. A
+    table's column of splits is found. The checks of params.yaml refuse a key that the source does not have, and a file
+    that is not in `images`. UserError for a table with two columns of splits.
     """
     source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
@@ -41,11 +44,16 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         defaults |= {"caption_column": "caption"} if captions else {"label_column": "label"}
     if source == "webdataset" and not captions:
         defaults["label"] = "cls"
-    row = {key: defaults.get(key) if value is None else value for key, value in given.items()}
+    row: dict[str, Any] = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):  # a file may be given relative to `images` or to the working folder
         file = Path(row[key] or "")
         if file.is_file() and (file.is_absolute() or not (images / file).exists()):
             row[key] = Path(os.path.relpath(file.absolute(), images.absolute())).as_posix()
+    if source == "table" and row["split_column"] is None:
+        others = [row[key] for key in ("image_column", "label_column", "caption_column") if row[key] is not None]
+        row["split_column"] = find_split_column(images, row["table"], "::".join(others).split("::"))
+    if source == "table" and not captions and row["class_names"] is None:
+        row["class_names"] = names_by_card(images, row["table"], row["label_column"])
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
     return {"source": "pairs" if captions else source, **row}
 
@@ -64,7 +72,9 @@ def hub_row(
     defaults |= {"table" if features else "train": "*.parquet" if features else "*.tar"} if captions else {}
     columns: dict[str, list[str]] = {}
     if features:
-        texts = {"caption_column": features.captions} if captions else {"label_column": [*features.labels]}
+        in_card = {each: bool(names_in_card(found.card, each)) for each in features.labels}
+        labels = sorted(features.labels, key=lambda each: not (features.labels[each] or in_card[each]))
+        texts = {"caption_column": features.captions} if captions else {"label_column": labels}
         columns = {"image_column": features.images, **texts}
     elif not captions:
         defaults["label_column"] = given["label_column"] or given["label"] or "cls"
@@ -74,20 +84,39 @@ def hub_row(
         defaults[key] = given[key] or known[0]
         for column in defaults[key].split("::"):
             lookup(dict.fromkeys(known), column, f"{location}: {key}")
-    names = features.labels.get(defaults.get("label_column", ""), ()) if features else ()
-    if features and names is None and given["class_names"] is None:
-        raise UserError(f"{location}: {unnamed_labels(features, defaults['label_column'])}")
-    if given["class_names"] is not None:
-        lines = text_lines(Path(given["class_names"]), f"{location}: --class-names")
-        labels = names or list(map(str, range(len(lines))))
-        if len(labels) != len(lines):
-            what = f"{len(lines)} names for {len(labels)} labels"
-            raise UserError(f"{location}: --class-names: {what}. Write one a line.")
-        given = {**given, "class_names": dict(zip(labels, lines, strict=True))}
+    class_names = _class_names(found, defaults.get("label_column", ""), given["class_names"], location)
+    given = {**given, "class_names": class_names}
     source = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
     row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
     row |= {key: defaults.get(key) if value is None else value for key, value in given.items() if key != "label"}
     return {key: value for key, value in row.items() if value is not None}
+
+
+def _class_names(found: HubRepository, column: str, file: str | None, location: str) -> dict[str, str] | None:
+    """Returns {label: class name} of the lines of `file`, or of the card for numbers. None if the labels are names."""
+    features = found.features
+    names = features.labels.get(column, ()) if features else ()
+    if file is not None:
+        chosen = text_lines(Path(file), f"{location}: --class-names")
+    elif features is None or names is not None:
+        return None
+    else:
+        chosen = [default_class_name(name) for name in names_in_card(found.card, column)]
+        if not chosen:
+            raise UserError(f"{location}: {unnamed_labels(features, column)}")
+    labels = names or list(map(str, range(len(chosen))))
+    if len(labels) != len(chosen):
+        what = f"{len(chosen)} names for {len(labels)} labels"
+        raise UserError(f"{location}: --class-names: {what}. Write one a line.")
+    return dict(zip(labels, chosen, strict=True))
+
+
+def known_class_names(found: HubRepository, row: Mapping[str, Any]) -> list[str]:
+    """Returns the class names of a row of hub_row, as far as they are known before the download."""
+    if "class_names" in row:
+        return [*row["class_names"].values()]
+    labels = found.features.labels.get(row.get("label_column", "")) if found.features else ()
+    return [default_class_name(label) for label in labels or ()]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from gift_core.artifacts.table_files import TEXT
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_within
@@ -29,7 +30,6 @@ ROWS = 16  # that are decoded at once: in a small file, an entry of a dictionary
 KEPT_GROUPS = 2
 # The types of columns, as pyarrow spells them.
 IMAGES = re.compile(r"(large_)?binary|struct<(.*, )?bytes: (large_)?binary.*")
-TEXT = re.compile(r"(large_)?string|dictionary<values=(large_)?string.*")
 _LIST, _NUMBER = re.compile(r"(large_)?list<\w+: (large_)?string>"), re.compile(r"u?int\d+")
 _PART = re.compile(r"(.+?)-\d{4,6}-of-\d{4,6}")
 _NAMES = re.compile(r"(label|class|category|species)?(_?(text|names?|str))?")  # columns of names, also beside numbers
@@ -158,7 +158,7 @@ def unnamed_labels(features: Features, column: str) -> str:
     """Returns what is wrong with a column of numbers without names, and the ways out."""
     other = next((name for name, names in features.labels.items() if names is not None), None)
     remedy = f", or read names: --label-column {other}" if other else ""
-    what = f"column {column!r} has numbers, and the schema has no names for them"
+    what = f"column {column!r} has numbers, and neither the schema nor README.md has names for them"
     return f"{what}. Give names in the order of the numbers: --class-names names.txt (class_names){remedy}."
 
 

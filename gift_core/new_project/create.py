@@ -12,8 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gift_core.config.editing import without_tasks
 from gift_core.config.experiment import Config
-from gift_core.config.presets import complete_text, find_presets, load_preset
+from gift_core.config.loading import parse_config
+from gift_core.config.presets import complete_text, find_presets
 from gift_core.doctor.storage import BRACES
 from gift_core.errors import UserError, lookup
 from gift_core.layout import shipped_files, shipped_root
@@ -77,14 +79,16 @@ def project_pipeline(text: str) -> str:
     return text.replace(check, f"{check}    always_changed: true   # {remark}\n", 1)
 
 
-def create_project(folder: Path, preset: str) -> tuple[list[str], Config]:
+def create_project(folder: Path, preset: str, *, empty: bool = False) -> tuple[list[str], Config]:
     """Makes a project of `folder`, as `gift init` does. Returns the user's files that were kept, and the experiment.
+
+    An `empty` one has no tasks and probes, and the name of the folder.
 
     UserError, before anything is written, for an unknown preset, a folder that is a project already or where DVC fails,
     and without git or where GIFT is not installed.
     """
     file = lookup(find_presets(shipped_root()), preset, "--preset")
-    folder = folder.absolute()
+    folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file. Name a new folder.")
     if {"{", "}"} & {*str(folder)}:
@@ -96,7 +100,10 @@ def create_project(folder: Path, preset: str) -> tuple[list[str], Config]:
     if (version := version_of(DISTRIBUTION)) == "not installed":  # run in a clone: python -m stages init
         what = f"{DISTRIBUTION} is not installed in {sys.prefix}, and dvc.yaml of a project runs its command, gift"
         raise UserError(f"{what}. Install it: pip install --editable {shlex.quote(str(shipped_root()))}")
-    made = {"dvc.yaml": project_pipeline(shipped["dvc.yaml"].decode()), "params.yaml": complete_text(file)}
+    params = complete_text(file)
+    if empty:
+        params = without_tasks(params, folder.name)
+    made = {"dvc.yaml": project_pipeline(shipped["dvc.yaml"].decode()), "params.yaml": params}
     made |= {"requirements.txt": f"{DISTRIBUTION}=={version}\n", ".dvc/.gitignore": DVC_IGNORED}
     files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
     found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
@@ -109,7 +116,7 @@ def create_project(folder: Path, preset: str) -> tuple[list[str], Config]:
     for name in {*EXTENDED}.intersection(found):
         before = (folder / name).read_bytes()
         new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
-    config, repository = load_preset(file), find_repository(folder)
+    config, repository = parse_config(params, file.name), find_repository(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if repository is None:
         _git(folder, "init", "--quiet", "--initial-branch", "main")

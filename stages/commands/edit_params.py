@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import plural
 
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
 
@@ -45,10 +48,10 @@ def add_task(
     ctx: typer.Context,
     name: str = argument("NAME", "The task's name: lower-case letters, digits and _."),
     images: Path | None = option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*."),
-    table: Text = option("FILE", "A CSV or Parquet file in the folder, one row per image.", panel=TABLE),
+    table: Text = option("FILE", "A CSV, JSONL or Parquet file in the folder, one row per image.", panel=TABLE),
     image_column: Text = option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE),
     label_column: Text = option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE),
-    split_column: Text = option("COLUMN", "The column with train or test. Without it: split by seed.", panel=TABLE),
+    split_column: Text = option("COLUMN", "The column with train or test: the one with such values.", panel=TABLE),
     train: Text = option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS),
     test: Text = option("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS),
     label: Text = option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS),
@@ -104,7 +107,7 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
 
     BadParameter for options that do not go together.
     """
-    from gift_core.datasets.new_task import hub_row, new_row
+    from gift_core.datasets.new_task import hub_row, known_class_names, new_row
 
     images, hub, captions = given["images"], given["hub"], given["captions"]
     if (images is None) == (hub is None):
@@ -124,7 +127,10 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
     found = look_up(hub, revision=given["revision"], config=given["config"], location="gift add-task --hub")
     splits = {key: given[f"{key}_split"] for key in ("train", "test") if given[f"{key}_split"]}
     record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
-    return hub_row(found, splits, options, captions=captions), record, [*found.lines()]
+    row, lines = hub_row(found, splits, options, captions=captions), [*found.lines()]
+    if names := known_class_names(found, row):
+        lines.append(_prompt_line(names, row["templates"]))
+    return row, record, lines
 
 
 def _look_at_images(
@@ -144,10 +150,12 @@ def _look_at_images(
         raise UserError(f"--images {edit.images}: {findings.broken_line()}. {remedy}.")
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    warnings = [warning] if (warning := miniature_of(edit.config).warning) else []
+    miniature = miniature_of(edit.config)  # the doctor and the report say it always
+    warnings = [miniature.warning] if miniature.other_tasks == (name,) else []
+    splits = list(_splits_of(name, edit.config, dataset))
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
-        "notes": [*dataset.notes, *warnings],
+        "notes": [*splits, *dataset.notes, *warnings],
         "check": {"images": findings.count, "broken": findings.broken, **findings.others},
     }
     lines = [f"{name}: {dataset.described}, {len(dataset.train)} training images, {len(dataset.test)} test images"]
@@ -160,11 +168,30 @@ def _look_at_images(
         lines += rows[:CLASSES_SHOWN]
         if len(rows) > CLASSES_SHOWN:
             lines.append(f"  ... and {len(rows) - CLASSES_SHOWN} more")
+        lines.append(_prompt_line(classes, dataset.templates))
         if all(each.isdigit() for each in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
     left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
-    lines += [f"  {each}" for each in (*dataset.notes, *left_out, *findings.lines())]
+    lines += [f"  {each}" for each in (*splits, *dataset.notes, *left_out, *findings.lines())]
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
+
+
+def _splits_of(name: str, config: Config, dataset: Dataset) -> Iterator[str]:
+    """Yields where the splits come from, if they are a table's column or made by seed."""
+    task = config.tasks[name]
+    if (column := getattr(task, "split_column", None)) is not None:
+        yield f"Splits: column {column!r} of {getattr(task, 'table', None)}."
+    if dataset.by_seed:
+        of = "the images" if dataset.has_captions else "each class"
+        yield f"Test images: {100 * getattr(task, 'test_fraction', 0):g}% of {of}, by seed (test_fraction)."
+    if dataset.by_seed and name in config.evaluation.probes:
+        yield "Few training images, because no step learns a probe. One of each class is the least."
+
+
+def _prompt_line(classes: Iterable[str], templates: Sequence[str]) -> str:
+    """Returns the prompt of the longest name, where hyphens, capitals and codes are most likely to be seen."""
+    others = f"   and {plural(len(templates) - 1, 'other template')}" if len(templates) > 1 else ""
+    return f"  prompt: {templates[0].replace('{}', max(classes, key=len))}{others}"
 
 
 def remove_task(

@@ -55,7 +55,7 @@ def merge(
     interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
     docs/models.md describes the kinds. `gift test` tests the result.
 
-    Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out merged
+    Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out exports/merged
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.interop.merge_kinds import complete_options

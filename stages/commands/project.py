@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from gift_core.config.presets import Summary
 
 FEW_METHODS = 4
+EXAMPLE = "gift add-task garments --images ~/photos/garments --link"
 
 
 def init(
     folder: Path = argument("DIR", "A new folder, or one without a project."),
     preset: str = option("NAME", "The experiment that params.yaml gets.", default="mini_quick"),
+    empty: bool = flag("--empty", "Without the tasks and probes of the preset: for your own images alone."),
 ) -> None:
     """Make a project: dvc.yaml, params.yaml, presets, the miniature models, git and DVC.
 
@@ -35,22 +37,24 @@ def init(
 
     Example: gift init my-project
     """
-    from gift_core.config.checks import ADD_TASK
     from gift_core.config.presets import needs_of
     from gift_core.new_project.create import create_project
 
-    kept, config = create_project(folder, preset)
+    kept, config = create_project(folder, preset, empty=empty)
     for name in kept:
         typer.echo(f"{folder / name} is yours and stays as it is")
-    typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
+    without = ", without its tasks" if empty else ""
+    typer.echo(f"{folder} is now a project with the preset {preset}{without}. Next:")
     if folder.resolve() != Path.cwd():
         typer.echo(f"  cd {shlex.quote(str(folder))}")
     if not all(map(shutil.which, ("gift", "dvc"))):
         typer.echo(f'  export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
-    if needs := ", ".join(needs_of(config)):
-        typer.echo(f"  gift doctor    # the preset needs more ({needs}); this says what to do")
+    needs = needs_of(config)
     if not config.sequence:
-        typer.echo(f"  {ADD_TASK}    # your own images")
+        typer.echo(f"  {EXAMPLE}    # your own: garments/<class>/*")
+        needs = tuple(each for each in needs if each != "data")
+    if needs:
+        typer.echo(f"  gift doctor    # the preset needs more ({', '.join(needs)}); this says what to do")
     typer.echo("  dvc repro && gift show")
     typer.echo("  git add --all && git commit --message 'A new project'")
     typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")

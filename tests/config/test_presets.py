@@ -15,7 +15,7 @@ from gift_core.config.loading import load_config
 from gift_core.config.presets import complete_text, find_presets, load_preset, plan_switch
 from gift_core.errors import UserError
 from tests.config.test_paper_numbers import FULL_SIZE, read
-from tests.imports import ROOT
+from tests.imports import ROOT, first_params
 
 BASE = """\
 # The base.
@@ -176,5 +176,5 @@ def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it
     switch = plan_switch(mini_project, "mini_quick")
     assert switch.before == "" and all(line.startswith(("+", "-", "@")) for line in switch.difference())
     switch.carry_out()
-    assert (mini_project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert (mini_project / "params.yaml").read_text(encoding="utf-8") == first_params()
     assert [path.name for path in mini_project.iterdir() if path.is_file()] == ["params.yaml"]

@@ -14,7 +14,8 @@ import pytest
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.datasets import parquet_images
-from gift_core.datasets.hub_dataset import HubRepository, hub_files, read_card
+from gift_core.datasets.card import names_in_card, read_card
+from gift_core.datasets.hub_dataset import HubRepository, hub_files
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.datasets.folders import ROWS, ingest_birds, open_birds, refusal
@@ -119,7 +120,7 @@ def test_a_repository_of_webdataset_tars_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "changes", "expected"),
     [
-        ({"label": [0, 1, 0, 1]}, {}, "'label' has numbers, and the schema has no names for them. Give names in the"),
+        ({"label": [0, 1, 0, 1]}, {}, "'label' has numbers, and neither the schema nor README.md has names for them."),
         ({"label": [0, 1, 0, 1], "label_text": NAMES}, {}, "or read names: --label-column label_text."),
         ({"label": ["a", None, "b", "c"]}, {}, "data/train-00000-of-00001.parquet: row 2 has no label or caption."),
         ({"lable": NAMES}, {}, "column 'label' is missing. Did you mean 'lable'?"),
@@ -227,6 +228,23 @@ def test_the_files_of_a_split_are_those_of_the_card_or_of_the_names(
             hub_files(names, read_card(card), config, "here")
     else:
         assert hub_files(names, read_card(card), config, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        ([{"class_label": {"names": {"1": "owl", "0": "wren"}}}], ("wren", "owl")),
+        ([{"class_label": {"names": {"0": "wren"}}}, "int64"], ("wren",)),  # of two configs
+        ([{"class_label": {"names": {"0": "wren"}}}, {"class_label": {"names": {"0": "owl"}}}], ()),
+        ([{"class_label": {"names": {"1": "owl"}}}], ()),
+        ([{"class_label": {"names": 5}}], ()),
+        ([{"class_label": ["names"]}, None], ()),
+    ],
+)
+def test_a_card_names_the_numbers_of_a_column_or_says_nothing(dtypes: list[Any], expected: tuple[str, ...]) -> None:
+    infos: list[Any] = [{"features": [{"name": "label", "dtype": each}, {"name": "image"}]} for each in dtypes]
+    assert names_in_card({"dataset_info": [*infos, 5]}, "label") == expected
+    assert names_in_card({"dataset_info": infos[0]}, "image") == ()
 
 
 def test_a_card_whose_splits_are_no_list_of_counts_has_none() -> None:

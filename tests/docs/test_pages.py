@@ -72,6 +72,58 @@ def test_the_page_about_the_architecture_has_the_stages_the_import_order_and_fun
         assert callable(pkgutil.resolve_name(name if name.startswith("stages.") else package + name)), name
 
 
+NAMING = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "REPRODUCIBILITY.md"]
+SOURCES = (
+    "gift_core",
+    "stages",
+    "presets",
+    "recipes",
+    "benchmarks",
+    "examples",
+    "Makefile",
+    "dvc.yaml",
+    "pyproject.toml",
+)
+# Of Linux, uv, open_clip, and secrets that the reader makes.
+ELSEWHERE = {
+    "Killed",
+    "UV_FIND_LINKS",
+    "UV_TORCH_BACKEND",
+    "RN50",
+    "coca_base",
+    "laion2b_s34b_b79k",
+    "GS_KEY",
+    "SSH_KEY",
+}
+FILE = re.compile(r"(?<![\w/.~-])(?:gift_core|stages|tests|docs|benchmarks|recipes|presets|examples)/[\w./-]*\w")
+
+
+def words_of_the_code() -> set[str]:
+    """Records of older code (revisions.json) do not count."""
+    files = [file for name in SOURCES for file in (ROOT / name, *(ROOT / name).rglob("*"))]
+    read = [file for file in files if file.suffix in (".py", ".yaml", ".toml", ".csv", "") and file.is_file()]
+    return {word for file in read for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
+
+
+def test_the_names_files_and_options_that_pages_mention_exist() -> None:
+    """Of names in backquotes those with _ or a capital letter. A file may be given by the beginning of its name."""
+    words, missing = words_of_the_code() | ELSEWHERE, list[str]()
+    options = {
+        name: {each for param in command.params for each in param.opts} for name, command in command_line.commands()
+    }
+    for page in NAMING:
+        spans = re.findall(r"`([A-Za-z_]\w*(?:\.\w+)*)`", text_of(page))
+        named = {part for span in spans if re.search("[A-Z_]", span) for part in span.split(".")}
+        text = page.read_text(encoding="utf-8")
+        files = {file for file in FILE.findall(text) if not [*ROOT.glob(f"{file}*")]} - {"benchmarks/NAME.md"}
+        missing += [f"{page.name}: {each}" for each in (*(named - words), *files)]
+        for line in re.findall(r"gift [a-z][^`\n#|&>]*", text):
+            command = next((name for name in options if line.startswith(f"gift {name} ")), "")
+            wrong = {*re.findall(r" (--[a-z-]+)", line)} - options.get(command, set()) - {"--help", "--version"}
+            missing += [f"{page.name}: {line}: {each}" for each in wrong]
+    assert missing == []
+
+
 def test_every_claim_about_security_names_a_test_that_exists() -> None:
     lines = (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| what", "|---"))]

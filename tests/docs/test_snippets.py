@@ -183,7 +183,7 @@ def test_every_block_of_a_guide_runs_as_printed(page: str, project: Clone) -> No
 
 def test_the_readme_runs_from_a_bare_clone(bare: Clone) -> None:
     read_in_one_terminal("README.md", bare)
-    assert (bare.folder / "merged" / "open_clip_config.json").is_file()
+    assert (bare.folder / "exports" / "merged" / "open_clip_config.json").is_file()
 
 
 def test_what_is_listed_as_not_run_is_on_its_page() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import PRINTED, PROBE, RESULTS, TASKS, Clone, copy_of_repository, edit_function, small, stages_in
+from tests.clone import PRINTED, PROBE, TASKS, Clone, copy_of_repository, edit_function, small, stages_in
 from tests.end_to_end.test_revisions import EDITS, record_as_verified
 
 pytestmark = pytest.mark.end_to_end
@@ -79,7 +79,7 @@ def hashes(clone: Clone) -> dict[str, str]:
 
 
 def test_two_workers_write_the_bytes_and_the_lock_file_of_dvc_repro(first_result: Path, tmp_path: Path) -> None:
-    clone = Clone(copy_of_repository(tmp_path / "fresh", left_out=RESULTS))
+    clone = Clone(copy_of_repository(tmp_path / "fresh"))
     clone.write_params(small(clone.params))
     clone.run("git", "init", "--quiet")
     assert "24 done" in clone.run(sys.executable, "-m", "stages", "run", "--workers", "2")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.clone import RESULTS, Clone, copy_of_repository, small
+from tests.clone import Clone, copy_of_repository, small
 from tests.end_to_end.test_pipeline import hashes
 
 pytestmark = pytest.mark.end_to_end
@@ -24,7 +24,7 @@ HANG_SECONDS = 900.0  # without a kill, no run takes so long
 
 def experiment(folder: Path) -> Clone:
     """A small experiment whose helpers come at once, and with enough units for them."""
-    clone = Clone(copy_of_repository(folder, left_out=RESULTS))
+    clone = Clone(copy_of_repository(folder))
     clone.edit("gift_core/work/spread.py", "PATIENCE_SECONDS = 20.0", "PATIENCE_SECONDS = 0.5")
     params = small(clone.params)
     params["prompts"]["images_per_task"], params["generator"]["images_per_shard"] = 96, 4

@@ -12,8 +12,9 @@ import yaml
 
 from gift_core.layout import pipeline_root, shipped_files, shipped_root
 from gift_core.new_project.create import project_pipeline
-from tests.clone import Clone, commit
-from tests.imports import ROOT
+from tests.clone import Clone, commit, stages_in
+from tests.datasets.folders import picture
+from tests.imports import ROOT, first_params
 from tests.stages.experiment import gift
 
 
@@ -43,7 +44,7 @@ def test_a_project_has_the_presets_the_models_and_the_skeleton_of_the_data(proje
         if name != "dvc.yaml":
             assert (project / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert {"presets/mini.yaml", "presets/mtil_order_1.yaml"} < set(shipped_files())
-    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert (project / "params.yaml").read_text(encoding="utf-8") == first_params()
     assert (project / "requirements.txt").read_text(encoding="utf-8").startswith("gift-pipeline==")
     assert not (project / "gift_core").exists() and not (project / "stages").exists()
     assert (shipped_root(), pipeline_root(project), pipeline_root(project.parent)) == (ROOT, project, ROOT)
@@ -59,6 +60,41 @@ def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -
     git(project, "add", "--all")
     staged = git(project, "diff", "--cached", "--name-only").splitlines()
     assert {"params.yaml", "dvc.yaml", "data/mini/clip/open_clip_model.safetensors", ".dvc/config"} <= set(staged)
+
+
+def test_git_add_all_takes_no_weights_but_the_two_small_models(project: Path) -> None:
+    """Wherever a command writes them. The .gitignore is the repository's."""
+    mini = project / "data" / "mini" / "clip"
+    gift("merge", mini, mini, "--alpha", "0.5", "--out", project / "merged")
+    gift("export", mini, "--to", "safetensors", "--out", project / "mine")
+    for name in ("image.onnx", "image.onnx.data"):
+        (project / "mine" / name).touch()
+    git(project, "add", "--all")
+    staged = git(project, "ls-files").splitlines()
+    assert "merged/open_clip_config.json" in staged
+    weights = [name for name in staged if (project / name).stat().st_size > 1e6 or "onnx" in name]
+    assert len(weights) > 1 and all(name.startswith("data/mini/") for name in weights)
+
+
+def test_an_empty_project_has_the_settings_of_the_preset_and_its_next_steps_work_as_printed(tmp_path: Path) -> None:
+    """Up to `dvc repro`, whose plan has the stages of one's own task alone."""
+    for number in range(8):
+        picture(tmp_path / "photos" / "garments" / ("hat", "shoe")[number % 2] / f"{number}.png", (number, 0, 0))
+    output = gift("init", tmp_path / "birds: great", "--empty").output
+    steps = "\n".join(line for line in output.splitlines() if line.startswith("  "))
+    assert "add-task" in steps and steps.count("dvc repro && gift show") == 1
+    steps = steps.replace("dvc repro && gift show", "dvc repro --dry --force")
+    said = Clone(tmp_path).run("bash", "-ec", steps, HOME=str(tmp_path), PYTHONPATH=str(ROOT))
+    learned = [name for name in stages_in(said) if name.startswith(("ingest", "probe", "finetune"))]
+    assert learned == ["ingest@garments", "finetune@finetune-step0", "finetune@gift-step0"]
+    params = yaml.safe_load((tmp_path / "birds: great" / "params.yaml").read_text(encoding="utf-8"))
+    preset = yaml.safe_load(first_params())
+    assert (params["experiment"], [*params["tasks"]], params["evaluation"]["probes"]) == (
+        "birds: great",
+        ["garments"],
+        [],
+    )
+    assert all(params[key] == preset[key] for key in preset.keys() - {"experiment", "tasks", "sequence", "evaluation"})
 
 
 def test_its_makefile_has_the_targets_that_messages_and_its_readme_name(project: Path) -> None:

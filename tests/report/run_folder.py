@@ -30,7 +30,7 @@ from gift_core.published.mtil import ORDER_1, Benchmark
 from gift_core.report.page import build_report
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
-from tests.imports import ROOT, sequence_of, with_all_methods
+from tests.imports import first_params, sequence_of, with_all_methods
 
 TASKS = ("letters", "textures", "zodiac")
 # A[i][j] in percent: the pre-trained model, then after each task
@@ -275,8 +275,8 @@ def write_params(
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """params.yaml of the project with these tasks and methods. An unknown method gets the row of gift."""
-    params = with_all_methods(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    """The first params.yaml of the project with these tasks and methods. An unknown method gets the row of gift."""
+    params = with_all_methods(yaml.safe_load(first_params()))
     row = next(iter(params["tasks"].values()))
     params["tasks"] = dict.fromkeys((*tasks, *probes), row)
     params["sequence"] = sequence_of(tasks)

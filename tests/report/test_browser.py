@@ -18,8 +18,9 @@ from gift_core.config.presets import load_preset
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import write_comparison
 from gift_core.report.comparison.runs_by_seed import read_runs
+from tests.imports import ROOT
 from tests.report import run_folder as runs
-from tests.report.run_folder import ROOT, Matrix
+from tests.report.run_folder import Matrix
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 pytestmark = [

@@ -19,7 +19,8 @@ import yaml
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.config.experiment import Config
 from tests.clone import Clone
-from tests.report.run_folder import MATRICES, METRICS, PROBES, PROMPTS, ROOT, TASKS, build, table_of, write_run
+from tests.imports import ROOT
+from tests.report.run_folder import MATRICES, METRICS, PROBES, PROMPTS, TASKS, build, table_of, write_run
 
 
 class Reader(HTMLParser):

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -55,6 +56,16 @@ def test_a_folder_becomes_the_last_task() -> None:
     assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
 
 
+def test_what_the_miniature_clip_knows_is_said_with_the_first_task_of_ones_own_alone(gift: Gift) -> None:
+    """The doctor says it always. --json has it among the notes."""
+    command, warning = ("--images", "data/0_raw/birds"), "The miniature CLIP was pre-trained on drawn symbols"
+    assert warning not in add_task("probe", *command, "--probe").output
+    assert any(each.startswith(warning) for each in json.loads(add_task("birds", *command, "--json").stdout)["notes"])
+    assert warning not in add_task("wrens", *command).output
+    gift("remove-task", "birds", "wrens")
+    assert warning in add_task("birds", *command).output
+
+
 def test_a_probe_has_no_step_and_goes_as_it_came_also_where_it_is_the_only_one(gift: Gift) -> None:
     command = ("birds", "--images", "data/0_raw/birds", "--probe", "--check")
     add_task(*command, "--learning-rate-factor", "2", expect=2)
@@ -63,6 +74,9 @@ def test_a_probe_has_no_step_and_goes_as_it_came_also_where_it_is_the_only_one(g
     assert "  probes: []    " in before
     output = add_task(*command).output
     assert "birds: 2 classes, 2 training images, 18 test images" in output
+    assert (
+        "  Test images: 99% of each class, by seed (test_fraction).\n  Few training images, because no step" in output
+    )
     learned = [step.task for step in load_config(PARAMS).sequence]
     assert load_config(PARAMS).evaluation.probes == ("birds",) and "birds" not in learned
     gift("remove-task", "birds")
@@ -79,7 +93,7 @@ def test_every_option_of_a_folder_is_written() -> None:
         "--shots", "3", "--learning-rate-factor", "0.5",
     ).output  # fmt: skip
     assert "birds: 2 classes, 6 training images, 10 test images" in output
-    assert "  Zaunkönig      3     5" in output
+    assert "  Zaunkönig      3     5\n  prompt: a Kohlmeise.   and 1 other template\n" in output
     config = load_config(PARAMS)
     assert config.tasks["birds"].model_dump() == folder_row(
         templates=("a {}.", "two {}."), test_fraction=0.5, on_bad_image="skip", on_duplicate="skip",
@@ -101,6 +115,53 @@ def test_a_data_set_with_a_test_split_gets_no_test_fraction_and_its_copies_are_l
     copies = "train/wren/copy.png (train/wren/0.png), test/wren/again.png (train/wren/1.png)"
     assert f"  2 images left out, as on_duplicate: skip says: {copies}.\n" in output
     assert "test_fraction" not in load_config(PARAMS).tasks["birds"].model_fields_set
+
+
+def write_table(name: str, **columns: list[str]) -> Path:
+    """data/0_raw/birds/<name> with its 20 images, their classes, and these columns."""
+    files = sorted(path.relative_to(RAW / "birds").as_posix() for path in (RAW / "birds").rglob("*.png"))
+    labels = [file.partition("/")[0] for file in files]
+    captions = [f"picture of {file}" for file in files]
+    frame = pd.DataFrame({"image": files, "label": labels, "caption": captions, **columns})
+    writers = {
+        ".csv": lambda path: frame.to_csv(path, index=False),
+        ".tsv": lambda path: frame.to_csv(path, index=False, sep="\t"),
+        ".jsonl": lambda path: frame.to_json(path, orient="records", lines=True),
+        ".parquet": frame.to_parquet,
+    }
+    path = RAW / "birds" / name
+    writers[path.suffix](path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["birds.csv", "birds.tsv", "birds.jsonl", "birds.parquet", "bytes.parquet"])
+@pytest.mark.parametrize("options", [(), ("--captions",), ("--check",)])
+def test_the_column_of_splits_in_a_table_is_found_and_said(name: str, options: tuple[str, ...]) -> None:
+    """Without it, the split is by seed, which is said, too. `bytes` has the images themselves."""
+    write_table(name, part=["Training", "val", "testing", "train"] * 5)
+    if name == "bytes.parquet":
+        frame = pd.read_parquet(RAW / "birds" / name)
+        frame["image"] = [(RAW / "birds" / file).read_bytes() for file in frame["image"]]
+        frame.to_parquet(RAW / "birds" / name)
+    command = ("birds", "--images", "data/0_raw/birds", "--table", name, *options)
+    output = add_task(*command, "--dry-run").output
+    assert "10 training images, 5 test images\n" in output
+    assert f"  Splits: column 'part' of {name}.\n" in output and "+    split_column: part\n" in output
+    assert f"Splits: column 'part' of {name}." in json.loads(add_task(*command, "--json").stdout)["notes"]
+    row: Any = load_config(PARAMS).tasks["birds"]
+    assert (row.split_column, row.test_fraction) == ("part", None)
+
+
+def test_a_table_without_a_column_of_splits_is_split_by_seed_and_with_two_one_has_to_be_chosen() -> None:
+    splits = ["train", "test"] * 10
+    command = ("birds", "--images", "data/0_raw/birds", "--table", "birds.csv")
+    write_table("birds.csv", part=[*splits[1:], "holdout"])
+    assert "  Test images: 20% of each class, by seed (test_fraction).\n" in add_task(*command, "--dry-run").output
+    write_table("birds.csv", part=splits, a_fold=splits[::-1])
+    message = " ".join(refused("add-task", *command).split())
+    assert message == ("error: --table birds.csv: the columns 'a_fold' and 'part' have the names of splits. "
+                       "Choose one: --split-column a_fold")  # fmt: skip
+    assert "Splits: column 'part'" in add_task(*command, "--split-column", "part").output
 
 
 def test_images_elsewhere_are_linked_or_copied(elsewhere: Path) -> None:

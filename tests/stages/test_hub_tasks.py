@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def test_a_name_becomes_a_task_and_is_read_without_a_network(hub: Hub, gift: Gif
     assert tree_hash(tmp_path) == before and "--dry-run: nothing was written" in output
     assert f"timm/pets at {COMMIT[:12]}: 0.0 MB, license: cc-by-sa-4.0\n" in output
     assert "  train: 12 images in 2 files\n  test: 6 images in 1 file\n" in output
+    assert "  prompt: a photo of a great tit.\n" in output
     gift(*command)
     row = load_config(tmp_path / "params.yaml").tasks["pets"]
     assert row.model_dump(exclude_unset=True) == {
@@ -141,6 +143,52 @@ def test_what_the_hub_refuses_is_said_with_the_remedy(
     assert message == ("error: gift add-task --hub: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE prevents the download. "
                        "Unset them for the first run.\n")  # fmt: skip
     assert tree_hash(tmp_path) == before
+
+
+IN_CARD = """---
+dataset_info:
+  features:
+  - {name: image, dtype: image}
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': wren
+          '1': great_tit
+---
+"""
+
+
+def test_a_local_copy_is_read_by_the_command_that_the_error_says_and_its_card_names_the_classes(
+    hub: Hub, gift: Gift, tmp_path: Path
+) -> None:
+    """Without a network. The Parquet files have numbers alone. Names that are given replace those of the card."""
+    folder = tmp_path / "copies of" / "birds"
+    repository(folder, {"label": ([0, 1], datasets.Value("int64"))})
+    (folder / "README.md").write_text(IN_CARD, encoding="utf-8")
+    (folder / "names.txt").write_text("Zaunkönig\nKohlmeise\n", encoding="utf-8")
+    hub.shutdown()
+    message = " ".join(gift("add-task", "birds", "--hub", folder, expect=1).output.split())
+    assert message.startswith(f"error: gift add-task --hub: {folder} is a folder of this machine. Read it with: ")
+    command = ["add-task", "birds", *shlex.split(message.partition("Read it with: ")[2])]
+    renamed = gift(*command, "--class-names", "names.txt", "--dry-run").output
+    assert "prompt: a photo of a Zaunkönig." in renamed and "  Kohlmeise      6     3\n" in renamed
+    output = gift(*command).output
+    assert "birds: 2 classes, 12 training images, 6 test images\n" in output and "  great tit      6     3\n" in output
+    (folder / "README.md").unlink()  # as DVC would share the folder
+    row: Any = load_config(tmp_path / "params.yaml").tasks["birds"]
+    assert row.class_names == {"0": "wren", "1": "great tit"} and open_dataset("birds", row, seed=1, root=tmp_path)
+
+
+def test_the_card_of_a_repository_names_the_numbers_that_its_files_do_not(hub: Hub, gift: Gift, tmp_path: Path) -> None:
+    folder = hub.folder / "me" / "birds"
+    repository(folder, {"label": ([0, 1], datasets.Value("int64"))})
+    (folder / "README.md").write_text(IN_CARD, encoding="utf-8")
+    output = gift("add-task", "birds", "--hub", "me/birds").output
+    assert "  column 'label': 2 classes: wren, great_tit\n  prompt: a photo of a great tit.\n" in output
+    gift("data", "fetch", "birds")
+    row = load_config(tmp_path / "params.yaml").tasks["birds"]
+    assert open_dataset("birds", row, seed=1, root=tmp_path).classes == {"0": "wren", "1": "great tit"}
 
 
 @pytest.mark.parametrize("table", ["data/*.parquet", "data/train-00000-of-00001.parquet"])

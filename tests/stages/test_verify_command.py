@@ -46,8 +46,9 @@ def project(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 
 @pytest.fixture(autouse=True)
-def unchanged(project: Project) -> Iterator[None]:
-    """Every test leaves the outputs as it found them."""
+def unchanged(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test leaves the outputs as it found them. DVC reads params.yaml of the working folder, too."""
+    monkeypatch.chdir(project.folder)
     before = project.contents()
     yield
     assert project.contents() == before

@@ -12,7 +12,7 @@ import psutil
 import yaml
 
 from tests.clone import Clone
-from tests.imports import ROOT
+from tests.imports import ROOT, first_params
 
 WAIT_SECONDS = 300
 STAGE = """
@@ -61,7 +61,7 @@ class ToyPipeline:
             (folder / inner).mkdir()
         (folder / "stage.py").write_text(STAGE)
         (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-        (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+        (folder / "params.yaml").write_text(first_params(), encoding="utf-8")
         self.clone.run("dvc", "init", "--no-scm", "--quiet")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
