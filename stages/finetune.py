@@ -96,6 +96,7 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.clip.model import load_folder
     from gift_core.computation import resolve_device
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
+    from gift_core.method.own_code import require_working
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
@@ -103,21 +104,24 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.work.training import drive
 
     config, row, training = stage.config, stage.row, stage.config.training
-    device = resolve_device(config.run.device)
+    device, root = resolve_device(config.run.device), stage.layout.root
+    require_working(f"methods.{stage.method}", row, root)
+    method = build_method(row, root=root)
     stage.phase = "loading the model"
     clip = load_folder(stage.start_model, device=device, precision=config.model.precision)
-    require_trainable(clip, training, build_method(row))
+    require_trainable(clip, training, method)
     stage.phase = "reading the training images"
     data = load_training_data(row, clip, stage.task_folders, training=training, names=("finetune", config.seed))
     stage.phase = "reading the replayed data"
-    replay = load_replay(row, clip, replay_of(config, stage.layout, stage.method, stage.task))
+    replay = load_replay(method, clip, replay_of(config, stage.layout, stage.method, stage.task))
     batches, total = data.batches, data.iterations
 
     def train(*, processes: Processes = ALONE, **options: Any) -> list[LossRow]:
         if not total:
             return []
         stage.phase = "training"
-        built = build_method(row, fisher=load_fisher(row, stage.layout.teacher(stage.method, stage.task)))
+        fisher = load_fisher(row, stage.layout.teacher(stage.method, stage.task))
+        built = build_method(row, fisher=fisher, root=root)
         rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=learning_rate)
         encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
         if processes.count > 1:

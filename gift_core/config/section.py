@@ -26,6 +26,8 @@ Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 TEMPLATE = re.compile(r"(?=.{2,1000}\Z)[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*")
 SHOWN = 80  # characters of a wrong template in a message
 MAX_NAMES = 500  # tasks, steps and methods
+CODE_FILE = r"^([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py$"
+CodeFile = Annotated[str, Field(max_length=1000, pattern=CODE_FILE)]  # below the project's root, importable
 ImageFormat = Literal["png", "jpg"]
 
 
@@ -55,3 +57,4 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     noun: ClassVar[str] = "key"  # what errors call a name in this section
+    others: ClassVar[type[Section] | None] = None  # what an unknown key is, where it is allowed
