@@ -27,7 +27,6 @@ TEMPLATE = re.compile(r"(?=.{2,1000}\Z)[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f
 SHOWN = 80  # characters of a wrong template in a message
 MAX_NAMES = 500  # tasks, steps and methods
 CODE_FILE = r"^([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py$"
-CodeFile = Annotated[str, Field(max_length=1000, pattern=CODE_FILE)]  # below the project's root, importable
 ImageFormat = Literal["png", "jpg"]
 
 
@@ -47,6 +46,15 @@ def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
+def code_file(path: str) -> str:
+    """Returns the path of a Python file. ValueError for one in data/, which a remote can write."""
+    if path.startswith("data/"):
+        raise ValueError(f"{path} is in data/, which has no code that runs. Put it beside params.yaml.")
+    return path
+
+
+# A Python file that can be imported from the project's root.
+CodeFile = Annotated[str, Field(max_length=1000, pattern=CODE_FILE), AfterValidator(code_file)]
 Template = Annotated[str, AfterValidator(template)]  # {} stands for the class name, and is replaced as it is
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
 Names = Annotated[tuple[str, ...], Field(max_length=MAX_NAMES), AfterValidator(distinct)]

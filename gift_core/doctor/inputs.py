@@ -157,12 +157,15 @@ def check_trained(project: Project) -> Iterator[Finding]:
 
 
 def check_own_code(project: Project) -> Iterator[Finding]:
-    """Yields whether the losses and consolidations of the user's own work, on toy inputs. It runs their files."""
-    if not files_of(project.config, project.config.run.methods):
+    """Yields whether the losses and consolidations of the user's own work, on toy inputs.
+
+    A quick check reads their files, and does not run them.
+    """
+    require_own_code(project.config, project.root)
+    if project.quick or not files_of(project.config, project.config.run.methods):
         return
     from gift_core.method.own_code import require_working
 
-    require_own_code(project.config, project.root)
     for name in project.config.run.methods:
         row, key = project.config.methods[name], f"methods.{name}"
         if not (names := [f"{own.file}: {own.name}" for own in own_code(key, row)]):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -27,25 +28,38 @@ from gift_core.method.losses import Loss
 from gift_core.method.pair_features import taken_by
 
 IMAGES, TEXTS, ALL_IMAGES, VOCABULARY, FEATURES = 4, 3, 6, 5, 8  # sizes of the toy inputs; TEXTS without pairs
+_LOADED = set[str]()  # names of modules that came from files of a project
 OTHER_COLUMNS = {*LOSS_FIELDS, "consolidation", "skipped"}  # of a row of the log, which no loss may be named
 
 
 def load(own: OwnCode, root: Path) -> Callable[..., Any]:
-    """Runs the file below `root`, and returns its function or class. UserError, with the line, for what it raises.
+    """Runs the file below `root` once, and returns its function or class. UserError, with the line, for what it raises.
 
     The file can import other files of the project: the root is on Python's path from then on.
     """
     own.definition(root)
-    module_name, path = own.file.removesuffix(".py").replace("/", "."), (root / own.file).resolve()
+    name, path = own.file.removesuffix(".py").replace("/", "."), (root / own.file).resolve()
+    module = sys.modules.get(name)
+    if getattr(module, "__file__", None) != str(path):
+        if module is not None and name not in _LOADED:
+            raise UserError(f"{own.file}: another module has the name {name}. Rename the file, also in params.yaml.")
+        module = _run(own, name, path, root)
+    with explained(own, root):
+        return getattr(module, own.name)  # type: ignore[no-any-return]
+
+
+def _run(own: OwnCode, name: str, path: Path, root: Path) -> ModuleType:
+    """The module in the file, which Python then knows under the name."""
+    spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "the file's name ends with .py"
+    module = module_from_spec(spec)
     if str(root.resolve()) not in sys.path:
         sys.path.append(str(root.resolve()))
-    spec = spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, "the name ends with .py"
-    module = module_from_spec(spec)
-    sys.modules[module_name] = module
+    _LOADED.add(name)
+    sys.modules[name] = module
     with explained(own, root):
         spec.loader.exec_module(module)
-        return getattr(module, own.name)  # type: ignore[no-any-return]
+    return module
 
 
 @contextmanager
