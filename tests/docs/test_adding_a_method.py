@@ -46,8 +46,9 @@ def copy(tmp_path: Path) -> Clone:
     """A copy of the project with a small experiment, which runs its own code."""
     copy = new_project(tmp_path / "gift")
     copy.environment["PYTHONPATH"] = str(copy.folder)
-    shutil.copy2(ROOT / "presets" / "mini_quick.yaml", copy.folder / "params.yaml")
-    copy.write_params(small(copy.params, TASK))
+    shutil.copy2(ROOT / "presets" / "mini.yaml", copy.folder / "params.yaml")
+    params = small(copy.params, TASK)
+    copy.write_params(params | {"run": params["run"] | {"methods": ["gift"]}})
     install_gift(copy)
     return copy
 
