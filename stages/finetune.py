@@ -140,8 +140,11 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_files import SOURCE
+    from gift_core.code.own_files import own_files
+    from gift_core.config.own_code import files_of
 
     teacher = stage.layout.teacher(stage.method, stage.task) / SOURCE  # it has the hash of every file beside it
+    own = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
     return {
         "method": stage.method,
         "task": stage.task,
@@ -154,4 +157,5 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.row.trained_settings,
+        **({"own_code": own} if own else {}),
     }
