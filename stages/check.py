@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.tasks import TaskConfig
+
+
+# In dvc.yaml: what stands before the dependencies of this stage, and these, one a line.
+CHECK_DEPS = re.compile(r"^  check:\n(?P<head>(?:    .*\n)*?)    deps:\n(?P<deps>(?:      - .*\n)+)", re.MULTILINE)
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -29,10 +34,16 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
         from gift_core.code.fingerprint import running_code
+        from gift_core.code.own_files import own_files
         from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
+        from gift_core.config.own_code import files_of, require_own_code
 
         require_task(stage.config, params.name)
+        require_own_code(stage.config, root)
+        own = own_files(root, files_of(stage.config, stage.config.run.methods))
+        if watch(root, own):
+            stage.say(f"dvc.yaml: this stage depends on {first_names([*own])} now, so that an edit counts")
         retire(stage, params)
         files = code_files(running_code(), stage.config)
         for name, content in files.items():
@@ -42,6 +53,29 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.say(f"{params} is valid; {describe_edits(files.values())}")
         for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)
+
+
+def watch(root: Path, own: Collection[str]) -> bool:
+    """Makes files with code of the user's own dependencies of this stage in dvc.yaml. Returns whether it wrote them.
+
+    DVC cannot read their names from params.yaml. Nothing is written in a project without GIFT's code: there this stage
+    runs at every `dvc repro`.
+    """
+    from gift_core.work.publishing import write_atomically
+
+    path = root / "dvc.yaml"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = CHECK_DEPS.search(before)
+    if found is None or "always_changed" in found["head"]:
+        return False
+    kept = [line for line in found["deps"].splitlines() if not line.endswith(".py")]
+    deps = "\n".join([*kept, *(f"      - {file}" for file in own)])
+    after = before[: found.start("deps")] + f"{deps}\n" + before[found.end("deps") :]
+    if after == before:
+        return False
+    with write_atomically(path.resolve()) as temporary:
+        temporary.write_text(after, encoding="utf-8")
+    return True
 
 
 def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:

@@ -96,6 +96,7 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.clip.model import load_folder
     from gift_core.computation import resolve_device
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
+    from gift_core.method.own_code import require_working
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
@@ -103,21 +104,24 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.work.training import drive
 
     config, row, training = stage.config, stage.row, stage.config.training
-    device = resolve_device(config.run.device)
+    device, root = resolve_device(config.run.device), stage.layout.root
+    require_working(f"methods.{stage.method}", row, root)
+    method = build_method(row, root=root)
     stage.phase = "loading the model"
     clip = load_folder(stage.start_model, device=device, precision=config.model.precision)
-    require_trainable(clip, training, build_method(row))
+    require_trainable(clip, training, method)
     stage.phase = "reading the training images"
     data = load_training_data(row, clip, stage.task_folders, training=training, names=("finetune", config.seed))
     stage.phase = "reading the replayed data"
-    replay = load_replay(row, clip, replay_of(config, stage.layout, stage.method, stage.task))
+    replay = load_replay(method, clip, replay_of(config, stage.layout, stage.method, stage.task))
     batches, total = data.batches, data.iterations
 
     def train(*, processes: Processes = ALONE, **options: Any) -> list[LossRow]:
         if not total:
             return []
         stage.phase = "training"
-        built = build_method(row, fisher=load_fisher(row, stage.layout.teacher(stage.method, stage.task)))
+        fisher = load_fisher(row, stage.layout.teacher(stage.method, stage.task))
+        built = build_method(row, fisher=fisher, root=root)
         rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=learning_rate)
         encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
         if processes.count > 1:
@@ -136,8 +140,11 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
     """What the model after the task is made from. It contains no times and no machine names."""
     from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_files import SOURCE
+    from gift_core.code.own_files import own_files
+    from gift_core.config.own_code import files_of
 
     teacher = stage.layout.teacher(stage.method, stage.task) / SOURCE  # it has the hash of every file beside it
+    own = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
     return {
         "method": stage.method,
         "task": stage.task,
@@ -150,4 +157,5 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.row.trained_settings,
+        **({"own_code": own} if own else {}),
     }

@@ -17,7 +17,7 @@ from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.method.methods import TrainingData, load_replay, load_training_data
+from gift_core.method.methods import TrainingData, build_method, load_replay, load_training_data
 from gift_core.method.replay.source import Replay, StepReplay
 from gift_core.method.replay.teach import replay_of
 from stages.finetune import finetune
@@ -142,4 +142,4 @@ class TinyExperiment:
 
     def replay(self, clip: Clip, task: str) -> Replay:
         """The replay of the step, as finetune reads it."""
-        return load_replay(self.row, clip, self.replayed(task))
+        return load_replay(build_method(self.row), clip, self.replayed(task))

@@ -93,7 +93,7 @@ def _check_methods(config: Config) -> Findings:
             what = f"{kind} needs the teacher's Fisher information, which is not estimated. Add to a replay with pairs"
             remedy = "fisher: {estimator: per_sample, accumulate: false}, or use uniform or none."
             yield f"{key}.consolidation.kind", f"{what} (synthetic, reference) {remedy}"
-        if fisher is not None and not consolidation.needs_fisher:
+        if fisher is not None and not method.uses_fisher:
             what = f"the Fisher information is not used by consolidation {kind}"
             yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
         if name in config.run.methods:

@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 
 from gift_core.config.checks import cross_check
 from gift_core.config.experiment import DEVICE, Config
-from gift_core.config.section import ONE_LINE, Section
+from gift_core.config.method_options import LossesConfig, OwnLossOptions
+from gift_core.config.section import CODE_FILE, ONE_LINE, Section
 from gift_core.config.tasks import COMMIT
 from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
@@ -22,11 +23,13 @@ from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 Location = tuple[int | str, ...]
 Part = TypeVar("Part", bound=Section)
 EXAMPLE = "presets/mini.yaml"
+OWN_LOSS = "{file: my_losses.py, weight: 1.0}"
 DISCRIMINATORS = ("source", "images", "kind")  # the keys that say which section one is
 SHOWN = 160  # characters of a wrong value
 _PATTERNS = {
     ONE_LINE: "contains a line break or another control character. Write it on one line.",
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
+    CODE_FILE: "is not a Python file of the project. Write its path from params.yaml on, such as my_losses.py.",
     COMMIT: "is not a commit. Write its 40 hexadecimal digits: a branch or a tag can change.",
 }
 _BASE = re.compile(r"^base: *(\S{1,80})", re.MULTILINE)
@@ -110,6 +113,9 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     location, kind, section = _resolve(error["loc"][: -1 if is_key else None], root)
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
+        case "missing" if section is OwnLossOptions and location[-1] == "file":
+            known = did_you_mean(str(location[-2]), LossesConfig.model_fields)
+            return _dotted(location[:-1]), f"unknown loss. {known} One of your own has a file: {OWN_LOSS}."
         case "missing":
             what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":
@@ -159,7 +165,7 @@ def _resolve(location: Location, root: type[Section]) -> tuple[Location, Any, ty
             arguments = get_args(member)
             kind = arguments[-1 if get_origin(member) is dict else 0] if arguments else None
         else:
-            kind = section.model_fields[str(part)].annotation if part in section.model_fields else None
+            kind = section.model_fields[str(part)].annotation if part in section.model_fields else section.others
     return tuple(found), kind, section
 
 

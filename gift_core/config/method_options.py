@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from gift_core.config.replay_options import ReplayConfig
-from gift_core.config.section import MAX_NAMES, Alpha, Count, Factor, Rate, Section, Share, Temperature, Text, Weight
+from gift_core.config.section import (
+    MAX_NAMES,
+    Alpha,
+    CodeFile,
+    Count,
+    Factor,
+    Rate,
+    Section,
+    Share,
+    Temperature,
+    Text,
+    Weight,
+)
 
 # The losses on replayed data. The computations are in gift_core/method/losses.py.
 
 
 class LossOptions(Section):
-    """The options of a loss. `pairs_only`: it needs images with their own texts; `needs_vocabulary`: it needs the
-    teacher's features of all texts of the step's vocabulary; `trains_only`: it has gradients for this tower only."""
+    """The options of a loss. `pairs_only`: it needs images with their own texts; `trains_only`: it has gradients for
+    this tower only."""
 
     trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = None
     pairs_only: ClassVar[bool] = False
-    needs_vocabulary: ClassVar[bool] = False
     weight: Weight
 
     def keywords(self) -> dict[str, Any]:
@@ -37,7 +48,6 @@ class DistillVocabularyOptions(DistillOptions):
     """Contrastive distillation of both towers against the vocabulary and all replayed images."""
 
     pairs_only: ClassVar[bool] = True
-    needs_vocabulary: ClassVar[bool] = True
 
 
 class DistillImageSideOptions(DistillOptions):
@@ -59,10 +69,28 @@ class AlignOptions(LossOptions):
     label_smoothing: Share
 
 
-class LossesConfig(Section):
-    """The losses on replayed data that are added to the task loss. False if there are none."""
+class OwnLossOptions(LossOptions):
+    """A function of the user's own in a Python file of the project (gift_core.config.own_code). More keys are its
+    options."""
 
+    model_config = ConfigDict(extra="allow")
+    file: CodeFile
+
+    def keywords(self) -> dict[str, Any]:
+        """Returns the options that the file's function has."""
+        return dict(self.model_extra or {})
+
+
+class LossesConfig(Section):
+    """The losses on replayed data that are added to the task loss. False if there are none.
+
+    An unknown name is that of a function of the user's own.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, OwnLossOptions]
     noun: ClassVar[str] = "loss"
+    others: ClassVar[type[Section] | None] = OwnLossOptions
     distill: DistillOptions | None = None
     distill_vocabulary: DistillVocabularyOptions | None = None
     distill_reverse_kl: DistillOptions | None = None
@@ -72,7 +100,7 @@ class LossesConfig(Section):
     align: AlignOptions | None = None
 
     def items(self) -> Iterator[tuple[str, LossOptions]]:
-        """Yields (name, options) of the losses that are present, in the order in which they are declared here."""
+        """Yields (name, options) of the losses that are present: GIFT's as declared here, then those of one's own."""
         return ((name, options) for name, options in self if options is not None)
 
     def __len__(self) -> int:
@@ -146,9 +174,32 @@ class AdaptiveFisherOptions(ConsolidationOptions):
     weight: Weight
 
 
-ConsolidationConfig = Annotated[
+class OwnConsolidationOptions(ConsolidationOptions):
+    """A class of the user's own in a Python file of the project (gift_core.config.own_code). `kind` is its name, and
+    more keys are its options."""
+
+    model_config = ConfigDict(extra="allow")
+    kind: Text
+    file: CodeFile
+
+    def keywords(self) -> dict[str, Any]:
+        """Returns the options that the file's class has."""
+        return dict(self.model_extra or {})
+
+
+def _whose(value: Any) -> str:
+    """The tag of a consolidation: one with a file is the user's own. The value is a section, or what should be one."""
+    is_own = isinstance(value, OwnConsolidationOptions) or (isinstance(value, dict) and "file" in value)
+    return "own" if is_own else "known"
+
+
+KnownConsolidation = Annotated[
     NoConsolidationOptions | UniformOptions | StaticFisherOptions | FrozenFisherOptions | AdaptiveFisherOptions,
     Field(discriminator="kind"),
+]
+ConsolidationConfig = Annotated[
+    Annotated[KnownConsolidation, Tag("known")] | Annotated[OwnConsolidationOptions, Tag("own")],
+    Discriminator(_whose),
 ]
 
 
@@ -237,6 +288,12 @@ class MethodConfig(Section):
     def trained_settings(self) -> dict[str, Any]:
         """The row without NOT_TRAINED."""
         return self.model_dump(mode="json", exclude_none=True, exclude=NOT_TRAINED)
+
+    @property
+    def uses_fisher(self) -> bool:
+        """Whether fine-tuning reads the teacher's Fisher information: an own consolidation does if it is estimated."""
+        is_own = isinstance(self.consolidation, OwnConsolidationOptions)
+        return getattr(self.replay, "fisher", None) is not None if is_own else self.consolidation.needs_fisher
 
     @property
     def keeps_every_model(self) -> bool:

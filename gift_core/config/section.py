@@ -26,6 +26,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 TEMPLATE = re.compile(r"(?=.{2,1000}\Z)[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*")
 SHOWN = 80  # characters of a wrong template in a message
 MAX_NAMES = 500  # tasks, steps and methods
+CODE_FILE = r"^([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py$"
 ImageFormat = Literal["png", "jpg"]
 
 
@@ -45,6 +46,15 @@ def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
+def code_file(path: str) -> str:
+    """Returns the path of a Python file. ValueError for one in data/, which a remote can write."""
+    if path.startswith("data/"):
+        raise ValueError(f"{path} is in data/, which has no code that runs. Put it beside params.yaml.")
+    return path
+
+
+# A Python file that can be imported from the project's root.
+CodeFile = Annotated[str, Field(max_length=1000, pattern=CODE_FILE), AfterValidator(code_file)]
 Template = Annotated[str, AfterValidator(template)]  # {} stands for the class name, and is replaced as it is
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
 Names = Annotated[tuple[str, ...], Field(max_length=MAX_NAMES), AfterValidator(distinct)]
@@ -55,3 +65,4 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     noun: ClassVar[str] = "key"  # what errors call a name in this section
+    others: ClassVar[type[Section] | None] = None  # what an unknown key is, where it is allowed

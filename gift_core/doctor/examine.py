@@ -12,7 +12,7 @@ from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
 from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_trained
+from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_own_code, check_trained
 from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
@@ -40,7 +40,7 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
-    (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained),
+    (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
     (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gift_core.artifacts.model_folder import CONFIG, PATH_SUFFIXES, WEIGHTS, read_shapes, shape_fault
 from gift_core.config.experiment import looks_local
+from gift_core.config.own_code import files_of, own_code, require_own_code
 from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
@@ -149,9 +150,32 @@ def check_trained(project: Project) -> Iterator[Finding]:
 
     for name in names:
         try:
-            require_trainable(empty_clip(config), project.config.training, build_method(rows[name]))
+            method = build_method(rows[name], root=project.root)
+            require_trainable(empty_clip(config), project.config.training, method)
         except UserError as error:
             yield Finding(f"methods.{name}", "fail", str(error))
+
+
+def check_own_code(project: Project) -> Iterator[Finding]:
+    """Yields whether the losses and consolidations of the user's own work, on toy inputs.
+
+    A quick check reads their files, and does not run them.
+    """
+    require_own_code(project.config, project.root)
+    if project.quick or not files_of(project.config, project.config.run.methods):
+        return
+    from gift_core.method.own_code import require_working
+
+    for name in project.config.run.methods:
+        row, key = project.config.methods[name], f"methods.{name}"
+        if not (names := [f"{own.file}: {own.name}" for own in own_code(key, row)]):
+            continue
+        try:
+            require_working(key, row, project.root)
+        except UserError as error:
+            yield Finding(key, "fail", str(error))
+        else:
+            yield Finding(key, "ok", f"{', '.join(names)} {'works' if len(names) == 1 else 'work'} on toy inputs")
 
 
 def check_generator(project: Project) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
+from gift_core.config.own_code import FEATURES, own_code
 from gift_core.config.presets import load_preset
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
@@ -28,7 +29,7 @@ from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
 from gift_core.method.losses import Loss
 from gift_core.method.methods import Method, WeightedLoss, build_method
-from gift_core.method.pair_features import FEATURES, taken_by
+from gift_core.method.pair_features import taken_by
 from gift_core.method.training.loop import LossRow, learning_rates, require_trainable, sampled, training_run
 from gift_core.progress import progress
 
@@ -224,6 +225,9 @@ def _problems(
     if config.learns == "seen":
         what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
         yield "method.learns: seen", f"{what}prompts, and method='finetune'."
+    for own in own_code("method", config):
+        where = "pass the class itself" if not own.is_loss else f"pass the function: WeightedLoss(1.0, {own.name})"
+        yield own.key, f"file: is a name for params.yaml. Import it from {own.file}, and {where}."
     if config.release is not None:
         what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
         yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."

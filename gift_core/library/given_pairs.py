@@ -21,6 +21,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, token_features
 from gift_core.clip.images import CacheBudget, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
+from gift_core.config.own_code import OF_ALL_PAIRS
 from gift_core.config.replay_options import ReplayConfig
 from gift_core.errors import UserError
 from gift_core.library.given_model import (
@@ -34,7 +35,7 @@ from gift_core.library.given_model import (
     two_parts,
 )
 from gift_core.method.methods import WeightedLoss
-from gift_core.method.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
+from gift_core.method.pair_features import ReplayBatch, taken_by
 from gift_core.method.replay.fisher import estimate_fisher as estimate
 from gift_core.method.replay.source import Replay
 from gift_core.progress import progress

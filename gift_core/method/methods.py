@@ -18,6 +18,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import TRAINS, Trains, everything
+from gift_core.config.own_code import own_code
 from gift_core.method.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.method.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.method.losses import (
@@ -29,6 +30,8 @@ from gift_core.method.losses import (
     distill_vocabulary,
     similarities,
 )
+from gift_core.method.own_code import load, takes_fisher
+from gift_core.method.pair_features import taken_by
 from gift_core.method.replay.source import Replay, StepReplay
 
 if TYPE_CHECKING:
@@ -67,15 +70,29 @@ class Method:
     rate_factors: Callable[[Clip, Iterable[str]], Mapping[str, float]] = lambda clip, names: {}
 
 
-def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
-    """Returns the method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher)."""
+def build_method(
+    config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None, root: Path = Path()
+) -> Method:
+    """Returns the method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher).
+
+    Losses and a consolidation of the user's own are in files below `root`, that of the project. UserError if they
+    cannot be loaded.
+    """
+    functions, consolidation = dict(LOSSES), CONSOLIDATIONS.get(config.consolidation.kind)
+    for own in own_code("method", config):
+        if own.is_loss:
+            functions[own.name] = load(own, root)
+        else:
+            consolidation = load(own, root)
+    assert consolidation is not None, "the checks of params.yaml know every kind"
+    build = consolidation
     options = config.consolidation.keywords()
-    if config.consolidation.needs_fisher:
+    if takes_fisher(build):
         options["fisher"] = fisher or {}
     losses = {}
     for name, loss in config.losses.items():
         entropy = partial(ENTROPIES[name], **loss.keywords()) if name in ENTROPIES else None
-        losses[name] = WeightedLoss(loss.weight, partial(LOSSES[name], **loss.keywords()), entropy)
+        losses[name] = WeightedLoss(loss.weight, partial(functions[name], **loss.keywords()), entropy)
 
     def build_averages(parameters: Parameters) -> tuple[WeightAveraging, ...]:
         # the running mean comes first: the interpolation mixes it with the start weights
@@ -90,25 +107,26 @@ def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | N
         chosen["rate_factors"] = partial(layer_factors, decay=config.layer_decay)
     return Method(
         losses=losses,
-        build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
+        build_consolidation=lambda parameters: build(parameters, **options),
         build_averages=build_averages,
         **chosen,
     )
 
 
-def load_replay(config: MethodConfig, clip: Clip, replay: StepReplay[Any]) -> Replay | None:
+def load_replay(method: Method, clip: Clip, replay: StepReplay[Any]) -> Replay | None:
     """Returns the batches of `replay`; None for a method without replay losses.
 
     ContractError where a file of the teacher's folder was changed.
     """
-    if config.replay.images != "none":
+    if replay.options.images != "none":
         require_unchanged(replay.source.teacher)
-    return replay.load(clip, config.losses) if config.losses else None
+    taken = {name for loss in method.losses.values() for name in taken_by(loss.function)}
+    return replay.load(clip, taken) if method.losses else None
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
     """Returns the diagonals that the stage teach wrote into `teacher`, by name; empty where none are needed."""
-    if not config.consolidation.needs_fisher:
+    if not config.uses_fisher:
         return {}
     return {name: torch.from_numpy(values) for name, values in read_fisher(teacher / FISHER).diagonals.items()}
 

@@ -13,11 +13,8 @@ from functools import cached_property
 
 import torch
 
+from gift_core.config.own_code import FEATURES, OF_STUDENT
 from gift_core.errors import UserError
-
-OF_ALL_PAIRS = ("vocabulary_text_PD", "all_image_ND", "image_ids_M")  # where all replayed pairs are known
-OF_STUDENT = ("student_image_MD", "student_text_MD", "scale")
-FEATURES = (*OF_STUDENT, "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", *OF_ALL_PAIRS)
 
 
 def taken_by(loss: Callable[..., torch.Tensor]) -> list[str]:

@@ -88,7 +88,7 @@ class Experiment:
     @property
     def replays_pairs(self) -> bool:
         """Whether a method replays synthetic pairs."""
-        return bool(self.methods_where(lambda row: row.replay.images == "synthetic"))
+        return bool(self.methods_where(lambda row: row.replay.reads == "synthetic"))
 
     @property
     def contenders(self) -> tuple[str, ...]:

@@ -140,12 +140,16 @@ def _write_project(root: Path, params: str, config: Config) -> None:
     from dvc.config import Config as DvcConfig
     from dvc.repo import Repo
 
+    from gift_core.code.own_files import own_files
+    from gift_core.config.own_code import files_of
+
     from ..dvc.store import dvc_errors
 
     for name in (file for file in COPIED if Path(file).is_file()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(name, root / name)
-    for name in (*LINKED, *(task.path for task in config.tasks.values())):
+    own = own_files(Path(), files_of(config, config.run.methods))
+    for name in (*LINKED, *own, *(task.path for task in config.tasks.values())):
         if Path(name).exists() and not (root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(os.path.relpath(name, (root / name).parent))

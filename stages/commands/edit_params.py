@@ -12,6 +12,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import plural
+from gift_core.work.publishing import write_atomically
 
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
@@ -36,6 +37,8 @@ TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
 VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
 FACTOR = "A factor for each method's learning rate in this task: 1.0."
 DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
+OWN_LOSS = "Add a loss of your own: a function in a Python file of the project. A new file gets an example."
+OWN_CONSOLIDATION = "Consolidate with a class of your own, in the same way."
 Text = str | None
 ROW = (  # the options that are keys of the row, in their order in params.yaml
     "table", "image_column", "label_column", "split_column", "train", "test", "label", "caption_column",
@@ -251,6 +254,8 @@ def add_method(
     settings: list[str] | None = option(
         "KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"
     ),
+    loss: str | None = option("FILE:NAME", OWN_LOSS),
+    consolidation: str | None = option("FILE:NAME", OWN_CONSOLIDATION),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
@@ -261,11 +266,25 @@ def add_method(
     row is there already, only run.methods gets its name. With --from or --set, the
     row is a copy. The whole file is checked first. It keeps its comments and order.
 
+    A loss that the copy should not have: --set losses.distill=null
+
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
+    Example: gift add-method mine --from gift --loss my_losses.py:relations --set losses.relations.weight=20
     """
+    from gift_core.config.own_code import example_of, new_code, require_own_code, setting_of
     from gift_core.config.params_edit import plan_method
 
-    addition, copied = plan_method(name, base=base, settings=settings or [], params=params)
+    asked = [("--loss", loss, True), ("--consolidation", consolidation, False)]
+    codes = [new_code(key, given, is_loss=is_loss) for key, given, is_loss in asked if given]
+    new = {code.file: [each for each in codes if each.file == code.file] for code in codes}
+    new = {file: parts for file, parts in new.items() if not (params.parent / file).exists()}
+    changes = [setting_of(code, is_example=code.file in new) for code in codes] + (settings or [])
+    addition, copied = plan_method(name, base=base, settings=changes, params=params)
+    if not new:
+        require_own_code(addition.config, params.parent)
+    for file, parts in new.items() if not dry_run else ():
+        with write_atomically(params.parent / file) as temporary:
+            temporary.write_text(example_of(parts), encoding="utf-8")
     what = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:
         what = f"a row of the catalogue{' with changes' if settings else ''}"
@@ -274,7 +293,7 @@ def add_method(
     carry_out(
         addition,
         {"method": name, "copy_of": copied, "row": row},
-        shown=[f"{name}: {what}"],
+        shown=[f"{name}: {what}", *(f"{file}: new, an example to change" for file in new)],
         hints=[f"params.yaml has the new method. {next_step(addition.config)}", f"To take it back: {undo}"],
         write=not dry_run,
         as_json=as_json,

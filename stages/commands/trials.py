@@ -23,10 +23,12 @@ from gift_core.artifacts.teacher_files import SOURCE, read_source
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.task_tests import TestSet
+from gift_core.code.own_files import own_files
 from gift_core.computation import require_devices, resolve_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import NOT_TRAINED
+from gift_core.config.own_code import files_of
 from gift_core.datasets.ingest import validation_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -84,6 +86,7 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     others = [name for name in names if name != task and (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
         "row": stage.row.model_dump(mode="json", exclude={"learning_rate", *NOT_TRAINED}),
+        "own_code": own_files(layout.root, files_of(config, [stage.method])),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
         "task": config.tasks[task].model_dump(mode="json"),
         "tasks": {name: sha256_of(layout.task(name) / "task.json") for name in [task, *others]},

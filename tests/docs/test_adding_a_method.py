@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.clone import Clone, new_project, small, stages_in
@@ -16,21 +18,13 @@ from tests.imports import ROOT
 
 PAGE = ROOT / "docs" / "adding_a_method.md"
 BLOCKS = blocks_of(ROOT, "docs/adding_a_method.md")
-METHOD, LOSS, TASK = "gift_relations", "distill_relations", "letters"
+METHOD, LOSS, REPLAY, TASK = "gift_relations", "relations", "gift_distinct", "letters"
 BLOCK = re.compile(
     r"^In `(?P<file>[^`]+)`, "
     r"(?:(?P<where>above|below|in place of) (?P<tick>``?) ?(?P<line>[^\n]+?) ?(?P=tick))?[^`\n]*\n\n"
     r"```\w+\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-
-
-# What the last test does not run, and why.
-NOT_RUN = {
-    "make format lint": "mypy takes a minute; ruff is run above",
-    "python -m pytest tests/method/test_losses.py tests/method/test_consolidation.py tests/method/test_methods.py "
-    "tests/test_architecture.py": "run above",
-}
 
 
 def commands() -> list[str]:
@@ -47,76 +41,77 @@ def inserted(text: str, *, block: re.Match[str]) -> str:
     return "".join([*lines[:start], block["code"], *lines[end:]])
 
 
-def changed(text: str, *, block: re.Match[str]) -> str:
-    """The YAML with the block's keys in place of its own."""
-    return yaml.safe_dump(merged(yaml.safe_load(text), yaml.safe_load(block["code"])), sort_keys=False)
-
-
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: merged(old[key], value) for key, value in new.items() if isinstance(old.get(key), dict)}
-    return old | new | nested
-
-
-@pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, list[str]]:
-    """A copy of the project, which runs its own code, in which the page was followed. Also the files of its blocks."""
-    copy = new_project(tmp_path_factory.mktemp("adding") / "gift")
+@pytest.fixture
+def copy(tmp_path: Path) -> Clone:
+    """A copy of the project with a small experiment, which runs its own code."""
+    copy = new_project(tmp_path / "gift")
     copy.environment["PYTHONPATH"] = str(copy.folder)
     shutil.copy2(ROOT / "presets" / "mini.yaml", copy.folder / "params.yaml")
-    files = []
-    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
-        file = copy.folder / block["file"]
-        edit = inserted if block["where"] else changed
-        file.write_text(edit(file.read_text(encoding="utf-8"), block=block), encoding="utf-8")
-        files.append(block["file"])
-    return copy, files
-
-
-def test_no_block_is_left_out_and_the_changed_files_pass_the_linter_and_the_tests_that_the_page_names(
-    followed: tuple[Clone, list[str]],
-) -> None:
-    copy, files = followed
-    fences = re.findall(r"^```(\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(fences) == len(files) + len([block for block in BLOCKS if block.language == "sh"])
-    assert {"gift_core/method/losses.py", "gift_core/method/consolidation.py", "docs/methods.md"} <= set(files)
-    assert set(NOT_RUN) <= set(commands())
-    printed = copy.run("python", "-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
-    assert printed.split() == [str(copy.folder / name / "__init__.py") for name in ("gift_core", "stages")]
-    code = sorted({file for file in files if file.endswith(".py")})
-    copy.run("python", "-m", "ruff", "check", *code)
-    copy.run("python", "-m", "ruff", "format", "--check", *code)
-    (tests,) = [line for line in commands() if "pytest" in line]
-    copy.run(*tests.split())
-
-
-def test_a_mistyped_name_of_the_new_loss_is_reported_as_the_page_says(followed: tuple[Clone, list[str]]) -> None:
-    copy, mistyped = followed[0], LOSS.removesuffix("s")
-    params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
-    (copy.folder / "mistyped.yaml").write_text(params.replace(f"{LOSS}:", f"{mistyped}:"), encoding="utf-8")
-    printed = copy.run("python", "-m", "stages", "check", "--params", "mistyped.yaml", expect=1)
-    expected = f"methods.{METHOD}.losses.{mistyped}: unknown loss. Did you mean '{LOSS}'?"
-    assert expected in " ".join(printed.split()) and expected in PAGE.read_text(encoding="utf-8")
-
-
-def test_the_commands_of_the_page_run_the_new_method(followed: tuple[Clone, list[str]]) -> None:
-    copy, params = followed[0], followed[0].params
-    methods = {name: params["methods"][name] for name in params["run"]["methods"]}
-    copy.write_params(small(params, TASK) | {"methods": methods})
+    params = small(copy.params, TASK)
+    copy.write_params(params | {"run": params["run"] | {"methods": ["gift"]}})
     install_gift(copy)
-    for line in (line for line in commands() if line not in NOT_RUN):
-        printed = copy.run("bash", "-c", line)
-        if line.startswith("dvc repro &&"):
-            assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in printed
-    again = copy.run("bash", "-c", line)
+    return copy
+
+
+def test_every_block_is_run_or_is_an_example_that_another_test_knows() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    edits = [found["code"] for found in BLOCK.finditer(text)]
+    python = [block.code for block in BLOCKS if block.language == "python" and block.code not in edits]
+    assert len(edits) == 5 and len(python) == 1 and text.count("```yaml") == 1
+    called: dict[str, Any] = {}
+    exec(python[0], called)
+    axes, tilted = torch.eye(2), torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    assert called[LOSS](tilted, axes, margin=0.1).item() == pytest.approx(2 * 0.5**2 / 4)
+
+
+def test_the_commands_of_the_page_run_a_method_of_ones_own_and_a_replay(copy: Clone) -> None:
+    before = copy.params
+    add, doctor, repro, compare, add_replay, again = commands()
+    copy.run("bash", "-c", add)
+    shown = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0])
+    row = copy.params["methods"][METHOD]
+    row["losses"].pop("distill")
+    assert shown["methods"][METHOD] == row | {"learning_rate": shown["methods"][METHOD]["learning_rate"]}
+    assert "my_losses.py: relations, my_losses.py: Sensitivity work" in " ".join(copy.run("bash", "-c", doctor).split())
+    printed = copy.run("bash", "-c", repro)
+    assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in stages_in(printed)
+    rows = losses_of(copy, METHOD)
+    assert list(rows[0])[2:] == ["task", "align", LOSS, "consolidation", "total"]
+    assert all(rows[-1][name] > 0 for name in (LOSS, "consolidation"))
+    printed = copy.run("bash", "-c", compare)
     seeds = [f"finetune@{method}-step0" for method in ("gift", METHOD)] * 2  # of two seeds: the first has run before
     assert sorted(name for name in stages_in(printed) if name.startswith("finetune@")) == sorted(seeds)
-    assert "over seeds 42, 43, 44" in printed and not {"import_model", "write_vocabulary"} & {*stages_in(printed)}
-    assert stages_in(again) == [] and again.partition("\nThe")[0] == printed.partition("\nThe")[0]
-    other = yaml.safe_load((copy.folder / ".gift" / "seeds" / "44" / "params.yaml").read_text(encoding="utf-8"))
-    assert (other.pop("seed"), other["generator"].pop("seed")) == (44, 44)
-    own = copy.params
-    assert (own.pop("seed"), own["generator"].pop("seed")) == (42, 0) and other == own
-    log = copy.folder / "data" / "5_models" / METHOD / TASK / "losses.jsonl"
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    assert list(rows[0])[2:] == ["task", LOSS, "align", "consolidation", "total"]
-    assert len(rows) == 4 and all(rows[-1][name] > 0 for name in (LOSS, "consolidation"))
+    assert stages_in(copy.run("bash", "-c", compare)) == []
+    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+        file = copy.folder / block["file"]
+        file.write_text(inserted(file.read_text(encoding="utf-8"), block=block), encoding="utf-8")
+        copy.run("python", "-m", "ruff", "check", block["file"])
+        copy.run("python", "-m", "ruff", "format", "--check", block["file"])
+    copy.run("bash", "-c", add_replay)
+    assert f"finetune@{REPLAY}-step0" in stages_in(copy.run("bash", "-c", again))
+    assert len(losses_of(copy, REPLAY)) == len(rows) and before["methods"].items() <= copy.params["methods"].items()
+
+
+def losses_of(copy: Clone, method: str) -> list[dict[str, float]]:
+    log = copy.folder / "data" / "5_models" / method / TASK / "losses.jsonl"
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def test_only_the_methods_that_name_a_file_run_again_after_an_edit_of_its_code(copy: Clone) -> None:
+    copy.run("bash", "-c", commands()[0])
+    copy.edit("my_losses.py", "import torch\n", "import torch\n\nimport parts\n")
+    (copy.folder / "parts.py").write_text("FACTOR = 1\n", encoding="utf-8")
+    copy.repro()
+    deps = yaml.safe_load((copy.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["check"]["deps"]
+    assert deps == ["params.yaml", "gift_core", "stages", "my_losses.py", "parts.py"]
+    assert copy.repro() == ["check"] and copy.repro() == []  # dvc.yaml has these dependencies now
+    copy.edit("my_losses.py", "import parts", "import parts  # a comment")
+    assert copy.repro() == ["check"]
+    copy.edit("parts.py", "FACTOR = 1", "FACTOR = 2")
+    assert f"finetune@{METHOD}-step0 would run:" in (said := copy.run("bash", "-c", "gift why")) and "parts.py" in said
+    ran = copy.repro()
+    assert f"finetune@{METHOD}-step0" in ran and not [name for name in ran if name.startswith("finetune@gift-")]
+    provenance = copy.folder / "data" / "5_models" / METHOD / TASK / "provenance.json"
+    assert [*json.loads(provenance.read_text(encoding="utf-8"))["own_code"]] == ["my_losses.py", "parts.py"]
+    copy.edit("my_losses.py", "def relations(", "def relation(")
+    assert "my_losses.py has no function 'relations'. Did you mean 'relation'?" in copy.run("dvc", "repro", expect=255)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from gift_core.config.experiment import PromptsConfig
-from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
+from gift_core.config.method_options import KnownConsolidation, LossesConfig, MethodConfig
 from gift_core.config.replay_options import ReplayConfig
 from gift_core.config.section import Section
 from gift_core.method.consolidation import CONSOLIDATIONS
@@ -34,7 +34,7 @@ LOSS_SECTIONS = {name: get_args(field.annotation)[0] for name, field in LossesCo
 # By the heading of docs/methods.md: the sections of params.yaml, the key of their names, and what implements them.
 SLOTS: dict[str, tuple[dict[str, type[Section]], str, Collection[str]]] = {
     "## Losses": (LOSS_SECTIONS, "", LOSSES),
-    "## Consolidation": (members(ConsolidationConfig, "kind"), "kind", CONSOLIDATIONS),
+    "## Consolidation": (members(KnownConsolidation, "kind"), "kind", CONSOLIDATIONS),
     "## Replay": (members(ReplayConfig, "images"), "images", REPLAYS),
 }
 

@@ -5,6 +5,7 @@ P texts, L tokens.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from gift_core.method.replay.unpaired import UnpairedReplay, UnpairedStepReplay
 from gift_core.seeds import seed_for
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig
     from gift_core.config.replay_options import TaskReplayConfig  # noqa: F401
 
 KEY = "replay.texts: random_tokens"
@@ -40,7 +40,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)
 
-    def load(self, clip: Clip, losses: LossesConfig) -> UnpairedReplay:
+    def load(self, clip: Clip, taken: Collection[str]) -> UnpairedReplay:
         """Returns the images against those texts."""
         return self.batches(clip, self._images())
 

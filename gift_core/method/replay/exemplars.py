@@ -5,7 +5,7 @@ N images, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from gift_core.method.replay.teacher_features import features_of_images
 from gift_core.method.replay.unpaired import UnpairedStepReplay
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig
     from gift_core.config.replay_options import ExemplarReplayConfig  # noqa: F401
 
 
@@ -51,7 +50,7 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
         images = [in_memory(exemplar.image) for exemplar in kept]
         return self.write(teacher, folder, run, images, texts, tokenize(teacher.clip, texts))
 
-    def load(self, clip: Clip, losses: LossesConfig) -> Replay | None:
+    def load(self, clip: Clip, taken: Collection[str]) -> Replay | None:
         """Returns the exemplars against the prompts of their classes; None where there are none."""
         images = [in_memory(exemplar.image) for exemplar in read_exemplars(self.source.teacher)]
         return self.batches(clip, images) if images else None

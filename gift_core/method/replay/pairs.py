@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -42,7 +42,6 @@ from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_o
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig
     from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
 
 P = TypeVar("P", bound="PairedReplay")
@@ -87,9 +86,9 @@ class PairedStepReplay(StepReplay[P]):
         write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
         return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
 
-    def load(self, clip: Clip, losses: LossesConfig) -> PairReplay:
-        """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
-        has_vocabulary = any(loss.needs_vocabulary for _, loss in losses.items()) and self.texts() is not None
+    def load(self, clip: Clip, taken: Collection[str]) -> PairReplay:
+        """Returns the pairs with their features, and those of the whole vocabulary if a loss takes them."""
+        has_vocabulary = "vocabulary_text_PD" in taken and self.texts() is not None
         features = read_features(self.source.teacher / FEATURES, Features)
         vocabulary = read_features(self.source.teacher / TEXT_FEATURES, TextFeatures) if has_vocabulary else None
         return PairReplay(clip, self.pairs(), features, self.sampling, vocabulary=vocabulary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from gift_core.method.averaging import interpolate
 from gift_core.method.pair_features import ReplayBatch
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig
     from gift_core.config.replay_options import TaughtReplay
 
 
@@ -136,8 +135,8 @@ class StepReplay(Generic[O]):
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 
-    def load(self, clip: Clip, losses: LossesConfig) -> Replay | None:
-        """Returns the batches for fine-tuning with these losses; None where nothing is replayed."""
+    def load(self, clip: Clip, taken: Collection[str]) -> Replay | None:
+        """Returns the batches for losses that take these features; None where nothing is replayed."""
         return None
 
 

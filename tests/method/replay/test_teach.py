@@ -29,7 +29,7 @@ from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.method.methods import load_fisher, load_replay
+from gift_core.method.methods import build_method, load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
 from gift_core.method.replay.source import Replay, ReplaySource, Sampling, StepReplay, Teacher
@@ -92,7 +92,7 @@ class Steps:
 
     def load(self, task: str, clip: Clip) -> Replay | None:
         replay = self.replay(task)
-        return load_replay(self.row, clip, replay)
+        return load_replay(build_method(self.row), clip, replay)
 
     def batch(self, task: str) -> ReplayBatch:
         """The first batch for a student that is not the teacher."""
@@ -127,7 +127,7 @@ def test_without_replay_there_are_no_batches_and_source_json_is_constant(world: 
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
-    assert steps.replay("birds").load(tiny_clip(), steps.row.losses) is None
+    assert steps.replay("birds").load(tiny_clip(), ()) is None
 
 
 REFERENCE = ("a cup", "a pen", "a cup", "a key", "a map")
