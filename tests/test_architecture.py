@@ -28,7 +28,7 @@ ORDER = [
     {"generators"},
     {"method.averaging", "method.consolidation", "method.losses", "method.metrics", "method.pair_features"},
     {"method.replay"},
-    {"method.classifier", "method.methods"},
+    {"method.class_texts", "method.classifier", "method.methods"},
     {"method.evaluation", "method.training"},
     {"doctor", "library", "report"},
     {"new_project", "team", "use"},

@@ -23,7 +23,7 @@ from gift_core.datasets.dataset import (
 )
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
 from gift_core.datasets.folder_reader import FolderReader, split_folders
-from gift_core.datasets.spelling import plain_captions, plain_name, split_of
+from gift_core.datasets.spelling import comparison_key, plain_captions, plain_name, split_of
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 
@@ -47,8 +47,10 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    notes, counts = listing.notes, Counter(caption for sample in splits["test"] for caption in sample.captions)
-    if shared := [repr(caption) for caption, count in counts.items() if count > 1]:
+    of_images = [{comparison_key(each): each for each in sample.captions} for sample in splits["test"]]
+    notes, counts = listing.notes, Counter(key for captions in of_images for key in captions)
+    spelled = {key: caption for captions in reversed(of_images) for key, caption in captions.items()}
+    if shared := [repr(spelled[key]) for key, count in counts.items() if count > 1]:
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
         notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
