@@ -85,12 +85,18 @@ def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow
 
-    names = image_files(folder, key)
-    captions = [plain_name(text) for text in _read_captions(folder, names, key, REPLAYED)]
+    names, texts = captioned_images(folder, key)
+    captions = [plain_name(text) for text in texts]
     numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
     for name, caption in zip(names, captions, strict=True):
         data = (folder / name).read_bytes
         yield Pair(name, numbers[caption], caption, data(), data)
+
+
+def captioned_images(folder: Path, key: str) -> tuple[list[str], list[str]]:
+    """Returns the images of image_files and the text of each one's caption file. UserError as iterate_folder."""
+    names = image_files(folder, key)
+    return names, _read_captions(folder, names, key, REPLAYED)
 
 
 def image_files(folder: Path, key: str) -> list[str]:

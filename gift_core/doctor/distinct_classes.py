@@ -27,11 +27,15 @@ CONTEXT = 77  # tokens of a text, where the configuration names no other number
 
 
 def check_classes(project: Project) -> Iterator[Finding]:
-    """Yields a problem if two classes are the same to the model, of raw data and of what is ingested."""
+    """Yields a problem if two classes are the same to the model, of raw data and of what is ingested.
+
+    What is ingested belongs to params.yaml, and may be other data than those of a preset.
+    """
     if project.quick:
         return
+    before = ingested(project) if project.is_active else {}
     try:
-        require_distinct(project, ingested(project) | in_raw_data(project))
+        require_distinct(project, before | in_raw_data(project))
     except UserError as error:
         yield Finding("classes", "fail", str(error).removeprefix("params.yaml: "))
 

@@ -6,7 +6,6 @@ Pipelines differ in their arguments, so these are read from the signature of the
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.config.experiment import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError, lookup
+from gift_core.generators.cut_prompts import longest_tokenizer, silence_cut_prompts
 from gift_core.quantities import first_names
 from gift_core.work.overlap import copied_to_cpu
 
@@ -33,8 +33,6 @@ KEY = "params.yaml: generator"
 PIPELINE_KEY, LORA_KEY, MEMORY_KEY = f"{KEY}.pipeline", f"{KEY}.lora", f"{KEY}.memory"
 OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}
 VAE_SWITCHES = {"vae_slicing": "enable_slicing", "vae_tiling": "enable_tiling"}
-# How the warnings of transformers and of diffusers about a prompt begin that is too long.
-CUT_PROMPT = ("Token indices sequence length is longer than", "The following part of your input was truncated")
 REQUIRED = ("prompt", "generator", "num_inference_steps")
 GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 # Options that would silently change the image or the prompt: resizing to another size, "cleaning" the prompt.
@@ -70,9 +68,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     # These bars are of loading weights, which takes seconds. Downloads from the hub keep their bars.
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("diffusers", "transformers"):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(_is_not_of_cut_prompt)
+    silence_cut_prompts()
     try:
         try:
             pipeline = _from_pretrained(config, None)
@@ -95,11 +91,6 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
         ) from error
     _require_whole(pipeline, config)
     return pipeline
-
-
-def _is_not_of_cut_prompt(record: logging.LogRecord) -> bool:
-    """Both libraries print the text of every prompt that they cut. Here `synthesize` counts them (count_cut)."""
-    return not record.getMessage().startswith(CUT_PROMPT)
 
 
 def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
@@ -196,12 +187,6 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     return fixed, config.negative_prompt or blank
 
 
-def longest_tokenizer(pipeline: Any) -> Any:
-    """Returns the tokenizer of the pipeline that reads the most tokens; None without one."""
-    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
-    return max(tokenizers, key=lambda part: part.model_max_length, default=None)
-
-
 def make_scheduler(own: Any, name: str) -> Any:
     """Returns the scheduler of the diffusers class `name`, with the settings of the pipeline's `own`.
 
@@ -238,17 +223,6 @@ class TextToImage:
     config: GeneratorConfig
     arguments: Mapping[str, Any]
     negative_prompt: str | None
-
-    def count_cut(self, prompts: Sequence[str]) -> tuple[int, int]:
-        """Returns how many prompts are longer than the text encoder that reads the most tokens, and that number."""
-        tokenizer = longest_tokenizer(self.pipeline)
-        if tokenizer is None:
-            return 0, 0
-        of_call = inspect.signature(self.pipeline.__call__).parameters.get("max_sequence_length")
-        limit = self.arguments.get("max_sequence_length", of_call.default if of_call else tokenizer.model_max_length)
-        longest = min(limit, tokenizer.model_max_length)
-        lengths = {prompt: len(tokenizer(prompt).input_ids) for prompt in dict.fromkeys(prompts)}
-        return sum(lengths[prompt] > longest for prompt in prompts), longest
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Image.Image]:
         """Returns one RGB image per prompt, of config.size x config.size pixels.

@@ -1,4 +1,7 @@
-"""Texts that are one text to the model: classes are refused before anything is trained, captions are learned."""
+"""What finetune, teach and evaluate could not use is refused by the first stage that knows it, and by the doctor.
+
+Above all classes that are one text to the model. Captions that are one are learned.
+"""
 
 from __future__ import annotations
 
@@ -108,3 +111,47 @@ def test_captions_with_the_same_tokens_are_one_text(experiment: Experiment) -> N
     assert f"16 images with 16 captions ({cut}, so they are one text to the model), 3 iterations" in said
     names = read_task(experiment.layout.task("clothes")).class_names
     assert len(names) == 4 and len({name.casefold() for name in names}) == 4
+
+
+REFERENCE = {"images": "reference", "teacher": "previous", "folder": "data/0_raw/reference/mine"}
+
+
+def test_a_reference_folder_is_checked_first(experiment: Experiment) -> None:
+    experiment.params["methods"]["gift"]["replay"] = REFERENCE
+    experiment.write(experiment.params)
+    folder = experiment.folder / REFERENCE["folder"]
+    experiment.succeed("check")  # the folder may be elsewhere, and the results here
+    folder.mkdir(parents=True)
+    for expected in ("there are no images", "1.png has no caption"):
+        assert f"params.yaml: methods.gift.replay.folder: {expected}" in experiment.fail("check")
+        quick = invoke("doctor", "--quick", "--root", experiment.folder)
+        assert quick.exit_code == 1 and expected in quick.stdout
+        picture(1).save(folder / "1.png")
+    (folder / "1.txt").write_text("a bird", encoding="utf-8")
+    experiment.succeed("check")
+
+
+def test_a_tracker_that_is_not_installed_is_found_first(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "trackio")
+    assert "GIFT_TRACKING" in experiment.fail("check")
+
+
+RANDOM = {"kind": "random_tokens", "count": 9, "length": 30}
+UNFIT = {
+    "gift": ({"trains": {"kind": "last_blocks", "blocks": 9}}, "methods.gift: trains.blocks: 9: the image tower has"),
+    "lwf": (
+        {"replay": {"images": "task", "teacher": "previous", "texts": RANDOM}},
+        "methods.lwf: replay.texts: random_tokens: 30 tokens with start and end need 32 positions, but the context",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", UNFIT)
+def test_import_model_refuses_a_method_that_does_not_fit_the_model(experiment: Experiment, method: str) -> None:
+    change, refusal = UNFIT[method]
+    experiment.params["run"]["methods"] = [method]
+    experiment.params["methods"][method] |= change
+    experiment.write(experiment.params)
+    assert refusal in experiment.fail("import_model")
