@@ -60,7 +60,8 @@ def require_distinct_texts(
         templates = task.templates if task.name in probes else task.templates[:1]
         for one, other in same_texts(class_texts(task, templates), tokenizer):
             what = f"the classes {one.name!r} and {other.name!r} {_same(one, other, tokenizer)}"
-            raise UserError(f"params.yaml: tasks.{task.name}: {what}. Reword or shorten a name (class_names).")
+            remedy = "Reword or shorten a name (class_names), or the template (templates)"
+            raise UserError(f"params.yaml: tasks.{task.name}: {what}. {remedy}.")
     learned = [task for task in classes if task.name not in probes]
     together = [each for task in learned for each in class_texts(task, task.templates)]
     for one, other in same_texts(together, tokenizer) if protocol != "task_incremental" else ():
