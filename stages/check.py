@@ -11,7 +11,7 @@ from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
 from .report import retire
-from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
+from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.tasks import TaskConfig
@@ -38,8 +38,11 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
         from gift_core.config.own_code import files_of, require_own_code
+        from gift_core.tracking.tracked_run import require_tracker
 
         require_task(stage.config, params.name)
+        require_tracker()
+        require_reference(stage)
         require_own_code(stage.config, root)
         own = own_files(root, files_of(stage.config, stage.config.run.methods))
         if watch(root, own):
@@ -53,6 +56,18 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.say(f"{params} is valid; {describe_edits(files.values())}")
         for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)
+
+
+def require_reference(stage: Stage) -> None:
+    """Raises UserError for a folder that a method replays, and an image in it without caption. It may be missing, like
+    other raw data: the results may be there."""
+    from gift_core.config.replay_options import ReferenceReplayConfig
+    from gift_core.datasets.image_captions import captioned_images
+
+    for name in stage.config.run.methods:
+        replay = stage.config.methods[name].replay
+        if isinstance(replay, ReferenceReplayConfig) and (folder := stage.layout.root / replay.folder).is_dir():
+            captioned_images(folder, f"params.yaml: methods.{name}.replay.folder")
 
 
 def watch(root: Path, own: Collection[str]) -> bool:

@@ -20,6 +20,8 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.interop.importing import load_clip
         from gift_core.work.publishing import build_folder
 
+        from .dvc.guards import require_usable_model
+
         model = stage.config.model
         stage.phase = "loading the model"
         clip = load_clip(model.name, model.pretrained, device="cpu")
@@ -29,6 +31,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": noted_hash(folder)})
         with build_folder(stage.layout.first_teacher()) as temporary:
             write_json(temporary / "start.json", {"taught": "nothing"})
+        require_usable_model(stage, clip)
         stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
             stage.say(f"{what.replace('_', ' ')}: {found}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gift_core.errors import UserError
 
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
@@ -15,6 +17,8 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
 
+        from .dvc.guards import require_distinct_classes
+
         info = ingest_task(
             task,
             stage.config.tasks[task],
@@ -22,6 +26,7 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             ingest_config=stage.config.ingest,
             seed=stage.config.seed,
             root=stage.layout.root,
+            require=partial(require_distinct_classes, stage),
         )
         if not info.counts["train"] and task not in stage.config.evaluation.probes:
             what = f"params.yaml: sequence: {task} has no training images, so it can only be a probe"

@@ -28,7 +28,7 @@ ORDER = [
     {"generators"},
     {"method.averaging", "method.consolidation", "method.losses", "method.metrics", "method.pair_features"},
     {"method.replay"},
-    {"method.classifier", "method.methods"},
+    {"method.class_texts", "method.classifier", "method.methods"},
     {"method.evaluation", "method.training"},
     {"doctor", "library", "report"},
     {"new_project", "team", "use"},
@@ -41,13 +41,13 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 BUDGET = {
     "benchmarks": 3_160,
     "gift_core/*.py": 890,
-    "gift_core/artifacts": 2_010,
-    "gift_core/clip": 1_800,
+    "gift_core/artifacts": 1_970,
+    "gift_core/clip": 1_880,
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_070,
-    "gift_core/doctor": 1_350,
+    "gift_core/datasets": 2_960,
+    "gift_core/doctor": 1_510,
     "gift_core/execution": 370,
-    "gift_core/generators": 710,
+    "gift_core/generators": 750,
     "gift_core/interop": 900,
     "gift_core/code": 390,
     "gift_core/library": 660,
@@ -61,8 +61,8 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 1_245,
     "recipes": 690,
-    "stages": 5_210,
-    "tests": 20_270,  # with what docs/adding_a_method.md adds
+    "stages": 5_260,
+    "tests": 20_240,  # with what docs/adding_a_method.md adds
 }
 
 

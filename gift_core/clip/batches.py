@@ -21,9 +21,10 @@ import torch
 from PIL import Image
 
 from gift_core.artifacts.task import CLASSES, PAIRS, StoredImage
-from gift_core.clip.encoding import cut_texts, require_distinct_rows, tokenize
+from gift_core.clip.encoding import cut_texts, trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
+from gift_core.clip.same_tokens import tokenizer_of
 from gift_core.computation import own_share, to_device
 from gift_core.seeds import seed_for
 
@@ -61,7 +62,7 @@ class TrainingBatch:
         images_BCHW: normalized images [B, 3, S, S]. Those that other processes encode are zeros.
         targets: by the parameter of the loss. labels_B: int64 [B], counted from 0 within `classes`. targets_BB, of
             images with captions: float32 [B, B]; row i spreads the mass 1 over the captions that are right for image i:
-            those of the same image, and the same caption. For a caption it spreads it over the images.
+            those of the same image, and those with the same tokens. For a caption it spreads it over the images.
         kind: that of the task, which names the loss.
         classes: the range of the class prompts that belongs to the batch's task.
         tokens_BL: the token rows of a caption of each image; None where the texts are the class prompts.
@@ -142,7 +143,6 @@ class TrainingImages:
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
     ) -> None:
-        require_distinct_rows(class_prompts, clip.tokenizer(list(class_prompts)), "prompts of the classes")
         self.class_prompts = tuple(class_prompts)
         self._clip, self._crop_scale, self._names = clip, crop_scale, names
         self._cache = PixelCache(
@@ -282,10 +282,12 @@ class TrainingPairs(TrainingImages):
 
     @property
     def summary(self) -> str:
-        """What the batches are of, and how many captions the context of the model cuts."""
+        """What the batches are of, how many captions the context of the model cuts, and how many are another's text."""
         captions = [caption for captions in self._captions for caption in captions]
-        cut = cut_texts(self._clip, captions)
-        note = f" ({cut:,} longer than the model's context, and cut)" if cut else ""
+        cut, same = cut_texts(self._clip, captions), tokenizer_of(self._clip.tokenizer).count_repeated(captions)
+        notes = [f"{cut:,} longer than the model's context, and cut"] if cut else []
+        notes += [f"{same:,} with the tokens of another one, so they are one text to the model"] if same else []
+        note = f" ({'; '.join(notes)})" if notes else ""
         return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
 
     def sample(self, iteration: int) -> TrainingBatch:
@@ -295,11 +297,11 @@ class TrainingPairs(TrainingImages):
         counts_B = [len(self._captions[image]) for image in chosen]
         numbers_B = generator.integers(counts_B)
         captions = [self._captions[image][number] for image, number in zip(chosen, numbers_B, strict=True)]
-        first = {caption: row for row, caption in reversed(list(enumerate(captions)))}
-        texts_B = np.array([first[caption] for caption in captions])
+        tokens_BL = self._clip.tokenizer(captions)
+        texts_B = torch.unique(tokens_BL, dim=0, return_inverse=True)[1].numpy()
         same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
         targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
-        tokens_BL = tokenize(self._clip, captions)
+        tokens_BL = trim_rows(self._clip.model, tokens_BL).to(self._clip.device)
         targets = {"targets_BB": to_device(targets_BB, self._clip.device)}
         return TrainingBatch(self.crops(chosen, iteration), targets, PAIRS, tokens_BL=tokens_BL)
 

@@ -169,10 +169,17 @@ def validation_note(name: str, splits: Iterable[str]) -> tuple[str, ...]:
 
 
 def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:
-    """Returns `count` different captions of the samples (all, if there are fewer), sampled by seed, in their order."""
+    """Returns `count` different captions of the samples (all, if there are fewer), sampled by seed, in their order.
+
+    Of captions that a text encoder cannot tell apart (comparison_key), the one that is sampled first.
+    """
     distinct = list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
-    chosen = sampled_by_seed(range(len(distinct)), count, "vocabulary captions", seed, task)
-    return tuple(distinct[each] for each in sorted(chosen))
+    chosen: dict[str, int] = {}
+    for each in sampled_by_seed(range(len(distinct)), len(distinct), "vocabulary captions", seed, task):
+        if len(chosen) == count:
+            break
+        chosen.setdefault(comparison_key(distinct[each]), each)
+    return tuple(distinct[each] for each in sorted(chosen.values()))
 
 
 def require_caption_key(key: str, count: int | None, *, has_captions: bool) -> None:

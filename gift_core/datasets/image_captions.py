@@ -23,7 +23,7 @@ from gift_core.datasets.dataset import (
 )
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, decoded_image, read_image
 from gift_core.datasets.folder_reader import FolderReader, split_folders
-from gift_core.datasets.spelling import plain_captions, plain_name, split_of
+from gift_core.datasets.spelling import comparison_key, plain_captions, plain_name, split_of
 from gift_core.errors import UserError
 from gift_core.quantities import first_names, plural
 
@@ -47,8 +47,10 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    notes, counts = listing.notes, Counter(caption for sample in splits["test"] for caption in sample.captions)
-    if shared := [repr(caption) for caption, count in counts.items() if count > 1]:
+    of_images = [{comparison_key(each): each for each in sample.captions} for sample in splits["test"]]
+    notes, counts = listing.notes, Counter(key for captions in of_images for key in captions)
+    spelled = {key: caption for captions in reversed(of_images) for key, caption in captions.items()}
+    if shared := [repr(spelled[key]) for key, count in counts.items() if count > 1]:
         what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
         notes += (f"{what}: {first_names(shared)}.",)
     classes = {each: each for each in captions}
@@ -83,12 +85,18 @@ def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     """
     from gift_core.artifacts.shards import Pair  # imports pyarrow
 
-    names = image_files(folder, key)
-    captions = [plain_name(text) for text in _read_captions(folder, names, key, REPLAYED)]
+    names, texts = captioned_images(folder, key)
+    captions = [plain_name(text) for text in texts]
     numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
     for name, caption in zip(names, captions, strict=True):
         data = (folder / name).read_bytes
         yield Pair(name, numbers[caption], caption, data(), data)
+
+
+def captioned_images(folder: Path, key: str) -> tuple[list[str], list[str]]:
+    """Returns the images of image_files and the text of each one's caption file. UserError as iterate_folder."""
+    names = image_files(folder, key)
+    return names, _read_captions(folder, names, key, REPLAYED)
 
 
 def image_files(folder: Path, key: str) -> list[str]:

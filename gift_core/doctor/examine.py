@@ -11,8 +11,16 @@ from pathlib import Path
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
+from gift_core.doctor.distinct_classes import check_classes
 from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.inputs import check_clip, check_data, check_generator, check_own_code, check_trained
+from gift_core.doctor.inputs import (
+    check_clip,
+    check_data,
+    check_generator,
+    check_own_code,
+    check_reference,
+    check_trained,
+)
 from gift_core.doctor.memory_estimate import check_memory, memory_of
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time
@@ -41,7 +49,8 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
 )  # fmt: skip
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
     (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
-    (DATA, check_data), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
+    (DATA, check_data), (DATA, check_classes), (DATA, check_reference),
+    (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
 
 

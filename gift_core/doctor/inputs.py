@@ -11,6 +11,8 @@ from typing import Any
 from gift_core.artifacts.model_folder import CONFIG, PATH_SUFFIXES, WEIGHTS, read_shapes, shape_fault
 from gift_core.config.experiment import looks_local
 from gift_core.config.own_code import files_of, own_code, require_own_code
+from gift_core.config.replay_options import ReferenceReplayConfig
+from gift_core.datasets.image_captions import captioned_images
 from gift_core.datasets.status import RawData, data_in_use, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
@@ -243,6 +245,15 @@ def check_data(project: Project) -> Iterator[Finding]:
         if suffices and raw.row is None:
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
+
+
+def check_reference(project: Project) -> Iterator[Finding]:
+    """Yields whether each folder that a method replays (replay.images: reference) has images with captions."""
+    for name in project.config.run.methods:
+        replay = project.config.methods[name].replay
+        if isinstance(replay, ReferenceReplayConfig):
+            images, _ = captioned_images(project.root / replay.folder, f"methods.{name}.replay.folder")
+            yield Finding(f"methods.{name}", "ok", f"{replay.folder}: {len(images):,} images with captions")
 
 
 def _remedy_of_missing(project: Project, raw: RawData) -> str:

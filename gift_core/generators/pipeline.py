@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.config.experiment import looks_local
 from gift_core.downloads import require_download
 from gift_core.errors import UserError, lookup
+from gift_core.generators.cut_prompts import longest_tokenizer, silence_cut_prompts
 from gift_core.quantities import first_names
 from gift_core.work.overlap import copied_to_cpu
 
@@ -67,6 +68,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     # These bars are of loading weights, which takes seconds. Downloads from the hub keep their bars.
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    silence_cut_prompts()
     try:
         try:
             pipeline = _from_pretrained(config, None)
@@ -173,9 +175,8 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
     fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
     # FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512.
-    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
-    if "max_sequence_length" in parameters and tokenizers:
-        longest = max(part.model_max_length for part in tokenizers)
+    if "max_sequence_length" in parameters and (tokenizer := longest_tokenizer(pipeline)):
+        longest = tokenizer.model_max_length
         fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
     fixed |= {} if scale is None else {scale: config.guidance}
     if config.negative_prompt and "true_cfg_scale" in parameters and scale != "true_cfg_scale":

@@ -7,7 +7,7 @@ tasks that no step learns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,15 +24,12 @@ from gift_core.artifacts.accuracy import (
     TASK_INCREMENTAL,
     input_hashes,
 )
-from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.artifacts.task import read_task
 from gift_core.clip.task_tests import Classification, TestOutcome
 from gift_core.computation import UnitRunner, run_serially
 from gift_core.config.experiment import TESTED
-from gift_core.datasets.spelling import comparison_key
-from gift_core.errors import UserError
+from gift_core.method.class_texts import require_distinct_classes
 from gift_core.method.classifier import EncodingSettings, classify_all, classify_among_all
-
-KEY = "params.yaml: evaluation.protocol: class_incremental"
 
 
 @dataclass(frozen=True)
@@ -178,23 +175,6 @@ PROTOCOLS: Mapping[str, Callable[[EvaluationInputs, UnitRunner], Measurement]] =
     CLASS_INCREMENTAL: evaluate_class_incremental,
     CROSS_DOMAIN: evaluate_cross_domain,
 }
-
-
-def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
-    """Raises UserError where two tasks have a class of the same name: no model could distinguish their images.
-
-    Names are compared as a text encoder reads them: case and spaces make no difference.
-    """
-    owners: dict[str, tuple[str, str]] = {}
-    for task in tasks:
-        for name in task.class_names:
-            other, spelling = owners.setdefault(comparison_key(name), (task.name, name))
-            if other != task.name:
-                both = repr(name) if name == spelling else f"{spelling!r} and {name!r}"
-                raise UserError(
-                    f"{KEY}: tasks {other} and {task.name} both have the class {both}, so no model can say which of "
-                    "the two an image shows. Rename or remove one of them, or write task_incremental."
-                )
 
 
 def _matrix(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.artifacts.task import index_task, read_task
+from gift_core.artifacts.task import CLASSES, index_task, read_task
 from gift_core.artifacts.teacher_files import FISHER, read_fisher, require_unchanged
 from gift_core.clip.batches import TRAINING_BATCHES, JointImages, TaskBatches
-from gift_core.clip.encoding import class_prompts
+from gift_core.clip.encoding import class_prompts, require_distinct_rows
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
@@ -155,11 +155,14 @@ def load_training_data(
     images, cache_budget = [], CacheBudget()
     for folder in LEARNS[config.learns](tasks):
         info = read_task(folder)
+        prompts = class_prompts(info.class_names, info.templates)
+        if info.kind == CLASSES:
+            require_distinct_rows(prompts, clip.tokenizer(prompts), f"task {info.name}: prompts of the classes")
         images.append(
             TRAINING_BATCHES[info.kind](
                 clip,
                 index_task(folder, "train"),
-                class_prompts=class_prompts(info.class_names, info.templates),
+                class_prompts=prompts,
                 batch_size=training.batch_size,
                 crop_scale=training.crop_scale,
                 names=(*names, info.name),

@@ -17,7 +17,7 @@ from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural
 from gift_core.report.accuracies import own_task_accuracy
-from gift_core.report.labels import number, signed
+from gift_core.report.labels import number, signed, task_list
 
 # The open_clip names of the published model; all load it with QuickGELU.
 PUBLISHED_MODELS = (
@@ -89,12 +89,15 @@ def _not_comparable(
     if (model.name, model.pretrained) not in PUBLISHED_MODELS:
         name = f"{model.name}, {model.pretrained}" if model.pretrained else model.name
         yield f"the published model is {mtil.MODEL}, this run used {name}"
+    tasks_of: dict[str, list[str]] = {}  # a reason is often that of every task
     for name, row in tasks.items():
-        if row.classes is not None:
-            yield f"{name} has only {row.classes.count} of its classes"
-        yield from (f"{name}: {note}" for note in infos[name].notes)
-        if infos[name].skipped:
-            yield f"{name}: {plural(len(infos[name].skipped), 'unreadable image')} skipped"
+        skipped = len(infos[name].skipped)
+        reasons = [] if row.classes is None else [f"only {row.classes.count} of the classes"]
+        reasons += [note.rstrip(".") for note in infos[name].notes]
+        reasons += [f"{plural(skipped, 'unreadable image')} skipped"] if skipped else []
+        for reason in reasons:
+            tasks_of.setdefault(reason, []).append(name)
+    yield from (f"{reason} ({task_list(names, len(tasks))})" for reason, names in tasks_of.items())
     if most is not None and any(infos[name].counts["test"] > most for name in tasks):
         yield f"the run was tested on at most {plural(most, 'test image')} of each task"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.new_task import Addition
+    from gift_core.doctor.finding import Project
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
@@ -92,13 +93,16 @@ def add_task(
     Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.datasets.new_task import plan_task
+    from gift_core.doctor.finding import Project
 
     row, record, shown = _row_of(ctx.params)
     factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
     bring = "link" if link else "copy" if copy else None
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
+        repeated, lines = _look_at_texts(name, Project(root, edit.config), edit.dataset, check=check)
         record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=on_bad_image)
+        record["check"]["same_tokens"], shown = repeated, [*shown, *lines]
     download = "" if hub is None else f" Download it first: gift data fetch {name}."
     done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
     hints = done, f"To take it back: gift remove-task {name}"
@@ -134,6 +138,20 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
     if names := known_class_names(found, row):
         lines.append(_prompt_line(names, row["templates"]))
     return row, record, lines
+
+
+def _look_at_texts(name: str, project: Project, dataset: Dataset, *, check: bool) -> tuple[dict[str, int], list[str]]:
+    """Returns how many captions of each split are another one's text to the model, and lines for a person.
+
+    UserError for two classes that are the same to the model. Captions are compared with `check` only.
+    """
+    from gift_core.doctor.distinct_classes import described, repeated_captions, require_known_classes
+
+    require_known_classes(project, new=described(name, dataset))
+    repeated = repeated_captions(project, dataset) if check else {}
+    what = "with the tokens of another one, so they are one text to the model"
+    named = {"train": "training caption", "test": "test caption"}
+    return repeated, [f"  {plural(count, named[split])} {what}." for split, count in repeated.items() if count]
 
 
 def _look_at_images(

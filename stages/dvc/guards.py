@@ -1,5 +1,9 @@
 """What DVC does not compare: the code that runs with that of `check`, and settings that change while a stage runs.
 
+Also whether the model, the methods and the classes fit each other, which no stage needs that is done early: a stage
+that only refuses depends on nothing, so adding a task makes none stale. `import_model` and `ingest` run in any order,
+and whichever is later finds out.
+
 DVC never reads the code again after `check`, and reads the settings once more when a stage has ended. So a result could
 be recorded as that of other code or other settings. A stage that is run by hand is not recorded, and not compared.
 """
@@ -9,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gift_core.code.fingerprint import running_code
 from gift_core.code.revisions import code_file, options_of, state
@@ -19,6 +23,10 @@ from gift_core.layout import pipeline_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
 from ..stage import PARAMS, Stage
+
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
+    from gift_core.datasets.dataset import Dataset
 
 DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 
@@ -36,6 +44,39 @@ def require_checked_code(opened: Stage) -> None:
         changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}".rstrip("."), "settings")
         what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
         raise UserError(f"{stage}: {what}. Run dvc repro again.")
+
+
+def require_usable_model(opened: Stage, clip: Clip) -> None:
+    """Raises UserError where a method that runs cannot train the model or take its replay, or the model cannot tell two
+    classes of the ingested tasks apart."""
+    from gift_core.clip.same_tokens import tokenizer_of
+    from gift_core.config.replay_options import RandomTextsConfig
+    from gift_core.doctor.distinct_classes import require_known_classes
+    from gift_core.doctor.finding import Project
+    from gift_core.method.methods import build_method
+    from gift_core.method.replay.current_task import random_token_rows
+    from gift_core.method.training.loop import require_trainable
+
+    for name in opened.config.run.methods:
+        row = opened.config.methods[name]
+        texts = getattr(row.replay, "texts", None)
+        try:
+            require_trainable(clip, opened.config.training, build_method(row))
+            if isinstance(texts, RandomTextsConfig):
+                random_token_rows(clip, texts.count, texts.length, ())
+        except UserError as error:
+            raise UserError(f"{PARAMS}: methods.{name}: {error}") from None
+    require_known_classes(Project(opened.layout.root, opened.config), tokenizer=tokenizer_of(clip.tokenizer))
+
+
+def require_distinct_classes(opened: Stage, dataset: Dataset) -> None:
+    """Raises UserError where the model cannot tell two classes apart, of the data set of the stage's task or of the
+    ingested tasks. The model has to be on this machine."""
+    from gift_core.doctor.distinct_classes import described, require_known_classes
+    from gift_core.doctor.finding import Project
+
+    project = Project(opened.layout.root, opened.config)
+    require_known_classes(project, new=described(opened.task, dataset))
 
 
 def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:

@@ -176,6 +176,15 @@ def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
     assert different
 
 
+def test_captions_with_the_same_tokens_share_the_target_too(tmp_path: Path) -> None:
+    """They differ in case, in a second space, and after the context."""
+    long = "a cat " * CONTEXT
+    folder = write_pets(tmp_path, [("a cat.",), ("A  Cat.",), (f"{long}red",), (f"{long}blue",)])
+    batch = pairs(folder).sample(0)
+    is_long_B = (tokens_of(batch) != 0).sum(dim=1) > 10
+    assert torch.equal(batch.targets["targets_BB"] == 0.5, is_long_B[:, None] == is_long_B[None])
+
+
 def test_a_process_decodes_its_share_and_has_all_texts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pairs(folder).sample(3)
     monkeypatch.setattr("gift_core.clip.batches.own_share", lambda rows: slice(1, 3))

@@ -6,8 +6,10 @@ And LoRAs, and what cannot be loaded.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.config.experiment import GeneratorConfig
 from gift_core.errors import UserError
+from gift_core.generators.cut_prompts import count_cut
 from gift_core.generators.pipeline import load_pipeline
 from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, make
 
@@ -57,6 +60,22 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
     ).images[0]  # fmt: skip
     ours = load_pipeline(settings(folder_of(family)), device).generate(WORDS[:1], [5])[0]
     assert apart(ours, expected.convert("RGB")) == 0
+
+
+@pytest.mark.parametrize(("family", "reads"), [("stable_diffusion", 77), ("stable_diffusion_3", 256), ("flux", 512)])
+def test_prompts_that_are_cut_are_counted_and_not_printed(
+    family: str, reads: int, folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stable Diffusion 3 reads 256 tokens, the default of its call, and FLUX 512, with the tokenizer of T5."""
+    pipeline, printed = load_pipeline(settings(folder_of(family)), CPU), StringIO()
+    for name in ("diffusers", "transformers"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                monkeypatch.setattr(handler, "stream", printed)
+    long = "a photo of a red snowman " * 200
+    assert count_cut(pipeline, [WORDS[0], long, WORDS[1], long]) == (2, reads)
+    pipeline.generate([long], [1])
+    assert "tokens" not in printed.getvalue()
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "pixart_sigma", "stable_diffusion_3"])

@@ -1,0 +1,47 @@
+"""Prompts that are longer than a pipeline reads: counted, in place of the libraries' warnings with the text of each."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gift_core.generators.pipeline import TextToImage
+
+# How the warnings of transformers and of diffusers begin.
+WARNINGS = ("Token indices sequence length is longer than", "The following part of your input was truncated")
+
+
+def count_cut(text_to_image: TextToImage, prompts: Sequence[str]) -> tuple[int, int]:
+    """Returns how many prompts are longer than the text encoder reads, and how many tokens it reads.
+
+    Of several encoders, as in Stable Diffusion 3, it is the one that reads the most.
+    """
+    tokenizer = longest_tokenizer(text_to_image.pipeline)
+    if tokenizer is None:
+        return 0, 0
+    longest = tokenizer.model_max_length
+    of_call = inspect.signature(text_to_image.pipeline.__call__).parameters.get("max_sequence_length")
+    if of_call is not None:
+        longest = min(longest, text_to_image.arguments.get("max_sequence_length", of_call.default))
+    lengths = {prompt: len(tokenizer(prompt).input_ids) for prompt in dict.fromkeys(prompts)}
+    return sum(lengths[prompt] > longest for prompt in prompts), longest
+
+
+def longest_tokenizer(pipeline: Any) -> Any:
+    """Returns the tokenizer of the pipeline that reads the most tokens; None without one."""
+    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
+    return max(tokenizers, key=lambda part: part.model_max_length, default=None)
+
+
+def silence_cut_prompts() -> None:
+    """Leaves these warnings out of what diffusers and transformers print, which are imported."""
+    for name in ("diffusers", "transformers"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_of_something_else)
+
+
+def _is_of_something_else(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(WARNINGS)
