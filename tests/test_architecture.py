@@ -40,7 +40,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 890,
+    "gift_core/*.py": 920,
     "gift_core/artifacts": 1_970,
     "gift_core/clip": 1_800,
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds

@@ -18,7 +18,7 @@ from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
-from gift_core.computation import resolve_device
+from gift_core.computation import full_float32, resolve_device
 from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package
@@ -40,19 +40,16 @@ def given_clip(
 ) -> Iterator[Clip]:
     """Yields `model` as a Clip, on `device` if one is given. Afterwards its parameters require gradients as before.
 
-    Within the block, convolutions on CUDA devices do not use TF32, as in the pipeline.
-
-    UserError for what is not a float32 model of open_clip.
+    Within the block float32 is computed in full. UserError for what is not a float32 model of open_clip.
     """
     lookup({name: name for name in PRECISIONS}, precision, f"{NAME}: training.precision")
     clip = checked_clip(model, tokenizer, name="model", precision=precision, device=device)
     required = {name: value.requires_grad for name, value in model.named_parameters()}
     clip = replace(clip, locked=frozenset(name for name, value in required.items() if not value))
-    allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
-        yield clip
+        with full_float32():
+            yield clip
     finally:
-        torch.backends.cudnn.allow_tf32 = allow_tf32
         for name, value in model.named_parameters():
             value.requires_grad_(required[name])
 

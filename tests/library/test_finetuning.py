@@ -149,6 +149,13 @@ def test_one_seed_gives_one_result_with_a_shuffling_loader_and_the_callers_rando
     assert losses(1) != losses(2)
 
 
+def test_float32_is_computed_in_full_during_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    during = list[bool]()
+    finetuned(device="cpu", on_step=lambda row: during.append(torch.backends.cudnn.allow_tf32))
+    assert during == [False] * 3 and torch.backends.cudnn.allow_tf32
+
+
 ROWS = yaml.safe_load(complete_text(PROJECT / "presets" / "mtil_order_1.yaml"))["methods"]
 NOT_HERE = {"zero_shot", "joint", "lwf", "lwf_vr", "icarl"}  # tests/library/test_refusals.py says why
 

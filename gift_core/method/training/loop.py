@@ -21,7 +21,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
-from gift_core.computation import own_random_numbers
+from gift_core.computation import own_random_numbers, seed_generators
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.method.averaging import WeightAveraging
@@ -164,7 +164,7 @@ def training_run(
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
     with _checkpointing(clip, training), own_random_numbers(clip.device):
-        torch.manual_seed(seed_for("finetune", seed, *class_prompts))
+        seed_generators(clip.device, seed_for("finetune", seed, *class_prompts))
         with training_mode(clip, method.trains) as trained:
             groups = trained.groups(method.rate_factors(clip, trained.parameters))
             run = TrainingRun(
