@@ -6,7 +6,7 @@ B images, K classes, M pairs, C channels, H W pixels, S side of the model's imag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -90,7 +90,7 @@ def require_model(model: Any, name: str) -> None:
         raise UserError(f"{NAME}: {name}: {what}. Pass what open_clip.create_model_and_transforms returned.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
-        remedy = "Call model.float(). For speed: training=Training(precision='amp_bf16')"
+        remedy = "Call model.float(). For speed: precision='amp_bf16'"
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
 
 
@@ -110,15 +110,15 @@ class LoaderBatches:
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
-        self._batches = endless(loader, "loader")
+        self._batches = endless(loader, "loader", "a loader of (images, labels)")
 
     def sample(self, iteration: int) -> TrainingBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
         require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
         if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
-            found = f"of shape {[*labels_B.shape]}" if isinstance(labels_B, torch.Tensor) else type(labels_B).__name__
-            what = f"labels are {found}, expected a tensor [{len(images_BCHW)}] with the number of each image's class"
+            expected = f"a tensor [{len(images_BCHW)}] with the number of each image's class"
+            what = f"labels are {described(labels_B)}, expected {expected}"
             raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
         lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
         if lowest < 0 or highest >= classes:
@@ -128,8 +128,20 @@ class LoaderBatches:
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 
-def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:
+def described(value: Any) -> str:
+    """Returns what a value is, for a message: shape and type of a tensor, a short text or number itself."""
+    if isinstance(value, torch.Tensor):
+        return f"{[*value.shape]} {value.dtype}"
+    if value is ...:
+        return "..."
+    return repr(value)[:80] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
+
+
+def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
     """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
+    is_iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
+    if isinstance(loader, (str, Mapping)) or not is_iterable:
+        raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}. Pass a DataLoader, or a list.")
     while True:
         batch = None
         for batch in loader:
@@ -153,11 +165,9 @@ def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -
 
     Values are looked at in the first batch alone: another small batch can have odd ones by chance.
     """
-    side = clip.image_size
-    is_tensor = isinstance(images_BCHW, torch.Tensor)
-    shown = f"{[*images_BCHW.shape]} {images_BCHW.dtype}" if is_tensor else type(images_BCHW).__name__
+    side, is_tensor = clip.image_size, isinstance(images_BCHW, torch.Tensor)
     if not is_tensor or images_BCHW.shape[1:] != (3, side, side) or images_BCHW.dtype != torch.float32:
-        what = f"images are {shown}, expected [B, 3, {side}, {side}] torch.float32, normalized"
+        what = f"images are {described(images_BCHW)}, expected [B, 3, {side}, {side}] torch.float32, normalized"
         raise UserError(f"{NAME}: {name}: {what}. {REMEDY}.")
     if not is_first:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
         torch.testing.assert_close(model.get_parameter(name).detach(), value.detach(), rtol=0, atol=atol, msg=name)
 
 
-def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
+def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline(tmp_path: Path) -> None:
     clip, teacher = tiny_clip(), tiny_clip(seed=7)
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
@@ -71,6 +72,19 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     # Pillow images go through the model's transform
     pictures = [(picture(100 + number), prompt) for number, prompt in enumerate(PROMPTS)]
     assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
+    # and so do the images of paths
+    paths = [tmp_path / f"{number}.png" for number in range(len(PROMPTS))]
+    for path, (image, _) in zip(paths, pictures, strict=True):
+        image.save(path)
+    files = [(str(paths[0]), PROMPTS[0]), *zip(paths[1:], PROMPTS[1:], strict=True)]
+    assert finetuned(pairs=files) == finetuned(pairs=pictures)
+    with pytest.raises(gift_core.UserError, match=r"pairs\[.\]: it is \(text, image\). Write \(image, text\)"):
+        finetuned(pairs=[(prompt, path) for path, prompt in files])
+    paths[1].write_bytes(b"no image")
+    with pytest.raises(
+        gift_core.UserError, match=r"pairs\[1\]: '.*1.png': no image, or a damaged one. Pass \(image, p"
+    ):
+        finetuned(pairs=files)
 
 
 class Endless:
