@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
+from PIL import Image
 
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
@@ -23,6 +24,7 @@ from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
+BATCHES = "Make batches of them: torch.utils.data.DataLoader(data, batch_size=64)"
 REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
@@ -110,7 +112,7 @@ class LoaderBatches:
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
-        self._batches = endless(loader, "loader", "a loader of (images, labels)")
+        self._batches = endless(loader, "loader", "a loader of (images, labels). Pass a DataLoader.")
 
     def sample(self, iteration: int) -> TrainingBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
@@ -132,16 +134,19 @@ def described(value: Any) -> str:
     """Returns what a value is, for a message: shape and type of a tensor, a short text or number itself."""
     if isinstance(value, torch.Tensor):
         return f"{[*value.shape]} {value.dtype}"
-    if value is ...:
-        return "..."
-    return repr(value)[:80] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
+    return (
+        repr(value)[:80] if isinstance(value, (str, int, float, type(None), type(...))) else f"a {type(value).__name__}"
+    )
 
 
 def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
-    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
+    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again.
+
+    `expected` says what it should be, and the remedy.
+    """
     is_iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if isinstance(loader, (str, Mapping)) or not is_iterable:
-        raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}. Pass a DataLoader, or a list.")
+        raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}")
     while True:
         batch = None
         for batch in loader:
@@ -168,7 +173,8 @@ def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -
     side, is_tensor = clip.image_size, isinstance(images_BCHW, torch.Tensor)
     if not is_tensor or images_BCHW.shape[1:] != (3, side, side) or images_BCHW.dtype != torch.float32:
         what = f"images are {described(images_BCHW)}, expected [B, 3, {side}, {side}] torch.float32, normalized"
-        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}.")
+        is_single = isinstance(images_BCHW, Image.Image) or (is_tensor and images_BCHW.ndim == 3)
+        raise UserError(f"{NAME}: {name}: {what}. {BATCHES if is_single else REMEDY}.")
     if not is_first:
         return
     lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is

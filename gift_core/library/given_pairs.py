@@ -44,6 +44,7 @@ from gift_core.progress import progress
 
 PAIR = "(image, prompt)"
 PAIRS = f"a sequence of {PAIR}"
+REMEDY = 'Write [(image, "a photo of a zebra."), ...], with a Pillow image or the path of one.'
 ALONE = "one pair has nothing to be compared with, so it would protect nothing"
 
 
@@ -107,7 +108,7 @@ def estimate_fisher(
     """
     require_model(model, "model")
     if not _is_sequence(pairs):
-        raise UserError(f"{NAME}: pairs: {described(pairs)}, expected {PAIRS}. Pass a list, or a data set.")
+        raise UserError(f"{NAME}: pairs: {described(pairs)}, expected {PAIRS}. {REMEDY}")
     modes = [(module, module.training) for module in model.modules()]
     try:
         with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
@@ -188,7 +189,7 @@ class PairLoader:
 
     def __init__(self, clip: Clip, teacher: Clip, loader: Any) -> None:
         self._clip, self._teacher = clip, teacher
-        self._batches = endless(loader, "pairs", f"{PAIRS}, or a loader of (images, prompts)")
+        self._batches = endless(loader, "pairs", f"{PAIRS} or a loader of (images, prompts). {REMEDY}")
 
     @torch.no_grad()
     def sample(self, iteration: int) -> ReplayBatch:
@@ -227,7 +228,7 @@ def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Ten
     """Returns the normalized image [3, S, S] and the prompt of a pair. UserError for what is none."""
     pair, name = pairs[number], f"pairs[{number}]"
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise UserError(f"{NAME}: {name}: it is {described(pair)}, expected {PAIR}. Pass [{PAIR}, ...].")
+        raise UserError(f"{NAME}: {name}: it is {described(pair)}, expected {PAIR}. {REMEDY}")
     image, prompt = pair
     if isinstance(image, str) and not _is_image(image) and _is_image(prompt):
         raise UserError(f"{NAME}: {name}: it is (text, image). Write (image, text).")
@@ -258,7 +259,7 @@ def _opened(path: str, name: str) -> Image.Image:
         return decode(Path(path).read_bytes())
     except OSError as error:  # missing, not to be read, or no image
         what = f"{path[:80]!r}: {error.strerror or 'no image, or a damaged one'}"
-        raise UserError(f"{NAME}: {name}: {what}. Pass {PAIR}, with a Pillow image or the path of one.") from None
+        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}") from None
 
 
 def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:

@@ -42,10 +42,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are \[4, 4\] torch.float32, .* or one_hot"),
     "a generator": ({"loader": ((IMAGES, LABELS) for _ in range(2))}, r"it yields no batch: .* or it is a generator"),
     "a single pair": ({"pairs": [(IMAGES[0], "a")]}, r"pairs: 1 given, and one pair has nothing to be compared with"),
-    "pairs as the page prints them": ({"pairs": ...}, r"pairs: \.\.\., expected a sequence of \(image, prompt\), or a"),
+    "pairs as the page prints them": (
+        {"pairs": ...},
+        r"pairs: Ellipsis, expected a sequence of \(image, prompt\) or a",
+    ),
     "the name of a folder": (
         {"pairs": "photos"},
-        r"pairs: 'photos', expected a sequence of \(image, prompt\), or a load",
+        r"pairs: 'photos', expected a sequence of \(image, prompt\) or a load",
     ),
     "images alone": ({"pairs": list(IMAGES)}, r"pairs\[0\]: it is \[3, 16, 16\] torch.float32, expected \(image, pro"),
     "swapped pairs": (
@@ -63,13 +66,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a path that leads nowhere": (
         {"pairs": PATHS},
-        r"pairs\[.\]: '[ab].jpg': No such file or directory. Pass \(image, ",
+        r"pairs\[.\]: '[ab].jpg': No such file or directory. Write \[\(ima",
     ),
     "an image as an array": (
         {"pairs": [(IMAGES[0].numpy(), "a one.")] * 2},
         r"pairs\[.\]: images are a ndarray, expected",
     ),
     "images of two sizes": ({"pairs": [(torch.ones(3, 9, 9), "a one.")] * 2}, r"pairs\[.\]: images are \[1, 3, 9, 9\]"),
+    "no batches": (
+        {"loader": [(IMAGES[0], 1)]},
+        r"loader: images are \[3, 16, 16\] .* Make batches of them: torch.uti",
+    ),
     "no loader": ({"loader": 7}, r"loader: 7, expected a loader of \(images, labels\)"),
     "a mistyped keyword": (
         {"iteration": 2},
