@@ -40,17 +40,17 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 920,
+    "gift_core/*.py": 930,
     "gift_core/artifacts": 1_970,
-    "gift_core/clip": 1_800,
+    "gift_core/clip": 1_810,
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_940,
     "gift_core/doctor": 1_350,
     "gift_core/execution": 370,
     "gift_core/generators": 710,
-    "gift_core/interop": 900,
+    "gift_core/interop": 910,
     "gift_core/code": 390,
-    "gift_core/library": 720,
+    "gift_core/library": 970,
     "gift_core/method": 3_190,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/work": 1_200,
     "recipes": 690,
     "stages": 5_180,
-    "tests": 20_130,  # with what docs/adding_a_method.md adds
+    "tests": 20_300,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -149,9 +149,14 @@ def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip
 
     `device` is a name of computation.set_up_device. UserError says what is wrong with either name.
     """
-    path = Path(text)
-    name = f"{LOCAL}{text}" if path.is_dir() else f"{FILE}{text}" if path.is_file() else text
-    return load_clip(name, pretrained, device=set_up_device(device))
+    return load_clip(name_of(text), pretrained, device=set_up_device(device))
+
+
+def name_of(text: str) -> str:
+    """Returns the name for load_clip: that of a folder or a file where `text` is the path of one, else `text`."""
+    if Path(text).is_dir():
+        return f"{LOCAL}{text}"
+    return f"{FILE}{text}" if Path(text).is_file() else text
 
 
 def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:

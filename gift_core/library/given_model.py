@@ -24,6 +24,7 @@ from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
+LOADER = "a loader of (images, labels). Pass a DataLoader."
 BATCHES = "Make batches of them: torch.utils.data.DataLoader(data, batch_size=64)"
 REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
@@ -54,6 +55,18 @@ def given_clip(
     finally:
         for name, value in model.named_parameters():
             value.requires_grad_(required[name])
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode. Afterwards each of its modules is in its mode of before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def checked_clip(
@@ -104,30 +117,42 @@ class LoaderBatches:
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        are_texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) for each in class_prompts)
-        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2 or not all(class_prompts):
-            what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
-            raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
+        require_prompts(class_prompts, "class_prompts")
         tokens_KL = clip.tokenizer(list(class_prompts))
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
-        self._batches = endless(loader, "loader", "a loader of (images, labels). Pass a DataLoader.")
+        self._batches = endless(loader, "loader", LOADER)
 
     def sample(self, iteration: int) -> TrainingBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
-        images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
-        require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
-        if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
-            expected = f"a tensor [{len(images_BCHW)}] with the number of each image's class"
-            what = f"labels are {described(labels_B)}, expected {expected}"
-            raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
-        lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
-        if lowest < 0 or highest >= classes:
-            what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
-            raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+        batch, classes = next(self._batches), len(self.class_prompts)
+        images_BCHW, labels_B = labeled_batch(self._clip, batch, classes, number=iteration)
         on_device: dict[str, Any] = {"device": self._clip.device, "non_blocking": True}
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
+
+
+def labeled_batch(clip: Clip, batch: Any, classes: int, *, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the images and labels of a loader's batch. UserError for what does not fit; `number` counts batches."""
+    images_BCHW, labels_B = two_parts(batch, "loader", "(images, labels)")
+    require_images(clip, images_BCHW, "loader", is_first=number == 0)
+    if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
+        expected = f"a tensor [{len(images_BCHW)}] with the number of each image's class"
+        what = f"labels are {described(labels_B)}, expected {expected}"
+        raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
+    lowest, highest = int(labels_B.min()), int(labels_B.max())
+    if lowest < 0 or highest >= classes:
+        what = f"labels from {lowest} to {highest} in batch {number}, and there are prompts of {classes} classes"
+        raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+    return images_BCHW, labels_B
+
+
+def require_prompts(prompts: Any, name: str) -> None:
+    """Raises UserError unless these are texts, one for each of two classes or more."""
+    are_texts = isinstance(prompts, Sequence) and all(isinstance(each, str) for each in prompts)
+    if isinstance(prompts, str) or not are_texts or len(prompts) < 2 or not all(prompts):
+        what = f'{repr(prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
+        raise UserError(f"{NAME}: {name}: {what}. Write one for each class.")
 
 
 def described(value: Any) -> str:
@@ -139,14 +164,19 @@ def described(value: Any) -> str:
     )
 
 
-def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
-    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again.
-
-    `expected` says what it should be, and the remedy.
-    """
+def require_loader(loader: Any, name: str, expected: str) -> None:
+    """Raises UserError for what yields no batches. `expected` says what it should be, and the remedy."""
     is_iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if isinstance(loader, (str, Mapping)) or not is_iterable:
         raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}")
+
+
+def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
+    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again.
+
+    `expected` is that of require_loader.
+    """
+    require_loader(loader, name, expected)
     while True:
         batch = None
         for batch in loader:

@@ -31,6 +31,7 @@ from gift_core.library.given_model import (
     checked_clip,
     described,
     endless,
+    evaluation_mode,
     given_clip,
     require_images,
     require_model,
@@ -109,20 +110,15 @@ def estimate_fisher(
     require_model(model, "model")
     if not _is_sequence(pairs):
         raise UserError(f"{NAME}: pairs: {described(pairs)}, expected {PAIRS}. {REMEDY}")
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
-            read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
-            images_NCHW = torch.stack([image for image, _ in read])
-            require_images(clip, images_NCHW, "pairs", is_first=True)
-            tokens_NL = tokenize(clip, [prompt for _, prompt in read])
-            preprocess = clip.config["preprocess_cfg"]
-            mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-            levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
-            return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=None) as clip:
+        read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
+        images_NCHW = torch.stack([image for image, _ in read])
+        require_images(clip, images_NCHW, "pairs", is_first=True)
+        tokens_NL = tokenize(clip, [prompt for _, prompt in read])
+        preprocess = clip.config["preprocess_cfg"]
+        mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+        levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
+        return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
 
 
 class PairSequence:

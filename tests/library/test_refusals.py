@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a label too large": (
         {"loader": [(IMAGES, LABELS + 1)]},
-        r"labels from 1 to 3 in batch 0, and there are 3 class_prompts",
+        r"labels from 1 to 3 in batch 0, and there are prompts of 3 classes",
     ),
     "labels in a list": ({"loader": [(IMAGES, [0, 1, 2, 0])]}, r"labels are a list, expected a tensor \[4\] with the"),
     "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are \[4, 4\] torch.float32, .* or one_hot"),
