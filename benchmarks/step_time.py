@@ -35,7 +35,7 @@ from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.architectures import LOCAL
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.trained import training_mode
-from gift_core.computation import resolve_device
+from gift_core.computation import set_up_device
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.method.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
@@ -90,7 +90,7 @@ def main() -> None:
     choices.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
-    device = resolve_device(choices.device)
+    device = set_up_device(choices.device)
     tables = [measured(case, device) for case in cases(full=choices.full, only=choices.methods)]
     page = "\n".join([heading(load, device), *(section(table) for table in tables)])
     pd.concat(tables).to_csv(choices.out / "step_time.csv", index=False, float_format="%.3f")

@@ -14,6 +14,7 @@ import open_clip
 import torch
 from torch.utils.data import DataLoader
 
+import gift_core
 from gift_core.mini import world
 
 MODEL = f"local-dir:{Path(__file__).resolve().parents[1] / 'data' / 'mini' / 'clip'}"
@@ -62,12 +63,9 @@ def replay_pairs(count: int, preprocess: Any) -> list[tuple[torch.Tensor, str]]:
     return [(image, known.prompts[int(label)]) for image, label in zip(known.images, known.labels, strict=True)]
 
 
-@torch.no_grad()
 def accuracy(model: Any, tokenizer: Any, data: LabeledImages) -> float:
     """Returns the zero-shot accuracy in percent, among the classes of `data`."""
-    class_KD = model.encode_text(tokenizer(data.prompts), normalize=True)
-    image_BD = model.encode_image(data.images, normalize=True)
-    return float(100 * ((image_BD @ class_KD.T).argmax(1) == data.labels).float().mean())
+    return 100 * gift_core.accuracy(model, tokenizer, [(data.images, data.labels)], data.prompts).accuracy
 
 
 def _labeled(pictures: list[tuple[Any, int]], prompts: list[str], preprocess: Any) -> LabeledImages:

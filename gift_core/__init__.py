@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gift_core.errors import GiftError, UserError
     from gift_core.library.finetuning import Training, finetune, method_row, released
     from gift_core.library.given_pairs import estimate_fisher
+    from gift_core.library.saving import save
+    from gift_core.library.testing import accuracy
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.method.losses import (
@@ -40,6 +42,7 @@ __all__ = [
     "Uniform",
     "UserError",
     "WeightedLoss",
+    "accuracy",
     "align",
     "distill",
     "distill_entropy",
@@ -53,12 +56,13 @@ __all__ = [
     "learning_rates",
     "method_row",
     "released",
+    "save",
     "task_loss",
 ]
 # Where the names are. The first modules import little.
 _MODULES = (
     "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
-    "library.given_pairs", "library.finetuning",
+    "library.given_pairs", "library.testing", "library.saving", "library.finetuning",
 )  # fmt: skip
 
 

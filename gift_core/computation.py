@@ -144,13 +144,49 @@ def repeated_random_state(device: torch.device, states: RandomStates) -> Iterato
         set_random_states(device, before)
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind that this machine has).
+def own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """Within the block, torch's random numbers on the CPU and on `device` are its own. Afterwards they go on."""
+    return repeated_random_state(device, random_states(device))
 
-    It also turns off TF32 for convolutions on CUDA devices, so that float32 is computed in full (matrix products do so
-    by default). UserError for an unknown name and for a device that this machine or this build of torch lacks.
-    """
+
+def seed_generators(device: torch.device, seed: int) -> None:
+    """Seeds the generators of `random_states`. torch.manual_seed would seed those of all devices."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def set_up_device(name: str) -> torch.device:
+    """Returns resolve_device(name). From now on, this process of the pipeline computes float32 in full."""
+    device = resolve_device(name)
     torch.backends.cudnn.allow_tf32 = False
+    return device
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Within the block float32 is computed in full, as in the pipeline. Afterwards torch computes it as before.
+
+    By default, convolutions on CUDA devices round to TF32. Matrix products do not.
+    """
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision  # allow_tf32 cannot be read where these two differ
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = "tf32" in before
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
+
+
+def resolve_device(name: str) -> torch.device:
+    """Returns the device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind of this machine).
+
+    UserError for an unknown name and for a device that this machine or this build of torch lacks.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind in available if available[kind]))
@@ -170,11 +206,6 @@ def require_devices(device: torch.device, processes: int) -> None:
             f"params.yaml: training.processes: {processes} needs as many GPUs of CUDA, and {visible} "
             f"({device}) is visible here. Lower it, or write run.device: cpu. CUDA_VISIBLE_DEVICES may hide GPUs."
         )
-
-
-def own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
-    """Within the block, torch's random numbers on the CPU and on `device` are its own. Afterwards they go on."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def wait_for(device: torch.device) -> None:

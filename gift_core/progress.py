@@ -1,7 +1,7 @@
 """How far a long loop is, on stderr: a bar on a terminal, else one plain line every 30 s. One look for every loop.
 
-The environment variable GIFT_QUIET (`gift --quiet`) switches both off. Stages under `dvc repro` inherit it, and DVC
-gives them its own terminal, so they show bars where DVC runs on one.
+The environment variable GIFT_QUIET (`gift --quiet`) switches both off, in the library, too. Stages under `dvc repro`
+inherit it, and DVC gives them its own terminal, so they show bars where DVC runs on one.
 """
 
 from __future__ import annotations

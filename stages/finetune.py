@@ -33,7 +33,7 @@ def finetune(
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.contract import sha256_of
         from gift_core.artifacts.model_folder import hashes_below, noted_hash
-        from gift_core.computation import require_devices, resolve_device
+        from gift_core.computation import require_devices, set_up_device
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
         from gift_core.work.processes import run_together
@@ -41,7 +41,7 @@ def finetune(
 
         require_tracker()
         factor = stage.step.learning_rate_factor if learning_rate_factor is None else learning_rate_factor
-        rate, device = (stage.row.learning_rate or 0.0) * factor, resolve_device(stage.config.run.device)
+        rate, device = (stage.row.learning_rate or 0.0) * factor, set_up_device(stage.config.run.device)
         count = 1 if stage.row.learns == "nothing" else stage.config.training.processes
         require_devices(device, count)
         provenance = _provenance(stage, noted_hash(stage.start_model), factor)
@@ -94,7 +94,7 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     peak. UserError if the method cannot train the model.
     """
     from gift_core.clip.model import load_folder
-    from gift_core.computation import resolve_device
+    from gift_core.computation import set_up_device
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.own_code import require_working
     from gift_core.method.replay.teach import replay_of
@@ -104,7 +104,7 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.work.training import drive
 
     config, row, training = stage.config, stage.row, stage.config.training
-    device, root = resolve_device(config.run.device), stage.layout.root
+    device, root = set_up_device(config.run.device), stage.layout.root
     require_working(f"methods.{stage.method}", row, root)
     method = build_method(row, root=root)
     stage.phase = "loading the model"

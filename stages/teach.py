@@ -27,14 +27,14 @@ def teach_step(stage: Stage) -> str:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
-    from gift_core.computation import resolve_device
+    from gift_core.computation import set_up_device
     from gift_core.method.replay.source import load_teacher
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.replay.teach import teach as write_features
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model, stage.layout.pretrained()
-    device = resolve_device(stage.config.run.device)
+    device = set_up_device(stage.config.run.device)
     precision = stage.config.model.precision
     teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
     replay = replay_of(stage.config, stage.layout, stage.method, stage.task)

@@ -127,12 +127,12 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """
     import torch
 
-    from gift_core.computation import resolve_device
+    from gift_core.computation import set_up_device
 
     name = request.config.getoption("--device")
     if name.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("this machine has no CUDA device; --device cpu runs the same test on the CPU")
-    chosen = resolve_device(name)
+    chosen = set_up_device(name)
     torch.use_deterministic_algorithms(chosen.type == "cuda", warn_only=True)
     yield chosen
     torch.use_deterministic_algorithms(False)

@@ -40,17 +40,17 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 890,
+    "gift_core/*.py": 930,
     "gift_core/artifacts": 1_970,
-    "gift_core/clip": 1_880,
+    "gift_core/clip": 1_810,
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_960,
     "gift_core/doctor": 1_510,
     "gift_core/execution": 370,
-    "gift_core/generators": 750,
-    "gift_core/interop": 900,
+    "gift_core/generators": 710,
+    "gift_core/interop": 910,
     "gift_core/code": 390,
-    "gift_core/library": 660,
+    "gift_core/library": 970,
     "gift_core/method": 3_190,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
@@ -61,8 +61,8 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 1_245,
     "recipes": 690,
-    "stages": 5_260,
-    "tests": 20_240,  # with what docs/adding_a_method.md adds
+    "stages": 5_180,
+    "tests": 20_300,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from gift_core import progress as module
 from gift_core.progress import progress
+from tests.imports import ROOT
 
 
 @pytest.fixture
@@ -44,3 +45,15 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.delenv("GIFT_QUIET", raising=False)
     assert list(progress(range(3), 3, "images")) == [0, 1, 2]
     assert "images: 100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_one_switch_hides_the_lines_and_the_bar(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    assert "`GIFT_QUIET=1` hides it" in (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(module, "_is_terminal", lambda: is_terminal)
+    monkeypatch.setenv("GIFT_QUIET", "1")
+    for _ in progress(range(3), 3, "iterations"):
+        clock[0] += 60
+    assert capsys.readouterr().err == ""

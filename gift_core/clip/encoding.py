@@ -141,14 +141,24 @@ def class_features(
 ) -> torch.Tensor:
     """Unit features [K, D] of the classes: the normalized mean of the unit features of all templates.
 
-    The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4). In a template, `{}` stands for the class
-    name. UserError as require_unit.
+    In a template, `{}` stands for the class name. Source and errors as prompt_features.
     """
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
+    return prompt_features(clip, prompts, class_names, location="class names", batch_size=batch_size)
+
+
+def prompt_features(
+    clip: Clip, prompts: Sequence[str], class_names: Sequence[str], *, location: str, batch_size: int
+) -> torch.Tensor:
+    """Unit features [K, D] of the classes, whose prompts follow each other, equally many for each class.
+
+    The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4). UserError as require_unit and, with
+    `location`, require_distinct_rows.
+    """
     tokens_NL = tokenize(clip, prompts)
-    require_distinct_rows(class_names, tokens_NL.reshape(len(class_names), -1), "class names")
+    require_distinct_rows(class_names, tokens_NL.reshape(len(class_names), -1), location)
     prompts_ND = require_unit(token_features(clip, tokens_NL, batch_size=batch_size), "texts")
-    means_KD = prompts_ND.reshape(len(class_names), len(templates), -1).mean(dim=1)
+    means_KD = prompts_ND.reshape(len(class_names), len(prompts) // len(class_names), -1).mean(dim=1)
     return functional.normalize(means_KD, dim=-1)
 
 

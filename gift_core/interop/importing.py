@@ -31,7 +31,7 @@ from gift_core.clip.architectures import (
     tokenizer_from,
 )
 from gift_core.clip.model import Clip, assemble, create_clip, open_folder
-from gift_core.computation import resolve_device
+from gift_core.computation import set_up_device
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup
 from gift_core.interop.transformers_format import (
@@ -147,11 +147,16 @@ QUICK_SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT
 def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip:
     """The model that a user names on the command line, in fp32: a folder, a file, or any name of load_clip.
 
-    `device` is a name of computation.resolve_device. UserError says what is wrong with either name.
+    `device` is a name of computation.set_up_device. UserError says what is wrong with either name.
     """
-    path = Path(text)
-    name = f"{LOCAL}{text}" if path.is_dir() else f"{FILE}{text}" if path.is_file() else text
-    return load_clip(name, pretrained, device=resolve_device(device))
+    return load_clip(name_of(text), pretrained, device=set_up_device(device))
+
+
+def name_of(text: str) -> str:
+    """Returns the name for load_clip: that of a folder or a file where `text` is the path of one, else `text`."""
+    if Path(text).is_dir():
+        return f"{LOCAL}{text}"
+    return f"{FILE}{text}" if Path(text).is_file() else text
 
 
 def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:

@@ -74,9 +74,11 @@ class Training:
         return config
 
     def changed(self, settings: Mapping[str, Any]) -> Training:
-        """Returns these settings with other values. UserError for a name that is no field."""
+        """Returns these settings with other values. UserError for a name that is no keyword argument of `finetune`."""
+        own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
+        known = dict.fromkeys([*own, *vars(self)])
         for name in settings:
-            lookup(vars(self), name, f"{NAME}: training")
+            lookup(known, name, f"{NAME}: finetune")
         return dataclasses.replace(self, **settings)
 
 
@@ -112,7 +114,7 @@ def finetune(
         tokenizer: the model's own (open_clip.get_tokenizer).
         loader: yields (images [B, 3, S, S] after the model's own transform, labels [B]). It may be a DataLoader.
         class_prompts: one for each class, in the order of the labels: "a photo of a cat.".
-        pairs: the replay: a sequence or data set of (image, prompt), or a loader of (images, prompts).
+        pairs: the replay: a sequence or data set of (image or its path, prompt), or a loader of (images, prompts).
         teacher: the model to distill from; None: `model` as it is now.
         method: a name of the paper's preset, or a row (see method_row).
         iterations: batches to train on; 1,000 in the paper.

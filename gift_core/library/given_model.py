@@ -6,23 +6,26 @@ B images, K classes, M pairs, C channels, H W pixels, S side of the model's imag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
+from PIL import Image
 
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
-from gift_core.computation import resolve_device
+from gift_core.computation import full_float32, resolve_device
 from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
+LOADER = "a loader of (images, labels). Pass a DataLoader."
+BATCHES = "Make batches of them: torch.utils.data.DataLoader(data, batch_size=64)"
 REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
@@ -40,21 +43,30 @@ def given_clip(
 ) -> Iterator[Clip]:
     """Yields `model` as a Clip, on `device` if one is given. Afterwards its parameters require gradients as before.
 
-    Within the block, convolutions on CUDA devices do not use TF32, as in the pipeline.
-
-    UserError for what is not a float32 model of open_clip.
+    Within the block float32 is computed in full. UserError for what is not a float32 model of open_clip.
     """
     lookup({name: name for name in PRECISIONS}, precision, f"{NAME}: training.precision")
     clip = checked_clip(model, tokenizer, name="model", precision=precision, device=device)
     required = {name: value.requires_grad for name, value in model.named_parameters()}
     clip = replace(clip, locked=frozenset(name for name, value in required.items() if not value))
-    allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
-        yield clip
+        with full_float32():
+            yield clip
     finally:
-        torch.backends.cudnn.allow_tf32 = allow_tf32
         for name, value in model.named_parameters():
             value.requires_grad_(required[name])
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode. Afterwards each of its modules is in its mode of before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def checked_clip(
@@ -93,7 +105,7 @@ def require_model(model: Any, name: str) -> None:
         raise UserError(f"{NAME}: {name}: {what}. Pass what open_clip.create_model_and_transforms returned.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
-        remedy = "Call model.float(). For speed: training=Training(precision='amp_bf16')"
+        remedy = "Call model.float(). For speed: precision='amp_bf16'"
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
 
 
@@ -105,34 +117,66 @@ class LoaderBatches:
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
-        are_texts = isinstance(class_prompts, Sequence) and all(isinstance(each, str) for each in class_prompts)
-        if isinstance(class_prompts, str) or not are_texts or len(class_prompts) < 2 or not all(class_prompts):
-            what = f'{repr(class_prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
-            raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class.")
+        require_prompts(class_prompts, "class_prompts")
         tokens_KL = clip.tokenizer(list(class_prompts))
         require_distinct_rows(class_prompts, tokens_KL, f"{NAME}: class_prompts")
         self.class_prompts = tuple(class_prompts)
         self._clip = clip
-        self._batches = endless(loader, "loader")
+        self._batches = endless(loader, "loader", LOADER)
 
     def sample(self, iteration: int) -> TrainingBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
-        images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
-        require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
-        if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
-            found = f"of shape {[*labels_B.shape]}" if isinstance(labels_B, torch.Tensor) else type(labels_B).__name__
-            what = f"labels are {found}, expected a tensor [{len(images_BCHW)}] with the number of each image's class"
-            raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
-        lowest, highest, classes = int(labels_B.min()), int(labels_B.max()), len(self.class_prompts)
-        if lowest < 0 or highest >= classes:
-            what = f"labels from {lowest} to {highest} in batch {iteration}, and there are {classes} class_prompts"
-            raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+        batch, classes = next(self._batches), len(self.class_prompts)
+        images_BCHW, labels_B = labeled_batch(self._clip, batch, classes, number=iteration)
         on_device: dict[str, Any] = {"device": self._clip.device, "non_blocking": True}
         return TrainingBatch(images_BCHW.to(**on_device), {"labels_B": labels_B.long().to(**on_device)})
 
 
-def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:
-    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
+def labeled_batch(clip: Clip, batch: Any, classes: int, *, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the images and labels of a loader's batch. UserError for what does not fit; `number` counts batches."""
+    images_BCHW, labels_B = two_parts(batch, "loader", "(images, labels)")
+    require_images(clip, images_BCHW, "loader", is_first=number == 0)
+    if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
+        expected = f"a tensor [{len(images_BCHW)}] with the number of each image's class"
+        what = f"labels are {described(labels_B)}, expected {expected}"
+        raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
+    lowest, highest = int(labels_B.min()), int(labels_B.max())
+    if lowest < 0 or highest >= classes:
+        what = f"labels from {lowest} to {highest} in batch {number}, and there are prompts of {classes} classes"
+        raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+    return images_BCHW, labels_B
+
+
+def require_prompts(prompts: Any, name: str) -> None:
+    """Raises UserError unless these are texts, one for each of two classes or more."""
+    are_texts = isinstance(prompts, Sequence) and all(isinstance(each, str) for each in prompts)
+    if isinstance(prompts, str) or not are_texts or len(prompts) < 2 or not all(prompts):
+        what = f'{repr(prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
+        raise UserError(f"{NAME}: {name}: {what}. Write one for each class.")
+
+
+def described(value: Any) -> str:
+    """Returns what a value is, for a message: shape and type of a tensor, a short text or number itself."""
+    if isinstance(value, torch.Tensor):
+        return f"{[*value.shape]} {value.dtype}"
+    return (
+        repr(value)[:80] if isinstance(value, (str, int, float, type(None), type(...))) else f"a {type(value).__name__}"
+    )
+
+
+def require_loader(loader: Any, name: str, expected: str) -> None:
+    """Raises UserError for what yields no batches. `expected` says what it should be, and the remedy."""
+    is_iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
+    if isinstance(loader, (str, Mapping)) or not is_iterable:
+        raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}")
+
+
+def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
+    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again.
+
+    `expected` is that of require_loader.
+    """
+    require_loader(loader, name, expected)
     while True:
         batch = None
         for batch in loader:
@@ -156,12 +200,11 @@ def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -
 
     Values are looked at in the first batch alone: another small batch can have odd ones by chance.
     """
-    side = clip.image_size
-    is_tensor = isinstance(images_BCHW, torch.Tensor)
-    shown = f"{[*images_BCHW.shape]} {images_BCHW.dtype}" if is_tensor else type(images_BCHW).__name__
+    side, is_tensor = clip.image_size, isinstance(images_BCHW, torch.Tensor)
     if not is_tensor or images_BCHW.shape[1:] != (3, side, side) or images_BCHW.dtype != torch.float32:
-        what = f"images are {shown}, expected [B, 3, {side}, {side}] torch.float32, normalized"
-        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}.")
+        what = f"images are {described(images_BCHW)}, expected [B, 3, {side}, {side}] torch.float32, normalized"
+        is_single = isinstance(images_BCHW, Image.Image) or (is_tensor and images_BCHW.ndim == 3)
+        raise UserError(f"{NAME}: {name}: {what}. {BATCHES if is_single else REMEDY}.")
     if not is_first:
         return
     lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is

@@ -7,8 +7,10 @@ D features.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image
 from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.encoding import encode_images, encode_tokens, token_features, tokenize, trim_rows
-from gift_core.clip.images import CacheBudget, evaluation_transform
+from gift_core.clip.images import CacheBudget, decode, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.own_code import OF_ALL_PAIRS
@@ -28,7 +30,9 @@ from gift_core.library.given_model import (
     NAME,
     Tokenizer,
     checked_clip,
+    described,
     endless,
+    evaluation_mode,
     given_clip,
     require_images,
     require_model,
@@ -41,6 +45,8 @@ from gift_core.method.replay.source import Replay
 from gift_core.progress import progress
 
 PAIR = "(image, prompt)"
+PAIRS = f"a sequence of {PAIR}"
+REMEDY = 'Write [(image, "a photo of a zebra."), ...], with a Pillow image or the path of one.'
 ALONE = "one pair has nothing to be compared with, so it would protect nothing"
 
 
@@ -70,11 +76,11 @@ def given_replay(
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
     of_all = [name for name, loss in losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
-    if hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__"):  # a list, or a map-style data set
+    if _is_sequence(pairs):
         return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(of_all))
     if of_all:
         what = f"a loader, and {of_all[0]} compares with all pairs, which must be known before"
-        raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
+        raise UserError(f"{NAME}: pairs: {what}. Pass {PAIRS}, or use distill.")
     if teacher is None:  # training does not change a copy
         taught_by = replace(clip, model=copy.deepcopy(clip.model).eval())
     return PairLoader(clip, taught_by, pairs)
@@ -103,35 +109,33 @@ def estimate_fisher(
         batch_size: pairs that are contrasted with each other.
     """
     require_model(model, "model")
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
-            read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
-            images_NCHW = torch.stack([image for image, _ in read])
-            require_images(clip, images_NCHW, "pairs", is_first=True)
-            tokens_NL = tokenize(clip, [prompt for _, prompt in read])
-            preprocess = clip.config["preprocess_cfg"]
-            mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-            levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
-            return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
-    finally:
-        for module, training in modes:
-            module.training = training
+    if not _is_sequence(pairs):
+        raise UserError(f"{NAME}: pairs: {described(pairs)}, expected {PAIRS}. {REMEDY}")
+    with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=None) as clip:
+        read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
+        images_NCHW = torch.stack([image for image, _ in read])
+        require_images(clip, images_NCHW, "pairs", is_first=True)
+        tokens_NL = tokenize(clip, [prompt for _, prompt in read])
+        preprocess = clip.config["preprocess_cfg"]
+        mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+        levels_NCHW = (images_NCHW.cpu() * std_C11 + mean_C11) * 255  # the inverse of clip.images.normalize
+        return estimate(clip, levels_NCHW, tokens_NL, estimator=estimator, batch_size=batch_size)
 
 
 class PairSequence:
     """Replay of numbered pairs in seeded epochs. The teacher encodes each pair once, before the training.
 
     Without `uses_all` (a loss compares with all pairs), those that no batch has are left out.
-    An image is a Pillow image, which goes through the model's evaluation transform, or a tensor [3, S, S] that has been
-    through it. It must be the same whenever it is read. Images are kept while CacheBudget lasts.
+    An image is a Pillow image or the path of one, which goes through the model's evaluation transform, or a tensor
+    [3, S, S] that has been through it. It must be the same whenever it is read. Images are kept while CacheBudget
+    lasts.
     """
 
     def __init__(
         self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, training: TrainingConfig, seed: int, uses_all: bool
     ) -> None:
         if len(pairs) < 2:
-            raise UserError(f"{NAME}: pairs: {len(pairs)} given, and {ALONE}. Pass a sequence of {PAIR}.")
+            raise UserError(f"{NAME}: pairs: {len(pairs)} given, and {ALONE}. Pass {PAIRS}.")
         self._clip, self._pairs = clip, pairs
         batch_size = training.replay_batch_size
         self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
@@ -182,35 +186,77 @@ class PairLoader:
 
     def __init__(self, clip: Clip, teacher: Clip, loader: Any) -> None:
         self._clip, self._teacher = clip, teacher
-        self._batches = endless(loader, "pairs")
+        self._batches = endless(loader, "pairs", f"{PAIRS} or a loader of (images, prompts). {REMEDY}")
 
     @torch.no_grad()
     def sample(self, iteration: int) -> ReplayBatch:
         """Returns the loader's next batch with the teacher's features."""
         while True:
             images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
+            if isinstance(prompts, torch.Tensor) and prompts.ndim == 4:
+                raise UserError(f"{NAME}: pairs: it yields (texts, images). Write (images, texts).")
             require_images(self._clip, images_MCHW, "pairs", is_first=iteration == 0)
             if len(images_MCHW) > 1:
                 break
             if iteration == 0:  # later it is what is left at the end of an epoch
                 raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
-        if isinstance(prompts, torch.Tensor):
-            rows_ML, remedy = prompts.long(), "Pass the token rows of the model's own tokenizer, or texts."
-            require_known_tokens(self._clip.model, rows_ML, f"{NAME}: pairs: prompts", remedy)
-        else:
-            rows_ML = self._clip.tokenizer(list(prompts))
+        rows_ML = self._token_rows(prompts, len(images_MCHW))
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
         tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
         return ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD)
 
+    def _token_rows(self, prompts: Any, count: int) -> torch.Tensor:
+        is_tokens = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
+        are_texts = isinstance(prompts, (list, tuple)) and all(isinstance(each, str) for each in prompts)
+        if not (is_tokens or are_texts) or len(prompts) != count:
+            what = f"prompts are {described(prompts)}, expected {count} texts, or token rows [{count}, L]"
+            raise UserError(f"{NAME}: pairs: {what}. Yield a text for each image.")
+        if are_texts:
+            return self._clip.tokenizer(list(prompts))
+        remedy = "Pass the token rows of the model's own tokenizer, or texts."
+        require_known_tokens(self._clip.model, prompts, f"{NAME}: pairs: prompts", remedy)
+        rows_ML: torch.Tensor = prompts.long()
+        return rows_ML
+
 
 def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Tensor, str]:
-    image, prompt = two_parts(pairs[number], f"pairs[{number}]", PAIR)
+    """Returns the normalized image [3, S, S] and the prompt of a pair. UserError for what is none."""
+    pair, name = pairs[number], f"pairs[{number}]"
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise UserError(f"{NAME}: {name}: it is {described(pair)}, expected {PAIR}. {REMEDY}")
+    image, prompt = pair
+    if isinstance(image, str) and not _is_image(image) and _is_image(prompt):
+        raise UserError(f"{NAME}: {name}: it is (text, image). Write (image, text).")
     if not isinstance(prompt, str) or not prompt:
-        raise UserError(f"{NAME}: pairs[{number}]: its prompt is {prompt!r}, expected a text. Pass {PAIR}.")
-    return evaluation_transform(clip)(image) if isinstance(image, Image.Image) else image, prompt
+        raise UserError(f"{NAME}: {name}: its prompt is {described(prompt)}, expected a text. Pass {PAIR}.")
+    if isinstance(image, (str, os.PathLike)):
+        image = _opened(os.fspath(image), name)
+    if isinstance(image, Image.Image):
+        image = evaluation_transform(clip)(image)
+    require_images(clip, image[None] if isinstance(image, torch.Tensor) else image, name, is_first=False)
+    return image, prompt
+
+
+def _is_sequence(pairs: Any) -> bool:
+    """Whether it is a list, or a map-style data set."""
+    return hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__") and not isinstance(pairs, (str, Mapping))
+
+
+def _is_image(value: Any) -> bool:
+    """Whether it is an image, or the path of a file."""
+    if isinstance(value, str):
+        return os.path.isfile(value)  # noqa: PTH113 (Path raises for a long text)
+    return isinstance(value, (Image.Image, torch.Tensor, os.PathLike))
+
+
+def _opened(path: str, name: str) -> Image.Image:
+    try:
+        return decode(Path(path).read_bytes())
+    except OSError as error:  # missing, not to be read, or no image
+        what = f"{path[:80]!r}: {error.strerror or 'no image, or a damaged one'}"
+        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}") from None
 
 
 def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:

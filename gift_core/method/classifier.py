@@ -30,7 +30,7 @@ from gift_core.clip.task_tests import (
     encode_test_set,
     outcome_of,
 )
-from gift_core.computation import Advance, Computation, State, UnitRunner, resolve_device
+from gift_core.computation import Advance, Computation, State, UnitRunner, set_up_device
 from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -47,7 +47,7 @@ class EncodingSettings:
 
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights the caller has hashed already (artifacts.accuracy)."""
-        device = resolve_device(str(self.device))  # also sets up another process
+        device = set_up_device(str(self.device))  # also sets up another process
         return load_folder(folder, device=device, precision=self.precision, sha256=noted_hash(folder))
 
     def open(self, task: Path, cache_budget: CacheBudget) -> TestSet:

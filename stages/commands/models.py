@@ -180,7 +180,7 @@ def release(
 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
-    from gift_core.computation import resolve_device
+    from gift_core.computation import set_up_device
     from gift_core.report.searches import search_alphas
     from gift_core.work.folder import work_folder
 
@@ -189,7 +189,7 @@ def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     layout, config = stage.layout, stage.config
     work = work_folder(layout.work("release", stage.method), {})
     with work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
-        settings = encoding_settings(config, resolve_device(config.run.device))
+        settings = encoding_settings(config, set_up_device(config.run.device))
         return search_alphas(layout, config, stage.method, alphas, folder=Path(parts), settings=settings)
 
 

@@ -24,7 +24,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.task_tests import TestSet
 from gift_core.code.own_files import own_files
-from gift_core.computation import require_devices, resolve_device
+from gift_core.computation import require_devices, set_up_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import NOT_TRAINED
@@ -80,7 +80,7 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     UserError if no rate works.
     """
     config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
-    device, budget = resolve_device(config.run.device), CacheBudget()
+    device, budget = set_up_device(config.run.device), CacheBudget()
     require_devices(device, config.training.processes)
     names = (step.task for step in config.sequence)
     others = [name for name in names if name != task and (layout.task(name) / "task.json").is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_the_numbers_are_those_of_the_pipeline() -> None:
         torch.testing.assert_close(model.get_parameter(name).detach(), value.detach(), rtol=0, atol=atol, msg=name)
 
 
-def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
+def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline(tmp_path: Path) -> None:
     clip, teacher = tiny_clip(), tiny_clip(seed=7)
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
@@ -71,6 +72,17 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     # Pillow images go through the model's transform
     pictures = [(picture(100 + number), prompt) for number, prompt in enumerate(PROMPTS)]
     assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
+    # and so do the images of paths
+    paths = [tmp_path / f"{number}.png" for number in range(len(PROMPTS))]
+    for path, (image, _) in zip(paths, pictures, strict=True):
+        image.save(path)
+    files = [(str(paths[0]), PROMPTS[0]), *zip(paths[1:], PROMPTS[1:], strict=True)]
+    assert finetuned(pairs=files) == finetuned(pairs=pictures)
+    with pytest.raises(gift_core.UserError, match=r"pairs\[.\]: it is \(text, image\). Write \(image, text\)"):
+        finetuned(pairs=[(prompt, path) for path, prompt in files])
+    paths[1].write_bytes(b"no image")
+    with pytest.raises(gift_core.UserError, match=r"pairs\[1\]: '.*1.png': no image, or a damaged one. Write \[\(im"):
+        finetuned(pairs=files)
 
 
 class Endless:
@@ -147,6 +159,13 @@ def test_one_seed_gives_one_result_with_a_shuffling_loader_and_the_callers_rando
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
+
+
+def test_float32_is_computed_in_full_during_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    during = list[bool]()
+    finetuned(device="cpu", on_step=lambda row: during.append(torch.backends.cudnn.allow_tf32))
+    assert during == [False] * 3 and torch.backends.cudnn.allow_tf32
 
 
 ROWS = yaml.safe_load(complete_text(PROJECT / "presets" / "mtil_order_1.yaml"))["methods"]

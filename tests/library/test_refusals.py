@@ -11,6 +11,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
+from torch.utils.data import DataLoader
 
 import gift_core
 from gift_core.errors import UserError
@@ -21,6 +22,9 @@ from tests.library.given import finetuned, given_model, images
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
 ZERO_ONE = (IMAGES - IMAGES.min()) / (IMAGES.max() - IMAGES.min())
+PATHS = [("a.jpg", "a one."), ("b.jpg", "a two.")]
+SWAPPED: Any = DataLoader([("a one.", IMAGES[0]), ("a two.", IMAGES[1])], batch_size=2)  # type: ignore[arg-type]
+UNTOLD: Any = DataLoader([(image, 1.0) for image in IMAGES], batch_size=2)  # type: ignore[arg-type]
 LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 RELEASE = {"release": {"kind": "interpolate", "alpha": 0.5}}
 TAKEN = {"losses": {"consolidation": gift_core.WeightedLoss(1.0, gift_core.distill)}}
@@ -32,12 +36,56 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a label too large": (
         {"loader": [(IMAGES, LABELS + 1)]},
-        r"labels from 1 to 3 in batch 0, and there are 3 class_prompts",
+        r"labels from 1 to 3 in batch 0, and there are prompts of 3 classes",
     ),
-    "labels in a list": ({"loader": [(IMAGES, [0, 1, 2, 0])]}, r"labels are list, expected a tensor \[4\] with the"),
-    "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are of shape \[4, 4\], .* or one_hot"),
+    "labels in a list": ({"loader": [(IMAGES, [0, 1, 2, 0])]}, r"labels are a list, expected a tensor \[4\] with the"),
+    "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are \[4, 4\] torch.float32, .* or one_hot"),
     "a generator": ({"loader": ((IMAGES, LABELS) for _ in range(2))}, r"it yields no batch: .* or it is a generator"),
     "a single pair": ({"pairs": [(IMAGES[0], "a")]}, r"pairs: 1 given, and one pair has nothing to be compared with"),
+    "pairs as the page prints them": (
+        {"pairs": ...},
+        r"pairs: Ellipsis, expected a sequence of \(image, prompt\) or a",
+    ),
+    "the name of a folder": (
+        {"pairs": "photos"},
+        r"pairs: 'photos', expected a sequence of \(image, prompt\) or a load",
+    ),
+    "images alone": ({"pairs": list(IMAGES)}, r"pairs\[0\]: it is \[3, 16, 16\] torch.float32, expected \(image, pro"),
+    "swapped pairs": (
+        {"pairs": [("a one.", IMAGES[0])] * 2},
+        r"pairs\[.\]: it is \(text, image\). Write \(image, text",
+    ),
+    "a swapped loader": ({"pairs": SWAPPED}, r"pairs: it yields \(texts, images\). Write \(images, texts\).$"),
+    "a loader of numbers": (
+        {"pairs": UNTOLD},
+        r"pairs: prompts are \[2\] torch.float64, expected 2 texts, or token ro",
+    ),
+    "a prompt that is none": (
+        {"pairs": [(IMAGES[0], IMAGES[1])] * 2},
+        r"its prompt is \[3, 16, 16\] torch.float32, exp",
+    ),
+    "a path that leads nowhere": (
+        {"pairs": PATHS},
+        r"pairs\[.\]: '[ab].jpg': No such file or directory. Write \[\(ima",
+    ),
+    "an image as an array": (
+        {"pairs": [(IMAGES[0].numpy(), "a one.")] * 2},
+        r"pairs\[.\]: images are a ndarray, expected",
+    ),
+    "images of two sizes": ({"pairs": [(torch.ones(3, 9, 9), "a one.")] * 2}, r"pairs\[.\]: images are \[1, 3, 9, 9\]"),
+    "no batches": (
+        {"loader": [(IMAGES[0], 1)]},
+        r"loader: images are \[3, 16, 16\] .* Make batches of them: torch.uti",
+    ),
+    "no loader": ({"loader": 7}, r"loader: 7, expected a loader of \(images, labels\)"),
+    "a mistyped keyword": (
+        {"iteration": 2},
+        r"finetune: unknown name 'iteration'. Did you mean 'iterations'\? Known: betas, device, .*, method, mic",
+    ),
+    "a loss that is a matrix": (
+        {"method": {"losses": {"matrix": gift_core.WeightedLoss(1.0, lambda student_image_MD: student_image_MD)}}},
+        r"losses.matrix: it returns \[4, 8\] torch.float32, expected one number. Return its mean: value.mean\(\)",
+    ),
     "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
     "a consolidation without losses": (
@@ -78,10 +126,23 @@ def test_what_does_not_fit_is_refused_before_the_model_changes(name: str) -> Non
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(UserError, match=message) as refused:
         finetuned(model, **options)
-    assert str(refused.value).startswith("gift_core: ")
+    assert str(refused.value).startswith(("gift_core: ", "losses.")) and "\n" not in str(refused.value)
     changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
     assert changed == [] or name == "a generator"
     assert all(value.requires_grad for value in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "remedy"), [("fp32", ""), ("amp_bf16", ", or use precision fp32 instead of amp_bf16")]
+)
+def test_a_loss_that_is_not_a_number_names_what_the_caller_can_change(precision: str, remedy: str) -> None:
+    broken = {"losses": {"broken": gift_core.WeightedLoss(torch.nan, gift_core.distill)}}
+    with pytest.raises(UserError) as stopped:
+        finetuned(method=broken, precision=precision, learning_rate=2e-4, warmup_iterations=0)
+    assert str(stopped.value) == (
+        "training stopped at iteration 0: broken became nan. Last good values: none. "
+        f"Lower the learning rate (0.0002 at this iteration){remedy}."
+    )
 
 
 def test_a_model_that_cannot_be_trained_is_refused() -> None:

@@ -22,7 +22,7 @@ def test_the_stage_with_the_longest_path_behind_it_comes_first() -> None:
 def test_the_stages_that_use_a_gpu_are_stages_of_dvc_yaml_that_resolve_a_device() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     resolving = {
-        name for name in stages if "resolve_device" in (ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")
+        name for name in stages if "set_up_device" in (ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")
     }
     assert set(GPU_STAGES) == resolving - {"import_model"}
 

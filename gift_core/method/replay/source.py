@@ -13,7 +13,7 @@ import torch
 from gift_core.artifacts.contract import require_file, sha256_of
 from gift_core.artifacts.model_folder import noted_hash
 from gift_core.clip.model import Clip, load_folder
-from gift_core.computation import Compute, State, UnitRunner, resolve_device
+from gift_core.computation import Compute, State, UnitRunner, set_up_device
 from gift_core.method.averaging import interpolate
 from gift_core.method.pair_features import ReplayBatch
 
@@ -60,7 +60,7 @@ def loaded(load_clip: Callable[[], Clip], compute: Callable[..., State], *argume
 
 def _load(options: TaughtReplay, previous: Path, initial: Path, device: str, precision: str) -> Clip:
     """Here and in other processes."""
-    load = partial(load_folder, device=resolve_device(device), precision=precision)
+    load = partial(load_folder, device=set_up_device(device), precision=precision)
     clip = load(initial if options.teacher == "initial" else previous)
     if options.teacher == "mix":
         assert options.teacher_alpha is not None, "checked when params.yaml is read"

@@ -21,7 +21,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
-from gift_core.computation import own_random_numbers
+from gift_core.computation import own_random_numbers, seed_generators
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.method.averaging import WeightAveraging
@@ -95,7 +95,7 @@ class TrainingRun:
             values = torch.stack([loss.detach().float() for loss in losses.values()])
             iteration = Iteration(index, self.rates[index], list(losses), values)
             if iteration.losses.device.type == "cpu" and not self.update.scaler.is_enabled():
-                require_finite(iteration.row(), self.rows)
+                require_finite(iteration.row(), self.rows, self.clip.precision)
             iteration = replace(iteration, skipped=self.update(iteration.learning_rate))
             for average in self.averages:
                 average.observe(index + 1, self.parameters)
@@ -104,7 +104,7 @@ class TrainingRun:
     def add(self, iteration: Iteration) -> LossRow:
         """Appends the row of an iteration to `rows`, and returns it. UserError for a loss that is not finite."""
         row = iteration.row()
-        require_finite(row, self.rows)
+        require_finite(row, self.rows, self.clip.precision)
         self.update.count_skipped(iteration.skipped)
         self.rows.append(row)
         return row
@@ -123,9 +123,9 @@ class TrainingRun:
         if replayed is not None:
             features = PairFeatures(replayed, images, tokens, self.clip.scale)
             for name, loss in self.losses.items():
-                losses[name] = loss.weight * features.evaluate(loss.function)
+                losses[name] = loss.weight * as_number(features.evaluate(loss.function), name)
                 if loss.entropy is not None:
-                    losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
+                    losses[f"{name}{ENTROPY}"] = loss.weight * as_number(features.evaluate(loss.entropy), name)
             summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
             encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
@@ -164,7 +164,7 @@ def training_run(
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
     with _checkpointing(clip, training), own_random_numbers(clip.device):
-        torch.manual_seed(seed_for("finetune", seed, *class_prompts))
+        seed_generators(clip.device, seed_for("finetune", seed, *class_prompts))
         with training_mode(clip, method.trains) as trained:
             groups = trained.groups(method.rate_factors(clip, trained.parameters))
             run = TrainingRun(
@@ -186,7 +186,7 @@ def training_run(
     if broken and run.rows:
         raise UserError(
             f"training ended with weights that are not finite, the first is {broken[0]}. Last good values: "
-            f"{run.rows[-1]}. No model is written. Lower the learning rate."
+            f"{run.rows[-1]}. Lower the learning rate."
         )
 
 
@@ -208,6 +208,17 @@ def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> N
             if sides and not sides & trained.sides:
                 what = f"it is a loss of the {'/'.join(sides)} tower, of which nothing is trained"
                 raise UserError(f"losses.{name}: {what}. Remove it, or train that tower (trains).")
+
+
+def as_number(value: torch.Tensor, name: str) -> torch.Tensor:
+    """Returns the value of the loss called `name`. UserError unless it is a tensor without dimensions."""
+    if isinstance(value, torch.Tensor) and not value.ndim:
+        return value
+    found = f"{[*value.shape]} {value.dtype}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    remedy = (
+        "Return its mean: value.mean()" if isinstance(value, torch.Tensor) else "Return a tensor, with its gradient"
+    )
+    raise UserError(f"losses.{name}: it returns {found}, expected one number. {remedy}.")
 
 
 def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:
@@ -248,9 +259,8 @@ class WeightUpdate:
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
         if self.skipped_in_a_row == MAX_SKIPPED:
             raise UserError(
-                f"model.precision: amp_fp16: the gradients of {MAX_SKIPPED} iterations in a row were not finite, down "
-                f"to a loss scale of {self.scaler.get_scale():g}. No model is written. Set model.precision to amp_bf16 "
-                "or fp32."
+                f"precision: amp_fp16: the gradients of {MAX_SKIPPED} iterations in a row were not finite, down to a "
+                f"loss scale of {self.scaler.get_scale():g}. Use amp_bf16 or fp32."
             )
 
 
@@ -263,13 +273,13 @@ def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManag
     return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
 
 
-def require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
+def require_finite(row: LossRow, rows: Sequence[LossRow], precision: str) -> None:
     """Raises UserError for a loss that is not finite, with the last of `rows` as the last good values."""
     broken = [name for name, value in row.items() if not math.isfinite(value) and name != "total"]
     if broken:
         last = rows[-1] if rows else "none"
+        instead = "" if precision == "fp32" else f", or use precision fp32 instead of {precision}"
         raise UserError(
             f"training stopped at iteration {int(row['iteration'])}: {', '.join(broken)} became {row[broken[0]]}. Last "
-            f"good values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this "
-            "iteration), or set model.precision to fp32 if it is not."
+            f"good values: {last}. Lower the learning rate ({row['learning_rate']:.3g} at this iteration){instead}."
         )
