@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
 from gift_core.errors import UserError, lookup
+from gift_core.quantities import plural
 from gift_core.untrusted import parse_yaml
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 COMMENT_COLUMN = 29
+MOST_ABOUT = 80  # characters of a comment that lists the changes of a copied row
 ABOVE, INSIDE = 1, 3  # where ruamel.yaml has the comments above an entry, and those above what is inside it
 
 
@@ -228,6 +230,8 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
             section = section[outer]
         section[keys[-1]] = on_one_line(parsed)
     changes = ", ".join(settings) or "no change yet"
+    if len(changes) > MOST_ABOUT:
+        changes = plural(len(settings), "change")
     about = catalogue[base].about if base == name and not settings else f"{base} with {changes}"
     add_row(methods, name, row, about, beside=base)
     return document.text()
