@@ -27,7 +27,7 @@ ORDER = [
     {"datasets", "interop"},
     {"generators"},
     {"method.averaging", "method.consolidation", "method.losses", "method.metrics", "method.pair_features"},
-    {"method.replay"},
+    {"method.loaded_code", "method.replay"},
     {"method.class_texts", "method.classifier", "method.methods"},
     {"method.evaluation", "method.training"},
     {"doctor", "library", "report"},

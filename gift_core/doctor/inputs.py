@@ -166,7 +166,7 @@ def check_own_code(project: Project) -> Iterator[Finding]:
     require_own_code(project.config, project.root)
     if project.quick or not files_of(project.config, project.config.run.methods):
         return
-    from gift_core.method.own_code import require_working
+    from gift_core.method.loaded_code import require_working
 
     for name in project.config.run.methods:
         row, key = project.config.methods[name], f"methods.{name}"

@@ -30,7 +30,7 @@ from gift_core.method.losses import (
     distill_vocabulary,
     similarities,
 )
-from gift_core.method.own_code import load, takes_fisher
+from gift_core.method.loaded_code import load, takes_fisher
 from gift_core.method.pair_features import taken_by
 from gift_core.method.replay.source import Replay, StepReplay
 

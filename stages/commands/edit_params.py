@@ -284,10 +284,10 @@ def add_method(
     row is there already, only run.methods gets its name. With --from or --set, the
     row is a copy. The whole file is checked first. It keeps its comments and order.
 
-    A loss that the copy should not have: --set losses.distill=null
+    To drop a loss of the copied row: --set losses.distill=null. For a loss of your
+    own: --loss my_losses.py:relations --set losses.relations.weight=20.
 
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
-    Example: gift add-method mine --from gift --loss my_losses.py:relations --set losses.relations.weight=20
     """
     from gift_core.config.own_code import example_of, new_code, require_own_code, setting_of
     from gift_core.config.params_edit import plan_method
