@@ -95,8 +95,8 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     """
     from gift_core.clip.model import load_folder
     from gift_core.computation import set_up_device
-    from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.loaded_code import require_working
+    from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run

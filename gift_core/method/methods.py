@@ -21,6 +21,7 @@ from gift_core.clip.trained import TRAINS, Trains, everything
 from gift_core.config.own_code import own_code
 from gift_core.method.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.method.consolidation import CONSOLIDATIONS, Consolidation
+from gift_core.method.loaded_code import load, takes_fisher
 from gift_core.method.losses import (
     LOSSES,
     SCALE,
@@ -30,7 +31,6 @@ from gift_core.method.losses import (
     distill_vocabulary,
     similarities,
 )
-from gift_core.method.loaded_code import load, takes_fisher
 from gift_core.method.pair_features import taken_by
 from gift_core.method.replay.source import Replay, StepReplay
 

@@ -12,8 +12,8 @@ import torch
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
-from gift_core.method.methods import build_method
 from gift_core.method.loaded_code import require_working
+from gift_core.method.methods import build_method
 from tests.imports import ROOT
 
 RELATIONS = {"relations": {"file": "my_losses.py", "weight": 20.0, "margin": 0.1}}
