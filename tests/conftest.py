@@ -41,7 +41,7 @@ THOROUGH = re.compile(
     | report/test_(compare|published_results)
     | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|run)
     | code/test_revisions_probe | method/test_golden_losses
-    | work/test_(data_parallel|spread)
+    | driving/test_data_parallel | work/test_spread
     )""",
     re.VERBOSE,
 )
@@ -154,7 +154,7 @@ def project() -> Path:
 @pytest.fixture
 def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every snapshot of unfinished work is written: each is due at once."""
-    monkeypatch.setattr("gift_core.work.training.INTERVAL", 0.0)
+    monkeypatch.setattr("gift_core.driving.training.INTERVAL", 0.0)
     monkeypatch.setattr("gift_core.work.resumable.INTERVAL", 0.0)
 
 

@@ -30,6 +30,7 @@ ORDER = [
     {"method.replay"},
     {"method.classifier", "method.methods"},
     {"method.evaluation", "method.training"},
+    {"driving"},
     {"doctor", "library", "report"},
     {"new_project", "team", "use"},
 ]
@@ -46,6 +47,7 @@ BUDGET = {
     "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 2_940,
     "gift_core/doctor": 1_350,
+    "gift_core/driving": 370,
     "gift_core/execution": 370,
     "gift_core/generators": 710,
     "gift_core/interop": 900,
@@ -59,7 +61,7 @@ BUDGET = {
     "gift_core/team": 470,
     "gift_core/tracking": 270,
     "gift_core/use": 510,
-    "gift_core/work": 1_200,
+    "gift_core/work": 840,
     "recipes": 690,
     "stages": 5_180,
     "tests": 20_040,  # with what docs/adding_a_method.md adds
@@ -89,7 +91,7 @@ def test_the_library_imports_only_downwards_and_the_method_knows_nothing_of_how_
     imports = [(file, module) for file in FILES if part_of(file) in RANK for module in imported_modules(file)]
     assert len(imports) > 1000
     assert [f"{file} imports {module}" for file, module in imports if is_upward(file, module)] == []
-    of_work = {part_of(file) for file, module in imports if module.startswith("gift_core.work")}
+    of_work = {part_of(file) for file, module in imports if module.startswith(("gift_core.work", "gift_core.driving"))}
     assert not [part for part in of_work if part.startswith("method.")] and "use" in of_work
     assert is_upward(ROOT / "gift_core" / "method" / "losses.py", "gift_core.method.training.loop")
 

@@ -2,7 +2,7 @@
 
 Units that are done are skipped, and helpers compute some (gift_core.work.spread). The state of a unit is a file,
 whoever computes it. Units with keys are files in another folder, which stay for later stages. The states of a training
-are files of the same kind (gift_core.work.training).
+are files of the same kind (gift_core.driving.training).
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def trace(stage: str) -> None:
     interrupted, seen, kept = Path(root, NOTES, f"{block} was interrupted"), set[CodeType](), set[CodeType]()
     is_resumed = block in RESUMED and not interrupted.exists()
     if is_resumed:
-        from gift_core.work import resumable, training
+        from gift_core.driving import training
+        from gift_core.work import resumable
 
         training.INTERVAL = resumable.INTERVAL = 0.0  # something is kept at every opportunity
 

@@ -27,12 +27,12 @@ from gift_core.computation import require_devices, resolve_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.datasets.ingest import validation_images
+from gift_core.driving.processes import Processes, run_together
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
 from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
-from gift_core.work.processes import Processes, run_together
 
 from ..finetune import load_step
 from ..stage import Stage, explained

@@ -113,7 +113,7 @@ def test_an_update_with_a_new_revision_runs_what_uses_the_part_and_gift_why_says
 ) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
     edit_function(clone.folder, "gift_core/method/losses.py", "align")
-    clone.edit("gift_core/work/training.py", "Drives a training run", "Drives one training run")
+    clone.edit("gift_core/driving/training.py", "Drives a training run", "Drives one training run")
     params = clone.params
     params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
     clone.write_params(params)
@@ -121,7 +121,7 @@ def test_an_update_with_a_new_revision_runs_what_uses_the_part_and_gift_why_says
     (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
     assert "  edited since it ran: gift_core/method/losses.py: align\n" in printed
-    others = "1 file edited that no stage depends on (gift_core/work/training.py)"
+    others = "1 file edited that no stage depends on (gift_core/driving/training.py)"
     assert f"Note: 1 file of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gift_core.driving.training
 import gift_core.method.evaluation
 import gift_core.method.replay.teach
-import gift_core.work.training
 import stages.app
 from gift_core.work.resumable import code_of
 
-LOADED = [gift_core.method.evaluation, gift_core.method.replay.teach, gift_core.work.training, stages.app]
+LOADED = [gift_core.method.evaluation, gift_core.method.replay.teach, gift_core.driving.training, stages.app]
 for stage in ("teach", "finetune", "evaluate"):
     code_of(stage)
