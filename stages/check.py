@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gift_core.code.versions import running_code
 from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
+from .code_files import code_files
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
@@ -28,32 +30,25 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     params = params_of(params, root)
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
-        from gift_core.code.fingerprint import running_code
-        from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
 
         require_task(stage.config, params.name)
         retire(stage, params)
-        files = code_files(running_code(), stage.config)
+        files = code_files(stage.config, root)
         for name, content in files.items():
             write_json(root / name, content)
         for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
             former.unlink()  # of a retired method or task
-        stage.say(f"{params} is valid; {describe_edits(files.values())}")
+        stage.say(f"{params} is valid; {describe_edits()}")
         for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)
 
 
-def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
-    """Returns what was edited of the code, in words. `states`: the contents of the files in data/code."""
-    from gift_core.code.fingerprint import running_code
-
-    counting = {key.partition(": ")[0] for content in states for key in content.get("edited", ())}
-    others = [name for name in running_code().edited_files if name not in counting]
-    edits = [f"{plural(len(counting), 'file')} of the code edited"] if counting else []
-    if others:
-        edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({first_names(others)})")
-    return "; ".join(edits) or "the code is as it was released"
+def describe_edits() -> str:
+    """Returns what was edited of the code that stages run, in words."""
+    edited = running_code().edited
+    files = f"{plural(len(edited), 'file')} of the code edited ({first_names(list(edited))})"
+    return files if edited else "the code is as it was released"
 
 
 def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:

@@ -149,5 +149,5 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "precision": stage.config.model.precision,
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.row.trained_settings,
+        "settings": stage.row.settings_of("finetune"),
     }

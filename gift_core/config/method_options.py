@@ -206,6 +206,11 @@ class InterpolateConfig(Section):
     alpha: Alpha
 
 
+# The keys of a row that one other stage reads: an edit of them does not train again (stages/code_files.py). All others
+# are finetune's. `replay` is teach's, too (dvc.yaml).
+READ_BY = {"release": "evaluate"}
+
+
 class MethodConfig(Section):
     """One method.
 
@@ -228,10 +233,10 @@ class MethodConfig(Section):
     layer_decay: Factor | None = None
     release: InterpolateConfig | None = None
 
-    @property
-    def trained_settings(self) -> dict[str, Any]:
-        """The row without what only tests and releases read: a trained model does not depend on it."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"release"})
+    def settings_of(self, stage: str) -> dict[str, Any]:
+        """Returns the keys of the row that the stage reads, by READ_BY. Those that are empty are left out."""
+        row = self.model_dump(mode="json", exclude_none=True)
+        return {key: value for key, value in row.items() if READ_BY.get(key, "finetune") == stage}
 
     @property
     def keeps_every_model(self) -> bool:

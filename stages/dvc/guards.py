@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.code.fingerprint import running_code
-from gift_core.code.revisions import code_file, options_of, state
+from gift_core.config.method_options import READ_BY
 from gift_core.errors import UserError
 from gift_core.layout import pipeline_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
+from ..code_files import code_file, content_of
 from ..stage import PARAMS, Stage
 
 DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
@@ -24,17 +24,17 @@ DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run
 
 def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, name = opened.stage, opened.method or opened.task
-    own = name if name in options_of(stage, opened.config) else ""
-    file = opened.layout.root / code_file(stage, own)
+    stage, method, root = opened.stage, opened.method, opened.layout.root
+    file = root / code_file(stage, method)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found, checked = state(running_code(), stage, own, opened.config), read_json_file(file)
+    found, checked = content_of(stage, method, opened.config, root), read_json_file(file)
+    edited = {"settings": f"{PARAMS}: methods.{method}", "files": "a file that settings name"}
+    changed = next((key for key in edited if checked.get(key) != found.get(key)), "code")
     if checked != found:
-        is_code = checked.get("settings") == found.get("settings")
-        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}", "settings")
-        what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
-        raise UserError(f"{stage}: {what}. Run dvc repro again.")
+        what = f"{edited.get(changed, 'the code')} was edited after `check` ran"
+        why = f"so the result would be recorded as that of other {changed}"
+        raise UserError(f"{stage}: {what}, {why}. Run dvc repro again.")
 
 
 def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
@@ -51,10 +51,9 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
     written = block.get("do", block).get("params", [])
     keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
-    if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
-        rows = [value_at(content, f"methods.{method}") for content in (old, new)]
-        names = {name for row in rows if isinstance(row, Mapping) for name in row}
-        keys += [f"methods.{method}.{name}" for name in sorted(names) if (name == "release") == (stage == "evaluate")]
+    rows = [value_at(content, f"methods.{method}") for content in (old, new)]
+    names = {name for row in rows if isinstance(row, Mapping) for name in row}
+    keys += [f"methods.{method}.{name}" for name in sorted(names) if READ_BY.get(name, "finetune") == stage]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
         what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
         raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
