@@ -128,7 +128,8 @@ def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         yield f"version of {stage}: {former} -> {version} ({'; '.join(sentences) or older})"
     if edited := _different(old.get("edited", {}), new.get("edited", {})):
         yield f"edited since it ran: {first_names(edited, SHOWN_NAMES)}"
-    yield from (f"{file} changed" for file in _different(old.get("files", {}), new.get("files", {})))
+    files, changed = old.get("files", {}), _different(old.get("files", {}), new.get("files", {}))
+    yield from (f"{file} changed" for file in changed if file in files)  # else a setting names it now
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
