@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line golden revisions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line golden versions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,8 +125,8 @@ command-line: $(DEV) ### write the commands into docs/command_line.md
 golden: $(DEV) ### record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python -m benchmarks.golden
 
-revisions: $(DEV) ### decide which stages have to run again after a change of the code, and record it (up to ten minutes; docs/architecture.md)
-	@python -m recipes.revisions
+versions: $(DEV) ### record the code of the present versions; ARGS=--compare: find stages that write something else (four minutes; CONTRIBUTING.md)
+	@python -m recipes.versions $(ARGS)
 
 constraints: ### pin the newest versions that work together (needs uv)
 	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra s3 --extra ssh --extra gs --extra azure --no-annotate --no-header --no-emit-index-url \

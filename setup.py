@@ -2,7 +2,7 @@
 
 The repository has the commands in stages/. A wheel must not install a package of such a general name, so it has them in
 gift_core/stages. An editable installation maps that name to stages/, so `gift` runs the code of the clone. It has the
-names `stages`, `recipes.mini` and `recipes.revisions`, too, which the benchmarks import, and `benchmarks`.
+names `stages`, `recipes.mini` and `recipes.versions`, too, which the benchmarks import, and `benchmarks`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class BuildWheel(build_py):
 
 
 class EditableWheel(editable_wheel):
-    """Adds the names `stages`, `benchmarks`, `recipes.mini` and `recipes.revisions`."""
+    """Adds the names `stages`, `benchmarks`, `recipes.mini` and `recipes.versions`."""
 
     def run(self) -> None:
-        self.distribution.packages += ["stages", "benchmarks", "recipes.mini", "recipes.revisions"]
+        self.distribution.packages += ["stages", "benchmarks", "recipes.mini", "recipes.versions"]
         super().run()
 
 

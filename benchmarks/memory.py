@@ -39,11 +39,11 @@ from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
+from gift_core.driving import training as snapshots
+from gift_core.driving.training import drive
 from gift_core.method.methods import build_method
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.training.loop import sampled, training_run
-from gift_core.work import training as snapshots
-from gift_core.work.training import drive
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30

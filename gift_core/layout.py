@@ -11,6 +11,14 @@ from pathlib import Path
 
 RELEASED = "6_released"  # below data/
 CODE = "data/code/"  # what `check` writes of the code that each stage uses, below the project's root
+# Folders with files that settings name. `check` depends on all of them, and each stage on the files that it names.
+WATCHED = (
+    "data/0_raw/generators",
+    "data/0_raw/models",
+    "data/0_raw/prompts",
+    "data/0_raw/reference",
+    "data/mini",
+)
 # What comes with GIFT besides its code: files and whole folders, relative to the root of the repository.
 FILES = (
     "dvc.yaml",
@@ -114,6 +122,10 @@ class Layout:
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"
+
+    def noted_hashes(self) -> Path:
+        """The hashes of files that settings name, with the sizes and times of change for which they hold."""
+        return self.root / ".gift" / "hashes.json"
 
 
 def _without_dots(path: Path) -> Path:

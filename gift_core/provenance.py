@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core.code.fingerprint import digest_of, running_code
+from gift_core.code.versions import digest_of, running_code
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +31,12 @@ def environment(device: torch.device) -> Environment:
     """Returns {"torch": "2.13.0", ..., "device": "cpu x86_64 AVX512", "threads": 2}: versions, device, CPU threads.
 
     The instruction set of a CPU and its number of threads change the order of sums. On other devices the number of
-    threads changes nothing, so it is left out. Files of the code that are not as they were released are named.
+    threads changes nothing, so it is left out. Edited files of the code are named (gift_core.code.versions).
     """
     import torch
 
     versions: Environment = {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}}
-    if edited := running_code().edited_files:
+    if edited := running_code().edited:
         versions[EDITED] = ", ".join(edited)
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()

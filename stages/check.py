@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gift_core.code.versions import running_code
 from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
+from .code_files import code_files
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
@@ -33,9 +35,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     params = params_of(params, root)
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
-        from gift_core.code.fingerprint import running_code
         from gift_core.code.own_files import own_files
-        from gift_core.code.revisions import code_files
         from gift_core.config.checks import require_task
         from gift_core.config.own_code import files_of, require_own_code
         from gift_core.tracking.tracked_run import require_tracker
@@ -48,12 +48,12 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         if watch(root, own):
             stage.say(f"dvc.yaml: this stage depends on {first_names([*own])} now, so that an edit counts")
         retire(stage, params)
-        files = code_files(running_code(), stage.config)
+        files = code_files(stage.config, root)
         for name, content in files.items():
             write_json(root / name, content)
         for former in {*(root / CODE).rglob("*.json")} - {root / name for name in files}:
             former.unlink()  # of a retired method or task
-        stage.say(f"{params} is valid; {describe_edits(files.values())}")
+        stage.say(f"{params} is valid; {describe_edits()}")
         for note in dict.fromkeys(missing_raw_data(root, stage.config.tasks)):  # tasks can share a data set
             stage.say(note)
 
@@ -93,16 +93,11 @@ def watch(root: Path, own: Collection[str]) -> bool:
     return True
 
 
-def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
-    """Returns what was edited of the code, in words. `states`: the contents of the files in data/code."""
-    from gift_core.code.fingerprint import running_code
-
-    counting = {key.partition(": ")[0] for content in states for key in content.get("edited", ())}
-    others = [name for name in running_code().edited_files if name not in counting]
-    edits = [f"{plural(len(counting), 'file')} of the code edited"] if counting else []
-    if others:
-        edits.append(f"{plural(len(others), 'file')} edited that no stage depends on ({first_names(others)})")
-    return "; ".join(edits) or "the code is as it was released"
+def describe_edits() -> str:
+    """Returns what was edited of the code that stages run, in words."""
+    edited = running_code().edited
+    files = f"{plural(len(edited), 'file')} of the code edited ({first_names(list(edited))})"
+    return files if edited else "the code is as it was released"
 
 
 def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:

@@ -11,10 +11,10 @@ from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, o
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
+    from gift_core.driving.processes import Processes
     from gift_core.method.methods import TrainingData
     from gift_core.method.training.encoders import EncoderStrategy
     from gift_core.method.training.loop import LossRow
-    from gift_core.work.processes import Processes
 
 SNAPSHOT = "training.safetensors"
 HELP = "The factor on the method's learning rate. [default: that of the step in params.yaml]"
@@ -34,9 +34,9 @@ def finetune(
         from gift_core.artifacts.contract import sha256_of
         from gift_core.artifacts.model_folder import hashes_below, noted_hash
         from gift_core.computation import require_devices, set_up_device
+        from gift_core.driving.processes import run_together
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
-        from gift_core.work.processes import run_together
         from gift_core.work.resumable import threads_of
 
         require_tracker()
@@ -90,18 +90,18 @@ def learn(
 def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:
     """Returns the start model, what the step learns from, and the function that trains the model in place.
 
-    That function takes the options of gift_core.work.training.drive, and returns the losses. `learning_rate` is the
+    That function takes the options of gift_core.driving.training.drive, and returns the losses. `learning_rate` is the
     peak. UserError if the method cannot train the model.
     """
     from gift_core.clip.model import load_folder
     from gift_core.computation import set_up_device
+    from gift_core.driving.processes import ALONE, DataParallel
+    from gift_core.driving.training import drive
     from gift_core.method.loaded_code import require_working
     from gift_core.method.methods import build_method, load_fisher, load_replay, load_training_data
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
-    from gift_core.work.processes import ALONE, DataParallel
-    from gift_core.work.training import drive
 
     config, row, training = stage.config, stage.row, stage.config.training
     device, root = set_up_device(config.run.device), stage.layout.root
@@ -156,6 +156,6 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "precision": stage.config.model.precision,
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.row.trained_settings,
+        "settings": stage.row.settings_of("finetune"),
         **({"own_code": own} if own else {}),
     }

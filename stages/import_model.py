@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gift_core.layout import WATCHED
+
 from .stage import PARAMS, ROOT, Params, Root, open_stage
 
 
@@ -36,7 +38,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         for what, found in clip.origin.items():
             stage.say(f"{what.replace('_', ' ')}: {found}")
         location = model.pretrained or model.name.partition(":")[2]
-        path, watched = Path(location).absolute(), (stage.layout.raw("models"), Path("data/mini/clip"))
-        if path.exists() and not any(path.is_relative_to(folder.absolute()) for folder in watched):
+        path = Path(location).absolute()
+        if path.exists() and not any(path.is_relative_to(Path(folder).absolute()) for folder in WATCHED):
             stage.say(f"note: DVC does not watch {location}: move it to {stage.layout.raw('models')}, or run "
                      "`dvc repro --force import_model` after a change")  # fmt: skip

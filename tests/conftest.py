@@ -36,12 +36,12 @@ THOROUGH = re.compile(
     | datasets/test_hub\.py::test_(a_label_without|hostile)
     | doctor/test_(memory_estimate|storage)
     | execution/test_(cluster|run_with_helpers)
-    | end_to_end/test_(changes|revisions|wheel|pipeline\.py::test_two_workers)
+    | end_to_end/test_(changes|versions|wheel|pipeline\.py::test_two_workers)
     | interop/test_exporting
     | report/test_(compare|published_results)
     | stages/test_(hub_tasks|pair_tasks\.py::test_pairs|processes|run)
-    | code/test_revisions_probe | method/test_golden_losses
-    | work/test_(data_parallel|spread)
+    | code/test_forgotten | method/test_golden_losses
+    | driving/test_data_parallel | work/test_spread
     )""",
     re.VERBOSE,
 )
@@ -154,7 +154,7 @@ def project() -> Path:
 @pytest.fixture
 def every_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every snapshot of unfinished work is written: each is due at once."""
-    monkeypatch.setattr("gift_core.work.training.INTERVAL", 0.0)
+    monkeypatch.setattr("gift_core.driving.training.INTERVAL", 0.0)
     monkeypatch.setattr("gift_core.work.resumable.INTERVAL", 0.0)
 
 

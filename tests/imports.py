@@ -1,9 +1,9 @@
-"""The project's folder, methods and sequence, and what a file imports when it runs, without type-checking imports."""
+"""The project's folder, methods and sequence, and what a file imports, also for type checkers alone."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -36,17 +36,10 @@ def imported_modules(file: Path) -> frozenset[str]:
     """Returns the absolute dotted names: of `from a import b` both a and a.b."""
     package = ".".join(file.relative_to(ROOT).parts[:-1])
     names: set[str] = set()
-    for node in _running(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return frozenset(names)
-
-
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
-            yield child
-            yield from _running(child)

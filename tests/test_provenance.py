@@ -49,7 +49,7 @@ def test_a_gpu_is_named_and_has_no_number_of_threads(monkeypatch: pytest.MonkeyP
 
 
 def test_edited_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which these are: tests/code/test_revisions.py."""
+    """Which these are: tests/code/test_versions.py."""
     for edited, expected in (((), None), (("gift_core/a.py", "stages/b.py"), "gift_core/a.py, stages/b.py")):
-        monkeypatch.setattr("gift_core.provenance.running_code", lambda edited=edited: Mock(edited_files=edited))
+        monkeypatch.setattr("gift_core.provenance.running_code", lambda edited=edited: Mock(edited=edited))
         assert environment(torch.device("cpu")).get("edited files") == expected

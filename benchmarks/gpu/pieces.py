@@ -36,7 +36,7 @@ PIECES = (
         "precisions, gradient cache, checkpointing, reading losses late",
         "tests/method/training",
         "tests/clip/test_checkpointing.py",
-        "tests/work/test_training.py",
+        "tests/driving/test_training.py",
     ),
     tests(
         "copies",

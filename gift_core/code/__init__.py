@@ -1,1 +1,1 @@
-"""What code a stage runs, and which of its edits make results stale."""
+"""Which code a stage runs, its version, and what was edited since."""

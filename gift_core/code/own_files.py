@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import resolve_name
 from pathlib import Path
 
-from gift_core.code.fingerprint import PACKAGES, digest_of, normalized
+from gift_core.code.versions import PACKAGES, hash_of_module
 
 
 def own_files(root: Path, files: Iterable[str]) -> dict[str, str]:
@@ -22,11 +22,12 @@ def own_files(root: Path, files: Iterable[str]) -> dict[str, str]:
         if file in found:
             continue
         try:
-            tree = ast.parse((root / file).read_bytes(), file)
+            text = (root / file).read_text(encoding="utf-8")
+            tree = ast.parse(text, file)
         except (OSError, SyntaxError, ValueError):
             found[file] = ""
             continue
-        found[file] = digest_of(normalized(tree).encode())
+        found[file] = hash_of_module(text)
         waiting += [path for name in _imported(tree, file) for path in _paths(root, name)]
     return dict(sorted(found.items()))
 

@@ -257,7 +257,9 @@ class InterpolateConfig(Section):
     alpha: Alpha
 
 
-NOT_TRAINED = {"release", "label"}  # of a row: a trained model does not depend on these
+# The keys of a row that one other stage reads: an edit of them does not train again (stages/code_files.py). All others
+# are finetune's. `replay` is teach's, too (dvc.yaml).
+READ_BY = {"release": "evaluate", "label": "report"}
 Label = Annotated[Text, Field(max_length=40)]
 
 
@@ -284,10 +286,10 @@ class MethodConfig(Section):
     release: InterpolateConfig | None = None
     label: Label | None = None
 
-    @property
-    def trained_settings(self) -> dict[str, Any]:
-        """The row without NOT_TRAINED."""
-        return self.model_dump(mode="json", exclude_none=True, exclude=NOT_TRAINED)
+    def settings_of(self, stage: str) -> dict[str, Any]:
+        """Returns the keys of the row that the stage reads, by READ_BY. Those that are empty are left out."""
+        row = self.model_dump(mode="json", exclude_none=True)
+        return {key: value for key, value in row.items() if READ_BY.get(key, "finetune") == stage}
 
     @property
     def uses_fisher(self) -> bool:

@@ -137,7 +137,7 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     if isinstance(config, UserDataConfig) and not (root / config.path).is_dir():
         raise UserError(f"{_location(name, config)}: there is no such folder. Put the images there, or link it.")
     if isinstance(config, CatalogueTaskConfig):
-        dataset = _published(name, config, seed=seed, root=root)
+        dataset = catalogue_dataset(name, config, seed=seed, root=root)
     elif isinstance(config, PairsTaskConfig):
         dataset = pair_dataset(READERS[config.source](name, config, root), config, task=name, seed=seed)
     else:
@@ -148,11 +148,6 @@ def open_dataset(name: str, config: TaskConfig, *, seed: int, root: Path) -> Dat
     if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset
     return sample_shots(dataset, config.shots, task=name, seed=seed)
-
-
-def _published(name: str, config: CatalogueTaskConfig, *, seed: int, root: Path) -> Dataset:
-    """A name of this module, so that the catalogue is part of the code of its own tasks alone (code.fingerprint)."""
-    return catalogue_dataset(name, config, seed=seed, root=root)
 
 
 def _without_copies(dataset: Dataset, location: str) -> Dataset:

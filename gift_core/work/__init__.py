@@ -1,1 +1,1 @@
-"""How work is done: resumed, shared with helpers, overlapped with a GPU, split over processes, published whole."""
+"""How work is done: resumed, shared with helpers, overlapped with a GPU, published whole."""

@@ -2,7 +2,7 @@
 
 Units that are done are skipped, and helpers compute some (gift_core.work.spread). The state of a unit is a file,
 whoever computes it. Units with keys are files in another folder, which stay for later stages. The states of a training
-are files of the same kind (gift_core.work.training).
+are files of the same kind (gift_core.driving.training).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gift_core.code.fingerprint import running_code
-from gift_core.code.revisions import edited, read_table
+from gift_core.code.versions import running_code
 from gift_core.computation import Computation, Compute, State
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
@@ -86,21 +85,7 @@ def kept_features(
 def _key(stage: str, device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Any]:
     computed_with = environment(device)
     computed_with.pop(EDITED, None)  # what counts of the code is in the key
-    return {"inputs": inputs, "code": code_of(stage), "environment": computed_with}
-
-
-@cache
-def code_of(stage: str) -> dict[str, Any]:
-    """Returns what counts of the code that the stage runs, as this process found it first.
-
-    Of code that resumes work each change counts: it reads what another version may have written.
-    """
-    code = running_code()
-    return {
-        "revisions": {part: row["revision"] for part, row in read_table(code).items() if part.split()[0] == stage},
-        "edited": edited(code, stage),
-        "work": {file: digest for file, digest in code.files.items() if file.startswith("gift_core/work/")},
-    }
+    return {"inputs": inputs, "code": running_code().state(stage), "environment": computed_with}
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,15 @@ from gift_core.code.own_files import own_files
 from gift_core.computation import require_devices, set_up_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
-from gift_core.config.method_options import NOT_TRAINED
+from gift_core.config.method_options import READ_BY
 from gift_core.config.own_code import files_of
 from gift_core.datasets.ingest import validation_images
+from gift_core.driving.processes import Processes, run_together
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
 from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
-from gift_core.work.processes import Processes, run_together
 
 from ..finetune import load_step
 from ..stage import Stage, explained
@@ -85,7 +85,7 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
     names = (step.task for step in config.sequence)
     others = [name for name in names if name != task and (layout.task(name) / "task.json").is_file()]
     inputs = {  # what decides the result of a trial besides its rate
-        "row": stage.row.model_dump(mode="json", exclude={"learning_rate", *NOT_TRAINED}),
+        "row": stage.row.model_dump(mode="json", exclude={"learning_rate", *READ_BY}),
         "own_code": own_files(layout.root, files_of(config, [stage.method])),
         "settings": config.model_dump(mode="json", include={"seed", "ingest", "training", "evaluation"}),
         "task": config.tasks[task].model_dump(mode="json"),

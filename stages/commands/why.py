@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gift_core.code.fingerprint import running_code
-from gift_core.code.revisions import code_files, read_table
+from gift_core.code.versions import running_code
+from gift_core.layout import CODE
 from gift_core.quantities import byte_size, duration, first_names, plural
 from gift_core.untrusted import leaves
 
 from ..check import describe_edits
+from ..code_files import code_files
 from ..command_line import AsJson, print_json
 from ..stage import PARAMS, argument
 
@@ -34,9 +35,9 @@ def why(
 ) -> None:
     """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it took.
 
-    It names keys of params.yaml with their old and new values, edited functions,
-    parts of GIFT with a new revision, changed files and missing outputs. The
-    stages that only follow from these are counted. Nothing runs.
+    It names keys of params.yaml with their old and new values, new versions of
+    the stage and what they change, edited modules, changed files and missing
+    outputs. The stages that only follow from these are counted. Nothing runs.
 
     Example: gift why finetune@gift-step1
     """
@@ -61,8 +62,8 @@ def why(
     typer.echo(describe(summary) if found or summary["follow"] else nothing)
     if recorded:
         typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
-    if running_code().edited_files:
-        typer.echo(f"Note: {describe_edits(code_files(running_code(), config).values())}.")
+    if running_code().edited:
+        typer.echo(f"Note: {describe_edits()}.")
 
 
 def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
@@ -70,13 +71,13 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
-    code, writers, seconds = code_files(running_code(), config), pipeline.writers(), pipeline.expected_seconds()
+    code, writers, seconds = code_files(config, Path()), pipeline.writers(), pipeline.expected_seconds()
     groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
     for name in pipeline.upstream:
         changes = pipeline.changes(name)
         edits = list[str]()
         for path in sorted(changes.code & code.keys()):
-            edits += explain_code(Path(path).stem, changes.recorded(path, code[path]), code[path])
+            edits += explain_code(path, changes.recorded(path, code[path]), code[path])
         if reasons := _reasons(changes, edits, writers, stale):
             stale.add(name)
             groups.setdefault((name.partition("@")[0], tuple(reasons)), []).append(name)
@@ -112,29 +113,24 @@ def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], sta
     return found if all(gone) else [*found, CHANGED]
 
 
-def explain_code(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost.
-
-    `name` is that of the task or method whose file it is.
-    """
+def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost."""
+    stage, *names = Path(path).relative_to(CODE).with_suffix("").parts
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
-    was, now = (
-        dict(leaves(row["settings"], f"methods.{name}".rstrip(".")) if row.get("settings") else ())
-        for row in (old, new)
-    )
+    was, now = (dict(leaves(each.get("settings", {}), ".".join(["methods", *names]))) for each in (old, new))
     yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))
-    for part in _different(old["revisions"], new["revisions"]):
-        former, number = old["revisions"].get(part), new["revisions"].get(part)
-        if former is None or number is None:
-            yield f"{part} is {'used now' if former is None else 'not used any more'}"
-            continue
+    former, version = old.get("version", 0), new["version"]
+    sentences = [running_code().versions[stage][number] for number in range(former + 1, version + 1)]
+    if former != version:
         older = "this installation is older than the one that ran the stage"
-        reason = older if number < former else read_table(running_code())[part]["reasons"][str(number)]
-        yield f"revision of {part}: {former} -> {number} ({reason})"
+        yield f"version of {stage}: {former} -> {version} ({'; '.join(sentences) or older})"
     if edited := _different(old.get("edited", {}), new.get("edited", {})):
         yield f"edited since it ran: {first_names(edited, SHOWN_NAMES)}"
+    for key in ("files", "own_code"):
+        files, changed = old.get(key, {}), _different(old.get(key, {}), new.get(key, {}))
+        yield from (f"{file} changed" for file in changed if file in files)  # else a setting names it now
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.code.fingerprint import running_code
-from gift_core.code.revisions import code_file, options_of, state
-from gift_core.config.method_options import NOT_TRAINED
+from gift_core.config.method_options import READ_BY
 from gift_core.errors import UserError
 from gift_core.layout import pipeline_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
+from ..code_files import code_file, content_of
 from ..stage import PARAMS, Stage
 
 if TYPE_CHECKING:
@@ -33,17 +32,21 @@ DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run
 
 def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, name = opened.stage, opened.method or opened.task
-    own = name if name in options_of(stage, opened.config) else ""
-    file = opened.layout.root / code_file(stage, own)
+    stage, method, root = opened.stage, opened.method, opened.layout.root
+    file = root / code_file(stage, method)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found, checked = state(running_code(), stage, own, opened.config), read_json_file(file)
+    found, checked = content_of(stage, method, opened.config, root), read_json_file(file)
+    edited = {
+        "settings": f"{PARAMS}: methods.{method}".rstrip("."),
+        "files": "a file that settings name",
+        "own_code": "a file that the method names",
+    }
+    changed = next((key for key in edited if checked.get(key) != found.get(key)), "code")
     if checked != found:
-        is_code = checked.get("settings") == found.get("settings")
-        changed, other = ("the code", "code") if is_code else (f"{PARAMS}: methods.{name}".rstrip("."), "settings")
-        what = f"{changed} was edited after `check` ran, so the result would be recorded as that of other {other}"
-        raise UserError(f"{stage}: {what}. Run dvc repro again.")
+        what = f"{edited.get(changed, 'the code')} was edited after `check` ran"
+        why = f"so the result would be recorded as that of other {changed}"
+        raise UserError(f"{stage}: {what}, {why}. Run dvc repro again.")
 
 
 def require_usable_model(opened: Stage, clip: Clip) -> None:
@@ -53,6 +56,7 @@ def require_usable_model(opened: Stage, clip: Clip) -> None:
     from gift_core.config.replay_options import RandomTextsConfig
     from gift_core.doctor.distinct_classes import require_known_classes
     from gift_core.doctor.finding import Project
+    from gift_core.method.loaded_code import require_working
     from gift_core.method.methods import build_method
     from gift_core.method.replay.current_task import random_token_rows
     from gift_core.method.training.loop import require_trainable
@@ -61,7 +65,8 @@ def require_usable_model(opened: Stage, clip: Clip) -> None:
         row = opened.config.methods[name]
         texts = getattr(row.replay, "texts", None)
         try:
-            require_trainable(clip, opened.config.training, build_method(row))
+            require_working(f"methods.{name}", row, opened.layout.root)
+            require_trainable(clip, opened.config.training, build_method(row, root=opened.layout.root))
             if isinstance(texts, RandomTextsConfig):
                 random_token_rows(clip, texts.count, texts.length, ())
         except UserError as error:
@@ -93,11 +98,9 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
     written = block.get("do", block).get("params", [])
     keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
-    if stage in ("finetune", "evaluate"):  # the keys of the method's row that data/code has
-        rows = [value_at(content, f"methods.{method}") for content in (old, new)]
-        names = {name for row in rows if isinstance(row, Mapping) for name in row}
-        read = names & {"release"} if stage == "evaluate" else names - NOT_TRAINED
-        keys += [f"methods.{method}.{name}" for name in sorted(read)]
+    rows = [value_at(content, f"methods.{method}") for content in (old, new)]
+    names = {name for row in rows if isinstance(row, Mapping) for name in row}
+    keys += [f"methods.{method}.{name}" for name in sorted(names) if READ_BY.get(name, "finetune") == stage]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
         what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
         raise UserError(f"{what}, and is not recorded. Run dvc repro again.")

@@ -12,7 +12,7 @@ from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.layout import Layout
 from tests.clone import PROBE, TASKS, Clone
-from tests.end_to_end.test_revisions import of
+from tests.end_to_end.test_versions import of
 
 pytestmark = pytest.mark.end_to_end
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import PRINTED, PROBE, TASKS, Clone, copy_of_repository, edit_function, small, stages_in
-from tests.end_to_end.test_revisions import EDITS, record_as_verified
+from tests.clone import PRINTED, PROBE, TASKS, Clone, copy_of_repository, small, stages_in
 
 pytestmark = pytest.mark.end_to_end
 
@@ -58,16 +57,6 @@ def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_c
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
-
-
-def test_an_update_with_the_same_revisions_runs_check_alone(clone: Clone) -> None:
-    record_as_verified(clone.folder)
-    clone.repro()  # nothing, where the code is the verified one before
-    for file, function, _ in EDITS.values():
-        edit_function(clone.folder, file, function)
-    record_as_verified(clone.folder)
-    assert clone.repro() == ["check"]
-    assert clone.repro() == []
 
 
 def hashes(clone: Clone) -> dict[str, str]:

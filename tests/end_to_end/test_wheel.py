@@ -147,7 +147,7 @@ def test_the_commands_of_its_readme_run_in_order(
 
 
 def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:
-    edit_function(installed.packages, "gift_core/method/losses.py", "align")
+    edit_function(installed.packages, "gift_core/method/consolidation.py", "AdaptiveFisher.observe")
     assert "check" in installed.run("gift", "check", cwd=project)
     changed = json.loads(installed.run("python", "-m", "dvc", "status", "--json", cwd=project))
     assert changed["finetune@gift-step0"] == [{"changed deps": {"data/code/finetune/gift.json": "modified"}}]

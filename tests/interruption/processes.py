@@ -61,7 +61,8 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     """The process: prints into a file, sends itself the signal at a change, and runs the command."""
     import torch
 
-    from gift_core.work import resumable, training
+    from gift_core.driving import training
+    from gift_core.work import resumable
     from stages.app import app
 
     notes = Path(root) / "notes"

@@ -15,8 +15,6 @@ from gift_core.artifacts.accuracy import computed_with, write_empty_accuracy
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_files import write_source
-from gift_core.code.fingerprint import Code
-from gift_core.code.revisions import code_files
 from gift_core.config.loading import load_config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
@@ -26,6 +24,7 @@ from gift_core.report.highlight import result_sentences, run_summary
 from gift_core.report.labels import NAMES
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
+from stages.code_files import code_files
 from tests.datasets.folders import folder_row
 from tests.imports import ROOT
 from tests.report import run_folder as runs
@@ -101,9 +100,9 @@ def test_every_method_of_the_catalogue_has_a_printed_name() -> None:
 
 
 def test_a_label_is_read_by_the_report_alone_and_without_one_nothing_changes(tmp_path: Path) -> None:
-    config, code = runs.write_run(tmp_path), Code(ROOT)
+    config = runs.write_run(tmp_path)
     rows = {**config.methods, "gift": config.methods["gift"].model_copy(update={"label": "My GIFT"})}
-    before, after = code_files(code, config), code_files(code, config.model_copy(update={"methods": rows}))
+    before, after = (code_files(each, tmp_path) for each in (config, config.model_copy(update={"methods": rows})))
     assert [name for name in before if before[name] != after[name]] == ["data/code/report.json"]
     assert after["data/code/report.json"]["settings"] == {"gift": {"label": "My GIFT"}}
     assert not any('"label"' in json.dumps(content) for content in before.values())
@@ -194,7 +193,7 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
     config, layout, other = runs.write_run(tmp_path), Layout(tmp_path), runs.ENVIRONMENT | {"threads": 2}
     write_provenance(layout.model("gift", "zodiac"), {"environment": other | {"device": "<script>x"}})
-    edited = {EDITED: "gift_core/work/training.py"}
+    edited = {EDITED: "gift_core/driving/training.py"}
     write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other | edited)
     runs.change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
     manifest = layout.shards("zodiac") / "manifest.json"
@@ -206,7 +205,7 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     assert differences(record)["threads"] == expected
     page = render_page(record)
     assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
-    assert "Edited code</th><td>gift_core/work/training.py (teach@gift-zodiac)<" in page
+    assert "Edited code</th><td>gift_core/driving/training.py (teach@gift-zodiac)<" in page
     assert "torch 2.9.0<" in page  # what all have in common
     assert "<script>x" not in page and html.escape("<script>x") in page
     printed = invoke("report", "--params", tmp_path / "params.yaml", "--root", tmp_path)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from gift_core.driving.processes import Processes
 from gift_core.errors import UserError
-from gift_core.work.processes import Processes
 from stages.commands import trials
 from stages.commands.search import change_of, present_rate, show_trials, shown
 from stages.commands.trials import run_trials, with_iterations

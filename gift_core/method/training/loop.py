@@ -158,7 +158,7 @@ def training_run(
     the averaged weights, where the method has them. `seed`, with the prompts, only affects adapters and layers that are
     random in training (dropout), since batches have seeds of their own. So each task has other adapters at the start.
     `encoders` run the towers, by default as `training` says. UserError if a weight is not finite at the end, and for a
-    model that does not support gradient checkpointing where `training` asks for it. gift_core.work.training.drive
+    model that does not support gradient checkpointing where `training` asks for it. gift_core.driving.training.drive
     resumes, uses several processes, and keeps a GPU busy.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.

@@ -14,18 +14,18 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
+from gift_core.driving.processes import ALONE, DataParallel
+from gift_core.driving.training import drive
 from gift_core.method.methods import Method, build_method
 from gift_core.method.replay.pairs import PairReplay
 from gift_core.method.replay.source import Replay, Sampling, Teacher
 from gift_core.method.replay.teacher_features import encode_pairs
 from gift_core.method.training.encoders import GradientCache
 from gift_core.method.training.loop import LossRow, learning_rates, sampled, training_run
-from gift_core.work.processes import ALONE, DataParallel
-from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
-DRIVEN = ("on_iteration", "snapshot", "say", "processes")  # options of work.training.drive
+DRIVEN = ("on_iteration", "snapshot", "say", "processes")  # options of driving.training.drive
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
@@ -87,7 +87,7 @@ def run(
 ) -> list[LossRow]:
     """Trains `clip` in place as the stage finetune does, and returns the rows.
 
-    `changes` are options of work.training.drive and of the section training.
+    `changes` are options of driving.training.drive and of the section training.
     """
     driven: dict[str, Any] = {"processes": ALONE} | {name: changes.pop(name) for name in DRIVEN if name in changes}
     settings, processes = training(iterations, **changes), driven["processes"]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.code.fingerprint import REVISIONS, VERIFIED, Code
+from gift_core.code.versions import TABLE
+from recipes.versions.record import record
 from tests.clone import PROBE, TASKS, Clone, clone_of, commit, copy_of, edit_function, new_project, small
 from tests.imports import with_all_methods
 
@@ -34,31 +35,10 @@ def of(stage: str, *methods: str) -> set[str]:
     return {f"{stage}@{method}-step{step}" for method in methods for step in STEPS}
 
 
-# The file and the function: the stages that run besides check.
-EDITS: dict[str, tuple[str, str, set[str]]] = {
-    "a loss": ("gift_core/method/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
-    "Fisher information": ("gift_core/method/replay/fisher.py", "per_sample", of("teach", "ewc")),
-    "a consolidation": ("gift_core/method/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
-    "a kind of replay": (
-        "gift_core/method/replay/exemplars.py",
-        "ExemplarReplay.teach",
-        of("teach", "icarl") | of("finetune", "icarl"),
-    ),
-    "a reader": ("gift_core/datasets/webdataset.py", "list_tars", {f"ingest@{TASKS[1]}"}),
-    "the loop": ("gift_core/method/training/loop.py", "learning_rates", of("finetune", *METHODS)),
-    "the accuracy": (
-        "gift_core/method/evaluation.py",
-        "evaluate_task_incremental",
-        of("evaluate", *METHODS) | {f"probe@{PROBE}"},
-    ),
-    "a message": ("gift_core/progress.py", "progress_bar", set()),
-}
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which every toy stage has run with the verified code."""
-    project = new_project(tmp_path_factory.mktemp("revisions") / "project")
+    """A clone in which every toy stage has run with the recorded code."""
+    project = new_project(tmp_path_factory.mktemp("versions") / "project")
     (project.folder / "toy.py").write_text(TOY, encoding="utf-8")
     pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text(encoding="utf-8"))
     for name, block in pipeline["stages"].items():
@@ -71,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     project.write_params(changed_params(project.params))
     (project.folder / "data" / "0_raw" / "packed").mkdir()
     (project.folder / "data" / "0_raw" / "packed" / "image.png").touch()
-    record_as_verified(project.folder)
+    record(project.folder)
     project.repro()
     commit(project, "the first result")
     return project
@@ -87,51 +67,88 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def record_as_verified(folder: Path, *risen: str) -> None:
-    """Does what `make revisions` does at its end: the code is verified, and the revisions of these parts rise."""
-    table = folder / REVISIONS
-    rows = json.loads(table.read_text(encoding="utf-8"))
-    for name in risen:
-        rows[name] = {"revision": rows[name]["revision"] + 1, "reasons": {**rows[name]["reasons"], "2": "for a test"}}
-    table.write_text(json.dumps(rows), encoding="utf-8")
-    (folder / VERIFIED).write_text(json.dumps(Code(folder).record()), encoding="utf-8")
+def raise_version(folder: Path, stage: str, sentence: str) -> None:
+    """Gives the stage one more version, and records the code."""
+    table = folder / TABLE
+    versions = yaml.safe_load(table.read_text(encoding="utf-8"))
+    versions[stage][len(versions[stage]) + 1] = sentence
+    table.write_text(yaml.safe_dump(versions), encoding="utf-8")
+    record(folder)
 
 
-@pytest.mark.parametrize(("file", "function", "expected"), EDITS.values(), ids=EDITS)
-def test_an_edit_runs_the_stages_that_use_the_function_and_undoing_it_runs_nothing(
-    finished: Clone, file: str, function: str, expected: set[str]
-) -> None:
-    edit_function(finished.folder, file, function)
-    assert set(finished.repro()) == expected | {"check"}
+def test_an_edit_runs_the_stages_that_import_the_module_and_undoing_it_runs_nothing(finished: Clone) -> None:
+    edits = {
+        ("gift_core/driving/processes.py", "Processes.sum_gradients"): of("finetune", *METHODS),
+        ("gift_core/datasets/webdataset.py", "list_tars"): {f"ingest@{name}" for name in (*TASKS, PROBE)},
+        ("gift_core/progress.py", "progress_bar"): set(),
+    }
+    for (file, function), expected in edits.items():
+        edit_function(finished.folder, file, function)
+        assert set(finished.repro()) == expected | {"check"}
+        finished.undo()
+        # DVC's run cache has no stage whose output stays while it runs (persist)
+        assert set(finished.repro()) == {"check", *(stage for stage in expected if stage.startswith("ingest"))}
+
+
+def test_an_update_with_the_same_versions_runs_check_alone(finished: Clone) -> None:
+    for function in ("align", "distill_vocabulary"):
+        edit_function(finished.folder, "gift_core/method/losses.py", function)
+    record(finished.folder)
+    assert finished.repro() == ["check"] and finished.repro() == []
     finished.undo()
-    # DVC's run cache has no stage whose output stays while it runs (persist)
-    assert set(finished.repro()) == {"check", *(stage for stage in expected if stage.startswith("ingest"))}
+    assert finished.repro() == ["check"]
 
 
-def test_an_update_with_a_new_revision_runs_what_uses_the_part_and_gift_why_says_so(
+def test_an_update_with_a_new_version_runs_the_stage_and_gift_why_has_its_sentence(
     finished: Clone, tmp_path: Path
 ) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
-    edit_function(clone.folder, "gift_core/method/losses.py", "align")
-    clone.edit("gift_core/work/training.py", "Drives a training run", "Drives one training run")
+    edit_function(clone.folder, "gift_core/method/consolidation.py", "AdaptiveFisher.observe")
     params = clone.params
     params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
     clone.write_params(params)
     printed = clone.run(sys.executable, "-m", "stages", "why")
-    (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
-    assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
-    assert "  edited since it ran: gift_core/method/losses.py: align\n" in printed
-    others = "1 file edited that no stage depends on (gift_core/work/training.py)"
-    assert f"Note: 1 file of the code edited; {others}.\n" in printed
+    assert "  edited since it ran: gift_core/method/consolidation.py\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
-    record_as_verified(clone.folder, "finetune losses.align")
+    assert "Note: 1 file of the code edited (gift_core/method/consolidation.py).\n" in printed
+    raise_version(clone.folder, "finetune", "the penalty counts from 0")
     printed = clone.run(sys.executable, "-m", "stages", "why")
-    assert "  revision of finetune losses.align: 1 -> 2 (for a test)\n" in printed
-    stale = {"check", *of("finetune", "gift", "gift_vocabulary", "ewc")}
+    assert "  version of finetune: 1 -> 2 (the penalty counts from 0)\n" in printed and "Note" not in printed
+    stale = {"check", *of("finetune", *METHODS)}
     found = json.loads(clone.run(sys.executable, "-m", "stages", "why", "--json"))
     assert {name for each in found["stale"] for name in each["stages"]} == stale == set(clone.repro())
     content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
-    assert content["revisions"]["finetune losses.align"] == 2 and "edited" not in content
+    assert content["version"] == 2 and "edited" not in content
+
+
+def test_a_new_file_runs_check_alone_and_an_edited_one_the_stages_whose_settings_name_it(
+    finished: Clone, tmp_path: Path
+) -> None:
+    clone = copy_of(finished.folder, tmp_path / "clone")
+    raw = clone.folder / "data" / "0_raw"
+    params = clone.params
+    lora = {"path": "data/0_raw/generators/styles", "weight_name": "ink.safetensors", "scale": 1.0}
+    params["generator"]["lora"] = lora
+    params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
+    (raw / "generators" / "styles").mkdir()
+    ink, captions = raw / "generators" / "styles" / "ink.safetensors", raw / "prompts" / "captions.csv"
+    ink.write_text("one")
+    captions.write_text("class_name,caption\nhouse,a house\n")
+    clone.write_params(params)
+    prompts, images = ({f"{stage}@{step}" for step in STEPS} for stage in ("write_prompts", "synthesize"))
+    assert set(clone.repro()) == {"check", "report", *prompts, *images}  # its page has these settings
+    for folder in ("generators/styles", "generators", "models", "prompts", "reference"):
+        (raw / folder / "another.bin").write_text("another")
+        assert clone.repro() == ["check"]
+    ink.write_text("two")
+    assert "  data/0_raw/generators/styles/ink.safetensors changed\n" in clone.run(
+        sys.executable, "-m", "stages", "why"
+    )
+    assert set(clone.repro()) == {"check", *images}
+    captions.write_text("class_name,caption\nhouse,a small house\n")
+    assert set(clone.repro()) == {"check", *prompts}
+    ink.unlink()  # it is not on this machine
+    assert clone.repro() == ["check"]
 
 
 def test_gift_why_says_how_to_get_missing_outputs(finished: Clone, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ import torch
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
+from gift_core.driving import training
 from gift_core.errors import UserError
 from gift_core.method.methods import build_method
 from gift_core.method.training.loop import LossRow
-from gift_core.work import training
 from gift_core.work.resumable import read_state
 from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import gift, method_config, other_teacher, run, task_images

@@ -1,7 +1,8 @@
-"""The small experiments that the probe runs: their settings, which are in experiments.yaml, and their data."""
+"""The small experiments of `make versions ARGS=--compare`: their settings, from experiments.yaml, and their data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,21 @@ from webdataset import TarWriter
 from gift_core.config.params_edit import catalogue_rows
 
 CONTENT = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-EXPERIMENTS: dict[str, dict[str, Any]] = CONTENT["experiments"]
+Experiment = Mapping[str, Any]  # its sections, where they differ from those of presets/mini.yaml and of `shared`
+EXPERIMENTS: dict[str, Experiment] = CONTENT["experiments"]
 
 
-def params_of(experiment: str, preset: Path) -> str:
+def params_of(experiment: Experiment, preset: Path) -> str:
     """Returns params.yaml of an experiment, made from presets/mini.yaml of one version of the code."""
     params = yaml.safe_load(preset.read_text(encoding="utf-8")) | {"tasks": {}}
     rows = catalogue_rows(params, preset.parent) | params["methods"]
-    params["methods"] = rows | {name: rows[base] | changes for name, (base, changes) in CONTENT["variants"].items()}
-    for sections in (CONTENT["shared"], EXPERIMENTS[experiment]):
+    variants = {name: rows[base] | changes for name, (base, changes) in CONTENT["variants"].items()}
+    for sections in (CONTENT["shared"], experiment):
         for name, section in sections.items():
             params[name] = params[name] | section if isinstance(section, dict) else section
-    tasks = params["sequence"]
-    steps = zip(tasks, ("../pretrained", *tasks), strict=False)
+    params["methods"] = {name: (rows | variants)[name] for name in params["run"]["methods"]}
+    steps = zip(params["sequence"], ("../pretrained", *params["sequence"]), strict=False)
     params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
-    params["run"]["methods"] = params["run"]["methods"] or list(params["methods"])
     return yaml.safe_dump(params, sort_keys=False)
 
 

@@ -20,16 +20,16 @@ import torch
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
+from gift_core.driving import training
+from gift_core.driving.processes import ALONE, Processes, run_together
 from gift_core.errors import UserError
 from gift_core.method.training import loop
 from gift_core.method.training.loop import LossRow
-from gift_core.work import training
-from gift_core.work.processes import ALONE, Processes, run_together
 from tests.clip.tiny import CPU, tiny_clip
+from tests.driving.test_training import with_dropout
 from tests.interruption.processes import SERVER
 from tests.method.training.test_trains import LORA
 from tests.method.training.tiny_training import GIFT_LOSSES, gift, method_config, other_teacher, run
-from tests.work.test_training import with_dropout
 
 COUNT = 4  # processes, of which one has no class; the shares of 7 images differ
 VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}

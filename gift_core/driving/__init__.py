@@ -1,0 +1,1 @@
+"""How a training run is driven: snapshots, prefetched batches, and several processes that share each batch."""

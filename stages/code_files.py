@@ -1,0 +1,129 @@
+"""The files in data/code: what each stage depends on besides its inputs and the parameters in dvc.yaml.
+
+That is the version of the stage, what was edited of its code, the files that its settings name, and its settings of a
+method's row. `check` writes them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.artifacts.contract import sha256_of, write_json
+from gift_core.code.own_files import own_files
+from gift_core.code.versions import digest_of, hash_of_module, is_module, running_code
+from gift_core.config.own_code import files_of
+from gift_core.layout import CODE, WATCHED, Layout
+from gift_core.untrusted import read_json_file
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+
+OF_METHODS = ("teach", "finetune", "evaluate")  # stages with a file for each method
+
+
+def code_files(config: Config, root: Path) -> dict[str, dict[str, Any]]:
+    """Returns {path below `root`: content} of all files in data/code."""
+    stages = running_code().versions
+    uses = [(stage, method) for stage in stages for method in (config.run.methods if stage in OF_METHODS else [""])]
+    return {code_file(stage, method): content_of(stage, method, config, root) for stage, method in uses}
+
+
+def code_file(stage: str, method: str) -> str:
+    """Returns the path of a file in data/code: data/code/finetune/gift.json, data/code/ingest.json."""
+    return f"{CODE}{stage}/{method}.json" if stage in OF_METHODS else f"{CODE}{stage}.json"
+
+
+def content_of(stage: str, method: str, config: Config, root: Path) -> dict[str, Any]:
+    """Returns the content of code_file, without what is empty."""
+    former = _read(root / code_file(stage, method)).get("files", {})
+    files = digests_of(named_files(stage, method, config), root, former)
+    own = own_files(root, files_of(config, [method])) if stage == "finetune" else {}
+    settings = settings_of(stage, method, config)
+    content = {**running_code().state(stage), "files": files, "own_code": own, "settings": settings}
+    return {key: value for key, value in content.items() if value}
+
+
+def settings_of(stage: str, method: str, config: Config) -> dict[str, Any]:
+    """Returns what the stage reads of the method's row, by method where it runs for all methods.
+
+    DVC can depend on a whole row alone, but an edit of `release` trains nothing.
+    """
+    if stage in OF_METHODS:
+        return config.methods[method].settings_of(stage)
+    rows = {name: config.methods[name].settings_of(stage) for name in config.run.methods}
+    return {name: row for name, row in rows.items() if row}
+
+
+def named_files(stage: str, method: str, config: Config) -> list[str]:
+    """Returns the files and folders that the stage's settings name, among names of other things, such as hub names."""
+    generator, prompts = config.generator, config.prompts
+    names: list[str | None] = []
+    if stage == "import_model":
+        names = [config.model.name, config.model.pretrained]
+    elif stage == "write_vocabulary":
+        names = [prompts.base_vocabulary]
+    elif stage == "write_prompts":
+        names = [prompts.captions]
+    elif stage == "synthesize":
+        names = [generator.pipeline]
+        if generator.lora:
+            names.append(f"{generator.lora.path}/{generator.lora.weight_name or ''}")
+        if generator.filters:
+            names += [generator.filters.scorer.name, generator.filters.scorer.pretrained]
+    elif stage == "teach":
+        names = [getattr(config.methods[method].replay, "folder", None)]
+    return [name for name in names if name]
+
+
+def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> dict[str, str]:
+    """Returns {path below `root`: hash of its content} of the names that are files or folders in WATCHED.
+
+    One that is not on this machine keeps its hash in `former`: results that were made with it stay. What was read is
+    noted, so that gigabytes are read again only after a change.
+    """
+    found, noted = dict[str, str](), Layout(root).noted_hashes()
+    notes = _read(noted)
+    before = dict(notes)
+    for name in names:
+        location = name.removeprefix("local-dir:").removeprefix("local-file:")
+        path = os.path.relpath(root / location, root)
+        if not any(Path(path).is_relative_to(folder) for folder in WATCHED):
+            continue
+        if (root / path).exists():
+            found[path] = _digest(root / path, notes)
+        elif path in former:
+            found[path] = former[path]
+    if notes != before:
+        with suppress(OSError):  # the project may be read-only
+            write_json(noted, notes)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a JSON file, {} where there is none or it is damaged."""
+    with suppress(OSError, ValueError):
+        return dict(read_json_file(path))
+    return {}
+
+
+def _digest(path: Path, notes: dict[str, list[str]]) -> str:
+    """The hash of a file or a folder, from `notes` where all sizes and times of change are as they were noted.
+
+    Comments and docstrings of a module do not count, nor do a folder's README.md and hidden files.
+    """
+    if is_module(path.name):
+        return hash_of_module(path.read_text(encoding="utf-8"))
+    files = {path.name: path}
+    if path.is_dir():
+        inside = sorted((each.relative_to(path).as_posix(), each) for each in path.rglob("*") if each.is_file())
+        files = {name: each for name, each in inside if each.name != "README.md" and "/." not in f"/{name}"}
+    states = {name: (each.stat().st_size, each.stat().st_mtime_ns) for name, each in files.items()}
+    state, key = digest_of(repr(states).encode()), os.fspath(path)
+    if notes.get(key, [""])[0] != state:
+        hashes = {name: sha256_of(each) for name, each in files.items()}
+        notes[key] = [state, digest_of(repr(hashes).encode())]
+    return notes[key][1]
