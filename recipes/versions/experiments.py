@@ -53,7 +53,7 @@ def add_data(raw: Path) -> None:
             tar.write({"__key__": f"{number:04}", "png": image, "cls": shape.name, "txt": caption})
     (shapes[0] / "broken.png").write_bytes(b"no image")
     (raw / "prompts" / "captions.csv").write_text("class_name,caption\nhouse,a small house on a hill\n")
-    (raw / "generators" / "scorer").symlink_to(raw.parent / "mini" / "clip")
+    (raw / "generators" / "scorer").symlink_to(Path("..", "..", "mini", "clip"))
     table = pd.DataFrame(rows)
     table.drop(columns="image").to_csv(pictures / "images.csv", index=False)
     table[["image", "label"]].to_parquet(raw / "fetched" / "train-00000-of-00001.parquet")
