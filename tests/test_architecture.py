@@ -43,30 +43,30 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 900,
-    "gift_core/artifacts": 1_970,
-    "gift_core/clip": 1_810,
-    "gift_core/config": 2_040,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 2_940,
-    "gift_core/doctor": 1_350,
-    "gift_core/driving": 370,
+    "gift_core/*.py": 940,
+    "gift_core/artifacts": 2_010,
+    "gift_core/clip": 1_890,
+    "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_090,
+    "gift_core/doctor": 1_550,
+    "gift_core/driving": 360,
     "gift_core/execution": 370,
-    "gift_core/generators": 710,
-    "gift_core/interop": 900,
-    "gift_core/code": 215,
-    "gift_core/library": 660,
-    "gift_core/method": 3_190,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/generators": 750,
+    "gift_core/interop": 910,
+    "gift_core/code": 280,
+    "gift_core/library": 970,
+    "gift_core/method": 3_320,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 2_550,
-    "gift_core/team": 472,
+    "gift_core/report": 2_730,
+    "gift_core/team": 500,
     "gift_core/tracking": 270,
     "gift_core/use": 510,
-    "gift_core/work": 830,
-    "recipes": 525,
-    "stages": 5_300,
-    "tests": 20_040,  # with what docs/adding_a_method.md adds
+    "gift_core/work": 880,
+    "recipes": 530,
+    "stages": 5_530,
+    "tests": 21_300,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -83,8 +83,12 @@ class Code:
         return in_wheel / rest if package == "stages" and in_wheel.is_dir() else self.root / file
 
     def state(self, stage: str) -> dict[str, Any]:
-        """Returns {"version": 3}, and as "edited" {file: its hash} where something is not as it was recorded."""
-        found: dict[str, Any] = {"version": max(self.versions[stage])}
+        """Returns {"version": 3}, and as "edited" {file: its hash} where something is not as it was recorded.
+
+        A command that computes as stages do (gift search) has no version of its own, but those of all stages.
+        """
+        newest = {name: max(versions) for name, versions in self.versions.items()}
+        found: dict[str, Any] = {"version": newest.get(stage, newest)}
         reached = self.reached(stage) if self.edited else ()
         if edited := {file: digest for file, digest in self.edited.items() if file in reached}:
             found["edited"] = edited
@@ -92,7 +96,8 @@ class Code:
 
     def reached(self, stage: str) -> set[str]:
         """Returns the modules that the stage runs, and the data files beside them."""
-        found, waiting = set[str](), [f"stages/{stage}.py"]
+        file = f"stages/{stage}.py"
+        found, waiting = set[str](), [file if file in self.files else f"stages/commands/{stage}.py"]
         while waiting:
             file = waiting.pop()
             if file not in found and not file.startswith(NEVER):
