@@ -169,10 +169,11 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
     """Returns the method's second step, as the stage finetune would load it."""
     row, training = run.config.methods[method], run.config.training
     replay = replay_of(run.config, run.layout, method, TASKS[-1])
+    built = build_method(row, fisher=load_fisher(row, replay.source.teacher))
     return Work(
-        method=build_method(row, fisher=load_fisher(row, replay.source.teacher)),
+        method=built,
         data=load_training_data(row, clip, replay.source.tasks, training=training, names=("step time",)),
-        replay=load_replay(row, clip, replay),
+        replay=load_replay(built, clip, replay),
         training=training,
     )
 

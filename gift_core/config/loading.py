@@ -114,8 +114,8 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     context, value = error.get("ctx", {}), error["input"]
     match error["type"]:
         case "missing" if section is OwnLossOptions and location[-1] == "file":
-            known = did_you_mean(str(location[-2]), LossesConfig.model_fields)
-            return _dotted(location[:-1]), f"unknown loss. {known} One of your own has a file: {OWN_LOSS}."
+            nearest = did_you_mean(str(location[-2]), LossesConfig.model_fields)
+            return _dotted(location[:-1]), f"unknown loss. {nearest} One of your own has a file: {OWN_LOSS}."
         case "missing":
             what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":

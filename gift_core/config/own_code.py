@@ -118,8 +118,9 @@ def _type_of(annotation: ast.expr | None, default: ast.expr | None) -> Any:
         text = ast.unparse(annotation)
         kind = TYPES.get(text.removesuffix(" | None"), Any)
         return kind | None if text.endswith(" | None") else kind
-    is_plain = isinstance(default, ast.Constant) and type(default.value) in TYPES.values()
-    return type(default.value) if is_plain else Any
+    if isinstance(default, ast.Constant) and type(default.value) in TYPES.values():
+        return type(default.value)
+    return Any
 
 
 def new_code(option: str, given: str, *, is_loss: bool) -> OwnCode:
