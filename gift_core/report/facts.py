@@ -21,9 +21,10 @@ from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interva
 from gift_core.report.highlight import best_method, by_task, styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE
-from gift_core.report.run_record import RunRecord, Section
+from gift_core.report.run_record import OWN_CODE, RunRecord, Section
 
 MAX_RESULTS_NAMED = 6
+CODE = {EDITED: "Edited code", OWN_CODE: "Code of your own"}  # by the part of an environment
 PROTOCOLS = {
     "task_incremental": "task-incremental: an image is classified among the classes of its own task",
     "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
@@ -98,7 +99,8 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     except UserError as error:
         raise ContractError(f"{error} Recreate it with: dvc repro import_model") from error
     size = f"{sum(map(math.prod, shapes.values())) / 1e6:.1f} million parameters"
-    same = [f"{name} {next(iter(of))}" for name, of in environments.items() if len(of) == 1 and name != EDITED]
+    usual = {name: of for name, of in environments.items() if name not in CODE}
+    same = [f"{name} {next(iter(of))}" for name, of in usual.items() if len(of) == 1]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),
         ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
@@ -120,8 +122,9 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
         *(("Environment", ", ".join(same)) for _ in same[:1]),
         *((f"Environment, {name}", text) for name, text in differences(record).items()),
         *(
-            ("Edited code", f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
-            for files, results in environments.get(EDITED, {}).items()
+            (title, f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
+            for part, title in CODE.items()
+            for files, results in environments.get(part, {}).items()
         ),
     ]
 
@@ -154,7 +157,7 @@ def differences(record: RunRecord) -> dict[str, str]:
     found = {}
     for name, of in record.environments.items():
         (usual, most), *others = of.items()
-        if others and name != EDITED:
+        if others and name not in CODE:
             rest = [f"{value} ({first_names(results, MAX_RESULTS_NAMED)})" for value, results in others]
             found[name] = ", ".join([f"{usual} ({plural(len(most), 'result')})", *rest])
     return found

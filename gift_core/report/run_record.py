@@ -101,6 +101,9 @@ class Experiment:
         return tuple(method for method in self.methods if method not in self.separate_models)
 
 
+OWN_CODE = "code of your own"  # a part of an environment: files that params.yaml names, each with its hash
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunRecord(Experiment, RunScores):
     """A finished run and its scores. What else a section shows, its module reads from the artifacts in `layout`.
@@ -177,7 +180,10 @@ class RunRecord(Experiment, RunScores):
             if row.replay.images != "none":
                 results[f"teach@{result}"] = read_source(layout.teacher(name, task)).environment
             if row.learns != "nothing":
-                results[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment")
+                provenance = read_provenance(layout.model(name, task))
+                own = ", ".join(f"{file} {digest}" for file, digest in provenance.get("own_code", {}).items())
+                of_own = {OWN_CODE: own} if own else {}
+                results[f"finetune@{result}"] = {**(provenance.get("environment") or {}), **of_own}
             file = layout.accuracy(name, task)
             results[f"evaluate@{result}"] = environment_of(file, self.metadata[name][task])
         found: dict[str, dict[str, list[str]]] = {}

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 TAGS = ("clip", "continual-learning", "gift")
 HUB = "hf-hub:"
 SETTINGS = (
-    "method", "task", "step", "learning_rate_factor", "seed", "precision", "training", "settings", "release",
-    "environment",
+    "method", "task", "step", "learning_rate_factor", "seed", "precision", "training", "settings", "own_code",
+    "release", "environment",
 )  # fmt: skip
 CARD = "README.md"
 _LOGIN = "Log in with: hf auth login. The token needs the right to write."

@@ -192,7 +192,8 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
 
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
     config, layout, other = runs.write_run(tmp_path), Layout(tmp_path), runs.ENVIRONMENT | {"threads": 2}
-    write_provenance(layout.model("gift", "zodiac"), {"environment": other | {"device": "<script>x"}})
+    made_by = {"environment": other | {"device": "<script>x"}, "own_code": {"my_losses.py": "1a2b3c4"}}
+    write_provenance(layout.model("gift", "zodiac"), made_by)
     edited = {EDITED: "gift_core/driving/training.py"}
     write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other | edited)
     runs.change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
@@ -206,6 +207,7 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     page = render_page(record)
     assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
     assert "Edited code</th><td>gift_core/driving/training.py (teach@gift-zodiac)<" in page
+    assert "Code of your own</th><td>my_losses.py 1a2b3c4 (finetune@gift-zodiac)<" in page
     assert "torch 2.9.0<" in page  # what all have in common
     assert "<script>x" not in page and html.escape("<script>x") in page
     printed = invoke("report", "--params", tmp_path / "params.yaml", "--root", tmp_path)
