@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gift_core.layout import pipeline_root, shipped_files, shipped_root
+from gift_core.layout import WATCHED, pipeline_root, shipped_files, shipped_root
 from gift_core.new_project.create import project_pipeline
 from tests.clone import Clone, commit, stages_in
 from tests.datasets.folders import picture
@@ -108,8 +108,8 @@ def test_dvc_yaml_differs_from_the_repositorys_in_the_commands_and_in_check_alon
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     ours, theirs = yaml.safe_load(text), yaml.safe_load(project_pipeline(text))
     assert theirs["stages"]["check"].pop("always_changed") is True
-    assert theirs["stages"]["check"].pop("deps") == ["params.yaml"]
-    assert ours["stages"]["check"].pop("deps") == ["params.yaml", "gift_core", "stages"]
+    assert theirs["stages"]["check"].pop("deps") == ["params.yaml", *WATCHED]
+    assert ours["stages"]["check"].pop("deps") == ["params.yaml", "gift_core", "stages", *WATCHED]
     for name, block in ours["stages"].items():
         body = block.get("do", block)
         assert body["cmd"].startswith(f"python -m stages {name}")
