@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +10,12 @@ from gift_core.code.versions import running_code
 from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
-from .code_files import code_files
+from .code_files import code_files, watch
 from .report import retire
 from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.tasks import TaskConfig
-
-
-# In dvc.yaml: what stands before the dependencies of this stage, and these, one a line.
-CHECK_DEPS = re.compile(r"^  check:\n(?P<head>(?:    .*\n)*?)    deps:\n(?P<deps>(?:      - .*\n)+)", re.MULTILINE)
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -35,18 +30,16 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     params = params_of(params, root)
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
-        from gift_core.code.own_files import own_files
         from gift_core.config.checks import require_task
-        from gift_core.config.own_code import files_of, require_own_code
+        from gift_core.config.own_code import require_own_code
         from gift_core.tracking.tracked_run import require_tracker
 
         require_task(stage.config, params.name)
         require_tracker()
         require_reference(stage)
         require_own_code(stage.config, root)
-        own = own_files(root, files_of(stage.config, stage.config.run.methods))
-        if watch(root, own):
-            stage.say(f"dvc.yaml: this stage depends on {first_names([*own])} now, so that an edit counts")
+        if own := watch(stage.config, root):
+            stage.say(f"dvc.yaml: this stage depends on {first_names(own)} now, so that an edit counts")
         retire(stage, params)
         files = code_files(stage.config, root)
         for name, content in files.items():
@@ -68,29 +61,6 @@ def require_reference(stage: Stage) -> None:
         replay = stage.config.methods[name].replay
         if isinstance(replay, ReferenceReplayConfig) and (folder := stage.layout.root / replay.folder).is_dir():
             captioned_images(folder, f"params.yaml: methods.{name}.replay.folder")
-
-
-def watch(root: Path, own: Collection[str]) -> bool:
-    """Makes files with code of the user's own dependencies of this stage in dvc.yaml. Returns whether it wrote them.
-
-    DVC cannot read their names from params.yaml. Nothing is written in a project without GIFT's code: there this stage
-    runs at every `dvc repro`.
-    """
-    from gift_core.work.publishing import write_atomically
-
-    path = root / "dvc.yaml"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    found = CHECK_DEPS.search(before)
-    if found is None or "always_changed" in found["head"]:
-        return False
-    kept = [line for line in found["deps"].splitlines() if not line.endswith(".py")]
-    deps = "\n".join([*kept, *(f"      - {file}" for file in own)])
-    after = before[: found.start("deps")] + f"{deps}\n" + before[found.end("deps") :]
-    if after == before:
-        return False
-    with write_atomically(path.resolve()) as temporary:
-        temporary.write_text(after, encoding="utf-8")
-    return True
 
 
 def describe_edits() -> str:

@@ -7,6 +7,7 @@ method's row. `check` writes them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,13 @@ from gift_core.code.versions import digest_of, hash_of_module, is_module, runnin
 from gift_core.config.own_code import files_of
 from gift_core.layout import CODE, WATCHED, Layout
 from gift_core.untrusted import read_json_file
+from gift_core.work.publishing import write_atomically
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
 
+# In dvc.yaml: what stands before the dependencies of `check`, and these, one a line.
+CHECK_DEPS = re.compile(r"^  check:\n(?P<head>(?:    .*\n)*?)    deps:\n(?P<deps>(?:      - .*\n)+)", re.MULTILINE)
 OF_METHODS = ("teach", "finetune", "evaluate")  # stages with a file for each method
 
 
@@ -30,6 +34,27 @@ def code_files(config: Config, root: Path) -> dict[str, dict[str, Any]]:
     stages = running_code().versions
     uses = [(stage, method) for stage in stages for method in (config.run.methods if stage in OF_METHODS else [""])]
     return {code_file(stage, method): content_of(stage, method, config, root) for stage, method in uses}
+
+
+def watch(config: Config, root: Path) -> list[str]:
+    """Makes files with code of the user's own dependencies of `check` in dvc.yaml. Returns them where that is new.
+
+    DVC cannot read their names from params.yaml. Nothing is written in a project without GIFT's code: there `check`
+    runs at every `dvc repro`.
+    """
+    path, own = root / "dvc.yaml", list(own_files(root, files_of(config, config.run.methods)))
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = CHECK_DEPS.search(before)
+    if found is None or "always_changed" in found["head"]:
+        return []
+    kept = [line for line in found["deps"].splitlines() if not line.endswith(".py")]
+    deps = "\n".join([*kept, *(f"      - {file}" for file in own)])
+    after = before[: found.start("deps")] + f"{deps}\n" + before[found.end("deps") :]
+    if after == before:
+        return []
+    with write_atomically(path.resolve()) as temporary:
+        temporary.write_text(after, encoding="utf-8")
+    return own
 
 
 def code_file(stage: str, method: str) -> str:

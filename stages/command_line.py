@@ -96,7 +96,11 @@ def carry_out(
     `hints`, or `unwritten`.
     """
     if write:
+        from .code_files import watch
+
         edit.carry_out()
+        if edit.params.name == "params.yaml":
+            watch(edit.config, edit.params.parent)
     if as_json:
         print_json({**record, "written": write})
         return

@@ -65,8 +65,8 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 880,
     "recipes": 530,
-    "stages": 5_530,
-    "tests": 21_310,  # with what docs/adding_a_method.md adds
+    "stages": 5_540,
+    "tests": 21_330,  # with what docs/adding_a_method.md adds
 }
 
 

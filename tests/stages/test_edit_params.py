@@ -17,7 +17,7 @@ from gift_core.config.loading import load_config
 from gift_core.config.presets import complete_text
 from tests.clone import content
 from tests.datasets.folders import birds, flat_birds, folder_row, picture
-from tests.imports import ROOT
+from tests.imports import ROOT, first_params
 from tests.stages import experiment
 from tests.stages.experiment import Gift
 
@@ -321,3 +321,19 @@ def test_without_a_task_each_command_says_how_to_add_one(gift: Gift) -> None:
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
     for words, code in (("check", 1), ("run", 1), ("show", 1), ("doctor --quick", 1), ("data status", 0)):
         assert "there is no task to learn yet. Add one: gift add-task NAME" in gift(*words.split(), expect=code).output
+
+
+def test_dvc_watches_a_file_with_a_loss_of_ones_own_as_long_as_a_method_that_runs_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(first_params(), encoding="utf-8")
+    before = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(before, encoding="utf-8")
+    printed = add_method("near", "--from", "gift", "--loss", "mine/losses.py:near").output
+    assert "mine/losses.py: new, an example to change" in printed
+    assert "\ndef near(" in (tmp_path / "mine" / "losses.py").read_text(encoding="utf-8")
+    expected = before.replace("      - data/mini\n    outs:", "      - data/mini\n      - mine/losses.py\n    outs:", 1)
+    assert (tmp_path / "dvc.yaml").read_text(encoding="utf-8") == expected
+    experiment.gift("remove-method", "near")
+    assert (tmp_path / "dvc.yaml").read_text(encoding="utf-8") == before
