@@ -28,7 +28,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.phase = "loading the pipeline"
         load = partial(load_tools, stage.config.generator, stage.config.run.device)
         pipeline, filters, device = load()
-        cut, longest = count_cut(pipeline, list(prompts["prompt"]))
+        cut, longest = count_cut(list(prompts["prompt"]), pipeline.pipeline, pipeline.arguments)
         if cut:
             stage.say(f"{cut} of {len(prompts)} prompts are longer than the generator's {longest} tokens and are cut")
         stage.phase = "generating images"

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gift_core.generators.pipeline import TextToImage
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # How the warnings of transformers and of diffusers begin.
 WARNINGS = ("Token indices sequence length is longer than", "The following part of your input was truncated")
 
 
-def count_cut(text_to_image: TextToImage, prompts: Sequence[str]) -> tuple[int, int]:
+def count_cut(prompts: Sequence[str], pipeline: Any, arguments: Mapping[str, Any]) -> tuple[int, int]:
     """Returns how many prompts are longer than the text encoder reads, and how many tokens it reads.
 
-    Of several encoders, as in Stable Diffusion 3, it is the one that reads the most.
+    `arguments` are those with which the pipeline is called. Of several encoders, as in Stable Diffusion 3, it is the
+    one that reads the most.
     """
-    tokenizer = longest_tokenizer(text_to_image.pipeline)
+    tokenizer = longest_tokenizer(pipeline)
     if tokenizer is None:
         return 0, 0
     longest = tokenizer.model_max_length
-    of_call = inspect.signature(text_to_image.pipeline.__call__).parameters.get("max_sequence_length")
+    of_call = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
     if of_call is not None:
-        longest = min(longest, text_to_image.arguments.get("max_sequence_length", of_call.default))
+        longest = min(longest, arguments.get("max_sequence_length", of_call.default))
     lengths = {prompt: len(tokenizer(prompt).input_ids) for prompt in dict.fromkeys(prompts)}
     return sum(lengths[prompt] > longest for prompt in prompts), longest
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.model_folder import ENTROPY, LOSS_FIELDS
+from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
@@ -27,6 +27,7 @@ from gift_core.layout import shipped_root
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
+from gift_core.method.loaded_code import OTHER_COLUMNS
 from gift_core.method.losses import Loss
 from gift_core.method.methods import Method, WeightedLoss, build_method
 from gift_core.method.pair_features import taken_by
@@ -169,7 +170,6 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
 PAPER_PRESET = shipped_root() / "presets" / "mtil_order_1.yaml"
 RATE = 1e-5  # of the paper, for rows without one
 GIVEN = ("none", "synthetic", "reference")  # replays whose pairs a caller can give
-OTHER_COLUMNS = {*LOSS_FIELDS, "consolidation", "skipped"}  # of a row of the log, which no loss may be named
 FROM_LIBRARY = {"images": "synthetic", "teacher": "previous"}
 
 

@@ -73,7 +73,7 @@ def test_prompts_that_are_cut_are_counted_and_not_printed(
             if isinstance(handler, logging.StreamHandler):
                 monkeypatch.setattr(handler, "stream", printed)
     long = "a photo of a red snowman " * 200
-    assert count_cut(pipeline, [WORDS[0], long, WORDS[1], long]) == (2, reads)
+    assert count_cut([WORDS[0], long, WORDS[1], long], pipeline.pipeline, pipeline.arguments) == (2, reads)
     pipeline.generate([long], [1])
     assert "tokens" not in printed.getvalue()
 
