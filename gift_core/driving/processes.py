@@ -181,6 +181,7 @@ def _main(
     rank: int, count: int, device: torch.device, folder: Path, threads: int, job: Job, arguments: Sequence[Any]
 ) -> None:
     """What each process runs: loads, joins the group, and trains. Ctrl-C reaches all of them."""
+    signal.signal(signal.SIGINT, _interrupt_once)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if rank:
         os.environ[QUIET] = "1"
@@ -201,6 +202,12 @@ def _main(
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _interrupt_once(*_: object) -> None:
+    """Ctrl-C reaches a process from the terminal and from the first process: the second must not stop it from ending."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:
