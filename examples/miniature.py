@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 import gift_core
 from gift_core.mini import world
 
-MODEL = f"local-dir:{Path(__file__).resolve().parents[1] / 'data' / 'mini' / 'clip'}"
+DATA = Path(__file__).resolve().parents[1] / "data" / "mini"
+MODEL, GENERATOR = f"local-dir:{DATA / 'clip'}", str(DATA / "diffusion")
 TEMPLATE = "a photo of a {}."
 
 
@@ -57,6 +58,21 @@ def base_images(count: int, preprocess: Any, *, seed: int) -> LabeledImages:
     return _labeled(list(world.render_task("symbols", "train", count, seed=seed)), prompts, preprocess)
 
 
+def write_photos(folder: str) -> tuple[str, str]:
+    """Writes images as folders of classes, as you may have them: a task, and symbols that the model knows.
+
+    Returns the folder of the task (train/CLASS/*, test/CLASS/*), and that of the symbols (CLASS/*).
+    """
+    names = world.mini_task("textures").class_names
+    for split, count in (("train", 400), ("test", 200)):
+        for number, (picture, label) in enumerate(world.render_task("textures", split, count, seed=1)):
+            _write(picture, Path(folder, "textures", split, names[label], f"{number}.png"))
+    symbols = world.base_symbols()
+    for number, (picture, label) in enumerate(world.render_task("symbols", "train", 200, seed=3)):
+        _write(picture, Path(folder, "symbols", symbols[label], f"{number}.png"))
+    return str(Path(folder, "textures")), str(Path(folder, "symbols"))
+
+
 def replay_pairs(count: int, preprocess: Any) -> list[tuple[torch.Tensor, str]]:
     """Returns pairs of an image and its prompt, in place of generated ones."""
     known = base_images(count, preprocess, seed=2)
@@ -71,3 +87,8 @@ def accuracy(model: Any, tokenizer: Any, data: LabeledImages) -> float:
 def _labeled(pictures: list[tuple[Any, int]], prompts: list[str], preprocess: Any) -> LabeledImages:
     images = torch.stack([preprocess(picture) for picture, _ in pictures])
     return LabeledImages(images, torch.tensor([label for _, label in pictures]), prompts)
+
+
+def _write(picture: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file)
