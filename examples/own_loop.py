@@ -25,7 +25,7 @@ def main() -> None:
     model, preprocess, tokenizer = miniature.load_model()
     teacher = copy.deepcopy(model).eval().requires_grad_(False)  # the model before the task
     task = miniature.task_images("textures", "train", 400, preprocess)
-    known = miniature.base_images(200, preprocess, seed=3)
+    known = miniature.task_images("symbols", "test", 200, preprocess)
     images_BCHW, prompts = zip(*miniature.replay_pairs(200, preprocess), strict=True)
     pair_images, pair_tokens = torch.stack(images_BCHW), tokenizer(list(prompts))
     class_tokens = tokenizer(task.prompts)
