@@ -75,6 +75,10 @@ def test_a_trained_model_its_copy_and_its_release_go_back_with_their_features(fo
     back.save_pretrained(tmp_path / "back")
     CLIPProcessor.from_pretrained(folder).save_pretrained(tmp_path / "back")
     assert_close(our_features(*gift_core.from_transformers(tmp_path / "back")), their_features(back, folder))
+    gift_core.save(model, tmp_path / "saved", like=folder)  # as an open_clip folder, which goes back, too
+    opened = gift_core.from_transformers(tmp_path / "saved")
+    assert_close(their_features(gift_core.to_transformers(opened[0]), folder), our_features(*opened))
+    assert_close(our_features(*opened), our_features(model, preprocess, tokenizer))
 
 
 def test_a_model_of_the_hub_has_the_processor_of_its_repository(
