@@ -6,6 +6,7 @@ prompts. The pairs here are rendered instead, so that the examples run in second
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,24 @@ def load_model() -> tuple[Any, Any, Any]:
     return model.eval(), preprocess, open_clip.get_tokenizer(MODEL)
 
 
+def task_rows(name: str, split: str, count: int) -> list[dict[str, Any]]:
+    """Returns {"image": a Pillow image, "label": its class} of a task: textures, letters ... (train or test).
+
+    The task "symbols" is what the model knows from its pre-training.
+    """
+    return [{"image": image, "label": label} for image, label in world.render_task(name, split, count, seed=1)]
+
+
+def prompts_of(name: str) -> list[str]:
+    """Returns one prompt for each class of a task."""
+    return [TEMPLATE.format(each) for each in world.mini_task(name).class_names]
+
+
 def task_images(name: str, split: str, count: int, preprocess: Any) -> LabeledImages:
-    """Returns images of a task of the miniature world (textures, letters, ...)."""
-    pictures = list(world.render_task(name, split, count, seed=1))
-    prompts = [TEMPLATE.format(each) for each in world.mini_task(name).class_names]
-    return _labeled(pictures, prompts, preprocess)
-
-
-def base_images(count: int, preprocess: Any, *, seed: int) -> LabeledImages:
-    """Returns images of the symbols that the model knows from its pre-training."""
-    prompts = [TEMPLATE.format(each) for each in world.base_symbols()]
-    return _labeled(list(world.render_task("symbols", "train", count, seed=seed)), prompts, preprocess)
+    """Returns the images of a task, prepared, with the prompts of its classes."""
+    rows = task_rows(name, split, count)
+    images, labels = [preprocess(row["image"]) for row in rows], [row["label"] for row in rows]
+    return LabeledImages(torch.stack(images), torch.tensor(labels), prompts_of(name))
 
 
 def write_photos(folder: str) -> tuple[str, str]:
@@ -63,32 +71,30 @@ def write_photos(folder: str) -> tuple[str, str]:
 
     Returns the folder of the task (train/CLASS/*, test/CLASS/*), and that of the symbols (CLASS/*).
     """
-    names = world.mini_task("textures").class_names
-    for split, count in (("train", 400), ("test", 200)):
-        for number, (picture, label) in enumerate(world.render_task("textures", split, count, seed=1)):
-            _write(picture, Path(folder, "textures", split, names[label], f"{number}.png"))
-    symbols = world.base_symbols()
-    for number, (picture, label) in enumerate(world.render_task("symbols", "train", 200, seed=3)):
-        _write(picture, Path(folder, "symbols", symbols[label], f"{number}.png"))
+    places = {
+        ("textures", "train"): "textures/train",
+        ("textures", "test"): "textures/test",
+        ("symbols", "test"): "symbols",
+    }
+    for (name, split), place in places.items():
+        class_names = world.mini_task(name).class_names
+        for number, row in enumerate(task_rows(name, split, 400 if split == "train" else 200)):
+            file = Path(folder, place, class_names[row["label"]], f"{number}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            row["image"].save(file)
     return str(Path(folder, "textures")), str(Path(folder, "symbols"))
 
 
-def replay_pairs(count: int, preprocess: Any) -> list[tuple[torch.Tensor, str]]:
-    """Returns pairs of an image and its prompt, in place of generated ones."""
-    known = base_images(count, preprocess, seed=2)
-    return [(image, known.prompts[int(label)]) for image, label in zip(known.images, known.labels, strict=True)]
+def replay_pairs(count: int, preprocess: Any, *, of: Sequence[str] = ("symbols",)) -> list[tuple[torch.Tensor, str]]:
+    """Returns `count` pairs of an image and its prompt for each of these tasks, in place of generated ones."""
+    tasks = [task_images(name, "train", count, preprocess) for name in of]
+    return [
+        (image, task.prompts[label])
+        for task in tasks
+        for image, label in zip(task.images, task.labels.tolist(), strict=True)
+    ]
 
 
 def accuracy(model: Any, tokenizer: Any, data: LabeledImages) -> float:
     """Returns the zero-shot accuracy in percent, among the classes of `data`."""
     return 100 * gift_core.accuracy(model, tokenizer, [(data.images, data.labels)], data.prompts).accuracy
-
-
-def _labeled(pictures: list[tuple[Any, int]], prompts: list[str], preprocess: Any) -> LabeledImages:
-    images = torch.stack([preprocess(picture) for picture, _ in pictures])
-    return LabeledImages(images, torch.tensor([label for _, label in pictures]), prompts)
-
-
-def _write(picture: Any, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.saving import save
     from gift_core.library.testing import accuracy
+    from gift_core.library.transformers_models import from_transformers, to_transformers
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.method.losses import (
@@ -53,16 +54,19 @@ __all__ = [
     "distill_vocabulary",
     "estimate_fisher",
     "finetune",
+    "from_transformers",
     "learning_rates",
     "method_row",
     "released",
     "save",
     "task_loss",
+    "to_transformers",
 ]
 # Where the names are. The first modules import little.
 _MODULES = (
     "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
     "library.given_pairs", "library.testing", "library.saving", "library.finetuning",
+    "library.transformers_models",
 )  # fmt: skip
 
 

@@ -52,9 +52,9 @@ BUDGET = {
     "gift_core/driving": 370,
     "gift_core/execution": 370,
     "gift_core/generators": 750,
-    "gift_core/interop": 910,
+    "gift_core/interop": 930,
     "gift_core/code": 280,
-    "gift_core/library": 970,
+    "gift_core/library": 1_090,
     "gift_core/method": 3_320,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/work": 880,
     "recipes": 530,
     "stages": 5_530,
-    "tests": 21_330,  # with what docs/adding_a_method.md adds
+    "tests": 21_490,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -205,7 +205,7 @@ def _main(
 
 
 def _interrupt_once(*_: object) -> None:
-    """Ctrl-C reaches a process from the terminal and from the first process: the second must not stop it from ending."""
+    """Ctrl-C comes from the terminal, and again from the first process: that one should not stop this from ending."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 

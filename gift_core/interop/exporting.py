@@ -64,9 +64,7 @@ def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any])
 
     config = clip_config_of(clip.config["model_cfg"])
     settings = image_processor_settings(clip.config["preprocess_cfg"], clip.image_size)
-    weights = {name.removeprefix("text."): value for name, value in weights_of(clip).items()}
-    weights["logit_scale"] = weights["logit_scale"].reshape(())
-    save_file(weights_to_transformers(weights), folder / SAFETENSORS, metadata={"format": "pt"})
+    save_file(weights_to_transformers(weights_of(clip)), folder / SAFETENSORS, metadata={"format": "pt"})
     (folder / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     if not write_tokenizer(clip, folder):
         length = clip.config["model_cfg"]["text_cfg"].get("context_length", 77)

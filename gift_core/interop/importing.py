@@ -30,7 +30,7 @@ from gift_core.clip.architectures import (
     tokenizer_files_of,
     tokenizer_from,
 )
-from gift_core.clip.model import Clip, assemble, create_clip, open_folder
+from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
 from gift_core.computation import set_up_device
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup
@@ -203,21 +203,37 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
 
 
 def _from_transformers(folder: Path, device: torch.device) -> Clip:
-    """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
+    """A folder that CLIPModel.save_pretrained wrote."""
     file = next((file for name in TRANSFORMERS_WEIGHTS if (file := folder / name).is_file()), None)
     if file is None:
         raise UserError(f"{folder}: holds no weights, expected {' or '.join(TRANSFORMERS_WEIGHTS)}. Fetch it again.")
-    config = model_config_of(folder / TRANSFORMERS_CONFIG)
-    if files := tokenizer_files_of(folder):
+    config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
+    return clip_of_transformers(config, _read(file)[0], processor=folder, device=device, location=str(folder))
+
+
+def clip_of_transformers(
+    config: dict[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    processor: Path,
+    device: torch.device,
+    location: str,
+) -> Clip:
+    """The Clip of a CLIPModel: its model_cfg (model_config_of), its weights, and a folder with its processor's files.
+
+    Where the folder has none, preprocessing and tokenizer are those of OpenAI's CLIP. UserError, which begins with
+    `location`, where the parts do not fit each other.
+    """
+    if files := tokenizer_files_of(processor):
         config["text_cfg"]["hf_tokenizer_name"] = "."
-    require_supported(config, str(folder))
+    require_supported(config, location)
     activation = "quick_gelu" if config["quick_gelu"] else "gelu"
     return assemble(
-        {"model_cfg": config, "preprocess_cfg": preprocess_in(folder)},
+        {"model_cfg": config, "preprocess_cfg": preprocess_in(processor)},
         tokenizer_from({path.name: path.read_bytes() for path in files}, config),
-        weights_from_transformers(_read(file)[0]),
+        weights_from_transformers(tensors),
         device=device,
-        location=str(folder),
+        location=location,
         tokenizer_files=files,
         origin={
             "written_by": "transformers' CLIPModel",

@@ -58,13 +58,15 @@ _PROJECTIONS = ("visual.proj", "text_projection")  # [W, D], in CLIPModel [D, W]
 _QKV = ("q", "k", "v")
 
 
-def model_config_of(path: Path) -> dict[str, Any]:
-    """open_clip's model_cfg of transformers' config.json in `path`. UserError if open_clip has no such model."""
+def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
+    """open_clip's model_cfg of transformers' `config` (the content of config.json).
+
+    UserError, which begins with `location`, if open_clip has no such model.
+    """
     from transformers import CLIPConfig
 
-    config = read_json_object(path)
     remedy = "Only such models of transformers can be imported."
-    with explained(f"{path}: no CLIPModel that open_clip has, too", remedy):
+    with explained(f"{location}: no CLIPModel that open_clip has, too", remedy):
         if config.get("model_type") != "clip":
             raise ValueError(f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'")
         whole = CLIPConfig.from_dict(config)
@@ -141,12 +143,14 @@ def weights_from_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, 
 
 
 def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights of an open_clip.CLIP with a vision transformer under CLIPModel's names.
+    """The weights of an open_clip model with a vision transformer under CLIPModel's names.
 
     The opposite of weights_from_transformers.
     """
     found: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
+        name = name.removeprefix("text.")  # of open_clip's CustomTextCLIP
+        value = value.reshape(()) if name == "logit_scale" else value
         parts = {name: value.T if name in _PROJECTIONS else value}
         if ".attn.in_proj_" in name:
             names = [name.replace(".in_proj_", f".{part}_proj.") for part in _QKV]

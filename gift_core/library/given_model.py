@@ -102,7 +102,11 @@ def require_model(model: Any, name: str) -> None:
     wraps = isinstance(getattr(model, "module", None), torch.nn.Module) or hasattr(model, "_orig_mod")
     if wraps or not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
         what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}, and no wrapper"
-        raise UserError(f"{NAME}: {name}: {what}. Pass what open_clip.create_model_and_transforms returned.")
+        remedy = "Pass what open_clip.create_model_and_transforms returned"
+        if kind == "CLIPModel":
+            what = "a CLIPModel is of transformers, and this takes models of open_clip"
+            remedy = "Convert it: model, preprocess, tokenizer = gift_core.from_transformers(model)"
+        raise UserError(f"{NAME}: {name}: {what}. {remedy}.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
         remedy = "Call model.float(). For speed: precision='amp_bf16'"

@@ -6,7 +6,9 @@ import dataclasses
 import inspect
 import re
 import runpy
+import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -59,6 +61,43 @@ def test_a_loss_of_ones_own_is_compared_in_a_table(printed: str) -> None:
     table = {row[0]: float(row[2]) for row in re.findall(r"^(\w+) +([\d.]+)% +([\d.]+)%$", printed, re.MULTILINE)}
     assert list(table) == ["finetune", "gift", "relations"]
     assert table["gift"] > table["finetune"]
+
+
+@pytest.mark.parametrize("printed", ["three_tasks.py"], indirect=True)
+def test_three_tasks_end_in_a_table_of_what_was_learned_and_kept(printed: str) -> None:
+    rows = [line.split() for line in printed.splitlines()[1:]]
+    table = {name: numbers for name, *numbers in rows}
+    assert list(table) == ["zodiac", "textures", "greek", "symbols"]
+    before, at_the_end = ({name: float(row[at]) for name, row in table.items()} for at in (0, 2))
+    assert all(at_the_end[name] > before[name] for name in ("zodiac", "textures", "greek"))
+    assert float(table["zodiac"][1]) - at_the_end["zodiac"] < 5  # two tasks later
+    assert before["symbols"] - at_the_end["symbols"] < 5
+
+
+@pytest.mark.parametrize("printed", ["dictionaries.py"], indirect=True)
+def test_dictionaries_are_trained_on_and_tested(printed: str) -> None:
+    ((images, before, after),) = re.findall(r"(\d+) images of textures: ([\d.]+) % -> ([\d.]+) %", printed)
+    assert images == "200" and float(after) > float(before) + 5
+
+
+def test_two_processes_have_the_gradients_of_one() -> None:
+    script = PROJECT / "examples" / "two_processes.py"  # its processes import it, so it is no part of this one
+    printed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout
+    one, two = re.findall(r"processes: (\d), last iteration: distill (\S+), align (\S+)", printed)
+    assert (one[0], two[0]) == ("1", "2")
+    assert [float(loss) for loss in two[1:]] == pytest.approx([float(loss) for loss in one[1:]], abs=0.01)
+    largest, difference = re.findall(r"up to (\S+), they differ by at most (\S+)", printed)[0]
+    assert float(difference) < 1e-4 * float(largest)
+
+
+@pytest.mark.skipif(find_spec("lightning") is None, reason="it needs Lightning: pip install lightning")
+@pytest.mark.parametrize("printed", ["lightning_module.py"], indirect=True)
+def test_a_lightning_module_learns_and_forgets_little(printed: str) -> None:
+    textures, symbols = re.findall(r"(?:textures|symbols): ([\d.]+) % -> ([\d.]+) %", printed)
+    assert float(textures[1]) > float(textures[0]) + 5
+    assert float(symbols[1]) > float(symbols[0]) - 10
+    (penalty,) = re.findall(r"'penalty': ([\d.]+)", printed)
+    assert float(penalty) > 0
 
 
 def test_the_defaults_in_the_table_are_those_of_the_code_and_of_the_papers_preset() -> None:
