@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gift_core.errors import GiftError, UserError
     from gift_core.library.finetuning import Training, finetune, method_row, released
+    from gift_core.library.generating import generate_pairs, sample_prompts, vocabulary
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.saving import save
-    from gift_core.library.testing import accuracy
+    from gift_core.library.stored_pairs import read_pairs
+    from gift_core.library.testing import accuracy, recall
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
     from gift_core.method.losses import (
@@ -53,16 +55,22 @@ __all__ = [
     "distill_vocabulary",
     "estimate_fisher",
     "finetune",
+    "generate_pairs",
     "learning_rates",
     "method_row",
+    "read_pairs",
+    "recall",
     "released",
+    "sample_prompts",
     "save",
     "task_loss",
+    "vocabulary",
 ]
 # Where the names are. The first modules import little.
 _MODULES = (
     "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
-    "library.given_pairs", "library.testing", "library.saving", "library.finetuning",
+    "library.given_pairs", "library.testing", "library.saving", "library.finetuning", "library.stored_pairs",
+    "library.generating",
 )  # fmt: skip
 
 
