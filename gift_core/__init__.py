@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gift_core.datasets.stored_pairs import read_pairs
     from gift_core.errors import GiftError, UserError
     from gift_core.library.finetuning import Training, finetune, method_row, released
     from gift_core.library.generating import generate_pairs, sample_prompts, vocabulary
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.saving import save
-    from gift_core.library.stored_pairs import read_pairs
     from gift_core.library.testing import accuracy, recall
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
@@ -69,8 +69,7 @@ __all__ = [
 # Where the names are. The first modules import little.
 _MODULES = (
     "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
-    "library.given_pairs", "library.testing", "library.saving", "library.finetuning", "library.stored_pairs",
-    "library.generating",
+    "library.given_pairs", "library.testing", "library.saving", "library.finetuning", "library.generating",
 )  # fmt: skip
 
 

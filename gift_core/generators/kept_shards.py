@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from gift_core.artifacts.shards import MANIFEST, Pair, finished_pairs, write_shard
+from gift_core.artifacts.shards import MANIFEST, UNFINISHED, Pair, finished_pairs, write_shard
 from gift_core.errors import UserError
 from gift_core.untrusted import leaves, read_json_file
-
-UNFINISHED = "unfinished.json"  # what an unfinished folder is generated from; manifest.json takes its place
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from gift_core.library.given_model import (
     NAME,
     LoaderBatches,
     Tokenizer,
-    described,
     given_clip,
+    refused,
     require_model,
     require_number,
 )
@@ -83,13 +83,19 @@ class Training:
             raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
         return config
 
-    def changed(self, settings: Mapping[str, Any]) -> Training:
-        """Returns these settings with other values. UserError for a name that is no keyword argument of `finetune`."""
-        own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
-        known = dict.fromkeys([*own, *vars(self)])
-        for name in settings:
-            lookup(known, name, f"{NAME}: finetune")
-        return dataclasses.replace(self, **settings)
+
+def checked_settings(training: Any, settings: Mapping[str, Any], *, seed: Any, on_step: Any) -> Training:
+    """Returns `training` with these `settings`. UserError for a name that is no keyword argument of `finetune`."""
+    require_number("seed", seed, 0, 2**63 - 1, example=42)
+    if not callable(on_step):
+        raise refused("on_step", on_step, "a function of a row. Try on_step=print.")
+    if not isinstance(training, Training):
+        raise refused("training", training, "gift_core.Training. Pass its fields by name: replay_batch_size=16.")
+    own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    known = dict.fromkeys([*own, *vars(training)])
+    for name in settings:
+        lookup(known, name, f"{NAME}: finetune")
+    return dataclasses.replace(training, **settings)
 
 
 PAPER = Training()
@@ -117,7 +123,7 @@ def finetune(
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
 
-    UserError says what does not fit and what to do, mostly before training; also for a loss that is not finite.
+    UserError says what does not fit and what to do, mostly before training.
 
     Args:
         model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
@@ -135,13 +141,7 @@ def finetune(
         seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
-    require_number("seed", seed, 0, 2**63 - 1, example=42)
-    if not isinstance(training, Training):
-        what = f"{described(training)}, expected gift_core.Training. Pass its fields by name: replay_batch_size=16."
-        raise UserError(f"{NAME}: training: {what}")
-    if not callable(on_step):
-        raise UserError(f"{NAME}: on_step: {described(on_step)}, expected a function of a row. Try on_step=print.")
-    training = training.changed(settings)
+    training = checked_settings(training, settings, seed=seed, on_step=on_step)
     config, (row, built) = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(iterations, warmup_iterations=config.warmup_iterations, peak=row.learning_rate or RATE)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
@@ -213,13 +213,11 @@ def given_method(
     if learning_rate is not None:
         require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
     if not isinstance(method, (str, Mapping)):
-        what = f'{described(method)}, expected a name or a row. Write method="gift", or gift_core.method_row("gift").'
-        raise UserError(f"{NAME}: method: {what}")
+        raise refused("method", method, 'a name or a row. Write method="gift", or gift_core.method_row("gift").')
     row = method_row(method) if isinstance(method, str) else dict(method)
     losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
     if not isinstance(losses, Mapping):
-        what = f'{described(losses)}, expected a dictionary. Write {{"distill": {{"weight": 1.0}}}}.'
-        raise UserError(f"{NAME}: method.losses: {what}")
+        raise refused("method.losses", losses, 'a dictionary. Write {"distill": {"weight": 1.0}}.')
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}

@@ -16,20 +16,20 @@ import torch
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.prompt_files import VocabularyEntry, prompts_digest
-from gift_core.artifacts.shards import write_manifest
+from gift_core.artifacts.shards import UNFINISHED, write_manifest
 from gift_core.computation import full_float32, resolve_device
 from gift_core.config.experiment import GeneratorConfig, check_generator
 from gift_core.config.loading import parse_part
 from gift_core.datasets.captions import Captions, base_vocabulary
+from gift_core.datasets.stored_pairs import StoredPairs, read_pairs
 from gift_core.errors import UserError, did_you_mean
 from gift_core.generators.cut_prompts import count_cut
 from gift_core.generators.filters import load_filters
-from gift_core.generators.kept_shards import UNFINISHED, ShardFolder, ShardsInMemory, ShardStore, is_complete
+from gift_core.generators.kept_shards import ShardFolder, ShardsInMemory, ShardStore, is_complete
 from gift_core.generators.own_settings import own_settings
 from gift_core.generators.pipeline import check_lora, place_pipeline, prepared_pipeline, pretrained_pipeline
 from gift_core.generators.synthesize import generate, identity, shards_of
-from gift_core.library.given_model import NAME, described, require_number
-from gift_core.library.stored_pairs import StoredPairs, read_pairs
+from gift_core.library.given_model import NAME, refused, require_number
 from gift_core.method.replay.prompts import sample_prompts as sample
 from gift_core.progress import progress_bar
 from gift_core.provenance import environment
@@ -49,14 +49,11 @@ OF_HUB = r"write into params\.yaml:\n  generator:\n    pipeline: (\S+)\n.*"  # t
 
 
 def vocabulary(name: str | Path) -> list[str]:
-    """Return general class names, which stand for what a pre-trained model knows.
+    """Return general class names, which stand for what a pre-trained model knows. UserError for an unknown list.
 
     Args:
         name: "imagenet" (the 1,000 names of CLIP's authors), "mini" (the symbols of the miniature), or the path of a
             text file with a name a line.
-
-    Raises:
-        UserError: an unknown list, and a file without names.
     """
     if str(name) not in LISTS and not Path(name).is_file():
         what = f"{str(name)[:80]!r} is no list and no file. {did_you_mean(str(name), LISTS)}"
@@ -67,14 +64,13 @@ def vocabulary(name: str | Path) -> list[str]:
 def sample_prompts(names: Sequence[str], count: int, *, template: str = "a photo of a {}.", seed: int = 0) -> list[str]:
     """Return `count` prompts of names that are sampled uniformly, with replacement (GIFT, section 3.1).
 
+    UserError for no names, a template without {}, and a count or seed out of range.
+
     Args:
         names: of the classes that the model learned before, and general ones: learned + vocabulary("imagenet").
         count: 1,000 for each task in the paper.
         template: {} stands for the name. Where classes have different ones, write prompts as names, and template="{}".
         seed: another one for each task.
-
-    Raises:
-        UserError: no names, a template without {}, a count or seed out of range.
     """
     if isinstance(names, str) or not names or not all(isinstance(each, str) and each for each in names):
         raise UserError(f'{NAME}: names: {repr(names)[:80]}, expected texts. Write ["cat", "dog"].')
@@ -100,46 +96,47 @@ def generate_pairs(
     device: str | torch.device = "auto",
     **settings: Any,
 ) -> StoredPairs:
-    """Generate an image for each prompt; return the pairs (RGB Pillow image, prompt) in the order of the prompts.
+    """Return a pair (RGB Pillow image, prompt) for each prompt, which `finetune` takes as `pairs`.
 
-    The result is what `finetune` takes as `pairs`. Black images, such as a safety checker returns, are generated again.
-    Each image has a seed of its own, so equal prompts have different images.
+    Black images, as of a safety checker, are generated again. Equal prompts have different images. UserError for what
+    does not fit: a pipeline or setting, a folder with other files, an image that stays black.
 
     Args:
         prompts: texts, such as those of sample_prompts.
-        pipeline: of text to image: a name on the Hugging Face hub, a folder of diffusers, or a loaded pipeline, which
-            stays as and where it is.
-        folder: the pairs are kept there as shards (img2dataset's layout), and an interrupted call continues after the
-            last whole shard. A finished folder of the same prompts and settings is read. None: the pairs are in memory.
+        pipeline: a name on the hub, a folder of diffusers, or a loaded pipeline, which stays as and where it is.
+        folder: where the pairs are kept as shards (img2dataset's layout); an interrupted call continues after the last
+            whole shard, and a finished folder is read. None: the pairs are in memory.
         steps: denoising steps of an image; None: the pipeline's default, as for the next two.
         guidance: the scale of classifier-free guidance; 0 to 1 is none.
         size: height and width in pixels, a multiple of 8.
         seed: another one gives other images.
         batch_size: images at once.
         device: auto, cpu, cuda, cuda:<number> or mps; of a pipeline that is loaded here.
-        settings: further ones of `generator` in params.yaml, by name (docs/generators.md): dtype ("float16" on CUDA
-            devices, else "float32"), negative_prompt, scheduler, memory, lora, revision, filters, max_redraws,
-            image_format ("jpg"), images_per_shard (50).
-
-    Raises:
-        UserError: what does not fit and what to do: a pipeline that cannot be loaded or does not support a setting, a
-            folder with other files, an image that stays black.
+        settings: others of `generator` in params.yaml, by name, as in DEFAULTS: negative_prompt, scheduler, memory,
+            images_per_shard, dtype (None: float16 on CUDA devices, else float32), ...
     """
     rows, own = _rows_of(prompts), {"steps": steps, "guidance": guidance, "size": size}
     with _own_messages(), full_float32():
         source = _checked(pipeline, device, {**settings, **own, "seed": seed, "batch_size": batch_size})
-        if folder is None:
-            memory = ShardsInMemory()
-            _generate(rows, source.load(), memory)
-            return StoredPairs.of(memory.pairs)
-        path, asked = Path(folder), {"prompts": prompts_digest(rows), "generator": source.asked}
-        if not is_complete(path, asked):
-            tools = source.load()
-            write_json(path / UNFINISHED, asked)
-            _generate(rows, tools, ShardFolder(path))
-            write_manifest(path, asked["generator"], asked["prompts"], environment(source.device))
-            (path / UNFINISHED).unlink()
-    return read_pairs(path)
+        if folder is not None:
+            _fill(Path(folder), rows, source)
+            return read_pairs(folder)
+        memory = ShardsInMemory()
+        _generate(rows, source.load(), memory)
+        return StoredPairs.of(memory.pairs)
+
+
+def _fill(folder: Path, rows: pd.DataFrame, source: _Source) -> None:
+    """Generates the shards that the folder does not have. The manifest comes last."""
+    digest, settings = prompts_digest(rows), source.asked
+    asked = {"prompts": digest, "generator": settings}
+    if is_complete(folder, asked):
+        return
+    tools = source.load()
+    write_json(folder / UNFINISHED, asked)
+    _generate(rows, tools, ShardFolder(folder))
+    write_manifest(folder, settings, digest, environment(source.device))
+    (folder / UNFINISHED).unlink()
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ def _rows_of(prompts: Any) -> pd.DataFrame:
     """The rows of artifacts.prompt_files that decide the images. UserError for what is no list of texts."""
     is_list = isinstance(prompts, Sequence) and not isinstance(prompts, str)
     if not is_list or not prompts or not all(isinstance(each, str) and each for each in prompts):
-        what = f'{repr(prompts)[:80]}, expected texts: ["a photo of a zebra.", ...]'
+        what = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
         raise UserError(f"{NAME}: prompts: {what}. gift_core.sample_prompts makes some.")
     numbers = range(len(prompts))
     return pd.DataFrame({"prompt_id": numbers, "prompt": list(prompts), "seed": numbers})
@@ -201,8 +198,8 @@ def _require_pipeline(pipeline: Any, settings: Mapping[str, Any]) -> None:
     from diffusers import DiffusionPipeline
 
     if not isinstance(pipeline, DiffusionPipeline):
-        what = f"{described(pipeline)}, expected a pipeline of diffusers, its folder, or its name on the hub"
-        raise UserError(f'pipeline: {what}. Write pipeline="stable-diffusion-v1-5/stable-diffusion-v1-5".')
+        what = "a pipeline of diffusers, its folder, or its name on the hub"
+        raise refused("pipeline", pipeline, f'{what}. Write "stable-diffusion-v1-5/stable-diffusion-v1-5".')
     behind = [name for name in OF_LOADING if settings.get(name) is not None]
     if behind:
         raise UserError(f"{behind[0]}: the pipeline is loaded already. Leave it out, or pass the pipeline's name.")

@@ -21,10 +21,10 @@ from gift_core.library.given_model import (
     LOADER,
     NAME,
     Tokenizer,
-    described,
     evaluation_mode,
     given_clip,
     labeled_batch,
+    refused,
     require_images,
     require_loader,
     require_model,
@@ -107,16 +107,14 @@ def recall(
     """Return the recall@1 of an open_clip model between all images of `loader` and their captions, both ways.
 
     The features of all images are in memory. The model is used in evaluation mode and fp32, and stays as it was given.
+    UserError as accuracy, also for an image without a caption, and for fewer than two images.
 
     Args:
         model: of open_clip, float32.
         tokenizer: the model's own (open_clip.get_tokenizer).
-        loader: yields once (images [B, 3, S, S] after the model's own transform, captions): for each image a text, or a
-            list of texts, which needs a collate_fn, because torch's own makes a list for each position of it.
+        loader: yields once (images as for accuracy, captions): for each image a text, or a list of texts, which needs a
+            collate_fn, because torch's own makes a list for each position of it.
         device: the model is moved there; None: it stays where it is.
-
-    Raises:
-        UserError: what does not fit, and what to do, as accuracy; images without a caption, fewer than two images.
     """
     require_model(model, "model")
     features, texts, counts = list[torch.Tensor](), list[str](), list[int]()
@@ -156,8 +154,8 @@ def _captions_of(captions: Any, count: int) -> list[list[str]]:
     found: list[Any] = [[own] if isinstance(own, str) else own for own in captions] if is_list else [None]
     for own in found:
         if not isinstance(own, (list, tuple)) or not own or not all(isinstance(text, str) for text in own):
-            what = f"captions are {described(captions)}, expected {count} texts or lists of texts, one an image"
-            raise UserError(f"{NAME}: loader: {what}. Return that from a collate_fn.")
+            what = f"{count} texts or lists of texts, one an image. Return that from a collate_fn."
+            raise refused("loader: captions", captions, what)
     return [list(own) for own in found]
 
 

@@ -1,4 +1,4 @@
-"""Pairs to replay that `finetune` takes: in memory, or in a folder of shards or of images with their texts."""
+"""Pairs of an image and its prompt: in memory, in a folder of shards, or in one of images with their texts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from typing import Any
 
 from PIL import Image
 
-from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
-from gift_core.clip.images import Read, decode
+from gift_core.artifacts.shards import MANIFEST, UNFINISHED, Pair, iterate_pairs
+from gift_core.clip.images import Read, decode, in_memory
 from gift_core.datasets.image_captions import iterate_folder
 from gift_core.datasets.spelling import plain_name
 from gift_core.datasets.webdataset import tar_samples
 from gift_core.errors import UserError, no_such_path
-from gift_core.generators.kept_shards import UNFINISHED
-from gift_core.library.given_model import NAME
-from gift_core.method.replay.teacher_features import columns_of
 
-LOCATION = f"{NAME}: folder"
+LOCATION = "gift_core: folder"  # of read_pairs, which callers of the library use
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class StoredPairs(Sequence[tuple[Image.Image, str]]):
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> StoredPairs:
         """Returns the pairs of the pipeline as the caller gets them."""
-        return cls(*columns_of(pairs))
+        rows = [(pair.key, pair.prompt, pair.read_again or in_memory(pair.image)) for pair in pairs]
+        return cls([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -48,7 +46,7 @@ class StoredPairs(Sequence[tuple[Image.Image, str]]):
             return decode(self.reads[number]()), self.prompts[number]
         except OSError as error:
             what = f"{self.names[number]}: {error.strerror or 'no image, or a damaged one'}"
-            raise UserError(f"{NAME}: pairs[{number}]: {what}. Replace it, or generate the pairs again.") from None
+            raise UserError(f"gift_core: pairs[{number}]: {what}. Replace it, or generate the pairs again.") from None
 
 
 def read_pairs(folder: str | Path) -> StoredPairs:
