@@ -51,8 +51,8 @@ def test_the_recall_is_that_of_open_clips_features_with_several_captions_for_an_
     assert (found.of_images, found.of_captions) == pytest.approx((of_images, of_captions))
     assert found.recall == pytest.approx((of_images + of_captions) / 2)
     for batch, message in (
-        ((IMAGES, ["a"]), r"loader: captions are a list, expected 9 texts or lists of texts, one an image"),
-        ((IMAGES, torch.arange(9)), r"loader: captions are \[9\] torch.int64, expected 9 texts"),
+        ((IMAGES, ["a"]), r"loader: captions: a list, expected 9 texts or lists"),
+        ((IMAGES, torch.arange(9)), r"loader: captions: \[9\] torch.int64, expected 9 texts"),
         ((IMAGES[:1], ["a"]), r"loader: one image has nothing to be compared with"),
         ((ZERO_ONE, list("abcdefghi")), r"loader: pixels are from 0.00 to 1.00"),
     ):
