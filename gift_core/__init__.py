@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gift_core.datasets.stored_pairs import read_pairs
     from gift_core.errors import GiftError, UserError
     from gift_core.library.finetuning import Training, finetune, method_row, released
+    from gift_core.library.generating import generate_pairs, sample_prompts, vocabulary
     from gift_core.library.given_pairs import estimate_fisher
     from gift_core.library.saving import save
-    from gift_core.library.testing import accuracy
+    from gift_core.library.testing import accuracy, recall
     from gift_core.library.transformers_models import from_transformers, to_transformers
     from gift_core.method.averaging import Interpolation, RunningMean
     from gift_core.method.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
@@ -55,17 +57,22 @@ __all__ = [
     "estimate_fisher",
     "finetune",
     "from_transformers",
+    "generate_pairs",
     "learning_rates",
     "method_row",
+    "read_pairs",
+    "recall",
     "released",
+    "sample_prompts",
     "save",
     "task_loss",
     "to_transformers",
+    "vocabulary",
 ]
 # Where the names are. The first modules import little.
 _MODULES = (
     "errors", "method.averaging", "method.losses", "method.consolidation", "method.methods", "method.training.loop",
-    "library.given_pairs", "library.testing", "library.saving", "library.finetuning",
+    "library.given_pairs", "library.testing", "library.saving", "library.finetuning", "library.generating",
     "library.transformers_models",
 )  # fmt: skip
 

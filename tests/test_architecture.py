@@ -43,18 +43,18 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 940,
+    "gift_core/*.py": 950,
     "gift_core/artifacts": 2_010,
-    "gift_core/clip": 1_890,
+    "gift_core/clip": 1_900,
     "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_090,
+    "gift_core/datasets": 3_170,
     "gift_core/doctor": 1_550,
     "gift_core/driving": 370,
     "gift_core/execution": 370,
-    "gift_core/generators": 750,
+    "gift_core/generators": 870,
     "gift_core/interop": 930,
     "gift_core/code": 280,
-    "gift_core/library": 1_090,
+    "gift_core/library": 1_300,
     "gift_core/method": 3_320,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/work": 880,
     "recipes": 530,
     "stages": 5_530,
-    "tests": 21_490,  # with what docs/adding_a_method.md adds
+    "tests": 21_710,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -18,6 +18,7 @@ from gift_core.errors import ContractError
 
 STAGE = "synthesize"
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished.json"  # in its place while gift_core.generate_pairs fills a folder
 SCHEMA = pa.schema([("key", pa.string()), ("prompt_id", pa.int64()), ("caption", pa.string()), ("status", pa.string())])
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file beside the manifest
 

@@ -167,8 +167,7 @@ class Retrieval:
     @property
     def top1(self) -> float:
         """Recall@1 (0-1), the mean of both directions."""
-        of_images_N, of_captions_C = self._halves(self.ranks_Q)
-        return float(((of_images_N == 1).double().mean() + (of_captions_C == 1).double().mean()) / 2)
+        return sum(map(recall_at_1, self._halves(self.ranks_Q))) / 2
 
     @property
     def count(self) -> int:
@@ -203,10 +202,9 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     image_ND = encode_test_set(clip, test_set)
     texts = [caption for captions in test_set.captions for caption in captions]
     text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
-    own_C = torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
-    captions_of = torch.split(torch.arange(len(own_C)), [len(captions) for captions in test_set.captions])
-    ranks_N, found_NK = first_right(image_ND, text_CD, captions_of)
-    ranks_C, found_CK = first_right(text_CD, image_ND, own_C[:, None].unbind())
+    counts = [len(captions) for captions in test_set.captions]
+    (ranks_N, found_NK), (ranks_C, found_CK) = ranked_both_ways(image_ND, text_CD, counts)
+    own_C = torch.repeat_interleave(torch.tensor(counts))
     images_N, captions_C = test_set.positions_N, test_set.caption_positions_C
     answers = captions_C[found_NK], images_N[found_CK]
     padded = [functional.pad(each, (0, SHOWN - each.shape[1]), value=-1) for each in answers]  # where there are fewer
@@ -217,6 +215,23 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
         "captions_C": captions_C,
         "owners_C": images_N[own_C],
     }
+
+
+def ranked_both_ways(
+    image_ND: torch.Tensor, text_CD: torch.Tensor, counts: Sequence[int]
+) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Returns first_right of the images among the captions, and of the captions among the images.
+
+    `counts` are the numbers of captions of the images, whose captions follow each other.
+    """
+    own_C = torch.repeat_interleave(torch.tensor(counts))
+    captions_of = torch.split(torch.arange(len(own_C)), list(counts))
+    return first_right(image_ND, text_CD, captions_of), first_right(text_CD, image_ND, own_C[:, None].unbind())
+
+
+def recall_at_1(ranks_Q: torch.Tensor) -> float:
+    """Returns the fraction (0-1) of queries whose first answer is right."""
+    return float((ranks_Q == 1).double().mean())
 
 
 def first_right(

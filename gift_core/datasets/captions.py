@@ -56,11 +56,11 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
     return Captions({class_name: tuple(found) for class_name, found in captions.items()})
 
 
-def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
+def base_vocabulary(name: str, root: Path = Path(), *, location: str = VOCABULARY) -> tuple[str, ...]:
     """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file below `root`.
 
-    Empty lines of a file, lines that begin with # and repeated ones are skipped. UserError for a file that is missing,
-    empty or unreadable.
+    Empty lines of a file, lines that begin with # and repeated ones are skipped. UserError, which begins with
+    `location`, for a file that is missing, empty or unreadable.
     """
     if name == "none":
         return ()
@@ -77,6 +77,6 @@ def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
         assigned = (each for each in ast.parse(source).body if isinstance(each, ast.Assign))
         listed = next(each.value for each in assigned if ast.unparse(each.targets[0]) == "IMAGENET_CLASSNAMES")
         return tuple(ast.literal_eval(listed))
-    names = distinct_lines(root / name, VOCABULARY, noun="name")
-    require_sound_labels(names, f"{VOCABULARY}: {root / name}")
+    names = distinct_lines(root / name, location, noun="name")
+    require_sound_labels(names, f"{location}: {root / name}")
     return names

@@ -45,7 +45,7 @@ def read_tars(name: str, tars: Mapping[str, Sequence[Path]], label: str | None, 
     for split, paths in tars.items():
         before, key = len(samples), f"params.yaml: tasks.{name}.{split}"
         for tar in progress(paths, len(paths), f"list {name} {split} tars"):
-            samples += _index(tar, label, key, split, left_out)
+            samples += tar_samples(tar, label, key, split, left_out)
         if len(samples) == before:
             left = "".join(f" {note}" for note in left_out_notes(left_out))
             what = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
@@ -72,7 +72,13 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     return sorted(tars, key=lambda path: path.as_posix())
 
 
-def _index(path: Path, label: str | None, key: str, split: str, left_out: list[str]) -> Iterator[Sample]:
+def tar_samples(
+    path: Path, label: str | None, key: str, split: str = "", left_out: list[str] | None = None
+) -> Iterator[Sample]:
+    """Yields the samples of one tar. `label` as in read_tars. `left_out` gets the names of other files in it.
+
+    UserError, which begins with `key`, for a damaged tar, and for a sample without one image and its label.
+    """
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=lambda name: any(map(is_hidden, Path(name).parts))):
@@ -89,7 +95,8 @@ def _index(path: Path, label: str | None, key: str, split: str, left_out: list[s
     except (tarfile.TarError, OSError) as error:
         what = f"{path.name} cannot be read as a tar of samples ({error})"
         raise UserError(f"{key}: {what}. Unpack it with gunzip if it is compressed, or copy it again.") from None
-    left_out += [f"{path.name}/{name}" for name in skipped]
+    if left_out is not None:
+        left_out += [f"{path.name}/{name}" for name in skipped]
 
 
 def _extension(label: str | None) -> str:

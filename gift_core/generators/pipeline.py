@@ -283,13 +283,18 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     prompt, LoRA, memory savers.
     """
     check_lora(config.lora)
-    pipeline = pretrained_pipeline(config)
+    prepared = prepared_pipeline(pretrained_pipeline(config), config)
+    place_pipeline(prepared.pipeline, config.memory, device)
+    return prepared
+
+
+def prepared_pipeline(pipeline: Any, config: GeneratorConfig) -> TextToImage:
+    """Returns a loaded pipeline with the settings of `config`, where it is. UserError as load_pipeline."""
     arguments, negative_prompt = call_settings(pipeline, config)
     if config.scheduler is not None:
         pipeline.scheduler = make_scheduler(pipeline.scheduler, config.scheduler)
     if config.lora is not None:
         add_lora(pipeline, config.lora)
-    place_pipeline(pipeline, config.memory, device)
     pipeline.set_progress_bar_config(disable=True)  # counts the steps of one batch; ours counts images
     return TextToImage(pipeline, config, arguments, negative_prompt)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.prompt_files import prompts_digest
-from gift_core.artifacts.shards import Manifest, Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
+from gift_core.artifacts.shards import Manifest, Pair, copy_shard, pair_key, write_manifest
 from gift_core.artifacts.tars import encode_image
 from gift_core.generators.filters import BLACK, KEPT, REASONS, Verdict, check_attempts
+from gift_core.generators.kept_shards import Request, Shard, ShardFolder, ShardStore
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
@@ -34,23 +35,6 @@ if TYPE_CHECKING:
     Tools = tuple[TextToImage, QualityFilters | None, torch.device]
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
-
-
-@dataclass(frozen=True)
-class Request:
-    """One row of the prompts. The seeds of its images are derived from `seed`."""
-
-    prompt_id: int
-    prompt: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The unit of the work: the number of a shard, and what is in it."""
-
-    number: int
-    requests: Sequence[Request]
 
 
 def synthesize(
@@ -77,24 +61,25 @@ def synthesize(
     Raises UserError if an image is rejected more often than the settings allow, or if another process works in `work`.
     """
     config = text_to_image.config
-    digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
+    digest, shards = prompts_digest(prompts), shards_of(prompts, config.images_per_shard)
     if filters is not None and filters.compares_images:
         if len(shards) > 1 and is_offered():
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
     key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
     with work_folder(work, key, say=say) as unfinished:
+        store = ShardFolder(unfinished)
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
             spread(
                 shards,
-                load_tools and partial(_load_generation, load_tools, unfinished),
-                is_done=partial(_is_finished, unfinished),  # helpers call it, too
+                load_tools and partial(_load_generation, load_tools, store),
+                is_done=store.is_finished,  # helpers call it, too
                 helped=lambda shard: bar.update(len(shard.requests)),
                 locks=unfinished / ".locks",
             ) as own,
         ):
-            _generate(own, (text_to_image, filters, device), unfinished, bar.update)
+            generate(own, (text_to_image, filters, device), store, bar.update)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)
@@ -106,28 +91,29 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
-def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
+def shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
+    """Returns the shards of the rows of `prompts` (prompt_id, prompt, seed), in their order."""
     requests = [Request(*row) for row in prompts[["prompt_id", "prompt", "seed"]].itertuples(index=False, name=None)]
     starts = range(0, len(requests), images_per_shard)
     return [Shard(number, requests[at : at + images_per_shard]) for number, at in enumerate(starts)]
 
 
-def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[[Shard], None]:
+def _load_generation(load_tools: Callable[[], Tools], store: ShardFolder) -> Callable[[Shard], None]:
     """In a helper: returns a function that makes one shard in the work folder."""
     tools = load_tools()
-    return lambda shard: _generate([shard], tools, folder, lambda count: None)
+    return lambda shard: generate([shard], tools, store, lambda count: None)
 
 
-def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Callable[[int], object]) -> None:
-    """Makes the shards that are not finished yet in the work folder. `advance` gets the number of images done.
+def generate(shards: Iterable[Shard], tools: Tools, store: ShardStore, advance: Callable[[int], object]) -> None:
+    """Makes the shards that are not finished yet in `store`. `advance` gets the number of images done.
 
     For each batch: generate; reject; generate again what was rejected; keep.
     """
     text_to_image, filters, device = tools
     # the encoders end first, so that an interruption waits for no whole batch
     with background(1) as thread, background(ENCODERS) as encoders:
-        keeping = _Keeping(folder, text_to_image.config, filters, encoders, Copies(device))
-        batches = _batches_of(folder, shards, text_to_image.config.batch_size)
+        keeping = _Keeping(store, text_to_image.config, filters, encoders, Copies(device))
+        batches = _batches_of(store, shards, text_to_image.config.batch_size)
         images_of = partial(_images_of, text_to_image)
         for batch in overlapped(
             batches, images_of, keeping.keep_or_reject, thread=thread, ahead=0 if device.type == "cpu" else AHEAD
@@ -155,23 +141,15 @@ class _Batch:
         return [] if self.is_kept else [index for index in range(len(self.requests)) if index not in self.kept]
 
 
-def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Iterator[_Batch]:
+def _batches_of(store: ShardStore, shards: Iterable[Shard], batch_size: int) -> Iterator[_Batch]:
     for shard in shards:
         requests = shard.requests
-        if _finished(folder, shard) is not None:
+        if store.finished(shard) is not None:
             yield _Batch(shard.number, 0, requests, is_last=True, is_kept=True)
             continue
         for first in range(0, len(requests), batch_size):
             last = first + batch_size >= len(requests)
             yield _Batch(shard.number, first, requests[first : first + batch_size], is_last=last)
-
-
-def _is_finished(folder: Path, shard: Shard) -> bool:
-    return _finished(folder, shard) is not None
-
-
-def _finished(folder: Path, shard: Shard) -> Sequence[Pair] | None:
-    return finished_pairs(folder, shard.number, [(request.prompt_id, request.prompt) for request in shard.requests])
 
 
 def _images_of(text_to_image: TextToImage, batch: _Batch) -> Sequence[Image.Image]:
@@ -187,9 +165,9 @@ def _images_of(text_to_image: TextToImage, batch: _Batch) -> Sequence[Image.Imag
 
 @dataclass
 class _Keeping:
-    """What happens to generated images: encoding, filters, writing the shards to `folder`. Batches come in order."""
+    """What happens to generated images: encoding, filters, keeping the shards in `store`. Batches come in order."""
 
-    folder: Path
+    store: ShardStore
     config: GeneratorConfig
     filters: QualityFilters | None
     encoders: Executor
@@ -202,7 +180,7 @@ class _Keeping:
         with self.copies.stream():
             if batch.is_kept:
                 if self.filters is not None and self.filters.compares_images:
-                    pairs = _finished(self.folder, Shard(batch.shard, batch.requests))
+                    pairs = self.store.finished(Shard(batch.shard, batch.requests))
                     self.filters.recall(pair.image for pair in pairs or ())
                 return True
             encoded = self.encoders.map(partial(encode_image, image_format=self.config.image_format), images)
@@ -230,5 +208,5 @@ class _Keeping:
             stats: dict[str, Any] = {"redrawn": self.counts["black"]}
             if self.config.filters is not None:
                 stats["rejected"] = {reason: self.counts[reason] for reason in REASONS}
-            write_shard(self.folder, batch.shard, self.pairs, stats)
+            self.store.keep(batch.shard, self.pairs, stats)
             self.pairs, self.counts = [], Counter()

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +20,23 @@ from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.own_code import FEATURES, own_code
+from gift_core.config.own_code import FEATURES
 from gift_core.config.presets import load_preset
 from gift_core.config.section import MAX_RATE, MIN_RATE
 from gift_core.errors import UserError, lookup
 from gift_core.layout import shipped_root
-from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip, require_model, require_number
+from gift_core.library.given_model import (
+    NAME,
+    LoaderBatches,
+    Tokenizer,
+    given_clip,
+    refused,
+    require_model,
+    require_number,
+)
 from gift_core.library.given_pairs import given_replay
 from gift_core.method.averaging import released_weights
-from gift_core.method.loaded_code import OTHER_COLUMNS
+from gift_core.method.loaded_code import OTHER_COLUMNS, require_working
 from gift_core.method.losses import Loss
 from gift_core.method.methods import Method, WeightedLoss, build_method
 from gift_core.method.pair_features import taken_by
@@ -74,13 +83,19 @@ class Training:
             raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
         return config
 
-    def changed(self, settings: Mapping[str, Any]) -> Training:
-        """Returns these settings with other values. UserError for a name that is no keyword argument of `finetune`."""
-        own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
-        known = dict.fromkeys([*own, *vars(self)])
-        for name in settings:
-            lookup(known, name, f"{NAME}: finetune")
-        return dataclasses.replace(self, **settings)
+
+def checked_settings(training: Any, settings: Mapping[str, Any], *, seed: Any, on_step: Any) -> Training:
+    """Returns `training` with these `settings`. UserError for a name that is no keyword argument of `finetune`."""
+    require_number("seed", seed, 0, 2**63 - 1, example=42)
+    if not callable(on_step):
+        raise refused("on_step", on_step, "a function of a row. Try on_step=print.")
+    if not isinstance(training, Training):
+        raise refused("training", training, "gift_core.Training. Pass its fields by name: replay_batch_size=16.")
+    own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    known = dict.fromkeys([*own, *vars(training)])
+    for name in settings:
+        lookup(known, name, f"{NAME}: finetune")
+    return dataclasses.replace(training, **settings)
 
 
 PAPER = Training()
@@ -108,7 +123,7 @@ def finetune(
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
 
-    UserError says what does not fit and what to do, mostly before training; also for a loss that is not finite.
+    UserError says what does not fit and what to do, mostly before training.
 
     Args:
         model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
@@ -126,8 +141,7 @@ def finetune(
         seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
-    require_number("seed", seed, 0, 2**63 - 1, example=42)
-    training = training.changed(settings)
+    training = checked_settings(training, settings, seed=seed, on_step=on_step)
     config, (row, built) = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(iterations, warmup_iterations=config.warmup_iterations, peak=row.learning_rate or RATE)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
@@ -193,13 +207,17 @@ def given_method(
     """Returns the method by its name, or that of a row, and its row without the losses and consolidation of one's own.
 
     A row has the slots of docs/methods.md, which may all be left out. In `losses` a value may be a WeightedLoss, and
-    `consolidation` may be a function from the trainable parameters to a Consolidation. UserError for anything else that
-    does not fit, and for methods that take more than pairs.
+    `consolidation` may be a function from the trainable parameters to a Consolidation. A `file` is below the working
+    folder. UserError for anything else that does not fit, and for methods that take more than pairs.
     """
     if learning_rate is not None:
         require_number("learning_rate", learning_rate, MIN_RATE, MAX_RATE, example=1e-5)
+    if not isinstance(method, (str, Mapping)):
+        raise refused("method", method, 'a name or a row. Write method="gift", or gift_core.method_row("gift").')
     row = method_row(method) if isinstance(method, str) else dict(method)
     losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
+    if not isinstance(losses, Mapping):
+        raise refused("method.losses", losses, 'a dictionary. Write {"distill": {"weight": 1.0}}.')
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
@@ -208,6 +226,10 @@ def given_method(
     config = parse_part(MethodConfig, defaults | row, name=NAME, key="method")
     for key, what in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
         raise UserError(f"{NAME}: {key}: {what}")
+    try:
+        require_working("method", config, Path())
+    except UserError as error:  # files are those below the working folder
+        raise UserError(str(error).replace("params.yaml", NAME)) from error
     for name, loss in own.items():
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
@@ -227,9 +249,6 @@ def _problems(
     if config.learns == "seen":
         what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
         yield "method.learns: seen", f"{what}prompts, and method='finetune'."
-    for own in own_code("method", config):
-        where = "pass the class itself" if not own.is_loss else f"pass the function: WeightedLoss(1.0, {own.name})"
-        yield own.key, f"file: is a name for params.yaml. Import it from {own.file}, and {where}."
     if config.release is not None:
         what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
         yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."

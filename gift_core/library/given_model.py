@@ -168,11 +168,16 @@ def described(value: Any) -> str:
     )
 
 
+def refused(name: str, value: Any, expected: str) -> UserError:
+    """Returns the error of an argument that is something else. `expected` says what it should be, and the remedy."""
+    return UserError(f"{NAME}: {name}: {described(value)}, expected {expected}")
+
+
 def require_loader(loader: Any, name: str, expected: str) -> None:
     """Raises UserError for what yields no batches. `expected` says what it should be, and the remedy."""
     is_iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if isinstance(loader, (str, Mapping)) or not is_iterable:
-        raise UserError(f"{NAME}: {name}: {described(loader)}, expected {expected}")
+        raise refused(name, loader, expected)
 
 
 def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:

@@ -34,6 +34,7 @@ from gift_core.library.given_model import (
     endless,
     evaluation_mode,
     given_clip,
+    refused,
     require_images,
     require_model,
     two_parts,
@@ -110,7 +111,7 @@ def estimate_fisher(
     """
     require_model(model, "model")
     if not _is_sequence(pairs):
-        raise UserError(f"{NAME}: pairs: {described(pairs)}, expected {PAIRS}. {REMEDY}")
+        raise refused("pairs", pairs, f"{PAIRS}. {REMEDY}")
     with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=None) as clip:
         read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
         images_NCHW = torch.stack([image for image, _ in read])

@@ -1,11 +1,11 @@
-"""The accuracy of the caller's model on a loader, as the stage evaluate measures it.
+"""The accuracy or recall of the caller's model on a loader, as the stage evaluate measures it.
 
-B images, K classes, T templates, D features.
+B images of a batch, N in all, C captions, K classes, T templates, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import length_hint
@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from gift_core.clip.encoding import encode_images, predict, prompt_features, require_unit
+from gift_core.clip.encoding import encode_images, predict, prompt_features, require_unit, text_features
+from gift_core.clip.model import Clip
+from gift_core.clip.task_tests import ranked_both_ways, recall_at_1
 from gift_core.errors import UserError
 from gift_core.library.given_model import (
     LOADER,
@@ -22,13 +24,17 @@ from gift_core.library.given_model import (
     evaluation_mode,
     given_clip,
     labeled_batch,
+    refused,
+    require_images,
     require_loader,
     require_model,
     require_prompts,
+    two_parts,
 )
 from gift_core.progress import progress
 
 TEXTS = 256  # that are encoded at once
+CAPTIONED = "a loader of (images, captions). Pass a DataLoader."
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,90 @@ def accuracy(
     """
     require_model(model, "model")
     texts_KT = _texts_of(prompts)
-    require_loader(loader, "loader", LOADER)
     correct = images = 0
     with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=device) as clip:
         texts, names = list(chain.from_iterable(texts_KT)), [texts[0] for texts in texts_KT]
         class_KD = prompt_features(clip, texts, names, location=f"{NAME}: prompts", batch_size=TEXTS)
-        count = length_hint(loader)
-        for number, batch in enumerate(progress(loader, count, "batches") if count else loader):
+        for number, batch in _numbered(loader, LOADER):
             images_BCHW, labels_B = labeled_batch(clip, batch, len(class_KD), number=number)
-            image_BD = require_unit(encode_images(clip, images_BCHW.to(clip.device)), "images")
+            image_BD = _encoded(clip, images_BCHW)
             correct += int((predict(image_BD, class_KD).cpu() == labels_B.cpu()).sum())
             images += len(labels_B)
-    if not images:
-        raise UserError(f"{NAME}: loader: it yields no images. Pass a DataLoader of a data set that has some.")
     return Accuracy(correct / images, correct, images)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall@1 of a model, the fraction (0 to 1) of queries whose first answer is right.
+
+    `of_images`: for an image one of its captions, among those of all images. `of_captions`: for a caption its image.
+    `recall` is the mean of both, as in a task of captions.
+    """
+
+    recall: float
+    of_images: float
+    of_captions: float
+    images: int
+    captions: int
+
+
+@torch.no_grad()
+def recall(
+    model: torch.nn.Module, tokenizer: Tokenizer, loader: Iterable[Any], *, device: str | torch.device | None = None
+) -> Recall:
+    """Return the recall@1 of an open_clip model between all images of `loader` and their captions, both ways.
+
+    The features of all images are in memory. The model is used in evaluation mode and fp32, and stays as it was given.
+    UserError as accuracy, also for an image without a caption, and for fewer than two images.
+
+    Args:
+        model: of open_clip, float32.
+        tokenizer: the model's own (open_clip.get_tokenizer).
+        loader: yields once (images as for accuracy, captions): for each image a text, or a list of texts, which needs a
+            collate_fn, because torch's own makes a list for each position of it.
+        device: the model is moved there; None: it stays where it is.
+    """
+    require_model(model, "model")
+    features, texts, counts = list[torch.Tensor](), list[str](), list[int]()
+    with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=device) as clip:
+        for number, batch in _numbered(loader, CAPTIONED):
+            images_BCHW, captions = two_parts(batch, "loader", "(images, captions)")
+            require_images(clip, images_BCHW, "loader", is_first=number == 0)
+            for own in _captions_of(captions, len(images_BCHW)):
+                texts += own
+                counts.append(len(own))
+            features.append(_encoded(clip, images_BCHW))
+        if len(counts) < 2:
+            raise UserError(f"{NAME}: loader: one image has nothing to be compared with. Pass more.")
+        text_CD = text_features(clip, texts, batch_size=TEXTS)
+        (ranks_N, _), (ranks_C, _) = ranked_both_ways(torch.cat(features), text_CD, counts)
+    of_images, of_captions = recall_at_1(ranks_N), recall_at_1(ranks_C)
+    return Recall((of_images + of_captions) / 2, of_images, of_captions, len(counts), len(texts))
+
+
+def _numbered(loader: Any, expected: str) -> Iterator[tuple[int, Any]]:
+    """Yields the batches with their numbers, and a bar. UserError for what is no loader, and for one without any."""
+    require_loader(loader, "loader", expected)
+    count, number = length_hint(loader), None
+    for number, batch in enumerate(progress(loader, count, "batches") if count else loader):
+        yield number, batch
+    if number is None:
+        raise UserError(f"{NAME}: loader: it yields no images. Pass a DataLoader of a data set that has some.")
+
+
+def _encoded(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
+    return require_unit(encode_images(clip, images_BCHW.to(clip.device)), "images")
+
+
+def _captions_of(captions: Any, count: int) -> list[list[str]]:
+    """Returns the captions of each of `count` images. UserError for anything else."""
+    is_list = isinstance(captions, (list, tuple)) and len(captions) == count
+    found: list[Any] = [[own] if isinstance(own, str) else own for own in captions] if is_list else [None]
+    for own in found:
+        if not isinstance(own, (list, tuple)) or not own or not all(isinstance(text, str) for text in own):
+            what = f"{count} texts or lists of texts, one an image. Return that from a collate_fn."
+            raise refused("loader: captions", captions, what)
+    return [list(own) for own in found]
 
 
 def _texts_of(prompts: Any) -> list[Sequence[str]]:

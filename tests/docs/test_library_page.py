@@ -9,11 +9,18 @@ import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
+import open_clip
 import pytest
 
 import gift_core
+from gift_core.interop.exporting import export_clip
+from gift_core.mini import world
+from tests.clip.tiny import tiny_clip
 from tests.conftest import PROJECT
+from tests.docs.snippets import blocks_of
 from tests.stages.experiment import gift
 
 PAGE = (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")
@@ -109,3 +116,63 @@ def test_the_defaults_in_the_table_are_those_of_the_code_and_of_the_papers_prese
     shown = "| weight_decay, betas, label_smoothing | {weight_decay:g}, {betas}, {label_smoothing} |".format(**training)
     assert shown in PAGE
     assert f"| replay_batch_size | {training['replay_batch_size']} |" in PAGE
+
+
+MINIATURE = {  # what a block names, and what stands for it in a test
+    '"ViT-B-16-quickgelu", pretrained="openai"': '"ViT-B-16-quickgelu"',
+    '"ViT-B-16-quickgelu"': f'"local-dir:{PROJECT / "data" / "mini" / "clip"}"',
+    ', pretrained="openai"': "",
+    '"stable-diffusion-v1-5/stable-diffusion-v1-5"': f'"{PROJECT / "data" / "mini" / "diffusion"}"',
+    '"stabilityai/sd-turbo"': f'"{PROJECT / "data" / "mini" / "diffusion"}"',
+    "size=512": "size=32",
+    '"imagenet"': '"mini"',
+    "1000, template": "12, template",
+    "steps=20": "steps=2",
+    'folder="pairs"': 'folder="pairs", steps=2',
+    "pairs=pairs": "pairs=pairs, iterations=2, replay_batch_size=8",
+}
+PYTHON = [block.code for block in blocks_of(PROJECT, "docs/library.md") if block.language == "python"]
+LINES = dict(re.findall(r"^\| `(\w+)` \| `(.+)` \|$", PAGE, re.MULTILINE))
+
+
+def small(code: str) -> str:
+    for shown, own in MINIATURE.items():
+        code = code.replace(shown, own)
+    return code
+
+
+def write_photos(folder: Path) -> None:
+    """Photos of new classes, to train on and to test, and of others."""
+    for part, task, split in (("train", "textures", "train"), ("test", "textures", "test"), ("other", "greek", "test")):
+        names = world.mini_task(task).class_names
+        for number, (image, label) in enumerate(world.render_task(task, split, 40, seed=1)):
+            path = folder / part / names[int(label)] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+
+
+@pytest.mark.thorough
+def test_every_block_and_every_line_runs_with_the_miniature(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first block is that of the README: from folders of photos to a saved model and two numbers."""
+    readme = next(block.code for block in blocks_of(PROJECT, "README.md") if block.language == "python")
+    assert PYTHON[0] == readme and set(LINES) == set(gift_core.__all__)
+    assert all(f"gift_core.{name}" in line for name, line in LINES.items())
+    tmp_path, theirs = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("hub") / "clip"
+    export_clip(tiny_clip(), theirs, to="transformers", provenance={})
+    monkeypatch.setitem(MINIATURE, '"clip-vit-base-patch16"', f'"{theirs}"')
+    write_photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(small(readme), names)
+    percent = r"(\d+\.\d)%"
+    assert re.fullmatch(f"learned: {percent} -> {percent}, kept: {percent} -> {percent}\n", capsys.readouterr().out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my_clip", "pairs", "photos"]
+    opened = open_clip.create_model_and_transforms("local-dir:my_clip")[0]
+    assert opened.state_dict().keys() == names["model"].state_dict().keys()
+    for code in PYTHON[1:]:
+        exec(small(code), names)
+    for line in LINES.values():
+        exec(small(line), names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my_clip", "pairs", "photos"]

@@ -50,7 +50,7 @@ section[name] = yaml.safe_load(new)
 yaml.safe_dump(params, open("params.yaml", "w"), sort_keys=False)
 """
 SUITE = "a whole suite of tests, of which this one is a part; tests/docs/test_site.py and others do the rest"
-PART = "a part of a program, or one that needs the hub and a GPU; examples/ and tests/library run the same"
+LIBRARY = "needs the hub and a GPU; tests/docs/test_library_page.py runs it with the miniature"
 FORMULA = "a formula, or lines of params.yaml"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
@@ -60,8 +60,8 @@ NOT_RUN = [
     ("docs/doctor.md", "0.6 GB|seconds of a stage = ", "", FORMULA),
     ("docs/full_size.md", "hours = ", "", FORMULA),
     ("docs/generators.md", "lora: |memory: ", "", FORMULA),
-    ("docs/library.md", "import gift_core, open_clip|row = |start = |gift_core.finetune|distill = |def rel", "", PART),
-    ("README.md", "import gift_core, open_clip", "", PART),
+    ("docs/library.md", "import|few_steps = |learned = |row = |teacher, |def rel", "", LIBRARY),
+    ("README.md", "import gift_core, open_clip", "", LIBRARY),
     ("docs/methods.md", "CE", "", FORMULA),
     ("docs/team_tools.md", "import open_clip|from datasets", "", "needs the hub; tests/team/test_hub.py"),
     ("docs/presets.md", "# MTIL in order I", "", "an overlay"),

@@ -37,6 +37,29 @@ def test_the_accuracy_is_the_fraction_of_images_whose_nearest_class_is_their_own
     assert (found.correct, found.images, found.accuracy) == (6, 9, 6 / 9)
 
 
+def test_the_recall_is_that_of_open_clips_features_with_several_captions_for_an_image() -> None:
+    model, counts = given_model(seed=4), [1, 2, 1, 3, 1, 1, 2, 1, 1]
+    captions = [[f"a {number} {each}." for each in range(count)] for number, count in enumerate(counts)]
+    with torch.no_grad():
+        text_CD = model.encode_text(TOKENIZER([text for texts in captions for text in texts]), normalize=True)
+        cosines_NC = model.encode_image(IMAGES, normalize=True) @ text_CD.T
+    owners = [number for number, count in enumerate(counts) for _ in range(count)]
+    of_images = sum(owners[int(best)] == number for number, best in enumerate(cosines_NC.argmax(dim=1))) / 9
+    of_captions = sum(int(best) == owner for owner, best in zip(owners, cosines_NC.argmax(dim=0), strict=True)) / 13
+    found = gift_core.recall(model, TOKENIZER, [(IMAGES[:4], captions[:4]), (IMAGES[4:], captions[4:])])
+    assert (found.images, found.captions) == (9, 13) and 0 < of_images + of_captions < 2
+    assert (found.of_images, found.of_captions) == pytest.approx((of_images, of_captions))
+    assert found.recall == pytest.approx((of_images + of_captions) / 2)
+    for batch, message in (
+        ((IMAGES, ["a"]), r"loader: captions: a list, expected 9 texts or lists"),
+        ((IMAGES, torch.arange(9)), r"loader: captions: \[9\] torch.int64, expected 9 texts"),
+        ((IMAGES[:1], ["a"]), r"loader: one image has nothing to be compared with"),
+        ((ZERO_ONE, list("abcdefghi")), r"loader: pixels are from 0.00 to 1.00"),
+    ):
+        with pytest.raises(UserError, match=message):
+            gift_core.recall(model, TOKENIZER, [batch])
+
+
 def test_measuring_changes_nothing_of_the_model() -> None:
     model = given_model(tower="resnet").train()
     model.visual.eval()

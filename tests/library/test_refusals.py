@@ -86,6 +86,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"method": {"losses": {"matrix": gift_core.WeightedLoss(1.0, lambda student_image_MD: student_image_MD)}}},
         r"losses.matrix: it returns \[4, 8\] torch.float32, expected one number. Return its mean: value.mean\(\)",
     ),
+    "a loss without gradient": (
+        {"method": {"losses": {"fixed": gift_core.WeightedLoss(1.0, lambda teacher_text_MD: teacher_text_MD.sum())}}},
+        r"losses.fixed: its value has no gradient to the student's features. Take one, and leave out detach",
+    ),
+    "settings in a dictionary": (
+        {"training": {"weight_decay": 0.1}},
+        r"training: a dict, expected gift_core.Training. Pass its fields by name",
+    ),
+    "a method in a list": ({"method": ["gift"]}, r"method: a list, expected a name or a row. Write method=.gift"),
+    "losses in a list": ({"method": {"losses": ["distill"]}}, r"method.losses: a list, expected a dictionary"),
+    "a callback that is none": (
+        {"on_step": "print"},
+        r"on_step: 'print', expected a function of a row. Try on_st",
+    ),
+    "a file that is not there": (
+        {"method": {"losses": {"mine": {"file": "nowhere.py", "weight": 1.0}}}},
+        r"method.losses.mine.file: nowhere.py: no such file",
+    ),
     "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
     "a consolidation without losses": (

@@ -123,7 +123,10 @@ class TrainingRun:
         if replayed is not None:
             features = PairFeatures(replayed, images, tokens, self.clip.scale)
             for name, loss in self.losses.items():
-                losses[name] = loss.weight * as_number(features.evaluate(loss.function), name)
+                value = as_number(features.evaluate(loss.function), name)
+                if not self.rows:  # later batches may have nothing for it
+                    require_gradient(value, name)
+                losses[name] = loss.weight * value
                 if loss.entropy is not None:
                     losses[f"{name}{ENTROPY}"] = loss.weight * as_number(features.evaluate(loss.entropy), name)
             summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
@@ -219,6 +222,13 @@ def as_number(value: torch.Tensor, name: str) -> torch.Tensor:
         "Return its mean: value.mean()" if isinstance(value, torch.Tensor) else "Return a tensor, with its gradient"
     )
     raise UserError(f"losses.{name}: it returns {found}, expected one number. {remedy}.")
+
+
+def require_gradient(value: torch.Tensor, name: str) -> None:
+    """Raises UserError if the value of the loss called `name` would train nothing."""
+    if not value.requires_grad:
+        what = "its value has no gradient to the student's features. Take one, and leave out detach, item and no_grad"
+        raise UserError(f"losses.{name}: {what}.")
 
 
 def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:
