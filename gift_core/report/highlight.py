@@ -214,7 +214,7 @@ def result_sentences(record: RunRecord) -> list[str]:
 
 
 def _forgotten(record: RunRecord) -> str:
-    """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0`, and what is noise."""
+    """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0`, or it is noise."""
     baseline, best = baseline_method(record), best_method(record)
     clauses, before = list[str](), ""
     for method in filter(None, (baseline, best)):

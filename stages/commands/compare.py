@@ -46,7 +46,7 @@ def compare(
     methods: str | None = option("NAMES", "Only these: finetune,gift (default: all of run.methods)."),
     out: Path = option(
         "FOLDER",
-        "The folder to write: index.html, comparison.csv, comparison.json.",
+        "The folder to write: index.html, figures (SVG), comparison.csv, comparison.json.",
         default=Path("reports/comparison"),
     ),
     against: str | None = option("METHOD", "The method to compare with (default: the one with the highest Last)."),
@@ -63,12 +63,13 @@ def compare(
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
     from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, write_comparison
+    from gift_core.report.comparison.figures import FOLDER
     from gift_core.report.comparison.runs_by_seed import read_runs
     from gift_core.untrusted import read_json_file
 
     if (seeds is None) == (not roots):
         raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
-    require_new(out, made=(TABLE, RECORD, PAGE))
+    require_new(out, made=(TABLE, RECORD, PAGE, FOLDER))
     names = methods.split(",") if methods else None
     if seeds is not None:
         roots = run_seeds(seeds, params, methods=names, against=against)

@@ -58,20 +58,25 @@ class Comparison(Experiment):
     """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
 
     `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
-    columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
-    the mean over the seeds in percent on all classes seen so far, a row for each step, a column for each method.
+    columns seed, method and `columns` in percent, one row per finished method. `runs`: the scores of each seed.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
     values: pd.DataFrame
-    seen: pd.DataFrame | None
+    runs: Mapping[int, RunScores]
     against: str = ZERO_SHOT
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Those of the result table."""
         return tuple(self.values.columns[2:])
+
+    @cached_property
+    def seen(self) -> pd.DataFrame | None:
+        """Class-incremental: the mean over the seeds in percent on all classes seen so far, by step and method."""
+        found = [run.seen for run in self.runs.values() if run.seen is not None]
+        return pd.concat(found).groupby(level=0, sort=False).mean() if found else None
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:
@@ -169,13 +174,12 @@ def read_runs(
     config = configs[ordered[0]]
     run = config.run.model_copy(update={"methods": tuple(finished)})
     tables = {seed: pd.DataFrame.from_dict(dict(found.scores), "index", float) for seed, found in scores.items()}
-    seen = [found.seen for found in scores.values() if found.seen is not None]
     compared = Comparison(
         config=config.model_copy(update={"run": run, "methods": finished}),
         seeds=tuple(scores),
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
-        seen=pd.concat(seen).groupby(level=0, sort=False).mean() if seen else None,
+        runs=scores,
     )
     if against is None:
         last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
