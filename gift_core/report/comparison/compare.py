@@ -11,6 +11,7 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
+from gift_core.report.comparison.alpha_curves import has_curve, which_lies_above
 from gift_core.report.comparison.figures import FOLDER, SMALLEST_TEXT, Figure, figures_of
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, number
@@ -41,6 +42,7 @@ def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
         titles=COLUMN_TITLES,
         scales={column: scale_of(comparison, column) for column in comparison.columns},
         styles=comparison.styles,
+        curve_sentences=curve_sentences(comparison),
         smallest_text=SMALLEST_TEXT,
         figures=[(figure, b64encode(figure.svg).decode()) for figure in figures],
         missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
@@ -74,6 +76,21 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     return kept, f" {count} {verb} from it in Last by more than the noise."
 
 
+def curve_sentences(comparison: Comparison) -> list[str]:
+    """Whose curve over alpha lies above that of each other method, and how to get the curves that are missing."""
+    own, others = comparison.against, [name for name in comparison.curves if name != comparison.against]
+    sentences = []
+    if own in comparison.curves:
+        pairs = [(comparison.label(name), comparison.curves[name]) for name in others]
+        sentences = [which_lies_above(comparison.label(own), comparison.curves[own], *pair) for pair in pairs]
+    expected = [name for name in comparison.methods if has_curve(comparison.config, name)]
+    missing = [comparison.label(name) for name in expected if name not in comparison.curves]
+    if missing:
+        remedy = "The same command with --over-alpha tests them."
+        sentences.append(f"Learned against kept over alpha is not stored for {', '.join(missing)}. {remedy}")
+    return sentences
+
+
 def scale_of(comparison: Comparison, column: str) -> float:
     """The largest distance of a seed from its method's mean in this column, in points."""
     found = [of_method[column] for of_method in comparison.scores.values() if column in of_method]
@@ -99,6 +116,10 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}
+    curves = {
+        name: {"alpha": curve.alphas.tolist(), "last": curve.learned.tolist(), "kept": curve.kept.tolist()}
+        for name, curve in comparison.curves.items()
+    }
     return {
         "experiment": comparison.config.experiment,
         "tasks": list(comparison.tasks),
@@ -106,4 +127,5 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
         "missing": [{"seed": seed, "method": method} for seed, method in comparison.missing],
         "against": comparison.against,
         "methods": methods,
+        "over_alpha": curves,
     }

@@ -17,6 +17,7 @@ import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import RunScores
+from gift_core.report.comparison.alpha_curves import AlphaCurve
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, shorten
 
@@ -103,6 +104,13 @@ def figures_of(comparison: Comparison) -> Iterator[Figure]:
             comparison, "zero_shot_kept", "Zero-shot kept", lambda run: _means(run.probes), "Accuracy on probes (%)"
         )
         yield _scatter(comparison, "learned_and_kept", "probes")
+    if comparison.curves:
+        looks = {name: look_of(comparison, name) for name in comparison.curves}
+        caption = (
+            "Last against zero-shot kept on the test images as alpha goes from 0 (zero-shot) to 1. Star: released."
+        )
+        svg = draw_over_alpha(comparison.curves, looks, y_title="Last (%)")
+        yield Figure("over_alpha", "Learned against kept, over alpha", _caption(comparison, caption, ""), svg)
 
 
 def _means(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -137,8 +145,36 @@ def _legend_height(comparison: Comparison) -> float:
 
 
 def _caption(comparison: Comparison, text: str, spread: str) -> str:
-    count = len(comparison.seeds)
-    return f"{text} Mean over {count} seeds, {spread} one standard deviation." if count > 1 else text
+    """The text, and over several seeds what is a mean; `spread` is what shows the deviation, "" for nothing."""
+    if len(comparison.seeds) == 1:
+        return text
+    deviation = f", {spread} one standard deviation" if spread else ""
+    return f"{text} Mean over {len(comparison.seeds)} seeds{deviation}."
+
+
+def draw_over_alpha(curves: Mapping[str, AlphaCurve], looks: Mapping[str, dict[str, Any]], *, y_title: str) -> bytes:
+    """Returns the SVG of learned against kept, a curve for each method, with a star at the chosen alpha."""
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for name, curve in curves.items():
+            look = looks[name]
+            axes.plot(curve.kept, curve.learned, **look)
+            chosen = list(curve.alphas).index(curve.chosen)
+            star = {"marker": "*", "markersize": 9, "color": look["color"], "markeredgecolor": "white"}
+            axes.plot(curve.kept[chosen], curve.learned[chosen], **star)
+            axes.annotate(
+                f"α {curve.chosen:g}",
+                (curve.kept[chosen], curve.learned[chosen]),
+                (4, 4),
+                textcoords="offset points",
+                fontsize=SMALLEST_TEXT,
+                color=look["color"],
+            )
+        axes.set(xlabel="Zero-shot kept (%)", ylabel=y_title)
+        _legend(canvas, axes)
+
+    return draw_svg(2.3 + 0.14 * math.ceil(len(curves) / 2), draw)
 
 
 def _curves(comparison: Comparison, name: str, title: str, tables: Tables, unit: str) -> Figure:
@@ -191,7 +227,7 @@ def _matrix(comparison: Comparison, method: str) -> Figure:
         axes.set(ylabel="After training", xlabel="Accuracy on (%)")
         axes.grid(visible=False)
 
-    spread = "±" if few else "without the"
+    spread = "±" if few else ""
     caption = _caption(comparison, "Accuracy in percent on each task (column) after each step (row).", spread)
     title, height = f"Accuracy matrix: {comparison.label(method)}", 0.9 + (0.3 if few else 0.17) * len(means)
     return Figure(f"matrix_{method}", title, f"{caption} Bold: just trained.", draw_svg(height, draw))

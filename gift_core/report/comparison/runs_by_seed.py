@@ -21,6 +21,7 @@ from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER
 from gift_core.report.run_record import Experiment
@@ -59,12 +60,14 @@ class Comparison(Experiment):
 
     `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
     columns seed, method and `columns` in percent, one row per finished method. `runs`: the scores of each seed.
+    `curves`: learned against kept over alpha, the mean over the seeds, of the methods that have it stored for all.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
     values: pd.DataFrame
     runs: Mapping[int, RunScores]
+    curves: Mapping[str, AlphaCurve]
     against: str = ZERO_SHOT
 
     @property
@@ -180,6 +183,7 @@ def read_runs(
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
         runs=scores,
+        curves=_curves({Layout(root): configs[root] for root in ordered}, scores),
     )
     if against is None:
         last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
@@ -198,6 +202,17 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
     accuracy, metadata = read_accuracies(layout, config, tuple(names))
     models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
     return score_run(layout, config, accuracy, names)
+
+
+def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> dict[str, AlphaCurve]:
+    """The mean curve over alpha of each method for which every seed that has finished it has stored one."""
+    found: dict[str, list[AlphaCurve | None]] = {}
+    for layout, config in runs.items():
+        for name in config.run.methods:
+            if name in scores[config.seed].scores and has_curve(config, name):
+                found.setdefault(name, []).append(curve_of_run(layout, config, name, scores[config.seed]))
+    stored = {name: [curve for curve in curves if curve is not None] for name, curves in found.items()}
+    return {name: mean_curve(curves) for name, curves in stored.items() if len(curves) == len(found[name])}
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
