@@ -115,6 +115,10 @@ class Layout:
         """The partial work of an interrupted stage. It is not an artifact."""
         return self.root / ".gift" / stage / key
 
+    def alpha_curve(self, method: str) -> Path:
+        """The tests of the method's last model at several alphas, for a comparison. It is not an artifact."""
+        return self.root / ".gift" / "alphas" / f"{method}.json"
+
     def retired(self, method: str, name: str) -> Path:
         """Accuracies or predictions of a method, task or probe that is no part of the experiment any more."""
         return self.root / ".gift" / "retired" / method / f"{name}.parquet"

@@ -5,6 +5,7 @@ Also the 95% intervals of accuracies for their numbers of test images, by Wilson
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,6 +120,17 @@ def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple
     below, above = (100 * float(np.linalg.norm(each - shares)) / len(percents) for each in (low, high))
     mean = sum(percents) / len(percents)
     return mean - below, mean + above
+
+
+def is_within_intervals(percents: Sequence[float], others: Sequence[float], images: Sequence[int]) -> bool:
+    """Whether the 95% interval of the difference of two such means contains 0, as if their images were not the same.
+
+    The distances of their own limits are combined by their squares (Zou and Donner).
+    """
+    higher, lower = sorted((percents, others), key=sum, reverse=True)
+    low, high = accuracy_interval(higher, images)[0], accuracy_interval(lower, images)[1]
+    means = sum(higher) / len(images), sum(lower) / len(images)
+    return means[0] - means[1] <= math.hypot(means[0] - low, high - means[1])
 
 
 @dataclass(frozen=True)

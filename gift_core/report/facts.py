@@ -18,8 +18,9 @@ from gift_core.provenance import EDITED
 from gift_core.published.mtil import MODEL
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
-from gift_core.report.highlight import best_method, by_task, styles_of
+from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, task_list
+from gift_core.report.paired import PairedTest, in_all, paired_tests
 from gift_core.report.published_results import DATA_SET_TOLERANCE
 from gift_core.report.run_record import OWN_CODE, RunRecord, Section
 
@@ -56,8 +57,20 @@ def result(record: RunRecord) -> Iterator[Section]:
         "reference_rows": [result_row(record, method) for method in record.references],
         "tolerance": DATA_SET_TOLERANCE,
         "model_of_published": MODEL,
+        "paired": paired_rows(record),
+        "compared": (best_method(record), baseline_method(record)) if record.methods else (),
     }
     yield Section("result", "Result", "result.html.j2", shown)
+
+
+def paired_rows(record: RunRecord) -> list[tuple[str, PairedTest]]:
+    """The paired test of the best method and its baseline after the last step, by task and on all images.
+
+    [] without two methods, and without their predictions.
+    """
+    baseline = baseline_method(record)
+    tests = {} if baseline is None else paired_tests(record, best_method(record), baseline, "last")
+    return [*tests.items(), ("all images", in_all(tests))] if tests else []
 
 
 def result_row(record: RunRecord, method: str) -> dict[str, Any]:

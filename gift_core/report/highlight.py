@@ -5,9 +5,7 @@ The colors of methods follow from these two, so they are here, too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from statistics import fmean
 from typing import Any
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
@@ -16,8 +14,9 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
-from gift_core.report.accuracies import accuracy_interval
-from gift_core.report.labels import number
+from gift_core.report.accuracies import is_within_intervals
+from gift_core.report.labels import number, probability
+from gift_core.report.paired import in_all, paired_tests
 from gift_core.report.run_record import RunRecord
 
 COLORS = 6  # color-blind safe hues in page.css
@@ -131,23 +130,37 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
 def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: bool = False) -> str:
     """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
 
-    The best method is compared with its baseline and the zero-shot model. Their means over tasks differ by no more than
-    the noise if the 95% intervals overlap. A difference that is printed as 0.0 needs no such remark.
+    The best method is compared with its baseline and the zero-shot model.
     """
     best, baseline, scores = best_method(record), baseline_method(record), record.scores
     text = f"{record.label(best)} has {number(scores[best][metric])}%{what}"
     text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
     text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
+    others = [*([baseline] if baseline else []), *([ZERO_SHOT] if and_zero_shot else [])]
+    for other in others:
+        text += _noise(record, best, other, metric)
+    return text
 
-    own, counts = by_task(record, best, metric)
-    names, (low, high) = list[str](), accuracy_interval(own, counts)
-    for method in (*([baseline] if baseline else []), *([ZERO_SHOT] if and_zero_shot else [])):
-        other = by_task(record, method, metric)[0]
-        other_low, other_high = accuracy_interval(other, counts)
-        if number(abs(fmean(own) - fmean(other))) != "0.0" and low <= other_high and other_low <= high:
-            names.append(name_in_text(record, method))
-    noise = f"is within the noise of {plural(sum(counts), 'test image')}"
-    return f"{text}; the difference between {record.label(best)} and {' or '.join(names)} {noise}" if names else text
+
+def _noise(record: RunRecord, method: str, other: str, metric: str) -> str:
+    """`; the difference between GIFT and the zero-shot model is within the noise of 500 test images`, with the test.
+
+    Empty if it is more than noise, if it is printed as 0.0, and if predictions are not on this machine.
+    """
+    scores, names = record.scores, f"{record.label(method)} and {name_in_text(record, other)}"
+    difference = (scores[method][metric] or 0.0) - (scores[other][metric] or 0.0)
+    if number(abs(difference)) == "0.0":
+        return ""
+    if metric == "probes":  # their single predictions are not stored
+        (own, counts), (others, _) = by_task(record, method, metric), by_task(record, other, metric)
+        is_noise, images, test = is_within_intervals(own, others, counts), sum(counts), "unpaired 95% interval"
+    else:
+        found = in_all(paired_tests(record, method, other, metric))
+        gained = -difference if metric == "forgetting" else difference
+        is_noise, images = found.images > 0 and found.is_noise(gained), found.images
+        test = f"exact McNemar test, {probability(found.p)}"
+    noise = f"the difference between {names} is within the noise of {plural(images, 'test image')}"
+    return f"; {noise} ({test}, for this seed alone)" if is_noise else ""
 
 
 def by_task(record: RunRecord, method: str, metric: str) -> tuple[list[float], list[int]]:
@@ -201,18 +214,12 @@ def result_sentences(record: RunRecord) -> list[str]:
 
 
 def _forgotten(record: RunRecord) -> str:
-    """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0.`
-
-    What two methods lost differs by the noise alone where its 95% intervals overlap. A task's loss is the share of its
-    test images that became wrong, one added to each side (Laplace), which is exact where no image became right.
-    """
+    """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0`, or it is noise."""
     baseline, best = baseline_method(record), best_method(record)
-    clauses, spans, printed, before = list[str](), [], set(), ""
-    counts = [record.test_images[task] for task in record.tasks[:-1]]
+    clauses, before = list[str](), ""
     for method in filter(None, (baseline, best)):
         name, lost = name_in_text(record, method), record.scores[method]["forgetting"] or 0.0
         amount, verb = number(abs(lost)), "lost" if lost > 0 else "gained"
-        printed.add(number(lost))
         if amount == "0.0":
             clauses.append(f"{name} has lost nothing")
         elif verb == before:
@@ -220,13 +227,7 @@ def _forgotten(record: RunRecord) -> str:
         else:
             before = verb
             clauses.append(f"{name} has {verb} {amount} points {'of' if lost > 0 else 'on'} what it had learned")
-        points = [row["difference_points"] or 0.0 for row in accuracies_by_task(record, method).values()][:-1]
-        shares = [(abs(each) / 100 * count + 1) / (count + 2) for each, count in zip(points, counts, strict=True)]
-        variance = sum(share * (1 - share) / count for share, count in zip(shares, counts, strict=True))
-        mean, margin = sum(points) / len(counts), 196 * math.sqrt(variance) / len(counts)
-        spans.append((mean - margin, mean + margin))
-    is_noise = len(printed) > 1 and max(low for low, _ in spans) <= min(high for _, high in spans)
-    noise = f"; the difference is within the noise of {plural(sum(counts), 'test image')}" if is_noise else ""
+    noise = _noise(record, best, baseline, "forgetting") if baseline else ""
     return f"After {plural(len(record.tasks), 'task')}{record.miniature.of_benchmark}, {' and '.join(clauses)}{noise}."
 
 

@@ -89,6 +89,13 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text != "0.0" else text
 
 
+def probability(p: float) -> str:
+    """The p of a test: `p = 0.31`, `p = 0.004` or `p < 0.001`."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+
+
 def task_list(tasks: Sequence[str], total: int) -> str:
     """The names of the tasks, or "all 11 tasks". A long list is cut after the first few names."""
     if len(tasks) == total and total > 1:

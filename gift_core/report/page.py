@@ -26,6 +26,7 @@ from gift_core.report.labels import (
     count_test_images,
     known_name,
     number,
+    probability,
     rejections,
     shade_of_points,
     signed,
@@ -121,7 +122,17 @@ def environment(experiment: Experiment) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (experiment.label, known_name, number, rejections, shade_of_points, signed, task_list, code_spans)
+    filters = (
+        experiment.label,
+        known_name,
+        number,
+        probability,
+        rejections,
+        shade_of_points,
+        signed,
+        task_list,
+        code_spans,
+    )
     templates.filters |= {each.__name__: each for each in filters}
     templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
-from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, read_predictions, recalls
+from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, recalls
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
+from gift_core.report.paired import predictions_of
 from gift_core.report.pictures import thumbnail
 from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
 
@@ -50,12 +50,6 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     confused = confused_tasks(record, here)
     if confused or missing:
         yield Section("confused", "Confused classes", "confused.html.j2", {"confused": confused, "missing": missing})
-
-
-@lru_cache(maxsize=8)
-def predictions_of(record: RunRecord, method: str, step: str) -> pd.DataFrame:
-    """The content of a file of predictions."""
-    return read_predictions(record.layout.predictions(method, step))[0]
 
 
 def answers_of(record: RunRecord, method: str, task: str, *, after: str | None = None) -> pd.DataFrame:

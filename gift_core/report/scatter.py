@@ -15,7 +15,6 @@ from gift_core.report.labels import number, shorten
 from gift_core.report.run_record import RunRecord, Section
 
 NAME_GAP = 18.0  # between the names beside a chart
-DEVIATIONS = ("x_deviation", "y_deviation")
 
 
 def scatter_chart(
@@ -27,19 +26,17 @@ def scatter_chart(
     size: tuple[float, float],
     gap: float = NAME_GAP,
 ) -> dict[str, Any]:
-    """What templates/charts.html.j2 renders. `points`: a row for each method, x and y in percent with their DEVIATIONS.
+    """What templates/charts.html.j2 renders. `points`: a row for each method, x and y in percent.
 
     `titles`: of x and y. A chart is so high that the names fit. Each mark has a row of `points`, its name, and the y of
     the name in the view box, to which a line leads.
     """
-    (x, x_deviation), (y, y_deviation) = ((points[axis], points[f"{axis}_deviation"]) for axis in "xy")
-    x_low, x_high = _bounds(x, x_deviation)
-    y_low, y_high = _bounds(y, y_deviation)
+    (x_low, x_high), (y_low, y_high) = _bounds(points["x"]), _bounds(points["y"])
     frame = Frame(
         width=size[0], height=max(size[1], gap * len(points) + TOP + BOTTOM), left=46, right=206,
         x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
     )  # fmt: skip
-    heights = spread_labels([frame.y(value) for value in y], gap, frame.top, frame.y_end)
+    heights = spread_labels([frame.y(value) for value in points["y"]], gap, frame.top, frame.y_end)
     names = [shorten(labels[method]) for method in points.index]
     table = points.assign(method=points.index, style=[styles[method] for method in points.index])
     marks = table.assign(name=names, name_y=heights).to_dict("records")
@@ -63,16 +60,16 @@ def learned_and_kept(record: RunRecord) -> Iterator[Section]:
     methods = [*record.continued, ZERO_SHOT]
     scores = {"x": [record.scores[method]["probes"] for method in methods]}
     scores["y"] = [record.scores[method]["last"] for method in methods]
-    points = pd.DataFrame(scores, index=methods, dtype=float).assign(**dict.fromkeys(DEVIATIONS, 0.0))
+    points = pd.DataFrame(scores, index=methods, dtype=float)
     styles = {**styles_of(record), ZERO_SHOT: "g0 reference"}
     titles = ("Zero-shot kept", "Last")
     chart = scatter_chart(points, titles, labels=record.labels, styles=styles, size=(640, 340), gap=19.0)
     yield Section("learned", "Learned and kept", "learned_and_kept.html.j2", {"chart": chart})
 
 
-def _bounds(values: pd.Series[float], deviations: pd.Series[float]) -> tuple[float, float]:
-    """The least and the greatest value, each with its deviation and some space."""
-    low, high = float((values - deviations).min()), float((values + deviations).max())
+def _bounds(values: pd.Series[float]) -> tuple[float, float]:
+    """The least and the greatest value, each with some space."""
+    low, high = float(values.min()), float(values.max())
     margin = max(0.05 * (high - low), 0.1)
     return low - margin, high + margin
 

@@ -177,7 +177,14 @@ class AlphaSearch:
 
     @property
     def proposed(self) -> Release:
-        """The one with the smallest alpha at which, and at all above it, no more than a standard error is lost."""
+        """The one with the highest sum of both means, learned and kept: a point of one pays for a point of the other.
+
+        Of equals that with the smallest alpha; 0 has learned nothing. Without probes, that with the smallest alpha at
+        which, and at all above it, the learned tasks lose no more than a standard error.
+        """
+        if self.releases[-1].probes:
+            learned = [release for release in self.releases if release.alpha > 0]
+            return max(learned, key=lambda release: round(release.learned + (release.kept or 0.0), 4))
         found = self.releases[-1]
         for release in reversed(self.releases):
             change, error = self.change(release)
@@ -186,15 +193,22 @@ class AlphaSearch:
             found = release
         return found
 
+    def steps(self, release: Release) -> list[tuple[float, float, float]]:
+        """Returns the neighbors of a release: (alpha, points of learned gained there, points of kept gained there)."""
+        at = self.releases.index(release)
+        neighbors = [*self.releases[max(0, at - 1) : at], *self.releases[at + 1 : at + 2]]
+        kept = release.kept or 0.0
+        return [(each.alpha, each.learned - release.learned, (each.kept or 0.0) - kept) for each in neighbors]
+
 
 def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict[str, bool]:
-    """Writes each task of the sequence into `folder`, with validation images as its test split.
+    """Writes each task of the sequence and each probe into `folder`, with validation images as its test split.
 
     These are the data set's own ones, which no model has seen, or else MOST training images. Returns which they are:
-    {task: whether no model has seen them}.
+    {task of the sequence: whether no model has seen them}. No method learns a probe: none has seen its training images.
     """
-    unseen = {}
-    for task in (step.task for step in config.sequence):
+    unseen, learned = {}, [step.task for step in config.sequence]
+    for task in (*learned, *config.evaluation.probes):
         row, source = config.tasks[task], layout.task(task)
         own = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
         unseen[task] = own is not None
@@ -202,7 +216,7 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
             sample_training_images(source, folder / task, seed=config.seed)
         else:
             write_task(folder / task, read_task(source), [], own, images_per_shard=MOST)
-    return unseen
+    return {task: unseen[task] for task in learned}
 
 
 def search_alphas(
@@ -216,7 +230,7 @@ def search_alphas(
     start, end = (load_file(model / WEIGHTS) for model in (pretrained, trained))
     clip, budget = settings.load(trained), CacheBudget()
     learned = {task: settings.open(folder / task, budget) for task in unseen}
-    probes = {name: settings.open(layout.task(name), budget) for name in config.evaluation.probes}
+    probes = {name: settings.open(folder / name, budget) for name in config.evaluation.probes}
     chosen, releases = sorted({*alphas, 1.0}), []
     for alpha in progress(chosen, len(chosen), "alphas"):
         clip.model.load_state_dict(released_weights(end, start, alpha=alpha))

@@ -25,6 +25,7 @@ from gift_core.quantities import duration, plural
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option
+from .models import store_alpha_curves
 from .show import AMONG
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def compare(
     methods: str | None = option("NAMES", "Only these: finetune,gift (default: all of run.methods)."),
     out: Path = option(
         "FOLDER",
-        "The folder to write: index.html, comparison.csv, comparison.json.",
+        "The folder to write: index.html, figures (SVG), comparison.csv, comparison.json.",
         default=Path("reports/comparison"),
     ),
     against: str | None = option("METHOD", "The method to compare with (default: the one with the highest Last)."),
     allow_missing: bool = flag("--allow-missing", "Also compare methods without results for some seeds."),
+    over_alpha: bool = flag("--over-alpha", "Also test each method's last model at several alphas, unless stored."),
     as_json: AsJson = False,
     params: Params = PARAMS,
 ) -> None:
@@ -62,22 +64,27 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, write_comparison
+    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, curve_sentences, write_comparison
+    from gift_core.report.comparison.figures import FOLDER
     from gift_core.report.comparison.runs_by_seed import read_runs
     from gift_core.untrusted import read_json_file
 
     if (seeds is None) == (not roots):
         raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
-    require_new(out, made=(TABLE, RECORD, PAGE))
+    require_new(out, made=(TABLE, RECORD, PAGE, FOLDER))
     names = methods.split(",") if methods else None
     if seeds is not None:
         roots = run_seeds(seeds, params, methods=names, against=against)
+    if over_alpha:
+        store_alpha_curves(roots or [], names)
     comparison = read_runs(roots or [], methods=names, against=against, allow_missing=allow_missing)
     write_comparison(comparison, out)
     if as_json:
         print_json(read_json_file(out / RECORD))
         return
     print_comparison(comparison)
+    for sentence in curve_sentences(comparison):
+        typer.echo(sentence)
     typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -123,7 +124,7 @@ def export(
         print_files(files)
 
 
-ALPHAS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
 def release(
@@ -138,9 +139,11 @@ def release(
     """Show how a method's models are released, or choose alpha: pre-trained weights + alpha * what was learned.
 
     --choose tests the method's last model at a few alphas, on validation images of
-    the learned tasks and on the probes. It proposes the smallest alpha at which the
-    learned tasks lose no more than the noise. A data set without a validation split
-    is tested on 500 of its training images. The model was trained on these, which
+    the learned tasks and of the probes, and draws learned against kept. It proposes
+    the alpha with the highest sum of both, and says what its neighbors gain and
+    lose. Without probes, that is the smallest alpha at which the learned tasks lose
+    no more than the noise. A data set without a validation split is tested on 500 of
+    its training images. The model was trained on those of learned tasks, which
     favors alpha 1: on new images a smaller alpha loses less than the table says.
     Another alpha trains nothing: only evaluate and report run.
 
@@ -169,14 +172,43 @@ def release(
     before, alpha = read_settings(params), found.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
+    figure = _draw_alphas(stage, found)
     if not as_json:
         _show_alphas(stage, found)
+        if figure is not None:
+            typer.echo(f"The curve: {figure}")
     record = {"method": method, **_alphas_record(found), "proposed": alpha}
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
     if before == after:
         hints = [later := f"params.yaml has this alpha, {alpha:g}."]
     carry_out(edit, record, hints=hints, write=write, as_json=as_json, unwritten=later)
+
+
+def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> None:
+    """Tests over alpha the methods of finished runs, or these, whose tests are not stored (Layout.alpha_curve)."""
+    from gift_core.computation import set_up_device
+    from gift_core.config.loading import load_config
+    from gift_core.report.comparison.alpha_curves import has_curve, stored_points
+    from gift_core.use.alpha_tests import store_alpha_curve
+    from gift_core.work.folder import work_folder
+
+    from ..evaluate import encoding_settings
+
+    for root in roots:
+        layout, config = Layout(root), load_config(root / PARAMS)
+        if not config.evaluation.probes:
+            raise UserError(f"{root / PARAMS}: evaluation.probes is empty: add one with gift add-task NAME --probe.")
+        settings = encoding_settings(config, set_up_device(config.run.device))
+        for method in methods or config.run.methods:
+            if not has_curve(config, method) or stored_points(layout, config, method) is not None:
+                continue
+            with (
+                explained(Stage("release", config, layout, method)),
+                work_folder(layout.work("alphas", method), {}) as work,
+            ):
+                note(f"{method} over alpha, in {root.resolve()}")
+                store_alpha_curve(layout, config, method, folder=work, settings=settings)
 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
@@ -191,6 +223,27 @@ def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     with work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
         settings = encoding_settings(config, set_up_device(config.run.device))
         return search_alphas(layout, config, stage.method, alphas, folder=Path(parts), settings=settings)
+
+
+def _draw_alphas(stage: Stage, found: AlphaSearch) -> Path | None:
+    """Draws learned against kept to exports/. None without probes."""
+    import numpy as np
+
+    from gift_core.report.comparison.alpha_curves import AlphaCurve
+    from gift_core.report.comparison.figures import COLORS, draw_over_alpha
+    from gift_core.work.publishing import write_atomically
+
+    if not found.proposed.probes:
+        return None
+    rows = [(each.alpha, each.kept, each.learned) for each in found.releases]
+    alphas, kept, learned = np.array(rows, dtype=float).T
+    curve = AlphaCurve(alphas, kept, learned, found.proposed.alpha)
+    look = {"color": COLORS["m1"], "marker": "o", "label": f"{stage.method}, star: proposed"}
+    svg = draw_over_alpha({stage.method: curve}, {stage.method: look}, y_title="Learned tasks (%)")
+    path = stage.layout.root / "exports" / f"over_alpha_{stage.method}.svg"
+    with write_atomically(path) as file:
+        file.write_bytes(svg)
+    return path
 
 
 def _show_alphas(stage: Stage, found: AlphaSearch) -> None:
@@ -212,7 +265,11 @@ def _show_alphas(stage: Stage, found: AlphaSearch) -> None:
         )
     if not found.releases[-1].probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
-    hint("noise: one standard error of the difference, paired by image. Probes do not count for the proposal (*).")
+    chosen = found.proposed
+    for alpha, gained, given_back in found.steps(chosen) if chosen.probes else ():
+        typer.echo(f"From {chosen.alpha:g} to {alpha:g}: {gained:+.1f} on learned tasks, {given_back:+.1f} on probes.")
+    rule = "the highest sum of both columns" if chosen.probes else "no more than the noise is lost on learned tasks"
+    hint(f"noise: one standard error of the difference, paired by image. Proposal (*): {rule}.")
 
 
 def _alphas_record(found: AlphaSearch) -> dict[str, Any]:

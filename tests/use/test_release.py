@@ -88,6 +88,20 @@ def test_the_proposal_is_the_smallest_alpha_that_loses_no_more_than_a_standard_e
     assert two.proposed.alpha == 0.5 and two.releases[0].kept is None
 
 
+def test_with_probes_the_proposal_has_the_highest_sum_of_both_sides_and_its_neighbors_have_a_price() -> None:
+    points = {0.0: (50, 0.9), 0.4: (70, 0.85), 0.7: (80, 0.8), 1.0: (82, 0.6)}
+    releases = [Release(alpha, {"birds": right(count)}, {"letters": kept}) for alpha, (count, kept) in points.items()]
+    search = AlphaSearch(releases, {})
+    assert search.proposed.alpha == 0.7  # 160; at 0.4 155, at 1 142
+    assert search.steps(search.proposed) == [
+        (0.4, pytest.approx(-10), pytest.approx(5)),
+        (1.0, pytest.approx(2), pytest.approx(-20)),
+    ]
+    assert search.steps(releases[-1]) == [(0.7, pytest.approx(-2), pytest.approx(20))]
+    nothing = AlphaSearch([Release(0.0, {"birds": right(90)}, {"letters": 0.9}), releases[-1]], {})
+    assert nothing.proposed.alpha == 1.0  # 0 has learned nothing
+
+
 def test_right_answers_of_a_retrieval_have_recall_as_their_mean() -> None:
     ranks = torch.tensor([1, 2, 1, 1, 3, 1, 1])  # of two images, and of five captions
     test = Retrieval(ranks, torch.zeros(7, 1), torch.arange(2), torch.arange(5), torch.tensor([0, 0, 0, 1, 1]))

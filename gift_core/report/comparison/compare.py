@@ -1,7 +1,9 @@
-"""Writes a comparison of finished runs over their seeds: comparison.csv, comparison.json and index.html."""
+"""Writes a comparison of finished runs over their seeds: comparison.csv, comparison.json, figures and index.html."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,11 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.charts import Chart, seen_chart
+from gift_core.report.comparison.alpha_curves import has_curve, which_lies_above
+from gift_core.report.comparison.figures import FOLDER, SMALLEST_TEXT, Figure, figures_of
 from gift_core.report.comparison.runs_by_seed import Comparison
-from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.page import environment
-from gift_core.report.scatter import DEVIATIONS, scatter_chart
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
@@ -22,28 +23,28 @@ TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Writes the comparison as the folder `folder`. The same runs give the same bytes."""
+    figures = list(figures_of(comparison))
     with build_folder(folder) as temporary:
+        (temporary / FOLDER).mkdir()
+        for figure in figures:
+            (temporary / FOLDER / f"{figure.name}.svg").write_bytes(figure.svg)
         comparison.values.to_csv(temporary / TABLE, index=False, lineterminator="\n")
         write_json(temporary / RECORD, _as_json(comparison))
-        (temporary / PAGE).write_bytes(render_comparison(comparison).encode())
+        (temporary / PAGE).write_bytes(render_comparison(comparison, figures).encode())
 
 
-def render_comparison(comparison: Comparison) -> str:
+def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
     """The page as HTML. The same comparison gives the same text."""
-    styles = comparison.styles
-    names = {methods[0]: title for title, methods in comparison.groups.items()}
-    if len(comparison.methods) <= COLORS:  # a color of its own for each
-        names = {method: comparison.label(method) for methods in comparison.groups.values() for method in methods}
     template = environment(comparison).get_template("comparison.html.j2")
     return template.render(
         comparison=comparison,
         headline=comparison_headline(comparison),
         titles=COLUMN_TITLES,
         scales={column: scale_of(comparison, column) for column in comparison.columns},
-        styles=styles,
-        legend={styles[method]: name for method, name in names.items()},
-        scatter=transfer_and_last(comparison),
-        seen_chart=mean_seen_chart(comparison),
+        styles=comparison.styles,
+        curve_sentences=curve_sentences(comparison),
+        smallest_text=SMALLEST_TEXT,
+        figures=[(figure, b64encode(figure.svg).decode()) for figure in figures],
         missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
@@ -75,34 +76,25 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     return kept, f" {count} {verb} from it in Last by more than the noise."
 
 
-def mean_seen_chart(comparison: Comparison) -> Chart | None:
-    """The mean over the seeds after every step, in the colors of the groups. None for task-incremental runs."""
-    if comparison.seen is None:
-        return None
-    curves = {method: comparison.seen[method].tolist() for method in (*comparison.methods, ZERO_SHOT)}
-    steps = {step: f"After step {step} of {len(curves[ZERO_SHOT])}" for step in range(1, len(curves[ZERO_SHOT]) + 1)}
-    styles = {method: comparison.styles[method] for method in comparison.methods}
-    return seen_chart(curves, "steps", steps, styles=styles, labels=comparison.labels)
+def curve_sentences(comparison: Comparison) -> list[str]:
+    """Whose curve over alpha lies above that of each other method, and how to get the curves that are missing."""
+    own, others = comparison.against, [name for name in comparison.curves if name != comparison.against]
+    sentences = []
+    if own in comparison.curves:
+        pairs = [(comparison.label(name), comparison.curves[name]) for name in others]
+        sentences = [which_lies_above(comparison.label(own), comparison.curves[own], *pair) for pair in pairs]
+    expected = [name for name in comparison.methods if has_curve(comparison.config, name)]
+    missing = [comparison.label(name) for name in expected if name not in comparison.curves]
+    if missing:
+        remedy = "The same command with --over-alpha tests them."
+        sentences.append(f"Learned against kept over alpha is not stored for {', '.join(missing)}. {remedy}")
+    return sentences
 
 
 def scale_of(comparison: Comparison, column: str) -> float:
     """The largest distance of a seed from its method's mean in this column, in points."""
     found = [of_method[column] for of_method in comparison.scores.values() if column in of_method]
     return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
-
-
-def transfer_and_last(comparison: Comparison) -> dict[str, Any] | None:
-    """Transfer against Last. None if there is no Transfer, as in a sequence of one task."""
-    by_method = comparison.values.reindex(columns=["method", "transfer", "last"]).groupby("method")
-    means = by_method.mean()
-    shown = means.dropna().index.difference([*comparison.separate_models])
-    names = [method for methods in comparison.groups.values() for method in methods if method in shown]
-    if not names:
-        return None
-    deviations = by_method.std().loc[names].fillna(0.0).set_axis(DEVIATIONS, axis=1)
-    points = means.loc[names].set_axis(["x", "y"], axis=1).join(deviations)
-    labels, styles = comparison.labels, comparison.styles
-    return scatter_chart(points, ("Transfer", "Last"), labels=labels, styles=styles, size=(1072, 560))
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
@@ -124,6 +116,10 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
                 found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
             methods[name] = {"group": title, "figures": figures, "difference": found}
+    curves = {
+        name: {"alpha": curve.alphas.tolist(), "last": curve.learned.tolist(), "kept": curve.kept.tolist()}
+        for name, curve in comparison.curves.items()
+    }
     return {
         "experiment": comparison.config.experiment,
         "tasks": list(comparison.tasks),
@@ -131,4 +127,5 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
         "missing": [{"seed": seed, "method": method} for seed, method in comparison.missing],
         "against": comparison.against,
         "methods": methods,
+        "over_alpha": curves,
     }

@@ -21,6 +21,7 @@ from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER
 from gift_core.report.run_record import Experiment
@@ -58,20 +59,27 @@ class Comparison(Experiment):
     """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
 
     `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
-    columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
-    the mean over the seeds in percent on all classes seen so far, a row for each step, a column for each method.
+    columns seed, method and `columns` in percent, one row per finished method. `runs`: the scores of each seed.
+    `curves`: learned against kept over alpha, the mean over the seeds, of the methods that have it stored for all.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
     values: pd.DataFrame
-    seen: pd.DataFrame | None
+    runs: Mapping[int, RunScores]
+    curves: Mapping[str, AlphaCurve]
     against: str = ZERO_SHOT
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Those of the result table."""
         return tuple(self.values.columns[2:])
+
+    @cached_property
+    def seen(self) -> pd.DataFrame | None:
+        """Class-incremental: the mean over the seeds in percent on all classes seen so far, by step and method."""
+        found = [run.seen for run in self.runs.values() if run.seen is not None]
+        return pd.concat(found).groupby(level=0, sort=False).mean() if found else None
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:
@@ -169,13 +177,13 @@ def read_runs(
     config = configs[ordered[0]]
     run = config.run.model_copy(update={"methods": tuple(finished)})
     tables = {seed: pd.DataFrame.from_dict(dict(found.scores), "index", float) for seed, found in scores.items()}
-    seen = [found.seen for found in scores.values() if found.seen is not None]
     compared = Comparison(
         config=config.model_copy(update={"run": run, "methods": finished}),
         seeds=tuple(scores),
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
-        seen=pd.concat(seen).groupby(level=0, sort=False).mean() if seen else None,
+        runs=scores,
+        curves=_curves({Layout(root): configs[root] for root in ordered}, scores),
     )
     if against is None:
         last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
@@ -194,6 +202,17 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
     accuracy, metadata = read_accuracies(layout, config, tuple(names))
     models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
     return score_run(layout, config, accuracy, names)
+
+
+def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> dict[str, AlphaCurve]:
+    """The mean curve over alpha of each method for which every seed that has finished it has stored one."""
+    found: dict[str, list[AlphaCurve | None]] = {}
+    for layout, config in runs.items():
+        for name in config.run.methods:
+            if name in scores[config.seed].scores and has_curve(config, name):
+                found.setdefault(name, []).append(curve_of_run(layout, config, name, scores[config.seed]))
+    stored = {name: [curve for curve in curves if curve is not None] for name, curves in found.items()}
+    return {name: mean_curve(curves) for name, curves in stored.items() if len(curves) == len(found[name])}
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:

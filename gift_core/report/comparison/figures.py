@@ -1,0 +1,252 @@
+"""The figures of a comparison, as SVG in the width of a paper's column: means and deviations over the seeds.
+
+matplotlib draws them: what converts SVG for a paper reads its files, which have no style sheet and no variables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gift_core.method.metrics import ZERO_SHOT
+from gift_core.report.accuracies import RunScores
+from gift_core.report.comparison.alpha_curves import AlphaCurve
+from gift_core.report.comparison.runs_by_seed import Comparison
+from gift_core.report.labels import COLUMN_TITLES, shorten
+
+FOLDER = "figures"
+WIDTH = 3.25  # inches: a column of two on letter paper (CVPR, ICML)
+TEXT, SMALL_TEXT, SMALLEST_TEXT = 8, 7, 6  # points
+FEW_TASKS = 6  # the cells of larger matrices have whole percents and no deviations
+PANELS = 3  # small charts in a row
+COLORS = {  # of page.css, by the style of a method
+    "m0": "#c2500a", "m1": "#1f5fbf", "m2": "#0b7d5e", "m3": "#9a3d8f", "m4": "#16789c", "m5": "#8a6d00",
+    "g0": "#575c66", "g1": "#c2500a", "g2": "#1f5fbf", "g3": "#0b7d5e",
+}  # fmt: skip
+MARKERS, DASHES = "osD^vP*X<>", ("-", "--", ":", "-.")  # of the methods with one color
+STYLE: dict[str, Any] = {
+    "font.size": TEXT, "axes.titlesize": TEXT, "axes.labelsize": TEXT, "legend.fontsize": SMALL_TEXT,
+    "xtick.labelsize": SMALL_TEXT, "ytick.labelsize": SMALL_TEXT, "font.family": "DejaVu Sans",
+    "lines.linewidth": 1.3, "lines.markersize": 3, "axes.linewidth": 0.6, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.linewidth": 0.4, "grid.color": "#dcdee2",
+    "legend.frameon": False, "svg.fonttype": "none", "svg.hashsalt": "gift",
+}  # fmt: skip
+Array = npt.NDArray[np.float64]
+Tables = Callable[[RunScores], Mapping[str, pd.DataFrame]]  # of a run, by method
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The file `name`.svg, with its title and caption on the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+
+
+def draw_svg(height: float, draw: Callable[[Any], None]) -> bytes:
+    """Returns what `draw` draws into a matplotlib figure of WIDTH x `height` inches. No date: the bytes repeat."""
+    import matplotlib  # here, because importing it takes a second
+    from matplotlib.figure import Figure as Canvas
+
+    stored = BytesIO()
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
+        draw(canvas)
+        canvas.savefig(stored, format="svg", metadata={"Date": None, "Creator": None})
+    return stored.getvalue()
+
+
+def look_of(comparison: Comparison, method: str) -> dict[str, Any]:
+    """Returns color, marker, dashes and label of a method, the same in all figures."""
+    styles, label = comparison.styles, shorten(comparison.label(method))
+    if method == ZERO_SHOT:
+        return {"color": COLORS["g0"], "linestyle": "--", "marker": "", "label": label}
+    number = [name for name in comparison.methods if styles[name] == styles[method]].index(method)
+    dashes, marker = DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)]
+    return {"color": COLORS[styles[method]], "linestyle": dashes, "marker": marker, "label": label}
+
+
+def over_seeds(comparison: Comparison, method: str, tables: Tables) -> tuple[Array, Array]:
+    """Returns mean and standard deviation of a method's table over the seeds that have it; one seed deviates by 0."""
+    found = [tables(run) for run in comparison.runs.values()]
+    values = np.stack([each[method].to_numpy(dtype=float) for each in found if method in each])
+    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+
+
+def figures_of(comparison: Comparison) -> Iterator[Figure]:
+    """Yields the figures of what the runs measured."""
+    if comparison.seen is None:
+        yield _curves(
+            comparison,
+            "mean_accuracy",
+            "Mean accuracy over all tasks",
+            lambda run: _means(run.matrices),
+            "Accuracy (%)",
+        )
+        yield _curves_by_task(comparison)
+        for method in comparison.methods:
+            yield _matrix(comparison, method)
+        if len(comparison.tasks) > 1:
+            yield _scatter(comparison, "transfer_and_last", "transfer")
+    else:
+        yield _curves(comparison, "classes_seen", "Accuracy on all classes seen so far", _seen, "Accuracy (%)")
+    if "probes" in comparison.columns:
+        yield _curves(
+            comparison, "zero_shot_kept", "Zero-shot kept", lambda run: _means(run.probes), "Accuracy on probes (%)"
+        )
+        yield _scatter(comparison, "learned_and_kept", "probes")
+    if comparison.curves:
+        looks = {name: look_of(comparison, name) for name in comparison.curves}
+        caption = (
+            "Last against zero-shot kept on the test images as alpha goes from 0 (zero-shot) to 1. Star: released."
+        )
+        svg = draw_over_alpha(comparison.curves, looks, y_title="Last (%)")
+        yield Figure("over_alpha", "Learned against kept, over alpha", _caption(comparison, caption, ""), svg)
+
+
+def _means(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {method: table.mean(axis=1).to_frame() for method, table in tables.items()}
+
+
+def _seen(run: RunScores) -> dict[str, pd.DataFrame]:
+    return {} if run.seen is None else {str(method): run.seen[[method]] for method in run.seen}
+
+
+def _draw_curves(axes: Any, comparison: Comparison, tables: Tables, column: int) -> None:
+    """A line for each method, with a band of one standard deviation."""
+    for method in (*comparison.continued, ZERO_SHOT):
+        means, deviations = (values[:, column] for values in over_seeds(comparison, method, tables))
+        steps = np.arange(len(means)) + len(comparison.tasks) + 1 - len(means)  # class-incremental: no step 0
+        look = look_of(comparison, method)
+        axes.plot(steps, means, **look)
+        if deviations.any():
+            axes.fill_between(
+                steps, means - deviations, means + deviations, color=look["color"], alpha=0.16, linewidth=0
+            )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _legend(canvas: Any, axes: Any) -> None:
+    """Above the charts, outside of them."""
+    canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+
+
+def _legend_height(comparison: Comparison) -> float:
+    return 0.1 + 0.14 * math.ceil((len(comparison.continued) + 1) / 2)
+
+
+def _caption(comparison: Comparison, text: str, spread: str) -> str:
+    """The text, and over several seeds what is a mean; `spread` is what shows the deviation, "" for nothing."""
+    if len(comparison.seeds) == 1:
+        return text
+    deviation = f", {spread} one standard deviation" if spread else ""
+    return f"{text} Mean over {len(comparison.seeds)} seeds{deviation}."
+
+
+def draw_over_alpha(curves: Mapping[str, AlphaCurve], looks: Mapping[str, dict[str, Any]], *, y_title: str) -> bytes:
+    """Returns the SVG of learned against kept, a curve for each method, with a star at the chosen alpha."""
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for name, curve in curves.items():
+            look = looks[name]
+            axes.plot(curve.kept, curve.learned, **look)
+            chosen = list(curve.alphas).index(curve.chosen)
+            star = {"marker": "*", "markersize": 9, "color": look["color"], "markeredgecolor": "white"}
+            axes.plot(curve.kept[chosen], curve.learned[chosen], **star)
+            axes.annotate(
+                f"α {curve.chosen:g}",
+                (curve.kept[chosen], curve.learned[chosen]),
+                (4, 4),
+                textcoords="offset points",
+                fontsize=SMALLEST_TEXT,
+                color=look["color"],
+            )
+        axes.set(xlabel="Zero-shot kept (%)", ylabel=y_title)
+        _legend(canvas, axes)
+
+    return draw_svg(2.3 + 0.14 * math.ceil(len(curves) / 2), draw)
+
+
+def _curves(comparison: Comparison, name: str, title: str, tables: Tables, unit: str) -> Figure:
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        _draw_curves(axes, comparison, tables, 0)
+        axes.set(xlabel="Tasks trained", ylabel=unit)
+        _legend(canvas, axes)
+
+    caption = _caption(comparison, f"{title} after every step.", "band:")
+    return Figure(name, title, caption, draw_svg(1.9 + _legend_height(comparison), draw))
+
+
+def _curves_by_task(comparison: Comparison) -> Figure:
+    tasks = comparison.tasks
+    rows = math.ceil(len(tasks) / PANELS)
+
+    def draw(canvas: Any) -> None:
+        charts = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False).flat
+        for number, axes in enumerate(charts):
+            if number >= len(tasks):
+                axes.set_axis_off()
+                continue
+            _draw_curves(axes, comparison, lambda run: run.matrices, number)
+            axes.axvline(number + 1, color=COLORS["g0"], linewidth=0.6)
+            axes.set_title(shorten(tasks[number]), fontsize=SMALL_TEXT)
+        canvas.supxlabel("Tasks trained (line: this one)", fontsize=SMALL_TEXT)
+        canvas.supylabel("Accuracy (%)", fontsize=SMALL_TEXT)
+        _legend(canvas, charts[0])
+
+    caption = _caption(comparison, "Accuracy on each task after every step: what is forgotten of it.", "band:")
+    height = 0.35 + 1.1 * rows + _legend_height(comparison)
+    return Figure("forgetting", "Forgetting", caption, draw_svg(height, draw))
+
+
+def _matrix(comparison: Comparison, method: str) -> Figure:
+    means, deviations = over_seeds(comparison, method, lambda run: run.matrices)
+    tasks, few = [shorten(task) for task in comparison.tasks], len(comparison.tasks) <= FEW_TASKS
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        axes.imshow(means, cmap="Blues", vmin=0, vmax=130, aspect="auto")  # dark text on all of them
+        for (row, column), mean in np.ndenumerate(means):
+            deviation = f"\n±{deviations[row, column]:.1f}" if few and deviations.any() else ""
+            text = f"{mean:.1f}{deviation}" if few else f"{mean:.0f}"
+            weight = "bold" if row == column + 1 else "normal"
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALLEST_TEXT, fontweight=weight)
+        axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
+        axes.set_yticks(range(len(means)), [comparison.label(ZERO_SHOT), *tasks])
+        axes.set(ylabel="After training", xlabel="Accuracy on (%)")
+        axes.grid(visible=False)
+
+    spread = "±" if few else ""
+    caption = _caption(comparison, "Accuracy in percent on each task (column) after each step (row).", spread)
+    title, height = f"Accuracy matrix: {comparison.label(method)}", 0.9 + (0.3 if few else 0.17) * len(means)
+    return Figure(f"matrix_{method}", title, f"{caption} Bold: just trained.", draw_svg(height, draw))
+
+
+def _scatter(comparison: Comparison, name: str, column: str) -> Figure:
+    """Last against another column of the result table."""
+    titles = COLUMN_TITLES[column], COLUMN_TITLES["last"]
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for method in (*comparison.continued, ZERO_SHOT):
+            x, y = (comparison.scores[method][each] for each in (column, "last"))
+            look = {**look_of(comparison, method), "linestyle": "none", "capsize": 0, "elinewidth": 0.8}
+            spread = {"xerr": x.std(), "yerr": y.std()} if len(x) > 1 else {}
+            axes.errorbar(x.mean(), y.mean(), **(look | {"marker": look["marker"] or "+", "markersize": 4}), **spread)
+        axes.set(xlabel=f"{titles[0]} (%)", ylabel=f"{titles[1]} (%)")
+        _legend(canvas, axes)
+
+    title = f"{titles[1]} against {titles[0]}"
+    caption = _caption(comparison, "Up and to the right is better.", "bars:")
+    return Figure(name, title, caption, draw_svg(2.2 + _legend_height(comparison), draw))

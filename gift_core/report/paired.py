@@ -1,0 +1,108 @@
+"""The paired test of two methods of a run: the exact McNemar test on the images that both are tested on.
+
+Of the images on which the two differ, each method gets half by chance if they are equally good. Where a metric has
+several tests of an image (Transfer, Forgetting, Avg), the image counts for the method that is right in more of them.
+That is the sign test, and McNemar's is its case of one test. Neither sees what another seed would change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pandas as pd
+
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PRETRAINED_STEP
+from gift_core.artifacts.predictions import read_predictions
+from gift_core.method.metrics import ZERO_SHOT
+from gift_core.report.run_record import RunRecord
+
+LEVEL = 0.05  # a larger p is noise
+# The steps after which a metric tests the images of a task, by (the task's own step, the last step).
+STEPS: Mapping[str, Callable[[int, int], Iterable[int]]] = {
+    "last": lambda own, last: [last],
+    "transfer": lambda own, last: range(own),
+    "avg": lambda own, last: range(own, last + 1),  # class-incremental
+}
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """On how many of `images` the first method is better than the second one, and on how many it is worse."""
+
+    images: int
+    better: int
+    worse: int
+
+    @property
+    def p(self) -> float:
+        """The two-sided p of the exact test, 1 where no image differs."""
+        from scipy.stats import binomtest  # type: ignore[import-untyped]  # here, because importing it takes a second
+
+        differing = self.better + self.worse
+        return float(binomtest(self.better, differing).pvalue) if differing else 1.0
+
+    def is_noise(self, difference: float) -> bool:
+        """Whether a difference of means over tasks is noise: p is large, or the images say the opposite.
+
+        The test pools the images of all tasks, so a large task counts more than in the mean.
+        """
+        return self.p >= LEVEL or (self.better > self.worse) != (difference > 0)
+
+
+def paired_tests(record: RunRecord, method: str, other: str, metric: str) -> dict[str, PairedTest]:
+    """Returns the test of two methods on each task that counts for the metric: last, transfer, forgetting or avg.
+
+    {} if predictions of one are not on this machine.
+    """
+    needed = {name for name in (method, other) if name != ZERO_SHOT} or {record.methods[0]}
+    files = [record.layout.predictions(name, task) for name in needed for task in record.tasks]
+    if not all(file.is_file() for file in files):
+        return {}
+    first = 1 if metric == "transfer" else 0
+    last = len(record.tasks) - 1 if metric == "forgetting" else len(record.tasks)
+    trained = next(iter(sorted(needed)))  # its files have the tests of the zero-shot model
+    tests = {}
+    for task in record.tasks[first:last]:
+        own, others = (_counts(record, name, task, metric, trained) for name in (method, other))
+        differences = (own - others).dropna()  # with a limit of test images, steps may differ in theirs
+        tests[task] = PairedTest(len(differences), int((differences > 0).sum()), int((differences < 0).sum()))
+    return tests
+
+
+def in_all(tests: Mapping[str, PairedTest]) -> PairedTest:
+    """Returns the test on the images of all tasks together."""
+    each = tests.values()
+    return PairedTest(sum(t.images for t in each), sum(t.better for t in each), sum(t.worse for t in each))
+
+
+@lru_cache(maxsize=8)
+def predictions_of(record: RunRecord, method: str, step: str) -> pd.DataFrame:
+    """The content of a file of predictions."""
+    return read_predictions(record.layout.predictions(method, step))[0]
+
+
+def _counts(record: RunRecord, method: str, task: str, metric: str, trained: str) -> pd.Series[int]:
+    """Of each image, or query, of the task: in how many of the metric's tests the method is right."""
+    own, last = record.tasks.index(task), len(record.tasks) - 1
+    if metric == "forgetting":
+        return _right(record, method, task, last, trained) - _right(record, method, task, own, trained)
+    rights = [_right(record, method, task, step, trained) for step in STEPS[metric](own, last)]
+    return pd.concat(rights, axis=1, join="inner").sum(axis=1)
+
+
+def _right(record: RunRecord, method: str, task: str, step: int, trained: str) -> pd.Series[int]:
+    """Whether the method's model after the step is right on each image, or query, of the task, as 0 and 1."""
+    own, protocol = record.tasks.index(task), record.config.evaluation.protocol
+    is_zero_shot = method == ZERO_SHOT
+    file = own if is_zero_shot else max(own, step)  # of the matrix, which grows like an L
+    if protocol == CROSS_DOMAIN:
+        file = len(record.tasks) - 1
+    elif protocol == CLASS_INCREMENTAL:
+        file = step
+    rows = predictions_of(record, trained if is_zero_shot else method, record.tasks[file])
+    tested = rows[(rows["step"] == (PRETRAINED_STEP if is_zero_shot else step)) & (rows["task"] == task)]
+    keys = ["query", "image"] if task in record.pair_tasks else ["image"]
+    right = tested["label"].astype(object) == tested["predicted"].astype(object)
+    return right.astype(int).set_axis(pd.MultiIndex.from_frame(tested[keys].astype(dict.fromkeys(keys, object))))
