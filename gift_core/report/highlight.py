@@ -13,10 +13,9 @@ from typing import Any
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
 from gift_core.config.method_options import MethodConfig
-from gift_core.method.metrics import ZERO_SHOT, columns_by_task
+from gift_core.method.metrics import ZERO_SHOT, accuracy_interval, columns_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
-from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord
 

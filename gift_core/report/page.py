@@ -17,8 +17,8 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import ZeroShot, rounded
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.method.metrics import accuracy_interval
 from gift_core.quantities import plural
-from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
 from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of

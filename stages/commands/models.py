@@ -28,7 +28,7 @@ from ..command_line import (
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, argument, explained, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.report.searches import AlphaSearch
+    from gift_core.driving.searches import AlphaSearch
 
 
 Kind = Literal["interpolate", "mean", "task_arithmetic", "ties", "magmax"]
@@ -181,7 +181,7 @@ def release(
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     from gift_core.computation import set_up_device
-    from gift_core.report.searches import search_alphas
+    from gift_core.driving.searches import search_alphas
     from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings
