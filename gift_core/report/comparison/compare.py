@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart, seen_chart
+from gift_core.report.comparison.paper_table import table_of_runs
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, number
@@ -107,23 +107,9 @@ def transfer_and_last(comparison: Comparison) -> dict[str, Any] | None:
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
-    methods = {}
-    for title, names in comparison.groups.items():
-        for name in names:
-            figures = {
-                column: {
-                    "mean": rounded(float(each.mean())) if len(each) else None,
-                    "deviation": rounded(float(each.std())) if len(each) > 1 else None,
-                    "seeds": len(each),
-                }
-                for column, each in comparison.scores[name].items()
-            }
-            found = {}
-            for column, each in comparison.differences.get(name, {}).items():
-                interval = [rounded(each.low), rounded(each.high)] if each.count > 1 else None
-                noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
-                found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
-            methods[name] = {"group": title, "figures": figures, "difference": found}
+    found = table_of_runs(comparison).record()
+    groups = {name: title for title, names in comparison.groups.items() for name in names}
+    methods = {name: {"group": title, **found["methods"][name]} for name, title in groups.items()}
     return {
         "experiment": comparison.config.experiment,
         "tasks": list(comparison.tasks),

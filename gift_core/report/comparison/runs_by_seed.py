@@ -14,15 +14,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from gift_core.artifacts.report_json import METRICS
+from gift_core.artifacts.task import read_task
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER
+from gift_core.report.published_results import PublishedResults, published_results
 from gift_core.report.run_record import Experiment
 from gift_core.untrusted import leaves
 
@@ -60,12 +63,15 @@ class Comparison(Experiment):
     `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
     columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental runs only:
     the mean over the seeds in percent on all classes seen so far, a row for each step, a column for each method.
+    `by_task`: columns seed, method, task and the metrics of each task. `published`: of the first seed.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
     values: pd.DataFrame
     seen: pd.DataFrame | None
+    by_task: pd.DataFrame
+    published: PublishedResults | None = None
     against: str = ZERO_SHOT
 
     @property
@@ -122,8 +128,11 @@ class Comparison(Experiment):
         return {method: f"g{at}" for at, group in enumerate(self.groups.values()) for method in group}
 
 
-def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
-    """scores - others over the seeds of both, with its 95% interval; None without a common seed."""
+def difference_of(scores: pd.Series[float], others: pd.Series[float] | float) -> Difference | None:
+    """scores - others over the seeds of both, with its 95% interval; None without a common seed.
+
+    With 0 in place of the others: the mean of the scores, with its interval.
+    """
     differences = (scores - others).dropna()
     count = len(differences)
     if count == 0:
@@ -176,6 +185,8 @@ def read_runs(
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
         seen=pd.concat(seen).groupby(level=0, sort=False).mean() if seen else None,
+        by_task=pd.concat(map(_by_task, scores, scores.values())),
+        published=_published(Layout(ordered[0]), config, scores[config.seed]),
     )
     if against is None:
         last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
@@ -194,6 +205,22 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
     accuracy, metadata = read_accuracies(layout, config, tuple(names))
     models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
     return score_run(layout, config, accuracy, names)
+
+
+def _by_task(seed: int, found: RunScores) -> pd.DataFrame:
+    rows = [
+        {"seed": seed, "method": method, "task": task, **scores}
+        for method, matrix in found.matrices.items()
+        for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()
+    ]
+    return pd.DataFrame(rows, columns=["seed", "method", "task", *METRICS])
+
+
+def _published(layout: Layout, config: Config, found: RunScores) -> PublishedResults | None:
+    """Published results beside those of a run. Without the task.json of a task they are withheld."""
+    folders = {step.task: layout.task(step.task) for step in config.sequence}
+    infos = {task: read_task(folder) for task, folder in folders.items() if (folder / "task.json").is_file()}
+    return published_results(config, infos, found.matrices)
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
