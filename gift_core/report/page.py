@@ -36,6 +36,7 @@ from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
 from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
 from gift_core.report.scatter import learned_and_kept
+from gift_core.report.sweeps import sweeps
 from gift_core.work.publishing import build_folder, write_atomically
 
 FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
@@ -48,6 +49,7 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     retrieval,
     prediction_pictures,
     synthetic_pairs,
+    sweeps,
     losses,
     what_ran,
 )

@@ -33,8 +33,8 @@ def scatter_chart(
     the name in the view box, to which a line leads.
     """
     (x, x_deviation), (y, y_deviation) = ((points[axis], points[f"{axis}_deviation"]) for axis in "xy")
-    x_low, x_high = _bounds(x, x_deviation)
-    y_low, y_high = _bounds(y, y_deviation)
+    x_low, x_high = axis_bounds(x, x_deviation)
+    y_low, y_high = axis_bounds(y, y_deviation)
     frame = Frame(
         width=size[0], height=max(size[1], gap * len(points) + TOP + BOTTOM), left=46, right=206,
         x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
@@ -49,8 +49,8 @@ def scatter_chart(
         "description": f"{titles[0]} and {titles[1]} in percent: {values}.",
         "frame": frame,
         "marks": marks,
-        "x_ticks": _ticks(x_low, x_high),
-        "y_ticks": _ticks(y_low, y_high),
+        "x_ticks": axis_ticks(x_low, x_high),
+        "y_ticks": axis_ticks(y_low, y_high),
         "has_long_names": any(len(name) > MAX_NARROW_NAME for name in names),
         "zero_shot": next((mark for mark in marks if mark["method"] == ZERO_SHOT), None),
     }
@@ -70,14 +70,14 @@ def learned_and_kept(record: RunRecord) -> Iterator[Section]:
     yield Section("learned", "Learned and kept", "learned_and_kept.html.j2", {"chart": chart})
 
 
-def _bounds(values: pd.Series[float], deviations: pd.Series[float]) -> tuple[float, float]:
+def axis_bounds(values: pd.Series[float], deviations: pd.Series[float]) -> tuple[float, float]:
     """The least and the greatest value, each with its deviation and some space."""
     low, high = float((values - deviations).min()), float((values + deviations).max())
     margin = max(0.05 * (high - low), 0.1)
     return low - margin, high + margin
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def axis_ticks(low: float, high: float) -> list[float]:
     """Round values between the bounds, about twice as many as a small chart has."""
     step = round_ticks((high - low) / 2)[1]
     return [round(step * index, 9) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -15,6 +15,7 @@ from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.page import environment
 from gift_core.report.scatter import DEVIATIONS, scatter_chart
+from gift_core.report.sweeps import sweep_charts
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
@@ -44,6 +45,7 @@ def render_comparison(comparison: Comparison) -> str:
         legend={styles[method]: name for method, name in names.items()},
         scatter=transfer_and_last(comparison),
         seen_chart=mean_seen_chart(comparison),
+        sweeps=sweep_charts(comparison, comparison.scores),
         missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
