@@ -46,27 +46,27 @@ BUDGET = {
     "gift_core/*.py": 940,
     "gift_core/artifacts": 2_010,
     "gift_core/clip": 1_890,
-    "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_350,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_090,
     "gift_core/doctor": 1_550,
-    "gift_core/driving": 370,
+    "gift_core/driving": 610,
     "gift_core/execution": 370,
     "gift_core/generators": 750,
     "gift_core/interop": 910,
     "gift_core/code": 280,
     "gift_core/library": 970,
-    "gift_core/method": 3_320,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/method": 3_360,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 2_740,
+    "gift_core/report": 2_840,
     "gift_core/team": 500,
     "gift_core/tracking": 270,
     "gift_core/use": 510,
     "gift_core/work": 880,
     "recipes": 530,
-    "stages": 5_530,
-    "tests": 21_330,  # with what docs/adding_a_method.md adds
+    "stages": 5_610,
+    "tests": 21_630,  # with what docs/adding_a_method.md adds
 }
 
 

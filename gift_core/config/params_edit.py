@@ -105,17 +105,13 @@ def rows_of_values(name: str, settings: Sequence[str]) -> dict[str, list[str]]:
     several = [setting for setting in settings if SEVERAL_VALUES.fullmatch(setting)]
     if not several:
         return {name: list(settings)}
-    if len(several) > 1:
-        what = f"{' and '.join(several)} have several values"
-        raise UserError(f"gift add-method --set: {what}. Give them to one key, and run the command for the other ones.")
-    key, _, values = several[0].partition("=")
-    rows: dict[str, list[str]] = {}
-    for value in values.split(","):
-        row = f"{name}_{re.sub('[^a-z0-9]', '_', value.lower())}"
-        if row in rows:
-            raise UserError(f"gift add-method --set {several[0]}: two values give the name {row}. Leave one out.")
-        rows[row] = [f"{key}={value}" if setting == several[0] else setting for setting in settings]
-    return rows
+    key, _, text = several[0].partition("=")
+    values = {f"{name}_{re.sub('[^a-z0-9]', '_', value.lower())}": value for value in text.split(",")}
+    if len(several) > 1 or len(values) < len(text.split(",")):
+        what = "give several values to one key only, and values that differ in letters or digits"
+        raise UserError(f"gift add-method --set {' --set '.join(several)}: {what}.")
+    others = [setting for setting in settings if setting != several[0]]
+    return {row: [f"{key}={value}", *others] for row, value in values.items()}
 
 
 def plan_methods(rows: Mapping[str, Sequence[str]], *, base: str | None, params: Path) -> tuple[ParamsEdit, str | None]:
@@ -130,25 +126,22 @@ def plan_methods(rows: Mapping[str, Sequence[str]], *, base: str | None, params:
     before = after = read_settings(params)
     present = parse_config(before, params.name)
     known = known_methods(present, params)
-    copied = None
+    copied: str | None = None
     for name, settings in rows.items():
-        copied = _base_of(name, present, known, base=base, is_copy=base is not None or bool(settings))
+        is_copy = base is not None or bool(settings)
+        copied = base or (name if name in known else BASE)
+        if name in present.methods:
+            if is_copy or name in present.run.methods:
+                how = (
+                    "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
+                )
+                raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
+            copied = None
+        elif not is_copy and name not in known:
+            what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
+            raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
         after = append_method(after, name, copied, settings, known)
     return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
-
-
-def _base_of(
-    name: str, present: Config, known: Mapping[str, KnownMethod], *, base: str | None, is_copy: bool
-) -> str | None:
-    if name in present.methods:
-        if is_copy or name in present.run.methods:
-            how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
-            raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
-        return None
-    if not is_copy and name not in known:
-        what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
-        raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
-    return base or (name if name in known else BASE)
 
 
 def known_methods(config: Config, params: Path) -> dict[str, KnownMethod]:

@@ -17,6 +17,7 @@ from gift_core.report.scatter import axis_bounds, axis_ticks
 from gift_core.untrusted import leaves
 
 SHOWN = ("transfer", "avg", "last", "probes")
+LEAST_RANGE = 1.0  # of an axis, in points, so that a chart does not show rounding
 LOGARITHMIC = 4  # the least ratio of the largest value to the smallest for an axis of logarithms
 Scores = Mapping[str, Mapping[str, "pd.Series[float]"]]  # by method and column, a value for each seed
 
@@ -72,23 +73,24 @@ def _chart(title: str, sweep: Sweep, scores: Mapping[float, pd.Series[float]]) -
     deviations = pd.Series([float(of.std()) for of in scores.values()]).fillna(0.0)
     is_logarithmic = values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]
     positions = [math.log(value) for value in values] if is_logarithmic else values
-    low, high = axis_bounds(means, deviations)
+    low, high = axis_bounds(means, deviations.clip(lower=LEAST_RANGE / 2))
+    space = 0.06 * (positions[-1] - positions[0])
     frame = Frame(
-        width=300, height=250, left=44, right=16,
-        x_min=positions[0], x_max=positions[-1], y_min=low, y_max=high,
+        width=300, height=250, left=44, right=10,
+        x_min=positions[0] - space, x_max=positions[-1] + space, y_min=low, y_max=high,
     )  # fmt: skip
-    hovers, bars = dict[float, str](), dict[float, tuple[float, float]]()
-    for at, value, mean, deviation in zip(positions, values, means, deviations, strict=True):
-        spread = f" ± {number(deviation)}" if deviation else ""
-        hovers[at] = f"{sweep.key}: {value:g}\n{sweep.methods[value]}\t{number(mean)}{spread}"
-        if deviation:
-            bars[at] = (mean - deviation, mean + deviation)
+    points = list(zip(positions, means, strict=True))
+    hovers = {
+        at: f"{sweep.key}: {value:g}\n{sweep.methods[value]}\t{number(mean)}"
+        for (at, mean), value in zip(points, values, strict=True)
+    }
+    bars = {at: (mean - spread, mean + spread) for (at, mean), spread in zip(points, deviations, strict=True) if spread}
     shown = ", ".join(f"{value:g}: {number(mean)}" for value, mean in zip(values, means, strict=True))
     return Chart(
         title=title,
         description=f"{title} in percent against {sweep.key}. {shown}.",
         frame=frame,
-        curves={sweep.key: list(zip(positions, means, strict=True))},
+        curves={sweep.key: points},
         styles={sweep.key: "m0"},
         x_title=sweep.key,
         x_ticks={at: f"{value:g}" for at, value in zip(positions, values, strict=True)},

@@ -257,9 +257,10 @@ def test_several_values_of_a_key_become_rows_with_the_value_in_their_names_and_a
     assert PARAMS.read_text(encoding="utf-8") == before
     add_method("named", "--set", "label=Mine, strong")  # with a space, it is one value
     assert load_config(PARAMS).methods["named"].label == "Mine, strong"
-    several = ("method", "x", "--set", "learning_rate=1e-4,1E-4")
-    assert "two values give the name x_1e_4" in refused(f"add-{several[0]}", *several[1:])
-    assert "have several values" in refused("add-method", "x", *weight, "--set", "learning_rate=1e-4,1e-5")
+    for several in (["learning_rate=1e-4,1E-4"], ["learning_rate=1e-4,1e-5", "layer_decay=0.8,0.9"]):
+        words = [word for setting in several for word in ("--set", setting)]
+        assert f"--set {several[0]}" in (message := refused("add-method", "x", *words))
+        assert "give several values to one key only, and values that differ" in message
     assert "unknown name 'strength_*'" in refused("remove-method", "strength_*")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,15 +15,11 @@ from gift_core.artifacts.report_json import METRICS, one_decimal, rounded
 from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task, summarize
 from gift_core.quantities import plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
-from gift_core.report.comparison.runs_by_seed import Comparison, difference_of
+from gift_core.report.comparison.runs_by_seed import Comparison, Difference, difference_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, known_name, labels_of
 from gift_core.report.published_results import PublishedMethod
 
 PRINTED = ("transfer", "avg", "last")
-COLUMNS = [
-    "metric", "method", "task", "mean", "deviation", "low", "high", "seeds", "mark",
-    "difference", "difference_low", "difference_high", "exceeds_noise",
-]  # fmt: skip
 MEAN = "mean"  # in place of a task: the mean over all
 NOISE = "≈: differs from the best by noise alone (the 95% interval of Student's t, paired by seed, contains 0)."
 SPECIAL = str.maketrans(
@@ -30,28 +27,13 @@ SPECIAL = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"±": r"$\pm$", "≈": r"$\approx$", "†": r"$\dagger$", "–": "--"}
 )
+AS_LATEX = {  # what a cell has in Markdown, after SPECIAL
+    r"\*\*(.*?)\*\*": r"\\textbf{\1}",
+    r"<u>(.*?)</u>": r"\\underline{\1}",
+    r" \$\\pm\$ (\S+)": r"{\\scriptsize $\\pm$\1}",
+    r" (\$\\(?:approx|dagger)\$)$": r"\\textsuperscript{\1}",
+}
 COMPACT = "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}"  # so that eleven tasks fit in a page's width
-
-
-@dataclass(frozen=True)
-class Markup:
-    """How texts are written: patterns for the best value, the second best, a deviation and a mark."""
-
-    best: str
-    second: str
-    deviation: str
-    mark: str
-    escape: Callable[[str], str]
-
-
-LATEX = Markup(
-    best=r"\textbf{{{}}}",
-    second=r"\underline{{{}}}",
-    deviation=r"{{\scriptsize $\pm${}}}",
-    mark=r"\textsuperscript{{{}}}",
-    escape=lambda text: text.translate(SPECIAL),
-)
-MARKDOWN = Markup("**{}**", "<u>{}</u>", " ± {}", " {}", escape=lambda text: text.replace("|", "\\|"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +74,16 @@ class PaperTable:
     def record(self) -> dict[str, Any]:
         """The content of JSON: the seeds, and of each method figures and differences, in all and by task."""
         methods: dict[str, dict[str, Any]] = {}
-        for row in self.statistics.astype(object).where(self.statistics.notna(), None).to_dict("records"):
-            of_method = methods.setdefault(row["method"], {"figures": {}, "difference": {}, "by_task": {}})
-            entry = of_method
+        for row in self.statistics.to_dict("records"):
+            entry = methods.setdefault(row["method"], {"figures": {}, "difference": {}, "by_task": {}})
             if row["task"] != MEAN:
-                entry = of_method["by_task"].setdefault(row["task"], {"figures": {}, "difference": {}})
-            entry["figures"][row["metric"]] = {
-                **_figure(row, "mean", "low", "high"),
-                "deviation": rounded(row["deviation"]),
-            }
-            if row["difference"] is not None:
-                found = _figure(row, "difference", "difference_low", "difference_high")
-                noise = {} if row["exceeds_noise"] is None else {"exceeds_noise": row["exceeds_noise"]}
-                entry["difference"][row["metric"]] = found | noise
+                entry = entry["by_task"].setdefault(row["task"], {"figures": {}, "difference": {}})
+            deviation = {"deviation": None if row["seeds"] == 1 else rounded(row["deviation"])}
+            entry["figures"][row["metric"]] = _figure(row, "") | deviation
+            if row["difference_seeds"] > 0:
+                noise = {"exceeds_noise": not row["difference_low"] <= 0 <= row["difference_high"]}
+                found = _figure(row, "difference_")
+                entry["difference"][row["metric"]] = found | (noise if found["seeds"] > 1 else {})
         return {"seeds": list(self.seeds), "against": self.against, "methods": methods}
 
     def notes(self) -> list[str]:
@@ -122,29 +101,28 @@ class PaperTable:
             notes.append(f"†: published, not measured here, and without a rank ({sources}).")
         return notes
 
-    def cells(self, markup: Markup) -> pd.DataFrame:
-        """The texts: a row for each metric and method, a column for each task and the mean."""
+    def cells(self) -> pd.DataFrame:
+        """The texts in Markdown: a row for each metric and method, a column for each task and the mean."""
         found: dict[tuple[str, str], dict[str, str]] = {}
-        for row in self.rows[self.rows["metric"].isin(PRINTED)].to_dict("records"):
-            name = markup.escape(self.labels.get(row["method"], row["method"]))
-            if row["published"]:
-                name = markup.escape(known_name(row["method"])) + markup.mark.format(markup.escape("†"))
-            elif row["seeds"] < len(self.seeds):
-                name += f" ({row['seeds']:.0f} of {len(self.seeds)} seeds)"
-            found.setdefault((COLUMN_TITLES[row["metric"]], name), {})[row["task"]] = _cell(row, markup)
-        order = sorted(found, key=lambda key: [COLUMN_TITLES[metric] for metric in PRINTED].index(key[0]))
-        table = pd.DataFrame({key: found[key] for key in order}).T
+        for metric in PRINTED:
+            for row in self.rows[self.rows["metric"] == metric].to_dict("records"):
+                name = self.labels.get(row["method"], row["method"])
+                if row["published"]:
+                    name = f"{known_name(row['method'])} †"
+                elif row["seeds"] < len(self.seeds):
+                    name += f" ({row['seeds']:.0f} of {len(self.seeds)} seeds)"
+                found.setdefault((COLUMN_TITLES[metric], name), {})[row["task"]] = _cell(row)
         of_avg = self.statistics.loc[self.statistics["metric"] == "avg", "task"].unique()  # the first has no Transfer
         tasks = [task for task in of_avg if task != MEAN]
-        return table.reindex(columns=[*tasks, MEAN]).rename(columns=markup.escape).fillna(markup.escape("–"))
+        return pd.DataFrame(found).T.reindex(columns=[*tasks, MEAN]).fillna("–")
 
     def latex(self) -> str:
         """A LaTeX table, which needs the package booktabs. The notes are its caption."""
-        table = self.cells(LATEX)
+        table = self.cells().map(_latex).rename(columns=_latex, index=_latex)
         text = table.style.to_latex(
             environment="table*", position_float="centering", hrules=True, clines="skip-last;data",
             multirow_align="naive", column_format="ll" + "r" * len(table.columns), label="tab:results",
-            caption=LATEX.escape(" ".join(self.notes())),
+            caption=" ".join(self.notes()).translate(SPECIAL),
         )  # fmt: skip
         line = f"\\cline{{1-{len(table.columns) + 2}}}\n"
         text = text.replace(f"{line}\\bottomrule", "\\bottomrule").replace(line, "\\midrule\n")
@@ -152,9 +130,12 @@ class PaperTable:
 
     def markdown(self) -> str:
         """A Markdown table with its notes below it."""
-        table = self.cells(MARKDOWN)
+        table = self.cells()
         lines = [["", "", *table.columns], ["---", "---", *("---:" for _ in table.columns)]]
-        lines += [[*key, *cells] for key, cells in zip(table.index, table.to_numpy(), strict=True)]
+        lines += [
+            [metric, name.replace("|", "\\|"), *cells]
+            for (metric, name), cells in zip(table.index, table.to_numpy(), strict=True)
+        ]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n" + "\n".join(self.notes()) + "\n"
 
 
@@ -162,30 +143,25 @@ def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) ->
     """Returns a row for each metric, method and task with a score: its mean over the seeds, and how it compares.
 
     `rows`: seed, method, task (MEAN: in all), then metrics in percent. `ranked`: the methods of which one is the best.
-    The columns are COLUMNS. low and high are the 95% interval of the mean. difference is the mean of the method's score
-    minus that of `against` with the same seed, with its interval. mark: see marks_of. One seed has no intervals.
+    The columns are metric, method, task, mark (see marks_of), deviation; mean, low and high (the 95% interval of the
+    mean), seeds; and the same with difference_ in front, of the method's score minus that of `against` with the same
+    seed. One seed has no intervals.
     """
-    found = []
+    found, undefined = [], Difference(math.nan, math.nan, math.nan, 0)
     for metric in rows.columns.drop(["seed", "method", "task"]):
         for task, of_task in rows.groupby("task", sort=False):
             scores = of_task.pivot(index="seed", columns="method", values=metric).astype(float)
-            lower_is_better = metric in LOWER_IS_BETTER
-            marks = marks_of(scores[[name for name in ranked if name in scores]], lower_is_better=lower_is_better)
+            ranks = [name for name in ranked if name in scores]
+            marks = marks_of(scores[ranks], lower_is_better=metric in LOWER_IS_BETTER)
             for method in of_task["method"].unique():
-                interval = difference_of(scores[method], 0.0)
-                if interval is None:
-                    continue
-                row = {"metric": metric, "method": method, "task": task, "mean": interval.mean}
-                row |= {"deviation": scores[method].std(), "low": interval.low, "high": interval.high}
-                row |= {"seeds": interval.count, "mark": marks.get(method, "")}
-                has_other = method != against and against in scores
-                difference = difference_of(scores[method], scores[against]) if has_other else None
-                if difference is not None:
-                    row |= {"difference": difference.mean, "difference_low": difference.low}
-                    row |= {"difference_high": difference.high}
-                    row["exceeds_noise"] = difference.exceeds_noise if difference.count > 1 else None
-                found.append(row)
-    return pd.DataFrame(found, columns=COLUMNS)
+                interval, difference = difference_of(scores[method], 0.0), None
+                if method != against and against in scores:
+                    difference = difference_of(scores[method], scores[against])
+                if interval is not None:
+                    row = {"metric": metric, "method": method, "task": task, "mark": marks.get(method, "")}
+                    row |= {"deviation": scores[method].std(), **_columns("", interval)}
+                    found.append(row | _columns("difference_", difference or undefined))
+    return pd.DataFrame(found)
 
 
 def marks_of(scores: pd.DataFrame, *, lower_is_better: bool) -> dict[str, str]:
@@ -249,17 +225,27 @@ def _published_scores(row: PublishedMethod, metric: str) -> dict[str, float]:
     return {task: percent for task, percent in scores.items() if percent is not None and not math.isnan(percent)}
 
 
-def _figure(row: Mapping[Hashable, Any], mean: str, low: str, high: str) -> dict[str, Any]:
-    interval = None if row[low] is None else [rounded(row[low]), rounded(row[high])]
-    return {"mean": rounded(row[mean]), "interval_95": interval, "seeds": row["seeds"]}
+def _columns(prefix: str, of: Difference) -> dict[str, float]:
+    return {f"{prefix}mean": of.mean, f"{prefix}low": of.low, f"{prefix}high": of.high, f"{prefix}seeds": of.count}
 
 
-def _cell(row: Mapping[Hashable, Any], markup: Markup) -> str:
-    text, marks = one_decimal(row["mean"]), row["mark"].split()
-    if "best" in marks:
-        text = markup.best.format(text)
-    if "second" in marks:
-        text = markup.second.format(text)
+def _figure(row: Mapping[Hashable, Any], prefix: str) -> dict[str, Any]:
+    mean, low, high, seeds = (row[f"{prefix}{name}"] for name in ("mean", "low", "high", "seeds"))
+    interval = [rounded(low), rounded(high)] if seeds > 1 else None
+    return {"mean": rounded(mean), "interval_95": interval, "seeds": int(seeds)}
+
+
+def _cell(row: Mapping[Hashable, Any]) -> str:
+    text = one_decimal(row["mean"])
+    text = {"best": f"**{text}**", "second": f"<u>{text}</u>"}.get(row["mark"].split(" ")[0], text)
     if not math.isnan(row["deviation"]):
-        text += markup.deviation.format(one_decimal(row["deviation"]))
-    return text + markup.mark.format(markup.escape("≈")) if "noise" in marks else text
+        text += f" ± {one_decimal(row['deviation'])}"
+    return f"{text} ≈" if "noise" in row["mark"] else text
+
+
+def _latex(text: str) -> str:
+    """A text of `cells` in LaTeX."""
+    text = text.translate(SPECIAL)
+    for pattern, replacement in AS_LATEX.items():
+        text = re.sub(pattern, replacement, text)
+    return text
