@@ -59,7 +59,7 @@ BUDGET = {
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 2_840,
+    "gift_core/report": 2_830,
     "gift_core/team": 500,
     "gift_core/tracking": 270,
     "gift_core/use": 510,

@@ -58,8 +58,8 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     assert shown["ZSCL †"] == ["68.1", "75.4", "83.6", f"{(own - last)[:-1].mean():.1f}", f"{own.mean():.1f}"]
     assert not any("<b>" in cell for row in rows for cell in row)
     assert rows[0] == ["Published: MTIL order I, not measured here"] and "arXiv 2503.04229" in html
-    assert rows[-2] == ["FARA (best plain CLIP)", "70.1", "78.1", "86.6", "–", "–"]
-    assert rows[-1][0] == "PACT (best of any kind: router or adapters)"
+    assert rows[-2] == ["FARA (best plain CLIP) †", "70.1", "78.1", "86.6", "–", "–"]
+    assert rows[-1][0] == "PACT (best of any kind: router or adapters) †"
 
 
 def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import pandas as pd
@@ -38,30 +37,16 @@ COMPACT = "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}"  # so tha
 
 @dataclass(frozen=True, kw_only=True)
 class PaperTable:
-    """What is printed: `statistics` (see statistics_of), over a number of seeds, and the names of methods.
+    """What is printed: `rows` (see statistics_of), over a number of seeds, and the names of methods.
 
-    `of_benchmark`: what the accuracies are of, such as " of the miniature benchmark". `published`: rows that were not
-    measured here, which have no rank.
+    Rows with a source in the column `published` were not measured here, and have no rank. `of_benchmark`: what the
+    accuracies are of, such as " of the miniature benchmark".
     """
 
-    statistics: pd.DataFrame
+    rows: pd.DataFrame
     seeds: Sequence[int]
-    against: str
     labels: Mapping[str, str]
     of_benchmark: str = ""
-    published: Sequence[PublishedMethod] = ()
-
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """The statistics, and the published scores with their source in the column `published`."""
-        found = [
-            {"metric": metric, "method": row.method, "task": task, "mean": percent, "mark": "", "published": row.source}
-            for row in self.published
-            for metric in METRICS
-            for task, percent in _published_scores(row, metric).items()
-        ]
-        measured = self.statistics.assign(against=self.against, published="")
-        return pd.concat([measured, pd.DataFrame(found)], ignore_index=True) if found else measured
 
     def text(self, output: Literal["latex", "markdown", "csv"]) -> str:
         """The table in one of the formats."""
@@ -74,7 +59,7 @@ class PaperTable:
     def record(self) -> dict[str, Any]:
         """The content of JSON: the seeds, and of each method figures and differences, in all and by task."""
         methods: dict[str, dict[str, Any]] = {}
-        for row in self.statistics.to_dict("records"):
+        for row in self.rows[self.rows["published"] == ""].to_dict("records"):
             entry = methods.setdefault(row["method"], {"figures": {}, "difference": {}, "by_task": {}})
             if row["task"] != MEAN:
                 entry = entry["by_task"].setdefault(row["task"], {"figures": {}, "difference": {}})
@@ -84,20 +69,20 @@ class PaperTable:
                 noise = {"exceeds_noise": not row["difference_low"] <= 0 <= row["difference_high"]}
                 found = _figure(row, "difference_")
                 entry["difference"][row["metric"]] = found | (noise if found["seeds"] > 1 else {})
-        return {"seeds": list(self.seeds), "against": self.against, "methods": methods}
+        return {"seeds": list(self.seeds), "against": self.rows["against"].iloc[0], "methods": methods}
 
     def notes(self) -> list[str]:
         """What the numbers and the marks mean."""
         over = f"mean ± standard deviation over {plural(len(self.seeds), 'seed')}"
         if len(self.seeds) == 1:
             over = "one seed, so no difference can be distinguished from noise"
-        notes, marks = [f"Accuracy in percent{self.of_benchmark}, {over}."], set(self.statistics["mark"])
+        notes, marks = [f"Accuracy in percent{self.of_benchmark}, {over}."], set(self.rows["mark"])
         if "best" in marks:
             notes.append("In each column the best is bold, the second best underlined.")
         if any("noise" in mark for mark in marks):
             notes.append(NOISE)
-        if self.published:
-            sources = "; ".join(dict.fromkeys(row.source for row in self.published))
+        sources = "; ".join(filter(None, self.rows["published"].unique()))
+        if sources:
             notes.append(f"†: published, not measured here, and without a rank ({sources}).")
         return notes
 
@@ -112,7 +97,7 @@ class PaperTable:
                 elif row["seeds"] < len(self.seeds):
                     name += f" ({row['seeds']:.0f} of {len(self.seeds)} seeds)"
                 found.setdefault((COLUMN_TITLES[metric], name), {})[row["task"]] = _cell(row)
-        of_avg = self.statistics.loc[self.statistics["metric"] == "avg", "task"].unique()  # the first has no Transfer
+        of_avg = self.rows.loc[self.rows["metric"] == "avg", "task"].unique()  # the first has no Transfer
         tasks = [task for task in of_avg if task != MEAN]
         return pd.DataFrame(found).T.reindex(columns=[*tasks, MEAN]).fillna("–")
 
@@ -144,8 +129,8 @@ def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) ->
 
     `rows`: seed, method, task (MEAN: in all), then metrics in percent. `ranked`: the methods of which one is the best.
     The columns are metric, method, task, mark (see marks_of), deviation; mean, low and high (the 95% interval of the
-    mean), seeds; and the same with difference_ in front, of the method's score minus that of `against` with the same
-    seed. One seed has no intervals.
+    mean), seeds; the same with difference_ in front, of the method's score minus that of `against` with the same seed;
+    against, and published (empty). One seed has no intervals.
     """
     found, undefined = [], Difference(math.nan, math.nan, math.nan, 0)
     for metric in rows.columns.drop(["seed", "method", "task"]):
@@ -161,7 +146,7 @@ def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) ->
                     row = {"metric": metric, "method": method, "task": task, "mark": marks.get(method, "")}
                     row |= {"deviation": scores[method].std(), **_columns("", interval)}
                     found.append(row | _columns("difference_", difference or undefined))
-    return pd.DataFrame(found)
+    return pd.DataFrame(found).assign(against=against, published="")
 
 
 def marks_of(scores: pd.DataFrame, *, lower_is_better: bool) -> dict[str, str]:
@@ -187,14 +172,13 @@ def table_of_runs(comparison: Comparison) -> PaperTable:
     rows = pd.concat([comparison.values.assign(task=MEAN), comparison.by_task])
     others = rows.columns.drop(["seed", "method", "task", *SEPARATE_MODEL_COLUMNS], errors="ignore")
     rows.loc[rows["method"].isin(comparison.separate_models), others] = math.nan
-    published = comparison.published
+    statistics = statistics_of(rows, against=comparison.against, ranked=comparison.contenders)
+    published = comparison.published.methods if comparison.published else ()
     return PaperTable(
-        statistics=statistics_of(rows, against=comparison.against, ranked=comparison.contenders),
+        rows=pd.concat([statistics, *map(_published_rows, published)], ignore_index=True),
         seeds=comparison.seeds,
-        against=comparison.against,
         labels=comparison.labels,
         of_benchmark=comparison.miniature.of_benchmark,
-        published=published.methods if published else (),
     )
 
 
@@ -211,18 +195,19 @@ def table_of_accuracies(rows: pd.DataFrame) -> PaperTable:
     in_all = scores[scores["task"] == MEAN].groupby("method")["last"].mean()
     against = str(in_all[ranked or [ZERO_SHOT]].idxmax())
     return PaperTable(
-        statistics=statistics_of(scores, against=against, ranked=ranked),
+        rows=statistics_of(scores, against=against, ranked=ranked),
         seeds=[int(seed) for seed in scores["seed"].unique()],
-        against=against,
         labels=labels_of(dict.fromkeys(scores["method"])),
     )
 
 
-def _published_scores(row: PublishedMethod, metric: str) -> dict[str, float]:
-    """The published percent by task, where the accuracies are published, and in all."""
-    by_task = {} if row.matrix is None else matrix_scores_by_task(row.matrix.iloc[1:])
-    scores = {task: of_task[metric] for task, of_task in by_task.items()} | {MEAN: row.scores.get(metric)}
-    return {task: percent for task, percent in scores.items() if percent is not None and not math.isnan(percent)}
+def _published_rows(method: PublishedMethod) -> pd.DataFrame:
+    """The published percent in all, and by task where the accuracies are published."""
+    by_task = {} if method.matrix is None else matrix_scores_by_task(method.matrix.iloc[1:])
+    scores = pd.DataFrame({**by_task, MEAN: dict(method.scores)}).reindex(METRICS).astype(float)
+    rows = scores.rename_axis("metric").reset_index().melt("metric", var_name="task", value_name="percent")
+    rows = rows.dropna().rename(columns={"percent": "mean"})
+    return rows.assign(method=method.method, mark="", published=method.source)
 
 
 def _columns(prefix: str, of: Difference) -> dict[str, float]:
