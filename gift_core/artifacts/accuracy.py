@@ -125,9 +125,10 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
     step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
     (0-100). `protocol` is optional; without it the rows are task_incremental. An empty trained_task at step -1 becomes
-    "pretrained". `seed` tells the runs of a method apart, and is 0 without the column. `phase` is "probe" for a test on a task that no step learns. Other columns are ignored. Of the
-    cross-domain rows of a method, the file of its newest step counts alone: each step tests all models anew. UserError
-    names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
+    "pretrained". `seed` tells the runs of a method apart, and is 0 without the column. `phase` is "probe" for a test on
+    a task that no step learns. Other columns are ignored. Of the cross-domain rows of a method with a seed, the file of
+    its newest step counts alone: each step tests all models anew. UserError names the file, the row (the line of a CSV
+    file, the number of a Parquet row) and the column.
     """
     files = dict.fromkeys(file for path in paths for file in _files(path))
     rows = pd.DataFrame([{"at": at, "file": str(file), **row} for file in files for at, row in _rows_of(file)])
