@@ -22,10 +22,10 @@ import yaml
 from benchmarks.experiment import Experiment, Run, choose_methods, run_all
 from benchmarks.options import parser_of, read_choices, run_script
 from benchmarks.variants import Variant
+from gift_core.driving.searches import hold_out
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.report.searches import hold_out
 from stages.ingest import ingest
 
 FIRST_SEED = 100  # smaller seeds are those of the comparison

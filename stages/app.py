@@ -13,7 +13,8 @@ from .command_line import CommandGroup, GiftCommand, GiftGroup, gift
 from .commands.compare import compare
 from .commands.data import data
 from .commands.doctor import clean, doctor
-from .commands.edit_params import add_method, add_task, methods, remove_method, remove_task
+from .commands.edit_methods import add_method, methods, remove_method
+from .commands.edit_params import add_task, order, remove_task
 from .commands.models import export, merge, release
 from .commands.predict import predict, test
 from .commands.project import docs, init, presets, use
@@ -40,8 +41,8 @@ STAGES = (
 )  # fmt: skip
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
-        init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
-        search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
+        init, run, why, show, predict, test, merge, export, add_task, remove_task, order, methods, add_method,
+        remove_method, search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
     ),
     "Working together": (remote, get, share, gate),
 }  # fmt: skip

@@ -43,30 +43,30 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 950,
+    "gift_core/*.py": 960,
     "gift_core/artifacts": 2_010,
     "gift_core/clip": 1_900,
-    "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_350,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_170,
     "gift_core/doctor": 1_550,
-    "gift_core/driving": 370,
+    "gift_core/driving": 620,
     "gift_core/execution": 370,
     "gift_core/generators": 870,
     "gift_core/interop": 930,
     "gift_core/code": 280,
-    "gift_core/library": 1_300,
-    "gift_core/method": 3_320,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/library": 1_420,
+    "gift_core/method": 3_370,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 3_280,
+    "gift_core/report": 3_350,
     "gift_core/team": 500,
     "gift_core/tracking": 270,
     "gift_core/use": 570,
     "gift_core/work": 880,
     "recipes": 530,
-    "stages": 5_590,
-    "tests": 21_710,  # with what docs/adding_a_method.md adds
+    "stages": 5_670,
+    "tests": 22_470,  # with what docs/adding_a_method.md adds
 }
 
 

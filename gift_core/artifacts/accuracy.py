@@ -63,7 +63,7 @@ REMEDIES = {
 }
 ROWS = TableSchema(
     required=("method", "trained_task", "eval_task", "step"),
-    optional=("protocol", "phase", *LARGEST),
+    optional=("protocol", "phase", "seed", *LARGEST),
     may_be_empty=["trained_task", "phase"],
 )
 KINDS = (".csv", ".parquet")
@@ -120,27 +120,28 @@ def environment_of(path: Path, metadata: Mapping[str, str]) -> dict[str, str | i
 
 
 def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
-    """Returns the columns method, protocol, step, trained_task, eval_task, phase, top1 (0-1) of all files, in order.
+    """Returns the columns seed, method, protocol, step, trained_task, eval_task, phase, top1 (0-1) of all files.
 
     A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
     step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
     (0-100). `protocol` is optional; without it the rows are task_incremental. An empty trained_task at step -1 becomes
-    "pretrained". `phase` is "probe" for a test on a task that no step learns. Other columns are ignored. Of the
-    cross-domain rows of a method, the file of its newest step counts alone: each step tests all models anew. UserError
-    names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
+    "pretrained". `seed` tells the runs of a method apart, and is 0 without the column. `phase` is "probe" for a test on
+    a task that no step learns. Other columns are ignored. Of the cross-domain rows of a method with a seed, the file of
+    its newest step counts alone: each step tests all models anew. UserError names the file, the row (the line of a CSV
+    file, the number of a Parquet row) and the column.
     """
     files = dict.fromkeys(file for path in paths for file in _files(path))
     rows = pd.DataFrame([{"at": at, "file": str(file), **row} for file in files for at, row in _rows_of(file)])
     if rows.empty:
         raise UserError(f"{', '.join(map(str, files))}: no rows. Give a file with a row for each step and task.")
-    newest = rows.groupby("method")["step"].transform("max")
-    is_newest = rows.groupby(["method", "file"])["step"].transform("max") == newest
+    newest = rows.groupby(["method", "seed"])["step"].transform("max")
+    is_newest = rows.groupby(["method", "seed", "file"])["step"].transform("max") == newest
     rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN) | (rows["phase"] == PROBE)]
-    first = rows.groupby(["method", "protocol", "step", "eval_task"])["at"].transform("first")
+    first = rows.groupby(["method", "seed", "protocol", "step", "eval_task"])["at"].transform("first")
     for row, other in zip(rows.itertuples(), first, strict=True):
         if row.at != other:
             what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
-            raise UserError(f"{other} and {row.at}: {what}. Keep one of them.")
+            raise UserError(f"{other} and {row.at}: {what}. Keep one of them, or add the column seed.")
     return rows.drop(columns=["at", "file", "top1_percent"]).reset_index(drop=True)
 
 
@@ -161,6 +162,7 @@ class _Row(BaseModel, allow_inf_nan=False):
     """A row of a table from any source, whose cells are texts."""
 
     method: str
+    seed: int = 0
     protocol: Literal["task_incremental", "class_incremental", "cross_domain"] = "task_incremental"
     step: Annotated[int, Field(ge=PRETRAINED_STEP)]
     trained_task: str

@@ -272,6 +272,25 @@ def remove_task(text: str, name: str) -> str:
     return document.text()
 
 
+def set_order(text: str, tasks: Sequence[str]) -> str:
+    """Returns a params file's text with the steps of the sequence in this order of their tasks, each after the other.
+
+    A step keeps its comments and its other keys.
+    """
+    document = Document.parse(text)
+    sequence = document.content["sequence"]
+    positions = {step["task"]: index for index, step in enumerate(sequence)}
+    steps, comments = [*sequence], dict(sequence.ca.items)
+    sequence.ca.items.clear()
+    for index, task in enumerate(tasks):
+        former = positions[task]
+        sequence[index] = steps[former]
+        sequence[index]["after"] = tasks[index - 1] if index else START
+        if former in comments:
+            sequence.ca.items[index] = comments[former]
+    return document.text()
+
+
 def without_tasks(text: str, experiment: str) -> str:
     """Returns a params file's text without its tasks, steps and probes, and with another name of the experiment."""
     for name in Document.parse(text).content["tasks"]:

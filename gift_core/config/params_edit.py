@@ -1,4 +1,4 @@
-"""Changes of params.yaml by commands: a method of the catalogue that is added, a task or a method that is removed.
+"""Changes of params.yaml by commands: methods that are added, tasks or methods that are removed, an order of tasks.
 
 gift_core.datasets.new_task adds a task. What a change would be is known before anything is written. A removal keeps all
 other lines, except for `after` of the next step. The catalogue, presets/methods.yaml, has the row of each method, and
@@ -8,15 +8,18 @@ what it is in one sentence. In a preset, `lwf: catalogue` below `methods` stands
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import json
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.editing import Document, append_method, remove_method, remove_task
+from gift_core.config.editing import Document, append_method, remove_method, remove_task, set_order
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.errors import UserError, did_you_mean, lookup
@@ -27,6 +30,7 @@ BASE = "gift"
 CATALOGUE = "methods.yaml"  # beside the presets, and none itself
 MINIATURE = "/mini/clip"  # ends the name of the miniature CLIP
 ITERATIONS = 1000  # per task, for which the rows are written
+SEVERAL_VALUES = re.compile(r"[\w.]+=[\w.+-]+(,[\w.+-]+)+")
 COUNTED = (("average", "every"), ("consolidation", "iterations"))
 
 
@@ -92,29 +96,51 @@ class ParamsEdit:
             temporary.write_bytes(self.after.encode())
 
 
-def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> tuple[ParamsEdit, str | None]:
-    """Returns the addition of a copy of the row `base`, with `settings` such as "losses.distill.weight=2.0", and of
-    which row it is a copy: None if the row exists and only gets its name in run.methods. Nothing is written.
+def rows_of_values(name: str, settings: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the settings of each row to add, by its name: {name: settings}, unless a setting has several values.
 
-    Without a base, it is the row that the catalogue has under its name, or else of gift.
+    "losses.distill.weight=0.5,1,2" gives <name>_0_5, <name>_1 and <name>_2. A value with spaces, quotes or brackets is
+    one value. UserError for several keys with several values, and for values whose rows would have one name.
+    """
+    several = [setting for setting in settings if SEVERAL_VALUES.fullmatch(setting)]
+    if not several:
+        return {name: list(settings)}
+    key, _, text = several[0].partition("=")
+    values = {f"{name}_{re.sub('[^a-z0-9]', '_', value.lower())}": value for value in text.split(",")}
+    if len(several) > 1 or len(values) < len(text.split(",")):
+        what = "give several values to one key only, and values that differ in letters or digits"
+        raise UserError(f"gift add-method --set {' --set '.join(several)}: {what}.")
+    others = [setting for setting in settings if setting != several[0]]
+    return {row: [f"{key}={value}", *others] for row, value in values.items()}
+
+
+def plan_methods(rows: Mapping[str, Sequence[str]], *, base: str | None, params: Path) -> tuple[ParamsEdit, str | None]:
+    """Returns the addition of copies of the row `base`, and of which row they are copies. Nothing is written.
+
+    `rows`: by name, settings such as "losses.distill.weight=2.0". Without a base, it is the row that the catalogue has
+    under the name, or else of gift. None in place of it: the row exists and only gets its name in run.methods.
 
     Raises:
-        UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
+        UserError: a name is taken or unknown, so is the base, or the checks of params.yaml refuse a row.
     """
-    before = read_settings(params)
+    before = after = read_settings(params)
     present = parse_config(before, params.name)
     known = known_methods(present, params)
-    is_copy = base is not None or bool(settings)
-    copied: str | None = base or (name if name in known else BASE)
-    if name in present.methods:
-        if is_copy or name in present.run.methods:
-            how = "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
-            raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
-        copied = None
-    elif not is_copy and name not in known:
-        what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
-        raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
-    after = append_method(before, name, copied, settings, known)
+    copied: str | None = None
+    for name, settings in rows.items():
+        is_copy = base is not None or bool(settings)
+        copied = base or (name if name in known else BASE)
+        if name in present.methods:
+            if is_copy or name in present.run.methods:
+                how = (
+                    "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
+                )
+                raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
+            copied = None
+        elif not is_copy and name not in known:
+            what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
+            raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
+        after = append_method(after, name, copied, settings, known)
     return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
 
 
@@ -141,9 +167,33 @@ def plan_task_removal(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit
     return ParamsEdit(params, text, after, parse_config(after, params.name)), later
 
 
-def plan_method_removal(name: str, *, params: Path) -> ParamsEdit:
-    """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
+def plan_order(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit, list[str]]:
+    """Returns the sequence in the order of these tasks, and which of them are learned again: from the first change on.
+
+    UserError unless they are the tasks of the sequence, each once.
+    """
     text = read_settings(params)
-    parse_config(text, params.name)
-    after = remove_method(text, name)
-    return ParamsEdit(params, text, after, parse_config(after, params.name))
+    order = [step.task for step in parse_config(text, params.name).sequence]
+    for name in names:
+        lookup(dict.fromkeys(order), name, f"gift order: {params.name}: sequence")
+    if missing := [name for name in order if name not in names]:
+        whole = f"gift order {' '.join([*names, *missing])}"
+        raise UserError(f"gift order: missing: {', '.join(missing)}. Name all tasks of the sequence, such as: {whole}")
+    if repeated := [name for name in order if names.count(name) > 1]:
+        raise UserError(f"gift order: named twice: {', '.join(repeated)}. Name each task once.")
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(order, names, strict=True)))
+    after = set_order(text, names)
+    return ParamsEdit(params, text, after, parse_config(after, params.name)), list(names[same:])
+
+
+def plan_method_removal(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit, list[str]]:
+    """Returns the removal of methods, their rows and their names in run.methods, and which they are.
+
+    A name may be a pattern: strength_*. Nothing is written. UserError as above, and for a pattern of no method.
+    """
+    text = after = read_settings(params)
+    known = parse_config(text, params.name).methods
+    removed = [method for name in names for method in fnmatch.filter(known, name) or [name]]
+    for name in dict.fromkeys(removed):
+        after = remove_method(after, name)
+    return ParamsEdit(params, text, after, parse_config(after, params.name)), list(dict.fromkeys(removed))

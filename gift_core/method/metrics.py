@@ -5,11 +5,14 @@ Class-incremental (CIL): one accuracy for each step, on the classes of all tasks
 the order of training; the pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task,
 eval_task and top1 (0-1), as described in artifacts.accuracy. PROTOCOLS says how the rows of each are summarized. Tests
 on tasks that no step learns (probes) are summarized apart from them: probe_scores.
+
+Also the 95% intervals of accuracies for their numbers of test images, by Wilson's score method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +36,7 @@ from gift_core.artifacts.report_json import METRICS
 from gift_core.errors import UserError
 
 ZERO_SHOT = "zero_shot"
+Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
 
 Metrics = dict[str, float | None]
 ProbeScores = dict[str, float | dict[str, float]]
@@ -228,6 +232,50 @@ PROTOCOLS: Mapping[str, Protocol] = {
         pretrained_rows=lambda rows, task: rows[rows["eval_task"] == task],
     ),
 }
+
+
+def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple[float, float]:
+    """The interval in percent of the mean of accuracies on independent test sets of these sizes.
+
+    Limits of single accuracies are combined by the squares of their distances (Zou and Donner, 2008), so those of one
+    test set are Wilson's. Near 0 and 100% and for few images they stay between 0 and 100%.
+    """
+    shares, weights = np.array(percents) / 100, Z**2 / np.array(images)
+    spreads = np.sqrt(weights * (shares * (1 - shares) + weights / 4))
+    low, high = ((shares + weights / 2 + way * spreads) / (1 + weights) for way in (-1, 1))
+    below, above = (100 * float(np.linalg.norm(each - shares)) / len(percents) for each in (low, high))
+    mean = sum(percents) / len(percents)
+    return mean - below, mean + above
+
+
+def is_within_intervals(percents: Sequence[float], others: Sequence[float], images: Sequence[int]) -> bool:
+    """Whether the 95% interval of the difference of two such means contains 0, as if their images were not the same.
+
+    The distances of their own limits are combined by their squares (Zou and Donner).
+    """
+    higher, lower = sorted((percents, others), key=sum, reverse=True)
+    low, high = accuracy_interval(higher, images)[0], accuracy_interval(lower, images)[1]
+    means = sum(higher) / len(images), sum(lower) / len(images)
+    return means[0] - means[1] <= math.hypot(means[0] - low, high - means[1])
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many of `images` a model gets right."""
+
+    correct: int
+    images: int
+
+    @property
+    def percent(self) -> float:
+        """The accuracy."""
+        return 100 * self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy on all images of this kind, in percent."""
+        low, high = accuracy_interval([self.percent], [self.images])
+        return max(0.0, low), min(100.0, high)
 
 
 def _mean(values: pd.Series) -> float | None:

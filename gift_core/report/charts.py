@@ -83,6 +83,7 @@ class Chart:
         hovers: the x of each point and its tooltip, one line per row.
         trained: the x where the task of the chart is trained.
         boundaries: the x of lines between tasks.
+        bars: the ends of the vertical bar at an x, for the deviation of a point.
     """
 
     title: str
@@ -100,6 +101,7 @@ class Chart:
     hovers: Mapping[float, str] = field(default_factory=dict)
     trained: float | None = None
     boundaries: Sequence[float] = ()
+    bars: Mapping[float, Point] = field(default_factory=dict)
 
     def _placed(self, method: str) -> list[Point]:
         return [(self.frame.x(x), self.frame.y(y)) for x, y in self.curves.get(method, ())]

@@ -13,11 +13,11 @@ from typing import Any
 from gift_core.artifacts.model_folder import WEIGHTS, read_shapes
 from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.errors import ContractError, UserError
-from gift_core.method.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT, accuracy_interval
 from gift_core.provenance import EDITED
 from gift_core.published.mtil import MODEL
 from gift_core.quantities import first_names, plural
-from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
+from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, task_list
 from gift_core.report.paired import PairedTest, in_all, paired_tests

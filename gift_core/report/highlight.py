@@ -11,10 +11,9 @@ from typing import Any
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
 from gift_core.config.method_options import MethodConfig
-from gift_core.method.metrics import ZERO_SHOT, columns_by_task
+from gift_core.method.metrics import ZERO_SHOT, columns_by_task, is_within_intervals
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
-from gift_core.report.accuracies import is_within_intervals
 from gift_core.report.labels import number, probability
 from gift_core.report.paired import in_all, paired_tests
 from gift_core.report.run_record import RunRecord

@@ -17,8 +17,8 @@ from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import ZeroShot, rounded
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.method.metrics import accuracy_interval
 from gift_core.quantities import plural
-from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
 from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of
@@ -37,6 +37,7 @@ from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
 from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
 from gift_core.report.scatter import learned_and_kept
+from gift_core.report.sweeps import sweeps
 from gift_core.work.publishing import build_folder, write_atomically
 
 FEW_TASKS = 7  # with more tasks, the cells of matrices show whole percents
@@ -49,6 +50,7 @@ SECTIONS: tuple[Sections, ...] = (  # in the order of the page
     retrieval,
     prediction_pictures,
     synthetic_pairs,
+    sweeps,
     losses,
     what_ran,
 )

@@ -57,6 +57,7 @@ def published_results(
 ) -> PublishedResults | None:
     """The published results of the run's benchmark, None if its sequence and protocol are not of a published benchmark.
 
+    `infos`: each task.json that is on this machine.
     `matrices`: accuracies in percent with the row of the pre-trained model on top. A benchmark is recognized by the
     catalogue data sets of the sequence, whatever the tasks are called. Published rows are withheld for another model
     and for incomplete or few-shot data, also for fewer test images. Zero-shot is compared if model and test images are
@@ -89,6 +90,10 @@ def _not_comparable(
     if (model.name, model.pretrained) not in PUBLISHED_MODELS:
         name = f"{model.name}, {model.pretrained}" if model.pretrained else model.name
         yield f"the published model is {mtil.MODEL}, this run used {name}"
+    missing = [name for name in tasks if name not in infos]
+    if missing:
+        yield f"task.json is not on this machine ({task_list(missing, len(tasks))})"
+        return
     tasks_of: dict[str, list[str]] = {}  # a reason is often that of every task
     for name, row in tasks.items():
         skipped = len(infos[name].skipped)

@@ -31,7 +31,8 @@ def scatter_chart(
     `titles`: of x and y. A chart is so high that the names fit. Each mark has a row of `points`, its name, and the y of
     the name in the view box, to which a line leads.
     """
-    (x_low, x_high), (y_low, y_high) = _bounds(points["x"]), _bounds(points["y"])
+    x_low, x_high = axis_bounds(points["x"])
+    y_low, y_high = axis_bounds(points["y"])
     frame = Frame(
         width=size[0], height=max(size[1], gap * len(points) + TOP + BOTTOM), left=46, right=206,
         x_min=x_low, x_max=x_high, y_min=y_low, y_max=y_high,
@@ -46,8 +47,8 @@ def scatter_chart(
         "description": f"{titles[0]} and {titles[1]} in percent: {values}.",
         "frame": frame,
         "marks": marks,
-        "x_ticks": _ticks(x_low, x_high),
-        "y_ticks": _ticks(y_low, y_high),
+        "x_ticks": axis_ticks(x_low, x_high),
+        "y_ticks": axis_ticks(y_low, y_high),
         "has_long_names": any(len(name) > MAX_NARROW_NAME for name in names),
         "zero_shot": next((mark for mark in marks if mark["method"] == ZERO_SHOT), None),
     }
@@ -67,14 +68,14 @@ def learned_and_kept(record: RunRecord) -> Iterator[Section]:
     yield Section("learned", "Learned and kept", "learned_and_kept.html.j2", {"chart": chart})
 
 
-def _bounds(values: pd.Series[float]) -> tuple[float, float]:
-    """The least and the greatest value, each with some space."""
-    low, high = float(values.min()), float(values.max())
+def axis_bounds(values: pd.Series[float], deviations: pd.Series[float] | float = 0.0) -> tuple[float, float]:
+    """The least and the greatest value, each with its deviation and some space."""
+    low, high = float((values - deviations).min()), float((values + deviations).max())
     margin = max(0.05 * (high - low), 0.1)
     return low - margin, high + margin
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def axis_ticks(low: float, high: float) -> list[float]:
     """Round values between the bounds, about twice as many as a small chart has."""
     step = round_ticks((high - low) / 2)[1]
     return [round(step * index, 9) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]

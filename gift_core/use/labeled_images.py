@@ -21,7 +21,7 @@ from gift_core.use.predict import BATCH_SIZE, read_image
 if TYPE_CHECKING:
     from gift_core.artifacts.predictions import Recalls
     from gift_core.clip.model import Clip
-    from gift_core.report.accuracies import Score
+    from gift_core.method.metrics import Score
 
 KNOWN = 0.95  # the share of labeled images that reach TestResult.threshold
 
@@ -129,7 +129,7 @@ class TestResult:
 
 def score(answers: Iterable[tuple[str, str, float]]) -> TestResult:
     """Returns the result of all images: (class, predicted class, its similarity) of each. UserError without any."""
-    from gift_core.report.accuracies import Score
+    from gift_core.method.metrics import Score
 
     found = list(answers)
     counts = Counter((label, predicted) for label, predicted, _ in found)

@@ -26,7 +26,7 @@ from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, r
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option
 from .models import store_alpha_curves
-from .show import AMONG
+from .show import AMONG, PaperFormat
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -53,6 +53,7 @@ def compare(
     against: str | None = option("METHOD", "The method to compare with (default: the one with the highest Last)."),
     allow_missing: bool = flag("--allow-missing", "Also compare methods without results for some seeds."),
     over_alpha: bool = flag("--over-alpha", "Also test each method's last model at several alphas, unless stored."),
+    output: PaperFormat = None,
     as_json: AsJson = False,
     params: Params = PARAMS,
 ) -> None:
@@ -61,11 +62,13 @@ def compare(
     Name the folders of finished runs, or have them made with --seeds: each has
     another seed and generator.seed, and its own folder in .gift/seeds. Stages that
     do not depend on the seed run once. An interrupted comparison continues.
+    --format prints the table of a paper: Transfer, Avg and Last by task.
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
     from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, curve_sentences, write_comparison
     from gift_core.report.comparison.figures import FOLDER
+    from gift_core.report.comparison.paper_table import table_of_runs
     from gift_core.report.comparison.runs_by_seed import read_runs
     from gift_core.untrusted import read_json_file
 
@@ -79,8 +82,15 @@ def compare(
         store_alpha_curves(roots or [], names)
     comparison = read_runs(roots or [], methods=names, against=against, allow_missing=allow_missing)
     write_comparison(comparison, out)
+    if comparison.published and comparison.published.withheld:
+        reasons = "; ".join(comparison.published.withheld)
+        note(f"note: published rows of {comparison.published.benchmark.title} are not shown: {reasons}")
     if as_json:
         print_json(read_json_file(out / RECORD))
+        return
+    if output is not None:
+        typer.echo(table_of_runs(comparison).text(output), nl=False)
+        note(f"The comparison: {(out / 'index.html').resolve()}")
         return
     print_comparison(comparison)
     for sentence in curve_sentences(comparison):

@@ -1,4 +1,4 @@
-"""add-task, remove-task, methods, add-method, remove-method: the rows of tasks and methods in params.yaml."""
+"""add-task, remove-task, order: the rows of tasks and their steps in params.yaml."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import plural
-from gift_core.work.publishing import write_atomically
 
-from ..command_line import AsJson, DryRun, carry_out, hint, next_step, note, print_json
+from ..command_line import AsJson, DryRun, carry_out, next_step, note
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
 VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
 FACTOR = "A factor for each method's learning rate in this task: 1.0."
 DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
-OWN_LOSS = "Add a loss of your own: a function in a Python file of the project. A new file gets an example."
-OWN_CONSOLIDATION = "Consolidate with a class of your own, in the same way."
 Text = str | None
 ROW = (  # the options that are keys of the row, in their order in params.yaml
     "table", "image_column", "label_column", "split_column", "train", "test", "label", "caption_column",
@@ -240,100 +237,26 @@ def remove_task(
     carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
 
-def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
-    """List the methods: those of params.yaml, and those that `gift add-method` adds from the catalogue.
-
-    Example: gift methods
-    """
-    from gift_core.config.loading import load_config
-    from gift_core.config.params_edit import known_methods
-
-    config = load_config(params)
-    abouts = {name: method.about for name, method in known_methods(config, params).items()}
-    rows: list[dict[str, Any]] = []
-    for name in dict.fromkeys([*abouts, *config.methods]):
-        about, runs = abouts.get(name, "Your own: only params.yaml has it."), name in config.run.methods
-        rows.append({"method": name, "about": about, "runs": runs, "in_params": name in config.methods})
-    if as_json:
-        print_json(rows)
-        return
-    marked = {f"{row['method']} *" if row["runs"] else str(row["method"]): row["about"] for row in rows}
-    for name, about in marked.items():
-        typer.secho(name.ljust(max(map(len, marked))), nl=False, bold=True)
-        typer.echo(f"  {about}")
-    hint("\n* runs (run.methods of params.yaml). `gift add-method NAME` adds another one.")
-
-
-def add_method(
-    name: str = argument("NAME", "A method of `gift methods`, or a new name: lower-case letters, digits and _."),
-    base: str | None = option(
-        "METHOD", "Copy the row of this method, which `gift methods` lists (with --set, gift is the default).", "--from"
-    ),
-    settings: list[str] | None = option(
-        "KEY=VALUE", "Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.", "--set"
-    ),
-    loss: str | None = option("FILE:NAME", OWN_LOSS),
-    consolidation: str | None = option("FILE:NAME", OWN_CONSOLIDATION),
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    params: Params = PARAMS,
-) -> None:
-    """Add a method to the experiment: one that `gift methods` lists, or a copy of it with some changes.
-
-    A row is added to methods of params.yaml, and its name to run.methods. If the
-    row is there already, only run.methods gets its name. With --from or --set, the
-    row is a copy. The whole file is checked first. It keeps its comments and order.
-
-    To drop a loss of the copied row: --set losses.distill=null. For a loss of your
-    own: --loss my_losses.py:relations --set losses.relations.weight=20.
-
-    Example: gift add-method strong --from gift --set losses.distill.weight=2.0
-    """
-    from gift_core.config.own_code import example_of, new_code, require_own_code, setting_of
-    from gift_core.config.params_edit import plan_method
-
-    asked = [("--loss", loss, True), ("--consolidation", consolidation, False)]
-    codes = [new_code(key, given, is_loss=is_loss) for key, given, is_loss in asked if given]
-    new = {code.file: [each for each in codes if each.file == code.file] for code in codes}
-    new = {file: parts for file, parts in new.items() if not (params.parent / file).exists()}
-    changes = [setting_of(code, is_example=code.file in new) for code in codes] + (settings or [])
-    addition, copied = plan_method(name, base=base, settings=changes, params=params)
-    if not new:
-        require_own_code(addition.config, params.parent)
-    for file, parts in new.items() if not dry_run else ():
-        with write_atomically(params.parent / file) as temporary:
-            temporary.write_text(example_of(parts), encoding="utf-8")
-    what = f"a copy of {copied}" if copied else "its row is in methods already"
-    if copied == name:
-        what = f"a row of the catalogue{' with changes' if settings else ''}"
-    row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
-    undo = f"gift remove-method {name}" if copied else f"remove {name} from run.methods"
-    carry_out(
-        addition,
-        {"method": name, "copy_of": copied, "row": row},
-        shown=[f"{name}: {what}", *(f"{file}: new, an example to change" for file in new)],
-        hints=[f"params.yaml has the new method. {next_step(addition.config)}", f"To take it back: {undo}"],
-        write=not dry_run,
-        as_json=as_json,
-    )
-
-
-def remove_method(
-    name: str = argument("NAME", "A method of params.yaml."),
+def order(
+    names: list[str] = argument("TASK", "All tasks of the sequence, in their new order."),
     dry_run: DryRun = False,
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Remove a method: its row in methods of params.yaml, and its name in run.methods.
+    """Learn the tasks in another order: sequence of params.yaml, and `after` of each step.
 
-    To keep the row and only not run it, take the name out of run.methods yourself.
-    Results stay where they are.
+    Each step keeps its learning_rate_factor and its comments. From the first task
+    that moved on, all steps run again. Results of the order before stay in DVC's
+    cache: the same order later takes them from there.
 
-    Example: gift remove-method strong --dry-run
+    Example: gift order textures letters digits greek
     """
-    from gift_core.config.params_edit import plan_method_removal
+    from gift_core.config.params_edit import plan_order
 
-    removal = plan_method_removal(name, params=params_of(params, root))
-    hints = [f"{STAYS} {next_step(removal.config)}"]
-    carry_out(removal, {"method": name}, hints=hints, write=not dry_run, as_json=as_json)
+    edit, again = plan_order(names, params=params_of(params, root))
+    kept = names[: len(names) - len(again)]
+    shown = [f"Runs again for each method: prompts, images, training and tests of {', '.join(again)}."] if again else []
+    shown += [f"Stays as it is: {', '.join(kept)}."] if kept else []
+    hints = [f"params.yaml has the new order. {next_step(edit.config)}"]
+    carry_out(edit, {"order": names, "runs_again": again}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)

@@ -29,7 +29,7 @@ from ..command_line import (
 from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, argument, explained, flag, option, params_of
 
 if TYPE_CHECKING:
-    from gift_core.report.searches import AlphaSearch
+    from gift_core.driving.searches import AlphaSearch
 
 
 Kind = Literal["interpolate", "mean", "task_arithmetic", "ties", "magmax"]
@@ -213,7 +213,7 @@ def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     from gift_core.computation import set_up_device
-    from gift_core.report.searches import search_alphas
+    from gift_core.driving.searches import search_alphas
     from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings

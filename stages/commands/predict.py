@@ -18,7 +18,7 @@ from ..stage import MOST, ROOT, Root, argument, flag, option
 from .models import Model, Pretrained
 
 if TYPE_CHECKING:
-    from gift_core.report.accuracies import Score
+    from gift_core.method.metrics import Score
     from gift_core.use import class_lists
     from gift_core.use.labeled_images import TestResult
     from gift_core.use.predict import Unreadable
@@ -206,7 +206,7 @@ def _print_result(model: str, images: str, result: TestResult, among: int, *, as
 
 def _test_retrieval(task: Path, model: str, pretrained: str | None, *, device: str, as_json: bool) -> None:
     from gift_core.interop.importing import open_model
-    from gift_core.report.accuracies import accuracy_interval
+    from gift_core.method.metrics import accuracy_interval
     from gift_core.use.labeled_images import retrieve
 
     found, images = retrieve(task, open_model(model, pretrained, device=device))

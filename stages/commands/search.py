@@ -17,8 +17,8 @@ from ..dvc.interruption import run_to_end
 from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, option
 
 if TYPE_CHECKING:
-    from gift_core.report.accuracies import Score
-    from gift_core.report.searches import RateSearch
+    from gift_core.driving.searches import RateSearch
+    from gift_core.method.metrics import Score
 
 TRIED = "The learning rates to try. Default: a third of the present one, itself, and three times as much."
 

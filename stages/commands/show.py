@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,11 +16,17 @@ from gift_core.layout import Layout
 from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
-from ..stage import PARAMS, ROOT, Root, argument, flag
+from ..stage import PARAMS, ROOT, Root, argument, flag, option
 
 Summary = Mapping[str, Any]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
 TITLE = "Accuracy in percent"
+FORMAT = (
+    "Print the table of a paper instead: Transfer, Avg and Last by task, with marks for the best, the second and noise."
+)
+PaperFormat = Annotated[
+    Literal["latex", "markdown", "csv"] | None, option("latex|markdown|csv", FORMAT, "--format", default=...)
+]
 AMONG = {  # of the titles of tables, by protocol
     "task_incremental": "",
     "cross_domain": ", each image among the classes of all tasks",
@@ -136,6 +142,7 @@ def metrics(
     files: list[Path] = argument("FILE", "CSV or Parquet files, or folders that contain them."),
     as_json: AsJson = False,
     per_task: bool = flag("--per-task", "Also print the metrics of each task (in JSON: by_task)."),
+    output: PaperFormat = None,
 ) -> None:
     """Compute Transfer, Avg, Last and Forgetting from tables of accuracies.
 
@@ -147,24 +154,44 @@ def metrics(
     has one row for the classes of all tasks so far, and eval_task is the step's task.
     Rows whose optional column phase is "probe" are tests on tasks that no step
     learns, of each step and of step -1: what is kept of zero-shot.
-    With --json the numbers have the format of metrics.json and are not rounded.
+    The optional column seed tells the runs of a method apart: then the means over the
+    seeds are printed as the table of a paper (--format, default markdown).
+    With --json the numbers have the format of metrics.json and are not rounded; of
+    several seeds they have that of comparison.json.
 
     Example: gift metrics rows.csv --per-task
     """
-    from gift_core.artifacts.accuracy import finished_part, read_accuracy_rows
+    import pandas as pd
+
+    from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, finished_part, read_accuracy_rows
     from gift_core.method.metrics import probe_scores, summarize
 
-    rows, left_out = finished_part(read_accuracy_rows(files))
-    for text in left_out:  # with --quiet, too: the numbers mean something else without it
-        typer.echo(f"note: {text}", err=True)
+    parts = []
+    for _, of_seed in read_accuracy_rows(files).groupby("seed"):
+        part, left_out = finished_part(of_seed)
+        parts.append(part)
+        for text in left_out:  # with --quiet, too: the numbers mean something else without it
+            typer.echo(f"note: {text}", err=True)
+    rows = pd.concat(parts)
+    learned = rows[(rows["step"] >= 0) & (rows["protocol"] != CLASS_INCREMENTAL)].sort_values("step", kind="stable")
+    orders = {tuple(own["trained_task"].unique()) for _, own in learned.groupby(["seed", "method"])}
+    if len(orders) > 1:
+        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
+    if output or len(parts) > 1:
+        from gift_core.report.comparison.paper_table import table_of_accuracies
+
+        table = table_of_accuracies(rows)
+        if as_json:
+            print_json(table.record())
+        else:
+            typer.echo(table.text(output or "markdown"), nl=False)
+        return
     summaries = summarize(rows)
     by_method: dict[str, dict[str, Any]] = {method: {**summary.metrics} for method, summary in summaries.items()}
     for method, summary in summaries.items():
         if summary.probes is not None:
             by_method[method]["probes"] = probe_scores(100 * summary.probes)
     by_task = {method: summary.by_task for method, summary in summaries.items()}
-    if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
-        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
     if as_json:
         print_json({m: {**row, **({"by_task": by_task[m]} if per_task else {})} for m, row in by_method.items()})
         return

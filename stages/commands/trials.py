@@ -31,11 +31,11 @@ from gift_core.config.method_options import READ_BY
 from gift_core.config.own_code import files_of
 from gift_core.datasets.ingest import validation_images
 from gift_core.driving.processes import Processes, run_together
+from gift_core.driving.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
-from gift_core.report.searches import MOST, RateSearch, Trial, hold_out, measure, sample_training_images
 
 from ..finetune import load_step
 from ..stage import Stage, explained

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_method, append_task, remove_method, remove_task
+from gift_core.config.editing import append_method, append_task, remove_method, remove_task, set_order
 from gift_core.config.presets import complete_text
 from gift_core.errors import UserError
 from tests.config.test_loading import FOLDER_TASK
@@ -126,6 +126,24 @@ def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before(
     more = append_task(PARAMS, "more", ROW, learning_rate_factor=1.0)
     without_step = more[: more.index("- task: more")] + more[more.index("run:") :]
     assert remove_task(without_step, "more") == PARAMS
+
+
+def test_in_another_order_a_step_keeps_its_comments_and_follows_the_one_before() -> None:
+    assert set_order(PARAMS, ["letters", "birds", "12"]).split() == PARAMS.split()
+    ordered = set_order(PARAMS, ["birds", "12", "letters"])
+    assert ordered[: ordered.index("sequence:")] == PARAMS[: PARAMS.index("sequence:")]
+    assert ordered[ordered.index("run:") :] == PARAMS[PARAMS.index("run:") :]
+    assert [
+        " ".join(line.split()) for line in ordered[ordered.index("sequence:") : ordered.index("run:")].splitlines()
+    ] == [
+        "sequence:",
+        "# then",
+        "- {task: birds, after: ../pretrained} # in one line",
+        "- task: '12'",
+        "after: birds # the step before",
+        "- task: letters",
+        "after: '12'",
+    ]
 
 
 def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> None:

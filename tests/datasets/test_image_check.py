@@ -12,9 +12,9 @@ from PIL import Image
 from gift_core.artifacts.task import index_task, iterate_task
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.status import check_images
+from gift_core.driving import searches
+from gift_core.driving.searches import hold_out, sample_training_images
 from gift_core.errors import UserError
-from gift_core.report import searches
-from gift_core.report.searches import hold_out, sample_training_images
 from tests.artifacts.damage import encoded
 from tests.clip.tiny import png
 from tests.made import made_task

@@ -32,6 +32,7 @@ PAGES = sorted(
 # Pages whose fenced blocks need more than a project: another test follows them from top to bottom, and knows each.
 FOLLOWED = {
     "docs/adding_a_method.md": "tests/docs/test_adding_a_method.py",
+    "docs/from_a_run_to_a_paper.md": "tests/docs/test_from_a_run_to_a_paper.py",
     "docs/scaling.md": "tests/docs/test_scaling.py",
     "docs/team.md": "tests/docs/test_team.py",
     "docs/your_own_task.md": "tests/docs/test_your_own_task.py",

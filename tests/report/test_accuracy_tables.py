@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 
 from gift_core.config.presets import load_preset
+from gift_core.driving.searches import RateSearch, Trial
 from gift_core.layout import Layout
+from gift_core.method.metrics import Score, accuracy_interval
 from gift_core.report import highlight
-from gift_core.report.accuracies import Score, accuracy_interval
 from gift_core.report.charts import accuracies
 from gift_core.report.comparison.runs_by_seed import difference_of
 from gift_core.report.loss_curves import loss_charts, loss_rows, loss_values
 from gift_core.report.page import accuracy_rows, render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.scatter import learned_and_kept
-from gift_core.report.searches import RateSearch, Trial
 from tests.imports import ROOT
 from tests.report import run_folder as runs
 

@@ -67,7 +67,9 @@ def test_the_files_have_scores_and_paired_differences_and_the_page_each_seed_as_
     comparison = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert (comparison["seeds"], comparison["against"], comparison["missing"]) == ([42, 43, 44], "gift", [])
     gift, finetune = comparison["methods"]["gift"], comparison["methods"]["finetune"]
-    assert gift["figures"]["last"] == {"mean": 80.0, "deviation": 1.0, "seeds": 3}
+    interval = [77.5159, 82.4841]  # 80 +- 4.3027 / sqrt(3)
+    assert gift["figures"]["last"] == {"mean": 80.0, "interval_95": interval, "seeds": 3, "deviation": 1.0}
+    assert gift["by_task"]["zodiac"]["figures"]["transfer"]["mean"] == 48.0  # of 50 and 46, shifted by a mean of 0
     assert gift["difference"] == {}
     # both shift equally with the seed, so the paired difference has no noise
     expected = {"mean": -20.0, "interval_95": [-20.0, -20.0], "exceeds_noise": True, "seeds": 3}

@@ -10,8 +10,8 @@ import pytest
 from gift_core.artifacts.predictions import read_predictions, write_predictions
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.method.metrics import is_within_intervals
 from gift_core.report import highlight
-from gift_core.report.accuracies import is_within_intervals
 from gift_core.report.page import render_page
 from gift_core.report.paired import PairedTest, in_all, paired_tests
 from gift_core.report.run_record import RunRecord, read_run

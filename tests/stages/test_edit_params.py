@@ -233,10 +233,51 @@ def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row_an
     assert (strong.losses.distill.weight, strong.learning_rate) == (2.0, 1e-4)
     assert strong.model_dump(exclude=changed) == own.model_dump(exclude=changed)
     assert config.run.methods == ("finetune", "gift", "strong")
-    assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"method": "strong", "written": True}
+    assert json.loads(gift("remove-method", "strong", "--json").stdout) == {"methods": ["strong"], "written": True}
     assert PARAMS.read_bytes() == before
     add_method("joint")
     assert PARAMS.read_bytes() == before.replace(b"  - gift\n", b"  - gift\n  - joint\n", 1)
+
+
+def test_several_values_of_a_key_become_rows_with_the_value_in_their_names_and_a_pattern_takes_them_back(
+    gift: Gift,
+) -> None:
+    before = PARAMS.read_text(encoding="utf-8")
+    weight, no_align = ("--set", "losses.distill.weight=0.5,1,2"), ("--set", "losses.align=null")
+    rows = json.loads(add_method("strength", "--from", "gift", *weight, *no_align, "--json").stdout)["rows"]
+    assert {name: row["losses"]["distill"]["weight"] for name, row in rows.items()} == {
+        "strength_0_5": 0.5,
+        "strength_1": 1.0,
+        "strength_2": 2.0,
+    }
+    config = load_config(PARAMS)
+    assert config.run.methods == ("finetune", "gift", *rows)
+    assert [config.methods[name].losses.align for name in rows] == [None] * 3
+    gift("remove-method", "strength_*")
+    assert PARAMS.read_text(encoding="utf-8") == before
+    add_method("named", "--set", "label=Mine, strong")  # with a space, it is one value
+    assert load_config(PARAMS).methods["named"].label == "Mine, strong"
+    for several in (["learning_rate=1e-4,1E-4"], ["learning_rate=1e-4,1e-5", "layer_decay=0.8,0.9"]):
+        words = [word for setting in several for word in ("--set", setting)]
+        assert f"--set {several[0]}" in (message := refused("add-method", "x", *words))
+        assert "give several values to one key only, and values that differ" in message
+    assert "unknown name 'strength_*'" in refused("remove-method", "strength_*")
+
+
+def test_another_order_is_written_with_its_links_and_says_what_runs_again(gift: Gift) -> None:
+    before = load_config(PARAMS)
+    tasks = [step.task for step in before.sequence]
+    moved = [tasks[0], *tasks[:0:-1]]
+    output = gift("order", *moved).output
+    config = load_config(PARAMS)
+    assert [(step.task, step.after) for step in config.sequence] == [*zip(moved, ("../pretrained", *moved))]  # noqa: B905
+    assert f"training and tests of {', '.join(moved[1:])}.\nStays as it is: {tasks[0]}.\n" in output
+    assert json.loads(gift("order", *moved, "--json").stdout)["runs_again"] == []
+    assert f"missing: {moved[-1]}. Name all tasks of the sequence, such as: gift order" in refused("order", *moved[:-1])
+    assert "sequence: unknown name 'nothing'. Known: " in refused("order", *moved, "nothing")
+    assert f"named twice: {tasks[0]}. Name each task once." in refused("order", *moved, tasks[0])
+    gift("order", *tasks)
+    assert load_config(PARAMS) == before
 
 
 def test_a_copy_has_no_label_of_the_method_that_it_is_a_copy_of(gift: Gift) -> None:

@@ -117,7 +117,7 @@ BAD_ROWS: list[tuple[pd.DataFrame, str]] = [
     (rows_of().assign(top1=100 * rows_of().top1), "line 2, column top1: should be less than or equal to 1, it is '75.0'. It is a fraction, with a point and without %: name the column of percent"),
     (changed(1, "top1", "75%"), "line 3, column top1: should be a valid number, unable to parse string as a number, it is '75%'."),
     (changed(1, "step", 0.5), "line 3, column step: should be a valid integer, unable to parse string as an integer, it is '0.5'. Count from 0"),
-    (pd.concat([rows_of(), rows_of()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them."),
+    (pd.concat([rows_of(), rows_of()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them, or add the column seed."),
     (changed(3, "trained_task", ""), "line 5, column trained_task: is empty. Write the task that step 1 trained. Only step -1 has none."),
     (rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2), "line 3, column protocol: should be 'task_incremental', 'class_incremental' or 'cross_domain', it is 'class-incremental'."),
     (pd.concat([curve_of()[:2], curve_of()[2:].assign(eval_task="classes_0")]), "accuracies of cil: class_incremental, but step 2 trained classes_2 and its eval_task is classes_0. Write"),

@@ -13,7 +13,7 @@ from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.config.loading import load_config
-from gift_core.report.searches import sample_training_images
+from gift_core.driving.searches import sample_training_images
 from gift_core.use.release import release_model
 from tests.clip.tiny import png
 from tests.clone import content

@@ -18,7 +18,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.accuracies import Score
+from gift_core.method.metrics import Score
 from gift_core.use.class_lists import Classes, learned_classes, names_of, read_classes
 from gift_core.use.labeled_images import open_labeled_folder, score
 from gift_core.use.predict import classify_images, find_images

@@ -14,9 +14,9 @@ from gift_core.artifacts.model_folder import WEIGHTS, model_hash, read_provenanc
 from gift_core.clip.model import save_clip
 from gift_core.clip.task_tests import Retrieval
 from gift_core.config.method_options import InterpolateConfig
+from gift_core.driving.searches import AlphaSearch, Release, right_of
 from gift_core.errors import ContractError
 from gift_core.method.averaging import released_weights
-from gift_core.report.searches import AlphaSearch, Release, right_of
 from gift_core.use.release import release_model
 from tests.artifacts.damage import flip
 from tests.clip.tiny import tiny_clip

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.contract import write_json
-from gift_core.artifacts.report_json import rounded
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.comparison.alpha_curves import has_curve, which_lies_above
 from gift_core.report.comparison.figures import FOLDER, SMALLEST_TEXT, Figure, figures_of
+from gift_core.report.comparison.paper_table import table_of_runs
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.page import environment
+from gift_core.report.sweeps import sweep_charts
 from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
@@ -45,6 +46,7 @@ def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
         curve_sentences=curve_sentences(comparison),
         smallest_text=SMALLEST_TEXT,
         figures=[(figure, b64encode(figure.svg).decode()) for figure in figures],
+        sweeps=sweep_charts(comparison, comparison.scores),
         missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
@@ -99,23 +101,9 @@ def scale_of(comparison: Comparison, column: str) -> float:
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
-    methods = {}
-    for title, names in comparison.groups.items():
-        for name in names:
-            figures = {
-                column: {
-                    "mean": rounded(float(each.mean())) if len(each) else None,
-                    "deviation": rounded(float(each.std())) if len(each) > 1 else None,
-                    "seeds": len(each),
-                }
-                for column, each in comparison.scores[name].items()
-            }
-            found = {}
-            for column, each in comparison.differences.get(name, {}).items():
-                interval = [rounded(each.low), rounded(each.high)] if each.count > 1 else None
-                noise = {"exceeds_noise": each.exceeds_noise} if interval else {}
-                found[column] = {"mean": rounded(each.mean), "interval_95": interval, **noise, "seeds": each.count}
-            methods[name] = {"group": title, "figures": figures, "difference": found}
+    found = table_of_runs(comparison).record()
+    groups = {name: title for title, names in comparison.groups.items() for name in names}
+    methods = {name: {"group": title, **found["methods"][name]} for name, title in groups.items()}
     curves = {
         name: {"alpha": curve.alphas.tolist(), "last": curve.learned.tolist(), "kept": curve.kept.tolist()}
         for name, curve in comparison.curves.items()

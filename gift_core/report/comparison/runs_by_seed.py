@@ -14,16 +14,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from gift_core.artifacts.report_json import METRICS
+from gift_core.artifacts.task import read_task
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import ZERO_SHOT
+from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER
+from gift_core.report.published_results import PublishedResults, published_results
 from gift_core.report.run_record import Experiment
 from gift_core.untrusted import leaves
 
@@ -59,15 +62,18 @@ class Comparison(Experiment):
     """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
 
     `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
-    columns seed, method and `columns` in percent, one row per finished method. `runs`: the scores of each seed.
-    `curves`: learned against kept over alpha, the mean over the seeds, of the methods that have it stored for all.
+    columns seed, method and `columns` in percent, one row per finished method. `by_task`: columns seed, method, task
+    and the metrics of each task. `runs`: the scores of each seed. `curves`: learned against kept over alpha, the mean
+    over the seeds, of the methods that have it stored for all. `published`: of the first seed.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
     values: pd.DataFrame
+    by_task: pd.DataFrame
     runs: Mapping[int, RunScores]
     curves: Mapping[str, AlphaCurve]
+    published: PublishedResults | None = None
     against: str = ZERO_SHOT
 
     @property
@@ -130,8 +136,11 @@ class Comparison(Experiment):
         return {method: f"g{at}" for at, group in enumerate(self.groups.values()) for method in group}
 
 
-def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
-    """scores - others over the seeds of both, with its 95% interval; None without a common seed."""
+def difference_of(scores: pd.Series[float], others: pd.Series[float] | float) -> Difference | None:
+    """scores - others over the seeds of both, with its 95% interval; None without a common seed.
+
+    With 0 in place of the others: the mean of the scores, with its interval.
+    """
     differences = (scores - others).dropna()
     count = len(differences)
     if count == 0:
@@ -182,8 +191,10 @@ def read_runs(
         seeds=tuple(scores),
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
+        by_task=pd.concat(map(_by_task, scores, scores.values())),
         runs=scores,
         curves=_curves({Layout(root): configs[root] for root in ordered}, scores),
+        published=_published(Layout(ordered[0]), config, scores[config.seed]),
     )
     if against is None:
         last = {name: float(compared.scores[name]["last"].mean()) for name in compared.contenders}
@@ -213,6 +224,22 @@ def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> d
                 found.setdefault(name, []).append(curve_of_run(layout, config, name, scores[config.seed]))
     stored = {name: [curve for curve in curves if curve is not None] for name, curves in found.items()}
     return {name: mean_curve(curves) for name, curves in stored.items() if len(curves) == len(found[name])}
+
+
+def _by_task(seed: int, found: RunScores) -> pd.DataFrame:
+    rows = [
+        {"seed": seed, "method": method, "task": task, **scores}
+        for method, matrix in found.matrices.items()
+        for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()
+    ]
+    return pd.DataFrame(rows, columns=["seed", "method", "task", *METRICS])
+
+
+def _published(layout: Layout, config: Config, found: RunScores) -> PublishedResults | None:
+    """Published results beside those of a run. Without the task.json of a task they are withheld."""
+    folders = {step.task: layout.task(step.task) for step in config.sequence}
+    infos = {task: read_task(folder) for task, folder in folders.items() if (folder / "task.json").is_file()}
+    return published_results(config, infos, found.matrices)
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:

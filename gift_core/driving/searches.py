@@ -38,8 +38,8 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.averaging import released_weights
 from gift_core.method.classifier import EncodingSettings
+from gift_core.method.metrics import Score
 from gift_core.progress import progress
-from gift_core.report.accuracies import Score
 
 HELD_OUT = 0.2  # of each class
 MOST = 500  # training images of each task that are tested
