@@ -64,9 +64,9 @@ BUDGET = {
     "gift_core/tracking": 270,
     "gift_core/use": 510,
     "gift_core/work": 880,
-    "recipes": 530,
+    "recipes": 840,
     "stages": 5_530,
-    "tests": 21_450,  # with what docs/adding_a_method.md adds
+    "tests": 21_510,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -24,8 +24,8 @@ VERB = re.compile(rf"\b(?:{AUXILIARIES}|(?:{STEMS})(?:e|s|es|ed|d|ies|ied|y|ing|
 NUMBER = re.compile(r"(?<![\w/.#-])[−+±-]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?%?(?![\w/]*[a-z]{3})")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 PRONOUN = re.compile(
-    r"^\W*(?:It|Its|They|Their|These|Those|This|That|Both|All are|The same|Others?|None|Neither|Each is|The others?|"
-    r"The former|The latter|Such)\b(?! (?:page|command|file|project|stage|method|table|section|picture|model|task)s?\b)"
+    r"^\W*(?:It|Its|They|Their|These|Those|This|That|Both|All are|The same|Others|None|Neither|Each is|The others?|"
+    r"The former|The latter|Such)\b(?! (?:page|command|file|project|stage|method|table|section|picture|model|task|loss)s?\b)"
 )
 QUESTION = re.compile(r"\*\*[^*]+\?\*\* +[\w`[]", re.DOTALL)
 
