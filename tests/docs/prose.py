@@ -1,7 +1,6 @@
-"""Counts what makes a page hard to read, and records it: python -m tests.docs.prose (make prose).
+"""Counts what makes a page hard to read, and records it in prose.csv: python -m tests.docs.prose (make prose).
 
-The record, prose.csv, may only go down: for a page that it has, the command writes the smaller of both counts. The
-counts find numbers and fragments. Whether a page is understood, a reader has to say.
+Of a page that the record has, the command writes the smaller of both counts: it may only go down.
 """
 
 from __future__ import annotations
@@ -23,10 +22,9 @@ AUXILIARIES = "is|are|was|were|be|been|can|cannot|will|would|may|might|should|co
 VERB = re.compile(rf"\b(?:{AUXILIARIES}|(?:{STEMS})(?:e|s|es|ed|d|ies|ied|y|ing|n|en|t|ten)?)\b", re.IGNORECASE)
 NUMBER = re.compile(r"(?<![\w/.#-])[−+±-]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?%?(?![\w/]*[a-z]{3})")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-PRONOUN = re.compile(
-    r"^\W*(?:It|Its|They|Their|These|Those|This|That|Both|All are|The same|Others|None|Neither|Each is|The others?|"
-    r"The former|The latter|Such)\b(?! (?:page|command|file|project|stage|method|table|section|picture|model|task|loss)s?\b)"
-)
+PRONOUNS = "It|Its|They|Their|These|Those|This|That|Both|All are|The same|Others|None|Neither|Each is|The others?|Such"
+NOUNS = "page|command|file|project|stage|method|table|section|picture|model|task|loss"
+PRONOUN = re.compile(rf"^\W*(?:{PRONOUNS})\b(?! (?:{NOUNS})s?\b)")
 QUESTION = re.compile(r"\*\*[^*]+\?\*\* +[\w`[]", re.DOTALL)
 
 
@@ -69,13 +67,12 @@ def faults(page: str, text: str) -> dict[str, int]:
     """Returns the counts of a page: sentences by fault, a missing question at the beginning, words over its budget."""
     every = list(sentences(text))
     guide = page != "README.md" and not page.startswith("docs/decisions/")
-    opening = next(paragraphs(text), "")
     return {
         "long": sum(len(each.split()) > MAX_SENTENCE_WORDS for each in every),
         "numbers": sum(len(NUMBER.findall(YEAR.sub("", each))) > MAX_NUMBERS for each in every),
         "verbless": sum(not has_verb(each) for each in every),
         "pronoun": sum(PRONOUN.search(each) is not None for each in every),
-        "no_question": int(guide and QUESTION.match(opening) is None),
+        "no_question": int(guide and QUESTION.match(next(paragraphs(text), "")) is None),
         "words_over": max(0, sum(len(each.split()) for each in every) - budget(page)),
     }
 
@@ -94,8 +91,8 @@ def recorded() -> dict[str, dict[str, int]]:
 
 if __name__ == "__main__":
     before = recorded() if RECORD.is_file() else {}
+    rows = counted()
     with RECORD.open("w", encoding="utf-8", newline="") as file:
-        rows = counted()
         writer = csv.DictWriter(file, ["page", *rows["README.md"]], lineterminator="\n")
         writer.writeheader()
         for page, row in rows.items():
