@@ -26,6 +26,7 @@ SHOWN = 6  # generated pairs
 def draw(layout: Layout) -> Figure:
     """Returns the picture: the accuracies on each task by method, and the first generated pairs of the last task."""
     rows = pd.read_csv(layout.reports() / "plots" / "accuracy.csv")
+    rows = rows[rows.phase != "probe"]
     figure = plt.figure(figsize=(13, 3.8), dpi=110, layout="constrained")
     curves, pairs = figure.subfigures(1, 2, width_ratios=(7, 5))
     _curves(curves, rows)

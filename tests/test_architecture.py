@@ -64,9 +64,9 @@ BUDGET = {
     "gift_core/tracking": 270,
     "gift_core/use": 570,
     "gift_core/work": 880,
-    "recipes": 530,
+    "recipes": 840,
     "stages": 5_670,
-    "tests": 22_470,  # with what docs/adding_a_method.md adds
+    "tests": 22_650,  # with what docs/adding_a_method.md adds
 }
 
 

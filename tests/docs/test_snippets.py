@@ -67,6 +67,7 @@ NOT_RUN = [
     ("docs/team_tools.md", "import open_clip|from datasets", "", "needs the hub; tests/team/test_hub.py"),
     ("docs/presets.md", "# MTIL in order I", "", "an overlay"),
     ("CONTRIBUTING.md", "make test", "make (test|lint|docs)", SUITE),
+    ("README.md", "git clone", "", NETWORK),
     ("README.md", "make repro", "make test", SUITE),
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
     ("README.md", "gift presets", "gift (data|doctor)|make repro", FULL_SIZE),
