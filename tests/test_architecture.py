@@ -46,7 +46,7 @@ BUDGET = {
     "gift_core/*.py": 940,
     "gift_core/artifacts": 2_010,
     "gift_core/clip": 1_890,
-    "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_350,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_090,
     "gift_core/doctor": 1_550,
     "gift_core/driving": 370,
