@@ -66,6 +66,7 @@ NOT_RUN = [
     ("docs/team_tools.md", "import open_clip|from datasets", "", "needs the hub; tests/team/test_hub.py"),
     ("docs/presets.md", "# MTIL in order I", "", "an overlay"),
     ("CONTRIBUTING.md", "make test", "make (test|lint|docs)", SUITE),
+    ("CONTRIBUTING.md", "# 1. datasets/new_task.py", "", "parts of functions, before and after"),
     ("README.md", "make repro", "make test", SUITE),
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
     ("README.md", "gift presets", "gift (data|doctor)|make repro", FULL_SIZE),
